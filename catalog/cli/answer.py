@@ -1,0 +1,306 @@
+"""`query` and `resolve`, whichever way their options were read: by `start` without click, or by click."""
+
+from __future__ import annotations
+
+import sys
+
+from catalog.cli import formats
+from catalog.cli.messages import fail, note
+from catalog.db.location import catalog_path
+from catalog.errors import InvalidReference, OcicatError, UsageError
+from catalog.lookup import frozen
+from catalog.lookup.match import FIELDS, Match
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.lookup.stores import store_ids
+from catalog.names import query as kinds
+from catalog.names.escape import shown
+from catalog.names.query import Query, parse_digest, parse_query
+from catalog.names.reference import is_tag, split_repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
+
+
+class Options:
+    """What was asked, as both ways of reading the command line leave it."""
+
+    __slots__ = (
+        "command",
+        "count",
+        "db",
+        "digest",
+        "first",
+        "format",
+        "limit",
+        "media_type",
+        "refs",
+        "repository",
+        "sort",
+        "stores",
+        "strict",
+        "tag",
+        "unnamed",
+    )
+
+    def __init__(self, command: str, refs: tuple[str, ...] = ()) -> None:
+        self.command = command
+        self.refs = refs
+        self.db: str | None = None
+        self.format: str | None = None
+        self.stores: tuple[str, ...] = ()
+        # of resolve
+        self.first = False
+        self.strict = False
+        # of query
+        self.tag: str | None = None
+        self.digest: str | None = None
+        self.repository: str | None = None
+        self.media_type: str | None = None
+        self.unnamed = False
+        self.limit: int | None = None
+        self.sort: str | None = None
+        self.count = False
+
+
+# --- resolve ----------------------------------------------------------------------------------------------------
+
+
+def run_resolve(options: Options) -> int:
+    """Print one answer a reference; returns the highest exit status of them all."""
+    if not options.refs:
+        raise UsageError("resolve needs a reference: write one, or '-' to read them from stdin")
+    asked = options.format
+    reader = Reader(catalog_path(options.db))
+    try:
+        show = _resolve_format(asked)
+        asking = Asking(reader, note, stores=_scope(reader, options.stores), strict=options.strict)
+        always = len(options.refs) > 1 or "-" in options.refs
+        worst = 0
+        for text in _references(options.refs):
+            try:
+                match = asking.resolve(parse_query(text), first=options.first)
+                show.match(text, match)
+            except OcicatError as error:
+                if error.status == 4 and not _is_about_one(error):
+                    raise
+                worst = max(worst, fail(_with_hint(asking, text, error)))
+                if always:
+                    show.nothing()
+            if always:
+                formats.flush()
+        show.end()
+    finally:
+        reader.close()
+    return worst
+
+
+class _Shown:
+    """How `resolve` prints: by a format, or its own two (the digest, and buildx's form)."""
+
+    def __init__(self, by: formats.Format | None, *, layout: bool = False) -> None:
+        self._by = by
+        self._layout = layout
+
+    def match(self, text: str, match: Match) -> None:
+        """Print the answer for the reference `text`."""
+        if self._by is not None:
+            self._by.row(lambda field: text if field == "reference" else match.value(field))
+        elif self._layout:
+            formats.write(f"oci-layout://{_buildx_path(match)}@{match.digest}\n")
+        else:
+            formats.write(match.digest + "\n")
+
+    def nothing(self) -> None:
+        """Print what stands for a reference without an answer."""
+        if self._by is not None:
+            self._by.nothing()
+        else:
+            formats.write("\n")
+
+    def end(self) -> None:
+        """Finish."""
+        if self._by is not None:
+            self._by.end()
+
+
+def _resolve_format(asked: str | None) -> _Shown:
+    if asked in (None, "tsv"):
+        return _Shown(None)
+    if asked == "oci-layout":
+        return _Shown(None, layout=True)
+    columns = ("reference", "store", "name", "digest") if asked == "table" else ("digest",)
+    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference")))
+
+
+def _buildx_path(match: Match) -> str:
+    """The store's path as buildx can read it back; raises UsageError where no text can say it."""
+    if match.path_bytes is not None or not match.path.isprintable():
+        raise UsageError(f"the path of store {shown(match.store)} cannot be printed as it is: use --format json")
+    return match.path
+
+
+def _is_about_one(error: OcicatError) -> bool:
+    """Whether a status of 4 is that of one reference (content pending) and no failure of the catalog."""
+    from catalog.errors import NotInTime
+
+    return isinstance(error, NotInTime)
+
+
+# --- query ------------------------------------------------------------------------------------------------------
+
+
+def run_query(options: Options) -> int:
+    """Print every entry that matches; returns 1 where a reference matched nothing, 2 where one is malformed."""
+    reader = Reader(catalog_path(options.db))
+    try:
+        scope = _scope(reader, options.stores)
+        accept = _filter(options)
+        asking = Asking(reader, note, stores=scope)
+        worst = [0]
+        if options.refs:
+            found = _once(_all(options, asking, accept, worst))
+        else:
+            found = (match for match in _without_ref(options, reader, asking, scope) if accept(match))
+        if options.sort is not None:
+            found = iter(_sorted(found, options.sort))
+        if options.limit is not None:
+            found = _limited(found, options.limit)
+        if options.count:
+            formats.write(f"{sum(1 for _ in found)}\n")
+        else:
+            show = formats.open_format(options.format, QUERY_COLUMNS, FIELDS)
+            for match in found:
+                show.row(match.value)
+            show.end()
+    finally:
+        reader.close()
+    return worst[0]
+
+
+def _all(options: Options, asking: Asking, accept: Callable[[Match], bool], worst: list[int]) -> Iterator[Match]:
+    """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
+    streamed = "-" in options.refs and options.sort is None and not options.count
+    for text in _references(options.refs):
+        found = False
+        try:
+            query = parse_query(text)
+            for match in asking.matches(query):
+                if accept(match):
+                    found = True
+                    yield match
+            if not found:
+                raise asking.missing(query)
+        except OcicatError as error:
+            if error.status == 4 and not _is_about_one(error):
+                raise
+            worst[0] = max(worst[0], fail(_with_hint(asking, text, error)))
+        if streamed:
+            formats.flush()
+
+
+def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozenset[int] | None) -> Iterator[Match]:
+    """Every entry, by the index of the narrowest filter."""
+    if options.digest is not None:
+        return asking.matches(parse_digest(options.digest))
+    if options.repository is not None:
+        rows = reader.rows(frozen.BY_REPOSITORY, {"repository": _repository(options.repository)})
+        in_scope = (Match(reader, row) for row in rows)
+        return _once(match for match in in_scope if scope is None or match.store_id in scope)
+    if options.tag is not None:
+        return asking.matches(Query(f":{options.tag}", kinds.TAG, tag=options.tag))
+    stores = (row[0] for row in list(reader.rows(frozen.STORES, {})) if scope is None or row[0] in scope)
+    return (Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
+
+
+def _filter(options: Options) -> Callable[[Match], bool]:
+    """Whether a match passes all filters. Those of names hold where one key of the entry has all that is asked."""
+    tag, media_type, unnamed = options.tag, options.media_type, options.unnamed
+    repository = None if options.repository is None else _repository(options.repository)
+    digest = None if options.digest is None else parse_digest(options.digest)
+
+    def accept(match: Match) -> bool:
+        if media_type is not None and match.value("media_type") != media_type:
+            return False
+        if digest is not None and not (
+            match.digest == digest.digest
+            if digest.kind == kinds.DIGEST
+            else match.digest.startswith(digest.digest or "")
+        ):
+            return False
+        if not unnamed and tag is None and repository is None:
+            return True
+        keys = match.keys()
+        if unnamed and keys:
+            return False
+        if tag is None and repository is None:
+            return True
+        return any(repository in (None, r) and tag in (None, t) for r, t, _ in keys)
+
+    return accept
+
+
+def _repository(text: str) -> str:
+    parts = split_repository(text)
+    if parts is None:
+        raise UsageError(f"no repository: {shown(text)}: write a name without tag or digest, as in alpine")
+    return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
+
+
+def _once(matches: Iterable[Match]) -> Iterator[Match]:
+    seen: set[int] = set()
+    for match in matches:
+        if match.entry_id not in seen:
+            seen.add(match.entry_id)
+            yield match
+
+
+def _sorted(matches: Iterable[Match], key: str) -> list[Match]:
+    field = key.removeprefix("-")
+    if field not in FIELDS or field in ("names", "annotations", "platforms"):
+        raise UsageError(
+            f"no key to sort by: {shown(key)}: a key of an object, such as name, tag, size; '-size' turns it round"
+        )
+
+    def value(match: Match) -> tuple[bool, object]:
+        found = match.value(field)
+        return found is not None, found if found is not None else 0
+
+    return sorted(matches, key=value, reverse=key.startswith("-"))
+
+
+def _limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:
+    if limit <= 0:
+        return
+    for number, match in enumerate(matches, 1):
+        yield match
+        if number >= limit:
+            return
+
+
+# --- both -------------------------------------------------------------------------------------------------------
+
+
+def _scope(reader: Reader, stores: tuple[str, ...]) -> frozenset[int] | None:
+    return store_ids(reader, stores) if stores else None
+
+
+def _references(refs: tuple[str, ...]) -> Iterator[str]:
+    """The references in order; `-` stands for those on stdin, one a line, read as they come."""
+    for text in refs:
+        if text != "-":
+            yield text
+            continue
+        for line in sys.stdin.buffer:
+            yield line.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
+    """A malformed reference that is a good tag says how a tag is asked for (section 5)."""
+    if isinstance(error, InvalidReference) and is_tag(text):
+        hint = asking.tag_hint(text) or f"a tag is asked for as ':{text}'"
+        return InvalidReference(f"{error}; {hint}")
+    return error

@@ -1,0 +1,1 @@
+"""A module a command; `catalog.cli.main` loads the one that is called."""

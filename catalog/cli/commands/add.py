@@ -1,0 +1,83 @@
+"""`ocicat add`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from catalog.cli import messages
+from catalog.cli.config import load_settings
+from catalog.cli.main import Globals
+from catalog.cli.progress import progress
+from catalog.db.engine import Writer
+from catalog.db.location import catalog_path
+from catalog.errors import UsageError
+from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.sweep import Sweep, now_ms
+from catalog.layout.discover import is_layout
+from catalog.names.escape import shown
+from catalog.names.keys import Naming
+
+
+@click.command(name="add")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--name", metavar="N", help="Name of the store or root; takes one PATH.")
+@click.option("--naming", metavar="POLICY", help="The repository of a bare tag: annotations, path or fixed=NAME.")
+@click.option("--prefix", metavar="REG", help="Registry in front of names under --naming path.")
+@click.option("--priority", type=int, metavar="N", help="Lower numbers answer first. [default: 0]")
+@click.option("--no-index", is_flag=True, help="Register only.")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    paths: tuple[str, ...],
+    name: str | None,
+    naming: str | None,
+    prefix: str | None,
+    priority: int | None,
+    no_index: bool,
+) -> int:
+    """Register PATH: a layout becomes a store; any other directory becomes a root, under which every layout is found,
+    now and later. Adding a path again changes its settings.
+    """
+    if name is not None and len(paths) > 1:
+        raise UsageError("--name takes one PATH: add the others by themselves")
+    policy = None if naming is None else Naming.parse(naming)
+    if prefix and policy is not None and policy.kind != "path":
+        raise UsageError("--prefix goes with --naming path")
+    if prefix and Naming("path").repository("x", prefix)[0] is None:
+        raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
+    settings = load_settings(globals_.config)
+    given = StoreSettings(name, policy, prefix, priority)
+    real = [_directory(path) for path in paths]
+    with Writer(catalog_path(globals_.db)) as writer:
+        with writer.transaction() as connection:
+            registry = Registry(connection)
+            root_ids: set[int] = set()
+            store_ids: set[int] = set()
+            for path in real:
+                if registry.is_root(path) or not is_layout(path):
+                    root_ids.add(registry.add_root(path, given))
+                else:
+                    store_ids.add(registry.add_store(path, given, now_ms()))
+            roots = [root for root in registry.roots() if root.id in root_ids]
+            stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
+        if no_index:
+            return 0
+        with progress("indexing") as draw:
+            summary = Sweep(writer, settings, messages.say, draw).run(roots, stores)
+    messages.detail(f"{summary.stores} stores, {summary.found} of them new")
+    if roots and not summary.stores:
+        messages.note("no layout below " + ", ".join(shown(root.path) for root in roots) + " yet")
+    return 0
+
+
+def _directory(path: str) -> str:
+    """The directory that `path` names, links followed; raises UsageError where it is none."""
+    real = os.path.realpath(path)
+    if not os.path.isdir(real):
+        what = "is no directory" if os.path.lexists(real) else "does not exist"
+        raise UsageError(f"{shown(path)} {what}: give the path of a layout, or of a directory that holds layouts")
+    if not os.access(real, os.R_OK | os.X_OK):
+        raise UsageError(f"{shown(path)} cannot be read: give this user the right to, or run as one who has it")
+    return real

@@ -1,0 +1,38 @@
+"""`ocicat check`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.lookup.reader import Reader
+from catalog.lookup.stores import store_ids
+
+COLUMNS = ("store", "kind", "subject", "detail")
+_PROBLEMS = (
+    "SELECT store.id, problems.store, problems.kind, problems.subject, problems.detail"
+    " FROM problems JOIN store ON store.name = problems.store ORDER BY store.priority, store.name, kind, subject"
+)
+
+
+@click.command(name="check")
+@click.argument("names", nargs=-1, metavar="[STORE]...")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(globals_: Globals, names: tuple[str, ...], format_: str | None) -> int:
+    """List the problems of all stores, or of these; ends with status 1 where there is one (docs/problems.md)."""
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        wanted = store_ids(reader, names) if names else None
+        show = formats.open_format(format_, COLUMNS, COLUMNS)
+        found = 0
+        for row in reader.rows(_PROBLEMS, {}):
+            if wanted is None or row[0] in wanted:
+                found = 1
+                show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)
+        show.end()
+    finally:
+        reader.close()
+    return found

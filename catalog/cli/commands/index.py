@@ -1,0 +1,46 @@
+"""`ocicat index`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli import messages
+from catalog.cli.config import load_settings
+from catalog.cli.main import Globals
+from catalog.cli.progress import progress
+from catalog.db.engine import Writer
+from catalog.db.location import catalog_path
+from catalog.ingest.registry import Registry
+from catalog.ingest.retention import drop_missing, prune
+from catalog.ingest.rows import Rows
+from catalog.ingest.sweep import Sweep, now_ms
+from catalog.names.escape import shown
+
+
+@click.command(name="index")
+@click.argument("names", nargs=-1, metavar="[NAME|PATH]...")
+@click.option("--full", is_flag=True, help="Read every index.json, although it looks unchanged.")
+@click.pass_obj
+def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
+    """Look at all roots and stores, or at these, once: what changed since the last time is read, the rest is a stat."""
+    settings = load_settings(globals_.config)
+    with Writer(catalog_path(globals_.db), create=False) as writer:
+        with writer.transaction() as connection:
+            registry = Registry(connection)
+            roots, stores = registry.roots(), None
+            if names:
+                found = [registry.find(text) for text in names]
+                roots = [root for some, _ in found for root in some]
+                stores = [store for _, some in found for store in some]
+                below = {root.id for root in roots}
+                stores += [store for store in registry.stores() if store.root_id in below]
+        with progress("indexing") as draw:
+            summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
+        with writer.transaction() as connection:
+            for name in drop_missing(Registry(connection), Rows(connection), settings, now_ms()):
+                messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
+            prune(connection, settings, now_ms())
+    messages.detail(
+        f"{summary.stores} stores, {summary.found} of them new, {summary.changed} changed, {summary.unsettled} being written"
+    )
+    return 0

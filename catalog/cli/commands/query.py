@@ -1,0 +1,57 @@
+"""`ocicat query`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli.answer import Options, run_query
+from catalog.cli.commands.later import refuse_later
+from catalog.cli.main import Globals
+
+
+@click.command(name="query")
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--tag", metavar="T", help="Only entries with this tag.")
+@click.option("--digest", metavar="D", help="Only this digest, or those that begin so.")
+@click.option("--repository", metavar="R", help="Only names of this repository.")
+@click.option("--media-type", metavar="M", help="Only descriptors of this media type.")
+@click.option("--unnamed", is_flag=True, help="Only entries without a name or tag.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")
+@click.option("--sort", metavar="KEY", help="Sort by a key of the object; -KEY turns it round.")
+@click.option("--count", is_flag=True, help="Print how many there are.")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@refuse_later("platform", "artifact-type", "annotation", "label", "host", "contains", "referrers-of", "since", "at")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    refs: tuple[str, ...],
+    stores: tuple[str, ...],
+    tag: str | None,
+    digest: str | None,
+    repository: str | None,
+    media_type: str | None,
+    unnamed: bool,
+    limit: int | None,
+    sort: str | None,
+    count: bool,
+    format_: str | None,
+) -> int:
+    """List every entry that matches any REF; without a REF, every entry. '-' reads references from stdin.
+
+    REF is a name (alpine:3.16), ':TAG', a digest or the beginning of one, a pattern (alpine:3.*), or
+    oci-layout://STORE[/IMAGE][:TAG][@DIGEST], oci:PATH[:REF], ocidir://PATH[:TAG][@DIGEST].
+    """
+    options = Options("query", refs)
+    options.db = globals_.db
+    options.stores = stores
+    options.tag = tag
+    options.digest = digest
+    options.repository = repository
+    options.media_type = media_type
+    options.unnamed = unnamed
+    options.limit = limit
+    options.sort = sort
+    options.count = count
+    options.format = format_
+    return run_query(options)

@@ -1,0 +1,29 @@
+"""`ocicat remove`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli.main import Globals
+from catalog.db.engine import Writer
+from catalog.db.location import catalog_path
+from catalog.ingest.registry import Registry
+
+
+@click.command(name="remove")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...")
+@click.pass_obj
+def command(globals_: Globals, names: tuple[str, ...]) -> int:
+    """Forget a store or a root, and its rows; the layouts themselves are not touched.
+
+    A store below a root is left out from then on, until it is added again.
+    """
+    with Writer(catalog_path(globals_.db), create=False) as writer, writer.transaction() as connection:
+        registry = Registry(connection)
+        for text in names:
+            roots, stores = registry.find(text)
+            for root in roots:
+                registry.remove_root(root)
+            for store in stores:
+                registry.remove_store(store)
+    return 0

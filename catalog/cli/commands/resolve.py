@@ -1,0 +1,33 @@
+"""`ocicat resolve`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli.answer import Options, run_resolve
+from catalog.cli.commands.later import refuse_later
+from catalog.cli.main import Globals
+
+
+@click.command(name="resolve")
+@click.argument("refs", nargs=-1, required=True, metavar="REF...")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
+@click.option("--strict", is_flag=True, help="Refuse buildx's single-entry rule and stores that cannot be read.")
+@click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
+@refuse_later("platform", "at")
+@click.pass_obj
+def command(
+    globals_: Globals, refs: tuple[str, ...], stores: tuple[str, ...], first: bool, strict: bool, format_: str | None
+) -> int:
+    """Print the one digest of each REF, one a line, in the order asked. '-' reads references from stdin.
+
+    With '-' or several REFs there is exactly one line for each, empty where there is no single answer.
+    """
+    options = Options("resolve", refs)
+    options.db = globals_.db
+    options.stores = stores
+    options.first = first
+    options.strict = strict
+    options.format = format_
+    return run_resolve(options)

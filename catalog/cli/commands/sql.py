@@ -1,0 +1,60 @@
+"""`ocicat sql`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.errors import UsageError
+from catalog.lookup.reader import Reader
+from catalog.names.escape import shown
+from catalog.reports.gate import TIMEOUT_SECONDS, Gate
+
+
+@click.command(name="sql")
+@click.argument("statement", required=False, metavar="[STATEMENT]")
+@click.option(
+    "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of :NAME in the statement. Repeatable."
+)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.option("--schema", is_flag=True, help="Print the public views and their columns.")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    statement: str | None,
+    parameters: tuple[str, ...],
+    timeout: float,
+    schema: bool,
+    format_: str | None,
+) -> int:
+    """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        if schema:
+            for (text,) in reader.connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name"):
+                formats.write(f"{text};\n\n")
+            return 0
+        values = dict(_parameter(text) for text in parameters)
+        if statement is None:
+            statement = sys.stdin.read()
+        columns, rows = Gate(reader, timeout).run(statement, values)
+        show = formats.open_format(format_, columns, columns)
+        at = {column: place for place, column in enumerate(columns)}
+        for row in rows:
+            show.row(lambda column, row=row: row[at[column]])  # type: ignore[misc]
+        show.end()
+    finally:
+        reader.close()
+    return 0
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"no parameter: {shown(text)}: write -p NAME=VALUE for :NAME in the statement")
+    return name, value

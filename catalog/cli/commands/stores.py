@@ -1,0 +1,50 @@
+"""`ocicat stores`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.lookup import frozen
+from catalog.lookup.match import rfc3339
+from catalog.lookup.reader import Reader
+
+STATES = ("ok", "empty", "invalid", "unreadable", "missing")
+COLUMNS = ("name", "path", "state", "entries", "changed_at")
+FIELDS = ("name", "path", "state", "error", "entries", "naming", "priority", "indexed_at", "changed_at")
+
+
+@click.command(name="stores")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only stores in this state. Repeatable."
+)
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> int:
+    """List the stores, one a line, in the order in which they answer."""
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        show = formats.open_format(format_, COLUMNS, FIELDS)
+        for _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at in reader.rows(
+            frozen.STORES, {}
+        ):
+            if states and state not in states:
+                continue
+            values: dict[str, object] = {
+                "name": name,
+                "path": path,
+                "state": state,
+                "error": error,
+                "entries": entries,
+                "naming": naming,
+                "priority": priority,
+                "indexed_at": rfc3339(indexed_at),
+                "changed_at": rfc3339(changed_at),
+            }
+            show.row(values.__getitem__)
+        show.end()
+    finally:
+        reader.close()
+    return 0

@@ -1,0 +1,202 @@
+"""Output formats (cli.md, "Formats"): table, tsv, csv, json, jsonl, or a TEMPLATE. On the way of every answer.
+
+Whatever came out of a layout is escaped here, once, in every format; JSON escapes by its own rules.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from catalog.errors import UsageError
+from catalog.names.escape import escape, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Get = Callable[[str], object]
+
+NAMES = ("table", "tsv", "csv", "json", "jsonl")
+_TABLE_ROWS = 200  # so many rows are kept back to find the widths of a table's columns
+_TABLE_CELL = 80  # a wider cell does not widen its column
+
+
+def write(text: str) -> None:
+    """Write to stdout as UTF-8, whatever the locale says."""
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+
+
+def flush() -> None:
+    """Flush stdout."""
+    sys.stdout.buffer.flush()
+
+
+def cell(value: object) -> str:
+    """A value as one cell of text: null is empty, text is escaped, a list or an object is JSON."""
+    if value is None:
+        return ""
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, (list, dict)):
+        return _json(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+class Format:
+    """Writes rows to stdout. `row` takes a function from a field's name to its value; `end` finishes."""
+
+    def row(self, get: Get) -> None:
+        """Write one row."""
+        raise NotImplementedError
+
+    def nothing(self) -> None:
+        """Write what stands for no row, where a line is promised for each."""
+        write("\n")
+
+    def end(self) -> None:
+        """Write what is still kept back."""
+
+
+def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str]) -> Format:
+    """The format that `--format` names; by default a table on a terminal, tsv into a pipe.
+
+    `columns` are those of table, tsv and csv; `fields` those of JSON and templates. Raises UsageError.
+    """
+    if asked is None:
+        asked = "table" if sys.stdout.isatty() else "tsv"
+    if asked == "tsv":
+        return _Tsv(columns)
+    if asked == "table":
+        return _Table(columns)
+    if asked == "json":
+        return _Json(fields)
+    if asked == "jsonl":
+        return _JsonLines(fields)
+    if asked == "csv":
+        return _Csv(columns)
+    if "{" in asked:
+        return _Template(asked, fields)
+    raise UsageError(f"no format: {shown(asked)}: one of {', '.join(NAMES)}, or a template such as '{{{columns[0]}}}'")
+
+
+class _Tsv(Format):
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+
+    def row(self, get: Get) -> None:
+        write("\t".join([cell(get(column)) for column in self._columns]) + "\n")
+
+
+class _Csv(Format):
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._line(columns)
+
+    def row(self, get: Get) -> None:
+        self._line([cell(get(column)) for column in self._columns])
+
+    @staticmethod
+    def _line(cells: Sequence[str]) -> None:
+        """RFC 4180; cells hold no line ends, those are escaped."""
+        quoted = ['"' + c.replace('"', '""') + '"' if "," in c or '"' in c or c[:1] == " " else c for c in cells]
+        write(",".join(quoted) + "\r\n")
+
+
+class _Table(Format):
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._kept: list[list[str]] | None = []
+        self._widths: list[int] = []
+
+    def row(self, get: Get) -> None:
+        cells = [cell(get(column)) for column in self._columns]
+        if self._kept is None:
+            self._line(cells)
+            return
+        self._kept.append(cells)
+        if len(self._kept) >= _TABLE_ROWS:
+            self._begin()
+
+    def end(self) -> None:
+        if self._kept:
+            self._begin()
+
+    def _begin(self) -> None:
+        kept, self._kept = self._kept or [], None
+        header = [column.upper() for column in self._columns]
+        lines = [header, *kept]
+        self._widths = [min(max(len(line[at]) for line in lines), _TABLE_CELL) for at in range(len(header))]
+        for line in lines:
+            self._line(line)
+
+    def _line(self, cells: list[str]) -> None:
+        padded = [text.ljust(width) for text, width in zip(cells, self._widths, strict=True)]
+        write("  ".join(padded).rstrip() + "\n")
+
+
+class _Json(Format):
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = fields
+        self._open = "["
+
+    def row(self, get: Get) -> None:
+        self._next(_json({field: get(field) for field in self._fields}))
+
+    def nothing(self) -> None:
+        self._next("null")
+
+    def end(self) -> None:
+        write("[]\n" if self._open == "[" else "\n]\n")
+
+    def _next(self, text: str) -> None:
+        write(f"{self._open}\n{text}")
+        self._open = ","
+
+
+class _JsonLines(Format):
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = fields
+
+    def row(self, get: Get) -> None:
+        write(_json({field: get(field) for field in self._fields}) + "\n")
+
+
+class _Template(Format):
+    r"""`{field}` is a value, `{{` and `}}` are braces, `\t` and `\n` what they say; one line a row."""
+
+    def __init__(self, text: str, fields: Sequence[str]) -> None:
+        self._pieces: list[tuple[str, str | None]] = []  # literal text, then a field or None
+        literal = ""
+        position = 0
+        while position < len(text):
+            two = text[position : position + 2]
+            if two in ("{{", "}}", "\\t", "\\n"):
+                literal += {"\\t": "\t", "\\n": "\n"}.get(two, two[0])
+                position += 2
+            elif text[position] == "{":
+                end = text.find("}", position)
+                field = text[position + 1 : end] if end > 0 else text[position + 1 :]
+                if end < 0 or field not in fields:
+                    raise UsageError(f"no field in the format: {shown(field)}: one of {', '.join(fields)}")
+                self._pieces.append((literal, field))
+                literal = ""
+                position = end + 1
+            else:
+                literal += text[position]
+                position += 1
+        self._pieces.append((literal + "\n", None))
+
+    def row(self, get: Get) -> None:
+        write("".join([literal + (cell(get(field)) if field is not None else "") for literal, field in self._pieces]))
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, separators=(",", ":"), default=bytes.hex)

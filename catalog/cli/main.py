@@ -1,0 +1,84 @@
+"""The click group: every command in a module of its own, loaded when it is called (facts.md section 3)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from catalog._version import __version__
+from catalog.cli import messages
+from catalog.errors import OcicatError, UsageError
+
+COMMANDS = {
+    "add": "Register a layout, or a directory of layouts, and index it.",
+    "remove": "Forget a store or a root.",
+    "stores": "List the stores: name, path, state, entries, last change.",
+    "index": "Read what changed since the last pass.",
+    "query": "List every entry that matches.",
+    "resolve": "Print the one digest of each reference.",
+    "check": "List problems of stores, entries and names.",
+    "sql": "Ask in SQL, read-only, over the public views.",
+    "db": "Look after the database itself.",
+}
+"""Name and short help of each command, so that the help loads none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports `catalog.cli.commands.NAME` only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"catalog.cli.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
+@click.option("--db", metavar="PATH", help="The catalog. [default: see docs/scripts.md]")
+@click.option("--config", metavar="FILE", help="Settings in TOML (docs/settings.md).")
+@click.option("--quiet", is_flag=True, help="Say only answers and errors.")
+@click.option("--verbose", is_flag=True, help="Say more of what is done.")
+@click.option("--debug", is_flag=True, help="Show where an error came from.")
+@click.version_option(__version__, prog_name="ocicat", message="%(prog)s %(version)s")
+@click.pass_context
+def group(ctx: click.Context, db: str | None, config: str | None, quiet: bool, verbose: bool, debug: bool) -> None:
+    """Names, tags and digests of many OCI image layouts, from one index."""
+    messages.volume.quiet = quiet
+    messages.volume.verbose = verbose
+    messages.volume.debug = messages.volume.debug or debug
+    ctx.obj = Globals(db, config)
+
+
+class Globals:
+    """What the options before the command say."""
+
+    def __init__(self, db: str | None, config: str | None) -> None:
+        self.db = db
+        self.config = config
+
+
+def run_click(arguments: list[str]) -> int:
+    """Run a command line by click; returns the exit status, raises the errors of catalog.errors."""
+    try:
+        result: Any = group.main(arguments, prog_name="ocicat", standalone_mode=False, auto_envvar_prefix="OCICAT")
+    except click.exceptions.NoArgsIsHelpError as error:
+        messages.write_help(error.format_message())
+        return 2
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "ocicat"
+        raise UsageError(f"{error.format_message().rstrip('.')}; '{where} --help' tells what there is") from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    except click.ClickException as error:
+        raise OcicatError(error.format_message()) from error
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,181 @@
+"""How a writer opens the catalog (schema.md section 4).
+
+Strategy. SQLite in WAL serves any number of readers beside one writer; two things need care that SQLite does not take:
+- Before 3.51.3 two connections that checkpoint at once can corrupt the file. So whoever writes holds one flock from
+  before BEGIN until after commit and checkpoint, and through the close that ends with a checkpoint.
+- The last connection to close removes `-wal` and `-shm`, and then a user who may not write the directory cannot read the
+  catalog any more. So a writer keeps a read-only connection, which cannot remove them, and closes it last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Self
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from catalog.db.failures import explain
+from catalog.db.location import sqlite_uri
+from catalog.db.locks import WRITER, FileLock
+from catalog.errors import CatalogMissing, CatalogUnavailable
+from catalog.names.escape import shown
+
+LOCK_SECONDS = 30.0
+"""How long a writer waits for another one before it ends with status 4."""
+_BUSY_MS = 5000
+_WAL_KEPT_BYTES = 64 << 20  # a bulk pass leaves a long WAL behind: cut it back
+_MODE = 0o640
+
+
+class Writer:
+    """The catalog opened for writing: made, upgraded and locked as needed. A context manager; close it in any case.
+
+    `timeout` is how many seconds another writer is waited for. Raises CatalogUnavailable and its kinds.
+    """
+
+    def __init__(self, path: str, *, timeout: float = LOCK_SECONDS, create: bool = True) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._lock = FileLock(path + WRITER, f"{shown(path)} is being written by another process: try again")
+        self._keeper: sqlite3.Connection | None = None
+        self._engine: Engine | None = None
+        self._driver: sqlite3.Connection | None = None
+        if create:
+            _make_file(path)
+        elif not os.path.exists(path):
+            raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' makes one")
+        try:
+            with self._locked():
+                self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction under the writer's lock: committed at the end of the block, undone when it raises."""
+        if self._engine is None:
+            raise CatalogUnavailable("the catalog is closed")
+        with self._locked(), self._explained(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The read-only connection, for questions outside of a transaction."""
+        if self._keeper is None:
+            raise CatalogUnavailable("the catalog is closed")
+        with self._explained():
+            yield self._keeper
+
+    def checkpoint(self) -> None:
+        """Copy what the WAL holds into the file, as far as readers let it."""
+        if self._driver is not None:
+            with self._locked(), self._explained():
+                self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def vacuum(self) -> None:
+        """Rebuild the file without free pages."""
+        if self._driver is not None:
+            with self._locked(), self._explained():
+                self._driver.execute("VACUUM")
+
+    def close(self) -> None:
+        """Close both connections, the one that writes first, under the lock."""
+        if self._driver is not None and self._keeper is not None:
+            with self._locked():
+                self._close()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+        for connection in (self._driver, self._keeper):
+            if connection is not None:
+                connection.close()
+        self._engine = self._driver = self._keeper = None
+
+    def _open(self) -> None:
+        from catalog.db.migrate import upgrade
+
+        with self._explained():
+            self._driver = _connect(self.path)
+            self._engine = _engine(self._driver)
+            upgrade(self._engine, self._driver, self.path)
+            self._keeper = sqlite3.connect(
+                sqlite_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000
+            )
+            self._keeper.execute("SELECT count(*) FROM meta").fetchone()  # opens the WAL, which keeps it
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._lock.acquire(self._timeout)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise explain(error.orig, self.path) from error
+            raise
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+
+
+def _make_file(path: str) -> None:
+    """Make the directory and an empty file of mode 0640 where there is none: SQLite would take the umask's mode."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise CatalogUnavailable(
+            f"cannot make a catalog at {shown(path)} ({error.strerror}): give a place that you may write with --db"
+        ) from error
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        sqlite_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False
+    )
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            f"journal_size_limit={_WAL_KEPT_BYTES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _engine(driver: sqlite3.Connection) -> Engine:
+    """SQLAlchemy over that one connection."""
+    engine = create_engine("sqlite://", creator=lambda: driver, poolclass=StaticPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A read transaction that turns writer fails at once beside another writer: begin as one.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,75 @@
+"""The two locks beside the catalog (schema.md section 4): `<catalog>.writer` is held by whoever writes, through commit,
+checkpoint and close; `<catalog>.daemon` says that a daemon lives.
+
+They are flock locks: the kernel drops them with their holder, so a killed process never leaves one behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from catalog.errors import CatalogLocked, CatalogUnavailable
+from catalog.names.escape import shown
+
+WRITER = ".writer"
+DAEMON = ".daemon"
+_POLL_SECONDS = 0.01
+
+
+class FileLock:
+    """An exclusive lock on a file that is made when it is not there. Not reentrant; one holder a process."""
+
+    def __init__(self, path: str, busy: str) -> None:
+        self.path = path
+        self._busy = busy
+        self._descriptor: int | None = None
+
+    def acquire(self, timeout: float) -> None:
+        """Take the lock, waiting `timeout` seconds at most; raises CatalogLocked after that."""
+        deadline = time.monotonic() + timeout
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        except OSError as error:
+            raise CatalogUnavailable(
+                f"cannot write beside the catalog ({shown(self.path)}: {error.strerror}): check the directory's rights"
+            ) from error
+        try:
+            while not _try(descriptor):
+                if time.monotonic() >= deadline:
+                    raise CatalogLocked(self._busy)
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock up; nothing happens where it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds the lock at `path`, without taking it for longer than the question."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,229 @@
+"""The statements of the way to an answer, written once (house.md). `make freeze` renders them into
+`catalog/lookup/frozen.py`, which is all that `query` and `resolve` load; a test fails when that is stale.
+
+Each is one search of one index: tests/lookup/test_steps.py counts the virtual machine's steps at two sizes. All of them
+yield the columns of MATCH, in that order. Bound parameters are the names in `bindparam`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from catalog.db.schema import (
+    annotation_key,
+    content,
+    entry,
+    entry_annotation,
+    media_type,
+    meta,
+    name,
+    platform,
+    repository,
+    store,
+)
+
+_artifact = media_type.alias("artifact")
+_first = name.alias("first_name")
+
+MATCH: dict[str, ColumnElement[Any]] = {
+    "entry_id": entry.c.id,
+    "store_id": store.c.id,
+    "sort": entry.c.sort,
+    "source": name.c.source,
+    "state": store.c.state,
+    "state_since": store.c.state_since,
+    "priority": store.c.priority,
+    "store": store.c.name,
+    "path": store.c.path,
+    "path_bytes": store.c.path_bytes,
+    "name": name.c.name,
+    "repository": repository.c.name,
+    "tag": name.c.tag,
+    "shadowed": name.c.shadowed,
+    "ref_name": entry.c.ref_name,
+    "image_name": entry.c.image_name,
+    "digest": content.c.digest,
+    "media_type": func.nullif(media_type.c.name, "").label("media_type"),
+    "size": entry.c.size,
+    "artifact_type": _artifact.c.name,
+    "platform": platform.c.name,
+    "indexed_at": store.c.indexed_at,
+}
+"""The columns of a match, by name: catalog.lookup.match reads a row by this order."""
+
+_COLUMNS = [column.label(label) for label, column in MATCH.items()]
+
+
+def _display(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
+    """The one key by which an entry is shown: containerd's first, but one that `condition` prefers before others."""
+    order = [] if condition is None else [case((condition, 0), else_=1)]
+    first = select(_first.c.id).where(_first.c.entry_id == entry.c.id).order_by(*order, _first.c.source, _first.c.id)
+    return name.c.id == first.limit(1).correlate(entry).scalar_subquery()
+
+
+def _rest(tables: FromClause) -> FromClause:
+    """Join what describes an entry: its store, content, types and platform."""
+    return (
+        tables.join(store, store.c.id == entry.c.store_id)
+        .join(content, content.c.id == entry.c.content_id)
+        .join(media_type, media_type.c.id == entry.c.media_type_id)
+        .outerjoin(_artifact, _artifact.c.id == entry.c.artifact_type_id)
+        .outerjoin(platform, platform.c.id == entry.c.platform_id)
+    )
+
+
+def _by_key(*where: ColumnElement[bool]) -> Select[Any]:
+    tables = name.join(entry, entry.c.id == name.c.entry_id)
+    tables = _rest(tables).outerjoin(repository, repository.c.id == name.c.repository_id)
+    return select(*_COLUMNS).select_from(tables).where(*where, store.c.state != "missing")
+
+
+def _by_entry(*where: ColumnElement[bool], prefer: ColumnElement[bool] | None = None) -> Select[Any]:
+    tables = (
+        _rest(entry).outerjoin(name, _display(prefer)).outerjoin(repository, repository.c.id == name.c.repository_id)
+    )
+    return select(*_COLUMNS).select_from(tables).where(*where, store.c.state != "missing")
+
+
+_KEY_ORDER = (store.c.priority, store.c.name, name.c.source, name.c.sort)
+_ENTRY_ORDER = (store.c.priority, store.c.name, entry.c.sort)
+_tag: BindParameter[str] = bindparam("tag")
+_name: BindParameter[str] = bindparam("name")
+_digest: BindParameter[str] = bindparam("digest")
+_low: BindParameter[str] = bindparam("low")
+_high: BindParameter[str] = bindparam("high")
+_store: BindParameter[int] = bindparam("store_id")
+_indexed = ~entry.c.oversize
+_prefers_tag = _first.c.tag == _tag
+
+
+def _raw(column: ColumnElement[Any], *, oversize: bool) -> ColumnElement[bool]:
+    """Exactly that raw annotation. One too long to be indexed is looked for among its like alone."""
+    return and_(column == _tag, entry.c.oversize if oversize else _indexed)
+
+
+def _has_tag_key() -> ColumnElement[bool]:
+    other = name.alias("other")
+    return select(other.c.id).where(other.c.entry_id == entry.c.id, other.c.tag == _tag).correlate(entry).exists()
+
+
+def _tag_anywhere() -> Select[Any]:
+    """Every entry whose tag, or one of whose raw annotations, is exactly that: three arms, three indexes."""
+    raw_only = [
+        _by_entry(_raw(column, oversize=False), ~_has_tag_key()) for column in (entry.c.ref_name, entry.c.image_name)
+    ]
+    arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
+    return select(arms).order_by(arms.c.priority, arms.c.store, arms.c.source, arms.c.sort)
+
+
+def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
+    asked: BindParameter[str] = bindparam("repository")
+    return _by_key(repository.c.name == asked, *where).order_by(
+        store.c.priority, store.c.name, entry.c.sort, case((name.c.tag == _tag, 0), else_=1), name.c.source, name.c.id
+    )
+
+
+_in_store = name.c.store_id == _store
+_entry_in_store = entry.c.store_id == _store
+
+STATEMENTS: dict[str, Select[Any]] = {
+    "SCHEMA_VERSION": select(meta.c.value).where(meta.c.key == "schema"),
+    # over all stores
+    "BY_NAME": _by_key(name.c.name == _name).order_by(*_KEY_ORDER),
+    "ANSWERS_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed).order_by(*_KEY_ORDER),
+    "BY_TAG": _tag_anywhere(),
+    "BY_LONG_RAW": _by_entry(
+        or_(_raw(entry.c.ref_name, oversize=True), _raw(entry.c.image_name, oversize=True)), entry.c.oversize
+    ).order_by(*_ENTRY_ORDER),
+    "BY_DIGEST": _by_entry(content.c.digest == _digest).order_by(*_ENTRY_ORDER),
+    "BY_DIGEST_RANGE": _by_entry(content.c.digest >= _low, content.c.digest < _high).order_by(
+        content.c.digest, *_ENTRY_ORDER
+    ),
+    "BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest),
+    "BY_REPOSITORY": _by_key(repository.c.name == bindparam("repository")).order_by(name.c.tag, *_KEY_ORDER),
+    "BY_NAME_RANGE": _by_key(name.c.name >= _low, name.c.name < _high).order_by(name.c.name, *_KEY_ORDER),
+    "BY_ANY_NAME": _by_key(name.c.name.is_not(None)).order_by(name.c.name, *_KEY_ORDER),
+    "BY_TAG_RANGE": _by_key(name.c.tag >= _low, name.c.tag < _high).order_by(name.c.tag, *_KEY_ORDER),
+    "BY_ANY_TAG": _by_key(name.c.tag.is_not(None)).order_by(name.c.tag, *_KEY_ORDER),
+    # in one store
+    "STORE_ENTRIES": _by_entry(_entry_in_store).order_by(entry.c.sort),
+    # Both values of `shadowed` are named so that the search goes down to the store: one name may stand in every store.
+    "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
+        name.c.source, name.c.sort
+    ),
+    "STORE_BY_IMAGE_NAME": _by_entry(
+        _raw(entry.c.image_name, oversize=False), _entry_in_store, prefer=_prefers_tag
+    ).order_by(entry.c.sort),
+    "STORE_BY_REF_NAME": _by_entry(
+        _raw(entry.c.ref_name, oversize=False), _entry_in_store, prefer=_prefers_tag
+    ).order_by(entry.c.sort),
+    "STORE_BY_LONG_REF_NAME": _by_entry(_raw(entry.c.ref_name, oversize=True), _entry_in_store).order_by(entry.c.sort),
+    "STORE_BY_TAG": _by_key(name.c.tag == _tag, _in_store).order_by(name.c.source, name.c.sort),
+    "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _indexed, _entry_in_store).order_by(entry.c.sort),
+    "STORE_BY_DIGEST": _by_entry(content.c.digest == _digest, _entry_in_store).order_by(entry.c.sort),
+    "STORE_BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest, entry.c.store_id == _store),
+    # what a match says beyond its row
+    "ENTRY_KEYS": select(repository.c.name, name.c.tag, name.c.name)
+    .select_from(name.outerjoin(repository, repository.c.id == name.c.repository_id))
+    .where(name.c.entry_id == bindparam("entry_id"))
+    .order_by(name.c.source, name.c.id),
+    "ENTRY_ANNOTATIONS": select(annotation_key.c.name, entry_annotation.c.value)
+    .select_from(entry_annotation.join(annotation_key, annotation_key.c.id == entry_annotation.c.key_id))
+    .where(entry_annotation.c.entry_id == bindparam("entry_id"))
+    .order_by(annotation_key.c.name),
+    # stores
+    "STORES": select(
+        store.c.id,
+        store.c.name,
+        store.c.path,
+        store.c.state,
+        store.c.state_since,
+        store.c.error,
+        store.c.entries,
+        store.c.naming,
+        store.c.priority,
+        store.c.indexed_at,
+        store.c.changed_at,
+    ).order_by(store.c.priority, store.c.name),
+    "STORE_BY_NAME_OR_PATH": select(
+        store.c.id,
+        store.c.name,
+        store.c.path,
+        store.c.state,
+        store.c.state_since,
+        store.c.elements,
+        store.c.entries,
+    ).where(or_(store.c.name == bindparam("store_name"), store.c.path == bindparam("path"))),
+    "COUNT_TAG": select(func.count()).select_from(
+        select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
+    ),
+}
+
+
+def render(statement: Select[Any], dialect: Dialect) -> str:
+    """The statement as text for `dialect`, with named parameters, on one line."""
+    compiled = statement.compile(dialect=dialect)
+    text = " ".join(str(compiled).split())
+    for key, value in compiled.params.items():
+        if value is not None:  # constants of ours ('missing', ''): written out, so that callers bind only what they ask
+            literal = f"'{value}'" if isinstance(value, str) else str(value)
+            text = text.replace(f":{key}", literal)
+    return text

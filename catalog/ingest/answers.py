@@ -1,0 +1,87 @@
+"""Which key of a store answers for a name, and what it answered before: `shadowed`, `since`, and the closed spans.
+
+resolution.md section 8: among keys of one store with the same repository and tag the one from `io.containerd.image.name`
+comes first, then the order of `index.json`. The others are shadowed. A span of history is what the first one answered;
+an answer that moves to another entry with the same content goes on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from catalog.ingest.rows import Rows
+
+
+class NameKey(NamedTuple):
+    """What is asked for inside a store: a repository's id, or None for a tag alone, and a tag."""
+
+    repository_id: int | None
+    tag: str
+    name: str | None
+
+
+class Answer(NamedTuple):
+    """The content that a key answered, and since when (milliseconds)."""
+
+    content_id: int
+    since: int
+
+
+_BY_NAME = "name.name = ? AND name.store_id = ?"
+_BY_TAG = "name.tag = ? AND name.store_id = ? AND name.repository_id IS NULL"
+
+
+class Answers:
+    """The keys of one store that a change touches. `touch` each before its rows change, then `settle` once after."""
+
+    def __init__(self, rows: Rows, store_id: int, now: int) -> None:
+        self._rows = rows
+        self._store_id = store_id
+        self._now = now
+        self._before: dict[NameKey, Answer | None] = {}
+
+    def touch(self, key: NameKey, *, is_new: bool = False) -> None:
+        """Remember what `key` answers now. `is_new` says that nothing of the store had it before."""
+        if key in self._before:
+            return
+        self._before[key] = None if is_new else self._current(key)
+
+    def settle(self) -> None:
+        """Set `shadowed` and `since` of the touched keys as their rows stand now, and close the spans that are over."""
+        cursor = self._rows.cursor
+        for key, before in self._before.items():
+            where, what = self._where(key)
+            standing = cursor.execute(
+                "SELECT name.id, entry.content_id, name.shadowed, name.since FROM name JOIN entry ON entry.id = name.entry_id"
+                f" WHERE {where} ORDER BY name.source, name.sort, name.id",
+                (what, self._store_id),
+            ).fetchall()
+            if before is not None and (not standing or standing[0][1] != before.content_id):
+                self._rows.span(
+                    (self._store_id, key.repository_id, key.tag, key.name, before.content_id, before.since, self._now)
+                )
+            for place, (name_id, content_id, shadowed, since) in enumerate(standing):
+                should_be = since
+                if place == 0:
+                    same = before is not None and content_id == before.content_id
+                    should_be = before.since if same and before is not None else self._now
+                if bool(shadowed) != (place > 0) or since != should_be:
+                    cursor.execute(
+                        "UPDATE name SET shadowed = ?, since = ? WHERE id = ?", (place > 0, should_be, name_id)
+                    )
+
+    def _current(self, key: NameKey) -> Answer | None:
+        where, what = self._where(key)
+        found = self._rows.cursor.execute(
+            "SELECT entry.content_id, name.since FROM name JOIN entry ON entry.id = name.entry_id"
+            f" WHERE {where} AND NOT name.shadowed",
+            (what, self._store_id),
+        ).fetchone()
+        return None if found is None else Answer(*found)
+
+    @staticmethod
+    def _where(key: NameKey) -> tuple[str, str]:
+        if key.name is not None:
+            # The index goes down to the store where both values of `shadowed` are named.
+            return f"{_BY_NAME} AND name.shadowed IN (0, 1)", key.name
+        return _BY_TAG, key.tag

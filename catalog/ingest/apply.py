@@ -1,0 +1,130 @@
+"""What was found at a store, written into the catalog: its state, its entries and names, and the snapshot of the change.
+
+One door for every way a change arrives (house.md): `add`, `index`, later the watcher and `--fresh`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert, update
+
+from catalog.db.schema import snapshot, store
+from catalog.ingest.names import Applied, StoreNames
+from catalog.ingest.registry import Store
+from catalog.ingest.rows import Rows
+from catalog.layout.index import FileState, IndexContent
+
+SERVES = ("ok", "empty")
+"""The states of a store whose rows are what its layout says."""
+
+
+class Outcome(NamedTuple):
+    """What writing one store came to: its state now, why it is not ok, and what changed (None: nothing)."""
+
+    state: str
+    error: str | None
+    applied: Applied | None
+
+
+def identity(file: FileState) -> str:
+    """A file's state as `store.file_identity` keeps it: equal means the same bytes were read."""
+    return ":".join(map(str, file))
+
+
+def write_content(
+    connection: Connection,
+    rows: Rows,
+    found: Store,
+    content: IndexContent,
+    version: str | None,
+    now: int,
+    took_ms: int,
+    *,
+    full: bool = False,
+) -> Outcome:
+    """Make the catalog say what `content` says. Raises what iterating it raises; then the transaction is to be undone.
+
+    `version` is the layout's, `now` and `took_ms` are milliseconds; `full` compares the entries although the bytes are
+    those that were read last.
+    """
+    now = max(now, (found.changed_at or 0) + 1)  # clocks step; a store's times only rise
+    repository, naming_problem = found.repository()
+    keyed_by = found.keys_should_be()
+    if found.keyed_by is not None and found.keyed_by != keyed_by:
+        StoreNames(rows, found.id, repository, now, first=False).rekey()
+    same = not full and not content.streamed and content.sha256 == found.sha256
+    applied = None
+    if not same:
+        first = found.entries == 0
+        applied = StoreNames(rows, found.id, repository, now, first=first).apply(content)
+    entries = found.entries + (applied.added - applied.removed if applied else 0)
+    state = "ok" if entries else "empty"
+    values: dict[str, object] = {
+        "state": state,
+        "error": None,
+        "file_identity": identity(content.file),
+        "sha256": content.sha256,
+        "keyed_by": keyed_by,
+        "elements": content.elements,
+        "entries": entries,
+        "indexed_at": now,
+        "layout_version": version,
+    }
+    if state != found.state:
+        values["state_since"] = now
+    if not same:
+        _store_problems(rows, found.id, [*content.skipped, *([naming_problem] if naming_problem else [])])
+    elif found.keyed_by != keyed_by:
+        _naming_problem(rows, found.id, naming_problem)
+    changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
+    if applied is not None and changed:
+        values |= {"generation": found.generation + 1, "changed_at": now}
+        connection.execute(
+            insert(snapshot).values(
+                store_id=found.id,
+                generation=found.generation + 1,
+                at=now,
+                sha256=content.sha256,
+                size=content.file.size,
+                entries=entries,
+                added=applied.added,
+                removed=applied.removed,
+                moved=applied.moved,
+                took_ms=took_ms,
+            )
+        )
+    rows.flush()
+    connection.execute(update(store).where(store.c.id == found.id).values(values))
+    return Outcome(state, None, applied if changed else None)
+
+
+def write_state(connection: Connection, found: Store, state: str, error: str, now: int) -> Outcome:
+    """Note that the store cannot be read: what it last said stays (resolution.md section 10)."""
+    values: dict[str, object] = {"state": state, "error": error}
+    if state != found.state:
+        values["state_since"] = now
+    connection.execute(update(store).where(store.c.id == found.id).values(values))
+    return Outcome(state, error, None)
+
+
+def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str, str]]) -> None:
+    """The problems of a store that belong to no entry of it, written where they differ."""
+    wanted = [tuple(problem) for problem in problems]
+    had = rows.cursor.execute(
+        "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL ORDER BY id", (store_id,)
+    ).fetchall()
+    if had == wanted:
+        return
+    rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL", (store_id,))
+    for kind, subject, detail in wanted:
+        rows.problem(store_id, None, kind, subject, detail)
+
+
+def _naming_problem(rows: Rows, store_id: int, problem: tuple[str, str, str] | None) -> None:
+    rows.cursor.execute(
+        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND kind = 'no-repository'", (store_id,)
+    )
+    if problem is not None:
+        rows.problem(store_id, None, *problem)

@@ -1,0 +1,114 @@
+"""What changed between the entries that the catalog holds of a store and those of its `index.json` now. Pure.
+
+Strategy. `index.json` is a multiset of descriptors (oras writes it in random order every time), and each descriptor has a
+64-bit fingerprint, so the old side is three arrays of integers and no row is read whole. Most writers keep the order and
+change the end: entries are matched by walking both sides together, and only from the first difference on by a table.
+The new side is met once, in order, so a file of a million entries never lies in memory.
+
+Sort keys have gaps of GAP: what is put between two entries gets a key between theirs. Where old entries come in another
+order than they are stored in, or there is no gap left, `unordered` is set and ingest/order.py mends what matters.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+GAP = 1024
+
+
+class Old:
+    """The stored entries of a store in the order of their sort keys: ids, sort keys, fingerprints, as equal arrays."""
+
+    def __init__(self, rows: Sequence[tuple[int, int, int]] = ()) -> None:
+        self.ids = array("q", [row[0] for row in rows])
+        self.sorts = array("q", [row[1] for row in rows])
+        self.fingerprints = array("q", [row[2] for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Diff:
+    """Takes the new descriptors' fingerprints in order; says which stand already and which sort keys the others get.
+
+    `seen` is how many were taken; `unordered` is set when stored order and new order differ.
+    """
+
+    def __init__(self, old: Old) -> None:
+        self._old = old
+        self._used = bytearray(len(old))
+        self._cursor = 0
+        self._next: array[int] | None = None  # from an old entry to the next one of the same fingerprint
+        self._first: dict[int, int] = {}
+        self._last: int | None = None  # the greatest sort key met so far
+        self._top = old.sorts[-1] if len(old) else -GAP
+        self.unordered = False
+
+    def match(self, fingerprint: int) -> int | None:
+        """The place in `old` of a stored entry that is this one and was not matched before; None for a new one."""
+        old = self._old.fingerprints
+        used = self._used
+        place = self._cursor
+        if place >= len(old) or used[place] or old[place] != fingerprint:
+            place = self._search(fingerprint)
+            if place < 0:
+                return None
+        used[place] = 1
+        self._cursor = place + 1
+        return place
+
+    def stands(self, place: int, pending: int) -> list[int]:
+        """The old entry at `place` follows `pending` new ones: the sort keys of those."""
+        sort = self._old.sorts[place]
+        last = self._last
+        if last is None:
+            keys = [sort - GAP * (pending - number) for number in range(pending)]
+        elif sort > last and sort - last > pending:
+            step = (sort - last) // (pending + 1)
+            keys = [last + step * (number + 1) for number in range(pending)]
+        else:
+            self.unordered = self.unordered or sort < last or pending > 0
+            keys = self.end(pending)
+        self._last = sort if last is None else max(sort, last)
+        return keys
+
+    def end(self, pending: int) -> list[int]:
+        """Sort keys behind everything, for `pending` new entries at the end of the list, or that found no gap."""
+        first = self._top + GAP
+        self._top += GAP * pending
+        return list(range(first, self._top + 1, GAP))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every old entry was matched: what comes now stands at the end."""
+        return self._cursor >= len(self._used)
+
+    def flush(self, pending: int) -> list[int]:
+        """Sort keys for new entries that are too many to wait for the old one that follows them."""
+        if not self.exhausted:
+            self.unordered = True
+        keys = self.end(pending)
+        self._last = keys[-1] if keys else self._last
+        return keys
+
+    def removed(self) -> list[int]:
+        """The places in `old` of the entries that nothing matched."""
+        used = self._used
+        return [place for place in range(len(used)) if not used[place]]
+
+    def _search(self, fingerprint: int) -> int:
+        old = self._old.fingerprints
+        used = self._used
+        if self._next is None:
+            self._next = array("q", [-1]) * len(old)
+            for place in range(len(old) - 1, -1, -1):
+                if not used[place]:
+                    self._next[place] = self._first.get(old[place], -1)
+                    self._first[old[place]] = place
+        place = self._first.get(fingerprint, -1)
+        while place >= 0 and used[place]:
+            place = self._next[place]
+        if place >= 0:
+            self._first[fingerprint] = self._next[place]
+        return place

@@ -1,0 +1,238 @@
+"""One store's change, from descriptors to rows: the names stage (house.md, "Names first, content after").
+
+Everything here happens inside one transaction of the caller's. Rows written are proportional to what changed, not to the
+size of `index.json` (schema.md section 1).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from catalog.ingest.answers import Answers, NameKey
+from catalog.ingest.diff import Diff, Old
+from catalog.ingest.order import mend
+from catalog.ingest.rows import Row, Rows, chunks
+from catalog.layout.descriptor import Descriptor
+from catalog.names.keys import Key, NameProblem, derive_keys
+from catalog.names.limits import is_long
+from catalog.names.reference import is_tag
+
+PENDING = 10_000
+"""How many new entries wait for the old one that follows them before they get their sort keys."""
+
+NAME_PROBLEMS = ("unusable-name", "name-digest", "long-name")
+
+
+class Applied(NamedTuple):
+    """How many entries a change added, removed, and moved (where order matters)."""
+
+    added: int
+    removed: int
+    moved: int
+
+
+class StoreNames:
+    """Writes the entries and names of one store. `repository` is what its naming policy gives a bare tag.
+
+    `now` is the time of the change in milliseconds; `first` says that the store has no entries yet.
+    """
+
+    def __init__(self, rows: Rows, store_id: int, repository: str | None, now: int, *, first: bool) -> None:
+        self._rows = rows
+        self._store_id = store_id
+        self._repository = repository
+        self._now = now
+        self._first = first
+        self._answers = Answers(rows, store_id, now)
+        self._seen: set[int] = set()  # of a store's first reading: hashes of its keys, to notice a second of the same
+
+    def apply(self, descriptors: Iterable[Descriptor]) -> Applied:
+        """Make the store's rows say what `descriptors` say. What iterating raises leaves the transaction to be undone."""
+        rows = self._rows
+        old = Old() if self._first else self._stored()
+        diff = Diff(old)
+        order = array("q")  # entry ids in the order of the list
+        pending: list[Descriptor] = []
+        added = 0
+
+        def place(sorts: Sequence[int]) -> None:
+            for descriptor, sort in zip(pending, sorts, strict=True):
+                order.append(self._add(descriptor, sort))
+            pending.clear()
+
+        for descriptor in descriptors:
+            at = diff.match(descriptor.fingerprint())
+            if at is None:
+                added += 1
+                pending.append(descriptor)
+                if len(pending) >= PENDING:
+                    place(diff.flush(len(pending)))
+            else:
+                place(diff.stands(at, len(pending)))
+                order.append(old.ids[at])
+        place(diff.end(len(pending)))
+        removed = [old.ids[at] for at in diff.removed()]
+        self._remove(removed)
+        rows.flush()
+        moved = self._mend(order) if diff.unordered else 0
+        self._answers.settle()
+        return Applied(added, len(removed), moved)
+
+    def rekey(self) -> None:
+        """Derive the keys of every stored entry anew, after the naming policy or the rules changed."""
+        cursor = self._rows.cursor
+        entries = cursor.execute(
+            "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name"
+            " FROM entry JOIN content ON content.id = entry.content_id WHERE entry.store_id = ? ORDER BY entry.sort",
+            (self._store_id,),
+        ).fetchall()
+        for entry_id, sort, digest, ref_name, image_name in entries:
+            keys, problems = derive_keys(ref_name, image_name, digest, self._repository)
+            had = cursor.execute(
+                "SELECT name.id, repository.name, name.tag, name.source, name.repository_id, name.name FROM name"
+                " LEFT JOIN repository ON repository.id = name.repository_id WHERE name.entry_id = ? ORDER BY name.id",
+                (entry_id,),
+            ).fetchall()
+            if [Key(*row[1:4]) for row in had] == keys:
+                continue
+            for row in had:
+                if row[2] is not None:
+                    self._answers.touch(NameKey(row[4], row[2], row[5]))
+            for key in keys:
+                self._touch_key(key)
+            cursor.execute("DELETE FROM name WHERE entry_id = ?", (entry_id,))
+            cursor.execute("DELETE FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?)", (entry_id, *NAME_PROBLEMS))
+            self._write_keys(entry_id, sort, keys, problems)
+        self._rows.flush()
+        self._answers.settle()
+
+    # --- one entry ----------------------------------------------------------------------------------------------
+
+    def _add(self, descriptor: Descriptor, sort: int) -> int:
+        rows = self._rows
+        entry_id = rows.id_of("entry")
+        ref_name, image_name = descriptor.ref_name, descriptor.image_name
+        keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository)
+        platform = descriptor.platform_text
+        rows.entry(
+            (
+                entry_id,
+                self._store_id,
+                sort,
+                descriptor.digest,
+                rows.media_type(descriptor.media_type),
+                descriptor.size,
+                rows.media_type(descriptor.artifact_type) if descriptor.artifact_type else None,
+                rows.platform(platform) if platform else None,
+                ref_name,
+                image_name,
+                ref_tail(ref_name, keys),
+                descriptor.fingerprint(),
+                (ref_name is not None and is_long(ref_name)) or (image_name is not None and is_long(image_name)),
+            )
+        )
+        for key in keys:
+            self._touch_key(key)
+        self._write_keys(entry_id, sort, keys, problems)
+        for key_text, value in descriptor.other_annotations.items():
+            rows.annotation(entry_id, key_text, value)
+        for flaw in descriptor.flaws:
+            rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
+        if rows.full:
+            rows.flush()
+        return entry_id
+
+    def _touch_key(self, key: Key) -> None:
+        if key.tag is None:
+            return
+        repository_id = None if key.repository is None else self._rows.repository(key.repository)
+        if self._first:
+            # Only a second key of the same name needs a look: nothing stood here before. Two names of one hash would
+            # only cost a needless look.
+            mark = hash((repository_id, key.tag))
+            if mark not in self._seen:
+                self._seen.add(mark)
+                return
+        self._answers.touch(NameKey(repository_id, key.tag, key.name), is_new=self._first)
+
+    def _write_keys(self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem]) -> None:
+        rows = self._rows
+        for key in keys:
+            repository_id = None if key.repository is None else rows.repository(key.repository)
+            row: Row = (
+                rows.id_of("name"), entry_id, self._store_id, repository_id, key.tag, key.name, key.source, sort,
+                False, self._now,
+            )  # fmt: skip
+            rows.name(row)
+        for kind, subject, detail in problems:
+            rows.problem(self._store_id, entry_id, kind, subject, detail)
+
+    def _remove(self, entry_ids: list[int]) -> None:
+        cursor = self._rows.cursor
+        for some in chunks(entry_ids):
+            marks = ",".join("?" * len(some))
+            for row in cursor.execute(
+                "SELECT repository_id, tag, name FROM name"
+                f" WHERE entry_id IN ({marks}) AND NOT shadowed AND tag IS NOT NULL",
+                tuple(some),
+            ).fetchall():
+                self._answers.touch(NameKey(*row))
+        # After every touch, so that each finds what stood before the change.
+        cursor.executemany("DELETE FROM entry WHERE id = ?", [(entry_id,) for entry_id in entry_ids])
+
+    # --- the whole store ----------------------------------------------------------------------------------------
+
+    def _stored(self) -> Old:
+        return Old(
+            self._rows.cursor.execute(
+                "SELECT id, sort, fingerprint FROM entry WHERE store_id = ? ORDER BY sort", (self._store_id,)
+            ).fetchall()
+        )
+
+    def _mend(self, order: array[int]) -> int:
+        """Let the sort keys follow the list where order matters; returns how many entries that moved."""
+        cursor = self._rows.cursor
+        sorts: dict[int, int] = {}
+        shares: dict[int, list[Hashable]] = {}
+        for entry_id, sort, ref_name, image_name in cursor.execute(
+            "SELECT id, sort, ref_name, image_name FROM entry WHERE store_id = ?", (self._store_id,)
+        ):
+            sorts[entry_id] = sort
+            shares[entry_id] = list(_raw_shares(ref_name, image_name))
+        for entry_id, tag in cursor.execute(
+            "SELECT name.entry_id, name.tag FROM entry JOIN name ON name.entry_id = entry.id"
+            " WHERE entry.store_id = ? AND name.tag IS NOT NULL",
+            (self._store_id,),
+        ):
+            shares[entry_id].append(("tag", tag))
+        changed = mend([sorts[entry_id] for entry_id in order], (shares[entry_id] for entry_id in order))
+        for place, sort in changed.items():
+            entry_id = order[place]
+            for row in cursor.execute(
+                "SELECT repository_id, tag, name FROM name WHERE entry_id = ? AND tag IS NOT NULL", (entry_id,)
+            ).fetchall():
+                self._answers.touch(NameKey(*row))
+            cursor.execute("UPDATE entry SET sort = ? WHERE id = ?", (sort, entry_id))
+            cursor.execute("UPDATE name SET sort = ? WHERE entry_id = ?", (sort, entry_id))
+        return len(changed)
+
+
+def ref_tail(ref_name: str | None, keys: Sequence[Key]) -> str | None:
+    """What `ocidir://PATH:TAG` may find `ref_name` by and no key does: the tag behind its last colon, or None.
+
+    regctl takes the first ref.name that ends in `:TAG`, whatever stands before it (resolution.md section 5).
+    """
+    if ref_name is None or ":" not in ref_name:
+        return None
+    tail = ref_name.rpartition(":")[2]
+    return tail if is_tag(tail) and all(key.tag != tail for key in keys) else None
+
+
+def _raw_shares(ref_name: str | None, image_name: str | None) -> Iterator[Hashable]:
+    if ref_name is not None:
+        yield "ref", ref_name
+        yield "tag", ref_name.rpartition(":")[2]
+    if image_name is not None:
+        yield "image", image_name

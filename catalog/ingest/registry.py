@@ -1,0 +1,312 @@
+"""Which roots and stores there are: registering, discovering, forgetting (cli.md, `add` and `remove`).
+
+All of it on the caller's transaction. A store belongs to the deepest root above it and takes its settings, until it is
+given its own by an `add` of its path.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, insert, select, update
+
+from catalog.db.schema import host, left_out, root, store
+from catalog.errors import UnknownStore, UsageError
+from catalog.names.escape import shown
+from catalog.names.keys import RULES_VERSION, NameProblem, Naming
+from catalog.names.paths import checked_name, decode_path, derived_name, encode_path
+
+NOT_INDEXED = "not indexed yet: run 'ocicat index'"
+
+
+class StoreSettings(NamedTuple):
+    """What `add` was given; None where it was not."""
+
+    name: str | None = None
+    naming: Naming | None = None
+    prefix: str | None = None
+    priority: int | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there is anything but a name."""
+        return self.naming is not None or self.prefix is not None or self.priority is not None
+
+
+class Root(NamedTuple):
+    """A registered root; `path` is the path to open."""
+
+    id: int
+    name: str
+    path: str
+    naming: str
+    prefix: str | None
+    priority: int
+
+
+class Store(NamedTuple):
+    """A registered store, as a pass needs it; `path` is the path to open, times are milliseconds."""
+
+    id: int
+    root_id: int | None
+    name: str
+    path: str
+    naming: str
+    prefix: str | None
+    state: str
+    state_since: int
+    file_identity: str | None
+    sha256: str | None
+    keyed_by: str | None
+    entries: int
+    generation: int
+    changed_at: int | None
+    root_path: str | None
+
+    def repository(self) -> tuple[str | None, NameProblem | None]:
+        """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
+        relative = None if self.root_path is None else os.path.relpath(self.path, self.root_path)
+        return Naming.parse(self.naming).repository(relative, self.prefix)
+
+    def keys_should_be(self) -> str:
+        """What `keyed_by` says when the keys are those of today's rules and settings."""
+        return f"{RULES_VERSION} {self.repository()[0] or ''}"
+
+
+class Registry:
+    """Roots and stores of this host, read and written through `connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        found = connection.execute(select(host.c.id).order_by(host.c.id).limit(1)).scalar()
+        if found is None:
+            connection.execute(insert(host).values(id=1, name=os.uname().nodename))
+            found = 1
+        self.host_id: int = found
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def roots(self) -> list[Root]:
+        """All roots, the deepest paths first."""
+        rows = self.connection.execute(select(root).where(root.c.host_id == self.host_id)).mappings()
+        return sorted((_root(row) for row in rows), key=lambda r: -r.path.count("/"))
+
+    def stores(self, store_id: int | None = None) -> list[Store]:
+        """All stores in the order in which they answer, or the one with that id."""
+        question = (
+            select(store, root.c.path.label("root_path"), root.c.path_bytes.label("root_path_bytes"))
+            .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+            .where(store.c.host_id == self.host_id)
+            .order_by(store.c.priority, store.c.name)
+        )
+        if store_id is not None:
+            question = question.where(store.c.id == store_id)
+        return [_store(row) for row in self.connection.execute(question).mappings()]
+
+    def find(self, text: str) -> tuple[list[Root], list[Store]]:
+        """The root, or the store, that `text` names or is the path of; raises UnknownStore."""
+        path = os.path.realpath(text)
+        roots = [r for r in self.roots() if text == r.name or path == r.path]
+        if roots:
+            return roots, []
+        stores = [s for s in self.stores() if text == s.name or path == s.path]
+        if not stores:
+            raise UnknownStore(
+                f"no store or root is called {shown(text)}: 'ocicat stores' lists them, 'ocicat add' adds one"
+            )
+        return [], stores
+
+    def is_root(self, path: str) -> bool:
+        """Whether the directory `path` is a root already: it stays one although it may have become a layout."""
+        return self._row_at(root, encode_path(path)[0]) is not None
+
+    def left_out(self) -> set[str]:
+        """The paths, as the catalog keeps them, of stores that were removed one by one."""
+        return set(self.connection.execute(select(left_out.c.path).where(left_out.c.host_id == self.host_id)).scalars())
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def add_root(self, path: str, settings: StoreSettings) -> int:
+        """Register the directory `path` as a root, or change its settings; returns its id."""
+        text, raw = encode_path(path)
+        row = self._row_at(root, text)
+        values = _values(settings)
+        if row is None:
+            name = self._new_name(settings.name, derived_name(path))
+            values = {"naming": "annotations", "prefix": None, "priority": 0} | values
+            values |= {"host_id": self.host_id, "name": name, "path": text, "path_bytes": raw}
+            root_id = _new_id(self.connection.execute(insert(root).values(values)))
+        else:
+            root_id = int(row["id"])
+            if settings.name is not None and settings.name != row["name"]:
+                values["name"] = self._new_name(settings.name, "")
+            if values:
+                self.connection.execute(update(root).where(root.c.id == root_id).values(values))
+        self._hand_over(root_id)
+        return root_id
+
+    def add_store(self, path: str, settings: StoreSettings, now: int) -> int:
+        """Register the layout at `path` by itself, or change its settings; returns its id."""
+        text, raw = encode_path(path)
+        self.connection.execute(delete(left_out).where(left_out.c.host_id == self.host_id, left_out.c.path == text))
+        row = self._row_at(store, text)
+        values = _values(settings)
+        if settings.given:
+            values["own_settings"] = True
+        if row is not None:
+            if settings.name is not None and settings.name != row["name"]:
+                values["name"] = self._new_name(settings.name, "")
+            if values:
+                self.connection.execute(update(store).where(store.c.id == row["id"]).values(values))
+            return int(row["id"])
+        above = self._root_above(path)
+        derived = derived_name(path) if above is None else derived_name(path, above.path, above.name)
+        return self._new_store(text, raw, self._new_name(settings.name, derived, root_of=above), above, values, now)
+
+    def discovered(self, path: str, now: int) -> tuple[int, str | None] | None:
+        """Register a layout that was found below a root: its id and, where its name had to change, that name.
+
+        None where it is registered already.
+        """
+        text, raw = encode_path(path)
+        above = self._root_above(path)
+        if above is None or self._row_at(store, text) is not None:
+            return None
+        derived = derived_name(path, above.path, above.name)
+        name, number = derived, 1
+        while self._is_taken(name, above):
+            number += 1
+            name = f"{derived}~{number}"
+        return self._new_store(text, raw, name, above, {}, now), (name if number > 1 else None)
+
+    def remove_root(self, found: Root) -> None:
+        """Forget a root and every store that was found below it."""
+        self.connection.execute(delete(root).where(root.c.id == found.id))
+        prefix = encode_path(found.path)[0].rstrip("/") + "/"
+        self.connection.execute(
+            delete(left_out).where(
+                left_out.c.host_id == self.host_id, left_out.c.path.startswith(prefix, autoescape=True)
+            )
+        )
+
+    def remove_store(self, found: Store) -> None:
+        """Forget a store; one below a root is left out from now on."""
+        self.connection.execute(delete(store).where(store.c.id == found.id))
+        if self._root_above(found.path) is not None:
+            text = encode_path(found.path)[0]
+            self.connection.execute(insert(left_out).values(host_id=self.host_id, path=text))
+
+    def _new_store(
+        self, text: str, raw: bytes | None, name: str, above: Root | None, given: dict[str, object], now: int
+    ) -> int:
+        values: dict[str, object] = {
+            "host_id": self.host_id,
+            "root_id": above.id if above else None,
+            "name": name,
+            "path": text,
+            "path_bytes": raw,
+            "own_settings": False,
+            "naming": above.naming if above else "annotations",
+            "prefix": above.prefix if above else None,
+            "priority": above.priority if above else 0,
+            "state": "invalid",
+            "error": NOT_INDEXED,
+            "state_since": now,
+            "elements": 0,
+            "entries": 0,
+            "generation": 0,
+        }
+        result = self.connection.execute(insert(store).values(values | given))
+        return _new_id(result)
+
+    def _hand_over(self, root_id: int) -> None:
+        """Give a root the stores that lie below it and belong to one farther up, and its settings to all of its own."""
+        roots = self.roots()
+        mine = next(r for r in roots if r.id == root_id)
+        for found in self.stores():
+            if found.root_id is None or not _is_below(found.path, mine.path):
+                continue
+            if next(r.id for r in roots if _is_below(found.path, r.path)) == root_id:
+                self.connection.execute(update(store).where(store.c.id == found.id).values(root_id=root_id))
+        self.connection.execute(
+            update(store)
+            .where(store.c.root_id == root_id, ~store.c.own_settings)
+            .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority)
+        )
+
+    def _root_above(self, path: str) -> Root | None:
+        return next((r for r in self.roots() if _is_below(path, r.path)), None)
+
+    def _row_at(self, table: Table, path: str) -> RowMapping | None:
+        question = select(table).where(table.c.host_id == self.host_id, table.c.path == path)
+        return self.connection.execute(question).mappings().first()
+
+    def _is_taken(self, name: str, root_of: Root | None = None) -> bool:
+        for table in (store, root):
+            if table is root and root_of is not None and name == root_of.name:
+                continue  # a root that is itself a layout lends its name to that
+            question = select(table.c.id).where(table.c.host_id == self.host_id, table.c.name == name)
+            if self.connection.execute(question).first() is not None:
+                return True
+        return False
+
+    def _new_name(self, given: str | None, derived: str, root_of: Root | None = None) -> str:
+        name = derived if given is None else checked_name(given)
+        if self._is_taken(name, root_of):
+            raise UsageError(f"the name {shown(name)} is taken: choose another one with --name")
+        return name
+
+
+def _new_id(result: CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    if key is None:
+        raise RuntimeError("the database did not tell the id of the new row")
+    return int(key[0])
+
+
+def _is_below(path: str, root_path: str) -> bool:
+    return path == root_path or path.startswith(root_path.rstrip("/") + "/")
+
+
+def _values(settings: StoreSettings) -> dict[str, object]:
+    values: dict[str, object] = {}
+    if settings.naming is not None:
+        values["naming"] = str(settings.naming)
+    if settings.prefix is not None:
+        values["prefix"] = settings.prefix or None
+    if settings.priority is not None:
+        values["priority"] = settings.priority
+    return values
+
+
+def _root(row: RowMapping) -> Root:
+    return Root(
+        row["id"],
+        row["name"],
+        decode_path(row["path"], row["path_bytes"]),
+        row["naming"],
+        row["prefix"],
+        row["priority"],
+    )
+
+
+def _store(row: RowMapping) -> Store:
+    root_path = row["root_path"]
+    return Store(
+        id=row["id"],
+        root_id=row["root_id"],
+        name=row["name"],
+        path=decode_path(row["path"], row["path_bytes"]),
+        naming=row["naming"],
+        prefix=row["prefix"],
+        state=row["state"],
+        state_since=row["state_since"],
+        file_identity=row["file_identity"],
+        sha256=row["sha256"],
+        keyed_by=row["keyed_by"],
+        entries=row["entries"],
+        generation=row["generation"],
+        changed_at=row["changed_at"],
+        root_path=None if root_path is None else decode_path(root_path, row["root_path_bytes"]),
+    )

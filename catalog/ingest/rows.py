@@ -1,0 +1,190 @@
+"""Writing rows in bulk: statements compiled once from SQLAlchemy's tables, ids handed out here, digests interned.
+
+Rows are kept until `flush` and then written table by table, parents first, by the driver's executemany: measured, that is
+what raw sqlite3 costs, where the ORM costs two to seven times as much (facts.md section 5). Ids can be handed out here
+because one process writes at a time (catalog.db.locks).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from catalog.db.schema import (
+    annotation_key,
+    content,
+    entry,
+    entry_annotation,
+    media_type,
+    name,
+    name_span,
+    platform,
+    problem,
+    repository,
+)
+from catalog.names.reference import repository_familiar, split_repository
+
+Row = tuple[Any, ...]
+FLUSH_ROWS = 20_000
+
+_TABLES = (content, entry, name, entry_annotation, problem, name_span)
+"""In the order in which they are written."""
+
+
+class Rows:
+    """The rows to be written in one transaction. Not for two transactions: ids are read at its begin."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._dialect = connection.dialect
+        driver = connection.connection.driver_connection
+        if driver is None:
+            raise RuntimeError("the connection is closed")
+        self.cursor = driver.cursor()
+        self._statements: dict[str, str] = {}
+        self._ids: dict[str, Iterator[int]] = {}
+        self._interned: dict[str, dict[str, int]] = {}
+        self._pending: dict[str, list[Row]] = {table.name: [] for table in _TABLES}
+        self._count = 0
+
+    # --- rows of each table -------------------------------------------------------------------------------------
+
+    def entry(self, row: Row) -> None:
+        """`row` is (id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
+        image_name, ref_tail, fingerprint, oversize); the digest becomes its content's id.
+        """
+        self._pending["content"].append((row[3],))
+        self._add("entry", row)
+
+    def name(self, row: Row) -> None:
+        """`row` has the columns of the table, in its order."""
+        self._add("name", row)
+
+    def annotation(self, entry_id: int, key: str, value: str) -> None:
+        """One annotation of an entry that is no name."""
+        self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
+
+    def problem(self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str) -> None:
+        """One problem of a store, or of one of its entries."""
+        self._add("problem", (self.id_of("problem"), store_id, entry_id, kind, subject, detail))
+
+    def span(self, row: Row) -> None:
+        """`row` has the columns of `name_span` after its id, in their order."""
+        self._add("name_span", (self.id_of("name_span"), *row))
+
+    @property
+    def full(self) -> bool:
+        """Whether enough rows wait that they had better be written."""
+        return self._count >= FLUSH_ROWS
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        for table in _TABLES:
+            rows = self._pending[table.name]
+            if rows:
+                if table is content:
+                    rows = sorted(set(rows))  # in the order of the index: its pages are met once each
+                self.cursor.executemany(self._insert(table), rows)
+                self._pending[table.name] = []
+        self._count = 0
+
+    # --- ids and dictionaries -----------------------------------------------------------------------------------
+
+    def id_of(self, table: str) -> int:
+        """A new id for a row of `table`."""
+        ids = self._ids.get(table)
+        if ids is None:
+            self.cursor.execute(f"SELECT coalesce(max(id), 0) FROM {table}")
+            ids = self._ids[table] = itertools.count(self.cursor.fetchone()[0] + 1)
+        return next(ids)
+
+    def media_type(self, text: str) -> int:
+        """The id of a media type, known from now on."""
+        return self._intern(media_type, text, ())
+
+    def platform(self, text: str) -> int:
+        """The id of a platform, known from now on."""
+        return self._intern(platform, text, ())
+
+    def annotation_key(self, text: str) -> int:
+        """The id of an annotation's key, known from now on."""
+        return self._intern(annotation_key, text, ())
+
+    def repository(self, canonical: str) -> int:
+        """The id of a canonical repository, known from now on."""
+        found = self._interned.get("repository", {}).get(canonical)
+        if found is not None:
+            return found
+        parts = split_repository(canonical)
+        domain, path = parts if parts is not None else ("", canonical)
+        return self._intern(repository, canonical, (domain, path, repository_familiar(domain, path)))
+
+    def find_repository(self, canonical: str) -> int | None:
+        """The id of a canonical repository where one is known already."""
+        known = self._interned.setdefault("repository", {})
+        found = known.get(canonical)
+        if found is None:
+            self.cursor.execute(self._lookup(repository), (canonical,))
+            row = self.cursor.fetchone()
+            if row is not None:
+                found = known[canonical] = row[0]
+        return found
+
+    def _intern(self, table: Table, text: str, more: tuple[str, ...]) -> int:
+        known = self._interned.setdefault(table.name, {})
+        found = known.get(text)
+        if found is None:
+            self.cursor.execute(self._lookup(table), (text,))
+            row = self.cursor.fetchone()
+            if row is None:
+                found = self.id_of(table.name)
+                self.cursor.execute(self._insert(table), (found, text, *more))
+            else:
+                found = int(row[0])
+            known[text] = found
+        return found
+
+    # --- statements ---------------------------------------------------------------------------------------------
+
+    def _add(self, table: str, row: Row) -> None:
+        self._pending[table].append(row)
+        self._count += 1
+
+    def _lookup(self, table: Table) -> str:
+        return self._compiled(
+            f"lookup {table.name}", select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
+        )
+
+    def _insert(self, table: Table) -> str:
+        if table is content:
+            statement = insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing()
+            return self._compiled("insert content", statement, ("digest",))
+        columns: Sequence[str] = [column.name for column in table.columns]
+        values: dict[str, Any] = {column: bindparam(f"v_{column}") for column in columns}
+        if table is entry:
+            digest: BindParameter[str] = bindparam("v_content_id")
+            values["content_id"] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
+        order = tuple(f"v_{column}" for column in columns)
+        return self._compiled(f"insert {table.name}", insert(table).values(values), order)
+
+    def _compiled(self, key: str, statement: Any, order: tuple[str, ...]) -> str:
+        text = self._statements.get(key)
+        if text is None:
+            compiled = statement.compile(dialect=self._dialect)
+            if tuple(compiled.positiontup or ()) != order:
+                raise RuntimeError(f"{key}: the parameters stand as {compiled.positiontup}")
+            text = self._statements[key] = str(compiled)
+        return text
+
+
+def chunks(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+    """`items` in pieces that fit into one statement's list of parameters."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def count_rows(connection: Connection, table: Table) -> int:
+    """How many rows a table has."""
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())

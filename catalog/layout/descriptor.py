@@ -1,0 +1,231 @@
+"""One element of the list `manifests` in an `index.json` (image-spec, descriptor.md), as narrow as the catalog needs it.
+
+There are two ways to one. `decode` takes the bytes through msgspec, which refuses anything odd; what it refuses goes
+through `decode_tolerant`, which keeps all that can be used and names the rest. A store is never rejected for one bad
+entry (resolution.md section 2), and the only field that nothing goes without is the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+
+from catalog.layout.text import clean, kind, kind_of, loads, shorten
+from catalog.names.digest import is_digest
+
+REF_NAME = "org.opencontainers.image.ref.name"
+IMAGE_NAME = "io.containerd.image.name"
+
+MAX_SIZE = (1 << 63) - 1
+"""The largest size of a blob, in bytes: descriptor.md has it as an int64, and so have both databases."""
+
+MAX_DIGEST = 1024
+"""The longest digest taken, in characters: it becomes a key, and a longer one is none (schema.md section 1)."""
+
+_MAX_FLAWS = 10
+_NUL = b"\\u0000"
+
+
+class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The `platform` of a descriptor, as it stands there: not normalised."""
+
+    os: str | None = None
+    architecture: str | None = None
+    variant: str | None = None
+
+
+# gc=False is safe: a descriptor holds text, numbers and a dict of text, so it can be in no cycle.
+# omit_defaults is what keeps fingerprints: a field that is added later leaves those of descriptors without it alone.
+class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+    """A descriptor that can be used. All text in it is clean (`catalog.layout.text.clean`); sizes are bytes."""
+
+    digest: str
+    media_type: str = ""
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)] | None = None
+    artifact_type: str | None = None
+    platform: Platform | None = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def flaws(self) -> tuple[str, ...]:
+        """What was unusable in it, one short line each; empty for a descriptor that is as it should be."""
+        return ()
+
+    @property
+    def ref_name(self) -> str | None:
+        """The annotation `org.opencontainers.image.ref.name` as it is, or None."""
+        return self.annotations.get(REF_NAME) if self.annotations else None
+
+    @property
+    def image_name(self) -> str | None:
+        """The annotation `io.containerd.image.name` as it is, or None."""
+        return self.annotations.get(IMAGE_NAME) if self.annotations else None
+
+    @property
+    def other_annotations(self) -> dict[str, str]:
+        """The annotations without the two that are names: a dict of its own."""
+        if not self.annotations:
+            return {}
+        return {key: value for key, value in self.annotations.items() if key not in (REF_NAME, IMAGE_NAME)}
+
+    @property
+    def platform_text(self) -> str | None:
+        """`os/arch[/variant]` as it stands there, or None where either of the first two is missing."""
+        platform = self.platform
+        if platform is None or not platform.os or not platform.architecture:
+            return None
+        text = f"{platform.os}/{platform.architecture}"
+        return f"{text}/{platform.variant}" if platform.variant else text
+
+    def fingerprint(self) -> int:
+        """A signed 64-bit hash of what the descriptor says, flaws included; the same in every process and version.
+
+        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. It is
+        BLAKE2b of the canonical JSON, so nobody makes two descriptors that collide by trying a few.
+        """
+        return int.from_bytes(_blake2b(_encode(self), digest_size=8).digest(), "big", signed=True)
+
+
+class FlawedDescriptor(Descriptor, frozen=True, gc=False):
+    """A descriptor with parts that were dropped: only `decode_tolerant` makes one."""
+
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def flaws(self) -> tuple[str, ...]:
+        return self.unusable
+
+
+_blake2b = hashlib.blake2b
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode_strict = msgspec.json.Decoder(Descriptor).decode
+
+
+def decode(raw: bytes) -> Descriptor | str:
+    """The descriptor in `raw`, one JSON value, or one line that says why there is none. Never raises for its content."""
+    # First what can be told at a glance, since a file may be made of millions of these.
+    if raw[:1] != b"{" and raw[:1]:
+        other = kind_of(raw[0])
+        return f"{other}, not an object" if other else decode_tolerant(raw)
+    if b"digest" not in raw and b"\\" not in raw:
+        return "no digest"
+    if _NUL not in raw:
+        try:
+            found = _decode_strict(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return decode_tolerant(raw)
+        return bad_digest(found.digest) or found
+    return decode_tolerant(raw)
+
+
+def decode_tolerant(raw: bytes) -> Descriptor | str:
+    """What can be used of an element that msgspec refuses: a `FlawedDescriptor` where a part was dropped.
+
+    A plain `Descriptor` where the bytes were odd and the meaning is not (NUL, invalid UTF-8, half a surrogate pair,
+    null for an absent field). One line that says why where it has no usable digest, is no object, or is no JSON.
+    """
+    try:
+        fields = loads(raw)
+    except ValueError as error:
+        return shorten(f"no JSON: {error}")
+    if not isinstance(fields, dict):
+        return f"{kind(fields)}, not an object"
+    if fields.get("digest") is None:
+        return "no digest"
+    digest = fields["digest"]
+    if not isinstance(digest, str):
+        return f"digest is {kind(digest)}, not a string"
+    reason = bad_digest(digest)
+    if reason:
+        return reason
+    flaws = _Flaws()
+    media_type = _text(fields, "mediaType", flaws) or ""
+    size = _size(fields.get("size"), flaws)
+    artifact_type = _text(fields, "artifactType", flaws)
+    platform = _platform(fields.get("platform"), flaws)
+    annotations = _annotations(fields.get("annotations"), flaws)
+    if not flaws.lines:
+        return Descriptor(digest, media_type, size, artifact_type, platform, annotations)
+    return FlawedDescriptor(digest, media_type, size, artifact_type, platform, annotations, flaws.done())
+
+
+def bad_digest(digest: str) -> str:
+    """Why `digest` cannot be used, in one line, or an empty text when it can (descriptor.md, "Digests")."""
+    if len(digest) > MAX_DIGEST:
+        return f"digest of {len(digest)} characters, more than {MAX_DIGEST}"
+    return "" if is_digest(digest) else f"digest {shorten(digest, 150)!r} is none"
+
+
+def string_map(raw: bytes) -> dict[str, str]:
+    """The texts of a JSON object of texts, clean; of anything else what there is of that, and never an error."""
+    try:
+        fields = loads(raw)
+    except ValueError:
+        return {}
+    return _annotations(fields, _Flaws()) or {}
+
+
+class _Flaws:
+    """The first flaws in words, the others as a number: a descriptor may have hundreds of thousands."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.more = 0
+
+    def add(self, line: str) -> None:
+        if len(self.lines) < _MAX_FLAWS:
+            self.lines.append(line)
+        else:
+            self.more += 1
+
+    def done(self) -> tuple[str, ...]:
+        return (*self.lines, f"{self.more} more parts are unusable") if self.more else tuple(self.lines)
+
+
+def _text(fields: dict[str, Any], key: str, flaws: _Flaws, prefix: str = "") -> str | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return clean(value)
+    flaws.add(f"{prefix}{key} is {kind(value)}, not a string")
+    return None
+
+
+def _size(value: object, flaws: _Flaws) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        flaws.add(f"size is {'no integer' if isinstance(value, float) else kind(value)}")
+        return None
+    if 0 <= value <= MAX_SIZE:
+        return value
+    flaws.add("size is negative" if value < 0 else "size is more than an int64 holds")
+    return None
+
+
+def _platform(value: object, flaws: _Flaws) -> Platform | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        flaws.add(f"platform is {kind(value)}, not an object")
+        return None
+    os, architecture, variant = (_text(value, key, flaws, "platform.") for key in ("os", "architecture", "variant"))
+    return Platform(os, architecture, variant)
+
+
+def _annotations(value: object, flaws: _Flaws) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        flaws.add(f"annotations is {kind(value)}, not an object")
+        return None
+    kept: dict[str, str] = {}
+    for key, text in value.items():
+        if isinstance(text, str):
+            kept[clean(key)] = clean(text)
+        else:
+            flaws.add(f"annotation {shorten(key, 100)!r} is {kind(text)}, not a string")
+    return kept

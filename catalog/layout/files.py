@@ -1,0 +1,173 @@
+"""Opening a file of a store so that nothing else can have been opened, and seeing whether it stood still.
+
+A store is untrusted: a name in it may be a FIFO that blocks for ever, a device, or a symbolic link to somewhere else, and
+may become one at any moment. So a file is looked at first, opened only where it is a regular one, relative to its
+directory, without following and without blocking, and looked at again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
+"""What open says of a name that was a regular file a moment ago: gone, a link, a socket, under a writer's lease."""
+
+_TYPES = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class FileState(NamedTuple):
+    """What identifies one content of a file, as far as stat can tell (facts.md section 1). `size` is in bytes."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class IndexProblem(Exception):
+    """A store cannot be read. `state` is "invalid", "unreadable" or "missing" (resolution.md section 10)."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+        self.reason = reason
+
+
+class IndexChanged(Exception):
+    """The file changed while it was read: somebody is writing it. Read it again later; what came so far is void."""
+
+
+def stat_index(store_path: str) -> FileState:
+    """The state of the store's `index.json`, by one lstat. Raises IndexProblem as `read_index` does.
+
+    A store directory that has become a symbolic link goes unnoticed here where an `index.json` stands behind it; the
+    state is another one then, so it is read, and `read_index` says so.
+    """
+    try:
+        found = os.lstat(f"{store_path}/index.json")
+    except OSError as error:
+        raise _no_file(store_path, "index.json", error) from None
+    if found.st_mode & 0o170000 != stat.S_IFREG:
+        raise _not_regular("index.json", found)
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class StoreFile:
+    """A regular file directly in a store's directory, open for reading. `state` is what it was when it was opened.
+
+    Raises IndexProblem, and IndexChanged where the name is given to something else at this moment.
+    """
+
+    def __init__(self, store_path: str, name: str) -> None:
+        self.name = name
+        self._file = self._directory = -1
+        try:
+            self.state = self._open(store_path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, store_path: str) -> FileState:
+        # With a slash behind it a symbolic link would be followed. O_PATH: a directory that may be searched and not
+        # listed still serves.
+        store_path = store_path.rstrip("/") or "/"
+        try:
+            self._directory = os.open(store_path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise _no_file(store_path, self.name, error) from None
+        try:
+            before = os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise IndexProblem("invalid", f"no {self.name}") from None
+            raise _unreadable(self.name, error) from None
+        if not stat.S_ISREG(before.st_mode):
+            raise _not_regular(self.name, before)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._file = os.open(self.name, flags, dir_fd=self._directory)
+        except OSError as error:
+            if error.errno in _IN_MOTION:
+                raise IndexChanged(f"{self.name} is being replaced") from None
+            raise _unreadable(self.name, error) from None
+        after = os.fstat(self._file)
+        if not stat.S_ISREG(after.st_mode) or _state(after) != _state(before):
+            raise IndexChanged(f"{self.name} is being replaced")
+        return _state(after)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset` on; fewer at the end of the file alone."""
+        pieces = []
+        while size > 0:
+            try:
+                piece = os.pread(self._file, size, offset)
+            except OSError as error:
+                raise _unreadable(self.name, error) from None
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def check(self, size: int | None = None) -> None:
+        """Raises IndexChanged unless the file is what it was, under its name too, and `size` bytes long."""
+        try:
+            states = (
+                _state(os.fstat(self._file)),
+                _state(os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)),
+            )
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise IndexChanged(f"{self.name} is gone since it was opened") from None
+            raise _unreadable(self.name, error) from None
+        if states != (self.state, self.state) or size not in (None, self.state.size):
+            raise IndexChanged(f"{self.name} changed while it was read")
+
+    def close(self) -> None:
+        """Closes what is open; again does no harm."""
+        file, directory = self._file, self._directory
+        self._file = self._directory = -1
+        for descriptor in (file, directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _state(found: os.stat_result) -> FileState:
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
+    # Why the file, or its directory, is not there: only now is the directory worth a stat of its own.
+    if error.errno not in _GONE:
+        return _unreadable(name, error)
+    try:
+        found = os.lstat(store_path.rstrip("/") or "/")
+    except OSError as gone:
+        return IndexProblem("missing", "the directory is gone") if gone.errno in _GONE else _unreadable(name, gone)
+    if stat.S_ISDIR(found.st_mode):
+        return IndexProblem("invalid", f"no {name}")
+    return IndexProblem("missing", f"the directory has become {_TYPES.get(stat.S_IFMT(found.st_mode), 'a file')}")
+
+
+def _not_regular(name: str, found: os.stat_result) -> IndexProblem:
+    return IndexProblem("invalid", f"{name} is {_TYPES.get(stat.S_IFMT(found.st_mode), 'no file')}, not a regular file")
+
+
+def _unreadable(name: str, error: OSError) -> IndexProblem:
+    return IndexProblem("unreadable", f"{name}: {error.strerror}")

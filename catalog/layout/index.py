@@ -1,0 +1,212 @@
+"""Reads a store's `index.json` (image-spec, image-layout.md), whoever may be writing it and whatever is in it.
+
+Writers rewrite the file in place while others read (facts.md section 1), and everything in a store is untrusted. So a
+read is good when the file is a regular one in the store's own directory, stat before and after agree in all that changes
+with a write, as many bytes came as stat says, and they are one JSON value. Whether the file has stood still for long
+enough is the caller's question (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.
+
+A small file is decoded in one go; a larger one, or one with something odd in it, in batches (stream.py). Above
+`Limits.in_memory_bytes`, or where the objects would take many times the room of the text, the descriptors come while one
+iterates, and what is wrong with the file then shows on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from catalog.layout.descriptor import Descriptor, bad_digest, string_map
+from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
+from catalog.layout.source import Malformed, TooDeep, prove
+from catalog.layout.stream import Limits, Parser, Problem
+from catalog.layout.text import clean, loads
+
+__all__ = [
+    "FileState", "IndexChanged", "IndexContent", "IndexProblem", "Limits", "Problem",
+    "read_index", "read_layout_version", "stat_index",
+]  # fmt: skip
+
+MARKER_BYTES = 64 << 10
+"""The largest `oci-layout` that is read."""
+
+HELD_DESCRIPTORS = 600_000
+HELD_QUOTES = 8_000_000
+"""What is held in memory at most: 64 MiB of usual descriptors are 190,000 with 7.5 million quotes. A text of 64 MiB can
+have seven times as many of either, and 20 bytes of object for each byte of text; then it is streamed."""
+
+
+class _Index(msgspec.Struct, gc=False):
+    manifests: list[Descriptor] | None = None
+    annotations: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_index = msgspec.json.Decoder(_Index).decode
+
+
+def read_index(store_path: str, limits: Limits = Limits()) -> IndexContent:  # noqa: B008 - a constant
+    """What the store's `index.json` says. Close it, or use it in a `with`: a streamed one holds the file open.
+
+    Raises IndexProblem and IndexChanged; for a streamed one, iterating does.
+    """
+    opened = StoreFile(store_path, "index.json")
+    try:
+        if opened.state.size > limits.index_bytes:
+            raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
+        content = IndexContent(opened, limits)
+    except BaseException:
+        opened.close()
+        raise
+    if not content.streamed:
+        opened.close()
+    return content
+
+
+def read_layout_version(store_path: str) -> str | None:
+    """`imageLayoutVersion` in the store's `oci-layout` (image-layout.md), or None where that cannot be had."""
+    try:
+        opened = StoreFile(store_path, "oci-layout")
+        try:
+            marker = loads(opened.read(MARKER_BYTES, 0)) if opened.state.size <= MARKER_BYTES else None
+        finally:
+            opened.close()
+    except (IndexProblem, IndexChanged, ValueError):
+        return None
+    version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else None
+    return clean(version) if isinstance(version, str) and len(version) <= 64 else None
+
+
+class IndexContent:
+    """What one `index.json` says; iterating gives its usable descriptors in their order.
+
+    Unless `streamed`, all of it is known and proved from the start. A streamed one is read anew by each iteration, from
+    the same file; `sha256`, `elements`, `skipped` and `annotations` are complete when one has come to its end, and until
+    then nothing of what came is certain: iterating may raise IndexProblem and IndexChanged.
+    """
+
+    def __init__(self, opened: StoreFile, limits: Limits) -> None:
+        self._opened = opened
+        self._limits = limits
+        self._held: list[Descriptor] = []
+        self.file = opened.state
+        self.sha256 = ""
+        """Of the file's bytes, in hex."""
+        self.elements = 0
+        """How many elements `manifests` has, the skipped ones among them."""
+        self.skipped: list[Problem] = []
+        self.annotations: dict[str, str] = {}
+        """Those of the index itself, as far as they are text."""
+        self.streamed = self.file.size > limits.in_memory_bytes
+        if not self.streamed:
+            if self.file.size <= limits.descriptor_bytes:
+                self._load_at_once()
+            else:
+                self._load_in_batches()
+
+    def __iter__(self) -> Iterator[Descriptor]:
+        return self._stream() if self.streamed else iter(self._held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; a content that is not streamed can be used on."""
+        self._opened.close()
+
+    def _load_at_once(self) -> None:
+        data = self._opened.read(self.file.size + 1, 0)
+        self._opened.check(len(data))
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        if b"\\u0000" not in data:
+            try:
+                index = _decode_index(data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                index = None
+            found = (index.manifests or []) if index else []
+            if index and len(found) <= self._limits.elements and not any(bad_digest(one.digest) for one in found):
+                self._held = found
+                self.elements = len(found)
+                self.annotations = string_map(bytes(index.annotations))
+                return
+        parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear)
+        try:
+            for batch in parser.batches():
+                self._held += batch
+        except Malformed as error:
+            raise IndexProblem("invalid", _reason(data, str(error))) from None
+        self._take(parser)
+
+    def _load_in_batches(self) -> None:
+        reader = _Reader(self._opened, count_quotes=True)
+        parser = Parser(reader.read, self._limits, self._held.clear)
+        for batch in self._proved(reader, parser):
+            self._held += batch
+            if len(self._held) > HELD_DESCRIPTORS or reader.quotes > HELD_QUOTES:
+                self.streamed = True
+                self._held = []
+                self.sha256 = ""
+                return
+
+    def _stream(self) -> Iterator[Descriptor]:
+        def twice() -> None:
+            raise Malformed("manifests is there twice, in a file that is too large to hold")
+
+        reader = _Reader(self._opened)
+        for batch in self._proved(reader, Parser(reader.read, self._limits, twice)):
+            yield from batch
+
+    def _proved(self, reader: _Reader, parser: Parser) -> Iterator[list[Descriptor]]:
+        try:
+            yield from parser.batches()
+        except Malformed as error:
+            self._opened.check()  # a file that is being written is no invalid one
+            raise IndexProblem("invalid", str(error)) from None
+        self._opened.check(reader.offset)
+        self.sha256 = reader.sha256.hexdigest()
+        self._take(parser)
+
+    def _take(self, parser: Parser) -> None:
+        self.elements = parser.elements
+        self.skipped = parser.skipped
+        self.annotations = parser.annotations
+
+
+class _Reader:
+    """Reads a file from its beginning, hashing what passes."""
+
+    def __init__(self, opened: StoreFile, *, count_quotes: bool = False) -> None:
+        self._opened = opened
+        self._count_quotes = count_quotes
+        self.sha256 = hashlib.sha256()
+        self.offset = 0
+        self.quotes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._opened.read(size, self.offset)
+        self.offset += len(data)
+        if self.offset > self._opened.state.size:
+            raise IndexChanged("index.json grows while it is read")  # perhaps for ever
+        self.sha256.update(data)
+        if self._count_quotes:
+            self.quotes += data.count(b'"')
+        return data
+
+
+def _reason(data: bytes, reason: str) -> str:
+    """`reason`, or where the walk has only noticed it at the end (a quote is missing): the place that msgspec tells."""
+    if not reason.startswith("torn"):
+        return reason
+    try:
+        prove(data)
+    except TooDeep:
+        return reason
+    except Malformed as error:
+        return str(error)
+    return reason

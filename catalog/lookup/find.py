@@ -1,0 +1,138 @@
+"""Every match of a query, each form by its own index (resolution.md sections 5 to 7)."""
+
+from __future__ import annotations
+
+from catalog.lookup import frozen
+from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
+from catalog.names import query as kinds
+from catalog.names.limits import is_long
+from catalog.names.pattern import Glob, name_globs, upper_bound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from catalog.lookup.reader import Reader
+    from catalog.lookup.stores import Place
+    from catalog.names.query import Query
+
+    Row = tuple[Any, ...]
+
+
+def find(reader: Reader, query: Query, place: Place | None, stores: frozenset[int] | None) -> Iterator[Match]:
+    """Every entry that `query` matches, each once, in the order in which they answer.
+
+    `place` is the store that a query of a scheme names; `stores` narrows to some stores' ids. Rows come as they are asked
+    for. Stores that are missing yield nothing.
+    """
+    seen: set[int] = set()
+    rows = _rows(reader, query) if place is None else _in_store(reader, query, place)
+    for row in rows:
+        if row[ENTRY_ID] not in seen and (stores is None or row[STORE_ID] in stores):
+            seen.add(row[ENTRY_ID])
+            yield Match(reader, row)
+    if place is not None and not seen and (stores is None or place.store_id in stores):
+        single = _single_entry(reader, query, place)
+        if single is not None:
+            yield Match(reader, single, fallback=True)
+
+
+def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:
+    """buildx's rule: the one element of a layout, where `oci-layout://S` or `oci-layout://S:TAG` found nothing else."""
+    if query.kind != kinds.OCI_LAYOUT or query.digest is not None or place.image is not None or place.elements != 1:
+        return None
+    return reader.row(frozen.STORE_ENTRIES, {"store_id": place.store_id})
+
+
+def _rows(reader: Reader, query: Query) -> Iterator[Row]:
+    kind = query.kind
+    if kind == kinds.NAME:
+        return reader.rows(frozen.BY_NAME, {"name": query.name})
+    if kind == kinds.TAG:
+        tag = query.tag or ""
+        # Longer than a key may be: no index has it, and few entries are so long.
+        return reader.rows(frozen.BY_LONG_RAW if is_long(tag) else frozen.BY_TAG, {"tag": tag})
+    if kind == kinds.DIGEST:
+        return reader.rows(frozen.BY_DIGEST, {"digest": query.digest})
+    if kind == kinds.DIGEST_PREFIX:
+        low = query.digest or ""
+        return reader.rows(frozen.BY_DIGEST_RANGE, {"low": low, "high": upper_bound(low)})
+    if kind == kinds.NAME_DIGEST:
+        asked = {"repository": query.repository, "digest": query.digest, "tag": query.tag}
+        return reader.rows(frozen.BY_REPOSITORY_DIGEST, asked)
+    if kind == kinds.TAG_PATTERN:
+        return _tags(reader, Glob(query.tag or ""))
+    return _names(reader, name_globs(query.text))
+
+
+def _names(reader: Reader, globs: Iterable[Glob]) -> Iterator[Row]:
+    at = frozen.COLUMNS.index("name")
+    for glob in globs:
+        if glob.prefix:
+            bounds = {"low": glob.prefix, "high": upper_bound(glob.prefix)}
+            rows = reader.rows(frozen.BY_NAME_RANGE, bounds)
+        else:
+            rows = reader.rows(frozen.BY_ANY_NAME, {})
+        yield from (row for row in rows if glob.matches(row[at]))
+
+
+def _tags(reader: Reader, glob: Glob) -> Iterator[Row]:
+    at = frozen.COLUMNS.index("tag")
+    if glob.prefix:
+        rows = reader.rows(frozen.BY_TAG_RANGE, {"low": glob.prefix, "high": upper_bound(glob.prefix)})
+    else:
+        rows = reader.rows(frozen.BY_ANY_TAG, {})
+    return (row for row in rows if glob.matches(row[at]))
+
+
+def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
+    store_id = place.store_id
+    if query.digest is not None:
+        asked = {"digest": query.digest, "store_id": store_id}
+        if place.image is None:
+            return reader.rows(frozen.STORE_BY_DIGEST, asked)
+        named = {"repository": place.image, "tag": query.tag}
+        return reader.rows(frozen.STORE_BY_REPOSITORY_DIGEST, asked | named)
+    if query.kind == kinds.OCI:
+        if query.tag is None:
+            return reader.rows(frozen.STORE_ENTRIES, {"store_id": store_id})
+        return _first(_by_raw_ref_name(reader, query.tag, store_id))
+    tag = query.tag or "latest"
+    if query.kind == kinds.OCIDIR:
+        return _first(_ocidir(reader, tag, store_id))
+    if place.image is not None:
+        return reader.rows(frozen.STORE_BY_NAME, {"name": f"{place.image}:{tag}", "store_id": store_id})
+    return _partial_tag(reader, tag, store_id)
+
+
+def _by_raw_ref_name(reader: Reader, text: str, store_id: int) -> Iterator[Row]:
+    statement = frozen.STORE_BY_LONG_REF_NAME if is_long(text) else frozen.STORE_BY_REF_NAME
+    return reader.rows(statement, {"tag": text, "store_id": store_id})
+
+
+def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
+    """BuildKit's `Get` first: the raw image name, then the raw ref.name, that is exactly the tag; then derived tags."""
+    asked = {"tag": tag, "store_id": store_id}
+    yield from reader.rows(frozen.STORE_BY_IMAGE_NAME, asked)
+    yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
+    yield from reader.rows(frozen.STORE_BY_TAG, asked)
+
+
+def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
+    """regctl's: raw ref.names that are the tag, then those that end in `:TAG`, in the order of the list."""
+    asked = {"tag": tag, "store_id": store_id}
+    yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
+    ref_name, sort = frozen.COLUMNS.index("ref_name"), frozen.COLUMNS.index("sort")
+    ending = [
+        row for row in reader.rows(frozen.STORE_BY_TAG, asked) if row[ref_name] and row[ref_name].endswith(f":{tag}")
+    ]
+    ending += reader.rows(frozen.STORE_BY_REF_TAIL, asked)
+    yield from sorted(ending, key=lambda row: row[sort])
+
+
+def _first(rows: Iterator[Row]) -> Iterator[Row]:
+    """skopeo's and regctl's forms mean one entry: the first."""
+    for row in rows:
+        yield row
+        return

@@ -1,0 +1,176 @@
+"""One answer: an entry, and the key by which it was found (cli.md, "An object of query")."""
+
+from __future__ import annotations
+
+from catalog.lookup import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from catalog.lookup.reader import Reader
+
+_AT = {column: place for place, column in enumerate(frozen.COLUMNS)}
+ENTRY_ID = _AT["entry_id"]
+STORE_ID = _AT["store_id"]
+DIGEST = _AT["digest"]
+_STATE = _AT["state"]
+_SINCE = _AT["state_since"]
+
+FIELDS = (
+    "store",
+    "path",
+    "name",
+    "names",
+    "repository",
+    "tag",
+    "ref_name",
+    "image_name",
+    "digest",
+    "media_type",
+    "size",
+    "artifact_type",
+    "platforms",
+    "annotations",
+    "shadowed",
+    "fallback",
+    "indexed_at",
+)
+"""The keys of an object, in order. Keys are only ever added."""
+
+_RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontainers.image.ref.name"))
+
+
+class Match:
+    """One entry that matches. `fallback` is buildx's single-entry rule; `row` has the columns of frozen.COLUMNS."""
+
+    __slots__ = ("_reader", "fallback", "row")
+
+    def __init__(self, reader: Reader, row: tuple[Any, ...], *, fallback: bool = False) -> None:
+        self._reader = reader
+        self.row = row
+        self.fallback = fallback
+
+    def __repr__(self) -> str:
+        return f"Match({self.store!r}, {self.name or self.tag!r}, {self.digest!r})"
+
+    @property
+    def entry_id(self) -> int:
+        """The entry's id: one entry, one id."""
+        found: int = self.row[ENTRY_ID]
+        return found
+
+    @property
+    def store_id(self) -> int:
+        """The store's id."""
+        found: int = self.row[STORE_ID]
+        return found
+
+    @property
+    def digest(self) -> str:
+        """The digest of the descriptor."""
+        found: str = self.row[DIGEST]
+        return found
+
+    @property
+    def store(self) -> str:
+        """The store's name."""
+        found: str = self.row[_AT["store"]]
+        return found
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Where its store stands: the lowest priority number first, then by name (resolution.md section 8)."""
+        return self.row[_AT["priority"]], self.row[_AT["store"]]
+
+    @property
+    def path(self) -> str:
+        """The store's absolute path, percent-encoded where it is not UTF-8."""
+        found: str = self.row[_AT["path"]]
+        return found
+
+    @property
+    def path_bytes(self) -> bytes | None:
+        """The store's path where it is not UTF-8."""
+        found: bytes | None = self.row[_AT["path_bytes"]]
+        return found
+
+    @property
+    def name(self) -> str | None:
+        """The canonical name with tag, or None."""
+        found: str | None = self.row[_AT["name"]]
+        return found
+
+    @property
+    def tag(self) -> str | None:
+        """The tag, or None."""
+        found: str | None = self.row[_AT["tag"]]
+        return found
+
+    @property
+    def ref_name(self) -> str | None:
+        """The raw `org.opencontainers.image.ref.name`, or None."""
+        found: str | None = self.row[_AT["ref_name"]]
+        return found
+
+    @property
+    def sort(self) -> int:
+        """The entry's sort key inside its store."""
+        found: int = self.row[_AT["sort"]]
+        return found
+
+    @property
+    def state(self) -> str:
+        """The state of the store."""
+        found: str = self.row[_STATE]
+        return found
+
+    @property
+    def state_since(self) -> int:
+        """Since when the store is in that state: milliseconds since 1970, UTC."""
+        found: int = self.row[_SINCE]
+        return found
+
+    def keys(self) -> list[tuple[str | None, str | None, str | None]]:
+        """All keys of the entry as (repository, tag, name), containerd's first."""
+        return list(self._reader.rows(frozen.ENTRY_KEYS, {"entry_id": self.entry_id}))
+
+    def value(self, field: str) -> object:
+        """The value of one of FIELDS, as JSON has it."""
+        if field == "fallback":
+            return self.fallback
+        if field == "names":
+            return [name for _, _, name in self.keys() if name is not None]
+        if field == "annotations":
+            return self._annotations()
+        if field == "platforms":
+            platform = self.row[_AT["platform"]]
+            return [] if platform is None else [platform]
+        found = self.row[_AT[field]]
+        if field == "shadowed":
+            return bool(found)
+        if field == "indexed_at":
+            return rfc3339(found)
+        return found
+
+    def as_object(self) -> dict[str, object]:
+        """All fields, as JSON has them."""
+        return {field: self.value(field) for field in FIELDS}
+
+    def _annotations(self) -> dict[str, str]:
+        found = dict(self._reader.rows(frozen.ENTRY_ANNOTATIONS, {"entry_id": self.entry_id}))
+        for field, key in _RAW:
+            raw = self.row[_AT[field]]
+            if raw is not None:
+                found[key] = raw
+        return dict(sorted(found.items()))
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """A time of the catalog as RFC 3339 text in UTC of one fixed width, as the views write it; None stays None."""
+    if milliseconds is None:
+        return None
+    import time
+
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"

@@ -1,0 +1,195 @@
+"""One answer a reference, or the error that says why there is none (resolution.md section 8)."""
+
+from __future__ import annotations
+
+from catalog.errors import Ambiguous, NotFound, NotInTime
+from catalog.lookup import frozen
+from catalog.lookup.find import find
+from catalog.lookup.match import DIGEST, STORE_ID, Match, rfc3339
+from catalog.lookup.stores import place_of
+from catalog.names import query as kinds
+from catalog.names.escape import shown
+from catalog.names.reference import is_tag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from catalog.lookup.reader import Reader
+    from catalog.lookup.stores import Place
+    from catalog.names.query import Query
+
+CANDIDATES = 20
+"""So many candidates of an ambiguous reference are named (cli.md)."""
+
+_STALE = ("invalid", "unreadable")
+
+
+class Asking:
+    """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
+
+    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        note: Callable[[str], None],
+        *,
+        stores: frozenset[int] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.reader = reader
+        self.stores = stores
+        self.strict = strict
+        self._note = note
+        self._noted: set[int] = set()
+
+    def matches(self, query: Query) -> Iterator[Match]:
+        """Every match that may be answered with, in order; raises UnknownStore."""
+        place = self._place(query)
+        for match in find(self.reader, query, place, self.stores):
+            if self._serves(query, match):
+                yield match
+
+    def resolve(self, query: Query, *, first: bool = False) -> Match:
+        """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell."""
+        place = self._place(query)
+        if query.kind == kinds.NAME:
+            found = _only(query, self._answers(query), first=first)
+        elif place is None:
+            found = _only(query, self.matches(query), first=first)
+        else:
+            matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
+            if query.kind == kinds.OCI and query.tag is None and place.entries > 1:
+                raise _ambiguous(query, list(matches), place.entries, 1)
+            found = next(matches, None)  # every other form inside a store means the first that it finds
+        if found is None:
+            raise self.missing(query)
+        if query.digest is not None and query.tag is not None:
+            self._note_moved_tag(query, place, found)
+        return found
+
+    def missing(self, query: Query) -> NotFound | NotInTime:
+        """The error for a reference that nothing matches, with the hint that helps."""
+        text = shown(query.text)
+        if query.digest is not None and query.kind != kinds.DIGEST_PREFIX:
+            # A manifest below an index has no entry of its own; to deny it would take its content.
+            hint = ""
+            if query.kind == kinds.NAME_DIGEST and self.reader.row(frozen.BY_DIGEST, {"digest": query.digest}):
+                hint = f": it stands under other names, ask for '@{query.digest}'"
+            elif query.place is not None and self.reader.row(frozen.BY_DIGEST, {"digest": query.digest}):
+                hint = f": it stands elsewhere, ask for '@{query.digest}'"
+            return NotInTime(
+                f"no entry of an index.json is {text}, and manifests below an index are not indexed by this version{hint}"
+            )
+        if query.kind == kinds.NAME:
+            return NotFound(f"no image {shown(query.name)}", self.tag_hint(query.text))
+        if query.kind in (kinds.TAG, kinds.TAG_PATTERN):
+            return NotFound(f"no entry has the tag {shown(query.tag or '')}")
+        return NotFound(f"nothing matches {text}")
+
+    def tag_hint(self, text: str) -> str:
+        """What helps somebody who wrote a tag where a name goes, or an empty text."""
+        if not is_tag(text):
+            return ""
+        row = self.reader.row(frozen.COUNT_TAG, {"tag": text})
+        count = row[0] if row else 0
+        if not count:
+            return ""
+        many = "1 entry has" if count == 1 else f"{count}{'+' if count >= 1000 else ''} entries have"
+        return f"{many} the tag {text}: ask for ':{text}'"
+
+    def _place(self, query: Query) -> Place | None:
+        """The store that a query of a scheme names; a line where it is not well."""
+        if query.place is None:
+            return None
+        place = place_of(self.reader, query)
+        if place.state == "missing" or place.state in _STALE:
+            self._note_state(place.store_id, place.name, place.state, place.since)
+        return place
+
+    def _answers(self, query: Query) -> Iterator[Match]:
+        """The plain way: a name, over all stores, one answer a store."""
+        for row in self.reader.rows(frozen.ANSWERS_BY_NAME, {"name": query.name}):
+            match = Match(self.reader, row)
+            if (self.stores is None or match.store_id in self.stores) and self._serves(query, match):
+                yield match
+
+    def _serves(self, query: Query, match: Match) -> bool:
+        """Whether a match may be answered with; a line where a person should know how it came about."""
+        if match.state in _STALE:
+            self._note_state(match.store_id, match.store, match.state, match.state_since)
+            if self.strict:
+                return False
+        if match.fallback:
+            store, text = shown(match.store), shown(query.text)
+            if self.strict:
+                self._note(f"{text}: no such tag, and --strict refuses the only entry of {store}")
+                return False
+            self._note(f"{text}: no such tag, took the only entry of {store} as buildx does")
+        return True
+
+    def _note_moved_tag(self, query: Query, place: Place | None, found: Match) -> None:
+        """Docker lets the digest decide; say so where the tag points elsewhere by now (section 5)."""
+        digests: list[str]
+        if place is None:
+            rows = self.reader.rows(frozen.ANSWERS_BY_NAME, {"name": query.name})
+            digests = [row[DIGEST] for row in rows if self.stores is None or row[STORE_ID] in self.stores]
+        else:
+            bare = kinds.Query(query.text, query.kind, tag=query.tag, place=query.place)
+            standing = next(find(self.reader, bare, place, None), None)
+            digests = [] if standing is None or standing.fallback else [standing.digest]
+        if digests and found.digest not in digests:
+            self._note(f"{shown(query.text)}: the tag {query.tag} is {digests[0]} by now; the digest decides")
+
+    def _note_state(self, store_id: int, store: str, state: str, since: int) -> None:
+        if store_id in self._noted:
+            return
+        self._noted.add(store_id)
+        if state == "missing":
+            what = "answers nothing"
+        else:
+            what = "refused by --strict" if self.strict else "answers with what it last said"
+        self._note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
+
+
+def _only(query: Query, candidates: Iterable[Match], *, first: bool) -> Match | None:
+    """The answer where all candidates have one digest, from the first store in order; raises Ambiguous where not.
+
+    `first` looks at the first store alone. The candidates may come in any order of stores.
+    """
+    answer: Match | None = None
+    several: list[Match] = []
+    digests: set[str] = set()
+    stores: set[int] = set()
+    total = 0
+    for match in candidates:
+        if answer is None or match.order < answer.order:
+            answer = match
+            if first:
+                several, digests, stores, total = [], set(), set(), 0
+        elif first and match.store_id != answer.store_id:
+            continue
+        total += 1
+        digests.add(match.digest)
+        stores.add(match.store_id)
+        if len(several) < CANDIDATES:
+            several.append(match)
+    if len(digests) > 1:
+        raise _ambiguous(query, several, total, len(stores))
+    return answer
+
+
+def _ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> Ambiguous:
+    lines = [
+        f"{shown(m.store)}\t{shown(m.name or (':' + m.tag if m.tag else '-'))}\t{m.digest}"
+        for m in matches[:CANDIDATES]
+    ]
+    where = "1 store" if stores == 1 else f"{stores} stores"
+    return Ambiguous(
+        f"{shown(query.text)} is ambiguous: {total} candidates in {where}; name a digest, narrow with --store, "
+        "or take the first store's with --first",
+        lines,
+        total,
+    )

@@ -1,0 +1,132 @@
+"""Which store a text means: a registered name, a path of a layout, or `STORE/IMAGE` (resolution.md section 6)."""
+
+from __future__ import annotations
+
+import os
+
+from catalog.errors import InvalidReference, UnknownStore
+from catalog.lookup import frozen
+from catalog.names.escape import shown
+from catalog.names.paths import encode_path
+from catalog.names.reference import split_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.lookup.reader import Reader
+    from catalog.names.query import Query
+
+
+class Place:
+    """A registered store as a reference names it: `image` is the canonical repository behind it, or None.
+
+    `elements` counts what `manifests` holds, unusable descriptors too, `entries` those that can be used; `since` is
+    milliseconds.
+    """
+
+    __slots__ = ("elements", "entries", "image", "name", "path", "since", "state", "store_id")
+
+    def __init__(self, row: tuple[int, str, str, str, int, int, int], image: str | None = None) -> None:
+        self.store_id, self.name, self.path, self.state, self.since, self.elements, self.entries = row
+        self.image = image
+
+
+def place_of(reader: Reader, query: Query) -> Place:
+    """The store that a query of a scheme names; raises UnknownStore, or InvalidReference for what stands behind it."""
+    text = query.place or ""
+    if query.kind != "oci-layout":
+        return _at_path(reader, text)
+    if text[0] in "/.":
+        return _by_path(reader, query, text)
+    return _by_name(reader, query, text)
+
+
+def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
+    """The ids of the stores that `--store` names: each a name, a path, or a glob over names; raises UnknownStore."""
+    ids: set[int] = set()
+    for text in texts:
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None})
+        if found is None and text[:1] in ("/", "."):
+            found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": _real(text)})
+        if found is not None:
+            ids.add(found[0])
+            continue
+        from catalog.names.pattern import Glob, has_wildcard
+
+        if not has_wildcard(text):
+            raise _unknown(text)
+        glob = Glob(text)
+        matching = {row[0] for row in reader.rows(frozen.STORES, {}) if glob.matches(row[1])}
+        if not matching:
+            raise _unknown(text)
+        ids |= matching
+    return frozenset(ids)
+
+
+def _by_name(reader: Reader, query: Query, text: str) -> Place:
+    """The longest registered name that is a prefix of `text` by whole components."""
+    name = text.rstrip("/").encode("utf-8", "replace").decode()
+    while name:
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None})
+        if found is not None:
+            return Place(found, _image(query, text[len(name) :].strip("/")))
+        name = name.rpartition("/")[0]
+    raise _unknown(text, query)
+
+
+def _by_path(reader: Reader, query: Query, text: str) -> Place:
+    """The longest path of a registered layout that is a prefix of `text` by whole components."""
+    path = text.rstrip("/") or "/"
+    while True:
+        found = _registered(reader, path)
+        if found is not None:
+            return Place(found, _image(query, text[len(path) :].strip("/")))
+        if _is_layout(path):
+            raise _unregistered(path)
+        shorter = path.rpartition("/")[0]
+        if not shorter or shorter == path:
+            raise _unknown(text, query)
+        path = shorter
+
+
+def _at_path(reader: Reader, path: str) -> Place:
+    found = _registered(reader, path)
+    if found is not None:
+        return Place(found)
+    raise _unregistered(path) if _is_layout(path) else _unknown(path)
+
+
+def _registered(reader: Reader, path: str) -> tuple[int, str, str, str, int, int, int] | None:
+    return reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": _real(path)})
+
+
+def _real(path: str) -> str:
+    """The path as the catalog keeps it: links followed, as `add` did."""
+    if "\0" in path:
+        raise InvalidReference(f"{shown(path)} is no path: it holds a NUL")
+    return encode_path(os.path.realpath(path))[0]
+
+
+def _is_layout(path: str) -> bool:
+    from catalog.layout.discover import is_layout
+
+    return is_layout(path)
+
+
+def _image(query: Query, behind: str) -> str | None:
+    if not behind:
+        return None
+    parts = split_reference(behind)
+    if parts is None or parts[2] is not None or parts[3] is not None:
+        raise InvalidReference(f"{shown(query.text)} has no image name behind its store: {shown(behind)}")
+    return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
+
+
+def _unregistered(path: str) -> UnknownStore:
+    return UnknownStore(f"{shown(path)} is a layout that is not registered: run 'ocicat add {shown(path)}' first")
+
+
+def _unknown(text: str, query: Query | None = None) -> UnknownStore:
+    where = f" ({shown(query.text)})" if query is not None else ""
+    return UnknownStore(
+        f"no store is called {shown(text)}{where}: 'ocicat stores' lists them, 'ocicat add PATH' adds one"
+    )

@@ -1,0 +1,174 @@
+"""From a descriptor to its lookup keys (resolution.md section 2), and a store's naming policy (section 3).
+
+Derived once, when `index.json` changes: this is the work that every other tool does again in each lookup.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from catalog.errors import UsageError
+from catalog.names.digest import is_docker_digest
+from catalog.names.escape import shown
+from catalog.names.limits import KEY_BYTES, is_long
+from catalog.names.reference import is_tag, split_reference, split_repository
+
+RULES_VERSION = 1
+"""Raised when the rules below change: the keys of every store are then derived anew (`store.keyed_by`)."""
+
+CONTAINERD = 0
+"""Source of a key: `io.containerd.image.name`. It answers before a key of `REF` does (section 8)."""
+REF = 1
+"""Source of a key: `org.opencontainers.image.ref.name`."""
+
+
+class Key(NamedTuple):
+    """A way to find a descriptor by name. `repository` is canonical (`docker.io/library/alpine`)."""
+
+    repository: str | None
+    tag: str | None
+    source: int
+
+    @property
+    def name(self) -> str | None:
+        """The full canonical name, `docker.io/library/alpine:3.16`, or None where a half is missing."""
+        return None if self.repository is None or self.tag is None else f"{self.repository}:{self.tag}"
+
+
+class NameProblem(NamedTuple):
+    """An annotation that is kept raw and reported (`ocicat check`): `kind`, what it is about, and why."""
+
+    kind: str
+    subject: str
+    detail: str
+
+
+# image-spec annotations.md: the grammar of org.opencontainers.image.ref.name.
+_ALNUM = r"[A-Za-z0-9]+"
+_COMPONENT = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*"
+_REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII)
+
+
+def is_ref_name(text: str) -> bool:
+    """Whether `text` is legal as `org.opencontainers.image.ref.name` (image-spec annotations.md, as umoci checks it)."""
+    return _REF_NAME.match(text) is not None
+
+
+def derive_keys(
+    ref_name: str | None, image_name: str | None, digest: str, repository: str | None
+) -> tuple[list[Key], list[NameProblem]]:
+    """The keys of a descriptor, containerd's first, and the problems of its two name annotations.
+
+    `digest` is the descriptor's own; `repository` is what the store's naming policy gives a bare tag (`Naming.of`).
+    """
+    keys: list[Key] = []
+    problems: list[NameProblem] = []
+    if image_name is not None:
+        _from_image_name(image_name, digest, keys, problems)
+    if ref_name is not None:
+        if not ref_name:
+            problems.append(NameProblem("unusable-name", "org.opencontainers.image.ref.name", "is empty"))
+        # Old BuildKit joined several names by commas; none of the grammars has one (section 2, rule 6).
+        for part in ref_name.split(",") if "," in ref_name else (ref_name,):
+            if part:
+                _from_ref_name(part, digest, repository, keys, problems)
+    return keys, problems
+
+
+def _from_image_name(text: str, digest: str, keys: list[Key], problems: list[NameProblem]) -> None:
+    subject = "io.containerd.image.name"
+    parts = split_reference(text)
+    if parts is None:
+        why = f"is no image reference: {shown(text)}" if text else "is empty"
+        problems.append(NameProblem("unusable-name", subject, why))
+        return
+    domain, path, tag, named_digest = parts
+    if named_digest is not None and named_digest != digest:
+        problems.append(NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}"))
+        return
+    if tag is None and named_digest is None:
+        tag = "latest"
+    _add(Key(f"{domain}/{path}" if domain else path, tag, CONTAINERD), keys, problems)
+
+
+def _from_ref_name(
+    text: str, digest: str, repository: str | None, keys: list[Key], problems: list[NameProblem]
+) -> None:
+    subject = "org.opencontainers.image.ref.name"
+    base, at, suffix = text.rpartition("@")
+    pinned = bool(at) and (suffix == digest or is_docker_digest(suffix))
+    if pinned and suffix != digest:
+        problems.append(NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}"))
+        return
+    if not pinned:
+        base = text
+    elif not base:
+        return  # containerd writes a bare `@sha256:...` for a name without a tag: the image name says it all
+    if is_tag(base):
+        key = Key(repository, base, REF)
+    elif (parts := split_reference(base)) is not None and parts[3] is None:
+        domain, path, tag, _ = parts
+        # Docker fills in `latest` only where there is neither a tag nor a digest (TagNameOnly).
+        key = Key(f"{domain}/{path}" if domain else path, tag or (None if pinned else "latest"), REF)
+    else:
+        key = Key(repository, text, REF)
+        if not is_ref_name(text):
+            problems.append(NameProblem("unusable-name", subject, f"is no legal ref.name: {shown(text)}"))
+    _add(key, keys, problems)
+
+
+def _add(key: Key, keys: list[Key], problems: list[NameProblem]) -> None:
+    text = f"{key.repository or ''}:{key.tag or ''}"
+    if is_long(text):
+        problems.append(NameProblem("long-name", shown(text, 60), f"is over {KEY_BYTES} bytes and cannot be looked up"))
+        return
+    # Section 2, rule 3: a key that agrees with an earlier one, or repeats its tag without a repository, is no second one.
+    for other in keys:
+        if other.tag == key.tag and key.repository in (None, other.repository):
+            return
+    keys.append(key)
+
+
+class Naming(NamedTuple):
+    """A store's naming policy (section 3): `kind` is `annotations`, `path` or `fixed`; `name` is that of `fixed`."""
+
+    kind: str
+    name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Naming:
+        """Read `annotations`, `path` or `fixed=NAME`; raises UsageError with what is allowed."""
+        if text in ("annotations", "path"):
+            return cls(text)
+        kind, equals, name = text.partition("=")
+        if kind != "fixed" or not equals:
+            raise UsageError(f"no naming policy: {shown(text)}: one of annotations, path, fixed=NAME")
+        parts = split_repository(name)
+        if parts is None:
+            raise UsageError(
+                f"fixed={shown(name)} is no repository: write a name without tag or digest, as in fixed=alpine"
+            )
+        return cls("fixed", "/".join(part for part in parts if part))
+
+    def __str__(self) -> str:
+        return self.kind if self.name is None else f"{self.kind}={self.name}"
+
+    def repository(self, relative_path: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
+        """The canonical repository of a bare tag in a store, and the problem where the policy has none to give.
+
+        `relative_path` is the store's path below its root, None for a store that was added by itself; `prefix` is the
+        registry that stands in front of it under `path`.
+        """
+        if self.kind == "annotations":
+            return None, None
+        if self.kind == "fixed":
+            return self.name, None
+        if relative_path is None:
+            return None, NameProblem(
+                "no-repository", "naming=path", "the store was added by itself and has no path below a root"
+            )
+        parts = split_repository(f"{prefix}/{relative_path}" if prefix else relative_path)
+        if parts is None:
+            return None, NameProblem("no-repository", "naming=path", f"{shown(relative_path)} is no valid repository")
+        return "/".join(part for part in parts if part), None

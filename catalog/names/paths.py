@@ -1,0 +1,55 @@
+"""Paths and names of stores as the catalog keeps them (cli.md, "Names of stores"; schema.md section 1)."""
+
+from __future__ import annotations
+
+import os
+
+from catalog.errors import UsageError
+from catalog.names.escape import shown
+
+
+def encode_path(path: str) -> tuple[str, bytes | None]:
+    """`path` as text, and its bytes where it is not UTF-8: such a path is kept percent-encoded, to be printed and bound."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raw = os.fsencode(path)
+        return "".join(chr(b) if 0x20 <= b < 0x7F and b != 0x25 else f"%{b:02X}" for b in raw), raw
+    return path, None
+
+
+def decode_path(path: str, path_bytes: bytes | None) -> str:
+    """The path to open: what `encode_path` was given."""
+    return path if path_bytes is None else os.fsdecode(path_bytes)
+
+
+def derived_name(path: str, root_path: str | None = None, root_name: str | None = None) -> str:
+    """The name of a layout: its directory's, or `ROOT/relative/path` where it was found below a root.
+
+    `:`, `@`, `%`, white space and control characters are percent-encoded, and a leading dot, which would read as a path.
+    """
+    if root_path is not None and root_name is not None:
+        relative = os.path.relpath(path, root_path)
+        return root_name if relative == "." else f"{root_name}/{_encoded(relative)}"
+    name = _encoded(os.path.basename(path)) or "root"
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def checked_name(name: str) -> str:
+    """`name` as `--name` takes it; raises UsageError with the rule it breaks."""
+    if not name or name[0] in "/." or any(c in ":@" or c.isspace() or not c.isprintable() for c in name):
+        raise UsageError(
+            f"no name for a store: {shown(name)}: it has no ':', '@', white space or control character, "
+            "and begins with neither '/' nor '.'"
+        )
+    return name
+
+
+def _encoded(text: str) -> str:
+    pieces: list[str] = []
+    for character in text:
+        if character in ":@%" or character.isspace() or not character.isprintable():
+            pieces += [f"%{byte:02X}" for byte in os.fsencode(character)]
+        else:
+            pieces.append(character)
+    return "".join(pieces)

@@ -1,0 +1,149 @@
+"""Patterns over `repository:tag` (resolution.md section 7): shell-style `*`, `?`, `[...]`, `[!...]`.
+
+A pattern becomes one or more *globs* over full canonical names, each with its literal prefix, by which the catalog
+searches an index range; what the range yields is then matched here.
+"""
+
+from __future__ import annotations
+
+from catalog.names.reference import split_repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
+
+WILDCARDS = "*?["
+_HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:."}
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether `text` holds one of the characters that make a pattern."""
+    return "*" in text or "?" in text or "[" in text
+
+
+class Glob:
+    """One glob over whole texts. `prefix` is its longest literal beginning, `literal` whether that is all of it."""
+
+    __slots__ = ("_regex", "literal", "prefix", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.prefix = ""
+        self.literal = True
+        self._regex: re.Pattern[str] | None = None
+        for character, wild in _tokens(text):
+            if wild:
+                self.literal = False
+                break
+            self.prefix += character
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole of `text` matches. Linear in practice: a run of `*` never backtracks into another."""
+        if self._regex is None:
+            import re  # a pattern is not the plain way to an answer: only it pays for `re`
+
+            self._regex = re.compile(_translate(self.text), re.DOTALL)
+        return self._regex.match(text) is not None
+
+
+def upper_bound(prefix: str) -> str | None:
+    """The least text above all texts that begin with `prefix`, for a half-open index range; None where there is none."""
+    while prefix:
+        last = ord(prefix[-1])
+        if last < 0x10FFFF:
+            following = last + 1
+            return prefix[:-1] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
+        prefix = prefix[:-1]
+    return None
+
+
+def name_globs(text: str) -> tuple[Glob, ...]:
+    """The globs over canonical names that the pattern `text` stands for; none where no name could match.
+
+    Where the part before the tag has no wildcard it is normalised first; otherwise the pattern is tried as written and,
+    where its first component is no domain, behind `docker.io/` and `docker.io/library/` too.
+    """
+    repository, tag = _split_tag(text)
+    if not any(wild for _, wild in _tokens(repository)):
+        parts = split_repository(repository)
+        if parts is None:
+            return ()
+        return (Glob(f"{'/'.join(part for part in parts if part)}:{tag}"),)
+    whole = f"{repository}:{tag}"
+    first, slash, _ = repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
+        return (Glob(whole),)
+    return (Glob(whole), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
+
+
+def _split_tag(text: str) -> tuple[str, str]:
+    """The pattern's part before the tag, and that of the tag: `*` where there is no `:` after the last `/`."""
+    slash = text.rfind("/")
+    colon = text.find(":", max(slash, _ipv6_end(text)))
+    return (text, "*") if colon < 0 else (text[:colon], text[colon + 1 :])
+
+
+def _ipv6_end(text: str) -> int:
+    """Where a leading `[hex:...]` ends, which is an IPv6 domain and no character class; -1 where there is none."""
+    end = text.find("]")
+    if not text.startswith("[") or end < 0 or ":" not in text[1:end] or text[1:end].translate(_HEX_AND_COLON):
+        return -1
+    return end
+
+
+def _tokens(text: str) -> Iterator[tuple[str, bool]]:
+    """The pattern's pieces: a literal character, or a wildcard (`*`, `?`, or a whole class `[...]`)."""
+    position = _ipv6_end(text) + 1
+    # `docker.io/[::1]...` never arises: an IPv6 domain is a domain, so nothing is put in front of it.
+    yield from ((character, False) for character in text[:position])
+    while position < len(text):
+        character = text[position]
+        if character == "[":
+            end = text.find("]", position + (3 if text.startswith("[!", position) else 2))
+            if end > 0:
+                yield text[position : end + 1], True
+                position = end + 1
+                continue
+        yield character, character in "*?"
+        position += 1
+
+
+def _translate(text: str) -> str:
+    """The pattern as a regular expression; each `*` takes the shortest run atomically, so that matching stays linear."""
+    import re
+
+    pieces: list[str] = []
+    tail: list[str] = []  # what stands behind the last `*`
+    stars = 0
+    for token, wild in _tokens(text):
+        if wild and token == "*":  # noqa: S105  (no password)
+            pieces += ["(?>.*?", *tail, ")"] if stars else tail
+            tail = []
+            stars += 1
+        elif wild:
+            tail.append("." if token == "?" else _class(token))  # noqa: S105
+        else:
+            tail.append(re.escape(token))
+    pieces += [".*", *tail] if stars else tail
+    return "".join(pieces) + r"\Z"
+
+
+def _class(token: str) -> str:
+    body = token[1:-1]
+    negated = body.startswith("!")
+    members = body[1:] if negated else body
+    pieces: list[str] = []
+    position = 0
+    while position < len(members):
+        if position + 2 < len(members) and members[position + 1] == "-":
+            low, high = members[position], members[position + 2]
+            position += 3
+            if low <= high:
+                pieces.append(f"\\U{ord(low):08x}-\\U{ord(high):08x}")
+        else:
+            pieces.append(f"\\U{ord(members[position]):08x}")
+            position += 1
+    if not pieces:  # only ranges that run backwards: they hold nothing
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{''.join(pieces)}]"

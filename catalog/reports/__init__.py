@@ -1,0 +1,1 @@
+"""Questions in SQL over all stores: the read-only gate."""

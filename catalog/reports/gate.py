@@ -1,0 +1,131 @@
+"""SQL that can only read the public views (cli.md, `sql`).
+
+Strategy. The statement is anybody's text, so nothing is decided by looking at it. SQLite's authorizer is asked for every
+access while the statement is compiled, and lets pass reading a public view, what that view itself reads, and functions;
+so there is no ATTACH, no PRAGMA, no VACUUM INTO, no temporary table, no extension, and no private table, on a connection
+that is read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). A progress handler ends
+what runs past the time limit, and is where Ctrl-C is noticed; limits keep one value and the heap from growing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+
+from catalog.db.failures import explain
+from catalog.db.views import VIEWS
+from catalog.errors import NotInTime, RefusedSQL
+from catalog.lookup.reader import Reader
+from catalog.names.escape import shown
+
+TIMEOUT_SECONDS = 60.0
+_LENGTH_BYTES = 64 << 20
+_HEAP_BYTES = 512 << 20
+_STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
+
+_PUBLIC = frozenset(view.name for view in VIEWS)
+_TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
+_REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
+
+
+class Gate:
+    """Runs read-only statements on the catalog that `reader` has open; the connection serves nothing else after."""
+
+    def __init__(self, reader: Reader, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._path = reader.path
+        self._timeout = timeout
+        self._deadline = 0.0
+        self._refused = ""
+        connection = reader.connection
+        connection.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.set_authorizer(self._authorize)
+        connection.set_progress_handler(self._is_late, _STEPS)
+        self._connection = connection
+
+    def run(
+        self, statement: str, parameters: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+        """The columns' names and the rows of one statement, streamed.
+
+        Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit,
+        KeyboardInterrupt when the user ends it, CatalogUnavailable for a damaged catalog.
+        """
+        self._deadline = time.monotonic() + self._timeout
+        self._refused = ""
+        try:
+            cursor = self._connection.execute(statement, parameters)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise self._explained(error) from error
+        if cursor.description is None:
+            raise RefusedSQL(
+                "that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them"
+            )
+        return _unique([column[0] for column in cursor.description]), self._rows(cursor)
+
+    def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
+        try:
+            yield from cursor
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _database: str | None, source: str | None
+    ) -> int:
+        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and (source in _PUBLIC or first in _PUBLIC or first in _TABLE_FUNCTIONS):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in _REFUSED_FUNCTIONS:
+            return sqlite3.SQLITE_OK
+        self._refused = self._refused or (
+            f"the table {shown(first)}" if action == sqlite3.SQLITE_READ and first else "that"
+        )
+        return sqlite3.SQLITE_DENY
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _explained(self, error: Exception) -> BaseException:
+        if self._refused:
+            what = self._refused
+            return RefusedSQL(
+                f"{what} is refused: only reading the public views is allowed, 'ocicat sql --schema' lists them"
+            )
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            if self._is_late():
+                return NotInTime(
+                    f"the statement ran past {self._timeout:g} seconds: narrow it, or give more with --timeout"
+                )
+            return KeyboardInterrupt()
+        if code == sqlite3.SQLITE_NOMEM:
+            return NotInTime(f"the statement needs more than {_HEAP_BYTES >> 20} MiB of memory: narrow it")
+        if (
+            isinstance(error, sqlite3.Error)
+            and code is not None
+            and code & 0xFF
+            in (
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_CANTOPEN,
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_IOERR,
+                sqlite3.SQLITE_NOTADB,
+            )
+        ):
+            return explain(error, self._path)
+        return RefusedSQL(f"the statement is wrong: {shown(str(error))}")
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """The columns' names, a second one of the same name with its number behind it."""
+    taken: dict[str, int] = {}
+    unique: list[str] = []
+    for name in names:
+        count = taken[name] = taken.get(name, 0) + 1
+        unique.append(name if count == 1 else f"{name}:{count - 1}")
+    return tuple(unique)

@@ -1,0 +1,646 @@
+"""The catalog: stores, entries, names, their past, and the public views (schema 1.0).
+
+Written out, not taken from catalog/db/schema.py: what a migration did must not change with the tables of today.
+"""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_SQLITE = (
+    """CREATE TABLE annotation_key (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    CONSTRAINT pk_annotation_key PRIMARY KEY (id),
+    CONSTRAINT uq_annotation_key_name UNIQUE (name)
+)""",
+    """CREATE TABLE content (
+    id INTEGER NOT NULL,
+    digest VARCHAR NOT NULL,
+    CONSTRAINT pk_content PRIMARY KEY (id),
+    CONSTRAINT uq_content_digest UNIQUE (digest)
+)""",
+    """CREATE TABLE host (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    CONSTRAINT pk_host PRIMARY KEY (id),
+    CONSTRAINT uq_host_name UNIQUE (name)
+)""",
+    """CREATE TABLE media_type (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    CONSTRAINT pk_media_type PRIMARY KEY (id),
+    CONSTRAINT uq_media_type_name UNIQUE (name)
+)""",
+    """CREATE TABLE meta (
+    "key" VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    CONSTRAINT pk_meta PRIMARY KEY ("key")
+)""",
+    """CREATE TABLE platform (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    CONSTRAINT pk_platform PRIMARY KEY (id),
+    CONSTRAINT uq_platform_name UNIQUE (name)
+)""",
+    """CREATE TABLE repository (
+    id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    domain VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    familiar VARCHAR NOT NULL,
+    CONSTRAINT pk_repository PRIMARY KEY (id),
+    CONSTRAINT uq_repository_name UNIQUE (name)
+)""",
+    """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
+    """CREATE TABLE left_out (
+    host_id INTEGER NOT NULL,
+    path VARCHAR NOT NULL,
+    CONSTRAINT pk_left_out PRIMARY KEY (host_id, path),
+    CONSTRAINT fk_left_out_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    """CREATE TABLE root (
+    id INTEGER NOT NULL,
+    host_id INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    path_bytes BLOB,
+    naming VARCHAR NOT NULL,
+    prefix VARCHAR,
+    priority INTEGER NOT NULL,
+    CONSTRAINT pk_root PRIMARY KEY (id),
+    CONSTRAINT uq_root_host_id_name UNIQUE (host_id, name),
+    CONSTRAINT uq_root_host_id_path UNIQUE (host_id, path),
+    CONSTRAINT fk_root_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    """CREATE TABLE store (
+    id INTEGER NOT NULL,
+    host_id INTEGER NOT NULL,
+    root_id INTEGER,
+    name VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    path_bytes BLOB,
+    own_settings BOOLEAN NOT NULL,
+    naming VARCHAR NOT NULL,
+    prefix VARCHAR,
+    priority INTEGER NOT NULL,
+    state VARCHAR NOT NULL,
+    error VARCHAR,
+    state_since BIGINT NOT NULL,
+    layout_version VARCHAR,
+    file_identity VARCHAR,
+    sha256 VARCHAR,
+    keyed_by VARCHAR,
+    elements INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    indexed_at BIGINT,
+    changed_at BIGINT,
+    CONSTRAINT pk_store PRIMARY KEY (id),
+    CONSTRAINT uq_store_host_id_name UNIQUE (host_id, name),
+    CONSTRAINT uq_store_host_id_path UNIQUE (host_id, path),
+    CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
+    CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_store_root_id ON store (root_id)""",
+    """CREATE TABLE entry (
+    id INTEGER NOT NULL,
+    store_id INTEGER NOT NULL,
+    sort BIGINT NOT NULL,
+    content_id INTEGER NOT NULL,
+    media_type_id INTEGER NOT NULL,
+    size BIGINT,
+    artifact_type_id INTEGER,
+    platform_id INTEGER,
+    ref_name VARCHAR,
+    image_name VARCHAR,
+    ref_tail VARCHAR,
+    fingerprint BIGINT NOT NULL,
+    oversize BOOLEAN NOT NULL,
+    CONSTRAINT pk_entry PRIMARY KEY (id),
+    CONSTRAINT fk_entry_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_entry_content_id FOREIGN KEY(content_id) REFERENCES content (id),
+    CONSTRAINT fk_entry_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_entry_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_entry_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
+)""",
+    """CREATE INDEX ix_entry_content ON entry (content_id, store_id)""",
+    """CREATE INDEX ix_entry_image_name ON entry (image_name, store_id, sort) WHERE image_name IS NOT NULL AND oversize = 0""",
+    """CREATE INDEX ix_entry_oversize ON entry (store_id) WHERE oversize""",
+    """CREATE INDEX ix_entry_ref_name ON entry (ref_name, store_id, sort) WHERE ref_name IS NOT NULL AND oversize = 0""",
+    """CREATE INDEX ix_entry_ref_tail ON entry (ref_tail, store_id, sort) WHERE ref_tail IS NOT NULL AND oversize = 0""",
+    """CREATE INDEX ix_entry_store_sort ON entry (store_id, sort)""",
+    """CREATE TABLE name_span (
+    id INTEGER NOT NULL,
+    store_id INTEGER NOT NULL,
+    repository_id INTEGER,
+    tag VARCHAR NOT NULL,
+    name VARCHAR,
+    content_id INTEGER NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    CONSTRAINT pk_name_span PRIMARY KEY (id),
+    CONSTRAINT fk_name_span_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_name_span_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id),
+    CONSTRAINT fk_name_span_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+)""",
+    """CREATE INDEX ix_name_span_content ON name_span (content_id, until)""",
+    """CREATE INDEX ix_name_span_name ON name_span (name, until)""",
+    """CREATE INDEX ix_name_span_repository ON name_span (repository_id, until)""",
+    """CREATE INDEX ix_name_span_store ON name_span (store_id, until)""",
+    """CREATE INDEX ix_name_span_tag ON name_span (tag, until)""",
+    """CREATE TABLE snapshot (
+    id INTEGER NOT NULL,
+    store_id INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    size BIGINT NOT NULL,
+    entries INTEGER NOT NULL,
+    added INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    moved INTEGER NOT NULL,
+    took_ms INTEGER NOT NULL,
+    CONSTRAINT pk_snapshot PRIMARY KEY (id),
+    CONSTRAINT fk_snapshot_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_snapshot_store_at ON snapshot (store_id, at)""",
+    """CREATE TABLE entry_annotation (
+    entry_id INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    value VARCHAR NOT NULL,
+    CONSTRAINT pk_entry_annotation PRIMARY KEY (entry_id, key_id),
+    CONSTRAINT fk_entry_annotation_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_entry_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+)
+ WITHOUT ROWID""",
+    """CREATE INDEX ix_entry_annotation_value ON entry_annotation (key_id, substr(value, 1, 128), entry_id)""",
+    """CREATE TABLE name (
+    id INTEGER NOT NULL,
+    entry_id INTEGER NOT NULL,
+    store_id INTEGER NOT NULL,
+    repository_id INTEGER,
+    tag VARCHAR,
+    name VARCHAR,
+    source SMALLINT NOT NULL,
+    sort BIGINT NOT NULL,
+    shadowed BOOLEAN NOT NULL,
+    since BIGINT NOT NULL,
+    CONSTRAINT pk_name PRIMARY KEY (id),
+    CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
+)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id)""",
+    """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
+    """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
+    """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",
+    """CREATE TABLE problem (
+    id INTEGER NOT NULL,
+    store_id INTEGER NOT NULL,
+    entry_id INTEGER,
+    kind VARCHAR NOT NULL,
+    subject VARCHAR NOT NULL,
+    detail VARCHAR NOT NULL,
+    CONSTRAINT pk_problem PRIMARY KEY (id),
+    CONSTRAINT fk_problem_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_problem_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_problem_entry_id ON problem (entry_id)""",
+    """CREATE INDEX ix_problem_store_id ON problem (store_id)""",
+    """CREATE VIEW stores AS -- a row a store (layout)
+SELECT
+  store.name AS name, -- name of the store
+  store.path AS path, -- absolute path; percent-encoded where it is not UTF-8
+  root.name AS root, -- the root below which it was found, or null
+  store.state AS state, -- ok, empty, invalid, unreadable or missing
+  store.error AS error, -- why it is not ok, or null
+  strftime('%Y-%m-%dT%H:%M:%fZ', store.state_since / 1000.0, 'unixepoch') AS state_since, -- since when it is in that state
+  store.entries AS entries, -- entries of its index.json that are usable
+  store.naming AS naming, -- naming policy: annotations, path or fixed=NAME
+  store.prefix AS prefix, -- the registry in front of names under the policy path
+  store.priority AS priority, -- lower numbers answer first
+  store.layout_version AS layout_version, -- imageLayoutVersion of its oci-layout
+  strftime('%Y-%m-%dT%H:%M:%fZ', store.indexed_at / 1000.0, 'unixepoch') AS indexed_at, -- when its index.json was last read into the catalog
+  strftime('%Y-%m-%dT%H:%M:%fZ', store.changed_at / 1000.0, 'unixepoch') AS changed_at -- when a change of its entries was last seen
+FROM store LEFT JOIN root ON root.id = store.root_id""",
+    """CREATE VIEW images AS -- a row a name: every lookup key of every entry; stores that are missing are left out
+SELECT
+  store.name AS store, -- name of the store
+  store.path AS path, -- absolute path of the store
+  name.name AS name, -- full canonical name with tag, or null where the entry has a tag alone
+  repository.name AS repository, -- canonical repository, docker.io/library/alpine, or null
+  repository.familiar AS familiar, -- the repository as Docker shows it: alpine
+  name.tag AS tag, -- the tag; null where the name has a digest and no tag
+  content.digest AS digest, -- digest of the descriptor
+  nullif(media_type.name, '') AS media_type, -- media type, as the descriptor claims
+  artifact.name AS artifact_type, -- artifact type, as the descriptor claims, or null
+  entry.size AS size, -- size of the manifest in bytes, as the descriptor claims
+  platform.name AS platform, -- os/arch[/variant], where the descriptor itself says it
+  entry.ref_name AS ref_name, -- raw org.opencontainers.image.ref.name
+  entry.image_name AS image_name, -- raw io.containerd.image.name
+  strftime('%Y-%m-%dT%H:%M:%fZ', name.since / 1000.0, 'unixepoch') AS since, -- since when this name answers with this digest here
+  name.shadowed AS shadowed -- 1 where another entry of that store answers for this name
+FROM name
+JOIN entry ON entry.id = name.entry_id
+LEFT JOIN repository ON repository.id = name.repository_id
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+JOIN media_type ON media_type.id = entry.media_type_id
+LEFT JOIN media_type AS artifact ON artifact.id = entry.artifact_type_id
+LEFT JOIN platform ON platform.id = entry.platform_id
+WHERE store.state <> 'missing'""",
+    """CREATE VIEW unnamed AS -- a row an entry that has no name and no tag
+SELECT
+  store.name AS store, -- name of the store
+  store.path AS path, -- absolute path of the store
+  content.digest AS digest, -- digest of the descriptor
+  nullif(media_type.name, '') AS media_type, -- media type, as the descriptor claims
+  artifact.name AS artifact_type, -- artifact type, as the descriptor claims, or null
+  entry.size AS size, -- size of the manifest in bytes, as the descriptor claims
+  platform.name AS platform -- os/arch[/variant], where the descriptor itself says it
+FROM entry
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+JOIN media_type ON media_type.id = entry.media_type_id
+LEFT JOIN media_type AS artifact ON artifact.id = entry.artifact_type_id
+LEFT JOIN platform ON platform.id = entry.platform_id
+WHERE store.state <> 'missing' AND NOT EXISTS (SELECT 1 FROM name WHERE name.entry_id = entry.id)""",
+    """CREATE VIEW annotations AS -- a row an annotation of an entry, its two names left out (images.ref_name, images.image_name)
+SELECT
+  store.name AS store, -- name of the store
+  content.digest AS digest, -- digest of the descriptor
+  annotation_key.name AS key, -- key of the annotation
+  entry_annotation.value AS value -- its value
+FROM entry_annotation
+JOIN annotation_key ON annotation_key.id = entry_annotation.key_id
+JOIN entry ON entry.id = entry_annotation.entry_id
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+WHERE store.state <> 'missing'""",
+    """CREATE VIEW history AS -- what a name of a store answered, and when: one row a span, the standing ones with until null
+SELECT
+  store.name AS store, -- name of the store
+  name_span.name AS name, -- full canonical name, or null where there was a tag alone
+  repository.name AS repository, -- canonical repository, or null
+  name_span.tag AS tag, -- the tag
+  content.digest AS digest, -- what it answered
+  strftime('%Y-%m-%dT%H:%M:%fZ', name_span.since / 1000.0, 'unixepoch') AS since, -- from when
+  strftime('%Y-%m-%dT%H:%M:%fZ', name_span.until / 1000.0, 'unixepoch') AS until -- until when; null while it stands
+FROM name_span
+JOIN store ON store.id = name_span.store_id
+JOIN content ON content.id = name_span.content_id
+LEFT JOIN repository ON repository.id = name_span.repository_id
+UNION ALL
+SELECT store.name, name.name, repository.name, name.tag, content.digest, strftime('%Y-%m-%dT%H:%M:%fZ', name.since / 1000.0, 'unixepoch'), NULL
+FROM name
+JOIN entry ON entry.id = name.entry_id
+JOIN store ON store.id = name.store_id
+JOIN content ON content.id = entry.content_id
+LEFT JOIN repository ON repository.id = name.repository_id
+WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
+    """CREATE VIEW snapshots AS -- a row a change of an index.json, as it was seen
+SELECT
+  store.name AS store, -- name of the store
+  strftime('%Y-%m-%dT%H:%M:%fZ', snapshot.at / 1000.0, 'unixepoch') AS at, -- when it was taken into the catalog
+  snapshot.generation AS generation, -- rises by one with each change of that store
+  snapshot.sha256 AS sha256, -- of the bytes of index.json, hex
+  snapshot.size AS size, -- of index.json in bytes
+  snapshot.entries AS entries, -- usable entries after it
+  snapshot.added AS added, -- entries that it added
+  snapshot.removed AS removed, -- entries that it removed
+  snapshot.moved AS moved, -- entries whose order it changed where order matters
+  snapshot.took_ms AS took_ms -- milliseconds from the read to the commit
+FROM snapshot JOIN store ON store.id = snapshot.store_id""",
+    """CREATE VIEW problems AS -- what ocicat check lists: stores that are not well, entries and names that cannot be used
+SELECT
+  store.name AS store, -- name of the store
+  problem.kind AS kind, -- kind of problem (docs/problems.md)
+  problem.subject AS subject, -- what it is about
+  problem.detail AS detail -- why
+FROM problem JOIN store ON store.id = problem.store_id
+UNION ALL
+SELECT store.name, store.state, store.path, coalesce(store.error, '')
+FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')""",
+)
+
+_POSTGRESQL = (
+    """CREATE TABLE annotation_key (
+    id BIGSERIAL NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_annotation_key PRIMARY KEY (id),
+    CONSTRAINT uq_annotation_key_name UNIQUE (name)
+)""",
+    """CREATE TABLE content (
+    id BIGSERIAL NOT NULL,
+    digest VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_content PRIMARY KEY (id),
+    CONSTRAINT uq_content_digest UNIQUE (digest)
+)""",
+    """CREATE TABLE host (
+    id BIGSERIAL NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_host PRIMARY KEY (id),
+    CONSTRAINT uq_host_name UNIQUE (name)
+)""",
+    """CREATE TABLE media_type (
+    id BIGSERIAL NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_media_type PRIMARY KEY (id),
+    CONSTRAINT uq_media_type_name UNIQUE (name)
+)""",
+    """CREATE TABLE meta (
+    key VARCHAR COLLATE "C" NOT NULL,
+    value VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_meta PRIMARY KEY (key)
+)""",
+    """CREATE TABLE platform (
+    id BIGSERIAL NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_platform PRIMARY KEY (id),
+    CONSTRAINT uq_platform_name UNIQUE (name)
+)""",
+    """CREATE TABLE repository (
+    id BIGSERIAL NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    domain VARCHAR COLLATE "C" NOT NULL,
+    path VARCHAR COLLATE "C" NOT NULL,
+    familiar VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_repository PRIMARY KEY (id),
+    CONSTRAINT uq_repository_name UNIQUE (name)
+)""",
+    """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
+    """CREATE TABLE left_out (
+    host_id BIGINT NOT NULL,
+    path VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_left_out PRIMARY KEY (host_id, path),
+    CONSTRAINT fk_left_out_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    """CREATE TABLE root (
+    id BIGSERIAL NOT NULL,
+    host_id BIGINT NOT NULL,
+    name VARCHAR COLLATE "C" NOT NULL,
+    path VARCHAR COLLATE "C" NOT NULL,
+    path_bytes BYTEA,
+    naming VARCHAR COLLATE "C" NOT NULL,
+    prefix VARCHAR COLLATE "C",
+    priority INTEGER NOT NULL,
+    CONSTRAINT pk_root PRIMARY KEY (id),
+    CONSTRAINT uq_root_host_id_name UNIQUE (host_id, name),
+    CONSTRAINT uq_root_host_id_path UNIQUE (host_id, path),
+    CONSTRAINT fk_root_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    """CREATE TABLE store (
+    id BIGSERIAL NOT NULL,
+    host_id BIGINT NOT NULL,
+    root_id BIGINT,
+    name VARCHAR COLLATE "C" NOT NULL,
+    path VARCHAR COLLATE "C" NOT NULL,
+    path_bytes BYTEA,
+    own_settings BOOLEAN NOT NULL,
+    naming VARCHAR COLLATE "C" NOT NULL,
+    prefix VARCHAR COLLATE "C",
+    priority INTEGER NOT NULL,
+    state VARCHAR COLLATE "C" NOT NULL,
+    error VARCHAR COLLATE "C",
+    state_since BIGINT NOT NULL,
+    layout_version VARCHAR COLLATE "C",
+    file_identity VARCHAR COLLATE "C",
+    sha256 VARCHAR COLLATE "C",
+    keyed_by VARCHAR COLLATE "C",
+    elements INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    indexed_at BIGINT,
+    changed_at BIGINT,
+    CONSTRAINT pk_store PRIMARY KEY (id),
+    CONSTRAINT uq_store_host_id_name UNIQUE (host_id, name),
+    CONSTRAINT uq_store_host_id_path UNIQUE (host_id, path),
+    CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
+    CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_store_root_id ON store (root_id)""",
+    """CREATE TABLE entry (
+    id BIGSERIAL NOT NULL,
+    store_id BIGINT NOT NULL,
+    sort BIGINT NOT NULL,
+    content_id BIGINT NOT NULL,
+    media_type_id BIGINT NOT NULL,
+    size BIGINT,
+    artifact_type_id BIGINT,
+    platform_id BIGINT,
+    ref_name VARCHAR COLLATE "C",
+    image_name VARCHAR COLLATE "C",
+    ref_tail VARCHAR COLLATE "C",
+    fingerprint BIGINT NOT NULL,
+    oversize BOOLEAN NOT NULL,
+    CONSTRAINT pk_entry PRIMARY KEY (id),
+    CONSTRAINT fk_entry_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_entry_content_id FOREIGN KEY(content_id) REFERENCES content (id),
+    CONSTRAINT fk_entry_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_entry_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_entry_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
+)""",
+    """CREATE INDEX ix_entry_content ON entry (content_id, store_id)""",
+    """CREATE INDEX ix_entry_image_name ON entry (image_name, store_id, sort) WHERE image_name IS NOT NULL AND NOT oversize""",
+    """CREATE INDEX ix_entry_oversize ON entry (store_id) WHERE oversize""",
+    """CREATE INDEX ix_entry_ref_name ON entry (ref_name, store_id, sort) WHERE ref_name IS NOT NULL AND NOT oversize""",
+    """CREATE INDEX ix_entry_ref_tail ON entry (ref_tail, store_id, sort) WHERE ref_tail IS NOT NULL AND NOT oversize""",
+    """CREATE INDEX ix_entry_store_sort ON entry (store_id, sort)""",
+    """CREATE TABLE name_span (
+    id BIGSERIAL NOT NULL,
+    store_id BIGINT NOT NULL,
+    repository_id BIGINT,
+    tag VARCHAR COLLATE "C" NOT NULL,
+    name VARCHAR COLLATE "C",
+    content_id BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    CONSTRAINT pk_name_span PRIMARY KEY (id),
+    CONSTRAINT fk_name_span_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_name_span_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id),
+    CONSTRAINT fk_name_span_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+)""",
+    """CREATE INDEX ix_name_span_content ON name_span (content_id, until)""",
+    """CREATE INDEX ix_name_span_name ON name_span (name, until)""",
+    """CREATE INDEX ix_name_span_repository ON name_span (repository_id, until)""",
+    """CREATE INDEX ix_name_span_store ON name_span (store_id, until)""",
+    """CREATE INDEX ix_name_span_tag ON name_span (tag, until)""",
+    """CREATE TABLE snapshot (
+    id BIGSERIAL NOT NULL,
+    store_id BIGINT NOT NULL,
+    generation INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    sha256 VARCHAR COLLATE "C" NOT NULL,
+    size BIGINT NOT NULL,
+    entries INTEGER NOT NULL,
+    added INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    moved INTEGER NOT NULL,
+    took_ms INTEGER NOT NULL,
+    CONSTRAINT pk_snapshot PRIMARY KEY (id),
+    CONSTRAINT fk_snapshot_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_snapshot_store_at ON snapshot (store_id, at)""",
+    """CREATE TABLE entry_annotation (
+    entry_id BIGINT NOT NULL,
+    key_id BIGINT NOT NULL,
+    value VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_entry_annotation PRIMARY KEY (entry_id, key_id),
+    CONSTRAINT fk_entry_annotation_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_entry_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+)""",
+    """CREATE INDEX ix_entry_annotation_value ON entry_annotation (key_id, substr(value, 1, 128), entry_id)""",
+    """CREATE TABLE name (
+    id BIGSERIAL NOT NULL,
+    entry_id BIGINT NOT NULL,
+    store_id BIGINT NOT NULL,
+    repository_id BIGINT,
+    tag VARCHAR COLLATE "C",
+    name VARCHAR COLLATE "C",
+    source SMALLINT NOT NULL,
+    sort BIGINT NOT NULL,
+    shadowed BOOLEAN NOT NULL,
+    since BIGINT NOT NULL,
+    CONSTRAINT pk_name PRIMARY KEY (id),
+    CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
+)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id)""",
+    """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
+    """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
+    """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",
+    """CREATE TABLE problem (
+    id BIGSERIAL NOT NULL,
+    store_id BIGINT NOT NULL,
+    entry_id BIGINT,
+    kind VARCHAR COLLATE "C" NOT NULL,
+    subject VARCHAR COLLATE "C" NOT NULL,
+    detail VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_problem PRIMARY KEY (id),
+    CONSTRAINT fk_problem_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_problem_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_problem_entry_id ON problem (entry_id)""",
+    """CREATE INDEX ix_problem_store_id ON problem (store_id)""",
+    """CREATE VIEW stores AS -- a row a store (layout)
+SELECT
+  store.name AS name, -- name of the store
+  store.path AS path, -- absolute path; percent-encoded where it is not UTF-8
+  root.name AS root, -- the root below which it was found, or null
+  store.state AS state, -- ok, empty, invalid, unreadable or missing
+  store.error AS error, -- why it is not ok, or null
+  to_char(to_timestamp(store.state_since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS state_since, -- since when it is in that state
+  store.entries AS entries, -- entries of its index.json that are usable
+  store.naming AS naming, -- naming policy: annotations, path or fixed=NAME
+  store.prefix AS prefix, -- the registry in front of names under the policy path
+  store.priority AS priority, -- lower numbers answer first
+  store.layout_version AS layout_version, -- imageLayoutVersion of its oci-layout
+  to_char(to_timestamp(store.indexed_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS indexed_at, -- when its index.json was last read into the catalog
+  to_char(to_timestamp(store.changed_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS changed_at -- when a change of its entries was last seen
+FROM store LEFT JOIN root ON root.id = store.root_id""",
+    """CREATE VIEW images AS -- a row a name: every lookup key of every entry; stores that are missing are left out
+SELECT
+  store.name AS store, -- name of the store
+  store.path AS path, -- absolute path of the store
+  name.name AS name, -- full canonical name with tag, or null where the entry has a tag alone
+  repository.name AS repository, -- canonical repository, docker.io/library/alpine, or null
+  repository.familiar AS familiar, -- the repository as Docker shows it: alpine
+  name.tag AS tag, -- the tag; null where the name has a digest and no tag
+  content.digest AS digest, -- digest of the descriptor
+  nullif(media_type.name, '') AS media_type, -- media type, as the descriptor claims
+  artifact.name AS artifact_type, -- artifact type, as the descriptor claims, or null
+  entry.size AS size, -- size of the manifest in bytes, as the descriptor claims
+  platform.name AS platform, -- os/arch[/variant], where the descriptor itself says it
+  entry.ref_name AS ref_name, -- raw org.opencontainers.image.ref.name
+  entry.image_name AS image_name, -- raw io.containerd.image.name
+  to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS since, -- since when this name answers with this digest here
+  name.shadowed AS shadowed -- 1 where another entry of that store answers for this name
+FROM name
+JOIN entry ON entry.id = name.entry_id
+LEFT JOIN repository ON repository.id = name.repository_id
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+JOIN media_type ON media_type.id = entry.media_type_id
+LEFT JOIN media_type AS artifact ON artifact.id = entry.artifact_type_id
+LEFT JOIN platform ON platform.id = entry.platform_id
+WHERE store.state <> 'missing'""",
+    """CREATE VIEW unnamed AS -- a row an entry that has no name and no tag
+SELECT
+  store.name AS store, -- name of the store
+  store.path AS path, -- absolute path of the store
+  content.digest AS digest, -- digest of the descriptor
+  nullif(media_type.name, '') AS media_type, -- media type, as the descriptor claims
+  artifact.name AS artifact_type, -- artifact type, as the descriptor claims, or null
+  entry.size AS size, -- size of the manifest in bytes, as the descriptor claims
+  platform.name AS platform -- os/arch[/variant], where the descriptor itself says it
+FROM entry
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+JOIN media_type ON media_type.id = entry.media_type_id
+LEFT JOIN media_type AS artifact ON artifact.id = entry.artifact_type_id
+LEFT JOIN platform ON platform.id = entry.platform_id
+WHERE store.state <> 'missing' AND NOT EXISTS (SELECT 1 FROM name WHERE name.entry_id = entry.id)""",
+    """CREATE VIEW annotations AS -- a row an annotation of an entry, its two names left out (images.ref_name, images.image_name)
+SELECT
+  store.name AS store, -- name of the store
+  content.digest AS digest, -- digest of the descriptor
+  annotation_key.name AS key, -- key of the annotation
+  entry_annotation.value AS value -- its value
+FROM entry_annotation
+JOIN annotation_key ON annotation_key.id = entry_annotation.key_id
+JOIN entry ON entry.id = entry_annotation.entry_id
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+WHERE store.state <> 'missing'""",
+    """CREATE VIEW history AS -- what a name of a store answered, and when: one row a span, the standing ones with until null
+SELECT
+  store.name AS store, -- name of the store
+  name_span.name AS name, -- full canonical name, or null where there was a tag alone
+  repository.name AS repository, -- canonical repository, or null
+  name_span.tag AS tag, -- the tag
+  content.digest AS digest, -- what it answered
+  to_char(to_timestamp(name_span.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS since, -- from when
+  to_char(to_timestamp(name_span.until / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS until -- until when; null while it stands
+FROM name_span
+JOIN store ON store.id = name_span.store_id
+JOIN content ON content.id = name_span.content_id
+LEFT JOIN repository ON repository.id = name_span.repository_id
+UNION ALL
+SELECT store.name, name.name, repository.name, name.tag, content.digest, to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), NULL
+FROM name
+JOIN entry ON entry.id = name.entry_id
+JOIN store ON store.id = name.store_id
+JOIN content ON content.id = entry.content_id
+LEFT JOIN repository ON repository.id = name.repository_id
+WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
+    """CREATE VIEW snapshots AS -- a row a change of an index.json, as it was seen
+SELECT
+  store.name AS store, -- name of the store
+  to_char(to_timestamp(snapshot.at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, -- when it was taken into the catalog
+  snapshot.generation AS generation, -- rises by one with each change of that store
+  snapshot.sha256 AS sha256, -- of the bytes of index.json, hex
+  snapshot.size AS size, -- of index.json in bytes
+  snapshot.entries AS entries, -- usable entries after it
+  snapshot.added AS added, -- entries that it added
+  snapshot.removed AS removed, -- entries that it removed
+  snapshot.moved AS moved, -- entries whose order it changed where order matters
+  snapshot.took_ms AS took_ms -- milliseconds from the read to the commit
+FROM snapshot JOIN store ON store.id = snapshot.store_id""",
+    """CREATE VIEW problems AS -- what ocicat check lists: stores that are not well, entries and names that cannot be used
+SELECT
+  store.name AS store, -- name of the store
+  problem.kind AS kind, -- kind of problem (docs/problems.md)
+  problem.subject AS subject, -- what it is about
+  problem.detail AS detail -- why
+FROM problem JOIN store ON store.id = problem.store_id
+UNION ALL
+SELECT store.name, store.state, store.path, coalesce(store.error, '')
+FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')""",
+)
+
+
+def upgrade() -> None:
+    statements = _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL
+    for statement in (*statements, "INSERT INTO meta (key, value) VALUES ('schema', '1.0')"):
+        op.get_bind().exec_driver_sql(statement)

@@ -1,0 +1,155 @@
+"""Platforms: containerd's normal forms, and which image answers which question."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.errors import InvalidReference
+from catalog.names.platform import Platform, normalize
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        # containerd/platforms: the table of the package text, and platforms_test.go.
+        ("linux/amd64", "linux/amd64"),
+        ("linux/x86_64", "linux/amd64"),
+        ("linux/x86-64", "linux/amd64"),
+        ("linux/amd64/v1", "linux/amd64"),
+        ("linux/x86_64/v1", "linux/amd64"),
+        ("linux/amd64/v2", "linux/amd64/v2"),
+        ("linux/x86_64/v3", "linux/amd64/v3"),
+        ("linux/aarch64", "linux/arm64"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("linux/arm64/8", "linux/arm64"),
+        ("linux/aarch64/v8", "linux/arm64"),
+        ("linux/arm64/v9", "linux/arm64/v9"),
+        ("linux/arm", "linux/arm/v7"),
+        ("linux/arm/7", "linux/arm/v7"),
+        ("linux/arm/v7", "linux/arm/v7"),
+        ("linux/arm/6", "linux/arm/v6"),
+        ("linux/arm/5", "linux/arm/v5"),
+        ("linux/arm/8", "linux/arm/v8"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armhf/v6", "linux/arm/v7"),
+        ("linux/armel", "linux/arm/v6"),
+        ("linux/armel/v7", "linux/arm/v6"),
+        ("linux/i386", "linux/386"),
+        ("linux/i386/v2", "linux/386"),
+        ("linux/s390x", "linux/s390x"),
+        ("macOS/arm64", "darwin/arm64"),
+        ("Linux/AMD64/V3", "linux/amd64/v3"),
+        ("windows/amd64", "windows/amd64"),
+        ("anything/else", "anything/else"),
+        ("linux/riscv64/rva23u64", "linux/riscv64/rva23u64"),
+        # A lone architecture: containerd takes the machine's system, ocicat linux.
+        ("amd64", "linux/amd64"),
+        ("aarch64", "linux/arm64"),
+        ("armhf", "linux/arm/v7"),
+        ("i386", "linux/386"),
+    ],
+)
+def test_normal_forms(text: str, normal: str) -> None:
+    """What is asked for in any spelling has one form, and that form is its own."""
+    assert str(Platform.parse(text)) == normal
+    assert str(Platform.parse(normal)) == normal
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "linux", "macos", "windows", "toaster", "linux/", "/amd64", "linux//v7", "linux/arm/", "linux/arm/v7/x", "a/b/c/d/e",
+     "linux/*", "linux/amd 64", "linux/amd64\n", "\u0131386", "linux/\u00e9", "windows(10.0.17763)/amd64", "li.nux/amd64", "x" * 300,
+     "/" * 2_000_000, "a" * 2_000_000],
+    ids=lambda text: repr(text[:30]),
+)  # fmt: skip
+def test_what_is_no_platform_is_refused_in_one_line(text: str) -> None:
+    """The message can be printed, is short, and shows the right form."""
+    with pytest.raises(InvalidReference, match="as in linux/") as caught:
+        Platform.parse(text)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        ("linux/amd64", ""),
+        ("linux/amd64/v2", "linux/amd64"),
+        ("linux/amd64/v3", "linux/amd64/v2 linux/amd64"),
+        ("linux/amd64/v4", "linux/amd64/v3 linux/amd64/v2 linux/amd64"),
+        ("linux/arm", "linux/arm/v6 linux/arm/v5"),
+        ("linux/arm/v6", "linux/arm/v5"),
+        ("linux/arm/v5", ""),
+        ("linux/arm/v8", "linux/arm/v7 linux/arm/v6 linux/arm/v5"),
+        ("linux/arm64", ""),
+        ("linux/arm64/v8.2", "linux/arm64/v8.1 linux/arm64"),
+        ("linux/arm64/v8.0", "linux/arm64"),
+        ("linux/arm64/v9", " ".join(f"linux/arm64/v8.{n}" for n in (5, 4, 3, 2, 1)) + " linux/arm64"),
+        ("linux/arm64/v9.0", " ".join(f"linux/arm64/v{n}" for n in (9, 8.5, 8.4, 8.3, 8.2, 8.1)) + " linux/arm64"),
+        (
+            "linux/arm64/v9.1",
+            " ".join(f"linux/arm64/v{n}" for n in (9, 8.6, 8.5, 8.4, 8.3, 8.2, 8.1)) + " linux/arm64",
+        ),
+        ("linux/386", ""),
+        ("linux/riscv64/rva23u64", ""),
+        ("linux/ppc64le/power10", ""),
+        # Numbers that no architecture has end no search: they stand alone.
+        ("linux/amd64/v999999999", ""),
+        ("linux/arm/v70", ""),
+        ("linux/arm64/v9.999999999", ""),
+        ("linux/arm64/v7", ""),
+        ("linux/amd64/v", ""),
+        ("linux/amd64/3", ""),
+    ],
+)
+def test_candidates_best_first(text: str, others: str) -> None:
+    """The platform itself, then the lower variants of its own architecture."""
+    asked = Platform.parse(text)
+    assert asked.candidates() == (asked, *(Platform.parse(other) for other in others.split()))
+
+
+PARTS = st.one_of(
+    st.sampled_from(
+        ["", "linux", "macos", "amd64", "x86_64", "arm", "arm64", "armhf", "v7", "v8", "v9.3", "7", "v1", "unknown", "i386"]
+    ),
+    st.builds(lambda number: f"v{number}", st.one_of(st.integers(0, 12), st.floats(0, 12).map(lambda f: round(f, 1)))),
+    st.text(max_size=5),
+)  # fmt: skip
+
+
+@given(PARTS, PARTS, PARTS)
+def test_normalising_never_raises_and_is_idempotent(os: str, arch: str, variant: str) -> None:
+    """A layout may hold anything; what comes out is normal already."""
+    platform = normalize(os, arch, variant)
+    assert normalize(platform.os, platform.arch, platform.variant) == platform
+
+
+@given(PARTS, PARTS, PARTS)
+def test_candidates_are_few_normal_and_different(os: str, arch: str, variant: str) -> None:
+    """Each is asked of an index in turn: none twice, each in the form that the index's own platforms get."""
+    platform = normalize(os, arch, variant)
+    candidates = platform.candidates()
+    assert candidates[0] == platform
+    assert len(set(candidates)) == len(candidates) <= 22
+    for candidate in candidates:
+        assert normalize(candidate.os, candidate.arch, candidate.variant) == candidate
+        assert (candidate.os, candidate.arch) == (platform.os, platform.arch)
+
+
+def test_a_lower_variant_takes_no_more_than_a_higher_one() -> None:
+    """Falling back twice is falling back once: a candidate's own candidates are among them."""
+    for text in ("linux/amd64/v4", "linux/arm/v8", "linux/arm64/v9.9", "linux/arm64/v8.9"):
+        candidates = Platform.parse(text).candidates()
+        for candidate in candidates:
+            assert set(candidate.candidates()) <= set(candidates)
+
+
+def test_equality_is_of_parts() -> None:
+    """A layout's `arch` of `amd64/v3` prints like a variant and is none."""
+    assert Platform.parse("linux/x86_64") == normalize("Linux", "amd64", "v1")
+    assert hash(Platform.parse("linux/x86_64")) == hash(normalize("Linux", "amd64", "v1"))
+    assert normalize("linux", "amd64/v3") != Platform.parse("linux/amd64/v3")
+    assert Platform.parse("linux/amd64") != "linux/amd64"
+    assert repr(Platform.parse("linux/arm")) == "Platform('linux', 'arm', 'v7')"

@@ -1,0 +1,438 @@
+"""The oracle: every reference answered by a plain linear scan of the layouts on disk.
+
+Written from the contract (resolution.md: "section" below) alone, sharing no code with `catalog`: where the two differ,
+one of them is wrong. Every question reads the files anew; nothing is kept from one question to the next.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal, NamedTuple
+
+IMAGE_NAME, REF_NAME = "io.containerd.image.name", "org.opencontainers.image.ref.name"
+UNREADABLE = (OSError, ValueError, RecursionError)
+
+# Section 4: the grammar of distribution/reference; always used with fullmatch, so that no newline slips by.
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}"
+_NAME = rf"(?:(?P<domain>{_DOMAIN})/)?(?P<path>{_PART}(?:/{_PART})*)"
+REFERENCE = re.compile(rf"{_NAME}(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
+TAG, DIGEST, HEX64 = re.compile(_TAG), re.compile(_DIGEST), re.compile(r"[a-f0-9]{64}")
+WILDCARD = re.compile(r"[*?\[]")
+# The image-spec's grammar of a digest: the algorithms that are registered, with their lengths, or any other.
+_OTHER = r"(?!(?:sha256|sha384|sha512|blake3):)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+"
+SPEC_DIGEST = re.compile(rf"{_DIGEST}|blake3:[a-f0-9]{{64}}|{_OTHER}")
+
+
+class Malformed(Exception):
+    """Exit status 2: no reference, no such store, or a layout that is not registered."""
+
+
+@dataclass(frozen=True)
+class OracleStore:
+    name: str
+    path: str  # absolute
+    priority: int = 0
+    naming: str = "annotations"  # "annotations" | "path" | "fixed=NAME"
+    root: str | None = None
+    prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    repository: str | None
+    tag: str | None
+    source: Literal["containerd", "ref"]  # they sort in the order of section 8, rule 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    store: OracleStore
+    position: int  # in `manifests`, the elements that are skipped counted too
+    digest: str
+    ref_name: str | None
+    image_name: str | None
+    media_type: str | None
+    size: int | None
+    annotations: Mapping[str, str | None] = field(hash=False)  # None: a value that is no string
+    keys: tuple[Key, ...]
+
+
+class Outcome(NamedTuple):
+    """What `resolve` does; `candidates` are the digests it had to choose from."""
+
+    status: int
+    digest: str | None = None
+    store: str | None = None
+    candidates: frozenset[str] = frozenset()
+    fallback: bool = False
+
+
+class Scan(NamedTuple):
+    """One store as it is on disk now; `elements` of its `manifests`, whether they are entries or not."""
+
+    store: OracleStore
+    elements: int
+    entries: list[Entry]
+
+
+class Answer(NamedTuple):
+    """Every match in order, with the digests it answers (its own, or those asked for that it reaches). And how
+    `resolve` chooses: the first match of each store; or all, ambiguous by their digests; or all, by their number."""
+
+    hits: list[tuple[Entry, set[str]]]
+    choice: Literal["first", "digests", "entries"] = "first"
+    fallback: bool = False
+
+
+Rank = Callable[[Entry], str | None]  # sorts the matches of a store, before the order of index.json; None: no match
+
+
+class Name(NamedTuple):
+    repository: str
+    tag: str | None  # `latest` where the text has neither tag nor digest
+    digest: str | None
+    bare: bool
+
+
+def is_domain(first: str) -> bool:
+    """Section 4: whether the first component, of several, is a domain."""
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
+
+
+def parse(text: str) -> Name | None:
+    """Section 4: ParseNormalizedNamed and TagNameOnly; None where they fail."""
+    domain, slash, remainder = text.partition("/")
+    if not slash or not is_domain(domain):
+        domain, remainder = "docker.io", text
+    if domain == "index.docker.io":
+        domain = "docker.io"
+    if domain == "docker.io" and "/" not in remainder:
+        remainder = f"library/{remainder}"
+    match = REFERENCE.fullmatch(f"{domain}/{remainder}")
+    if match is None or len(match["path"]) > 255 or HEX64.fullmatch(text):
+        return None
+    repository = f"{match['domain']}/{match['path']}" if match["domain"] else match["path"]
+    bare = not match["tag"] and not match["digest"]
+    return Name(repository, "latest" if bare else match["tag"], match["digest"], bare)
+
+
+def policy(store: OracleStore) -> str | None:
+    """Section 3: the repository of a tag-only entry."""
+    text = store.naming.removeprefix("fixed=") if store.naming.startswith("fixed=") else ""
+    if store.naming == "path" and store.root is not None:
+        path = os.path.relpath(store.path, store.root)
+        text = f"{store.prefix}/{path}" if store.prefix else path
+    name = parse(text)
+    return name.repository if name and name.bare else None
+
+
+def derive(image_name: str | None, ref_name: str | None, digest: str, policy: str | None) -> tuple[Key, ...]:
+    """Section 2. A name that is empty, no reference, or has a digest not the descriptor's is only kept raw."""
+    keys: list[Key] = []
+
+    def add(repository: str | None, tag: str | None, source: Literal["containerd", "ref"]) -> None:
+        repeats = any(key.tag == tag and repository in (key.repository, None) for key in keys)  # rule 3
+        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # schema.md, section 1
+            keys.append(Key(repository, tag, source))
+
+    name = parse(image_name or "")
+    if name and name.digest in (None, digest):  # rule 1
+        add(name.repository, name.tag, "containerd")
+    for part in (ref_name or "").split(","):  # rule 6
+        text, at, said = part.rpartition("@")
+        if not at or not DIGEST.fullmatch(said):
+            text, said = part, digest
+        if text and said == digest:
+            name = None if TAG.fullmatch(text) else parse(text)
+            if name:  # rule 2b
+                add(name.repository, name.tag, "ref")
+            else:  # rules 2a and 2c
+                add(policy, text, "ref")
+    return tuple(keys)
+
+
+def manifests(file: str) -> list[dict[str, Any]]:
+    """Section 10: the elements of an index; one that is no object stands as {}. Raises UNREADABLE."""
+    if not stat.S_ISREG(os.lstat(file).st_mode):
+        raise OSError(f"{file} is no regular file")
+    with open(file, "rb") as stream:  # int: for NaN and Infinity, which are no JSON, it raises
+        document = json.loads(stream.read().decode("utf-8", "replace"), parse_constant=int)
+    elements = document.get("manifests") if isinstance(document, dict) else ...
+    if elements is not None and not isinstance(elements, list):
+        raise ValueError("no image index")
+    return [element if isinstance(element, dict) else {} for element in elements or []]
+
+
+def scan_raw(path: str) -> list[dict[str, Any]]:
+    """The elements of a layout's index.json as they stand; raises UNREADABLE."""
+    return manifests(f"{path}/index.json")
+
+
+def as_text(value: Any) -> str | None:
+    """Section 2: a lone surrogate is U+FFFD, and so is NUL (schema.md, section 1)."""
+    return re.sub("[\0\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else None
+
+
+def spec_digest(element: dict[str, Any]) -> str | None:
+    digest = element.get("digest")
+    return digest if isinstance(digest, str) and SPEC_DIGEST.fullmatch(digest) else None
+
+
+def entry_of(store: OracleStore, position: int, element: dict[str, Any]) -> Entry | None:
+    """Section 2: a descriptor without a usable digest is skipped."""
+    digest, size, annotations = spec_digest(element), element.get("size"), element.get("annotations")
+    if digest is None:
+        return None
+    annotations = {str(as_text(k)): as_text(v) for k, v in annotations.items()} if isinstance(annotations, dict) else {}
+    ref_name, image_name, media_type = annotations.get(REF_NAME), annotations.get(IMAGE_NAME), element.get("mediaType")
+    keys, size = derive(image_name, ref_name, digest, policy(store)), size if type(size) is int else None
+    return Entry(store, position, digest, ref_name, image_name, as_text(media_type), size, annotations, keys)
+
+
+def reached(entry: Entry) -> set[str]:
+    """The entry's digest and those of all manifests below it, as far as the blobs are there to read."""
+    path, found, todo = entry.store.path, {entry.digest}, [entry.digest]
+    while todo:
+        algorithm, _, encoded = todo.pop().partition(":")
+        if os.path.islink(f"{path}/blobs") or os.path.islink(f"{path}/blobs/{algorithm}"):
+            continue
+        try:
+            children = manifests(f"{path}/blobs/{algorithm}/{encoded}")
+        except UNREADABLE:
+            continue
+        new = {digest for child in children if (digest := spec_digest(child))} - found
+        found |= new
+        todo += new
+    return found
+
+
+# Section 8, rule 1: what matches, and in which order
+
+
+def by_key(test: Callable[[Key], bool]) -> Rank:
+    return lambda entry: min((key.source for key in entry.keys if test(key)), default=None)
+
+
+def by_name(name: Name) -> Rank:
+    """A digest in the name decides: then any tag of the repository will do."""
+    return by_key(lambda key: key.repository == name.repository and (name.digest is not None or key.tag == name.tag))
+
+
+def by_tag(tag: str, raw: tuple[str, str]) -> Rank:
+    """A key's tag or a raw annotation; `raw`: the ranks of the two annotations."""
+
+    def rank(entry: Entry) -> str | None:
+        found = [place for place, text in zip(raw, (entry.image_name, entry.ref_name), strict=True) if text == tag]
+        return min([*found, *(key.source for key in entry.keys if key.tag == tag)], default=None)
+
+    return rank
+
+
+def by_pattern(text: str) -> Rank:
+    """Section 7."""
+    if text.startswith(":"):
+        return by_key(lambda key: key.tag is not None and fnmatchcase(key.tag, text[1:]))
+    ipv6 = re.match(r"\[[0-9a-fA-F]*:[0-9a-fA-F:]*\]", text)
+    host = ipv6[0] if ipv6 else ""
+    rest = text.removeprefix(host)
+    colon = rest.find(":", rest.rfind("/") + 1)
+    image, tag = (rest[:colon], rest[colon + 1 :]) if colon >= 0 else (rest, "*")
+    first, slash, _ = (host + image).partition("/")
+    if not WILDCARD.search(image):
+        name = parse(host + image)
+        tried = [f"{glob.escape(name.repository)}:{tag}"] if name and name.bare else []
+    elif slash and is_domain(first):
+        tried = [f"{glob.escape(host)}{image}:{tag}"]
+    else:
+        tried = [f"{behind}{glob.escape(host)}{image}:{tag}" for behind in ("", "docker.io/", "docker.io/library/")]
+    return by_key(
+        lambda key: (
+            None not in (key.repository, key.tag)
+            and any(fnmatchcase(f"{key.repository}:{key.tag}", each) for each in tried)
+        )
+    )
+
+
+def collect(scans: Sequence[Scan], rank: Rank) -> list[Entry]:
+    """Every match: the stores in their order, in each by rank, then as in index.json."""
+    ranked = [(i, rank(entry), entry.position, entry) for i, scan in enumerate(scans) for entry in scan.entries]
+    return [entry for _, _, _, entry in sorted((item for item in ranked if item[1] is not None), key=lambda x: x[:3])]
+
+
+def own(entries: Sequence[Entry]) -> list[tuple[Entry, set[str]]]:
+    return [(entry, {entry.digest}) for entry in entries]
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """Section 6: what stands before tag and digest, the tag, the digest; "" where there is none."""
+    head, at, digest = text.rpartition("@")
+    if not at or not re.match(r"[A-Za-z0-9]+(?:[+._-][A-Za-z0-9]+)*:", digest):
+        head, digest = text, ""
+    elif not DIGEST.fullmatch(digest):
+        raise Malformed(f"invalid digest {digest}")
+    stem, colon, tag = head.rpartition(":")
+    return (stem, tag, digest) if colon and TAG.fullmatch(tag) else (head, "", digest)
+
+
+def find_store(text: str, cwd: str, scans: Sequence[Scan]) -> tuple[Scan, str]:
+    """Section 6: the store that is the longest whole-component prefix, and the IMAGE that is left."""
+    for cut in sorted({len(text), *(match.start() for match in re.finditer("/", text))}, reverse=True):
+        if text.startswith(("/", ".")):
+            try:
+                path = os.path.realpath(os.path.join(cwd, text[:cut] or "/"))
+            except ValueError as error:
+                raise Malformed(f"{text!r} cannot be a path") from error
+            found = [scan for scan in scans if os.path.realpath(scan.store.path) == path]
+            marked, *both = (os.path.exists(f"{path}/{name}") for name in ("oci-layout", "index.json", "blobs"))
+            if not found and (marked or all(both)):
+                raise Malformed(f"{path} is a layout that is not registered: ocicat add {path}")
+        else:
+            found = [scan for scan in scans if scan.store.name == text[:cut]]
+        if found:
+            return found[0], text[cut + 1 :]
+    raise Malformed(f"no store {text!r}")
+
+
+def store_at(path: str, cwd: str, scans: Sequence[Scan]) -> Scan:
+    """Section 5: the layout at PATH, relative to the working directory."""
+    scan, image = find_store(os.path.join(cwd, path), cwd, scans)
+    if image or not path:
+        raise Malformed(f"no store at {path!r}")
+    return scan
+
+
+class Oracle:
+    """Answers for these stores. `below`: digests of manifests below entries count, as well as the entries' own."""
+
+    def __init__(self, stores: Sequence[OracleStore], below: bool = True) -> None:
+        self.stores = sorted(stores, key=lambda store: (store.priority, store.name))
+        self.below = below
+        self.broken: set[str] = set()  # the stores whose index.json the last question could not read
+
+    def read(self) -> list[Scan]:
+        """Every store as it is on disk now, in the order of priority and name."""
+        scans, self.broken = [], set()
+        for store in self.stores:
+            try:
+                elements = scan_raw(store.path)
+            except UNREADABLE:
+                elements = []
+                self.broken.add(store.name)
+            entries = [entry for i, element in enumerate(elements) if (entry := entry_of(store, i, element))]
+            scans.append(Scan(store, len(elements), entries))
+        return scans
+
+    def keys(self, entry: Entry) -> tuple[Key, ...]:
+        return entry.keys
+
+    def shadowed(self) -> set[tuple[str, int, Key]]:
+        """Section 8, rule 1: the keys of a name for which another entry of their store answers."""
+        keys = [(e.store.name, key.source, e.position, key) for s in self.read() for e in s.entries for key in e.keys]
+        seen, shadowed = set(), set()
+        for store, _, position, key in sorted(keys, key=lambda item: item[:3]):
+            name = (store, key.repository, key.tag)
+            if key.tag is not None and name in seen:
+                shadowed.add((store, position, key))
+            seen.add(name)
+        return shadowed
+
+    def query(self, ref: str, cwd: str = "/") -> list[Entry]:
+        """Every entry that matches, in order; raises Malformed."""
+        return [entry for entry, _ in self._ask(ref, cwd, self.read()).hits]
+
+    def resolve(
+        self, ref: str, *, store: str | None = None, first: bool = False, strict: bool = False, cwd: str = "/"
+    ) -> Outcome:
+        """Section 8: one answer, or the exit status that says why there is none."""
+        names = [each.name for each in self.stores]
+        names = names if store is None else [store] if store in names else [n for n in names if fnmatchcase(n, store)]
+        try:
+            hits, choice, fallback = self._ask(ref, cwd, self.read())
+        except Malformed:
+            return Outcome(2)
+        if store is not None and not names:
+            return Outcome(2)
+        hits = [hit for hit in hits if hit[0].store.name in names and not (strict and fallback)]
+        answering = list(dict.fromkeys(entry.store for entry, _ in hits))
+        if choice == "first":
+            hits = [next(hit for hit in hits if hit[0].store == each) for each in answering]
+        if first:
+            hits = [hit for hit in hits if hit[0].store == answering[0]]
+        candidates = sorted({digest for _, digests in hits for digest in digests})
+        if not hits:
+            return Outcome(1)
+        if len(candidates) > 1 or (choice == "entries" and len(hits) > 1):
+            return Outcome(3, candidates=frozenset(candidates))
+        return Outcome(0, candidates[0], answering[0].name, frozenset(candidates), fallback)
+
+    def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:
+        """Section 5, in its order: a scheme, a leading `:`, digests, names, patterns."""
+        for scheme, form in (("oci-layout://", self._layout), ("ocidir://", self._ocidir), ("oci:", self._oci)):
+            if ref.startswith(scheme):
+                return form(ref.removeprefix(scheme), cwd, scans)
+        if ref.startswith(":") and ref != ":" and not WILDCARD.search(ref):
+            return Answer(own(collect(scans, by_tag(ref[1:], raw=("containerd", "ref")))), "digests")
+        digest = f"sha256:{ref}" if HEX64.fullmatch(ref) else ref.removeprefix("@")
+        if DIGEST.fullmatch(digest):
+            return self._by_digest(scans, digest)
+        if re.fullmatch(r"(sha256|sha384|sha512):[0-9a-fA-F]+", digest):
+            if not re.fullmatch(r"\w+:[0-9a-f]{6,}", digest):
+                raise Malformed("a digest prefix has 6 lower-case hex digits or more")
+            return self._by_digest(scans, digest)._replace(choice="digests")
+        name = parse(ref)
+        if name and name.digest:
+            return self._by_digest(scans, name.digest, by_name(name))
+        if name:
+            return Answer(own(collect(scans, by_name(name))))
+        if WILDCARD.search(ref):
+            return Answer(own(collect(scans, by_pattern(ref))), "digests")
+        raise Malformed(f"{ref!r} is no reference")
+
+    def _layout(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
+        """Section 6: STORE[/IMAGE][:TAG][@DIGEST]."""
+        text, tag, digest = split(text)
+        scan, image = find_store(text, cwd, scans)
+        name = parse(f"{image}:{tag}" if tag else image) if image else None
+        if image and name is None:
+            raise Malformed(f"{image!r} is no image name")
+        if digest:
+            return self._by_digest([scan], digest, by_name(name._replace(digest=digest)) if name else lambda _: "")
+        hits = collect([scan], by_name(name) if name else by_tag(tag or "latest", raw=("1 of Get", "2 of Get")))
+        fallback = not hits and not name and scan.elements == 1
+        return Answer(own(scan.entries if fallback else hits), fallback=fallback)
+
+    def _ocidir(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
+        """Section 5: PATH[:TAG][@DIGEST], regctl's form."""
+        path, tag, digest = split(text)
+        scan, tag = store_at(path, cwd, scans), tag or "latest"
+        if digest:
+            return self._by_digest([scan], digest)
+        exact = [entry for entry in scan.entries if entry.ref_name == tag]
+        ending = [entry for entry in scan.entries if (entry.ref_name or "").endswith(f":{tag}")]
+        return Answer(own((exact + ending)[:1]))
+
+    def _oci(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
+        """Section 5: PATH[:REF], skopeo's form."""
+        path, _, ref = text.partition(":")
+        scan = store_at(path, cwd, scans)
+        named = [entry for entry in scan.entries if entry.ref_name == ref][:1]
+        return Answer(own(named)) if ref else Answer(own(scan.entries), "entries")
+
+    def _by_digest(self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "") -> Answer:
+        """The entries that have, or reach, a digest that begins so; a whole digest begins with itself alone."""
+        hits = []
+        for entry in collect(scans, rank):
+            digests = {each for each in (reached(entry) if self.below else {entry.digest}) if each.startswith(prefix)}
+            hits += [(entry, digests)] if digests else []
+        return Answer(hits)
