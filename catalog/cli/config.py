@@ -16,6 +16,7 @@ _KEYS: dict[str, tuple[str, int, int]] = {
     "limits.descriptor_bytes": ("descriptor_bytes", 1, 1),
     "watch.settle_ms": ("settle_ms", 1, 0),
     "watch.patience_ms": ("patience_ms", 1, 0),
+    "watch.held_ms": ("held_ms", 1, 0),
     "retention.grace_days": ("grace_ms", _DAY_MS, 0),
     "retention.history_days": ("history_ms", _DAY_MS, 0),
 }

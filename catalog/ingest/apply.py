@@ -14,10 +14,7 @@ from catalog.db.schema import snapshot, store
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
-from catalog.layout.index import FileState, IndexContent
-
-SERVES = ("ok", "empty")
-"""The states of a store whose rows are what its layout says."""
+from catalog.layout.index import FileState, IndexContent, IndexProblem
 
 
 class Outcome(NamedTuple):
@@ -100,9 +97,18 @@ def write_content(
     return Outcome(state, None, applied if changed else None)
 
 
-def write_state(connection: Connection, found: Store, state: str, error: str, now: int) -> Outcome:
-    """Note that the store cannot be read: what it last said stays (resolution.md section 10)."""
-    values: dict[str, object] = {"state": state, "error": error}
+def write_state(connection: Connection, found: Store, problem: IndexProblem, now: int) -> Outcome:
+    """Note that the store cannot be read: what it last said stays (resolution.md section 10).
+
+    The file that was found unusable is noted as well, so that it is not read again until it changes.
+    """
+    state, error = problem.state, problem.reason
+    file = problem.file if state == "invalid" else None
+    values: dict[str, object] = {
+        "state": state,
+        "error": error,
+        "file_identity": None if file is None else identity(file),
+    }
     if state != found.state:
         values["state_since"] = now
     connection.execute(update(store).where(store.c.id == found.id).values(values))

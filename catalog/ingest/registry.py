@@ -7,6 +7,7 @@ given its own by an `add` of its path.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, insert, select, update
@@ -55,6 +56,7 @@ class Store(NamedTuple):
     naming: str
     prefix: str | None
     state: str
+    error: str | None
     state_since: int
     file_identity: str | None
     sha256: str | None
@@ -92,16 +94,16 @@ class Registry:
         rows = self.connection.execute(select(root).where(root.c.host_id == self.host_id)).mappings()
         return sorted((_root(row) for row in rows), key=lambda r: -r.path.count("/"))
 
-    def stores(self, store_id: int | None = None) -> list[Store]:
-        """All stores in the order in which they answer, or the one with that id."""
+    def stores(self, ids: Sequence[int] | None = None) -> list[Store]:
+        """All stores in the order in which they answer, or those with these ids."""
         question = (
             select(store, root.c.path.label("root_path"), root.c.path_bytes.label("root_path_bytes"))
             .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
             .where(store.c.host_id == self.host_id)
             .order_by(store.c.priority, store.c.name)
         )
-        if store_id is not None:
-            question = question.where(store.c.id == store_id)
+        if ids is not None:
+            question = question.where(store.c.id.in_(ids))
         return [_store(row) for row in self.connection.execute(question).mappings()]
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
@@ -301,6 +303,7 @@ def _store(row: RowMapping) -> Store:
         naming=row["naming"],
         prefix=row["prefix"],
         state=row["state"],
+        error=row["error"],
         state_since=row["state_since"],
         file_identity=row["file_identity"],
         sha256=row["sha256"],

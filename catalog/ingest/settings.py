@@ -14,6 +14,7 @@ class Settings(NamedTuple):
 
     - `settle_ms`: a change counts when the file has stood still for so long (resolution.md section 10).
     - `patience_ms`: for so long a pass waits for files that do not stand still.
+    - `held_ms`: so long after its last change a file that somebody keeps open for writing is waited for.
     - `grace_ms`: so long the rows of a store that is gone are kept; a mount may come back.
     - `history_ms`: so long closed spans and snapshots are kept (schema.md section 6).
     """
@@ -21,5 +22,6 @@ class Settings(NamedTuple):
     limits: Limits = Limits()
     settle_ms: int = 250
     patience_ms: int = 5_000
+    held_ms: int = 60_000
     grace_ms: int = 7 * _MS_A_DAY
     history_ms: int = 180 * _MS_A_DAY

@@ -8,7 +8,9 @@ directory, without following and without blocking, and looked at again.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import stat
 from typing import NamedTuple
 
@@ -43,6 +45,8 @@ class IndexProblem(Exception):
         super().__init__(reason)
         self.state = state
         self.reason = reason
+        self.file: FileState | None = None
+        """The file that was read and found unusable, where there was one."""
 
 
 class IndexChanged(Exception):
@@ -59,9 +63,13 @@ def stat_index(store_path: str) -> FileState:
         found = os.lstat(f"{store_path}/index.json")
     except OSError as error:
         raise _no_file(store_path, "index.json", error) from None
-    if found.st_mode & 0o170000 != stat.S_IFREG:
+    if not stat.S_ISREG(found.st_mode):
         raise _not_regular("index.json", found)
-    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _state(found)
+
+
+class IndexHeld(IndexChanged):
+    """Somebody has the file open for writing, though it may stand still at this moment (facts.md section 9)."""
 
 
 class StoreFile:
@@ -106,6 +114,21 @@ class StoreFile:
         if not stat.S_ISREG(after.st_mode) or _state(after) != _state(before):
             raise IndexChanged(f"{self.name} is being replaced")
         return _state(after)
+
+    def is_held(self) -> bool:
+        """Whether somebody has the file open for writing at this moment; False where the kernel does not say.
+
+        A read lease is refused while there is a writer. It is given back at once, so no writer waits for it, and its
+        break would be told by a signal that nobody dies of. Refused too, with EACCES, where the file is another user's
+        and we lack CAP_LEASE, and unknown to network file systems: there the settling time alone has to do.
+        """
+        try:
+            fcntl.fcntl(self._file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset` on; fewer at the end of the file alone."""

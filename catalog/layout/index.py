@@ -21,13 +21,13 @@ from typing import Self
 import msgspec
 
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
-from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
+from catalog.layout.files import FileState, IndexChanged, IndexHeld, IndexProblem, StoreFile, stat_index
 from catalog.layout.source import Malformed, TooDeep, prove
 from catalog.layout.stream import Limits, Parser, Problem
 from catalog.layout.text import clean, loads
 
 __all__ = [
-    "FileState", "IndexChanged", "IndexContent", "IndexProblem", "Limits", "Problem",
+    "FileState", "IndexChanged", "IndexContent", "IndexHeld", "IndexProblem", "Limits", "Problem",
     "read_index", "read_layout_version", "stat_index",
 ]  # fmt: skip
 
@@ -48,16 +48,28 @@ class _Index(msgspec.Struct, gc=False):
 _decode_index = msgspec.json.Decoder(_Index).decode
 
 
-def read_index(store_path: str, limits: Limits = Limits()) -> IndexContent:  # noqa: B008 - a constant
+def read_index(
+    store_path: str,
+    limits: Limits = Limits(),  # noqa: B008 - a constant
+    *,
+    even_held: bool = False,
+) -> IndexContent:
     """What the store's `index.json` says. Close it, or use it in a `with`: a streamed one holds the file open.
 
-    Raises IndexProblem and IndexChanged; for a streamed one, iterating does.
+    Raises IndexProblem and IndexChanged; for a streamed one, iterating does. IndexHeld, unless `even_held`, where
+    somebody has the file open for writing: one who pauses in the middle leaves a file that only looks as if it stood still.
     """
     opened = StoreFile(store_path, "index.json")
     try:
+        if not even_held and opened.is_held():
+            raise IndexHeld("index.json is open for writing")
         if opened.state.size > limits.index_bytes:
             raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
         content = IndexContent(opened, limits)
+    except IndexProblem as problem:
+        problem.file = opened.state
+        opened.close()
+        raise
     except BaseException:
         opened.close()
         raise

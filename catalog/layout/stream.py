@@ -9,7 +9,7 @@ cut is found, one value is walked over by its brackets and strings (source.py), 
 
 ijson was tried and left: its lexer is quadratic in the length of a string (16 MiB take 0.8 s, 64 MiB 12 s), it refuses a
 whole file for one byte that is no UTF-8, it reads half a surrogate pair as `?`, as another character or not at all, a
-number of 4,301 digits ends in a SystemError, and without any of that it takes three times as long.
+number of 4,301 digits ends in a SystemError, and its bare events take 2.5 times as long as the descriptors do here.
 """
 
 from __future__ import annotations

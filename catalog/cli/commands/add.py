@@ -13,8 +13,9 @@ from catalog.cli.progress import progress
 from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
+from catalog.ingest.intake import now_ms
 from catalog.ingest.registry import Registry, StoreSettings
-from catalog.ingest.sweep import Sweep, now_ms
+from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming

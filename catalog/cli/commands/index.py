@@ -10,10 +10,11 @@ from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
+from catalog.ingest.intake import now_ms
 from catalog.ingest.registry import Registry
 from catalog.ingest.retention import drop_missing, prune
 from catalog.ingest.rows import Rows
-from catalog.ingest.sweep import Sweep, now_ms
+from catalog.ingest.sweep import Sweep
 from catalog.names.escape import shown
 
 

@@ -1,0 +1,297 @@
+"""The one door through which a change of a store comes into the catalog (house.md): `add`, `index`, the watcher, `--fresh`.
+
+Strategy. A change counts when its file has stood still for the settling time (resolution.md section 10), and no state that
+never stood still is ever taken (facts.md section 1: writers rewrite in place, and each half-written state of a same-length
+retag is valid JSON). A store that is offered is looked at once:
+- Its file's own times say that it stood still for long enough: it is read at once.
+- They say that it did not, or it changed while it was read: it waits, and is looked at again when its time has come.
+- They lie in the future, or there is no file at all: it waits until it was seen the same for the settling time.
+- Somebody has it open for writing: it waits for them, but for a minute at most after the last change.
+Reading happens outside of the catalog's lock; writing under it, several stores a transaction, since the number of commits
+rules the time (facts.md section 5), and never a store split over two. Between the two the file is looked at once more: had
+another process taken a later change meanwhile, an older reading must not win.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from catalog.db.engine import Writer
+from catalog.ingest.apply import Outcome, identity, write_content, write_state
+from catalog.ingest.registry import Registry, Store
+from catalog.ingest.rows import Rows
+from catalog.ingest.settings import Settings
+from catalog.layout.index import (
+    FileState,
+    IndexChanged,
+    IndexContent,
+    IndexHeld,
+    IndexProblem,
+    read_index,
+    read_layout_version,
+    stat_index,
+)
+from catalog.names.escape import shown
+
+BATCH_STORES = 500
+BATCH_ENTRIES = 50_000
+
+_RETRY_SECONDS = 0.02  # to a file that was just changing
+_HELD_SECONDS = 0.1  # to a file that somebody writes
+
+Report = Callable[[str], None]
+
+
+class _Reading(NamedTuple):
+    """What was found at a store: its content, or the state it is in and why."""
+
+    store: Store
+    content: IndexContent | None
+    problem: IndexProblem | None
+    version: str | None
+    took_ms: int
+    full: bool
+
+
+class _Waiting:
+    """A store that does not stand still: since when it waits, what it looked like and since when, when to look again.
+
+    Times are those of the monotonic clock, in seconds.
+    """
+
+    def __init__(self, store: Store, now: float, *, full: bool) -> None:
+        self.store = store
+        self.full = full
+        self.first = now
+        self.looks: tuple[object, ...] = ()
+        self.since = now
+        self.due = now
+
+
+class Intake:
+    """Takes changes of stores through `writer`. `report` gets a line for each thing worth a person's notice.
+
+    `changed` counts the stores whose entries changed, `done` those that were dealt with.
+    """
+
+    def __init__(self, writer: Writer, settings: Settings, report: Report) -> None:
+        self._writer = writer
+        self._settings = settings
+        self._settle = settings.settle_ms / 1000
+        self._report = report
+        self._batch: list[_Reading] = []
+        self._batch_entries = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self.changed = 0
+        self.done = 0
+
+    # --- offering -----------------------------------------------------------------------------------------------
+
+    def offer(self, store: Store, *, full: bool = False) -> None:
+        """Look at `store` now; what is to be taken is, at the next `commit`. `full` reads it although it looks unchanged."""
+        now = time.monotonic()
+        waiting = self._waiting.pop(store.id, None)
+        if waiting is None:
+            waiting = _Waiting(store, now, full=full)
+        waiting.store = store
+        waiting.full = waiting.full or full
+        self._look(waiting, now)
+
+    def look_again(self) -> None:
+        """Look at the stores whose time has come, and commit."""
+        now = time.monotonic()
+        for waiting in [w for w in self._waiting.values() if w.due <= now]:
+            del self._waiting[waiting.store.id]
+            self._look(waiting, time.monotonic())
+        self.commit()
+
+    def next_due(self) -> float | None:
+        """When to call `look_again`, by the monotonic clock; None where nothing waits."""
+        return min((w.due for w in self._waiting.values()), default=None)
+
+    def oldest(self) -> float | None:
+        """Since when, by the monotonic clock, the store waits that waits longest; None where none does."""
+        return min((w.first for w in self._waiting.values()), default=None)
+
+    @property
+    def waiting(self) -> list[Store]:
+        """The stores that do not stand still."""
+        return [w.store for w in self._waiting.values()]
+
+    def give_up(self, patience: float) -> list[Store]:
+        """Forget the stores that wait for longer than `patience` seconds; returns them. Their last rows stay."""
+        now = time.monotonic()
+        late = [w for w in self._waiting.values() if now - w.first > patience]
+        for waiting in late:
+            del self._waiting[waiting.store.id]
+            self.done += 1
+        return [w.store for w in late]
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def _look(self, waiting: _Waiting, now: float) -> None:
+        store = waiting.store
+        try:
+            file = stat_index(store.path)
+        except IndexProblem as problem:
+            self._look_at_problem(waiting, now, problem)
+            return
+        if not waiting.full and not differs(store, file):
+            self.done += 1
+            return
+        self._seen(waiting, now, (file,))
+        remaining = self._until_settled(file)
+        if remaining is None:  # its times say nothing: go by what was seen
+            remaining = waiting.since + self._settle - now
+        if remaining > 0:
+            self._put_off(waiting, now + remaining)
+            return
+        began = time.monotonic()
+        even_held = now - waiting.since >= self._settings.held_ms / 1000
+        try:
+            content = read_index(store.path, self._settings.limits, even_held=even_held)
+        except IndexHeld:
+            self._put_off(waiting, now + _HELD_SECONDS)
+        except IndexChanged:
+            self._put_off(waiting, now + _RETRY_SECONDS)
+        except IndexProblem as problem:
+            if problem.file == file:
+                self._take(_Reading(store, None, problem, None, 0, waiting.full))
+            else:
+                self._put_off(waiting, now + _RETRY_SECONDS)
+        else:
+            took = int((time.monotonic() - began) * 1000)
+            self._take(_Reading(store, content, None, read_layout_version(store.path), took, waiting.full))
+
+    def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> None:
+        """No file to read: that is a change too, once it has lasted for the settling time."""
+        store = waiting.store
+        if (store.state, store.error) == (problem.state, problem.reason):
+            self.done += 1
+            return
+        self._seen(waiting, now, (problem.state, problem.reason))
+        if now - waiting.since >= self._settle:
+            self._take(_Reading(store, None, problem, None, 0, waiting.full))
+        else:
+            self._put_off(waiting, waiting.since + self._settle)
+
+    @staticmethod
+    def _seen(waiting: _Waiting, now: float, looks: tuple[object, ...]) -> None:
+        if waiting.looks != looks:
+            waiting.looks, waiting.since = looks, now
+
+    def _until_settled(self, file: FileState) -> float | None:
+        """Seconds until the file's own times say that it stood still long enough; None where they are of a time to come."""
+        age = (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
+        return None if age < 0 else self._settle - age
+
+    def _put_off(self, waiting: _Waiting, due: float) -> None:
+        waiting.due = due
+        self._waiting[waiting.store.id] = waiting
+
+    # --- taking -------------------------------------------------------------------------------------------------
+
+    def _take(self, reading: _Reading) -> None:
+        streamed = reading.content is not None and reading.content.streamed
+        if streamed:
+            self.commit()  # alone in its transaction: what it holds is only known at its end
+        self._batch.append(reading)
+        self._batch_entries += reading.content.elements if reading.content is not None else 0
+        if streamed or len(self._batch) >= BATCH_STORES or self._batch_entries >= BATCH_ENTRIES:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what was taken, in one transaction."""
+        batch, self._batch, self._batch_entries = self._batch, [], 0
+        if not batch:
+            return
+        try:
+            self._write(batch)
+        except IndexChanged:
+            # Only a streamed file can say so here, and it is alone in its batch: nothing else was undone.
+            self._later(batch[0])
+        except IndexProblem as problem:
+            problem.file = batch[0].content.file if batch[0].content is not None else None
+            self._write([batch[0]._replace(content=None, problem=problem)])
+        finally:
+            for reading in batch:
+                if reading.content is not None:
+                    reading.content.close()
+
+    def _write(self, batch: list[_Reading]) -> None:
+        later: list[_Reading] = []
+        told: list[tuple[Store, Outcome]] = []
+        with self._writer.transaction() as connection:
+            registry, rows = Registry(connection), Rows(connection)
+            fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
+            for reading in batch:
+                store = fresh.get(reading.store.id)
+                if store is None:
+                    continue  # removed by another process meanwhile
+                if not _is_still(store.path, reading):
+                    later.append(reading)
+                    continue
+                now = now_ms()
+                if reading.content is not None:
+                    outcome = write_content(
+                        connection,
+                        rows,
+                        store,
+                        reading.content,
+                        reading.version,
+                        now,
+                        reading.took_ms,
+                        full=reading.full,
+                    )
+                elif reading.problem is not None:
+                    outcome = write_state(connection, store, reading.problem, now)
+                told.append((store, outcome))
+        for reading in later:
+            self._later(reading)
+        self.done += len(batch) - len(later)
+        for store, outcome in told:
+            if outcome.applied is not None:
+                self.changed += 1
+            if outcome.error is not None:
+                self._report(f"{shown(store.name)}: {outcome.state}: {outcome.error} ({shown(store.path)})")
+
+    def _later(self, reading: _Reading) -> None:
+        now = time.monotonic()
+        self._put_off(_Waiting(reading.store, now, full=reading.full), now + _RETRY_SECONDS)
+
+
+def differs(store: Store, file: FileState) -> bool:
+    """Whether a stat says that there is something of `store` to read: another file, or other rules for its keys.
+
+    A store that could not be read, or was gone, is looked at although its file is the same as before.
+    """
+    return (
+        store.file_identity != identity(file)
+        or store.state in ("unreadable", "missing")
+        or (store.keyed_by is not None and store.keyed_by != store.keys_should_be())
+    )
+
+
+def unsettled(stores: Iterable[Store], report: Report) -> None:
+    """Say which stores never stood still."""
+    for store in stores:
+        report(f"{shown(store.name)}: is being written all the time, its last rows stay ({shown(store.path)})")
+
+
+def now_ms() -> int:
+    """The time in milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _is_still(path: str, reading: _Reading) -> bool:
+    """Whether the store looks as it did when it was read."""
+    try:
+        file = stat_index(path)
+    except IndexProblem as problem:
+        before = reading.problem
+        return before is not None and before.file is None and problem.state == before.state
+    if reading.content is not None:
+        return file == reading.content.file
+    return reading.problem is not None and (reading.problem.file == file or reading.problem.state == "unreadable")
