@@ -43,6 +43,7 @@ class Writer:
         self._lock = FileLock(path + WRITER, f"{shown(path)} is being written by another process: try again")
         self._keeper: sqlite3.Connection | None = None
         self._engine: Engine | None = None
+        self._reading: Engine | None = None
         self._driver: sqlite3.Connection | None = None
         if create:
             _make_file(path)
@@ -70,12 +71,20 @@ class Writer:
             yield connection
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """The read-only connection, for questions outside of a transaction."""
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction that needs no lock: one state of the catalog, whoever writes meanwhile."""
+        if self._reading is None:
+            raise CatalogUnavailable("the catalog is closed")
+        with self._explained(), self._reading.connect() as connection:
+            yield connection
+            connection.rollback()
+
+    def data_version(self) -> int:
+        """A number that changes when anybody else than the reading connection has committed."""
         if self._keeper is None:
             raise CatalogUnavailable("the catalog is closed")
         with self._explained():
-            yield self._keeper
+            return int(self._keeper.execute("PRAGMA data_version").fetchone()[0])
 
     def checkpoint(self) -> None:
         """Copy what the WAL holds into the file, as far as readers let it."""
@@ -98,24 +107,27 @@ class Writer:
             self._close()
 
     def _close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
+        for engine in (self._engine, self._reading):
+            if engine is not None:
+                engine.dispose()
         for connection in (self._driver, self._keeper):
             if connection is not None:
                 connection.close()
-        self._engine = self._driver = self._keeper = None
+        self._engine = self._reading = None
+        self._driver = self._keeper = None
 
     def _open(self) -> None:
         from catalog.db.migrate import upgrade
 
         with self._explained():
             self._driver = _connect(self.path)
-            self._engine = _engine(self._driver)
+            self._engine = _engine(self._driver, "BEGIN IMMEDIATE")
             upgrade(self._engine, self._driver, self.path)
             self._keeper = sqlite3.connect(
                 sqlite_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000
             )
             self._keeper.execute("SELECT count(*) FROM meta").fetchone()  # opens the WAL, which keeps it
+            self._reading = _engine(self._keeper, "BEGIN")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -169,13 +181,15 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _engine(driver: sqlite3.Connection) -> Engine:
-    """SQLAlchemy over that one connection."""
+def _engine(driver: sqlite3.Connection, begin: str) -> Engine:
+    """SQLAlchemy over that one connection.
+
+    Writers begin IMMEDIATE: a read transaction that turns writer fails at once beside another writer.
+    """
     engine = create_engine("sqlite://", creator=lambda: driver, poolclass=StaticPool)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A read transaction that turns writer fails at once beside another writer: begin as one.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(begin)
 
     return engine

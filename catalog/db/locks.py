@@ -45,6 +45,12 @@ class FileLock:
             raise
         self._descriptor = descriptor
 
+    def publish(self, data: bytes) -> None:
+        """Let the file say `data`; its holder may, and a reader takes what it finds."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, len(data))
+            os.pwrite(self._descriptor, data, 0)
+
     def release(self) -> None:
         """Give the lock up; nothing happens where it is not held."""
         if self._descriptor is not None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
+from catalog.errors import CatalogUnavailable
 from catalog.ingest.apply import Outcome, identity, write_content, write_state
 from catalog.ingest.registry import Registry, Store
 from catalog.ingest.rows import Rows
@@ -209,6 +210,10 @@ class Intake:
             return
         try:
             self._write(batch)
+        except CatalogUnavailable:
+            for reading in batch:
+                self._later(reading)
+            raise
         except IndexChanged:
             # Only a streamed file can say so here, and it is alone in its batch: nothing else was undone.
             self._later(batch[0])

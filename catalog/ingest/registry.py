@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, insert, select, update
+from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, func, insert, select, update
 
 from catalog.db.schema import host, left_out, root, store
 from catalog.errors import UnknownStore, UsageError
@@ -81,11 +81,20 @@ class Registry:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        found = connection.execute(select(host.c.id).order_by(host.c.id).limit(1)).scalar()
-        if found is None:
-            connection.execute(insert(host).values(id=1, name=os.uname().nodename))
-            found = 1
-        self.host_id: int = found
+        self._host_id: int | None = None
+
+    @property
+    def host_id(self) -> int:
+        """The id of this host, which is known from the first writing on; 0, which no host has, before."""
+        if self._host_id is None:
+            self._host_id = self.connection.execute(select(host.c.id).order_by(host.c.id).limit(1)).scalar()
+        return self._host_id or 0
+
+    def _known_host(self) -> int:
+        if not self.host_id:
+            self.connection.execute(insert(host).values(id=1, name=os.uname().nodename))
+            self._host_id = 1
+        return self.host_id
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -119,6 +128,18 @@ class Registry:
             )
         return [], stores
 
+    def signature(self) -> tuple[object, ...]:
+        """Something that differs once a store or root was added or removed; cheap."""
+        return tuple(
+            value
+            for table in (root, store, left_out)
+            for value in self.connection.execute(
+                select(func.count(), func.max(table.c.id) if "id" in table.c else func.max(table.c.path))
+                .select_from(table)
+                .where(table.c.host_id == self.host_id)
+            ).one()
+        )
+
     def is_root(self, path: str) -> bool:
         """Whether the directory `path` is a root already: it stays one although it may have become a layout."""
         return self._row_at(root, encode_path(path)[0]) is not None
@@ -137,7 +158,7 @@ class Registry:
         if row is None:
             name = self._new_name(settings.name, derived_name(path))
             values = {"naming": "annotations", "prefix": None, "priority": 0} | values
-            values |= {"host_id": self.host_id, "name": name, "path": text, "path_bytes": raw}
+            values |= {"host_id": self._known_host(), "name": name, "path": text, "path_bytes": raw}
             root_id = _new_id(self.connection.execute(insert(root).values(values)))
         else:
             root_id = int(row["id"])
@@ -203,7 +224,7 @@ class Registry:
         self, text: str, raw: bytes | None, name: str, above: Root | None, given: dict[str, object], now: int
     ) -> int:
         values: dict[str, object] = {
-            "host_id": self.host_id,
+            "host_id": self._known_host(),
             "root_id": above.id if above else None,
             "name": name,
             "path": text,

@@ -42,7 +42,7 @@ class Sweep:
         as the settings' patience.
         """
         found = find_new(self._writer, roots, self._report)
-        with self._writer.transaction() as connection:
+        with self._writer.snapshot() as connection:
             registered = Registry(connection).stores()
         if stores is not None:
             wanted = {s.id for s in stores} | set(found)
@@ -65,7 +65,7 @@ class Sweep:
 
 def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]:
     """Register the layouts below `roots` that are not known yet; returns their ids."""
-    with writer.transaction() as connection:
+    with writer.snapshot() as connection:
         registry = Registry(connection)
         known = {s.path for s in registry.stores()} | registry.left_out()
 

@@ -1,0 +1,311 @@
+"""`ocicat watch`: follows every layout (facts.md section 2).
+
+Strategy. Events are hints; the sweep is the truth. A hint only says where to look; what is found there goes through the
+intake, which waits for files to stand still, as everything else does. So a lost, late, doubled or wrong event costs time and
+never an answer: every RESCAN_SECONDS all stores are looked at anyway, by a stat each, and roots are searched for layouts.
+
+Watches are set before the first pass, so that nothing falls between. One thread, this one, reads layouts and writes the
+catalog; watchdog's threads only leave hints. Between hints it sleeps, but for a look once a second at whether other
+processes have added or removed stores.
+
+A catalog has one daemon: the lock on `<catalog>.daemon` is held while it lives, and the file says how it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from watchdog.events import FileSystemEvent
+
+from catalog.db.engine import Writer
+from catalog.db.locks import DAEMON, FileLock
+from catalog.errors import CatalogLocked
+from catalog.ingest.intake import Intake, now_ms
+from catalog.ingest.registry import Registry, Root, Store
+from catalog.ingest.retention import drop_missing, prune
+from catalog.ingest.rows import Rows
+from catalog.ingest.settings import Settings
+from catalog.ingest.sweep import find_new, register
+from catalog.layout.discover import is_layout
+from catalog.names.escape import shown
+from catalog.watch.observer import OverflowHint, StoreHint, TreeHint, TreeObserver, kernel_limit
+from catalog.watch.status import encode, read_daemon
+
+RESCAN_SECONDS = 30.0
+TICK_SECONDS = 1.0
+BEAT_SECONDS = 5.0
+RETENTION_SECONDS = 3600.0
+_RETRY_SECONDS = 1.0  # after the catalog could not be written
+
+Report = Callable[[str], None]
+
+
+class Hints:
+    """What watchdog's thread leaves for the daemon's: places to look at, each once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stores: set[str] = set()
+        self._trees: set[str] = set()
+        self._overflow = False
+        self.wake = threading.Event()
+        self.last_event: int | None = None
+
+    def take(self, event: FileSystemEvent) -> None:
+        """Note a hint and wake the daemon; called by watchdog."""
+        path = os.fsdecode(event.src_path)
+        with self._lock:
+            if isinstance(event, StoreHint):
+                self._stores.add(path)
+            elif isinstance(event, TreeHint):
+                self._trees.add(path)
+            elif isinstance(event, OverflowHint):
+                self._overflow = True
+            self.last_event = now_ms()
+        self.wake.set()
+
+    def collect(self) -> tuple[set[str], set[str], bool]:
+        """The stores, the trees, and whether events were lost, since the last time."""
+        with self._lock:
+            found = self._stores, self._trees, self._overflow
+            self._stores, self._trees, self._overflow = set(), set(), False
+        return found
+
+
+class Daemon:
+    """Follows the layouts of the catalog at `path` until a signal ends it. `report` gets a line for each notable thing.
+
+    `rescan` is the time between two sweeps in seconds; with `poll` there are no events, and that is the time.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        settings: Settings,
+        report: Report,
+        *,
+        rescan: float = RESCAN_SECONDS,
+        poll: float | None = None,
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._report = report
+        self._rescan = poll if poll is not None else rescan
+        self._lock = FileLock(path + DAEMON, self._running())
+        self._hints = Hints()
+        self._observer = None if poll is not None else TreeObserver(self._hints.take)
+        self._stop = False
+        self._sweep_now = True
+        self._next_sweep = 0.0
+        self._next_beat = 0.0
+        self._next_retention = 0.0
+        self._since = now_ms()
+        self._last_sweep: int | None = None
+        self._signature: tuple[object, ...] = ()
+        self._data_version = -1
+        self._roots: list[Root] = []
+        self._by_path: dict[str, Store] = {}
+        self._watched_tops: set[str] = set()
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
+        directory = os.path.dirname(self._path)
+        os.makedirs(directory, exist_ok=True)
+        self._lock.acquire(0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            with Writer(self._path) as writer:
+                if self._observer is not None:
+                    self._observer.start()
+                try:
+                    self._follow(writer)
+                finally:
+                    if self._observer is not None:
+                        self._observer.stop()
+                        self._observer.join()
+        finally:
+            self._lock.publish(b"")
+            self._lock.release()
+        return 0
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def _follow(self, writer: Writer) -> None:
+        intake = Intake(writer, self._settings, self._report)
+        self._reload(writer, watch=True)
+        self._report(f"watching {len(self._by_path)} stores and {len(self._roots)} roots of {shown(self._path)}")
+        while not self._stop:
+            try:
+                self._turn(writer, intake)
+            except CatalogLocked as error:
+                self._report(f"{error}; what changed is kept for later")
+                self._hints.wake.wait(_RETRY_SECONDS)
+        self._report("ended by a signal")
+
+    def _turn(self, writer: Writer, intake: Intake) -> None:
+        """One round: what was hinted, what has settled, what is due; then sleep until something is."""
+        now = time.monotonic()
+        self._follow_registry(writer, intake)
+        if self._sweep_now or now >= self._next_sweep:
+            self._sweep(writer, intake)
+        else:
+            self._take_hints(writer, intake)
+        intake.look_again()
+        if now >= self._next_beat:
+            self._beat(intake)
+        if now >= self._next_retention:
+            self._retain(writer)
+        if self._stop:
+            return
+        due = intake.next_due()
+        wake_at = min(self._next_sweep, self._next_beat, time.monotonic() + TICK_SECONDS)
+        if due is not None:
+            wake_at = min(wake_at, due)
+        self._hints.wake.wait(max(0.0, wake_at - time.monotonic()))
+        self._hints.wake.clear()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._sweep_now = True
+        else:
+            self._stop = True
+        self._hints.wake.set()
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def _sweep(self, writer: Writer, intake: Intake) -> None:
+        """Look at everything: search the roots, and a stat for each store."""
+        self._sweep_now = False
+        self._hints.collect()  # the sweep looks wherever they point
+        found = find_new(writer, self._roots, self._report)
+        self._reload(writer, watch=True)
+        if found:
+            # Their coming was missed, or is only just being told: watch what came with them.
+            self._watch_tops(again=True)
+        for store in list(self._by_path.values()):
+            intake.offer(store)
+        intake.commit()
+        self._last_sweep = now_ms()
+        self._next_sweep = time.monotonic() + self._rescan
+
+    def _take_hints(self, writer: Writer, intake: Intake) -> None:
+        stores, trees, overflow = self._hints.collect()
+        if overflow:
+            self._report("events were lost (the kernel's queue was full): looking at everything")
+            self._watch_tops(again=True)
+            self._sweep(writer, intake)
+            return
+        if not stores and not trees:
+            return
+        known = {path for path in stores if path in self._by_path}
+        for tree in trees:
+            known |= {path for path in self._by_path if path == tree or path.startswith(tree + "/")}
+            if tree in self._watched_tops or any(_is_below(tree, top) for top in self._watched_tops):
+                self._adopt(tree, deep=True)
+        new = [path for path in stores - known if self._is_below_root(path) and is_layout(path)]
+        ids = register(writer, new, self._report) if new else []
+        if ids:
+            self._reload(writer, watch=True)
+            known |= {path for path in new if path in self._by_path}
+        with writer.snapshot() as connection:
+            fresh = Registry(connection).stores([self._by_path[path].id for path in known])
+        for store in fresh:
+            self._by_path[store.path] = store
+            intake.offer(store)
+        intake.commit()
+
+    def _is_below_root(self, path: str) -> bool:
+        return any(_is_below(path, root.path) for root in self._roots)
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    def _follow_registry(self, writer: Writer, intake: Intake) -> None:
+        """Notice that another process has added or removed stores or roots."""
+        version = writer.data_version()
+        if version == self._data_version:
+            return
+        self._data_version = version
+        with writer.snapshot() as connection:
+            signature = Registry(connection).signature()
+        if signature != self._signature:
+            before = set(self._by_path)
+            self._reload(writer, watch=True)
+            for path, store in self._by_path.items():
+                if path not in before:
+                    intake.offer(store)
+            intake.commit()
+
+    def _reload(self, writer: Writer, *, watch: bool) -> None:
+        with writer.snapshot() as connection:
+            registry = Registry(connection)
+            self._signature = registry.signature()
+            self._roots = registry.roots()
+            self._by_path = {store.path: store for store in registry.stores()}
+        if watch:
+            self._watch_tops()
+
+    def _watch_tops(self, *, again: bool = False) -> None:
+        """Watch every root as a tree, and by itself each store that no tree holds; drop what is gone."""
+        if self._observer is None:
+            return
+        roots = {root.path for root in self._roots}
+        alone = {path for path in self._by_path if not any(_is_below(path, root) for root in roots)}
+        for path in self._watched_tops - roots - alone:
+            self._observer.trees.forget(os.fsencode(path))
+        for path in roots | alone:
+            if again or path not in self._watched_tops or not self._observer.trees.is_watched(os.fsencode(path)):
+                self._adopt(path, deep=path in roots)
+        self._watched_tops = roots | alone
+        for path in self._by_path:
+            if path not in alone and not self._observer.trees.is_watched(os.fsencode(path)):
+                self._adopt(path, deep=False)
+
+    def _adopt(self, path: str, *, deep: bool) -> None:
+        if self._observer is not None:
+            self._observer.trees.adopt(os.fsencode(path), deep=deep, wait=True)
+
+    # --- housekeeping -------------------------------------------------------------------------------------------
+
+    def _retain(self, writer: Writer) -> None:
+        self._next_retention = time.monotonic() + RETENTION_SECONDS
+        with writer.transaction() as connection:
+            for name in drop_missing(Registry(connection), Rows(connection), self._settings, now_ms()):
+                self._report(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
+            prune(connection, self._settings, now_ms())
+
+    def _beat(self, intake: Intake) -> None:
+        self._next_beat = time.monotonic() + BEAT_SECONDS
+        oldest = intake.oldest()
+        watched, unwatched = (0, 0) if self._observer is None else self._observer.trees.counts()
+        self._lock.publish(
+            encode(
+                {
+                    "pid": os.getpid(),
+                    "since": self._since,
+                    "beat": now_ms(),
+                    "last_event": self._hints.last_event,
+                    "last_sweep": self._last_sweep,
+                    "waiting": len(intake.waiting),
+                    "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
+                    "polling": self._observer is None,
+                    "watched": watched,
+                    "unwatched": unwatched,
+                    "max_user_watches": kernel_limit("max_user_watches"),
+                }
+            )
+        )
+
+    def _running(self) -> str:
+        values = read_daemon(self._path)
+        who = f"process {values['pid']}" if values and "pid" in values else "another process"
+        return f"a daemon already follows {shown(self._path)} ({who}): stop that one first"
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")

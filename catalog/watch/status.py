@@ -1,0 +1,55 @@
+"""What a daemon says of itself, in the file that it holds locked (`<catalog>.daemon`), and whether it keeps up.
+
+A dead daemon's file is never believed: its lock is gone with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from catalog.db.locks import DAEMON, is_held
+
+LATE_SECONDS = 60.0
+"""A daemon that did not say anything, or has a change waiting, for so long is late (`ocicat status --check`)."""
+_LARGEST = 64 << 10
+
+
+def encode(values: dict[str, object]) -> bytes:
+    """A daemon's state as it is published."""
+    return json.dumps(values).encode() + b"\n"
+
+
+def read_daemon(path: str) -> dict[str, Any] | None:
+    """What the daemon of the catalog at `path` published, an empty object where it has not yet; None where none lives.
+
+    Times are milliseconds since 1970, UTC.
+    """
+    name = path + DAEMON
+    if not is_held(name):
+        return None
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            values = json.loads(os.read(descriptor, _LARGEST))
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def why_late(values: dict[str, Any]) -> str | None:
+    """Why a daemon counts as late, or None where it keeps up."""
+    now = time.time() * 1000
+    beat = values.get("beat")
+    if not isinstance(beat, (int, float)) or now - beat > LATE_SECONDS * 1000:
+        return "it has not said anything for a minute: it hangs, or the machine is overloaded"
+    oldest = values.get("oldest_waiting")
+    if isinstance(oldest, (int, float)) and now - oldest > LATE_SECONDS * 1000:
+        return (
+            "a change has been waiting for more than a minute: its file does not stand still, or the catalog is locked"
+        )
+    return None
