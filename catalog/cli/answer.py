@@ -7,7 +7,7 @@ import sys
 from catalog.cli import formats
 from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
-from catalog.errors import InvalidReference, OcicatError, UsageError
+from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import FIELDS, Match
 from catalog.lookup.reader import Reader
@@ -29,12 +29,15 @@ class Options:
     """What was asked, as both ways of reading the command line leave it."""
 
     __slots__ = (
+        "at",
         "command",
+        "config",
         "count",
         "db",
         "digest",
         "first",
         "format",
+        "fresh",
         "limit",
         "media_type",
         "refs",
@@ -52,6 +55,9 @@ class Options:
         self.db: str | None = None
         self.format: str | None = None
         self.stores: tuple[str, ...] = ()
+        self.fresh = False
+        self.at: str | None = None
+        self.config: str | None = None
         # of resolve
         self.first = False
         self.strict = False
@@ -77,12 +83,16 @@ def run_resolve(options: Options) -> int:
     reader = Reader(catalog_path(options.db))
     try:
         show = _resolve_format(asked)
-        asking = Asking(reader, note, stores=_scope(reader, options.stores), strict=options.strict)
+        scope = _scope(reader, options.stores)
+        asking = Asking(reader, note, stores=scope, strict=options.strict, moment=_moment(options))
+        freshen = _freshener(options, reader, scope)
         always = len(options.refs) > 1 or "-" in options.refs
         worst = 0
         for text in _references(options.refs):
             try:
-                match = asking.resolve(parse_query(text), first=options.first)
+                query = parse_query(text)
+                freshen(query)
+                match = asking.resolve(query, first=options.first)
                 show.match(text, match)
             except OcicatError as error:
                 if error.status == 4 and not _is_about_one(error):
@@ -133,7 +143,7 @@ def _resolve_format(asked: str | None) -> _Shown:
     if asked == "oci-layout":
         return _Shown(None, layout=True)
     columns = ("reference", "store", "name", "digest") if asked == "table" else ("digest",)
-    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference")))
+    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference"), header=False))
 
 
 def _buildx_path(match: Match) -> str:
@@ -159,11 +169,13 @@ def run_query(options: Options) -> int:
     try:
         scope = _scope(reader, options.stores)
         accept = _filter(options)
-        asking = Asking(reader, note, stores=scope)
+        asking = Asking(reader, note, stores=scope, moment=_moment(options))
+        freshen = _freshener(options, reader, scope)
         worst = [0]
         if options.refs:
-            found = _once(_all(options, asking, accept, worst))
+            found = _once(_all(options, asking, accept, worst, freshen))
         else:
+            freshen(None)
             found = (match for match in _without_ref(options, reader, asking, scope) if accept(match))
         if options.sort is not None:
             found = iter(_sorted(found, options.sort))
@@ -177,6 +189,7 @@ def run_query(options: Options) -> int:
                 show.row(match.value)
             show.end()
     finally:
+        found = iter(())  # its cursor goes before its connection does
         reader.close()
     return worst[0]
 
@@ -188,6 +201,7 @@ def _all(options: Options, asking: Asking, accept: Callable[[Match], bool], wors
         found = False
         try:
             query = parse_query(text)
+            freshen(query)
             for match in asking.matches(query):
                 if accept(match):
                     found = True
@@ -204,6 +218,8 @@ def _all(options: Options, asking: Asking, accept: Callable[[Match], bool], wors
 
 def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozenset[int] | None) -> Iterator[Match]:
     """Every entry, by the index of the narrowest filter."""
+    if asking.moment is not None:
+        return asking.past(None)
     if options.digest is not None:
         return asking.matches(parse_digest(options.digest))
     if options.repository is not None:
@@ -299,8 +315,10 @@ def _references(refs: tuple[str, ...]) -> Iterator[str]:
 
 
 def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
-    """A malformed reference that is a good tag says how a tag is asked for (section 5)."""
+    """A malformed reference that is a good tag says how a tag is asked for (section 5); every error, what to do next."""
     if isinstance(error, InvalidReference) and is_tag(text):
         hint = asking.tag_hint(text) or f"a tag is asked for as ':{text}'"
         return InvalidReference(f"{error}; {hint}")
+    if isinstance(error, NotFound) and not error.hint:
+        return NotFound(str(error), "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts")
     return error

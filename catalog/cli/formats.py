@@ -5,9 +5,10 @@ Whatever came out of a layout is escaped here, once, in every format; JSON escap
 
 from __future__ import annotations
 
+import os
 import sys
 
-from catalog.errors import UsageError
+from catalog.errors import OcicatError, UsageError
 from catalog.names.escape import escape, shown
 
 TYPE_CHECKING = False
@@ -19,16 +20,31 @@ if TYPE_CHECKING:
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
 _TABLE_ROWS = 200  # so many rows are kept back to find the widths of a table's columns
 _TABLE_CELL = 80  # a wider cell does not widen its column
+_INFINITY = float("inf")
 
 
 def write(text: str) -> None:
-    """Write to stdout as UTF-8, whatever the locale says."""
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    """Write to stdout as UTF-8, whatever the locale says; raises OcicatError where there is no room for it."""
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise _unwritten(error) from error
 
 
 def flush() -> None:
-    """Flush stdout."""
-    sys.stdout.buffer.flush()
+    """Flush stdout; raises as `write` does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise _unwritten(error) from error
+
+
+def _unwritten(error: OSError) -> Exception:
+    """What to raise for stdout's `error`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere, and does not fail again
+    if isinstance(error, BrokenPipeError):
+        return Unread()
+    return OcicatError(f"cannot write the answer ({error.strerror}): what was written is not all of it")
 
 
 def cell(value: object) -> str:
@@ -48,6 +64,10 @@ def cell(value: object) -> str:
     return str(value)
 
 
+class Unread(Exception):
+    """Nobody reads stdout any more: no failure, but the end. No OSError, since click has its own mind about those."""
+
+
 class Format:
     """Writes rows to stdout. `row` takes a function from a field's name to its value; `end` finishes."""
 
@@ -63,10 +83,11 @@ class Format:
         """Write what is still kept back."""
 
 
-def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str]) -> Format:
+def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str], *, header: bool = True) -> Format:
     """The format that `--format` names; by default a table on a terminal, tsv into a pipe.
 
-    `columns` are those of table, tsv and csv; `fields` those of JSON and templates. Raises UsageError.
+    `columns` are those of table, tsv and csv; `fields` those of JSON and templates; `header` is whether csv begins with
+    its columns. Raises UsageError.
     """
     if asked is None:
         asked = "table" if sys.stdout.isatty() else "tsv"
@@ -79,7 +100,7 @@ def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str]
     if asked == "jsonl":
         return _JsonLines(fields)
     if asked == "csv":
-        return _Csv(columns)
+        return _Csv(columns, header=header)
     if "{" in asked:
         return _Template(asked, fields)
     raise UsageError(f"no format: {shown(asked)}: one of {', '.join(NAMES)}, or a template such as '{{{columns[0]}}}'")
@@ -94,12 +115,16 @@ class _Tsv(Format):
 
 
 class _Csv(Format):
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], *, header: bool) -> None:
         self._columns = columns
-        self._line(columns)
+        if header:
+            self._line([cell(column) for column in columns])
 
     def row(self, get: Get) -> None:
         self._line([cell(get(column)) for column in self._columns])
+
+    def nothing(self) -> None:
+        write("\r\n")
 
     @staticmethod
     def _line(cells: Sequence[str]) -> None:
@@ -115,7 +140,16 @@ class _Table(Format):
         self._widths: list[int] = []
 
     def row(self, get: Get) -> None:
-        cells = [cell(get(column)) for column in self._columns]
+        self._add([cell(get(column)) for column in self._columns])
+
+    def nothing(self) -> None:
+        self._add(["" for _ in self._columns])
+
+    def end(self) -> None:
+        if self._kept:
+            self._begin()
+
+    def _add(self, cells: list[str]) -> None:
         if self._kept is None:
             self._line(cells)
             return
@@ -123,13 +157,9 @@ class _Table(Format):
         if len(self._kept) >= _TABLE_ROWS:
             self._begin()
 
-    def end(self) -> None:
-        if self._kept:
-            self._begin()
-
     def _begin(self) -> None:
         kept, self._kept = self._kept or [], None
-        header = [column.upper() for column in self._columns]
+        header = [cell(column.upper()) for column in self._columns]
         lines = [header, *kept]
         self._widths = [min(max(len(line[at]) for line in lines), _TABLE_CELL) for at in range(len(header))]
         for line in lines:
@@ -141,9 +171,11 @@ class _Table(Format):
 
 
 class _Json(Format):
+    """One array, an element a line: brackets and commas stand on the elements' lines, so that lines can be counted."""
+
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = fields
-        self._open = "["
+        self._before = "["
 
     def row(self, get: Get) -> None:
         self._next(_json({field: get(field) for field in self._fields}))
@@ -152,11 +184,11 @@ class _Json(Format):
         self._next("null")
 
     def end(self) -> None:
-        write("[]\n" if self._open == "[" else "\n]\n")
+        write("[]\n" if self._before == "[" else "]\n")
 
     def _next(self, text: str) -> None:
-        write(f"{self._open}\n{text}")
-        self._open = ","
+        write(f"{self._before}{text}")
+        self._before = ",\n"
 
 
 class _JsonLines(Format):
@@ -199,4 +231,11 @@ class _Template(Format):
 def _json(value: object) -> str:
     import json
 
-    return json.dumps(value, separators=(",", ":"), default=bytes.hex)
+    try:
+        return json.dumps(value, separators=(",", ":"), default=bytes.hex, allow_nan=False)
+    except ValueError:
+        if not isinstance(value, dict):
+            raise
+        # SQL can say 9e999, and JSON has no word for it.
+        finite = {key: None if cell in (_INFINITY, -_INFINITY) else cell for key, cell in value.items()}
+        return json.dumps(finite, separators=(",", ":"), default=bytes.hex)

@@ -16,6 +16,7 @@ COMMANDS = {
     "remove": "Forget a store or a root.",
     "stores": "List the stores: name, path, state, entries, last change.",
     "index": "Read what changed since the last pass.",
+    "watch": "Follow all stores and roots as they change.",
     "query": "List every entry that matches.",
     "resolve": "Print the one digest of each reference.",
     "check": "List problems of stores, entries and names.",
@@ -23,6 +24,9 @@ COMMANDS = {
     "db": "Look after the database itself.",
 }
 """Name and short help of each command, so that the help loads none of them."""
+
+
+_ANYWHERE = ("db", "config", "quiet", "verbose", "debug")
 
 
 class LazyGroup(click.Group):
@@ -36,6 +40,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"catalog.cli.commands.{cmd_name}")
         command: click.Command = module.command
+        _complete(command, f"OCICAT_{cmd_name.upper()}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -60,11 +65,47 @@ def group(ctx: click.Context, db: str | None, config: str | None, quiet: bool, v
 
 
 class Globals:
-    """What the options before the command say."""
+    """What the global options say."""
 
     def __init__(self, db: str | None, config: str | None) -> None:
         self.db = db
         self.config = config
+
+
+def _complete(command: click.Command, variable: str) -> None:
+    """Let a command take the global options too, and each of its own from the environment variable named after it.
+
+    click names a variable after the parameter of the function, which is often another word (`stores` for `--store`).
+    """
+    taken = {name for parameter in command.params for name in parameter.opts}
+    if "--db" in taken:
+        return  # loaded before
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            name = max(option.opts, key=len).lstrip("-")
+            option.envvar = f"{variable}_{name.upper().replace('-', '_')}"
+    for each in group.params:
+        if isinstance(each, click.Option) and each.name in _ANYWHERE:
+            command.params.append(
+                click.Option(
+                    each.opts,
+                    is_flag=each.is_flag,
+                    callback=_also,
+                    expose_value=False,
+                    hidden=True,
+                    allow_from_autoenv=False,
+                )
+            )
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _complete(below, f"{variable}_{str(below.name).upper()}")
+
+
+def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+    """A global option behind the command, as good as before it."""
+    if value and parameter.name is not None:
+        found = ctx.find_object(Globals)
+        setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
 def run_click(arguments: list[str]) -> int:
@@ -72,8 +113,8 @@ def run_click(arguments: list[str]) -> int:
     try:
         result: Any = group.main(arguments, prog_name="ocicat", standalone_mode=False, auto_envvar_prefix="OCICAT")
     except click.exceptions.NoArgsIsHelpError as error:
-        messages.write_help(error.format_message())
-        return 2
+        where = error.ctx.command_path if error.ctx is not None else "ocicat"
+        raise UsageError(f"no command: '{where} --help' lists them") from error
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
         raise UsageError(f"{error.format_message().rstrip('.')}; '{where} --help' tells what there is") from error

@@ -18,7 +18,7 @@ INTERNAL = 4
 class _Volume:
     quiet = False
     verbose = False
-    debug = bool(os.environ.get("OCICAT_DEBUG", "") not in ("", "0"))
+    debug = os.environ.get("OCICAT_DEBUG", "").lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
 volume = _Volume()
@@ -39,32 +39,39 @@ def detail(text: str) -> None:
 
 def say(text: str) -> None:
     """One line on stderr. Line ends and control characters that slipped in become spaces."""
-    line = "".join(c if c.isprintable() or c == "\t" else " " for c in text)
-    try:
-        sys.stderr.buffer.write(f"ocicat: {line}\n".encode("utf-8", "replace"))
-        sys.stderr.buffer.flush()
-    except (OSError, ValueError):
-        return  # nobody reads stderr: the exit status still says it
+    _write("ocicat: " + "".join(c if c.isprintable() or c == "\t" else " " for c in text) + "\n")
 
 
 def fail(error: OcicatError) -> int:
     """Say what went wrong, with an ambiguous reference's candidates below it; returns the exit status."""
-    if volume.debug:
-        import traceback
-
-        traceback.print_exception(error)
+    _trace(error)
     say(f"error: {error}")
     candidates = getattr(error, "candidates", ())
     if candidates:
-        for line in candidates:
-            sys.stderr.buffer.write(f"  {line}\n".encode("utf-8", "replace"))
         more = getattr(error, "total", 0) - len(candidates)
-        if more > 0:
-            sys.stderr.buffer.write(f"  and {more} more\n".encode())
-        sys.stderr.buffer.flush()
+        _write("".join(f"  {line}\n" for line in candidates) + (f"  and {more} more\n" if more > 0 else ""))
     return error.status
 
 
-def write_help(text: str) -> None:
-    """The help text, to stderr, for a call that lacks its arguments."""
-    sys.stderr.write(f"{text}\n")
+def defect(error: Exception) -> int:
+    """Say that something went wrong that nobody thought of; returns the exit status."""
+    _trace(error)
+    say(
+        f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
+    )
+    return INTERNAL
+
+
+def _trace(error: Exception) -> None:
+    if volume.debug:
+        import traceback
+
+        _write("".join(traceback.format_exception(error)))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stderr.buffer.write(text.encode("utf-8", "replace"))
+        sys.stderr.buffer.flush()
+    except (OSError, ValueError):
+        return  # nobody reads stderr: the exit status still says it

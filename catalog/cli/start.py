@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 
-from catalog.cli import messages
+from catalog.cli import formats, messages
 from catalog.errors import OcicatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from catalog.cli.answer import Options
@@ -25,45 +26,58 @@ _FLAGS = {"query": (), "resolve": ("--first", "--strict")}
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
-    if sys.stdout is None:  # closed by the caller: answers go nowhere, the exit status still tells
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    # What the caller has closed goes nowhere, and nothing comes from there: the exit status still tells.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
     status = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        status = messages.BROKEN_PIPE
     # Nothing is left to clean up: taking the interpreter down would cost a tenth of an answer.
     os._exit(status)
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit status. Every error becomes one line on stderr."""
+    status = _told(lambda: _answer(arguments))
+    unwritten = _told(_flush)
+    return unwritten or status
+
+
+def _answer(arguments: list[str]) -> int:
+    options = plain(arguments)
+    if options is None:
+        from catalog.cli.main import run_click
+
+        return run_click(arguments)
+    from catalog.cli.answer import run_query, run_resolve
+
+    return run_resolve(options) if options.command == "resolve" else run_query(options)
+
+
+def _flush() -> int:
+    formats.flush()
+    return 0
+
+
+def _told(do: Callable[[], int]) -> int:
+    """The exit status of `do`; what it raises is told on stderr."""
     try:
-        options = plain(arguments)
-        if options is None:
-            from catalog.cli.main import run_click
-
-            return run_click(arguments)
-        from catalog.cli.answer import run_query, run_resolve
-
-        return run_resolve(options) if options.command == "resolve" else run_query(options)
+        return do()
     except OcicatError as error:
         return messages.fail(error)
-    except BrokenPipeError:
-        _drop_stdout()
+    except (formats.Unread, SystemExit):  # the latter is how click ends when nobody reads its help
         return messages.BROKEN_PIPE
     except KeyboardInterrupt:
         return messages.INTERRUPTED
-    except Exception as error:  # (the last line of defence: a user never sees a traceback)
-        if messages.volume.debug:
-            raise
-        messages.say(f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug")
-        return messages.INTERNAL
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
+        return messages.defect(error)
 
 
 def plain(arguments: list[str]) -> Options | None:
     """The options of a plain `query` or `resolve`, None for anything that click had better read."""
-    if any(name.startswith("OCICAT_") and name not in ("OCICAT_DB", "OCICAT_DEBUG") for name in os.environ):
+    environ = os.environ
+    if any(name.startswith("OCICAT_") and name not in ("OCICAT_DB", "OCICAT_DEBUG") for name in environ):
+        return None
+    if environ.get("OCICAT_DEBUG", "") not in ("", "0", "1"):
         return None
     command: str | None = None
     refs: list[str] = []
@@ -105,8 +119,3 @@ def plain(arguments: list[str]) -> Options | None:
     options.first = "--first" in flags
     options.strict = "--strict" in flags
     return options
-
-
-def _drop_stdout() -> None:
-    """Nobody reads stdout any more: let what is buffered go nowhere, so that nothing complains at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

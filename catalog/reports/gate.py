@@ -72,7 +72,8 @@ class Gate:
 
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
         try:
-            yield from cursor
+            for row in cursor:  # noqa: UP028 - `yield from` closes the cursor at the end, perhaps after its connection
+                yield row
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
