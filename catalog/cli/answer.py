@@ -194,7 +194,13 @@ def run_query(options: Options) -> int:
     return worst[0]
 
 
-def _all(options: Options, asking: Asking, accept: Callable[[Match], bool], worst: list[int]) -> Iterator[Match]:
+def _all(
+    options: Options,
+    asking: Asking,
+    accept: Callable[[Match], bool],
+    worst: list[int],
+    freshen: Callable[[Query | None], None],
+) -> Iterator[Match]:
     """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
     streamed = "-" in options.refs and options.sort is None and not options.count
     for text in _references(options.refs):
@@ -298,6 +304,49 @@ def _limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:
 
 
 # --- both -------------------------------------------------------------------------------------------------------
+
+
+def _moment(options: Options) -> int | None:
+    """The moment that `--at` asks for; raises UsageError for a filter that history cannot answer."""
+    if options.at is None:
+        return None
+    others = {"--digest": options.digest, "--media-type": options.media_type, "--unnamed": options.unnamed}
+    refused = [name for name, value in others.items() if value]
+    if refused:
+        raise UsageError(f"{refused[0]} cannot be asked of the past: --at answers by name and tag alone")
+    import time
+
+    from catalog.names.moment import parse_moment
+
+    return parse_moment(options.at, time.time_ns() // 1_000_000)
+
+
+def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -> Callable[[Query | None], None]:
+    """What to do before a reference is answered: with `--fresh` and `-`, make the catalog true for it.
+
+    References that are all known are made true here, in one go.
+    """
+    if not options.fresh:
+        return _as_it_is
+    from catalog.cli.config import load_settings
+    from catalog.ingest.fresh import make_fresh
+
+    settings = load_settings(options.config)
+    if "-" in options.refs:
+        return lambda query: make_fresh(reader, [] if query is None else [query], scope, settings)
+    queries = []
+    for text in options.refs:
+        try:
+            queries.append(parse_query(text))
+        except InvalidReference:
+            continue  # said when its turn comes
+    if queries or not options.refs:
+        make_fresh(reader, queries, scope, settings)
+    return _as_it_is
+
+
+def _as_it_is(_query: Query | None) -> None:
+    """Answer from the catalog as it is."""
 
 
 def _scope(reader: Reader, stores: tuple[str, ...]) -> frozenset[int] | None:

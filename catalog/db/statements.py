@@ -21,6 +21,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    null,
     or_,
     select,
     true,
@@ -32,11 +33,14 @@ from catalog.db.schema import (
     content,
     entry,
     entry_annotation,
+    left_out,
     media_type,
     meta,
     name,
+    name_span,
     platform,
     repository,
+    root,
     store,
 )
 
@@ -141,6 +145,37 @@ def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
     )
 
 
+SPAN = ("store_id", "store", "path", "path_bytes", "priority", "repository", "tag", "name", "digest", "since", "until")
+"""The columns of the statements about the past; `until` is null while a span stands."""
+_ended = name_span
+
+
+def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
+    """What names answered, and when (schema.md section 1). What a missing store said last is part of its past."""
+
+    def arm(
+        spans: FromClause, of: FromClause, content_id: ColumnElement[int], until: ColumnElement[Any]
+    ) -> Select[Any]:
+        columns = (
+            store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.priority, repository.c.name,
+            of.c.tag, of.c.name, content.c.digest, of.c.since, until,
+        )  # fmt: skip
+        tables = (
+            spans.join(store, store.c.id == of.c.store_id)
+            .join(content, content.c.id == content_id)
+            .outerjoin(repository, repository.c.id == of.c.repository_id)
+        )
+        return select(*(c.label(label) for c, label in zip(columns, SPAN, strict=True))).select_from(tables)
+
+    both = union_all(
+        arm(_ended, _ended, _ended.c.content_id, _ended.c.until).where(ended),
+        arm(name.join(entry, entry.c.id == name.c.entry_id), name, entry.c.content_id, null()).where(
+            standing, ~name.c.shadowed, name.c.tag.is_not(None)
+        ),
+    ).subquery("spans")
+    return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name, both.c.tag)
+
+
 _in_store = name.c.store_id == _store
 _entry_in_store = entry.c.store_id == _store
 
@@ -212,6 +247,26 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.elements,
         store.c.entries,
     ).where(or_(store.c.name == bindparam("store_name"), store.c.path == bindparam("path"))),
+    # whether the catalog says what the layouts say (--fresh)
+    "STORE_FILES": select(
+        store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.state, store.c.file_identity
+    ).order_by(store.c.id),
+    "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
+    "LEFT_OUT": select(left_out.c.path),
+    # the past: spans that are over, then those that stand
+    "SPANS_BY_NAME": _spans(_ended.c.name == _name, name.c.name == _name),
+    "SPANS_BY_TAG": _spans(_ended.c.tag == _tag, name.c.tag == _tag),
+    "SPANS_BY_DIGEST": _spans(content.c.digest == _digest, content.c.digest == _digest),
+    "SPANS_BY_REPOSITORY": _spans(
+        repository.c.name == bindparam("repository"), repository.c.name == bindparam("repository")
+    ),
+    "SPANS_BY_NAME_RANGE": _spans(
+        and_(_ended.c.name >= _low, _ended.c.name < _high), and_(name.c.name >= _low, name.c.name < _high)
+    ),
+    "SPANS_BY_TAG_RANGE": _spans(
+        and_(_ended.c.tag >= _low, _ended.c.tag < _high), and_(name.c.tag >= _low, name.c.tag < _high)
+    ),
+    "SPANS": _spans(true(), true()),
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),

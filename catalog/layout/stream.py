@@ -131,18 +131,18 @@ class Parser:
             return
         pause = 0
         longer = 1  # a try that fails costs as much as walking over many elements: twice as many before the next one
-        while True:
+        more = True
+        while more:
             batch = None if pause else self._batch()
-            if batch is None:
-                pause, longer = (pause - 1, longer) if pause else (longer, min(longer * 2, _MAX_PAUSE))
-                yield self._single()
-                if source.take(b",]") == ord("]"):
-                    return
-            else:
+            if batch is not None:
                 longer = 1
-                yield batch
+            else:
+                pause, longer = (pause - 1, longer) if pause else (longer, min(longer * 2, _MAX_PAUSE))
+                batch = self._single()
+                more = source.take(b",]") == ord(",")
             if self.elements > self._limits.elements:
                 raise Malformed(f"more than {self._limits.elements} elements in manifests")
+            yield batch
 
     def _single(self) -> list[Descriptor]:
         try:

@@ -28,7 +28,8 @@ _STALE = ("invalid", "unreadable")
 class Asking:
     """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
 
-    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last.
+    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. `moment` asks the past:
+    milliseconds since 1970, UTC.
     """
 
     def __init__(
@@ -38,15 +39,20 @@ class Asking:
         *,
         stores: frozenset[int] | None = None,
         strict: bool = False,
+        moment: int | None = None,
     ) -> None:
         self.reader = reader
         self.stores = stores
         self.strict = strict
+        self.moment = moment
         self._note = note
         self._noted: set[int] = set()
 
     def matches(self, query: Query) -> Iterator[Match]:
         """Every match that may be answered with, in order; raises UnknownStore."""
+        if self.moment is not None:
+            yield from self.past(query)
+            return
         place = self._place(query)
         for match in find(self.reader, query, place, self.stores):
             if self._serves(query, match):
@@ -54,6 +60,11 @@ class Asking:
 
     def resolve(self, query: Query, *, first: bool = False) -> Match:
         """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell."""
+        if self.moment is not None:
+            found = _only(query, self.past(query), first=first)
+            if found is None:
+                raise self.missing(query)
+            return found
         place = self._place(query)
         if query.kind == kinds.NAME:
             found = _only(query, self._answers(query), first=first)
@@ -70,8 +81,16 @@ class Asking:
             self._note_moved_tag(query, place, found)
         return found
 
+    def past(self, query: Query | None) -> Iterator[Match]:
+        """What a query, or everything, matched at the moment that is asked for."""
+        from catalog.lookup.past import at
+
+        return at(self.reader, query, self.moment or 0, self.stores)
+
     def missing(self, query: Query) -> NotFound | NotInTime:
         """The error for a reference that nothing matches, with the hint that helps."""
+        if self.moment is not None:
+            return NotFound(f"nothing was {shown(query.text)} at {rfc3339(self.moment)}, as far as history goes back")
         text = shown(query.text)
         if query.digest is not None and query.kind != kinds.DIGEST_PREFIX:
             # A manifest below an index has no entry of its own; to deny it would take its content.

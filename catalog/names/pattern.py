@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WILDCARDS = "*?["
-_HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:."}
+_HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
 
 def has_wildcard(text: str) -> bool:
@@ -23,27 +23,32 @@ def has_wildcard(text: str) -> bool:
 
 
 class Glob:
-    """One glob over whole texts. `prefix` is its longest literal beginning, `literal` whether that is all of it."""
+    """One glob over whole texts; `host` is how many characters at its beginning stand for themselves, brackets too.
 
-    __slots__ = ("_regex", "literal", "prefix", "text")
+    `prefix` is its longest literal beginning, `literal` whether that is all of it.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("_host", "_regex", "literal", "prefix", "text")
+
+    def __init__(self, text: str, *, host: int = 0) -> None:
         self.text = text
-        self.prefix = ""
         self.literal = True
+        self._host = host
         self._regex: re.Pattern[str] | None = None
-        for character, wild in _tokens(text):
+        pieces: list[str] = []
+        for character, wild in _tokens(text, host):
             if wild:
                 self.literal = False
                 break
-            self.prefix += character
+            pieces.append(character)
+        self.prefix = "".join(pieces)
 
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` matches. Linear in practice: a run of `*` never backtracks into another."""
         if self._regex is None:
             import re  # a pattern is not the plain way to an answer: only it pays for `re`
 
-            self._regex = re.compile(_translate(self.text), re.DOTALL)
+            self._regex = re.compile(_translate(self.text, self._host), re.DOTALL)
         return self._regex.match(text) is not None
 
 
@@ -64,39 +69,38 @@ def name_globs(text: str) -> tuple[Glob, ...]:
     Where the part before the tag has no wildcard it is normalised first; otherwise the pattern is tried as written and,
     where its first component is no domain, behind `docker.io/` and `docker.io/library/` too.
     """
-    repository, tag = _split_tag(text)
-    if not any(wild for _, wild in _tokens(repository)):
+    host = _ipv6_length(text)
+    repository, tag = _split_tag(text, host)
+    if not any(wild for _, wild in _tokens(repository, host)):
         parts = split_repository(repository)
         if parts is None:
             return ()
-        return (Glob(f"{'/'.join(part for part in parts if part)}:{tag}"),)
+        return (Glob(f"{'/'.join(part for part in parts if part)}:{tag}", host=host),)
     whole = f"{repository}:{tag}"
     first, slash, _ = repository.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
-        return (Glob(whole),)
-    return (Glob(whole), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
+        return (Glob(whole, host=host),)
+    return (Glob(whole, host=host), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
 
 
-def _split_tag(text: str) -> tuple[str, str]:
+def _split_tag(text: str, host: int) -> tuple[str, str]:
     """The pattern's part before the tag, and that of the tag: `*` where there is no `:` after the last `/`."""
-    slash = text.rfind("/")
-    colon = text.find(":", max(slash, _ipv6_end(text)))
+    colon = text.find(":", max(text.rfind("/") + 1, host))
     return (text, "*") if colon < 0 else (text[:colon], text[colon + 1 :])
 
 
-def _ipv6_end(text: str) -> int:
-    """Where a leading `[hex:...]` ends, which is an IPv6 domain and no character class; -1 where there is none."""
+def _ipv6_length(text: str) -> int:
+    """How long a leading `[hex:...]` is, which is an IPv6 domain and no character class; 0 where there is none."""
     end = text.find("]")
     if not text.startswith("[") or end < 0 or ":" not in text[1:end] or text[1:end].translate(_HEX_AND_COLON):
-        return -1
-    return end
+        return 0
+    return end + 1
 
 
-def _tokens(text: str) -> Iterator[tuple[str, bool]]:
+def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
     """The pattern's pieces: a literal character, or a wildcard (`*`, `?`, or a whole class `[...]`)."""
-    position = _ipv6_end(text) + 1
-    # `docker.io/[::1]...` never arises: an IPv6 domain is a domain, so nothing is put in front of it.
-    yield from ((character, False) for character in text[:position])
+    position = host
+    yield from ((character, False) for character in text[:host])
     while position < len(text):
         character = text[position]
         if character == "[":
@@ -109,14 +113,14 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
         position += 1
 
 
-def _translate(text: str) -> str:
+def _translate(text: str, host: int) -> str:
     """The pattern as a regular expression; each `*` takes the shortest run atomically, so that matching stays linear."""
     import re
 
     pieces: list[str] = []
     tail: list[str] = []  # what stands behind the last `*`
     stars = 0
-    for token, wild in _tokens(text):
+    for token, wild in _tokens(text, host):
         if wild and token == "*":  # noqa: S105  (no password)
             pieces += ["(?>.*?", *tail, ")"] if stars else tail
             tail = []

@@ -12,15 +12,13 @@ from catalog.errors import CatalogUnavailable
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _WHY = {
-    "at": "the past of the catalog is kept but cannot be asked by this version",
     "host": "this version keeps the catalog of one host",
-    "fresh": "this version does not look at the layouts when it is asked: run 'ocicat index' first",
 }
 _CONTENT = "this version indexes names, not yet the content of manifests"
 
 
 def refuse_later(*names: str) -> Callable[[_F], _F]:
-    """Declare the options `--NAME` of the contract, and `--fresh`, that end with status 4 and the reason."""
+    """Declare the options `--NAME` of the contract that end with status 4 and the reason."""
 
     def refuse(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and not ctx.resilient_parsing:
@@ -30,6 +28,6 @@ def refuse_later(*names: str) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         for name in names:
             function = click.option(f"--{name}", callback=refuse, expose_value=False, hidden=True)(function)
-        return click.option("--fresh", is_flag=True, callback=refuse, expose_value=False, hidden=True)(function)
+        return function
 
     return decorate

@@ -20,8 +20,10 @@ from catalog.cli.main import Globals
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")
 @click.option("--sort", metavar="KEY", help="Sort by a key of the object; -KEY turns it round.")
 @click.option("--count", is_flag=True, help="Print how many there are.")
+@click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
+@click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
-@refuse_later("platform", "artifact-type", "annotation", "label", "host", "contains", "referrers-of", "since", "at")
+@refuse_later("platform", "artifact-type", "annotation", "label", "host", "contains", "referrers-of", "since")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -35,6 +37,8 @@ def command(
     limit: int | None,
     sort: str | None,
     count: bool,
+    fresh: bool,
+    at: str | None,
     format_: str | None,
 ) -> int:
     """List every entry that matches any REF; without a REF, every entry. '-' reads references from stdin.
@@ -53,5 +57,8 @@ def command(
     options.limit = limit
     options.sort = sort
     options.count = count
+    options.fresh = fresh
+    options.at = at
+    options.config = globals_.config
     options.format = format_
     return run_query(options)

@@ -14,11 +14,20 @@ from catalog.cli.main import Globals
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
 @click.option("--strict", is_flag=True, help="Refuse buildx's single-entry rule and stores that cannot be read.")
+@click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
+@click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
-@refuse_later("platform", "at")
+@refuse_later("platform")
 @click.pass_obj
 def command(
-    globals_: Globals, refs: tuple[str, ...], stores: tuple[str, ...], first: bool, strict: bool, format_: str | None
+    globals_: Globals,
+    refs: tuple[str, ...],
+    stores: tuple[str, ...],
+    first: bool,
+    strict: bool,
+    fresh: bool,
+    at: str | None,
+    format_: str | None,
 ) -> int:
     """Print the one digest of each REF, one a line, in the order asked. '-' reads references from stdin.
 
@@ -29,5 +38,8 @@ def command(
     options.stores = stores
     options.first = first
     options.strict = strict
+    options.fresh = fresh
+    options.at = at
+    options.config = globals_.config
     options.format = format_
     return run_resolve(options)

@@ -1,0 +1,53 @@
+"""`ocicat history`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.errors import NotFound
+from catalog.lookup.past import SPAN_FIELDS, Span, spans, spans_of_digest
+from catalog.lookup.reader import Reader
+from catalog.lookup.stores import store_ids
+from catalog.names import query as kinds
+from catalog.names.escape import shown
+from catalog.names.query import parse_query
+
+COLUMNS = ("since", "until", "store", "name", "digest")
+
+
+@click.command(name="history")
+@click.argument("ref", metavar="REF")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(globals_: Globals, ref: str, stores: tuple[str, ...], format_: str | None) -> int:
+    """Print what REF pointed to, and when, the oldest first; the span that stands has no end.
+
+    REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]; of a digest, the names that pointed to it.
+    """
+    query = parse_query(ref)
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        scope = store_ids(reader, stores) if stores else None
+        found: Iterator[Span]
+        if query.kind == kinds.DIGEST and query.digest is not None:
+            found = spans_of_digest(reader, query.digest)
+        else:
+            found = spans(reader, query)
+        show = formats.open_format(format_, COLUMNS, SPAN_FIELDS)
+        some = False
+        for span in found:
+            if scope is None or span.store_id in scope:
+                some = True
+                show.row(span.value)
+        show.end()
+    finally:
+        reader.close()
+    if not some:
+        raise NotFound(f"no history of {shown(ref)}")
+    return 0

@@ -1,0 +1,97 @@
+"""`ocicat status`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from catalog.cli import formats, messages
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.lookup import frozen
+from catalog.lookup.match import rfc3339
+from catalog.lookup.reader import Reader
+from catalog.watch.observer import kernel_limit
+from catalog.watch.status import read_daemon, why_late
+
+COLUMNS = ("key", "value")
+_STATES = ("ok", "empty", "invalid", "unreadable", "missing")
+
+
+@click.command(name="status")
+@click.option("--check", is_flag=True, help="End with status 1 when no daemon runs, or it lags behind.")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(globals_: Globals, check: bool, format_: str | None) -> int:
+    """Say how the catalog and its daemon are: a key and a value a line; one object in JSON."""
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        values = _catalog(reader)
+    finally:
+        reader.close()
+    daemon = read_daemon(reader.path)
+    late = "no daemon runs" if daemon is None else why_late(daemon)
+    values |= _daemon(daemon, late)
+    values |= _limits(values, daemon)
+    if format_ in ("json", "jsonl") or (format_ is not None and "{" in format_):
+        keys = tuple(values)
+        show = formats.open_format("jsonl" if format_ == "json" else format_, keys, keys)
+        show.row(values.__getitem__)
+    else:
+        show = formats.open_format(format_, COLUMNS, COLUMNS)
+        for key, value in values.items():
+            show.row({"key": key, "value": value}.__getitem__)
+    show.end()
+    if check and late is not None:
+        messages.say(f"{late}: start 'ocicat watch'" if daemon is None else late)
+        return 1
+    return 0
+
+
+def _catalog(reader: Reader) -> dict[str, object]:
+    row = reader.row(frozen.SCHEMA_VERSION, {})
+    size = sum(os.path.getsize(reader.path + end) for end in ("", "-wal") if os.path.exists(reader.path + end))
+    values: dict[str, object] = {"catalog": reader.path, "schema": row[0] if row else None, "size_bytes": size}
+    counts = dict.fromkeys(_STATES, 0)
+    entries = 0
+    for store in reader.rows(frozen.STORES, {}):
+        counts[store[3]] += 1
+        entries += store[6]
+    values |= {"stores": sum(counts.values()), "entries": entries}
+    return values | {f"stores_{state}": count for state, count in counts.items()}
+
+
+def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, object]:
+    published = daemon or {}
+
+    def moment(key: str) -> str | None:
+        found = published.get(key)
+        return rfc3339(found) if isinstance(found, int) else None
+
+    return {
+        "daemon": "none" if daemon is None else "running" if late is None else "late",
+        "daemon_pid": published.get("pid"),
+        "daemon_since": moment("since"),
+        "daemon_last_event": moment("last_event"),
+        "daemon_last_sweep": moment("last_sweep"),
+        "daemon_waiting": published.get("waiting"),
+        "daemon_waiting_since": moment("oldest_waiting"),
+        "daemon_polling": published.get("polling"),
+        "daemon_watched": published.get("watched"),
+        "daemon_unwatched": published.get("unwatched"),
+    }
+
+
+def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict[str, object]:
+    """The limits of the machine that bite, or will: what is not watched is only looked at by the sweep."""
+    allowed = kernel_limit("max_user_watches")
+    stores = values["stores"]
+    needed = max(
+        stores if isinstance(stores, int) else 0,
+        sum(found for key in ("watched", "unwatched") if isinstance(found := (daemon or {}).get(key), int)),
+    )
+    advice = None
+    if (daemon or {}).get("unwatched") or (allowed is not None and needed > allowed):
+        advice = f"sysctl fs.inotify.max_user_watches={max(needed * 2, 65536)}"
+    return {"max_user_watches": allowed, "watches_needed": needed, "advice": advice}

@@ -1,0 +1,71 @@
+"""`ocicat wait`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from catalog.cli import messages
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.db.locks import DAEMON, is_held
+from catalog.errors import Ambiguous, InvalidReference, NotFound, NotInTime, OcicatError, UnknownStore
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.names import query as kinds
+from catalog.names.escape import shown
+from catalog.names.query import Query, parse_digest, parse_query
+
+_POLL_SECONDS = 0.02
+_DEFAULT_SECONDS = 60.0
+
+
+@click.command(name="wait")
+@click.argument("ref", metavar="REF")
+@click.option("--digest", metavar="D", help="Until REF resolves to this digest.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=_DEFAULT_SECONDS,
+    metavar="S",
+    help="Give up after S seconds, with status 1. [default: 60]",
+)
+@click.pass_obj
+def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> int:
+    """Return once REF resolves, or resolves to D. It is the daemon, or 'ocicat index', that brings changes."""
+    query = parse_query(ref)
+    wanted = None if digest is None else parse_digest(digest)
+    if wanted is not None and wanted.kind != kinds.DIGEST:
+        raise InvalidReference(f"{shown(digest or '')} is the beginning of a digest: --digest takes a whole one")
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        if not is_held(reader.path + DAEMON):
+            messages.note("no daemon runs: only 'ocicat index' brings changes")
+        deadline = time.monotonic() + timeout
+        version: object = None
+        last: OcicatError | None = None
+        while True:
+            now = reader.row("PRAGMA data_version", {})
+            if now != version:
+                version = now
+                last = _ask(reader, query, wanted)
+                if last is None:
+                    return 0
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NotFound(f"not within {timeout:g} seconds: {last}")
+            time.sleep(min(_POLL_SECONDS, left))
+    finally:
+        reader.close()
+
+
+def _ask(reader: Reader, query: Query, wanted: Query | None) -> OcicatError | None:
+    """None where REF resolves as wanted, else why it does not yet."""
+    try:
+        found = Asking(reader, messages.detail).resolve(query)
+    except (NotFound, Ambiguous, UnknownStore, NotInTime) as error:
+        return error
+    if wanted is not None and found.digest != wanted.digest:
+        return NotFound(f"{shown(query.text)} is {found.digest}")
+    return None

@@ -1,0 +1,145 @@
+"""`--fresh`: makes the catalog true before it is asked (cli.md).
+
+Each concerned store's `index.json` is looked at by a stat, and compared with the file that the catalog says it read. Where
+a daemon lives it is waited for: it has seen the change too, and takes it once the file stands still. Where none does, what
+changed is read and written here, under the writer's lock. Never an unsettled read, and never longer than the time limit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from catalog.db.locks import DAEMON, is_held
+from catalog.errors import CatalogLocked, NotInTime, UnknownStore
+from catalog.ingest.apply import identity
+from catalog.ingest.settings import Settings
+from catalog.layout.discover import discover
+from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
+from catalog.lookup import frozen
+from catalog.lookup.reader import Reader
+from catalog.lookup.stores import place_of
+from catalog.names.escape import shown
+from catalog.names.paths import decode_path, encode_path
+from catalog.names.query import Query
+
+FRESH_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+
+def make_fresh(
+    reader: Reader,
+    queries: Iterable[Query],
+    stores: frozenset[int] | None,
+    settings: Settings,
+    seconds: float = FRESH_SECONDS,
+) -> None:
+    """Wait until the catalog says what the layouts say that `queries`, or `stores`, concern; `seconds` at most.
+
+    Raises NotInTime after that, and CatalogUnavailable.
+    """
+    deadline = time.monotonic() + seconds
+    concerned, everywhere = _concerned(reader, list(queries), stores)
+    while True:
+        behind = _behind(reader, concerned)
+        new = _new_layouts(reader) if everywhere else []
+        if not behind and not new:
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _late(behind, new, seconds)
+        if is_held(reader.path + DAEMON):
+            time.sleep(min(_POLL_SECONDS, left))
+        else:
+            _take(reader, behind, left, settings, seconds, search=bool(new))
+
+
+def _concerned(
+    reader: Reader, queries: Sequence[Query], stores: frozenset[int] | None
+) -> tuple[frozenset[int] | None, bool]:
+    """The stores to look at (None: all of them), and whether to search the roots for new ones."""
+    if stores is not None:
+        return stores, False
+    ids: set[int] = set()
+    for query in queries:
+        if query.place is None:
+            return None, True
+        try:
+            ids.add(place_of(reader, query).store_id)
+        except UnknownStore:
+            return None, True  # perhaps it has only just come to be below a root
+    return (frozenset(ids), False) if queries else (None, True)
+
+
+def _behind(reader: Reader, concerned: frozenset[int] | None) -> list[tuple[int, str]]:
+    """The stores, by id and name, of which the catalog does not say what their file says."""
+    behind: list[tuple[int, str]] = []
+    for store_id, name, path, path_bytes, state, file_identity in list(reader.rows(frozen.STORE_FILES, {})):
+        if concerned is not None and store_id not in concerned:
+            continue
+        if not _is_true(decode_path(path, path_bytes), state, file_identity):
+            behind.append((store_id, name))
+    return behind
+
+
+def _is_true(path: str, state: str, file_identity: str | None) -> bool:
+    try:
+        file = stat_index(path)
+        if state == "unreadable":
+            # Only reading can tell that it still is; where it is not any more, the catalog is behind.
+            read_index(path, even_held=True).close()
+    except IndexProblem as problem:
+        return state == problem.state
+    except IndexChanged:
+        return False
+    return state != "missing" and file_identity == identity(file)
+
+
+def _new_layouts(reader: Reader) -> list[str]:
+    """Paths of layouts below the roots that the catalog does not know."""
+    known = {row[2] for row in reader.rows(frozen.STORE_FILES, {})}
+    known.update(row[0] for row in reader.rows(frozen.LEFT_OUT, {}))
+    roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
+    found = {path for root in roots for path in discover(root, lambda _path, _error: None)}
+    return sorted(path for path in found if encode_path(path)[0] not in known)
+
+
+def _take(
+    reader: Reader,
+    behind: list[tuple[int, str]],
+    left: float,
+    settings: Settings,
+    seconds: float,
+    *,
+    search: bool,
+) -> None:
+    """Read and write what changed ourselves."""
+    from catalog.db.engine import Writer
+    from catalog.ingest.registry import Registry
+    from catalog.ingest.sweep import Sweep
+
+    reports: list[str] = []
+    try:
+        with Writer(reader.path, timeout=left, create=False) as writer:
+            with writer.snapshot() as connection:
+                registry = Registry(connection)
+                roots = registry.roots() if search else []
+                stores = registry.stores([store_id for store_id, _ in behind])
+            patient = settings._replace(patience_ms=int(left * 1000))
+            summary = Sweep(writer, patient, reports.append).run(roots, stores)
+    except CatalogLocked as error:
+        raise NotInTime(f"{error}; --fresh waited {seconds:g} seconds") from error
+    if summary.unsettled:
+        raise _late(behind, [], seconds)
+
+
+def _late(behind: list[tuple[int, str]], new: list[str], seconds: float) -> NotInTime:
+    names = [name for _, name in behind] + new
+    what = (
+        f"{shown(names[0])} did not"
+        if len(names) == 1
+        else f"{len(names)} stores, {shown(names[0])} among them, did not"
+    )
+    return NotInTime(
+        f"{what} stand still and come into the catalog within {seconds:g} seconds: ask again, or without --fresh"
+    )

@@ -1,0 +1,31 @@
+"""A point in time as `--at` takes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from catalog.errors import UsageError
+from catalog.names.escape import shown
+
+_AGES_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def parse_moment(text: str, now: int) -> int:
+    """Milliseconds since 1970, UTC, of an RFC 3339 time or date, an age (`90s`, `15m`, `2h`, `3d`, `1w`), or `@SECONDS`.
+
+    A time without a zone is UTC; a date is its first moment. `now` is in milliseconds too. Raises UsageError.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit in _AGES_MS and number.isascii() and number.isdigit():
+        return now - int(number) * _AGES_MS[unit]
+    if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
+        return int(text[1:]) * 1000
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"no time: {shown(text)}: write 2026-01-31, 2026-01-31T12:00:00Z, an age such as 15m, 2h or 3d, or @SECONDS"
+        ) from error
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return int(found.timestamp() * 1000)
