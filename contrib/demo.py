@@ -1,0 +1,222 @@
+"""`make demo`: real layouts of differing naming styles, indexed, changed and asked; each command before its output.
+
+Everything happens in a directory of its own, which is gone at the end. Ends with status 1 where a command answers
+otherwise than it should, so the demo is a test too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from tests import writers
+
+OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
+ALPINE = "docker.io/library/alpine"
+
+
+class Unexpected(Exception):
+    """A command that did not do what the demo expects."""
+
+
+class Stage:
+    """A working directory and the environment of a user who has nothing yet."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("OCICAT_", "XDG_")) and key != "STATE_DIRECTORY"
+        }
+        # A catalog of its own, since one under /var/lib would be taken by a user who has none at home.
+        self.environment |= {"HOME": f"{directory}/home", "OCICAT_DB": f"{directory}/catalog.db"}
+        os.mkdir(self.environment["HOME"])
+
+    def path(self, name: str) -> str:
+        """The absolute path of `name` in the working directory."""
+        return os.path.join(self.directory, name)
+
+    def ocicat(self, *arguments: str, status: int = 0, shows: str = "", stdin: str | None = None) -> str:
+        """Print the command, run it, print what it said; returns that. Raises Unexpected for another end or output."""
+        command = " ".join(["ocicat", *map(quoted, arguments)])
+        print(f"$ printf {shlex.quote(stdin)} | {command}" if stdin else f"$ {command}", flush=True)
+        run = subprocess.run(
+            [OCICAT, *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            input=(stdin or "").replace("\\n", "\n"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        print(run.stdout, end="")
+        if run.returncode:
+            print(f"# exit status {run.returncode}")
+        print(flush=True)
+        if run.returncode != status:
+            raise Unexpected(f"{command}: exit status {run.returncode}, not {status}")
+        if shows not in run.stdout:
+            raise Unexpected(f"{command}: did not show {shows!r}")
+        return run.stdout
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of a shell."""
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+
+
+def chapter(title: str) -> None:
+    """A headline."""
+    print(f"--- {title} {'-' * max(0, 76 - len(title))}\n", flush=True)
+
+
+def note(text: str) -> None:
+    """A line to the reader, as a shell's comment."""
+    print(f"# {text}", flush=True)
+
+
+def image(layout: str, seed: str, style: str, repository: str, tag: str) -> writers.Descriptor:
+    """An image with blobs in `layout`, and its entry for index.json named in that style."""
+    return writers.name_entry(writers.make_image(layout, seed), style, repository, tag)
+
+
+def make_layouts(stage: Stage) -> None:
+    """Seven layouts, as the tools of the field leave them behind."""
+    entries = {
+        "builds/bare": [("alpine-3.15", "tag", ALPINE, "3.15"), ("alpine-3.16", "tag", ALPINE, "3.16")],
+        "builds/skopeo": [("alpine-3.16", "short", ALPINE, "3.16"), ("web-1", "short", "docker.io/library/web", "1.0")],
+        "builds/crane": [("alpine-3.16-patched", "canonical", ALPINE, "3.16")],
+        "builds/buildkit": [("api-1", "containerd", "docker.io/acme/api", "1.0")],
+        "builds/scratch": [("unnamed", "none", "", "")],
+        "registry/library/alpine": [("alpine-3.16", "tag", "", "3.16"), ("alpine-3.17", "tag", "", "3.17")],
+        "registry/team/app": [("app-1", "tag", "", "1.0"), ("app-2", "tag", "", "latest")],
+    }
+    for name, images in entries.items():
+        layout = writers.make_layout(stage.path(name))
+        writers.write_index(layout, writers.empty_index(*(image(layout, *each) for each in images)))
+
+
+def index_them(stage: Stage) -> None:
+    """Register two roots, and list what was found."""
+    chapter("Two directories of layouts, registered and indexed")
+    note("builds/ holds what skopeo, crane and BuildKit left behind, each with names of its own style.")
+    stage.ocicat("add", "builds")
+    note("registry/ is the disk of a registry: the repository is in the path, the entries have bare tags.")
+    stage.ocicat("add", "registry", "--naming", "path", "--prefix", "registry.example.com")
+    stage.ocicat("stores", "--format", "table", shows="registry/team/app")
+
+
+def ask(stage: Stage) -> None:
+    """Every form of a question."""
+    chapter("One name, however it was written")
+    stage.ocicat("query", "alpine:3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/crane")
+    note("A bare tag has no repository: ask for it with a colon, or by its layout.")
+    stage.ocicat("query", ":3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/bare")
+    stage.ocicat("query", "registry.example.com/*", "--format", r"{name}\t{digest}", shows="team/app:latest")
+    stage.ocicat("query", "--unnamed", "--format", r"{store}\t{digest}", shows="builds/scratch")
+
+    chapter("One digest, for a script")
+    digest = stage.ocicat("resolve", "registry.example.com/team/app", shows="sha256:").strip()
+    stage.ocicat("resolve", digest[:19], shows=digest)
+    stage.ocicat("resolve", "docker.io/acme/api:1.0", "--format", "oci-layout", shows="oci-layout:///")
+    note("A reference that is good for buildx is good for ocicat.")
+    stage.ocicat("resolve", f"oci-layout://{stage.path('builds/bare')}:3.15", shows="sha256:")
+    stage.ocicat("resolve", "oci:builds/skopeo:web:1.0", "oci-layout://builds/scratch", shows="as buildx does")
+    note("Two stores say different things: no guess, exit status 3.")
+    stage.ocicat("resolve", "alpine:3.16", status=3, shows="is ambiguous")
+    stage.ocicat("resolve", "alpine:3.16", "--store", "builds/crane", shows="sha256:")
+    note("A batch: a line for each reference, empty where there is no answer; the highest status counts.")
+    stage.ocicat("resolve", "-", stdin=r"web:1.0\n3.17\n:3.17\n", status=1, shows="ask for ':3.17'")
+
+
+def change(stage: Stage) -> None:
+    """Two tags moved, as two tools do that; and a writer that died."""
+    chapter("A tag moves")
+    layout = stage.path("builds/skopeo")
+    note(
+        "skopeo copy docker://web:1.0 oci:builds/skopeo:web:1.0   (truncates index.json and writes it again, in place)"
+    )
+    new = image(layout, "web-1-rebuilt", "short", "docker.io/library/web", "1.0")
+    writers.write_skopeo(layout, writers.dump(writers.retag_skopeo(writers.read_index(layout), new)))
+    stage.ocicat("--verbose", "index", shows="1 changed")
+    stage.ocicat("resolve", "web:1.0", shows=new["digest"])
+
+    layout = stage.path("builds/buildkit")
+    note(
+        "docker buildx build --output type=oci,tar=false,dest=builds/buildkit   (a lock file; written over, then truncated)"
+    )
+    new = image(layout, "api-1-rebuilt", "containerd", "docker.io/acme/api", "1.0")
+    writers.write_buildkit(layout, writers.dump(writers.retag_replace(writers.read_index(layout), new)))
+    stage.ocicat("--verbose", "index", "builds/buildkit", shows="1 changed")
+    stage.ocicat("resolve", "acme/api:1.0", shows=new["digest"])
+
+    chapter("A writer died in the middle")
+    layout = stage.path("builds/crane")
+    data = writers.dump(writers.read_index(layout))
+    writers.torn(layout, data, 40)
+    stage.ocicat("index", shows="invalid")
+    note("The last good answer stays, with a word of warning.")
+    stage.ocicat("resolve", f"oci-layout://builds/crane/{ALPINE}:3.16", shows="answers with what it last said")
+    stage.ocicat("check", status=1, shows="builds/crane")
+    writers.write_umoci(layout, data)
+    stage.ocicat("index")
+    stage.ocicat("check")
+
+
+def query_sql(stage: Stage) -> None:
+    """The same catalog in SQL."""
+    chapter("The same in SQL, read-only")
+    stage.ocicat(
+        "sql",
+        "SELECT name, count(DISTINCT digest) AS digests, group_concat(store, ' ') AS stores"
+        " FROM images WHERE name IS NOT NULL GROUP BY name HAVING count(*) > 1",
+        "--format",
+        "table",
+        shows="builds/crane",
+    )
+    note("What web:1.0 pointed to, and when: a name's past is kept from the first day.")
+    question = "SELECT digest, since, until FROM history WHERE name = :name ORDER BY since"
+    stage.ocicat("sql", question, "-p", "name=docker.io/library/web:1.0", "--format", "table", shows="Z")
+    stage.ocicat("sql", "DELETE FROM images", status=2, shows="cannot modify images")
+
+
+# --- the daemon -------------------------------------------------------------------------------------------------
+
+
+CHAPTERS = (index_them, ask, change, query_sql)
+
+
+@contextlib.contextmanager
+def stage_in_a_temporary_directory() -> Iterator[Stage]:
+    """A stage that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ocicat-demo-") as directory:
+        yield Stage(os.path.realpath(directory))
+
+
+def main() -> int:
+    """Play all of it; returns the exit status."""
+    with stage_in_a_temporary_directory() as stage:
+        print(f"$ cd {stage.directory}\n$ export OCICAT_DB={stage.environment['OCICAT_DB']}\n")
+        make_layouts(stage)
+        try:
+            for play in CHAPTERS:
+                play(stage)
+        except Unexpected as error:
+            print(f"demo: {error}", file=sys.stderr)
+            return 1
+    print("# That was all; the directory is gone.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
