@@ -14,7 +14,7 @@ from catalog.db.schema import snapshot, store
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
-from catalog.layout.index import FileState, IndexContent, IndexProblem
+from catalog.layout.index import IndexContent, IndexProblem
 
 
 class Outcome(NamedTuple):
@@ -23,11 +23,6 @@ class Outcome(NamedTuple):
     state: str
     error: str | None
     applied: Applied | None
-
-
-def identity(file: FileState) -> str:
-    """A file's state as `store.file_identity` keeps it: equal means the same bytes were read."""
-    return ":".join(map(str, file))
 
 
 def write_content(
@@ -61,7 +56,7 @@ def write_content(
     values: dict[str, object] = {
         "state": state,
         "error": None,
-        "file_identity": identity(content.file),
+        "file_identity": content.file.identity,
         "sha256": content.sha256,
         "keyed_by": keyed_by,
         "elements": content.elements,
@@ -107,7 +102,7 @@ def write_state(connection: Connection, found: Store, problem: IndexProblem, now
     values: dict[str, object] = {
         "state": state,
         "error": error,
-        "file_identity": None if file is None else identity(file),
+        "file_identity": None if file is None else file.identity,
     }
     if state != found.state:
         values["state_since"] = now

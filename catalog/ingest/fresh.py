@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, NotInTime, UnknownStore
-from catalog.ingest.apply import identity
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
@@ -92,7 +91,7 @@ def _is_true(path: str, state: str, file_identity: str | None) -> bool:
         return state == problem.state
     except IndexChanged:
         return False
-    return state != "missing" and file_identity == identity(file)
+    return state != "missing" and file_identity == file.identity
 
 
 def _new_layouts(reader: Reader) -> list[str]:

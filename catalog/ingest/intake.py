@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from catalog.db.engine import Writer
 from catalog.errors import CatalogUnavailable
-from catalog.ingest.apply import Outcome, identity, write_content, write_state
+from catalog.ingest.apply import Outcome, write_content, write_state
 from catalog.ingest.registry import Registry, Store
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
@@ -273,7 +273,7 @@ def differs(store: Store, file: FileState) -> bool:
     A store that could not be read, or was gone, is looked at although its file is the same as before.
     """
     return (
-        store.file_identity != identity(file)
+        store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or (store.keyed_by is not None and store.keyed_by != store.keys_should_be())
     )

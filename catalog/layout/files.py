@@ -37,6 +37,11 @@ class FileState(NamedTuple):
     mtime_ns: int
     ctime_ns: int
 
+    @property
+    def identity(self) -> str:
+        """One text for all of it, as the catalog keeps it: equal means that the same bytes were read."""
+        return ":".join(map(str, self))
+
 
 class IndexProblem(Exception):
     """A store cannot be read. `state` is "invalid", "unreadable" or "missing" (resolution.md section 10)."""

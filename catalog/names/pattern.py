@@ -71,16 +71,16 @@ def name_globs(text: str) -> tuple[Glob, ...]:
     """
     host = _ipv6_length(text)
     repository, tag = _split_tag(text, host)
-    if not any(wild for _, wild in _tokens(repository, host)):
+    if not has_wildcard(repository[host:]):
         parts = split_repository(repository)
         if parts is None:
             return ()
         return (Glob(f"{'/'.join(part for part in parts if part)}:{tag}", host=host),)
     whole = f"{repository}:{tag}"
     first, slash, _ = repository.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
+    if host or (slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first)):
         return (Glob(whole, host=host),)
-    return (Glob(whole, host=host), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
+    return (Glob(whole), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
 
 
 def _split_tag(text: str, host: int) -> tuple[str, str]:
@@ -99,11 +99,11 @@ def _ipv6_length(text: str) -> int:
 
 def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
     """The pattern's pieces: a literal character, or a wildcard (`*`, `?`, or a whole class `[...]`)."""
-    position = host
+    position, end = host, 0
     yield from ((character, False) for character in text[:host])
     while position < len(text):
         character = text[position]
-        if character == "[":
+        if character == "[" and end >= 0:  # once there is no `]` ahead there is none for a later one either
             end = text.find("]", position + (3 if text.startswith("[!", position) else 2))
             if end > 0:
                 yield text[position : end + 1], True
