@@ -10,6 +10,7 @@ from catalog.ingest.settings import Settings
 from catalog.names.escape import shown
 
 _DAY_MS = 86_400_000
+_MOST = 1 << 36  # so that a time in milliseconds, counted in days, is still an integer of the database
 # section.key of the file: (where it goes, the factor to its unit, the least value)
 _KEYS: dict[str, tuple[str, int, int]] = {
     "limits.index_bytes": ("index_bytes", 1, 1),
@@ -32,14 +33,14 @@ def load_settings(path: str | None) -> Settings:
             tables = tomllib.load(file)
     except OSError as error:
         raise UsageError(f"cannot read {shown(path)}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{shown(path)} is no TOML: {error}") from error
     for key, value in _flat(path, tables):
         if key not in _KEYS:
             raise UsageError(f"{shown(path)}: no setting is called {shown(key)}: {', '.join(_KEYS)}")
         field, factor, least = _KEYS[key]
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{shown(path)}: {key} is a number, {least} or more")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= _MOST:
+            raise UsageError(f"{shown(path)}: {key} is a number from {least} to {_MOST}")
         number = int(value * factor)
         if field in settings.limits._fields:
             settings = settings._replace(limits=settings.limits._replace(**{field: number}))

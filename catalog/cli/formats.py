@@ -24,9 +24,14 @@ _INFINITY = float("inf")
 
 
 def write(text: str) -> None:
-    """Write to stdout as UTF-8, whatever the locale says; raises OcicatError where there is no room for it."""
+    """Write to stdout as UTF-8, whatever the locale says; raises OcicatError where there is no room for it, and Unread."""
+    write_bytes(text.encode("utf-8", "replace"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write to stdout; raises as `write` does."""
     try:
-        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.write(data)
     except OSError as error:
         raise _unwritten(error) from error
 

@@ -4,7 +4,8 @@ Strategy. The statement is anybody's text, so nothing is decided by looking at i
 access while the statement is compiled, and lets pass reading a public view, what that view itself reads, and functions;
 so there is no ATTACH, no PRAGMA, no VACUUM INTO, no temporary table, no extension, and no private table, on a connection
 that is read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). A progress handler ends
-what runs past the time limit, and is where Ctrl-C is noticed; limits keep one value and the heap from growing.
+what runs past the time limit, and is where Ctrl-C is noticed; limits keep one value and the heap from growing. The time
+in which somebody reads the rows that came does not count.
 
 That private tables are refused keeps people's SQL working over upgrades, and no secret: who may read the file may read
 them by other means, and a common table expression that is called like a view passes for it.
@@ -58,11 +59,14 @@ class Gate:
         Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit,
         KeyboardInterrupt when the user ends it, CatalogUnavailable for a damaged catalog.
         """
+        _refuse_bytes("the statement", statement)
+        for name, value in parameters.items():
+            _refuse_bytes(f"the value of :{name}", value)
         self._deadline = time.monotonic() + self._timeout
         self._refused = ""
         try:
             cursor = self._connection.execute(statement, parameters)
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
             raise self._explained(error) from error
         if cursor.description is None:
             raise RefusedSQL(
@@ -72,9 +76,11 @@ class Gate:
 
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
         try:
-            for row in cursor:  # noqa: UP028 - `yield from` closes the cursor at the end, perhaps after its connection
+            for row in cursor:  # `yield from` would close the cursor at the end, perhaps after its connection
+                paused = time.monotonic()
                 yield row
-        except sqlite3.Error as error:
+                self._deadline += time.monotonic() - paused
+        except (sqlite3.Error, MemoryError) as error:
             raise self._explained(error) from error
 
     def _authorize(
@@ -92,7 +98,7 @@ class Gate:
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in _REFUSED_FUNCTIONS:
             return sqlite3.SQLITE_OK
         self._refused = self._refused or (
-            f"the table {shown(first)}" if action == sqlite3.SQLITE_READ and first else "that"
+            f"reading {shown(first)}" if action == sqlite3.SQLITE_READ and first else "that"
         )
         return sqlite3.SQLITE_DENY
 
@@ -101,18 +107,17 @@ class Gate:
 
     def _explained(self, error: Exception) -> BaseException:
         if self._refused:
-            what = self._refused
             return RefusedSQL(
-                f"{what} is refused: only reading the public views is allowed, 'ocicat sql --schema' lists them"
+                f"{self._refused} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
             )
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_INTERRUPT:
             if self._is_late():
                 return NotInTime(
-                    f"the statement ran past {self._timeout:g} seconds: narrow it, or give more with --timeout"
+                    f"the statement ran past {self._timeout:g} seconds: narrow it, or give it more with --timeout"
                 )
             return KeyboardInterrupt()
-        if code == sqlite3.SQLITE_NOMEM:
+        if isinstance(error, MemoryError):
             return NotInTime(f"the statement needs more than {_HEAP_BYTES >> 20} MiB of memory: narrow it")
         if (
             isinstance(error, sqlite3.Error)
@@ -127,14 +132,23 @@ class Gate:
             )
         ):
             return explain(error, self._path)
-        return RefusedSQL(f"the statement is wrong: {shown(str(error))}")
+        return RefusedSQL(f"the statement is wrong: {shown(str(error))}; 'ocicat sql --schema' lists views and columns")
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
     """The columns' names, a second one of the same name with its number behind it."""
-    taken: dict[str, int] = {}
     unique: list[str] = []
     for name in names:
-        count = taken[name] = taken.get(name, 0) + 1
-        unique.append(name if count == 1 else f"{name}:{count - 1}")
+        number, candidate = 0, name
+        while candidate in unique:
+            number += 1
+            candidate = f"{name}:{number}"
+        unique.append(candidate)
     return tuple(unique)
+
+
+def _refuse_bytes(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedSQL(f"{what} is not UTF-8: {shown(text)}: write it in UTF-8") from None

@@ -7,6 +7,7 @@ import os
 import click
 
 from catalog.cli import messages
+from catalog.cli.arguments import filled
 from catalog.cli.config import load_settings
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
@@ -20,13 +21,17 @@ from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
 
+_MOST = (1 << 31) - 1
+
 
 @click.command(name="add")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", callback=filled)
 @click.option("--name", metavar="N", help="Name of the store or root; takes one PATH.")
 @click.option("--naming", metavar="POLICY", help="The repository of a bare tag: annotations, path or fixed=NAME.")
 @click.option("--prefix", metavar="REG", help="Registry in front of names under --naming path.")
-@click.option("--priority", type=int, metavar="N", help="Lower numbers answer first. [default: 0]")
+@click.option(
+    "--priority", type=click.IntRange(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]"
+)
 @click.option("--no-index", is_flag=True, help="Register only.")
 @click.pass_obj
 def command(
@@ -44,8 +49,6 @@ def command(
     if name is not None and len(paths) > 1:
         raise UsageError("--name takes one PATH: add the others by themselves")
     policy = None if naming is None else Naming.parse(naming)
-    if prefix and policy is not None and policy.kind != "path":
-        raise UsageError("--prefix goes with --naming path")
     if prefix and Naming("path").repository("x", prefix)[0] is None:
         raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
     settings = load_settings(globals_.config)
@@ -63,6 +66,9 @@ def command(
                     store_ids.add(registry.add_store(path, given, now_ms()))
             roots = [root for root in registry.roots() if root.id in root_ids]
             stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
+            policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
+            if prefix and any(each != "path" for each in policies):
+                raise UsageError("--prefix goes with --naming path: give both")
         if no_index:
             return 0
         with progress("indexing") as draw:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 from catalog.cli import formats
@@ -10,7 +13,7 @@ from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
 from catalog.errors import CatalogUnavailable
 from catalog.lookup.reader import Reader
-from catalog.names.escape import shown
+from catalog.names.escape import escape, shown
 
 
 @click.group(name="db", context_settings={"help_option_names": ["--help"]})
@@ -22,7 +25,11 @@ def command() -> None:
 @click.pass_obj
 def path(globals_: Globals) -> int:
     """Print where the catalog is, or would be made."""
-    formats.write(catalog_path(globals_.db) + "\n")
+    found = catalog_path(globals_.db)
+    if sys.stdout.isatty():
+        formats.write(f"{escape(found)}\n")
+    else:
+        formats.write_bytes(os.fsencode(found) + b"\n")  # for a program: the path itself, whatever is in it
     return 0
 
 
@@ -63,6 +70,6 @@ def vacuum(globals_: Globals) -> int:
 
 @command.command()
 @click.option("--to", "url", required=True, metavar="URL", help="Where to.")
-def copy(url: str) -> int:
+def copy(url: str) -> int:  # noqa: ARG001 - it may hold a password: never repeated
     """Copy the catalog into PostgreSQL: not in this version."""
-    raise CatalogUnavailable(f"cannot copy to {shown(url)}: this version keeps the catalog in SQLite alone")
+    raise CatalogUnavailable("--to cannot be served: this version keeps the catalog in SQLite alone; copy the file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from catalog.cli import messages
+from catalog.cli.arguments import filled
 from catalog.cli.config import load_settings
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
@@ -19,7 +20,7 @@ from catalog.names.escape import shown
 
 
 @click.command(name="index")
-@click.argument("names", nargs=-1, metavar="[NAME|PATH]...")
+@click.argument("names", nargs=-1, metavar="[NAME|PATH]...", callback=filled)
 @click.option("--full", is_flag=True, help="Read every index.json, although it looks unchanged.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:

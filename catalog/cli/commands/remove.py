@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from catalog.cli.arguments import filled
 from catalog.cli.main import Globals
 from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
@@ -11,7 +12,7 @@ from catalog.ingest.registry import Registry
 
 
 @click.command(name="remove")
-@click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...", callback=filled)
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...]) -> int:
     """Forget a store or a root, and its rows; the layouts themselves are not touched.

@@ -36,12 +36,12 @@ def command(
     reader = Reader(catalog_path(globals_.db))
     try:
         if schema:
-            for (text,) in reader.connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name"):
+            for (text,) in reader.rows("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name", {}):
                 formats.write(f"{text};\n\n")
             return 0
         values = dict(_parameter(text) for text in parameters)
         if statement is None:
-            statement = sys.stdin.read()
+            statement = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
         columns, rows = Gate(reader, timeout).run(statement, values)
         show = formats.open_format(format_, columns, columns)
         at = {column: place for place, column in enumerate(columns)}
