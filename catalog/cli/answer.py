@@ -9,7 +9,7 @@ from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
 from catalog.lookup import frozen
-from catalog.lookup.match import FIELDS, Match
+from catalog.lookup.match import FIELDS, Match, rfc3339
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
@@ -231,11 +231,22 @@ def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozen
     if options.repository is not None:
         rows = reader.rows(frozen.BY_REPOSITORY, {"repository": _repository(options.repository)})
         in_scope = (Match(reader, row) for row in rows)
-        return _once(match for match in in_scope if scope is None or match.store_id in scope)
+        return _once(_noted(match for match in in_scope if scope is None or match.store_id in scope))
     if options.tag is not None:
         return asking.matches(Query(f":{options.tag}", kinds.TAG, tag=options.tag))
     stores = (row[0] for row in list(reader.rows(frozen.STORES, {})) if scope is None or row[0] in scope)
-    return (Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
+    return _noted(Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
+
+
+def _noted(matches: Iterable[Match]) -> Iterator[Match]:
+    """The matches, and a line for each store that only says what it said last (resolution.md section 10)."""
+    noted: set[int] = set()
+    for match in matches:
+        if match.state in ("invalid", "unreadable") and match.store_id not in noted:
+            noted.add(match.store_id)
+            since = rfc3339(match.state_since)
+            note(f"store {shown(match.store)} is {match.state} since {since}: answers with what it last said")
+        yield match
 
 
 def _filter(options: Options) -> Callable[[Match], bool]:
@@ -369,5 +380,6 @@ def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
         hint = asking.tag_hint(text) or f"a tag is asked for as ':{text}'"
         return InvalidReference(f"{error}; {hint}")
     if isinstance(error, NotFound) and not error.hint:
-        return NotFound(str(error), "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts")
+        hint = "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
+        return NotFound(str(error), hint if asking.moment is None else "'ocicat history' tells what there was, and when")
     return error
