@@ -112,7 +112,7 @@ def _from_ref_name(
         # Docker fills in `latest` only where there is neither a tag nor a digest (TagNameOnly).
         key = Key(f"{domain}/{path}" if domain else path, tag or (None if pinned else "latest"), REF)
     else:
-        key = Key(repository, text, REF)
+        key = Key(repository, base, REF)
         if not is_ref_name(text):
             problems.append(NameProblem("unusable-name", subject, f"is no legal ref.name: {shown(text)}"))
     _add(key, keys, problems)

@@ -106,10 +106,10 @@ def parse_digest(text: str) -> Query:
 
 
 def _clean(text: str) -> str:
-    """Text as the catalog keeps it: what is no UTF-8 (an argument's stray bytes), and NUL, became U+FFFD there."""
-    if text.isascii():
-        return text.replace("\0", "\ufffd")
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+    """Text as the catalog keeps it: NUL and each byte that is no UTF-8 (a lone surrogate here) became U+FFFD there."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def _tag(text: str) -> Query:
@@ -124,8 +124,8 @@ def _digest(text: str) -> Query | None:
     bare = text.removeprefix("@")
     algorithm, colon, digits = bare.partition(":")
     if not colon:
-        if len(bare) == 64 and is_docker_digest(f"sha256:{bare}"):
-            return Query(text, DIGEST, digest=f"sha256:{bare}")
+        if len(text) == 64 and is_docker_digest(f"sha256:{text}"):
+            return Query(text, DIGEST, digest=f"sha256:{text}")
     elif algorithm in HEX_LENGTHS and digits and not digits.translate(_HEX_ANY_CASE):
         length = HEX_LENGTHS[algorithm]
         if digits != digits.lower():
@@ -135,7 +135,7 @@ def _digest(text: str) -> Query | None:
         if len(digits) < PREFIX_DIGITS:
             raise InvalidReference(f"{shown(text)} is too short: give at least {PREFIX_DIGITS} hex digits")
         return Query(text, DIGEST_PREFIX, digest=bare)
-    if bare is text or has_wildcard(text):
+    if not text.startswith("@") or has_wildcard(text):
         return None
     raise InvalidReference(f"{shown(text)} is no digest: write '@sha256:' and at least {PREFIX_DIGITS} hex digits")
 
@@ -170,15 +170,16 @@ def _split_place(text: str, rest: str) -> tuple[str, str | None, str | None]:
 
 
 def _looks_like_digest(text: str) -> bool:
-    """Whether what stands behind an `@` is meant as a digest: `ALGORITHM:...`.
+    """Whether what stands behind an `@` is meant as a digest: `ALGORITHM:...`, in letters of any case.
 
     buildx's expression is not anchored, so it takes `/sha256:HEX` for one (and refuses it). A path with an `@` in it and a
     tag behind (`/srv/a@b/layout:1.3`) is one only to buildx.
     """
     head, colon, tail = text.partition(":")
-    if not colon:
-        return False
-    return "/" not in head or (len(tail) >= 32 and not tail.translate(_HEX_ANY_CASE))
+    if "/" in head:
+        return len(tail) >= 32 and not tail.translate(_HEX_ANY_CASE)
+    parts = head.replace("+", ".").replace("_", ".").replace("-", ".").split(".")
+    return bool(colon) and head.isascii() and all(part.isalnum() for part in parts)
 
 
 def _why_malformed(text: str) -> str:
