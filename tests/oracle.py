@@ -151,12 +151,12 @@ def derive(image_name: str | None, ref_name: str | None, digest: str, policy: st
         add(name.repository, name.tag, "containerd")
     for part in (ref_name or "").split(","):  # rule 6
         text, at, said = part.rpartition("@")
-        if not at or not DIGEST.fullmatch(said):
-            text, said = part, digest
-        if text and said == digest:
+        if not at or not (DIGEST.fullmatch(said) or said == digest):
+            text, said = part, ""
+        if text and said in ("", digest):
             name = None if TAG.fullmatch(text) else parse(text)
-            if name:  # rule 2b
-                add(name.repository, name.tag, "ref")
+            if name and not name.digest:  # rule 2b; beside a digest Docker fills in no `latest`
+                add(name.repository, None if said and name.bare else name.tag, "ref")
             else:  # rules 2a and 2c
                 add(policy, text, "ref")
     return tuple(keys)

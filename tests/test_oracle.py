@@ -241,7 +241,7 @@ def test_fixtures_of_podman_and_oras() -> None:
         (f"3.16@{d('b')}", None, []),
         (f"alpine:3.16@{d('a')}", f"alpine:3.16@{d('a')}", [(ALPINE, "3.16", "containerd")]),
         (f"alpine@{d('a')}", None, [(None, "alpine", "ref")]),
-        (f"{ALPINE}@{d('a')}", None, [(ALPINE, "latest", "ref")]),
+        (f"{ALPINE}@{d('a')}", None, [(ALPINE, None, "ref")]),
         (f"@{d('a')}", None, []),
         ("alpine:1,busybox:2", None, [(ALPINE, "1", "ref"), ("docker.io/library/busybox", "2", "ref")]),
         ("alpine:1,,alpine:1,1", None, [(ALPINE, "1", "ref")]),
