@@ -1,0 +1,771 @@
+"""Reading `index.json`: from real files, in every state that a writer or an enemy can leave them in."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from catalog.layout.descriptor import Descriptor
+from catalog.layout.files import StoreFile
+from catalog.layout.index import (
+    IndexChanged,
+    IndexProblem,
+    Limits,
+    Problem,
+    read_index,
+    read_layout_version,
+    stat_index,
+)
+from catalog.layout.source import Malformed
+from catalog.layout.stream import Parser
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+STREAMED = Limits(in_memory_bytes=0)
+WAYS = [Limits(), Limits(descriptor_bytes=4000), STREAMED]
+"""Decoded in one go, in batches into memory, in batches while iterating."""
+
+every_way = pytest.mark.parametrize("limits", WAYS, ids=["at-once", "in-batches", "streamed"])
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def element(number: int, **fields: Any) -> dict[str, Any]:
+    return {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(number), "size": 500, **fields}
+
+
+def index(*elements: Any, **fields: Any) -> bytes:
+    return json.dumps({"schemaVersion": 2, "manifests": elements, **fields}).encode()
+
+
+def store(path: Path, data: bytes) -> str:
+    path.mkdir(exist_ok=True)
+    (path / "index.json").write_bytes(data)
+    return str(path)
+
+
+class Read:
+    """All that one reading gave."""
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        with read_index(path, limits) as content:
+            self.descriptors = list(content)
+            self.elements = content.elements
+            self.skipped = content.skipped
+            self.annotations = content.annotations
+            self.sha256 = content.sha256
+            self.streamed = content.streamed
+
+    def same(self) -> tuple[Any, ...]:
+        return (self.descriptors, self.elements, self.skipped, self.annotations, self.sha256)
+
+
+def problem(path: str, limits: Limits = Limits()) -> IndexProblem:  # noqa: B008
+    with pytest.raises(IndexProblem) as caught:
+        Read(path, limits)
+    assert "\n" not in caught.value.reason
+    return caught.value
+
+
+def invalid(path: str, limits: Limits = Limits()) -> str:  # noqa: B008
+    found = problem(path, limits)
+    assert found.state == "invalid"
+    return found.reason
+
+
+def child(code: str, *arguments: str) -> str:
+    """What `code` prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def open_files() -> set[str]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+    return {entry for entry in found if "/proc/" not in entry}
+
+
+# What is in the file
+
+
+@every_way
+def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path: Path, limits: Limits) -> None:
+    data = index(*(element(n, annotations={"a": "b"}) for n in range(50)), annotations={"k": "v", "n": 1, "z": "\0"})
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(n) for n in range(50)]
+    assert (found.elements, found.skipped) == (50, [])
+    assert found.annotations == {"k": "v", "z": "\ufffd"}
+    assert found.sha256 == child(
+        "import hashlib,sys;print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())",
+        f"{tmp_path}/s/index.json",
+    )
+    assert found.streamed == (limits is STREAMED)
+
+
+@every_way
+@pytest.mark.parametrize(
+    "data", [b"{}", b' {"manifests" : null } \n', b'{"manifests":[]}', b'{"manifests":[ ]}', b'{"x":1,"annotations":3}']
+)
+def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: Limits, data: bytes) -> None:
+    found = Read(store(tmp_path / "s", data), limits)
+    assert (found.descriptors, found.elements, found.skipped, found.annotations) == ([], 0, [], {})
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b" \n\t ", "the file holds only white space"),
+        (b"\xef\xbb\xbf{}", "no JSON: the file begins with a byte order mark"),
+        (b"\0" * 9000, r"no JSON: '\\x00' at byte 0.*"),
+        (b"[]", "the top level is an array, not an object"),
+        (b"[" * 200_000, "the top level is an array, not an object"),
+        (b"null", "the top level is null, not an object"),
+        (b'"x"', "the top level is a string, not an object"),
+        (b'{"manifests":{}}', "manifests is an object, not an array"),
+        (b'{"manifests":"x"}', "manifests is a string, not an array"),
+        (b'{"manifests":false}', "manifests is a boolean, not an array"),
+        (b'{"manifests":[]}x', "trailing data from byte 16"),
+        (b'{"manifests":[]} \n{}', "trailing data from byte 18"),
+        (b'{"manifests":[]}\0', "trailing data from byte 16"),
+        (b'{"manifests":[', "torn: .* byte 14"),
+        (b'{"manifests":[{"digest":"abc', "torn: .* byte (14|28)"),
+        (b'{"manifests":[1,]}', "no JSON: .* byte 16.*"),
+        (b'{"manifests":[,1]}', "no JSON: .* byte 14.*"),
+        (b'{"manifests":[1 2]}', "no JSON: .* byte 16.*"),
+        (b'{"manifests":[1}', "no JSON: .* byte 15.*"),
+        (b'{"manifests":[],}', "no JSON: .* byte 16.*"),
+        (b'{"manifests" []}', "no JSON: .* byte 13.*"),
+        (b"{manifests:[]}", "no JSON: .* byte 1.*"),
+        (b'{"manifests":[NaN]}', "no JSON: .* byte 14.*"),
+        (b'{"manifests":[{"x":Infinity}]}', "no JSON: .* byte 19.*"),
+        (b'{"manifests":[{"x":01}]}', "no JSON: .* byte 20.*"),
+        (b'{"manifests":[{"x":"\x01"}]}', "no JSON: .* byte 20.*"),
+        (b'{"manifests":[{"x":"\\q"}]}', "no JSON: .* byte 21.*"),
+        (b'{"manifests":[{"x":[}]}', "no JSON: .* byte 20.*"),
+        (b'{"x":@}', "no JSON: .* byte 5.*"),
+        (b'{"x":1//\n}', "no JSON: .* byte 6.*"),
+        (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "nested too deep .*"),
+        (b'{"manifests":[' + b"[" * 200_000 + b"]" * 200_000 + b"]}", "nested too deep .*"),
+        (b'{"manifests":[' + b'{"a":' * 200_000 + b"1" + b"}" * 200_000 + b"]}", "nested too deep .*"),
+        (b'{"manifests":[' + b"[" * 200_000, "nested too deep .*"),
+    ],
+)
+def test_what_is_no_index_is_invalid_for_a_precise_reason(
+    tmp_path: Path, limits: Limits, data: bytes, reason: str
+) -> None:
+    found = invalid(store(tmp_path / "s", data), limits)
+    assert re.fullmatch(reason, found), found
+
+
+@every_way
+def test_no_prefix_of_an_index_is_accepted(tmp_path: Path, limits: Limits) -> None:
+    data = index(
+        element(1, annotations={"a": 'q"\\é\ud800'}), element(2, platform={"os": "linux"}), annotations={"k": "v"}
+    )
+    assert Read(store(tmp_path / "s", data), limits).elements == 2
+    for size in range(len(data)):
+        invalid(store(tmp_path / "s", data[:size]), limits)
+
+
+@every_way
+@pytest.mark.parametrize("tail", [b"}", b"]", b",", b"x", b"\0", b"{}", b'"', b"0", b"\xff", b"}" * 500])
+def test_an_index_with_anything_behind_it_is_refused(tmp_path: Path, limits: Limits, tail: bytes) -> None:
+    data = index(element(1))
+    assert invalid(store(tmp_path / "s", data + tail), limits) == f"trailing data from byte {len(data)}"
+
+
+@every_way
+def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, limits: Limits) -> None:
+    bad = ["text", 7, None, True, [], [[]], {}, {"digest": 5}, {"digest": "sha256:../../../etc/passwd"}]
+    data = index(element(1), *bad, element(2, size="x"), element(3))
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(1), digest(2), digest(3)]
+    assert [one.flaws for one in found.descriptors] == [(), ("size is a string",), ()]
+    assert found.elements == 12
+    assert found.skipped == [
+        Problem("bad-descriptor", f"manifests[{number}]", detail)
+        for number, detail in enumerate(
+            [
+                "a string, not an object",
+                "a number, not an object",
+                "null, not an object",
+                "a boolean, not an object",
+                "an array, not an object",
+                "an array, not an object",
+                "no digest",
+                "digest is a number, not a string",
+                "digest 'sha256:../../../etc/passwd' is none",
+            ],
+            1,
+        )
+    ]
+
+
+@every_way
+@pytest.mark.parametrize(
+    "odd", [b"\xff", b"\xed\xa0\x80", rb"\ud800", rb"\udc00x", rb"\u0000", b"\xc3", rb"\u001b[31m"], ids=repr
+)
+def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits: Limits, odd: bytes) -> None:
+    data = index(element(1), element(2, annotations={"a": "ODD", "b": "x"}), element(3)).replace(b"ODD", odd)
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(1), digest(2), digest(3)]
+    assert found.skipped == []
+    annotations = found.descriptors[1].annotations
+    assert annotations is not None
+    assert annotations["b"] == "x"
+    assert ("\ufffd" in annotations["a"]) == (odd != rb"\u001b[31m")
+    annotations["a"].encode()
+
+
+@every_way
+@pytest.mark.parametrize("odd", [b"\xff", rb"\ud800", rb"\u0000"], ids=repr)
+def test_odd_text_that_the_catalog_does_not_keep_is_no_reason_to_refuse(
+    tmp_path: Path, limits: Limits, odd: bytes
+) -> None:
+    data = index(element(1, urls=["ODD"]), x={"ODD": ["ODD"]}, annotations={"a": "ODD"}).replace(b"ODD", odd)
+    found = Read(store(tmp_path / "s", data), limits)
+    assert found.descriptors == [Descriptor(digest(1), "application/vnd.oci.image.manifest.v1+json", 500)]
+    assert found.annotations == {"a": "\ufffd"}
+
+
+@every_way
+@pytest.mark.parametrize("number", [b"1e999999999999999999999", b"9" * 5000, b"-0", b"1E+5", b"0.1e-7", b"9" * 999999])
+def test_a_number_of_any_size_is_no_reason_to_refuse(tmp_path: Path, limits: Limits, number: bytes) -> None:
+    data = index(element(1), x="N").replace(b'"N"', number)
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(1)]
+
+
+@every_way
+def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: Limits) -> None:
+    first, last = json.dumps(element(1)), json.dumps(element(2)).replace("{", '{"digest": "x", ', 1)
+    data = '{"annotations":{"a":"1"},"manifests":[%s],"manifests":[%s,%s],"annotations":{"b":"2"}}'
+    path = store(tmp_path / "s", (data % (first, last, "7")).encode())
+    if limits is STREAMED:  # the first list has been handed out by then
+        assert invalid(path, limits) == "manifests is there twice, in a file that is too large to hold"
+        return
+    found = Read(path, limits)
+    assert [one.digest for one in found.descriptors] == [digest(2)]
+    assert (found.elements, len(found.skipped), found.annotations) == (2, 1, {"b": "2"})
+
+
+@every_way
+def test_keys_may_be_written_with_escapes(tmp_path: Path, limits: Limits) -> None:
+    data = index(element(1)).replace(b"manifests", rb"manif\u0065sts").replace(b"digest", rb"d\u0069gest")
+    assert [one.digest for one in Read(store(tmp_path / "s", data), limits).descriptors] == [digest(1)]
+
+
+@every_way
+def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, limits: Limits) -> None:
+    limits = limits._replace(descriptor_bytes=1 << 20)
+    data = index(element(1), "DEEP", element(2)).replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000)
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(1), digest(2)]
+    assert [(one.subject, one.detail[:15]) for one in found.skipped] == [("manifests[1]", "nested too deep")]
+
+
+@pytest.mark.parametrize("limits", WAYS[1:], ids=["in-batches", "streamed"])
+def test_an_element_beyond_the_limit_is_skipped(tmp_path: Path, limits: Limits) -> None:
+    limits = limits._replace(descriptor_bytes=4000)
+    large = element(2, annotations={f"k{n}": '"\\][}{' for n in range(1000)})
+    data = index(
+        element(1), large, "x" * 5000, element(3), x=["y" * 9000, {"z": [large]}], annotations={"k": "v" * 9000}
+    )
+    found = Read(store(tmp_path / "s", data), limits)
+    assert [one.digest for one in found.descriptors] == [digest(1), digest(3)]
+    assert found.skipped == [Problem("bad-descriptor", f"manifests[{n}]", "larger than 4000 bytes") for n in (1, 2)]
+    assert found.annotations == {}
+    for size in range(0, len(data), 501):
+        invalid(store(tmp_path / "s", data[:size]), limits)
+
+
+@every_way
+def test_problems_are_few_and_short_and_counted(tmp_path: Path, limits: Limits) -> None:
+    limits = limits._replace(problems=10)
+    data = index(*({"digest": f"{n}/" + "é" * 500} for n in range(100)), element(1))
+    found = Read(store(tmp_path / "s", data), limits)
+    assert (len(found.descriptors), found.elements, len(found.skipped)) == (1, 101, 11)
+    assert found.skipped[-1] == Problem("bad-descriptor", "manifests", "90 more elements are unusable")
+    assert all(len(one.subject) <= 200 and len(one.detail) <= 200 for one in found.skipped)
+
+
+@every_way
+def test_a_list_of_more_elements_than_the_limit_is_invalid(tmp_path: Path, limits: Limits) -> None:
+    path = store(tmp_path / "s", index(*map(element, range(20))))
+    assert Read(path, limits._replace(elements=20)).elements == 20
+    assert invalid(path, limits._replace(elements=19)) == "more than 19 elements in manifests"
+
+
+# What the file is
+
+
+def make_nothing(path: Path) -> None:
+    pass
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        where = os.getcwd()
+        os.chdir(path.parent)  # a socket's path has 107 bytes at most
+        try:
+            server.bind(path.name)
+        finally:
+            os.chdir(where)
+
+
+def make_link(path: Path) -> None:
+    real = path.parent.parent / "real.json"
+    real.write_bytes(index(element(1)))
+    path.symlink_to(real)
+
+
+def make_link_to_zero(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (make_fifo, "index.json is a FIFO, not a regular file"),
+        (make_socket, "index.json is a socket, not a regular file"),
+        (make_link, "index.json is a symbolic link, not a regular file"),
+        (make_link_to_zero, "index.json is a symbolic link, not a regular file"),
+        (make_dangling_link, "index.json is a symbolic link, not a regular file"),
+        (Path.mkdir, "index.json is a directory, not a regular file"),
+        (make_nothing, "no index.json"),
+    ],
+)
+def test_an_index_that_is_no_regular_file_is_never_opened(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    (tmp_path / "s").mkdir()
+    make(tmp_path / "s" / "index.json")
+    assert invalid(str(tmp_path / "s")) == reason
+    with pytest.raises(IndexProblem) as caught:
+        stat_index(str(tmp_path / "s"))
+    assert (caught.value.state, caught.value.reason) == ("invalid", reason)
+
+
+def test_a_device_is_never_opened() -> None:
+    """/dev/zero has no end, and stands here for every device: opening one can have effects of its own."""
+    with pytest.raises(IndexProblem) as caught:
+        StoreFile("/dev", "zero")
+    assert (caught.value.state, caught.value.reason) == ("invalid", "zero is a character device, not a regular file")
+
+
+def test_a_store_that_is_gone_is_missing(tmp_path: Path) -> None:
+    store(tmp_path / "real", index())
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("gone", "file", "loop", "gone/below", "file/below", "link/"):
+        assert problem(str(tmp_path / name)).state == "missing"
+    assert problem(str(tmp_path / "link")).reason == "the directory has become a symbolic link"
+    for name in ("gone", "file", "loop", "gone/below", "file/below"):
+        with pytest.raises(IndexProblem) as caught:
+            stat_index(str(tmp_path / name))
+        assert caught.value.state == "missing"
+
+
+def test_a_sparse_file_of_gigabytes_is_refused_by_its_size(tmp_path: Path) -> None:
+    path = store(tmp_path / "s", b"")
+    os.truncate(f"{path}/index.json", 8 << 30)
+    assert invalid(path) == f"{8 << 30} bytes, more than the limit of {512 << 20}"
+    os.truncate(f"{path}/index.json", 512 << 20)
+    assert invalid(path).startswith("no JSON: ")
+    assert stat_index(path).size == 512 << 20
+
+
+DENIED = """
+import os, sys
+from catalog.layout.index import *
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    try:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    except OSError:
+        sys.exit(print("cannot become another user"))
+for name in sys.argv[2:]:
+    for look in (stat_index, read_index):
+        try:
+            look(name)
+            print(name, "ok")
+        except IndexProblem as error:
+            print(name, error.state, error.reason)
+print(read_layout_version(sys.argv[2]))
+"""
+
+
+def test_what_may_not_be_read_is_unreadable(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for name, file_mode, directory_mode in (("file", 0, 0o755), ("closed", 0o644, 0), ("searchable", 0o644, 0o711)):
+        os.chmod(f"{store(tmp_path / name, index())}/index.json", file_mode)
+        (tmp_path / name / "oci-layout").touch(0)
+        (tmp_path / name).chmod(directory_mode)
+    seen = child(DENIED, str(tmp_path), "file", "closed", "searchable")
+    (tmp_path / "closed").chmod(0o755)
+    if seen == "cannot become another user":
+        pytest.skip(seen)
+    assert seen.splitlines() == [
+        "file ok",  # stat needs no permission on the file itself
+        "file unreadable index.json: Permission denied",
+        "closed unreadable index.json: Permission denied",
+        "closed unreadable index.json: Permission denied",
+        "searchable ok",
+        "searchable ok",
+        "None",
+    ]
+
+
+def test_the_state_is_the_same_by_stat_and_by_reading(tmp_path: Path) -> None:
+    path = store(tmp_path / "s", index())
+    found = os.stat(f"{path}/index.json")
+    with read_index(path) as content:
+        assert content.file == stat_index(path)
+        assert content.file == (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def test_a_path_that_is_no_utf8_serves(tmp_path: Path) -> None:
+    assert Read(store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), index(element(1))), Limits()).elements == 1
+
+
+# Who is writing it
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, 300_000)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def grow(file: Path) -> None:
+    with file.open("ab") as writer:
+        writer.write(b" ")
+
+
+def overwrite(file: Path) -> None:
+    with file.open("r+b") as writer:
+        writer.write(b"{")
+    os.utime(file, ns=(1, 1))
+
+
+def replace(file: Path) -> None:
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes())
+    other.rename(file)
+
+
+@pytest.mark.parametrize("write", [truncate, empty, grow, overwrite, replace, Path.unlink])
+def test_a_file_that_changes_under_the_reader_is_told_apart_from_a_bad_one(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = store(tmp_path / "s", index(*map(element, range(5000))))
+    with read_index(path, STREAMED) as content:
+        descriptors = iter(content)
+        next(descriptors)
+        write(tmp_path / "s" / "index.json")
+        with pytest.raises(IndexChanged):
+            list(descriptors)
+
+
+def test_a_file_that_changes_before_the_first_byte_is_noticed(tmp_path: Path) -> None:
+    path = store(tmp_path / "s", index(element(1)))
+    with read_index(path, STREAMED) as content:
+        store(tmp_path / "s", b"")
+        with pytest.raises(IndexChanged):
+            list(content)
+
+
+def test_a_streamed_index_can_be_read_again_and_side_by_side(tmp_path: Path) -> None:
+    path = store(tmp_path / "s", index(*map(element, range(5000)), 7))
+    with read_index(path, STREAMED) as content:
+        assert (content.sha256, content.elements) == ("", 0)
+        first = list(content)
+        assert [a == b for a, b in zip(content, content, strict=True)] == [True] * 5000
+        assert list(content) == first
+        assert (content.elements, len(content.skipped), len(content.sha256)) == (5001, 1, 64)
+
+
+@pytest.mark.parametrize("data", [index(element(1)), b"", b"{", index(7, "x")])
+@every_way
+def test_no_file_stays_open_whatever_happens(tmp_path: Path, limits: Limits, data: bytes) -> None:
+    path = store(tmp_path / "s", data)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "fifo").mkdir()
+    os.mkfifo(tmp_path / "fifo" / "index.json")
+    before = open_files()
+    for name in (path, str(tmp_path / "empty"), str(tmp_path / "fifo"), str(tmp_path / "gone")):
+        with contextlib.suppress(IndexProblem):
+            Read(name, limits)
+        with contextlib.suppress(IndexProblem):
+            read_index(name, limits).close()
+        read_layout_version(name)
+    with contextlib.suppress(IndexProblem), read_index(path, limits) as content:
+        next(iter(content), None)
+    assert open_files() == before
+
+
+# The three ways agree
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+DIGESTS = st.integers(0, 5).map(digest) | st.sampled_from(["a:b", "sha256:x", "sha512:" + "a" * 128, "", 5, None])
+ANNOTATIONS = st.dictionaries(st.text(max_size=4), st.text(st.characters(), max_size=6), max_size=3)
+ELEMENTS = (
+    st.fixed_dictionaries({"digest": st.integers(0, 5).map(digest)}, optional={"annotations": ANNOTATIONS, "x": JSON})
+    | st.fixed_dictionaries(
+        {"digest": DIGESTS},
+        optional=dict.fromkeys(("mediaType", "size", "platform", "annotations", "artifactType"), JSON),
+    )
+    | JSON
+)
+INDEXES = st.fixed_dictionaries(
+    {"manifests": st.lists(ELEMENTS, max_size=8)}, optional={"annotations": JSON | ANNOTATIONS, "schemaVersion": JSON}
+)
+SPACING = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t: ")])
+
+
+def outcome(path: str, limits: Limits) -> Any:
+    try:
+        return Read(path, limits).same()
+    except IndexProblem as error:
+        return error.state
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(INDEXES, SPACING, st.booleans(), st.sampled_from([None, 1, 4]))
+def test_every_way_of_reading_gives_the_same(
+    tmp_path: Path, value: Any, spacing: tuple[str, str], ascii_only: bool, indent: int | None
+) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=spacing)
+    path = store(tmp_path / "s", text.encode("utf-8", "surrogatepass"))
+    sizes = [len(json.dumps(one, indent=4).encode("utf-8", "surrogatepass")) * 4 for one in value["manifests"]]
+    small = Limits(in_memory_bytes=0, descriptor_bytes=max([*sizes, 400]))
+    expected = outcome(path, Limits())
+    assert expected != "invalid"
+    assert outcome(path, STREAMED) == expected
+    assert outcome(path, small) == expected
+    assert outcome(path, small._replace(in_memory_bytes=1 << 20)) == expected
+
+
+def is_index(data: bytes) -> bool:
+    """By the standard library: one JSON value, an object, its `manifests` a list or null."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        value = json.loads(data.decode("utf-8", "replace"), parse_constant=refuse, parse_int=str)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and isinstance(value.get("manifests"), list | None)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@given(
+    INDEXES,
+    st.integers(0, 400),
+    st.binary(max_size=3) | st.sampled_from(list(b'"\\[]{},:0 e-')).map(lambda b: bytes([b])),
+    st.integers(0, 3),
+)
+@example({"manifests": []}, 0, b"\xef\xbb\xbf", 0)
+def test_what_is_accepted_is_json_and_what_is_json_is_accepted(
+    tmp_path: Path, value: Any, at: int, put: bytes, drop: int
+) -> None:
+    data = json.dumps(value).encode()
+    data = data[:at] + put + data[at + drop :]
+    path = store(tmp_path / "s", data)
+    found = outcome(path, Limits())
+    assert (found != "invalid") == (is_index(data) and not data.startswith(b"\xef\xbb\xbf"))
+    if data.count(b'"manifests"') < 2:
+        assert outcome(path, STREAMED) == found
+
+
+@settings(max_examples=150, deadline=None)
+@given(INDEXES, st.lists(st.integers(1, 9), min_size=1), st.booleans())
+def test_it_makes_no_difference_how_the_bytes_come(value: Any, pieces: list[int], ascii_only: bool) -> None:
+    data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+    def parse(read: Callable[[int], bytes]) -> Any:
+        parser = Parser(read, Limits(), lambda: None)
+        try:
+            return [
+                [one for batch in parser.batches() for one in batch],
+                parser.elements,
+                parser.skipped,
+                parser.annotations,
+            ]
+        except Malformed as error:
+            return str(error)
+
+    source, sizes = io.BytesIO(data), iter(pieces * len(data))
+    whole = parse(io.BytesIO(data).read)
+    assert not isinstance(whole, str)
+    assert parse(lambda size: source.read(min(size, next(sizes, 1)))) == whole
+
+
+@pytest.mark.parametrize("filler", ["},{", '"},{"', "{},{},[{},{}],{}", ",,,,", "\\"])
+def test_a_cut_is_never_made_inside_an_element(tmp_path: Path, filler: str) -> None:
+    """Each text looks like the seam between two elements, in a string or deeper down, all over a file of many windows."""
+    if filler.startswith("{}"):
+        elements = [element(n, x=json.loads(f"[{filler}]") * 10, annotations={"n": str(n)}) for n in range(3000)]
+    else:
+        elements = [element(n, annotations={"n": str(n), "x": filler * 30}) for n in range(3000)]
+    for indent in (None, 2):
+        path = store(tmp_path / "s", json.dumps({"manifests": elements}, indent=indent).encode())
+        expected = Read(path, Limits()).same()
+        assert [one.annotations["n"] for one in expected[0] if one.annotations] == [str(n) for n in range(3000)]
+        assert Read(path, STREAMED).same() == expected
+        assert Read(path, Limits(descriptor_bytes=20_000)).same() == expected
+
+
+# What it takes: in a process of its own, which has no more memory than it had after its imports, and some
+
+LIMITED = """
+import os, resource, sys
+from catalog.layout.index import *
+path, room, hold = sys.argv[1], int(sys.argv[2]) << 20, sys.argv[3] == "hold"
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+try:
+    with read_index(path) as content:
+        kept = list(content) if hold else []
+        count = len(kept) or sum(1 for one in content)
+        print(content.streamed, count, content.elements, len(content.skipped))
+except IndexProblem as error:
+    print(error.state, error.reason)
+"""
+
+
+def fill(path: Path, megabytes: int, unit: bytes, head: bytes = b'{"manifests":[', tail: bytes = b"0]}") -> str:
+    path.mkdir()
+    with (path / "index.json").open("wb") as file:
+        file.write(head)
+        for _ in range(megabytes):
+            file.write(unit * ((1 << 20) // len(unit)))
+        file.write(tail)
+    return str(path)
+
+
+HEAD = b'{"manifests":[{"digest":"%s"},{"digest":"%s",' % (DIGEST.encode(), DIGEST.encode())
+PAIRS = b",".join(b'"%05x":""' % n for n in range(300_000))
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        ((5, b"0,"), "False 0 2621441 1001"),
+        ((5, b"[],"), "False 0 1747626 1001"),
+        ((5, b"{},"), "False 0 1747626 1001"),
+        ((70, b"0,", b'{"x":['), "True 0 0 0"),
+        ((66, b'"a":1,', b'{"x":{', b'"b":1}}'), "True 0 0 0"),
+        ((66, b"a", HEAD + b'"x":"', b'"}]}'), "True 1 2 1"),
+        ((66, b'\\"', HEAD + b'"x":"', b'"}]}'), "True 1 2 1"),
+        ((66, b"9", HEAD + b'"size":', b"}]}"), "True 1 2 1"),
+        ((66, b" ", HEAD + b'"size":', b"1}]}"), "True 1 2 1"),
+        ((20, b'"abcd":"",', HEAD + b'"annotations":{', b'"":""}}]}'), "True 1 2 1"),
+        ((66, b"[", b'{"manifests":['), "invalid nested too deep at byte 10014, in the value at byte 14"),
+        ((66, b"\0", b""), "invalid no JSON: '\\x00' at byte 0, where '{' should be"),
+    ],
+    ids=lambda data: repr(data[1:])[:30] if isinstance(data, tuple) else "",
+)
+def test_a_hostile_file_takes_no_more_than_32_mib(tmp_path: Path, data: Any, seen: str) -> None:
+    assert child(LIMITED, fill(tmp_path / "s", *data), "32", "count") == seen
+
+
+def test_a_million_small_descriptors_are_not_held(tmp_path: Path) -> None:
+    path = fill(tmp_path / "s", 20, b'{"digest":"a:b"},')
+    assert child(LIMITED, path, "128", "count") == "True 1233600 1233601 1"
+
+
+def test_one_descriptor_of_the_allowed_size_takes_a_bounded_multiple(tmp_path: Path) -> None:
+    data = b'{"manifests":[{"digest":"%s","annotations":{%s}}]}' % (DIGEST.encode(), PAIRS)
+    assert child(LIMITED, store(tmp_path / "s", data), "100", "count") == "False 1 1 0"
+    data = b'{"manifests":[{"digest":"%s","size":"","annotations":{%s}}]}' % (DIGEST.encode(), PAIRS)
+    assert child(LIMITED, store(tmp_path / "s", data), "160", "count") == "False 1 1 0"
+
+
+def test_a_large_index_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
+    unit = (
+        json.dumps(element(1, annotations={"org.opencontainers.image.ref.name": "3.16" + "x" * 150})).encode() + b",\n"
+    )
+    path = fill(tmp_path / "s", 100, unit)
+    count = (1 << 20) // len(unit) * 100
+    assert child(LIMITED, path, "16", "count") == f"True {count} {count + 1} 1"
+
+
+# oci-layout
+
+
+@pytest.mark.parametrize(
+    ("data", "version"),
+    [
+        (b'{"imageLayoutVersion": "1.0.0"}', "1.0.0"),
+        (b'{"imageLayoutVersion": "1.\\u0000\xff"}', "1.\ufffd\ufffd"),
+        (b'{"imageLayoutVersion": 1}', None),
+        (b'{"imageLayoutVersion": "%s"}' % (b"1" * 65), None),
+        (b'{"imageLayoutVersion": "1.0.0"}' + b" " * 65536, None),
+        (b"[" * 60000, None),
+        (b"[]", None),
+        (b"{}", None),
+        (b"", None),
+        (b"\xff", None),
+        (b"1.0.0", None),
+    ],
+)
+def test_the_layout_version_is_told_or_none(tmp_path: Path, data: bytes, version: str | None) -> None:
+    (tmp_path / "oci-layout").write_bytes(data)
+    assert read_layout_version(str(tmp_path)) == version
+
+
+def test_a_layout_version_is_read_from_a_regular_file_alone(tmp_path: Path) -> None:
+    assert read_layout_version(str(tmp_path)) is None
+    (tmp_path / "real").write_bytes(b'{"imageLayoutVersion": "1.0.0"}')
+    for name, make in (
+        ("fifo", make_fifo),
+        ("directory", Path.mkdir),
+        ("link", lambda path: path.symlink_to("../real")),
+    ):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "oci-layout")
+        assert read_layout_version(str(tmp_path / name)) is None
