@@ -18,10 +18,10 @@ from typing import Self
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from catalog.db.failures import explain
+from catalog.db.failures import explain, find
 from catalog.db.location import sqlite_uri
 from catalog.db.locks import WRITER, FileLock
-from catalog.errors import CatalogMissing, CatalogUnavailable
+from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 
 LOCK_SECONDS = 30.0
@@ -29,6 +29,13 @@ LOCK_SECONDS = 30.0
 _BUSY_MS = 5000
 _WAL_KEPT_BYTES = 64 << 20  # a bulk pass leaves a long WAL behind: cut it back
 _MODE = 0o640
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    f"journal_size_limit={_WAL_KEPT_BYTES}",
+)
 
 
 class Writer:
@@ -47,14 +54,14 @@ class Writer:
         self._driver: sqlite3.Connection | None = None
         if create:
             _make_file(path)
-        elif not os.path.exists(path):
-            raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' makes one")
-        try:
-            with self._locked():
+        else:
+            find(path)
+        with self._locked():
+            try:
                 self._open()
-        except BaseException:
-            self.close()
-            raise
+            except BaseException:
+                self._close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -99,11 +106,17 @@ class Writer:
                 self._driver.execute("VACUUM")
 
     def close(self) -> None:
-        """Close both connections, the one that writes first, under the lock."""
-        if self._driver is not None and self._keeper is not None:
+        """Close both connections, the one that writes first, under the lock.
+
+        Where another process holds that for too long, it has the catalog open: this is not the last connection then,
+        and closing it checkpoints nothing. What was committed stays so, and is no reason to fail.
+        """
+        if self._driver is None:
+            return
+        try:
             with self._locked():
                 self._close()
-        else:
+        except CatalogUnavailable:
             self._close()
 
     def _close(self) -> None:
@@ -117,12 +130,17 @@ class Writer:
         self._driver = self._keeper = None
 
     def _open(self) -> None:
-        from catalog.db.migrate import upgrade
+        from catalog.db.migrate import is_outdated, upgrade
 
         with self._explained():
             self._driver = _connect(self.path)
+            # Before anything is set: it may be another program's database, which must not be turned into WAL mode.
+            outdated = is_outdated(self._driver, self.path)
+            for pragma in _PRAGMAS:
+                self._driver.execute(f"PRAGMA {pragma}")
             self._engine = _engine(self._driver, "BEGIN IMMEDIATE")
-            upgrade(self._engine, self._driver, self.path)
+            if outdated:
+                upgrade(self._engine, self._driver, self.path)
             self._keeper = sqlite3.connect(
                 sqlite_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000
             )
@@ -163,22 +181,9 @@ def _make_file(path: str) -> None:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         sqlite_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False
     )
-    try:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "trusted_schema=OFF",
-            f"journal_size_limit={_WAL_KEPT_BYTES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _engine(driver: sqlite3.Connection, begin: str) -> Engine:

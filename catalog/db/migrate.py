@@ -12,19 +12,23 @@ from catalog.errors import CatalogUnavailable, CatalogVersion
 from catalog.names.escape import shown
 
 
-def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> bool:
-    """Bring the catalog to this version's schema, under the writer's lock of the caller; returns whether it changed.
+def is_outdated(driver: sqlite3.Connection, path: str) -> bool:
+    """Whether the catalog is new, or of an older schema than this version's. Changes nothing.
 
     Raises CatalogVersion for a schema of a newer major, CatalogUnavailable for a database that is no catalog.
     """
     found = _version(driver, path)
-    if found is not None:
-        if found[0] > SCHEMA_MAJOR:
-            raise CatalogVersion(
-                f"{shown(path)} has schema {found[0]}.{found[1]} and this ocicat knows {SCHEMA_MAJOR}: upgrade ocicat"
-            )
-        if found >= (SCHEMA_MAJOR, SCHEMA_MINOR):
-            return False
+    if found is None:
+        return True
+    if found[0] > SCHEMA_MAJOR:
+        raise CatalogVersion(
+            f"{shown(path)} has schema {found[0]}.{found[1]} and this ocicat knows {SCHEMA_MAJOR}: upgrade ocicat"
+        )
+    return found < (SCHEMA_MAJOR, SCHEMA_MINOR)
+
+
+def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
+    """Bring an outdated catalog to this version's schema, under the writer's lock of the caller."""
     # Off before BEGIN, else a table that is copied to be altered takes its children's rows with it.
     driver.execute("PRAGMA foreign_keys=OFF")
     try:
@@ -38,7 +42,6 @@ def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> bool:
             connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
-    return True
 
 
 def run_migrations(connection: Connection) -> None:

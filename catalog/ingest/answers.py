@@ -46,6 +46,11 @@ class Answers:
             return
         self._before[key] = None if is_new else self._current(key)
 
+    @property
+    def touched(self) -> bool:
+        """Whether there is anything to settle."""
+        return bool(self._before)
+
     def settle(self) -> None:
         """Set `shadowed` and `since` of the touched keys as their rows stand now, and close the spans that are over."""
         cursor = self._rows.cursor

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, update
 
-from catalog.db.schema import snapshot, store
+from catalog.db.schema import store
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
@@ -26,7 +26,6 @@ class Outcome(NamedTuple):
 
 
 def write_content(
-    connection: Connection,
     rows: Rows,
     found: Store,
     content: IndexContent,
@@ -48,47 +47,38 @@ def write_content(
         StoreNames(rows, found.id, repository, now, first=False).rekey()
     same = not full and not content.streamed and content.sha256 == found.sha256
     applied = None
+    first = found.entries == 0
     if not same:
-        first = found.entries == 0
         applied = StoreNames(rows, found.id, repository, now, first=first).apply(content)
     entries = found.entries + (applied.added - applied.removed if applied else 0)
     state = "ok" if entries else "empty"
-    values: dict[str, object] = {
-        "state": state,
-        "error": None,
-        "file_identity": content.file.identity,
-        "sha256": content.sha256,
-        "keyed_by": keyed_by,
-        "elements": content.elements,
-        "entries": entries,
-        "indexed_at": now,
-        "layout_version": version,
-    }
-    if state != found.state:
-        values["state_since"] = now
     if not same:
         _store_problems(rows, found.id, [*content.skipped, *([naming_problem] if naming_problem else [])])
     elif found.keyed_by != keyed_by:
         _naming_problem(rows, found.id, naming_problem)
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
+    generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:
-        values |= {"generation": found.generation + 1, "changed_at": now}
-        connection.execute(
-            insert(snapshot).values(
-                store_id=found.id,
-                generation=found.generation + 1,
-                at=now,
-                sha256=content.sha256,
-                size=content.file.size,
-                entries=entries,
-                added=applied.added,
-                removed=applied.removed,
-                moved=applied.moved,
-                took_ms=took_ms,
-            )
-        )
-    rows.flush()
-    connection.execute(update(store).where(store.c.id == found.id).values(values))
+        generation, changed_at = generation + 1, now
+        size = content.file.size
+        rows.snapshot((found.id, generation, now, content.sha256, size, entries, *applied, took_ms))
+    rows.store(
+        found.id,
+        (
+            state,
+            None,
+            found.state_since if state == found.state else now,
+            version,
+            content.file.identity,
+            content.sha256,
+            keyed_by,
+            content.elements,
+            entries,
+            generation,
+            now,
+            changed_at,
+        ),
+    )
     return Outcome(state, None, applied if changed else None)
 
 

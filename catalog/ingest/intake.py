@@ -241,7 +241,6 @@ class Intake:
                 now = now_ms()
                 if reading.content is not None:
                     outcome = write_content(
-                        connection,
                         rows,
                         store,
                         reading.content,
@@ -253,6 +252,7 @@ class Intake:
                 elif reading.problem is not None:
                     outcome = write_state(connection, store, reading.problem, now)
                 told.append((store, outcome))
+            rows.flush()
         for reading in later:
             self._later(reading)
         self.done += len(batch) - len(later)

@@ -75,9 +75,11 @@ class StoreNames:
         place(diff.end(len(pending)))
         removed = [old.ids[at] for at in diff.removed()]
         self._remove(removed)
-        rows.flush()
-        moved = self._mend(order) if diff.unordered else 0
-        self._answers.settle()
+        moved = 0
+        if not self._first or self._answers.touched:  # else nothing stood here, and the rows can wait for others'
+            rows.flush()
+            moved = self._mend(order) if diff.unordered else 0
+            self._answers.settle()
         return Applied(added, len(removed), moved)
 
     def rekey(self) -> None:

@@ -7,7 +7,7 @@ given its own by an `add` of its path.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, func, insert, select, update
@@ -183,25 +183,54 @@ class Registry:
             if values:
                 self.connection.execute(update(store).where(store.c.id == row["id"]).values(values))
             return int(row["id"])
-        above = self._root_above(path)
+        above = _root_above(path, self.roots())
         derived = derived_name(path) if above is None else derived_name(path, above.path, above.name)
-        return self._new_store(text, raw, self._new_name(settings.name, derived, root_of=above), above, values, now)
+        name = self._new_name(settings.name, derived, root_of=above)
+        return _new_id(
+            self.connection.execute(insert(store).values(self._store_values(text, raw, name, above, now) | values))
+        )
 
-    def discovered(self, path: str, now: int) -> tuple[int, str | None] | None:
-        """Register a layout that was found below a root: its id and, where its name had to change, that name.
+    def discovered(self, paths: Iterable[str], now: int) -> list[tuple[int, str, str | None]]:
+        """Register layouts that were found below a root, those left aside that are known or were left out.
 
-        None where it is registered already.
+        Returns for each its id, its path and, where its name had to change, that name.
         """
-        text, raw = encode_path(path)
-        above = self._root_above(path)
-        if above is None or self._row_at(store, text) is not None:
-            return None
-        derived = derived_name(path, above.path, above.name)
-        name, number = derived, 1
-        while self._is_taken(name, above):
-            number += 1
-            name = f"{derived}~{number}"
-        return self._new_store(text, raw, name, above, {}, now), (name if number > 1 else None)
+        roots = self.roots()
+        left_out = self.left_out()
+        known, names = self._taken()
+        registered: list[tuple[int, str, str | None]] = []
+        rows: list[dict[str, object]] = []
+        next_id = (self.connection.execute(select(func.max(store.c.id))).scalar() or 0) + 1
+        for path in paths:
+            text, raw = encode_path(path)
+            above = _root_above(path, roots)
+            if above is None or text in known or text in left_out:
+                continue
+            derived = derived_name(path, above.path, above.name)
+            name, number = derived, 1
+            while name in names and not (number == 1 and name == above.name and path == above.path):
+                number += 1
+                name = f"{derived}~{number}"
+            known.add(text)
+            names.add(name)
+            rows.append({"id": next_id, **self._store_values(text, raw, name, above, now)})
+            registered.append((next_id, path, name if number > 1 else None))
+            next_id += 1
+        if rows:
+            self.connection.execute(insert(store), rows)
+        return registered
+
+    def _taken(self) -> tuple[set[str], set[str]]:
+        """The paths of all stores, and the names of all stores and roots, as the catalog keeps them."""
+        paths: set[str] = set()
+        names: set[str] = set()
+        for table in (store, root):
+            found = self.connection.execute(select(table.c.path, table.c.name).where(table.c.host_id == self.host_id))
+            for path, name in found:
+                names.add(name)
+                if table is store:
+                    paths.add(path)
+        return paths, names
 
     def remove_root(self, found: Root) -> None:
         """Forget a root and every store that was found below it."""
@@ -216,14 +245,12 @@ class Registry:
     def remove_store(self, found: Store) -> None:
         """Forget a store; one below a root is left out from now on."""
         self.connection.execute(delete(store).where(store.c.id == found.id))
-        if self._root_above(found.path) is not None:
+        if _root_above(found.path, self.roots()) is not None:
             text = encode_path(found.path)[0]
             self.connection.execute(insert(left_out).values(host_id=self.host_id, path=text))
 
-    def _new_store(
-        self, text: str, raw: bytes | None, name: str, above: Root | None, given: dict[str, object], now: int
-    ) -> int:
-        values: dict[str, object] = {
+    def _store_values(self, text: str, raw: bytes | None, name: str, above: Root | None, now: int) -> dict[str, object]:
+        return {
             "host_id": self._known_host(),
             "root_id": above.id if above else None,
             "name": name,
@@ -240,8 +267,6 @@ class Registry:
             "entries": 0,
             "generation": 0,
         }
-        result = self.connection.execute(insert(store).values(values | given))
-        return _new_id(result)
 
     def _hand_over(self, root_id: int) -> None:
         """Give a root the stores that lie below it and belong to one farther up, and its settings to all of its own."""
@@ -257,9 +282,6 @@ class Registry:
             .where(store.c.root_id == root_id, ~store.c.own_settings)
             .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority)
         )
-
-    def _root_above(self, path: str) -> Root | None:
-        return next((r for r in self.roots() if _is_below(path, r.path)), None)
 
     def _row_at(self, table: Table, path: str) -> RowMapping | None:
         question = select(table).where(table.c.host_id == self.host_id, table.c.path == path)
@@ -286,6 +308,11 @@ def _new_id(result: CursorResult[Any]) -> int:
     if key is None:
         raise RuntimeError("the database did not tell the id of the new row")
     return int(key[0])
+
+
+def _root_above(path: str, roots: Iterable[Root]) -> Root | None:
+    """The deepest root at or above `path`; `roots` come with the deepest first."""
+    return next((r for r in roots if _is_below(path, r.path)), None)
 
 
 def _is_below(path: str, root_path: str) -> bool:

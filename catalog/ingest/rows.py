@@ -8,10 +8,10 @@ because one process writes at a time (catalog.db.locks).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from catalog.db.schema import (
@@ -25,14 +25,24 @@ from catalog.db.schema import (
     platform,
     problem,
     repository,
+    snapshot,
+    store,
 )
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
 FLUSH_ROWS = 20_000
 
-_TABLES = (content, entry, name, entry_annotation, problem, name_span)
+_TABLES = (content, entry, name, entry_annotation, problem, name_span, snapshot)
 """In the order in which they are written."""
+
+STORE_COLUMNS = (
+    "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
+    "generation", "indexed_at", "changed_at",
+)  # fmt: skip
+"""What a reading sets of its store."""
+
+_compiled: dict[tuple[str, str], str] = {}  # by dialect and statement: compiling one costs as much as writing 50 rows
 
 
 class Rows:
@@ -44,10 +54,10 @@ class Rows:
         if driver is None:
             raise RuntimeError("the connection is closed")
         self.cursor = driver.cursor()
-        self._statements: dict[str, str] = {}
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
         self._pending: dict[str, list[Row]] = {table.name: [] for table in _TABLES}
+        self._stores: list[Row] = []
         self._count = 0
 
     # --- rows of each table -------------------------------------------------------------------------------------
@@ -75,6 +85,14 @@ class Rows:
         """`row` has the columns of `name_span` after its id, in their order."""
         self._add("name_span", (self.id_of("name_span"), *row))
 
+    def snapshot(self, row: Row) -> None:
+        """`row` has the columns of `snapshot` after its id, in their order."""
+        self._add("snapshot", (self.id_of("snapshot"), *row))
+
+    def store(self, store_id: int, row: Row) -> None:
+        """Set STORE_COLUMNS of a store."""
+        self._stores.append((*row, store_id))
+
     @property
     def full(self) -> bool:
         """Whether enough rows wait that they had better be written."""
@@ -89,6 +107,9 @@ class Rows:
                     rows = sorted(set(rows))  # in the order of the index: its pages are met once each
                 self.cursor.executemany(self._insert(table), rows)
                 self._pending[table.name] = []
+        if self._stores:
+            self.cursor.executemany(self._update_store(), self._stores)
+            self._stores = []
         self._count = 0
 
     # --- ids and dictionaries -----------------------------------------------------------------------------------
@@ -154,29 +175,43 @@ class Rows:
         self._count += 1
 
     def _lookup(self, table: Table) -> str:
-        return self._compiled(
-            f"lookup {table.name}", select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
-        )
+        def make() -> tuple[Any, Sequence[str]]:
+            return select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
+
+        return self._text(f"lookup {table.name}", make)
 
     def _insert(self, table: Table) -> str:
-        if table is content:
-            statement = insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing()
-            return self._compiled("insert content", statement, ("digest",))
-        columns: Sequence[str] = [column.name for column in table.columns]
-        values: dict[str, Any] = {column: bindparam(f"v_{column}") for column in columns}
-        if table is entry:
-            digest: BindParameter[str] = bindparam("v_content_id")
-            values["content_id"] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
-        order = tuple(f"v_{column}" for column in columns)
-        return self._compiled(f"insert {table.name}", insert(table).values(values), order)
+        def make() -> tuple[Any, Sequence[str]]:
+            if table is content:
+                return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
+            values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
+            if table is entry:
+                digest: BindParameter[str] = bindparam("v_content_id")
+                values["content_id"] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
+            return insert(table).values(values), [f"v_{column.name}" for column in table.columns]
 
-    def _compiled(self, key: str, statement: Any, order: tuple[str, ...]) -> str:
-        text = self._statements.get(key)
+        return self._text(f"insert {table.name}", make)
+
+    def _update_store(self) -> str:
+        def make() -> tuple[Any, Sequence[str]]:
+            ordered: list[tuple[Any, Any]] = [(store.c[column], bindparam(f"v_{column}")) for column in STORE_COLUMNS]
+            return (
+                update(store).where(store.c.id == bindparam("which")).ordered_values(*ordered),
+                [*(f"v_{column}" for column in STORE_COLUMNS), "which"],
+            )
+
+        return self._text("update store", make)
+
+    def _text(self, key: str, make: Callable[[], tuple[Any, Sequence[str]]]) -> str:
+        """The text of a statement for the driver, made once a process; `make` gives it and its parameters in order."""
+        known = (self._dialect.name, key)
+        text = _compiled.get(known)
         if text is None:
+            statement, order = make()
             compiled = statement.compile(dialect=self._dialect)
-            if tuple(compiled.positiontup or ()) != order:
+            if list(compiled.positiontup or ()) != list(order):
                 raise RuntimeError(f"{key}: the parameters stand as {compiled.positiontup}")
-            text = self._statements[key] = str(compiled)
+            text = _compiled[known] = str(compiled)
         return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
@@ -12,7 +12,6 @@ from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover
 from catalog.names.escape import shown
-from catalog.names.paths import encode_path
 
 Progress = Callable[[int, int], None]
 
@@ -77,23 +76,13 @@ def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]
     )
 
 
-def register(writer: Writer, paths: Iterable[str], report: Report) -> list[int]:
+def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
     """Register these layouts, found below a root, unless they are known or left out; returns their ids."""
-    ids: list[int] = []
-    told: list[str] = []
-    paths = list(paths)
-    if paths:
-        now = now_ms()
-        with writer.transaction() as connection:
-            registry = Registry(connection)
-            left_out = registry.left_out()
-            for path in paths:
-                registered = None if encode_path(path)[0] in left_out else registry.discovered(path, now)
-                if registered is None:
-                    continue
-                ids.append(registered[0])
-                if registered[1] is not None:
-                    told.append(f"{shown(path)}: its name was taken, it is called {shown(registered[1])}")
-        for line in told:
-            report(line)
-    return ids
+    if not paths:
+        return []
+    with writer.transaction() as connection:
+        registered = Registry(connection).discovered(paths, now_ms())
+    for _, path, name in registered:
+        if name is not None:
+            report(f"{shown(path)}: its name was taken, it is called {shown(name)}")
+    return [store_id for store_id, _, _ in registered]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 
-from catalog.db.failures import explain
+from catalog.db.failures import explain, find
 from catalog.db.location import sqlite_uri
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.lookup import frozen
@@ -26,8 +25,7 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        if not os.path.exists(path):
-            raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' makes one")
+        find(path)
         try:
             self.connection = sqlite3.connect(
                 sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
@@ -47,7 +45,8 @@ class Reader:
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement, as they come; raises CatalogUnavailable."""
         try:
-            yield from self.connection.execute(statement, parameters)
+            for row in self.connection.execute(statement, parameters):  # noqa: UP028
+                yield row  # `yield from` would close the cursor when nobody asks on, perhaps after its connection
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
@@ -63,14 +62,16 @@ class Reader:
         try:
             row = self.connection.execute(frozen.SCHEMA_VERSION).fetchone()
         except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
+            if not str(error).startswith("no such "):
                 raise explain(error, self.path) from error
+            if not self.row("SELECT 1 FROM sqlite_master", {}):
+                raise CatalogMissing(f"{shown(self.path)} is empty: 'ocicat add PATH' makes a catalog of it") from error
             row = None
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
-        if row is None:
+        major, _, minor = str(row and row[0]).partition(".")
+        if not (major.isdecimal() and minor.isdecimal()):
             raise CatalogUnavailable(f"{shown(self.path)} is no catalog of ocicat's: give another path with --db")
-        major, _, minor = row[0].partition(".")
         if int(major) != frozen.SCHEMA_MAJOR:
             what = "upgrade ocicat" if int(major) > frozen.SCHEMA_MAJOR else "run 'ocicat db upgrade'"
             raise CatalogVersion(
