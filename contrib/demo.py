@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -44,21 +45,25 @@ class Stage:
         """The absolute path of `name` in the working directory."""
         return os.path.join(self.directory, name)
 
-    def ocicat(self, *arguments: str, status: int = 0, shows: str = "", stdin: str | None = None) -> str:
-        """Print the command, run it, print what it said; returns that. Raises Unexpected for another end or output."""
-        command = " ".join(["ocicat", *map(quoted, arguments)])
-        print(f"$ printf {shlex.quote(stdin)} | {command}" if stdin else f"$ {command}", flush=True)
-        run = subprocess.run(
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run ocicat, its stderr among its stdout."""
+        return subprocess.run(
             [OCICAT, *arguments],
             cwd=self.directory,
             env=self.environment,
-            input=(stdin or "").replace("\\n", "\n"),
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=60,
             check=False,
         )
+
+    def ocicat(self, *arguments: str, status: int = 0, shows: str = "", stdin: str | None = None) -> str:
+        """Print the command, run it, print what it said; returns that. Raises Unexpected for another end or output."""
+        command = " ".join(["ocicat", *map(quoted, arguments)])
+        print(f"$ printf {shlex.quote(stdin)} | {command}" if stdin else f"$ {command}", flush=True)
+        run = self.run(*arguments, stdin=(stdin or "").replace("\\n", "\n"))
         print(run.stdout, end="")
         if run.returncode:
             print(f"# exit status {run.returncode}")
@@ -122,6 +127,7 @@ def ask(stage: Stage) -> None:
     stage.ocicat("query", "alpine:3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/crane")
     note("A bare tag has no repository: ask for it with a colon, or by its layout.")
     stage.ocicat("query", ":3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/bare")
+    note("A pattern, over names that come from paths.")
     stage.ocicat("query", "registry.example.com/*", "--format", r"{name}\t{digest}", shows="team/app:latest")
     stage.ocicat("query", "--unnamed", "--format", r"{store}\t{digest}", shows="builds/scratch")
 
@@ -157,8 +163,8 @@ def change(stage: Stage) -> None:
     )
     new = image(layout, "api-1-rebuilt", "containerd", "docker.io/acme/api", "1.0")
     writers.write_buildkit(layout, writers.dump(writers.retag_replace(writers.read_index(layout), new)))
-    stage.ocicat("--verbose", "index", "builds/buildkit", shows="1 changed")
-    stage.ocicat("resolve", "acme/api:1.0", shows=new["digest"])
+    note("--fresh looks at the layouts first: a script never misses what it has just written.")
+    stage.ocicat("resolve", "--fresh", "acme/api:1.0", shows=new["digest"])
 
     chapter("A writer died in the middle")
     layout = stage.path("builds/crane")
@@ -184,16 +190,61 @@ def query_sql(stage: Stage) -> None:
         "table",
         shows="builds/crane",
     )
-    note("What web:1.0 pointed to, and when: a name's past is kept from the first day.")
+    note("A name's past is kept from the first day; `ocicat history` shows it too.")
     question = "SELECT digest, since, until FROM history WHERE name = :name ORDER BY since"
     stage.ocicat("sql", question, "-p", "name=docker.io/library/web:1.0", "--format", "table", shows="Z")
     stage.ocicat("sql", "DELETE FROM images", status=2, shows="cannot modify images")
 
 
-# --- the daemon -------------------------------------------------------------------------------------------------
+def follow(stage: Stage) -> None:
+    """The daemon: changes arrive by themselves."""
+    chapter("The daemon follows every change")
+    with daemon(stage) as process:
+        layout = stage.path("builds/skopeo")
+        note("skopeo copy docker://web:2.0 oci:builds/skopeo:web:2.0")
+        new = image(layout, "web-2", "short", "docker.io/library/web", "2.0")
+        writers.write_skopeo(layout, writers.dump(writers.retag_skopeo(writers.read_index(layout), new)))
+        stage.ocicat("wait", "web:2.0", "--digest", new["digest"], "--timeout", "30")
+        stage.ocicat("resolve", "web:2.0", shows=new["digest"])
+
+        note("A layout that is made below a root is found: umoci new --image builds/new/job:1.0")
+        layout = writers.make_layout(stage.path("builds/new/job"))
+        new = image(layout, "job-1", "tag", "", "1.0")
+        writers.write_umoci(layout, writers.dump(writers.empty_index(new)))
+        stage.ocicat("wait", "oci-layout://builds/new/job:1.0", "--digest", new["digest"], "--timeout", "30")
+        stage.ocicat("stores", "--format", "table", shows="builds/new/job")
+        stage.ocicat("history", "web:1.0", "--format", "table", shows="UNTIL")
+        stage.ocicat("status", shows="running")
+        note("kill -TERM: it finishes the transaction at hand and leaves.")
+        process.terminate()
+        if process.wait(timeout=30) != 0:
+            raise Unexpected(f"ocicat watch: exit status {process.returncode}, not 0")
+    stage.ocicat("status", "--check", "--format", "{daemon}", status=1, shows="none")
 
 
-CHAPTERS = (index_them, ask, change, query_sql)
+@contextlib.contextmanager
+def daemon(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
+    """`ocicat watch` in the background, once it says that it runs; stopped in any case."""
+    print("$ ocicat watch &\n", flush=True)
+    with subprocess.Popen(
+        [OCICAT, "watch"],
+        cwd=stage.directory,
+        env=stage.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while stage.run("status", "--check").returncode:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise Unexpected("ocicat watch: does not run")
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+
+
+CHAPTERS = (index_them, ask, change, query_sql, follow)
 
 
 @contextlib.contextmanager
