@@ -115,6 +115,8 @@ class Writer:
             return
         try:
             with self._locked():
+                with contextlib.suppress(sqlite3.Error):  # no room, say: the WAL keeps it
+                    self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._close()
         except CatalogUnavailable:
             self._close()
@@ -171,9 +173,8 @@ def _make_file(path: str) -> None:
     """Make the directory and an empty file of mode 0640 where there is none: SQLite would take the umask's mode."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
-    except FileExistsError:
-        return
+        if not os.path.lexists(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
     except OSError as error:
         raise CatalogUnavailable(
             f"cannot make a catalog at {shown(path)} ({error.strerror}): give a place that you may write with --db"

@@ -72,4 +72,4 @@ def vacuum(globals_: Globals) -> int:
 @click.option("--to", "url", required=True, metavar="URL", help="Where to.")
 def copy(url: str) -> int:  # noqa: ARG001 - it may hold a password: never repeated
     """Copy the catalog into PostgreSQL: not in this version."""
-    raise CatalogUnavailable("--to cannot be served: this version keeps the catalog in SQLite alone; copy the file")
+    raise CatalogUnavailable("--to cannot be served: this version keeps the catalog in SQLite alone")
