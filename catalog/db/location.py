@@ -12,10 +12,16 @@ _SYSTEM = "/var/lib/ocicat/catalog.db"
 def catalog_path(given: str | None) -> str:
     """The absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first place that applies.
 
-    Those are `$STATE_DIRECTORY` (systemd sets it), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` where a catalog is
+    A symbolic link is followed, so that the locks beside the catalog are the same ones by whatever name it is asked for.
+    The places are `$STATE_DIRECTORY` (systemd sets it), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` where a catalog is
     there, `/var/lib/ocicat` where one is there and readable, and else `~/.local/share/ocicat`, for a new one.
     Raises CatalogUnavailable for a URL of a database that this version does not serve.
     """
+    path = _place(given)
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+def _place(given: str | None) -> str:
     environ = os.environ
     given = given or environ.get("OCICAT_DB")
     if given:
@@ -25,7 +31,7 @@ def catalog_path(given: str | None) -> str:
         return os.path.abspath(given)
     state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if state:
-        return os.path.join(state, "catalog.db")
+        return os.path.abspath(os.path.join(state, "catalog.db"))
     data = environ.get("XDG_DATA_HOME", "")
     if data.startswith("/"):
         return os.path.join(data, "ocicat", "catalog.db")
