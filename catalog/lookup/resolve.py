@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from catalog.errors import Ambiguous, NotFound, NotInTime
 from catalog.lookup import frozen
 from catalog.lookup.find import find
@@ -72,9 +74,9 @@ class Asking:
             found = _only(query, self.matches(query), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
-            if query.kind == kinds.OCI and query.tag is None and place.entries > 1:
-                raise _ambiguous(query, list(matches), place.entries, 1)
-            found = next(matches, None)  # every other form inside a store means the first that it finds
+            found = next(matches, None)  # every form but one inside a store means the first that it finds
+            if found is not None and query.kind == kinds.OCI and query.tag is None and place.entries > 1:
+                raise _ambiguous(query, [found, *islice(matches, CANDIDATES - 1)], place.entries, 1)
         if found is None:
             raise self.missing(query)
         if query.digest is not None and query.tag is not None:

@@ -12,6 +12,8 @@ from catalog.names.reference import split_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from catalog.lookup.reader import Reader
     from catalog.names.query import Query
 
@@ -64,28 +66,40 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
 def _by_name(reader: Reader, query: Query, text: str) -> Place:
     """The longest registered name that is a prefix of `text` by whole components."""
-    name = text.rstrip("/").encode("utf-8", "replace").decode()
-    while name:
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None})
+    for name, behind in _cuts(text):
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None}) if _is_utf8(name) else None
         if found is not None:
-            return Place(found, _image(query, text[len(name) :].strip("/")))
-        name = name.rpartition("/")[0]
+            return Place(found, _image(query, behind))
     raise _unknown(text, query)
 
 
 def _by_path(reader: Reader, query: Query, text: str) -> Place:
     """The longest path of a registered layout that is a prefix of `text` by whole components."""
-    path = text.rstrip("/") or "/"
-    while True:
-        found = _registered(reader, path)
+    for path, behind in _cuts(text):
+        found = _registered(reader, path or "/")
         if found is not None:
-            return Place(found, _image(query, text[len(path) :].strip("/")))
-        if _is_layout(path):
-            raise _unregistered(path)
-        shorter = path.rpartition("/")[0]
-        if not shorter or shorter == path:
-            raise _unknown(text, query)
-        path = shorter
+            return Place(found, _image(query, behind))
+        if _is_layout(path or "/"):
+            raise _unregistered(path or "/")
+    raise _unknown(text, query)
+
+
+def _cuts(text: str) -> Iterator[tuple[str, str]]:
+    """Each prefix of `text` that ends before a slash and what stands behind that, the longest first: it all, and ""."""
+    yield text, ""
+    cut = text.rfind("/")
+    while cut >= 0:
+        yield text[:cut], text[cut + 1 :]
+        cut = text.rfind("/", 0, cut)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether `text` can be asked for: stray bytes of an argument are lone surrogates, and no name has one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _at_path(reader: Reader, path: str) -> Place:
@@ -113,10 +127,11 @@ def _is_layout(path: str) -> bool:
 
 
 def _image(query: Query, behind: str) -> str | None:
+    """The repository that stands behind a store, as Docker reads it together with the tag (64 digits alone are no name)."""
     if not behind:
         return None
-    parts = split_reference(behind)
-    if parts is None or parts[2] is not None or parts[3] is not None:
+    parts = split_reference(f"{behind}:{query.tag}" if query.tag else behind)
+    if parts is None or parts[2] != query.tag or parts[3] is not None:
         raise InvalidReference(f"{shown(query.text)} has no image name behind its store: {shown(behind)}")
     return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
 

@@ -1,0 +1,221 @@
+"""What the tests share: a catalog in process, driven as `ocicat add`, `index`, `remove`, `query` and `resolve` do it.
+
+Settling is switched off: a file counts as it stands. Tests that write a file twice give it times of its own (`stamp`), as a
+clock of whole ticks would not tell the two apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from catalog.db.engine import Writer
+from catalog.errors import Ambiguous, CatalogUnavailable, NotInTime, OcicatError
+from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.retention import drop_missing, prune
+from catalog.ingest.rows import Rows
+from catalog.ingest.settings import Settings
+from catalog.ingest.sweep import Summary, Sweep
+from catalog.layout.discover import is_layout
+from catalog.lookup.match import Match
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.lookup.stores import store_ids
+from catalog.names.keys import Naming
+from catalog.names.query import parse_query
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_ticks = itertools.count(1)
+
+
+def stamp(path: str) -> None:
+    """Give a file a time that no file had before."""
+    at = 1_700_000_000_000_000_000 + next(_ticks) * 1_000_000
+    os.utime(path, ns=(at, at), follow_symlinks=False)
+
+
+class Said(NamedTuple):
+    """What `resolve` came to: an exit status, and the answer or the digests that it could not choose from, and "..."
+    where there were too many to name."""
+
+    status: int
+    digest: str | None = None
+    store: str | None = None
+    fallback: bool = False
+    candidates: frozenset[str] = frozenset()
+
+
+class Catalogue:
+    """A catalog at `path`. `lines` are what a person was told, newest last; `now` is the time of retention alone."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.settings = Settings(settle_ms=0)
+        self.lines: list[str] = []
+        self.writer = Writer(path)
+        self.reader = Reader(path)
+
+    def close(self) -> None:
+        self.reader.close()
+        self.writer.close()
+
+    # --- what changes it ----------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        path: str,
+        *,
+        name: str | None = None,
+        naming: str | None = None,
+        prefix: str | None = None,
+        priority: int | None = None,
+        index: bool = True,
+    ) -> None:
+        """`ocicat add PATH`."""
+        given = StoreSettings(name, None if naming is None else Naming.parse(naming), prefix, priority)
+        real = os.path.realpath(path)
+        with self.writer.transaction() as connection:
+            registry = Registry(connection)
+            root_id = store_id = None
+            if registry.is_root(real) or not is_layout(real):
+                root_id = registry.add_root(real, given)
+            else:
+                store_id = registry.add_store(real, given, 1)
+            roots = [each for each in registry.roots() if each.id == root_id]
+            stores = [s for s in registry.stores() if s.id == store_id or (roots and s.root_id == root_id)]
+        if index:
+            self.sweep().run(roots, stores)
+
+    def index(self, *names: str, full: bool = False) -> Summary:
+        """`ocicat index [NAME...]`, without what comes after it."""
+        with self.writer.transaction() as connection:
+            registry = Registry(connection)
+            roots, stores = registry.roots(), None
+            if names:
+                found = [registry.find(text) for text in names]
+                roots = [root for some, _ in found for root in some]
+                below = {root.id for root in roots}
+                stores = [store for _, some in found for store in some]
+                stores += [store for store in registry.stores() if store.root_id in below]
+        return self.sweep().run(roots, stores, full=full)
+
+    def sweep(self) -> Sweep:
+        return Sweep(self.writer, self.settings, self.lines.append)
+
+    def retire(self, now: int) -> list[str]:
+        """What `ocicat index` does at its end, at the time `now`; the names of the stores that lost their rows."""
+        with self.writer.transaction() as connection:
+            names = drop_missing(Registry(connection), Rows(connection), self.settings, now)
+            prune(connection, self.settings, now)
+        return names
+
+    def remove(self, text: str) -> None:
+        """`ocicat remove NAME|PATH`."""
+        with self.writer.transaction() as connection:
+            registry = Registry(connection)
+            roots, stores = registry.find(text)
+            for root in roots:
+                registry.remove_root(root)
+            for store in stores:
+                registry.remove_store(store)
+
+    # --- what asks it -------------------------------------------------------------------------------------------
+
+    def asking(self, stores: Sequence[str] = (), *, strict: bool = False) -> Asking:
+        scope = store_ids(self.reader, tuple(stores)) if stores else None
+        return Asking(self.reader, self.lines.append, stores=scope, strict=strict)
+
+    def matches(self, ref: str, stores: Sequence[str] = ()) -> list[Match]:
+        """`ocicat query REF`."""
+        return list(self.asking(stores).matches(parse_query(ref)))
+
+    def query(self, ref: str, stores: Sequence[str] = ()) -> list[tuple[str, str]] | int:
+        """The store and digest of each match, or the status."""
+        try:
+            return [(match.store, match.digest) for match in self.matches(ref, stores)]
+        except OcicatError as error:
+            return error.status
+
+    def resolve(self, ref: str, *, store: str | None = None, first: bool = False, strict: bool = False) -> Said:
+        """`ocicat resolve REF`."""
+        try:
+            asking = self.asking(() if store is None else (store,), strict=strict)
+            found = asking.resolve(parse_query(ref), first=first)
+        except Ambiguous as error:
+            candidates = {line.rpartition("\t")[2] for line in error.candidates}
+            return Said(
+                3, candidates=frozenset(candidates | ({"..."} if error.total > len(error.candidates) else set()))
+            )
+        except NotInTime as error:
+            return Said(error.status)
+        except CatalogUnavailable:
+            raise
+        except OcicatError as error:
+            return Said(error.status)
+        return Said(0, found.digest, found.store, found.fallback)
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows of any statement over the tables and views."""
+        return self.reader.connection.execute(statement, parameters).fetchall()
+
+    def writes(self, do: Callable[[], object]) -> int:
+        """How many rows `do` inserts, updates and deletes."""
+        driver = self.writer._driver
+        assert isinstance(driver, sqlite3.Connection)
+        before = driver.total_changes
+        do()
+        return driver.total_changes - before
+
+
+@pytest.fixture(scope="session")
+def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A catalog without anything in it, to be copied."""
+    path = str(tmp_path_factory.mktemp("empty") / "catalog.db")
+    Writer(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_catalogue(empty_catalog: str) -> Iterator[Callable[[str], Catalogue]]:
+    """Makes a catalog in a directory; it is closed at the end, if not before."""
+    made: list[Catalogue] = []
+
+    def make(directory: str) -> Catalogue:
+        path = os.path.join(directory, "catalog.db")
+        shutil.copyfile(empty_catalog, path)
+        made.append(Catalogue(path))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, new_catalogue: Callable[[str], Catalogue]) -> Iterator[Catalogue]:
+    """An empty catalog of the test's own; the working directory is beside it."""
+    made = new_catalogue(str(tmp_path))
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    yield made
+    os.chdir(before)
+    made.close()

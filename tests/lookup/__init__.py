@@ -1,0 +1,1 @@
+"""Tests of catalog.lookup: every answer against the plain linear scan, and what an answer costs."""

@@ -1,0 +1,178 @@
+"""Every question worth asking of some stores, derived from what is in them, and the oracle's answers beside the catalog's."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from catalog.errors import InvalidReference
+from catalog.names.query import DIGEST_PREFIX, parse_query
+from tests.conftest import Catalogue, Said
+from tests.oracle import Answer, Entry, Malformed, Oracle, OracleStore, Scan
+
+NEAR_MISSES = (
+    "", ":", "*", "*:*", ":*", "@", "UPPER", ":UPPER", "3.16", "latest", ":latest", "sha256:", "sha256:abc12", "oci:",
+    "oci-layout://", "ocidir://", "oci-layout://nowhere", "oci-layout:///", "oci-layout://.", "oci:.", "ocidir://.",
+    "?", "[", "[]", "a*", ":[!x]*", "docker.io/*", "*/*:latest", "localhost*", "quay.io/*:?*", "UPPER*", ":\0",
+    ":\udcff", ":\U0010ffff*", "x" * 300, ":" + "x" * 2000, "@" + "0" * 64, f"sha256:{'0' * 64}", f"sha256:{'0' * 80}",
+)  # fmt: skip
+
+
+class Options(NamedTuple):
+    """Those of `resolve`."""
+
+    store: str | None = None
+    first: bool = False
+    strict: bool = False
+
+
+PLAIN = Options()
+
+
+class Still(Oracle):
+    """The oracle over stores that do not change meanwhile: they are read once, and what matches is looked for once."""
+
+    def __init__(self, stores: Sequence[OracleStore]) -> None:
+        super().__init__(stores, below=False)
+        self._scans = super().read()
+        self._known: dict[tuple[str, str], Answer | Malformed] = {}
+
+    def read(self) -> list[Scan]:
+        return self._scans
+
+    def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:
+        if (ref, cwd) not in self._known:
+            try:
+                self._known[ref, cwd] = super()._ask(ref, cwd, scans)
+            except Malformed as error:
+                self._known[ref, cwd] = error
+        found = self._known[ref, cwd]
+        if isinstance(found, Malformed):
+            raise found
+        return found
+
+
+def references(oracle: Oracle, cwd: str) -> list[str]:
+    """References of every form that have to do with what is in the stores, and some that have not; each once."""
+    asked: dict[str, None] = dict.fromkeys(NEAR_MISSES)
+    scans = oracle.read()
+    for scan in scans:
+        asked.update(dict.fromkeys(_of_store(scan, cwd)))
+        for entry in scan.entries:
+            asked.update(dict.fromkeys(_of_entry(entry)))
+            asked.update(dict.fromkeys(_of_entry_in_store(entry, cwd)))
+    return list(asked)
+
+
+def _of_store(scan: Scan, cwd: str) -> Iterator[str]:
+    name, path = scan.store.name, scan.store.path
+    relative = f"./{os.path.relpath(path, cwd)}"
+    for place in (name, path, relative, f"{path}/", f"{name}/", f"{path}/../{os.path.basename(path)}"):
+        yield f"oci-layout://{place}"
+    for place in (name, path):
+        yield f"oci-layout://{place}:nosuch"
+        yield f"oci-layout://{place}/nosuch"
+    yield f"oci-layout://{name}//alpine"
+    yield f"oci-layout://{path}//alpine"
+    yield f"oci-layout://{name}/alpine/"
+    yield f"oci-layout://{path}/alpine/"
+    yield f"oci-layout://{name}/{'a' * 64}:latest"
+    yield f"oci-layout://{path[:-1]}"
+    for place in (path, relative, relative[2:], f"{path}/x"):
+        yield f"oci:{place}"
+        yield f"oci:{place}:nosuch"
+        yield f"ocidir://{place}"
+
+
+def _of_entry(entry: Entry) -> Iterator[str]:
+    digest = entry.digest
+    bare = digest.removeprefix("sha256:")
+    yield from (digest, f"@{digest}", bare, bare[:-1], f"@{bare}", digest[:13], f"@{digest[:20]}", digest[:12])
+    yield from (f"{digest}0", digest.upper(), digest[:-1], f"{digest}*")
+    for raw in (entry.ref_name, entry.image_name):
+        if raw is not None:
+            yield from (raw, f":{raw}", f":{raw}x", f":{raw[:-1]}", f":{raw[:2]}*", f"{raw[:8]}*", f":*{raw[-2:]}")
+            yield f":{raw.rpartition(':')[2]}"
+    for repository, tag, _ in ((key.repository, key.tag, key.source) for key in entry.keys):
+        if tag is not None:
+            yield from (f":{tag}", f":{tag[:-1]}?", f":[{tag[0]}]*", f"*:{tag}", tag, f":{tag.upper()}")
+        if repository is None:
+            continue
+        for name in (repository, familiar(repository)):
+            yield from (name, f"{name}@{digest}", f"{name}x", f"{name}:*", f"{name[:-2]}*", f"?{name[1:]}*")
+            yield from (f"{name}@sha256:{'0' * 64}", name.replace("/", "/*", 1), f"*{name[3:]}")
+            if tag is not None:
+                yield from (f"{name}:{tag}", f"{name}:{tag}x", f"{name}:{tag}@{digest}", f"{name}:nosuch@{digest}")
+                yield from (f"{name}:{tag[:1]}*", f"{name[:-1]}[!x]:{tag}", f"{name}*:{tag}")
+
+
+def _of_entry_in_store(entry: Entry, cwd: str) -> Iterator[str]:
+    path, digest = entry.store.path, entry.digest
+    tags = {key.tag for key in entry.keys} | {entry.ref_name, entry.image_name}
+    tails = {text.rpartition(":")[2] for text in tags if text}
+    for place in (entry.store.name, path if entry.position % 2 else f"./{os.path.relpath(path, cwd)}"):
+        yield f"oci-layout://{place}@{digest}"
+        yield f"oci-layout://{place}@sha256:{'0' * 64}"
+        for tag in {tag for tag in tags if tag} | tails:
+            yield from (f"oci-layout://{place}:{tag}", f"oci-layout://{place}:{tag}@{digest}")
+        for key in entry.keys:
+            if key.repository is not None:
+                for name in (key.repository, familiar(key.repository)):
+                    yield from (f"oci-layout://{place}/{name}", f"oci-layout://{place}/{name}@{digest}")
+                    yield from (f"oci-layout://{place}/{name}:{key.tag}", f"oci-layout://{place}/{name[:-1]}")
+    for text in tags:
+        yield from (f"oci:{path}:{text}", f"oci:./{os.path.relpath(path, cwd)}:{text}")
+    for tag in tails | {tag for tag in tags if tag}:
+        yield from (f"ocidir://{path}:{tag}", f"ocidir://{os.path.relpath(path, cwd)}:{tag}@{digest}")
+    yield f"ocidir://{path}@{digest}"
+
+
+def familiar(repository: str) -> str:
+    return repository.removeprefix("docker.io/").removeprefix("library/")
+
+
+def differences(
+    catalogue: Catalogue, oracle: Oracle, refs: Iterable[str], cwd: str, options: Sequence[Options] = (PLAIN,)
+) -> list[str]:
+    """Where the two disagree, a line each; `query` is compared without options, `resolve` with each of `options`."""
+    found: list[str] = []
+    for ref in refs:
+        listed, wanted = catalogue.query(ref), _query(oracle, ref, cwd)
+        if isinstance(listed, int) or isinstance(wanted, int):
+            same = listed == wanted
+        else:
+            same = Counter(listed) == Counter(wanted)
+        if not same:
+            found.append(f"query {ref!r}: {listed}, by the oracle {wanted}")
+        for each in options:
+            said, right = catalogue.resolve(ref, **each._asdict()), resolved(oracle, ref, cwd, each)
+            if said != right and not ("..." in said.candidates and said.candidates - {"..."} <= right.candidates):
+                found.append(f"resolve {ref!r} {each}: {said}, by the oracle {right}")
+    return found
+
+
+def _query(oracle: Oracle, ref: str, cwd: str) -> list[tuple[str, str]] | int:
+    try:
+        return [(entry.store.name, entry.digest) for entry in oracle.query(ref, cwd)]
+    except Malformed:
+        return 2
+
+
+def resolved(oracle: Oracle, ref: str, cwd: str, options: Options = PLAIN) -> Said:
+    """The oracle's answer. A digest that no entry has may stand below one: this version says so instead of denying it."""
+    outcome = oracle.resolve(ref, **options._asdict(), cwd=cwd)
+    if outcome.status == 1 and _whole_digest(ref):
+        return Said(4)
+    if outcome.status == 3:
+        return Said(3, candidates=outcome.candidates)
+    return Said(outcome.status, outcome.digest, outcome.store, outcome.fallback)
+
+
+def _whole_digest(ref: str) -> bool:
+    try:
+        query = parse_query(ref)
+    except InvalidReference:
+        return False
+    return query.digest is not None and query.kind != DIGEST_PREFIX
