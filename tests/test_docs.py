@@ -1,0 +1,227 @@
+"""What the documents say is so: every example is run, every list is compared with the code."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from catalog import errors
+from catalog.cli import config
+from catalog.cli.answer import QUERY_COLUMNS
+from catalog.cli.commands import check, history, status, stores
+from catalog.cli.main import COMMANDS
+from catalog.db.views import VIEWS
+from catalog.ingest.settings import Settings
+from catalog.lookup.match import FIELDS
+from tests import writers
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(p for p in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+ALPINE = "docker.io/library/alpine"
+
+# The layouts that the examples talk about. They lie below /srv there, and below a temporary directory here.
+LAYOUTS: dict[str, list[tuple[str, str, str, str]]] = {
+    "builds/alpine": [("alpine-3.15", "tag", ALPINE, "3.15"), ("alpine-3.16", "tag", ALPINE, "3.16")],
+    "builds/app": [
+        ("app-1.0", "containerd", "docker.io/acme/app", "1.0"),
+        ("app-1.1", "containerd", "docker.io/acme/app", "1.1"),
+    ],
+    "builds/scratch": [("unnamed", "none", "", "")],
+    "mirror/alpine": [("alpine-3.16", "short", ALPINE, "3.16"), ("alpine-3.17", "short", ALPINE, "3.17")],
+    "mirror/patched": [("alpine-3.16-patched", "canonical", ALPINE, "3.16")],
+    "registry/library/alpine": [("alpine-3.17", "tag", "", "3.17")],
+    "registry/team/tool": [("tool-2", "tag", "", "2.0"), ("tool-3", "tag", "", "latest")],
+}
+
+
+class Example(NamedTuple):
+    """A command of a ```console block, and what the document says that it prints."""
+
+    place: str
+    command: str
+    output: str
+
+
+def examples(text: str, name: str) -> Iterator[Example]:
+    """The examples of a document: `$ ` begins a command, `> ` goes on with it, anything else is output."""
+    for block in re.finditer(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        line = text.count("\n", 0, block.start(1))
+        place, command, output = "", "", ""
+        for number, each in enumerate(block[1].splitlines(), line + 1):
+            if each.startswith("$ "):
+                if command:
+                    yield Example(place, command, output)
+                place, command, output = f"{name}:{number}", each[2:], ""
+            elif each.startswith("> ") and not output:
+                command += "\n" + each[2:]
+            else:
+                output += each + "\n"
+        yield Example(place, command, output)
+
+
+def as_expression(output: str) -> str:
+    """`…` on a line of its own stands for any lines, within a line for anything in it."""
+    lines = (
+        r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in output.splitlines()
+    )
+    return "".join(lines)
+
+
+class Shell:
+    """A shell in a place with the documented layouts, and a catalog of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.srv = os.path.realpath(directory)
+        home = f"{self.srv}/home"
+        os.mkdir(home)
+        self.environment = {
+            "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+            "HOME": home,
+            "OCICAT_DB": f"{home}/catalog.db",
+            "LC_ALL": "C.UTF-8",
+        }
+        for name, images in LAYOUTS.items():
+            layout = writers.make_layout(f"{self.srv}/{name}")
+            entries = [
+                writers.name_entry(writers.make_image(layout, seed), style, repository, tag)
+                for seed, style, repository, tag in images
+            ]
+            writers.write_index(layout, writers.empty_index(*entries))
+
+    def run(self, command: str) -> str:
+        """What the command prints, on stdout and stderr together."""
+        done = subprocess.run(
+            ["bash", "-c", command.replace("/srv", self.srv)],
+            cwd=self.srv,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout.replace(self.srv, "/srv")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_example_prints_what_the_document_says(document: Path, tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    for example in examples(document.read_text(encoding="utf-8"), document.name):
+        printed = shell.run(example.command)
+        assert re.fullmatch(as_expression(example.output), printed), (
+            f"{example.place}: $ {example.command}\n--- the document says\n{example.output}--- it printed\n{printed}"
+        )
+
+
+def test_settings_are_those_of_the_code() -> None:
+    documented = {
+        key: (int(default), unit)
+        for key, default, unit in re.findall(
+            r"^\| `([a-z_.]+)` \| (\d+) \| (\w+) \|", read("docs/settings.md"), re.MULTILINE
+        )
+    }
+    assert documented == {key: (default_of(key), unit_of(key)) for key in config._KEYS}
+
+
+def default_of(key: str) -> int:
+    settings = Settings()
+    field, factor, _ = config._KEYS[key]
+    value = getattr(settings.limits if field in settings.limits._fields else settings, field)
+    assert value % factor == 0
+    return int(value) // factor
+
+
+def unit_of(key: str) -> str:
+    return {"bytes": "bytes", "ms": "milliseconds", "days": "days"}[key.rpartition("_")[2]]
+
+
+def test_the_settings_example_is_taken(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", read("docs/settings.md"), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "ocicat.toml"
+    file.write_text(example, encoding="utf-8")
+    assert config.load_settings(str(file)) != Settings()
+
+
+def test_kinds_of_problems_are_those_of_the_code() -> None:
+    documented = re.findall(r"^\| `([a-z-]+)` \|", read("docs/problems.md"), re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    assert set(documented) == set(kinds_in_the_code())
+
+
+def kinds_in_the_code() -> Iterator[str]:
+    """What is given as a kind where a problem is made, and the states of stores that the view adds."""
+    for path in (ROOT / "catalog").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and called(node) in ("NameProblem", "Problem", "problem"):
+                literal = (each.value for each in node.args if isinstance(each, ast.Constant))
+                yield from itertools.islice((each for each in literal if isinstance(each, str)), 1)
+    (view,) = (view for view in VIEWS if view.name == "problems")
+    (states,) = re.findall(r"store\.state IN \((.*?)\)", view.create("sqlite"))
+    yield from re.findall(r"'(\w+)'", states)
+
+
+def called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def test_the_document_of_the_views_is_what_make_docs_writes() -> None:
+    done = subprocess.run(
+        [sys.executable, "contrib/sql_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_every_command_and_the_two_of_make() -> None:
+    readme = read("README.md")
+    assert set(re.findall(r"^\| `ocicat ([a-z]+)", readme, re.MULTILINE)) == set(COMMANDS)
+    assert "```sh\nmake demo\n```" in readme
+    assert "```sh\nmake test\n```" in readme
+
+
+def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
+    text = read("docs/scripts.md")
+    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## Formats"), re.MULTILINE)
+    documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
+    assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql"} == {*FIELDS, "reference"}
+    assert f"| `query` | {', '.join(QUERY_COLUMNS)} |" in text
+    assert f"| `stores` | {', '.join(stores.COLUMNS)} |" in text
+    assert f"| `history` | {', '.join(history.COLUMNS)} |" in text
+    assert f"| `check` | {', '.join(check.COLUMNS)} |" in text
+    assert f"| `status` | {', '.join(status.COLUMNS)} |" in text
+
+
+def test_the_exit_statuses_are_those_of_the_errors() -> None:
+    listed = {int(each) for each in re.findall(r"^\| (\d) \|", read("docs/scripts.md"), re.MULTILINE)}
+    assert listed == {0} | {each.status for each in subclasses(errors.OcicatError)}
+
+
+def subclasses(kind: type[errors.OcicatError]) -> Iterator[type[errors.OcicatError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from subclasses(each)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    begin = text.index(heading)
+    end = text.find("\n## ", begin + 1)
+    return text[begin : end if end >= 0 else None]
