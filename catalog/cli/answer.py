@@ -376,10 +376,12 @@ def _references(refs: tuple[str, ...]) -> Iterator[str]:
 
 def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
     """A malformed reference that is a good tag says how a tag is asked for (section 5); every error, what to do next."""
+    better = error
     if isinstance(error, InvalidReference) and is_tag(text):
         hint = asking.tag_hint(text) or f"a tag is asked for as ':{text}'"
-        return InvalidReference(f"{error}; {hint}")
-    if isinstance(error, NotFound) and not error.hint:
-        hint = "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
-        return NotFound(str(error), hint if asking.moment is None else "'ocicat history' tells what there was, and when")
-    return error
+        better = InvalidReference(f"{error}; {hint}")
+    elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
+        better = NotFound(str(error), "'ocicat history' tells what there was, and when")
+    elif isinstance(error, NotFound) and not error.hint:
+        better = NotFound(str(error), "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts")
+    return better.with_traceback(error.__traceback__)

@@ -39,4 +39,4 @@ def explain(error: sqlite3.Error, path: str) -> CatalogUnavailable:
         return CatalogUnavailable(
             f"no permission to use {where} ({error}): check the rights of the file and of its directory"
         )
-    return CatalogUnavailable(f"{where} cannot be used: {error}")
+    return CatalogUnavailable(f"{where} cannot be used ({error}): 'ocicat db check' looks for damage")

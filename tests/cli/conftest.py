@@ -1,0 +1,181 @@
+"""A shelf of layouts and its catalog: made once, only read by the tests that share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import writers
+from tests.cli.program import Ran, called
+
+NASTY = "t\tn\nr\rb\\e\x1b[31mc\x9bd\x7fu\u202el\u2028p\u200f"
+"""Tab, line ends, backslash, ESC, a C1 control, DEL, a bidi override, a line separator, a bidi mark."""
+SHOWN = r"t\tn\nr\rb\\e\x1b[31mc\x9bd\x7fu\u202el\u2028p\u200f"
+
+TAGS = ("3.16", "3.17", "latest")
+
+
+class Shelf(NamedTuple):
+    """`db` is the catalog, `config` settings without settling, `root` the directory `images`, `digests` by (layout, tag)."""
+
+    db: str
+    config: str
+    root: str
+    digests: dict[tuple[str, str], str]
+
+    def ask(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ran:
+        return called(*arguments, db=self.db, stdin=stdin, env=env)
+
+
+def no_settling(directory: Path) -> str:
+    """A settings file with which a file counts as it stands: times of change are as new as the test itself."""
+    path = directory / "settings.toml"
+    path.write_text("[watch]\nsettle_ms = 0\n")
+    return str(path)
+
+
+def make_layout(path: str, style: str, repository: str) -> dict[str, str]:
+    """A layout with an image for each of TAGS; the digest by tag."""
+    writers.make_layout(path)
+    entries = [
+        writers.name_entry(
+            writers.make_image(path, f"{repository}:{tag}"), style, f"docker.io/library/{repository}", tag
+        )
+        for tag in TAGS
+    ]
+    writers.write_index(path, writers.empty_index(*entries))
+    return {tag: entry["digest"] for tag, entry in zip(TAGS, entries, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """`images` is a root: alpine (bare tags), busybox (short names), ctr (containerd's pairs), none (no names), multi
+    (an index image), odd (names and a directory full of control characters), \\xff (a path that is no UTF-8), hurt (torn
+    since it was indexed), void (no entries). `solo`, beside it, holds busybox with other digests, at priority 5.
+    """
+    base = tmp_path_factory.mktemp("shelf")
+    root = str(base / "images")
+    digests: dict[tuple[str, str], str] = {}
+    for style, name in (("tag", "alpine"), ("short", "busybox"), ("containerd", "ctr"), ("none", "none")):
+        made = make_layout(f"{root}/{name}", style, name)
+        digests |= {(name, tag): digest for tag, digest in made.items()}
+    digests |= {("hurt", tag): digest for tag, digest in make_layout(f"{root}/hurt", "short", "hurt").items()}
+
+    multi = writers.make_layout(f"{root}/multi")
+    children = [
+        writers.make_image(multi, f"multi-{arch}", arch=arch) | {"platform": writers.platform("linux", arch)}
+        for arch in ("amd64", "arm64")
+    ]
+    index = writers.make_index_image(multi, children)
+    digests["multi", "1"] = index["digest"]
+    digests["multi", "child"] = children[0]["digest"]
+    writers.write_index(multi, writers.empty_index(writers.name_entry(index, "short", "docker.io/library/multi", "1")))
+
+    odd = writers.make_layout(f"{root}/odd{NASTY}")
+    entry = writers.fake_descriptor("odd") | {
+        "mediaType": f"application/{NASTY}",
+        "artifactType": f"artifact/{NASTY}",
+        "platform": writers.platform("linux", "arm64", "v8"),
+        "annotations": {writers.REF_NAME: f"odd{NASTY}", f"key{NASTY}": f"value{NASTY}"},
+    }
+    digests["odd", ""] = entry["digest"]
+    writers.write_index(odd, writers.empty_index(entry))
+
+    raw = os.fsencode(f"{root}/") + b"\xff%\xfe"
+    writers.make_layout(os.fsdecode(raw))
+    bytes_entry = writers.name_entry(writers.fake_descriptor("bytes"), "short", "docker.io/library/bytes", "1")
+    digests["bytes", "1"] = bytes_entry["digest"]
+    writers.write_index(os.fsdecode(raw), writers.empty_index(bytes_entry))
+    writers.make_layout(f"{root}/void")
+
+    solo = make_layout(str(base / "solo"), "canonical", "busybox-solo")
+    layout = writers.read_index(str(base / "solo"))
+    for each in layout["manifests"]:
+        tag = each["annotations"][writers.REF_NAME].rpartition(":")[2]
+        each["annotations"][writers.REF_NAME] = f"busybox:{tag}"
+    writers.write_index(str(base / "solo"), layout)
+    digests |= {("solo", tag): digest for tag, digest in solo.items()}
+
+    config = no_settling(base)
+    db = str(base / "catalog.db")
+    for arguments in (("add", root), ("add", str(base / "solo"), "--name", "solo", "--priority", "5")):
+        done = called("--config", config, *arguments, db=db)
+        assert done.status == 0, done
+    with open(f"{root}/hurt/index.json", "a") as file:
+        file.write("{")
+    assert called("--config", config, "index", db=db).status == 0
+    return Shelf(db, config, root, digests)
+
+
+@pytest.fixture
+def own(shelf: Shelf, tmp_path: Path) -> Callable[[str], str]:
+    """Copies a layout of the shelf, or several names of it, below the test's own directory; gives the new path."""
+
+    def copy(name: str, to: str = "") -> str:
+        target = str(tmp_path / (to or name))
+        shutil.copytree(f"{shelf.root}/{name}", target)
+        return target
+
+    return copy
+
+
+def retag(path: str, tag: str, seed: str) -> str:
+    """Let a tag of a layout point to another image, as BuildKit does; its digest."""
+    index = writers.read_index(path)
+    old = next(each for each in index["manifests"] if (each.get("annotations") or {}).get(writers.REF_NAME) == tag)
+    new = writers.fake_descriptor(seed) | {"annotations": dict(old["annotations"])}
+    writers.write_index(path, writers.retag_replace(index, new))
+    digest: str = new["digest"]
+    return digest
+
+
+def objects(result: Ran) -> list[dict[str, object]]:
+    """The array that `--format json` printed."""
+    found: list[dict[str, object]] = json.loads(result.out)
+    return found
+
+
+class Own:
+    """A catalog of the test's own, empty at first, without settling. Calling it is calling `ocicat`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = str(directory)
+        self.db = str(directory / "own.db")
+        self.config = no_settling(directory)
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ran:
+        return called("--config", self.config, *arguments, db=self.db, stdin=stdin, env=env)
+
+    def done(self, *arguments: str) -> Ran:
+        """A run that has to end well, and say nothing."""
+        result = self(*arguments)
+        assert (result.status, result.err) == (0, ""), result
+        return result
+
+    def stores(self) -> dict[str, dict[str, object]]:
+        """What `stores` says, by name."""
+        return {str(each["name"]): each for each in objects(self("stores", "--format", "json"))}
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Own:
+    return Own(tmp_path)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Callable[..., str]:
+    """Makes a layout below the test's directory: `layout("images/alpine", "3.16", "3.17")` has bare tags."""
+
+    def make(name: str, *tags: str, style: str = "tag", repository: str = "docker.io/library/app") -> str:
+        path = writers.make_layout(str(tmp_path / name))
+        entries = [writers.name_entry(writers.fake_descriptor(f"{name}:{tag}"), style, repository, tag) for tag in tags]
+        writers.write_index(path, writers.empty_index(*entries))
+        return path
+
+    return make

@@ -1,0 +1,137 @@
+"""The program as a user meets it: a process of its own (`ran`), or, where hundreds of runs are needed, a call (`called`).
+
+Nothing of the tests' own environment reaches it: no OCICAT_*, no HOME.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from catalog.cli import messages, start
+
+OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
+SECONDS = 60.0
+"""No test waits that long: it only keeps a hanging program from hanging the tests."""
+
+CLEAN = {
+    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+    "LANG": "C.UTF-8",
+    "HOME": "/nonexistent",
+    "PYTHONWARNINGS": "error",
+}
+
+
+class Ran(NamedTuple):
+    """What a run came to. Text is UTF-8; what is not stays visible as a lone surrogate."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.split("\n")[:-1]
+
+    @property
+    def said(self) -> list[str]:
+        return self.err.split("\n")[:-1]
+
+
+def ran(
+    *arguments: str | bytes,
+    db: str | None = None,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> Ran:
+    """Run the program; `db` is its OCICAT_DB."""
+    whole = CLEAN | (env or {}) | ({} if db is None else {"OCICAT_DB": db})
+    done = subprocess.run(
+        [OCICAT, *arguments], input=stdin, capture_output=True, env=whole, cwd=cwd, timeout=SECONDS, check=False
+    )
+    return Ran(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def called(
+    *arguments: str,
+    db: str | None = None,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    run: Callable[[list[str]], int] = start.run,
+) -> Ran:
+    """Run the program's own entry point in this process."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("OCICAT_")}
+    given |= {"HOME": "/nonexistent"} | (env or {}) | ({} if db is None else {"OCICAT_DB": db})
+    out, err = io.BytesIO(), io.BytesIO()
+    with _environment(given), _streams(stdin, out, err):
+        volume = messages.volume
+        volume.quiet = volume.verbose = False
+        volume.debug = given.get("OCICAT_DEBUG", "") not in ("", "0")
+        status = run(list(arguments))
+        volume.quiet = volume.verbose = volume.debug = False
+    return Ran(status, _text(out.getvalue()), _text(err.getvalue()))
+
+
+def by_click(arguments: list[str]) -> int:
+    """What `start.run` does, with no look at the plain forms."""
+    plain = start.plain
+    start.plain = lambda _arguments: None
+    try:
+        return start.run(arguments)
+    finally:
+        start.plain = plain
+
+
+def one_error(result: Ran, status: int, *words: str) -> str:
+    """The one line of an error with that status: printable, begins as promised, says these words and what to do next."""
+    assert result.status == status, result
+    assert result.err.endswith("\n"), result
+    assert len(result.said) == 1, result
+    line = result.said[0]
+    assert line.startswith("ocicat: error: "), result
+    assert line.isprintable(), result
+    assert "Traceback" not in line, result
+    assert "defect" not in line, result
+    message = line.removeprefix("ocicat: error: ")
+    for word in words:
+        assert word in message, (word, message)
+    assert any(mark in message for mark in (": ", "; ", "'ocicat ")), f"does not say what to do next: {message}"
+    return message
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+@contextlib.contextmanager
+def _environment(given: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _streams(stdin: bytes, out: io.BytesIO, err: io.BytesIO) -> Iterator[None]:
+    before = sys.stdin, sys.stdout, sys.stderr
+    wrapped = [
+        io.TextIOWrapper(stream, encoding="utf-8", write_through=True) for stream in (io.BytesIO(stdin), out, err)
+    ]
+    sys.stdin, sys.stdout, sys.stderr = wrapped
+    try:
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+        for stream in wrapped:
+            stream.flush()
+            stream.detach()
