@@ -116,6 +116,9 @@ store = Table(
     Column("file_identity", _text, comment="device, inode, size, mtime and ctime of the index.json that was read"),
     Column("sha256", _text, comment="of the bytes of that index.json, hex"),
     Column("keyed_by", _text, comment="the naming rules and repository by which its keys were derived"),
+    Column("shared_blobs", _text, comment="a directory of blobs beside the layout's own (skopeo's --shared-blob-dir)"),
+    Column("blobs_identity", _text, comment="modification times of the blob directories as they were last listed"),
+    Column("content_pending", Boolean, nullable=False, comment="its manifests are not all read yet"),
     Column("elements", Integer, nullable=False, comment="of `manifests`, unusable ones counted"),
     Column("entries", Integer, nullable=False),
     Column("generation", Integer, nullable=False, comment="rises by one with each change"),
@@ -125,6 +128,8 @@ store = Table(
     UniqueConstraint("host_id", "path"),
     comment="a layout",
 )
+
+_partial("ix_store_content_pending", store.c.content_pending, where=store.c.content_pending)
 
 snapshot = Table(
     "snapshot",
@@ -167,8 +172,16 @@ content = Table(
     metadata,
     _primary(),
     Column("digest", _text, nullable=False, unique=True),
+    Column("kind", SmallInteger, nullable=False, server_default="0", comment="see KINDS: what its hashed bytes are"),
+    Column("size", BigInteger, comment="bytes, once they were hashed"),
     comment="a digest, once for all stores",
 )
+
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE = range(5)
+"""`content.kind`: not read yet (nor perhaps ever), a manifest, an index, JSON that is neither, bytes that are no use."""
+
+CHILD, CONFIG, LAYER, SUBJECT = range(4)
+"""`edge.role`: a manifest of an index, and a manifest's config, layer, and subject."""
 
 entry = Table(
     "entry",
@@ -249,12 +262,106 @@ Index(
     entry_annotation.c.entry_id,
 )
 
+manifest = Table(
+    "manifest",
+    metadata,
+    Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False, comment="as it says itself"),
+    Column("artifact_type_id", _id, ForeignKey("media_type.id")),
+    Column("layers", Integer, nullable=False),
+    Column("layers_size", BigInteger, nullable=False, comment="bytes, as its descriptors claim"),
+    Column("chain", _text, comment="hash of the digests of its layers, in order"),
+    comment="a manifest or an index, read once for the whole catalog; its rows never change",
+)
+_partial("ix_manifest_chain", manifest.c.chain, where=manifest.c.chain.is_not(None))
+Index("ix_manifest_artifact_type", manifest.c.artifact_type_id)
+
+config = Table(
+    "config",
+    metadata,
+    Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("platform_id", _id, ForeignKey("platform.id"), nullable=False, comment="normalised"),
+    Column("created", BigInteger, comment="milliseconds since 1970"),
+    Index("ix_config_platform", "platform_id"),
+    Index("ix_config_created", "created"),
+    comment="the config of an image: what it is for, and when it was made; never Env, Cmd or history",
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("parent_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("role", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("child_id", _id, ForeignKey("content.id"), nullable=False),
+    Column("platform_id", _id, ForeignKey("platform.id"), comment="normalised, as the descriptor claims"),
+    Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False),
+    Column("size", BigInteger, comment="bytes, as the descriptor claims"),
+    Column("chain", _text, comment="of a layer: hash of the digests of the layers up to it"),
+    sqlite_with_rowid=False,
+    comment="a manifest or index points to another content",
+)
+Index("ix_edge_child", edge.c.child_id, edge.c.role, edge.c.position, edge.c.parent_id)
+_partial("ix_edge_chain", edge.c.chain, where=edge.c.chain.is_not(None))
+
+content_annotation = Table(
+    "content_annotation",
+    metadata,
+    Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("is_label", Boolean, primary_key=True, comment="a label of a config, else an annotation"),
+    Column("key_id", _id, ForeignKey("annotation_key.id"), primary_key=True, autoincrement=False),
+    Column("value", _text, nullable=False),
+    sqlite_with_rowid=False,
+    comment="annotations of a manifest or index, and labels of a config",
+)
+Index(
+    "ix_content_annotation_value",
+    content_annotation.c.key_id,
+    func.substr(content_annotation.c.value, 1, 128),
+    content_annotation.c.content_id,
+)
+
+store_blob = Table(
+    "store_blob",
+    metadata,
+    Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("content_id", _id, ForeignKey("content.id"), primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False, comment="bytes, as stat says"),
+    Column("verified_at", BigInteger, comment="when its bytes were last hashed"),
+    Column("verified_as", _text, comment="the file that was hashed then: size, mtime, ctime, inode"),
+    Column("is_good", Boolean, comment="whether they were what its digest says; null before"),
+    sqlite_with_rowid=False,
+    comment="a blob lies in a store",
+)
+Index("ix_store_blob_content", store_blob.c.content_id, store_blob.c.store_id)
+_partial("ix_store_blob_bad", store_blob.c.store_id, where=~store_blob.c.is_good)
+
+referrer = Table(
+    "referrer",
+    metadata,
+    _primary(),
+    Column("subject_id", _id, ForeignKey("content.id"), nullable=False),
+    Column("referrer_id", _id, ForeignKey("content.id"), nullable=False),
+    Column("how", _text, nullable=False, comment="subject, fallback, cosign, buildkit or containerd"),
+    Column(
+        "entry_id",
+        _id,
+        ForeignKey("entry.id", ondelete="CASCADE"),
+        comment="the entry that says so; null: content does",
+    ),
+    comment="one content says that it is about another",
+)
+Index("ix_referrer_subject", referrer.c.subject_id, referrer.c.referrer_id)
+Index("ix_referrer_referrer", referrer.c.referrer_id, referrer.c.subject_id)
+Index("ix_referrer_entry", referrer.c.entry_id)
+
 problem = Table(
     "problem",
     metadata,
     _primary(),
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("entry_id", _id, ForeignKey("entry.id", ondelete="CASCADE"), index=True),
+    Column("stage", SmallInteger, nullable=False, comment="0: found in index.json, 1: in a blob"),
     Column("kind", _text, nullable=False),
     Column("subject", _text, nullable=False),
     Column("detail", _text, nullable=False),

@@ -77,6 +77,7 @@ def write_content(
             generation,
             now,
             changed_at,
+            found.content_pending or (applied is not None and changed),
         ),
     )
     return Outcome(state, None, applied if changed else None)
@@ -104,18 +105,20 @@ def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str
     """The problems of a store that belong to no entry of it, written where they differ."""
     wanted = [tuple(problem) for problem in problems]
     had = rows.cursor.execute(
-        "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL ORDER BY id", (store_id,)
+        "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 ORDER BY id",
+        (store_id,),
     ).fetchall()
     if had == wanted:
         return
-    rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL", (store_id,))
+    rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0", (store_id,))
     for kind, subject, detail in wanted:
         rows.problem(store_id, None, kind, subject, detail)
 
 
 def _naming_problem(rows: Rows, store_id: int, problem: tuple[str, str, str] | None) -> None:
     rows.cursor.execute(
-        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND kind = 'no-repository'", (store_id,)
+        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND kind = 'no-repository'",
+        (store_id,),
     )
     if problem is not None:
         rows.problem(store_id, None, *problem)

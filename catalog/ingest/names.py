@@ -15,6 +15,7 @@ from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
 from catalog.ingest.rows import Row, Rows, chunks
 from catalog.layout.descriptor import Descriptor
+from catalog.names.digest import is_docker_digest
 from catalog.names.keys import Key, NameProblem, derive_keys
 from catalog.names.limits import is_long
 from catalog.names.reference import is_tag
@@ -140,6 +141,8 @@ class StoreNames:
         self._write_keys(entry_id, sort, keys, problems)
         for key_text, value in descriptor.other_annotations.items():
             rows.annotation(entry_id, key_text, value)
+        for subject, how in dict.fromkeys(referrals(keys, descriptor.other_annotations)):
+            rows.referrer(subject, descriptor.digest, how, entry_id)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
         if rows.full:
@@ -219,6 +222,21 @@ class StoreNames:
             cursor.execute("UPDATE entry SET sort = ? WHERE id = ?", (sort, entry_id))
             cursor.execute("UPDATE name SET sort = ? WHERE entry_id = ?", (sort, entry_id))
         return len(changed)
+
+
+def referrals(keys: Sequence[Key], annotations: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The subjects that an entry says it is about, and how: by its tag, or by containerd's annotation.
+
+    `sha256-HEX` is the fallback tag of the distribution-spec (its children are the referrers), and with `.sig`, `.att` or
+    `.sbom` behind it cosign's.
+    """
+    for key in keys:
+        if key.tag is not None and key.tag.startswith("sha256-"):
+            digits, dot, kind = key.tag[len("sha256-") :].partition(".")
+            if is_docker_digest(f"sha256:{digits}") and (not dot or kind in ("sig", "att", "sbom")):
+                yield f"sha256:{digits}", "cosign" if dot else "fallback"
+    if "io.containerd.manifest.subject" in annotations:
+        yield annotations["io.containerd.manifest.subject"], "containerd"
 
 
 def ref_tail(ref_name: str | None, keys: Sequence[Key]) -> str | None:

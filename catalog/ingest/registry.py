@@ -65,6 +65,14 @@ class Store(NamedTuple):
     generation: int
     changed_at: int | None
     root_path: str | None
+    shared_blobs: str | None
+    blobs_identity: str | None
+    content_pending: bool
+
+    @property
+    def indexed_before(self) -> bool:
+        """Whether its index.json was ever read."""
+        return self.keyed_by is not None
 
     def repository(self) -> tuple[str | None, NameProblem | None]:
         """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
@@ -263,6 +271,7 @@ class Registry:
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
+            "content_pending": False,
             "elements": 0,
             "entries": 0,
             "generation": 0,
@@ -360,4 +369,7 @@ def _store(row: RowMapping) -> Store:
         generation=row["generation"],
         changed_at=row["changed_at"],
         root_path=None if root_path is None else decode_path(root_path, row["root_path_bytes"]),
+        shared_blobs=row["shared_blobs"],
+        blobs_identity=row["blobs_identity"],
+        content_pending=row["content_pending"],
     )

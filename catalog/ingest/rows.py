@@ -16,29 +16,47 @@ from sqlalchemy.dialects.sqlite import insert
 
 from catalog.db.schema import (
     annotation_key,
+    config,
     content,
+    content_annotation,
+    edge,
     entry,
     entry_annotation,
+    manifest,
     media_type,
     name,
     name_span,
     platform,
     problem,
+    referrer,
     repository,
     snapshot,
     store,
+    store_blob,
 )
+from catalog.names.digest import is_digest
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
 FLUSH_ROWS = 20_000
 
-_TABLES = (content, entry, name, entry_annotation, problem, name_span, snapshot)
+_TABLES = (
+    content, entry, name, entry_annotation, problem, name_span, snapshot,
+    manifest, config, edge, content_annotation, store_blob, referrer,
+)  # fmt: skip
 """In the order in which they are written."""
+
+_DIGESTS = {
+    "entry": ("content_id",),
+    "edge": ("child_id",),
+    "store_blob": ("content_id",),
+    "referrer": ("subject_id", "referrer_id"),
+}
+"""Columns that are given a digest and hold its content's id."""
 
 STORE_COLUMNS = (
     "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
-    "generation", "indexed_at", "changed_at",
+    "generation", "indexed_at", "changed_at", "content_pending",
 )  # fmt: skip
 """What a reading sets of its store."""
 
@@ -66,7 +84,7 @@ class Rows:
         """`row` is (id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
         image_name, ref_tail, fingerprint, oversize); the digest becomes its content's id.
         """
-        self._pending["content"].append((row[3],))
+        self._digest(row[3])
         self._add("entry", row)
 
     def name(self, row: Row) -> None:
@@ -77,9 +95,11 @@ class Rows:
         """One annotation of an entry that is no name."""
         self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
 
-    def problem(self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str) -> None:
-        """One problem of a store, or of one of its entries."""
-        self._add("problem", (self.id_of("problem"), store_id, entry_id, kind, subject, detail))
+    def problem(
+        self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, in_blob: bool = False
+    ) -> None:
+        """One problem of a store, or of one of its entries; `in_blob` says that content had to be read to find it."""
+        self._add("problem", (self.id_of("problem"), store_id, entry_id, int(in_blob), kind, subject, detail))
 
     def span(self, row: Row) -> None:
         """`row` has the columns of `name_span` after its id, in their order."""
@@ -92,6 +112,63 @@ class Rows:
     def store(self, store_id: int, row: Row) -> None:
         """Set STORE_COLUMNS of a store."""
         self._stores.append((*row, store_id))
+
+    # --- rows of content ----------------------------------------------------------------------------------------
+
+    def blob(self, store_id: int, digest: str, size: int) -> None:
+        """A blob of `size` bytes lies in a store."""
+        self._digest(digest)
+        self._add("store_blob", (store_id, digest, size, None, None, None))
+
+    def manifest(
+        self, content_id: int, media_type: str, artifact_type: str | None, layers: int, size: int, chain: str | None
+    ) -> None:
+        """What a manifest or index says of itself; `size` is that of its layers in bytes."""
+        artifact_type_id = self.media_type(artifact_type) if artifact_type else None
+        self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain))
+
+    def config(self, content_id: int, platform: str, created: int | None) -> None:
+        """What a config says; `created` is in milliseconds since 1970, UTC."""
+        self._add("config", (content_id, self.platform(platform), created))
+
+    def edge(
+        self,
+        parent_id: int,
+        role: int,
+        position: int,
+        child: str,
+        platform: str | None,
+        media_type: str,
+        size: int | None,
+        chain: str | None,
+    ) -> None:
+        """A manifest or index points to the digest `child`."""
+        self._digest(child)
+        platform_id = self.platform(platform) if platform else None
+        self._add("edge", (parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain))
+
+    def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
+        """The annotations of a manifest or index, or the labels of a config."""
+        for key, value in annotations.items():
+            self._add("content_annotation", (content_id, is_label, self.annotation_key(key), value))
+
+    def referrer(self, subject: str, digest: str, how: str, entry_id: int | None) -> None:
+        """The content `digest` is said to be about `subject`, which may be no digest and is then none."""
+        if is_digest(subject):
+            self._digest(subject)
+            self._digest(digest)
+            self._add("referrer", (self.id_of("referrer"), subject, digest, how, entry_id))
+
+    def content(self, digest: str) -> int:
+        """The id of a digest, which is known from now on."""
+        row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            self.cursor.execute(self._insert(content), (digest,))
+            row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
+        return int(row[0])
+
+    def _digest(self, digest: str) -> None:
+        self._pending["content"].append((digest,))
 
     @property
     def full(self) -> bool:
@@ -185,9 +262,9 @@ class Rows:
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
-            if table is entry:
-                digest: BindParameter[str] = bindparam("v_content_id")
-                values["content_id"] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
+            for column in _DIGESTS.get(table.name, ()):
+                digest: BindParameter[str] = bindparam(f"v_{column}")
+                values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
             return insert(table).values(values), [f"v_{column.name}" for column in table.columns]
 
         return self._text(f"insert {table.name}", make)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
+from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
 from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.settings import Settings
@@ -59,7 +60,16 @@ class Sweep:
             time.sleep(max(0.0, min(due - time.monotonic(), self._settings.patience_ms / 1000)))
             intake.look_again()
             self._progress(intake.done, len(registered))
+        self._read_content({s.id for s in registered}, look=True)
         return Summary(len(registered), len(found), intake.changed, late)
+
+    def _read_content(self, store_ids: set[int], *, look: bool) -> None:
+        """Read what the digests of these stores are, after their names are committed."""
+        stage = ContentStage(self._writer, self._settings)
+        for store_id in stage.pending(look=look):
+            if store_id in store_ids:
+                for _ in stage.run(store_id):
+                    pass
 
 
 def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]:

@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from watchdog.events import FileSystemEvent
@@ -25,6 +25,7 @@ from watchdog.events import FileSystemEvent
 from catalog.db.engine import Writer
 from catalog.db.locks import DAEMON, FileLock
 from catalog.errors import CatalogLocked
+from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import Intake, now_ms
 from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.retention import drop_missing, prune
@@ -38,6 +39,7 @@ from catalog.watch.status import encode, read_daemon
 
 RESCAN_SECONDS = 30.0
 TICK_SECONDS = 1.0
+CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 _RETRY_SECONDS = 1.0  # after the catalog could not be written
@@ -108,6 +110,10 @@ class Daemon:
         self._last_sweep: int | None = None
         self._signature: tuple[object, ...] = ()
         self._data_version = -1
+        self._look_for_content = False
+        self._changed_before = -1
+        self._to_read: list[int] = []
+        self._reading: Iterator[int] | None = None
         self._roots: list[Root] = []
         self._by_path: dict[str, Store] = {}
         self._watched_tops: set[str] = set()
@@ -157,6 +163,7 @@ class Daemon:
         else:
             self._take_hints(writer, intake)
         intake.look_again()
+        self._read_content(writer, intake)
         if now >= self._next_beat:
             self._beat(intake)
         if now >= self._next_retention:
@@ -165,6 +172,8 @@ class Daemon:
             return
         due = intake.next_due()
         wake_at = min(self._next_sweep, self._next_beat, time.monotonic() + TICK_SECONDS)
+        if self._reading is not None or self._to_read:
+            wake_at = 0.0
         if due is not None:
             wake_at = min(wake_at, due)
         self._hints.wake.wait(max(0.0, wake_at - time.monotonic()))
@@ -179,6 +188,24 @@ class Daemon:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
+    def _read_content(self, writer: Writer, intake: Intake) -> None:
+        """Go on reading content for a moment: names come first, so hints and settled files interrupt it."""
+        until = time.monotonic() + CONTENT_SECONDS
+        while not self._stop and not self._hints.wake.is_set() and time.monotonic() < until:
+            if self._reading is None:
+                if not self._to_read and (self._look_for_content or intake.changed != self._changed_before):
+                    self._changed_before = intake.changed
+                    self._to_read = self._stage(writer).pending(look=self._look_for_content)
+                    self._look_for_content = False
+                if not self._to_read:
+                    return
+                self._reading = self._stage(writer).run(self._to_read.pop())
+            if next(self._reading, None) is None:
+                self._reading = None
+
+    def _stage(self, writer: Writer) -> ContentStage:
+        return ContentStage(writer, self._settings)
+
     def _sweep(self, writer: Writer, intake: Intake) -> None:
         """Look at everything: search the roots, and a stat for each store."""
         self._sweep_now = False
@@ -191,6 +218,7 @@ class Daemon:
         for store in list(self._by_path.values()):
             intake.offer(store)
         intake.commit()
+        self._look_for_content = True
         self._last_sweep = now_ms()
         self._next_sweep = time.monotonic() + self._rescan
 

@@ -8,22 +8,36 @@ The order is always: watch first, then look. Whatever happens before the watch i
 it makes an event. Two threads touch the books: watchdog's reader, which calls `on_event`, and the emitter's own, which
 sets watches on the trees that the reader or the daemon hands it; a lock guards them.
 
+The kernel knows a directory by its inode and the books by its path, and the two part whenever an event is lost. So setting
+a watch never trusts the books: it asks the kernel each time, which costs two microseconds and is no event, and corrects
+them. Adopting a tree `anew` forgets what is no longer in it.
+
 This stands on internals of watchdog 7.1 (`InotifyFD`, its callbacks): pyproject pins that series, and
 tests/watch/test_observer.py tests what is used of it.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
 import stat
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.api import BaseObserver, EventEmitter, EventQueue, ObservedWatch
-from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 _MASK = Mask(
     InotifyConstants.IN_CREATE
@@ -31,13 +45,15 @@ _MASK = Mask(
     | InotifyConstants.IN_MOVED_FROM
     | InotifyConstants.IN_DELETE
     | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_ATTRIB
     | InotifyConstants.IN_DELETE_SELF
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
     | InotifyConstants.IN_DONT_FOLLOW
     | InotifyConstants.IN_EXCL_UNLINK
 )
-"""One mask for every watch: a second one on the same directory would replace the first."""
+"""One mask for every watch: a second one on the same directory would replace the first. ATTRIB is there since a right that
+is given or taken, and a time that is set, are changes of a store that no writing tells."""
 
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
 _QUIET_SECONDS = 1.0  # between two looks at whether to stop
@@ -63,6 +79,29 @@ class OverflowHint(FileSystemEvent):
     event_type = "overflow"
 
 
+class _Request(NamedTuple):
+    """A tree to watch; `None` as its path only wakes the thread."""
+
+    path: bytes | None
+    deep: bool = False
+    anew: bool = False
+    done: threading.Event | None = None
+
+
+class _Descriptor(InotifyFD):
+    """watchdog's inotify descriptor, which lets the same directory be watched again, and says EACCES as other errors."""
+
+    def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
+        """Watch the directory `path`; returns the watch it has already where it has one. Raises OSError."""
+        with self._lock:
+            watch = self._get_or_create_watch(path, mask)
+            if watch.wd == -1:
+                del self._watch_for_wd[watch.wd]
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            watch.callbacks[id_] = callback
+            return watch.wd
+
+
 class TreeEmitter(EventEmitter):
     """Watches any number of trees with one inotify descriptor. `adopt` and `forget` may be called from any thread."""
 
@@ -75,34 +114,35 @@ class TreeEmitter(EventEmitter):
         event_filter: list[type[FileSystemEvent]] | None = None,
     ) -> None:
         super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
-        self._inotify = InotifyFD()
+        self._inotify = _Descriptor()
         self._id = CallbackId(id(self))
-        self._lock = threading.Lock()
-        self._path_of: dict[WatchDescriptor, bytes] = {}
+        self._lock = threading.RLock()  # held from asking the kernel until the books say the same
+        # One directory can be reached by two paths, through a bind mount; hints go to both.
+        self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: set[bytes] = set()
-        self._to_adopt: queue.SimpleQueue[tuple[bytes, bool, threading.Event | None]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
 
     # --- for the daemon -----------------------------------------------------------------------------------------
 
-    def adopt(self, path: bytes, *, deep: bool, wait: bool = False) -> None:
-        """Watch the directory `path`, and with `deep` every directory below it; `wait` until that is done."""
+    def adopt(self, path: bytes, *, deep: bool, anew: bool = False, wait: bool = False) -> None:
+        """Watch the directory `path`, and with `deep` every directory below it; `wait` until that is done.
+
+        `anew` drops what the books have below `path` and the search does not find: after events were lost.
+        """
         done = threading.Event() if wait else None
-        self._to_adopt.put((path, deep, done))
+        self._requests.put(_Request(path, deep, anew, done))
         while done is not None and not done.wait(self.timeout):
             if not self.is_alive():
                 return
 
     def forget(self, path: bytes) -> None:
         """Drop the watches at and below `path`."""
-        prefix = path + b"/"
+        prefix = path.rstrip(b"/") + b"/"
         with self._lock:
             gone = [p for p in self._watch_of if p == path or p.startswith(prefix)]
-            watches = [self._watch_of.pop(p) for p in gone]
-            for watch in watches:
-                self._path_of.pop(watch, None)
             self._unwatched = {p for p in self._unwatched if p != path and not p.startswith(prefix)}
-        self._inotify.remove_callbacks([(watch, self._id) for watch in watches])
+            self._drop(gone)
 
     def is_watched(self, path: bytes) -> bool:
         """Whether the directory `path` has a watch."""
@@ -122,24 +162,29 @@ class TreeEmitter(EventEmitter):
 
     def on_thread_stop(self) -> None:
         """Stop reading events; the kernel drops the watches with the descriptor."""
-        self._inotify.stop()
+        self._requests.put(_Request(None))
+        if self._inotify.is_alive():
+            self._inotify.stop()
+        else:
+            self._inotify.close()
 
     def run(self) -> None:
         """Set the watches that are asked for."""
         while self.should_keep_running():
-            try:
-                path, deep, done = self._to_adopt.get(timeout=self.timeout)
-            except queue.Empty:
+            path, deep, anew, done = self._requests.get()
+            if path is None:
                 continue
-            self._adopt(path, deep=deep)
+            self._adopt(path, deep=deep, anew=anew)
             if done is not None:
                 done.set()
         self._inotify.join()
 
-    def _adopt(self, top: bytes, *, deep: bool) -> None:
+    def _adopt(self, top: bytes, *, deep: bool, anew: bool) -> None:
+        found: set[bytes] = set()
         pending = [top]
         while pending and self.should_keep_running():
             path = pending.pop()
+            found.add(path)
             if not self._set_watch(path):
                 continue
             marked = False
@@ -154,67 +199,93 @@ class TreeEmitter(EventEmitter):
                 continue  # gone again, or not to be read: the sweep says so
             if marked:
                 self.queue_event(StoreHint(os.fsdecode(path)))
+        if anew:
+            prefix = top.rstrip(b"/") + b"/"
+            with self._lock:
+                gone = [p for p in self._watch_of if p.startswith(prefix) and p not in found]
+                self._unwatched = {p for p in self._unwatched if not p.startswith(prefix) or p in found}
+                self._drop(gone)
 
     def _set_watch(self, path: bytes) -> bool:
         """Set the watch on a directory; returns whether to look into it. What cannot be watched is left to the sweep."""
-        try:
-            watch = self._inotify.add_callback(path, _MASK, self, self._id) if not self.is_watched(path) else None
-        except OSError:
+        with self._lock:
             try:
-                is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+                watch = self._inotify.add_callback(path, _MASK, self, self._id)
             except OSError:
-                return False  # gone
-            if is_directory:
-                with self._lock:
-                    self._unwatched.add(path)
-            return is_directory
-        if watch is not None:
-            with self._lock:
-                # The kernel knows a directory by its inode: one that was moved keeps its watch under the new path.
-                before = self._path_of.get(watch)
-                if before is not None and self._watch_of.get(before) == watch:
-                    del self._watch_of[before]
-                self._path_of[watch] = path
-                self._watch_of[path] = watch
-                self._unwatched.discard(path)
+                self._drop([path])
+                is_directory = _is_directory(path)
+                (self._unwatched.add if is_directory else self._unwatched.discard)(path)
+                return is_directory
+            if self._watch_of.get(path, watch) != watch:
+                self._drop([path])  # another directory had that path
+            self._watch_of[path] = watch
+            known = self._paths_of.get(watch, ())
+            if path not in known:
+                self._paths_of[watch] = (*known, path)
+            self._unwatched.discard(path)
         return True
+
+    def _drop(self, paths: list[bytes]) -> None:
+        """Take `paths` from the books, and the watch from a directory that has no other path."""
+        unused: list[tuple[WatchDescriptor, CallbackId]] = []
+        with self._lock:
+            for path in paths:
+                watch = self._watch_of.pop(path, None)
+                if watch is None:
+                    continue
+                left = tuple(p for p in self._paths_of.pop(watch, ()) if p != path)
+                if left:
+                    self._paths_of[watch] = left
+                else:
+                    unused.append((watch, self._id))
+            self._inotify.remove_callbacks(unused)
 
     # --- watchdog's callbacks, in its reading thread ------------------------------------------------------------
 
     def on_event(self, event: InotifyEvent) -> None:
         """An event of a watch: a directory came or went, or something about a layout changed."""
         with self._lock:
-            base = self._path_of.get(event.wd)
-        if base is None:
-            return
-        if event.mask & (InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF):
-            # Of a directory that was moved inside a tree this is old news: its watch was dropped when it left.
-            self.forget(base)
-            self.queue_event(TreeHint(os.fsdecode(base)))
-            return
-        name = event.name
-        if event.mask & InotifyConstants.IN_ISDIR:
-            path = os.path.join(base, name)
-            if name in _MARKERS:
+            bases = self._paths_of.get(event.wd, ())
+        for base in bases:
+            if event.mask & InotifyConstants.IN_DELETE_SELF:
+                self._drop([base])
+                self.queue_event(TreeHint(os.fsdecode(base)))
+            elif event.mask & InotifyConstants.IN_MOVE_SELF:
+                # Of a directory that was moved inside a tree this is old news: its watch was dropped when it left.
+                self.forget(base)
+                self.queue_event(TreeHint(os.fsdecode(base)))
+            elif not event.name:
+                self.queue_event(TreeHint(os.fsdecode(base)))  # its own attributes: a right was given or taken
+            elif event.mask & InotifyConstants.IN_ISDIR:
+                self._on_directory(base, event.name, event.mask)
+            elif event.name in _MARKERS:
                 self.queue_event(StoreHint(os.fsdecode(base)))
-            if not _is_searched(name):
-                return
-            if event.mask & (InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO):
-                self.adopt(path, deep=True)
-            elif event.mask & InotifyConstants.IN_MOVED_FROM:
-                self.forget(path)
-                self.queue_event(TreeHint(os.fsdecode(path)))
-            elif event.mask & InotifyConstants.IN_DELETE:
-                self.queue_event(TreeHint(os.fsdecode(path)))
-        elif name in _MARKERS:
+
+    def _on_directory(self, base: bytes, name: bytes, mask: int) -> None:
+        """Something about the directory `name` in `base`."""
+        path = os.path.join(base, name)
+        if name in _MARKERS:
             self.queue_event(StoreHint(os.fsdecode(base)))
+        if not _is_searched(name):
+            return
+        if mask & (InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO):
+            self.adopt(path, deep=True)
+        elif mask & InotifyConstants.IN_MOVED_FROM:
+            self.forget(path)
+            self.queue_event(TreeHint(os.fsdecode(path)))
+        elif mask & InotifyConstants.IN_DELETE:
+            # Somebody may hold it open: then it lives on, and its own event comes late. It was empty, so nothing is below.
+            self._drop([path])
+            self.queue_event(TreeHint(os.fsdecode(path)))
+        elif mask & InotifyConstants.IN_ATTRIB:
+            self.queue_event(TreeHint(os.fsdecode(path)))
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """The kernel dropped a watch: its directory is gone."""
         with self._lock:
-            path = self._path_of.pop(wd, None)
-            if path is not None and self._watch_of.get(path) == wd:
-                del self._watch_of[path]
+            for path in self._paths_of.pop(wd, ()):
+                if self._watch_of.get(path) == wd:
+                    del self._watch_of[path]
 
     def on_queue_overflow(self) -> None:
         """Events were lost. No watch was: the daemon looks at everything once."""
@@ -222,7 +293,10 @@ class TreeEmitter(EventEmitter):
 
 
 class TreeObserver(BaseObserver):
-    """The observer with its one emitter; hints go to `take`, in watchdog's dispatching thread."""
+    """The observer with its one emitter; hints go to `take`, in watchdog's dispatching thread.
+
+    Raises OSError where the machine has no inotify instance left.
+    """
 
     def __init__(self, take: Callable[[FileSystemEvent], None]) -> None:
         super().__init__(TreeEmitter, timeout=_QUIET_SECONDS)
@@ -244,6 +318,13 @@ class _Handler(FileSystemEventHandler):
 def _is_searched(name: bytes) -> bool:
     """Whether the search for layouts goes into a directory of that name (resolution.md section 10)."""
     return name != b"blobs" and not name.startswith(b".")
+
+
+def _is_directory(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def kernel_limit(name: str) -> int | None:

@@ -18,6 +18,8 @@ _SQLITE = (
     """CREATE TABLE content (
     id INTEGER NOT NULL,
     digest VARCHAR NOT NULL,
+    kind SMALLINT DEFAULT '0' NOT NULL,
+    size BIGINT,
     CONSTRAINT pk_content PRIMARY KEY (id),
     CONSTRAINT uq_content_digest UNIQUE (digest)
 )""",
@@ -54,12 +56,65 @@ _SQLITE = (
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
+    """CREATE TABLE config (
+    content_id INTEGER NOT NULL,
+    platform_id INTEGER NOT NULL,
+    created BIGINT,
+    CONSTRAINT pk_config PRIMARY KEY (content_id),
+    CONSTRAINT fk_config_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_config_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
+)""",
+    """CREATE INDEX ix_config_created ON config (created)""",
+    """CREATE INDEX ix_config_platform ON config (platform_id)""",
+    """CREATE TABLE content_annotation (
+    content_id INTEGER NOT NULL,
+    is_label BOOLEAN NOT NULL,
+    key_id INTEGER NOT NULL,
+    value VARCHAR NOT NULL,
+    CONSTRAINT pk_content_annotation PRIMARY KEY (content_id, is_label, key_id),
+    CONSTRAINT fk_content_annotation_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_content_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+)
+ WITHOUT ROWID""",
+    """CREATE INDEX ix_content_annotation_value ON content_annotation (key_id, substr(value, 1, 128), content_id)""",
+    """CREATE TABLE edge (
+    parent_id INTEGER NOT NULL,
+    role SMALLINT NOT NULL,
+    position INTEGER NOT NULL,
+    child_id INTEGER NOT NULL,
+    platform_id INTEGER,
+    media_type_id INTEGER NOT NULL,
+    size BIGINT,
+    chain VARCHAR,
+    CONSTRAINT pk_edge PRIMARY KEY (parent_id, role, position),
+    CONSTRAINT fk_edge_parent_id FOREIGN KEY(parent_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_edge_child_id FOREIGN KEY(child_id) REFERENCES content (id),
+    CONSTRAINT fk_edge_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id),
+    CONSTRAINT fk_edge_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id)
+)
+ WITHOUT ROWID""",
+    """CREATE INDEX ix_edge_chain ON edge (chain) WHERE chain IS NOT NULL""",
+    """CREATE INDEX ix_edge_child ON edge (child_id, role, position, parent_id)""",
     """CREATE TABLE left_out (
     host_id INTEGER NOT NULL,
     path VARCHAR NOT NULL,
     CONSTRAINT pk_left_out PRIMARY KEY (host_id, path),
     CONSTRAINT fk_left_out_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
 )""",
+    """CREATE TABLE manifest (
+    content_id INTEGER NOT NULL,
+    media_type_id INTEGER NOT NULL,
+    artifact_type_id INTEGER,
+    layers INTEGER NOT NULL,
+    layers_size BIGINT NOT NULL,
+    chain VARCHAR,
+    CONSTRAINT pk_manifest PRIMARY KEY (content_id),
+    CONSTRAINT fk_manifest_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_manifest_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_manifest_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id)
+)""",
+    """CREATE INDEX ix_manifest_artifact_type ON manifest (artifact_type_id)""",
+    """CREATE INDEX ix_manifest_chain ON manifest (chain) WHERE chain IS NOT NULL""",
     """CREATE TABLE root (
     id INTEGER NOT NULL,
     host_id INTEGER NOT NULL,
@@ -92,6 +147,9 @@ _SQLITE = (
     file_identity VARCHAR,
     sha256 VARCHAR,
     keyed_by VARCHAR,
+    shared_blobs VARCHAR,
+    blobs_identity VARCHAR,
+    content_pending BOOLEAN NOT NULL,
     elements INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     generation INTEGER NOT NULL,
@@ -103,6 +161,7 @@ _SQLITE = (
     CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
     CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
 )""",
+    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending""",
     """CREATE INDEX ix_store_root_id ON store (root_id)""",
     """CREATE TABLE entry (
     id INTEGER NOT NULL,
@@ -166,6 +225,20 @@ _SQLITE = (
     CONSTRAINT fk_snapshot_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE
 )""",
     """CREATE INDEX ix_snapshot_store_at ON snapshot (store_id, at)""",
+    """CREATE TABLE store_blob (
+    store_id INTEGER NOT NULL,
+    content_id INTEGER NOT NULL,
+    size BIGINT NOT NULL,
+    verified_at BIGINT,
+    verified_as VARCHAR,
+    is_good BOOLEAN,
+    CONSTRAINT pk_store_blob PRIMARY KEY (store_id, content_id),
+    CONSTRAINT fk_store_blob_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_store_blob_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+)
+ WITHOUT ROWID""",
+    """CREATE INDEX ix_store_blob_bad ON store_blob (store_id) WHERE is_good = 0""",
+    """CREATE INDEX ix_store_blob_content ON store_blob (content_id, store_id)""",
     """CREATE TABLE entry_annotation (
     entry_id INTEGER NOT NULL,
     key_id INTEGER NOT NULL,
@@ -199,6 +272,7 @@ _SQLITE = (
     id INTEGER NOT NULL,
     store_id INTEGER NOT NULL,
     entry_id INTEGER,
+    stage SMALLINT NOT NULL,
     kind VARCHAR NOT NULL,
     subject VARCHAR NOT NULL,
     detail VARCHAR NOT NULL,
@@ -208,6 +282,20 @@ _SQLITE = (
 )""",
     """CREATE INDEX ix_problem_entry_id ON problem (entry_id)""",
     """CREATE INDEX ix_problem_store_id ON problem (store_id)""",
+    """CREATE TABLE referrer (
+    id INTEGER NOT NULL,
+    subject_id INTEGER NOT NULL,
+    referrer_id INTEGER NOT NULL,
+    how VARCHAR NOT NULL,
+    entry_id INTEGER,
+    CONSTRAINT pk_referrer PRIMARY KEY (id),
+    CONSTRAINT fk_referrer_subject_id FOREIGN KEY(subject_id) REFERENCES content (id),
+    CONSTRAINT fk_referrer_referrer_id FOREIGN KEY(referrer_id) REFERENCES content (id),
+    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_referrer_entry ON referrer (entry_id)""",
+    """CREATE INDEX ix_referrer_referrer ON referrer (referrer_id, subject_id)""",
+    """CREATE INDEX ix_referrer_subject ON referrer (subject_id, referrer_id)""",
     """CREATE VIEW stores AS -- a row a store (layout)
 SELECT
   store.name AS name, -- name of the store
@@ -334,6 +422,8 @@ _POSTGRESQL = (
     """CREATE TABLE content (
     id BIGSERIAL NOT NULL,
     digest VARCHAR COLLATE "C" NOT NULL,
+    kind SMALLINT DEFAULT '0' NOT NULL,
+    size BIGINT,
     CONSTRAINT pk_content PRIMARY KEY (id),
     CONSTRAINT uq_content_digest UNIQUE (digest)
 )""",
@@ -370,12 +460,63 @@ _POSTGRESQL = (
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
+    """CREATE TABLE config (
+    content_id BIGINT NOT NULL,
+    platform_id BIGINT NOT NULL,
+    created BIGINT,
+    CONSTRAINT pk_config PRIMARY KEY (content_id),
+    CONSTRAINT fk_config_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_config_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
+)""",
+    """CREATE INDEX ix_config_created ON config (created)""",
+    """CREATE INDEX ix_config_platform ON config (platform_id)""",
+    """CREATE TABLE content_annotation (
+    content_id BIGINT NOT NULL,
+    is_label BOOLEAN NOT NULL,
+    key_id BIGINT NOT NULL,
+    value VARCHAR COLLATE "C" NOT NULL,
+    CONSTRAINT pk_content_annotation PRIMARY KEY (content_id, is_label, key_id),
+    CONSTRAINT fk_content_annotation_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_content_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+)""",
+    """CREATE INDEX ix_content_annotation_value ON content_annotation (key_id, substr(value, 1, 128), content_id)""",
+    """CREATE TABLE edge (
+    parent_id BIGINT NOT NULL,
+    role SMALLINT NOT NULL,
+    position INTEGER NOT NULL,
+    child_id BIGINT NOT NULL,
+    platform_id BIGINT,
+    media_type_id BIGINT NOT NULL,
+    size BIGINT,
+    chain VARCHAR COLLATE "C",
+    CONSTRAINT pk_edge PRIMARY KEY (parent_id, role, position),
+    CONSTRAINT fk_edge_parent_id FOREIGN KEY(parent_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_edge_child_id FOREIGN KEY(child_id) REFERENCES content (id),
+    CONSTRAINT fk_edge_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id),
+    CONSTRAINT fk_edge_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id)
+)""",
+    """CREATE INDEX ix_edge_chain ON edge (chain) WHERE chain IS NOT NULL""",
+    """CREATE INDEX ix_edge_child ON edge (child_id, role, position, parent_id)""",
     """CREATE TABLE left_out (
     host_id BIGINT NOT NULL,
     path VARCHAR COLLATE "C" NOT NULL,
     CONSTRAINT pk_left_out PRIMARY KEY (host_id, path),
     CONSTRAINT fk_left_out_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
 )""",
+    """CREATE TABLE manifest (
+    content_id BIGINT NOT NULL,
+    media_type_id BIGINT NOT NULL,
+    artifact_type_id BIGINT,
+    layers INTEGER NOT NULL,
+    layers_size BIGINT NOT NULL,
+    chain VARCHAR COLLATE "C",
+    CONSTRAINT pk_manifest PRIMARY KEY (content_id),
+    CONSTRAINT fk_manifest_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_manifest_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_manifest_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id)
+)""",
+    """CREATE INDEX ix_manifest_artifact_type ON manifest (artifact_type_id)""",
+    """CREATE INDEX ix_manifest_chain ON manifest (chain) WHERE chain IS NOT NULL""",
     """CREATE TABLE root (
     id BIGSERIAL NOT NULL,
     host_id BIGINT NOT NULL,
@@ -408,6 +549,9 @@ _POSTGRESQL = (
     file_identity VARCHAR COLLATE "C",
     sha256 VARCHAR COLLATE "C",
     keyed_by VARCHAR COLLATE "C",
+    shared_blobs VARCHAR COLLATE "C",
+    blobs_identity VARCHAR COLLATE "C",
+    content_pending BOOLEAN NOT NULL,
     elements INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     generation INTEGER NOT NULL,
@@ -419,6 +563,7 @@ _POSTGRESQL = (
     CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
     CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
 )""",
+    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending""",
     """CREATE INDEX ix_store_root_id ON store (root_id)""",
     """CREATE TABLE entry (
     id BIGSERIAL NOT NULL,
@@ -482,6 +627,19 @@ _POSTGRESQL = (
     CONSTRAINT fk_snapshot_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE
 )""",
     """CREATE INDEX ix_snapshot_store_at ON snapshot (store_id, at)""",
+    """CREATE TABLE store_blob (
+    store_id BIGINT NOT NULL,
+    content_id BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    verified_at BIGINT,
+    verified_as VARCHAR COLLATE "C",
+    is_good BOOLEAN,
+    CONSTRAINT pk_store_blob PRIMARY KEY (store_id, content_id),
+    CONSTRAINT fk_store_blob_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
+    CONSTRAINT fk_store_blob_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+)""",
+    """CREATE INDEX ix_store_blob_bad ON store_blob (store_id) WHERE NOT is_good""",
+    """CREATE INDEX ix_store_blob_content ON store_blob (content_id, store_id)""",
     """CREATE TABLE entry_annotation (
     entry_id BIGINT NOT NULL,
     key_id BIGINT NOT NULL,
@@ -514,6 +672,7 @@ _POSTGRESQL = (
     id BIGSERIAL NOT NULL,
     store_id BIGINT NOT NULL,
     entry_id BIGINT,
+    stage SMALLINT NOT NULL,
     kind VARCHAR COLLATE "C" NOT NULL,
     subject VARCHAR COLLATE "C" NOT NULL,
     detail VARCHAR COLLATE "C" NOT NULL,
@@ -523,6 +682,20 @@ _POSTGRESQL = (
 )""",
     """CREATE INDEX ix_problem_entry_id ON problem (entry_id)""",
     """CREATE INDEX ix_problem_store_id ON problem (store_id)""",
+    """CREATE TABLE referrer (
+    id BIGSERIAL NOT NULL,
+    subject_id BIGINT NOT NULL,
+    referrer_id BIGINT NOT NULL,
+    how VARCHAR COLLATE "C" NOT NULL,
+    entry_id BIGINT,
+    CONSTRAINT pk_referrer PRIMARY KEY (id),
+    CONSTRAINT fk_referrer_subject_id FOREIGN KEY(subject_id) REFERENCES content (id),
+    CONSTRAINT fk_referrer_referrer_id FOREIGN KEY(referrer_id) REFERENCES content (id),
+    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+)""",
+    """CREATE INDEX ix_referrer_entry ON referrer (entry_id)""",
+    """CREATE INDEX ix_referrer_referrer ON referrer (referrer_id, subject_id)""",
+    """CREATE INDEX ix_referrer_subject ON referrer (subject_id, referrer_id)""",
     """CREATE VIEW stores AS -- a row a store (layout)
 SELECT
   store.name AS name, -- name of the store

@@ -1,0 +1,198 @@
+"""A layout's blobs (image-spec, image-layout.md): which there are, and the bytes of a small one, proved by its digest.
+
+Untrusted as everything in a store: names that are no digest are passed over, links and special files are not followed or
+opened, directories that are links neither. A shared blob directory (skopeo's `--shared-blob-dir`) is laid out the same way,
+`ALGORITHM/ENCODED`, outside of the layout; an operator names it, never the layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import Self
+
+from catalog.names.digest import is_digest, is_docker_digest
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_ALGORITHMS = 16
+_CHUNK = 1 << 20
+
+
+class BlobProblem(Exception):
+    """A blob that is there and cannot be believed or read: `kind` is one of docs/problems.md."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+class BlobDirectories:
+    """The directories that hold a store's blobs: the layout's own, and a shared one where there is one.
+
+    A context manager: it keeps directories open, so that nothing below is found through a link that came later.
+    """
+
+    def __init__(self, store_path: str, shared: str | None = None) -> None:
+        self._tops = [f"{store_path}/blobs", *([shared] if shared else [])]
+        self._open: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._open.clear()
+
+    def list(self) -> Iterator[tuple[str, int]]:
+        """The digest and the size in bytes of each blob, each once. Never raises OSError."""
+        seen: set[str] = set()
+        for top in self._tops:
+            for algorithm in _algorithms(top):
+                for digest, size in _listed(self._directory(top, algorithm), algorithm):
+                    if digest not in seen:
+                        seen.add(digest)
+                        yield digest, size
+
+    def open(self, digest: str) -> tuple[int, os.stat_result] | None:
+        """A descriptor of the blob, open for reading, and its stat; None where there is none. The caller closes it.
+
+        Raises BlobProblem for one that cannot be opened or is no regular file.
+        """
+        if not is_digest(digest):
+            return None
+        algorithm, _, encoded = digest.partition(":")
+        for top in self._tops:
+            directory = self._directory(top, algorithm)
+            if directory < 0:
+                continue
+            try:
+                if not stat.S_ISREG(os.stat(encoded, dir_fd=directory, follow_symlinks=False).st_mode):
+                    raise BlobProblem("bad-blob", "is no regular file")
+                descriptor = os.open(encoded, _FLAGS, dir_fd=directory)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
+            opened = os.fstat(descriptor)
+            if stat.S_ISREG(opened.st_mode):
+                return descriptor, opened
+            os.close(descriptor)
+            raise BlobProblem("bad-blob", "is no regular file")
+        return None
+
+    def _directory(self, top: str, algorithm: str) -> int:
+        """A descriptor of a directory of blobs, links not followed; -1 where there is none."""
+        known = self._open.get((top, algorithm))
+        if known is None:
+            known = -1
+            try:
+                above = os.open(top, _DIRECTORY)
+            except OSError:
+                above = -1
+            if above >= 0:
+                try:
+                    known = os.open(algorithm, _DIRECTORY, dir_fd=above)
+                except OSError:
+                    known = -1
+                finally:
+                    os.close(above)
+            self._open[top, algorithm] = known
+        return known
+
+    def read(self, digest: str, limit: int) -> bytes | None:
+        """The bytes of a blob of at most `limit` bytes, proved by its digest; None where there is none.
+
+        Raises BlobProblem for one that is too large, does not hash to its name, cannot be proved, or cannot be read.
+        """
+        if not is_docker_digest(digest):
+            raise BlobProblem("unproved-blob", "has a digest of an algorithm that cannot be checked")
+        opened = self.open(digest)
+        if opened is None:
+            return None
+        descriptor, found = opened
+        try:
+            if found.st_size > limit:
+                raise BlobProblem("large-manifest", f"has {found.st_size} bytes, more than the limit of {limit}")
+            data = _read(descriptor, found.st_size + 1)
+        except OSError as error:
+            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
+        finally:
+            os.close(descriptor)
+        algorithm, _, encoded = digest.partition(":")
+        if hashlib.new(algorithm, data).hexdigest() != encoded:
+            raise BlobProblem("digest-differs", f"its {len(data)} bytes are not what its digest says")
+        return data
+
+
+def blobs_identity(store_path: str, shared: str | None = None) -> str:
+    """Changes when a blob of a usual algorithm comes or goes: inodes and modification times of directories.
+
+    A stat for each; never raises OSError.
+    """
+    pieces: list[str] = []
+    for top in (f"{store_path}/blobs", *([shared] if shared else [])):
+        for algorithm in ("sha256", "sha512"):
+            try:
+                found = os.lstat(f"{top}/{algorithm}")
+            except OSError:
+                continue
+            pieces.append(f"{algorithm}:{found.st_ino}:{found.st_mtime_ns}")
+    return " ".join(pieces)
+
+
+def hash_blob(descriptor: int, algorithm: str) -> tuple[str, int]:
+    """The digest of an open file's bytes, in hex, and their number. Raises OSError."""
+    digest = hashlib.new(algorithm)
+    size = 0
+    while piece := os.read(descriptor, _CHUNK):
+        digest.update(piece)
+        size += len(piece)
+    return digest.hexdigest(), size
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    pieces: list[bytes] = []
+    while size > 0 and (piece := os.read(descriptor, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _algorithms(top: str) -> list[str]:
+    try:
+        descriptor = os.open(top, _DIRECTORY)
+    except OSError:
+        return []
+    try:
+        with os.scandir(descriptor) as entries:
+            names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
+    return names[:_MAX_ALGORITHMS]
+
+
+def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
+    if directory < 0:
+        return
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                digest = f"{algorithm}:{entry.name}"
+                if not is_digest(digest):
+                    continue
+                try:
+                    found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
+                except OSError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    yield digest, found.st_size
+    except OSError:
+        return

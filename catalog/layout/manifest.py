@@ -1,0 +1,162 @@
+"""What a manifest, an index or a config says (image-spec manifest.md, image-index.md, config.md; Docker's schema 2).
+
+Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets
+(schema.md section 1). What a blob is, its own structure says, not the media type that some descriptor claims for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from catalog.layout.descriptor import Descriptor, bad_digest, decode
+from catalog.layout.text import clean, loads
+
+MAX_CHILDREN = 100_000
+"""Descriptors of one manifest or index that are kept; 4 MiB hold some 50,000."""
+
+
+class Manifest(NamedTuple):
+    """A manifest or index. `is_index` where it lists manifests; absent parts are empty or None."""
+
+    is_index: bool
+    media_type: str
+    artifact_type: str | None
+    manifests: Sequence[Descriptor]
+    config: Descriptor | None
+    layers: Sequence[Descriptor]
+    subject: Descriptor | None
+    annotations: dict[str, str]
+    flaws: Sequence[str]
+
+
+class Config(NamedTuple):
+    """What a config says: platform parts as they stand there, `created` in RFC 3339, labels."""
+
+    os: str
+    architecture: str
+    variant: str
+    created: str | None
+    labels: dict[str, str]
+
+
+class _Wire(msgspec.Struct, rename="camel", gc=False):
+    """A manifest or index as it should be; anything odd goes the long way."""
+
+    media_type: str = ""
+    artifact_type: str | None = None
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
+    manifests: list[Descriptor] | None = None
+    subject: Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+
+_decode_wire = msgspec.json.Decoder(_Wire).decode
+
+
+def parse_manifest(data: bytes) -> Manifest | None:
+    """The manifest or index in `data`; None for JSON that is neither. Raises ValueError for what is no JSON."""
+    wire = _decode_plain(data)
+    if wire is None:
+        return _parse_tolerant(data)
+    is_index = wire.manifests is not None
+    if not is_index and wire.layers is None and wire.config is None:
+        return None
+    children, layers = wire.manifests or [], wire.layers or []
+    return Manifest(
+        is_index,
+        wire.media_type,
+        wire.artifact_type,
+        children,
+        None if is_index else wire.config,
+        [] if is_index else layers,
+        wire.subject,
+        wire.annotations or {},
+        [],
+    )
+
+
+def _decode_plain(data: bytes) -> _Wire | None:
+    if b"\\u0000" in data:
+        return None
+    try:
+        wire = _decode_wire(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    several = (*(wire.manifests or ()), *(wire.layers or ()))
+    single = [one for one in (wire.config, wire.subject) if one is not None]
+    if len(several) > MAX_CHILDREN or any(bad_digest(one.digest) for one in (*several, *single)):
+        return None
+    return wire
+
+
+def _parse_tolerant(data: bytes) -> Manifest | None:
+    fields = loads(data)
+    if not isinstance(fields, dict):
+        return None
+    flaws: list[str] = []
+    manifests, layers = fields.get("manifests"), fields.get("layers")
+    is_index = isinstance(manifests, list)
+    if not is_index and not isinstance(layers, list) and not isinstance(fields.get("config"), dict):
+        return None
+    return Manifest(
+        is_index,
+        _text(fields.get("mediaType")) or "",
+        _text(fields.get("artifactType")),
+        _descriptors(manifests, "manifests", flaws),
+        None if is_index else _descriptor(fields.get("config"), "config", flaws),
+        [] if is_index else _descriptors(layers, "layers", flaws),
+        _descriptor(fields.get("subject"), "subject", flaws),
+        _strings(fields.get("annotations")),
+        flaws,
+    )
+
+
+def parse_config(data: bytes) -> Config | None:
+    """What the config in `data` says, None where it is no image config. Raises ValueError for what is no JSON."""
+    fields = loads(data)
+    if not isinstance(fields, dict):
+        return None
+    os, architecture = _text(fields.get("os")), _text(fields.get("architecture"))
+    if not os or not architecture:
+        return None
+    inner = fields.get("config")
+    labels = _strings(inner.get("Labels")) if isinstance(inner, dict) else {}
+    return Config(os, architecture, _text(fields.get("variant")) or "", _text(fields.get("created")), labels)
+
+
+def _descriptors(found: object, name: str, flaws: list[str]) -> list[Descriptor]:
+    if not isinstance(found, list):
+        return []
+    if len(found) > MAX_CHILDREN:
+        flaws.append(f"{name} has {len(found)} elements, only the first {MAX_CHILDREN} are kept")
+    kept: list[Descriptor] = []
+    for number, element in enumerate(found[:MAX_CHILDREN]):
+        descriptor = _descriptor(element, f"{name}[{number}]", flaws)
+        if descriptor is not None:
+            kept.append(descriptor)
+    return kept
+
+
+def _descriptor(found: object, name: str, flaws: list[str]) -> Descriptor | None:
+    if found is None:
+        return None
+    descriptor = decode(json.dumps(found).encode())
+    if isinstance(descriptor, str):
+        flaws.append(f"{name}: {descriptor}")
+        return None
+    return descriptor
+
+
+def _text(found: object) -> str | None:
+    return clean(found) if isinstance(found, str) else None
+
+
+def _strings(found: object) -> dict[str, str]:
+    if not isinstance(found, dict):
+        return {}
+    return {clean(key): clean(value) for key, value in found.items() if isinstance(value, str)}
