@@ -13,14 +13,15 @@ from catalog.lookup.match import FIELDS, Match, rfc3339
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
-from catalog.names import query as kinds
 from catalog.names.escape import shown
-from catalog.names.query import Query, parse_digest, parse_query
-from catalog.names.reference import is_tag, split_repository
+from catalog.names.query import Query, parse_query
+from catalog.names.reference import is_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from catalog.cli.filters import Filters
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
 
@@ -34,19 +35,16 @@ class Options:
         "config",
         "count",
         "db",
-        "digest",
+        "filters",
         "first",
         "format",
         "fresh",
         "limit",
-        "media_type",
+        "platform",
         "refs",
-        "repository",
         "sort",
         "stores",
         "strict",
-        "tag",
-        "unnamed",
     )
 
     def __init__(self, command: str, refs: tuple[str, ...] = ()) -> None:
@@ -61,12 +59,9 @@ class Options:
         # of resolve
         self.first = False
         self.strict = False
+        self.platform: str | None = None
         # of query
-        self.tag: str | None = None
-        self.digest: str | None = None
-        self.repository: str | None = None
-        self.media_type: str | None = None
-        self.unnamed = False
+        self.filters: Filters | None = None
         self.limit: int | None = None
         self.sort: str | None = None
         self.count = False
@@ -85,6 +80,10 @@ def run_resolve(options: Options) -> int:
         show = _resolve_format(asked)
         scope = _scope(reader, options.stores)
         asking = Asking(reader, note, stores=scope, strict=options.strict, moment=_moment(options))
+        if options.platform is not None:
+            from catalog.names.platform import Platform
+
+            asking.platform = Platform.parse(options.platform)
         freshen = _freshener(options, reader, scope)
         always = len(options.refs) > 1 or "-" in options.refs
         worst = 0
@@ -168,9 +167,9 @@ def run_query(options: Options) -> int:
     reader = Reader(catalog_path(options.db))
     try:
         scope = _scope(reader, options.stores)
-        accept = _filter(options)
         asking = Asking(reader, note, stores=scope, moment=_moment(options))
         freshen = _freshener(options, reader, scope)
+        accept = _any if options.filters is None else options.filters.accepting(reader, scope)
         worst = [0]
         if options.refs:
             found = _once(_all(options, asking, accept, worst, freshen))
@@ -226,14 +225,11 @@ def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozen
     """Every entry, by the index of the narrowest filter."""
     if asking.moment is not None:
         return asking.past(None)
-    if options.digest is not None:
-        return asking.matches(parse_digest(options.digest))
-    if options.repository is not None:
-        rows = reader.rows(frozen.BY_REPOSITORY, {"repository": _repository(options.repository)})
-        in_scope = (Match(reader, row) for row in rows)
-        return _once(_noted(match for match in in_scope if scope is None or match.store_id in scope))
-    if options.tag is not None:
-        return asking.matches(Query(f":{options.tag}", kinds.TAG, tag=options.tag))
+    found = None if options.filters is None else options.filters.without_ref(reader)
+    if isinstance(found, Query):
+        return asking.matches(found)
+    if found is not None:
+        return _once(_noted(match for match in found if scope is None or match.store_id in scope))
     stores = (row[0] for row in list(reader.rows(frozen.STORES, {})) if scope is None or row[0] in scope)
     return _noted(Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
 
@@ -249,38 +245,9 @@ def _noted(matches: Iterable[Match]) -> Iterator[Match]:
         yield match
 
 
-def _filter(options: Options) -> Callable[[Match], bool]:
-    """Whether a match passes all filters. Those of names hold where one key of the entry has all that is asked."""
-    tag, media_type, unnamed = options.tag, options.media_type, options.unnamed
-    repository = None if options.repository is None else _repository(options.repository)
-    digest = None if options.digest is None else parse_digest(options.digest)
-
-    def accept(match: Match) -> bool:
-        if media_type is not None and match.value("media_type") != media_type:
-            return False
-        if digest is not None and not (
-            match.digest == digest.digest
-            if digest.kind == kinds.DIGEST
-            else match.digest.startswith(digest.digest or "")
-        ):
-            return False
-        if not unnamed and tag is None and repository is None:
-            return True
-        keys = match.keys()
-        if unnamed and keys:
-            return False
-        if tag is None and repository is None:
-            return True
-        return any(repository in (None, r) and tag in (None, t) for r, t, _ in keys)
-
-    return accept
-
-
-def _repository(text: str) -> str:
-    parts = split_repository(text)
-    if parts is None:
-        raise UsageError(f"no repository: {shown(text)}: write a name without tag or digest, as in alpine")
-    return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
+def _any(_match: Match) -> bool:
+    """No filter."""
+    return True
 
 
 def _once(matches: Iterable[Match]) -> Iterator[Match]:
@@ -321,10 +288,9 @@ def _moment(options: Options) -> int | None:
     """The moment that `--at` asks for; raises UsageError for a filter that history cannot answer."""
     if options.at is None:
         return None
-    others = {"--digest": options.digest, "--media-type": options.media_type, "--unnamed": options.unnamed}
-    refused = [name for name, value in others.items() if value]
+    refused = "--platform" if options.platform else options.filters and options.filters.past_refuses()
     if refused:
-        raise UsageError(f"{refused[0]} cannot be asked of the past: --at answers by name and tag alone")
+        raise UsageError(f"{refused} cannot be asked of the past: --at answers by name and tag alone")
     import time
 
     from catalog.names.moment import parse_moment
@@ -343,8 +309,9 @@ def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -
     from catalog.ingest.fresh import make_fresh
 
     settings = load_settings(options.config)
+    needs = options.platform is not None or (options.filters is not None and options.filters.content_option is not None)
     if "-" in options.refs:
-        return lambda query: make_fresh(reader, [] if query is None else [query], scope, settings)
+        return lambda query: make_fresh(reader, [] if query is None else [query], scope, settings, content=needs)
     queries = []
     for text in options.refs:
         try:
@@ -352,7 +319,7 @@ def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -
         except InvalidReference:
             continue  # said when its turn comes
     if queries or not options.refs:
-        make_fresh(reader, queries, scope, settings)
+        make_fresh(reader, queries, scope, settings, content=needs)
     return _as_it_is
 
 

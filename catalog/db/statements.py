@@ -20,28 +20,40 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal,
     literal_column,
     null,
     or_,
     select,
     true,
+    union,
     union_all,
 )
 
 from catalog.db.schema import (
+    CHILD,
+    CONFIG,
+    LAYER,
+    SUBJECT,
     annotation_key,
+    config,
     content,
+    content_annotation,
+    edge,
     entry,
     entry_annotation,
     left_out,
+    manifest,
     media_type,
     meta,
     name,
     name_span,
     platform,
+    referrer,
     repository,
     root,
     store,
+    store_blob,
 )
 
 _artifact = media_type.alias("artifact")
@@ -70,6 +82,9 @@ MATCH: dict[str, ColumnElement[Any]] = {
     "artifact_type": _artifact.c.name,
     "platform": platform.c.name,
     "indexed_at": store.c.indexed_at,
+    "content_id": content.c.id,
+    "content_kind": content.c.kind,
+    "since": name.c.since,
 }
 """The columns of a match, by name: catalog.lookup.match reads a row by this order."""
 
@@ -143,6 +158,67 @@ def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
     return _by_key(repository.c.name == asked, *where).order_by(
         store.c.priority, store.c.name, entry.c.sort, case((name.c.tag == _tag, 0), else_=1), name.c.source, name.c.id
     )
+
+
+_content: BindParameter[int] = bindparam("content_id")
+_child = content.alias("child")
+
+
+def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
+    """The entries above a digest: from it to its parents, to theirs, and so on; a cycle ends since each comes once.
+
+    Store by store, and only over parents that lie in that store: a reader of its layout could not go another way.
+    """
+    role = edge.c.role.in_([literal_column(str(one)) for one in roles])
+    here = store_blob.c.content_id == edge.c.parent_id
+    start = (
+        select(store_blob.c.store_id.label("store_id"), edge.c.parent_id.label("content_id"))
+        .select_from(_child.join(edge, edge.c.child_id == _child.c.id).join(store_blob, here))
+        .where(_child.c.digest == _digest, role, *([store_blob.c.store_id == _store] if in_store else []))
+    )
+    up = start.cte("up", recursive=True)
+    step = (
+        select(up.c.store_id, edge.c.parent_id)
+        .select_from(
+            up.join(edge, edge.c.child_id == up.c.content_id).join(
+                store_blob, and_(store_blob.c.store_id == up.c.store_id, here)
+            )
+        )
+        .where(role)
+    )
+    up = up.union(step)
+    tables = up.join(entry, and_(entry.c.content_id == up.c.content_id, entry.c.store_id == up.c.store_id))
+    tables = _rest(tables).outerjoin(name, _display()).outerjoin(repository, repository.c.id == name.c.repository_id)
+    order = (entry.c.sort,) if in_store else _ENTRY_ORDER
+    return select(*_COLUMNS).select_from(tables).where(store.c.state != "missing").order_by(*order)
+
+
+def _referrers_of() -> Select[Any]:
+    """The digests that say that they are about a digest, in each of the ways in use (docs/referrers.md)."""
+    subject, by = content.alias("subject"), content.alias("by")
+    said = (
+        select(by.c.digest.label("digest"), referrer.c.how.label("how"))
+        .select_from(
+            subject.join(referrer, referrer.c.subject_id == subject.c.id).join(by, by.c.id == referrer.c.referrer_id)
+        )
+        .where(subject.c.digest == _digest, referrer.c.how != "fallback")
+    )
+    fallback = (
+        select(by.c.digest, referrer.c.how)
+        .select_from(
+            subject.join(referrer, referrer.c.subject_id == subject.c.id)
+            .join(edge, and_(edge.c.parent_id == referrer.c.referrer_id, edge.c.role == CHILD))
+            .join(by, by.c.id == edge.c.child_id)
+        )
+        .where(subject.c.digest == _digest, referrer.c.how == "fallback")
+    )
+    own = (
+        select(by.c.digest, literal("subject").label("how"))
+        .select_from(subject.join(edge, edge.c.child_id == subject.c.id).join(by, by.c.id == edge.c.parent_id))
+        .where(subject.c.digest == _digest, edge.c.role == SUBJECT)
+    )
+    all_ = union(said, fallback, own).subquery("referrers")
+    return select(all_.c.digest, all_.c.how).order_by(all_.c.digest, all_.c.how)
 
 
 SPAN = ("store_id", "store", "path", "path_bytes", "priority", "repository", "tag", "name", "digest", "since", "until")
@@ -247,6 +323,69 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.elements,
         store.c.entries,
     ).where(or_(store.c.name == bindparam("store_name"), store.c.path == bindparam("path"))),
+    # below entries (content)
+    "REACHING": _reaching((CHILD,)),
+    "STORE_REACHING": _reaching((CHILD,), in_store=True),
+    "CONTAINING": _reaching((CHILD, CONFIG, LAYER)),
+    "CONTENTS_IN_RANGE": select(content.c.digest)
+    .where(content.c.digest >= _low, content.c.digest < _high)
+    .order_by(content.c.digest),
+    "EDGE_TO": select(content.c.id, content.c.kind, func.nullif(media_type.c.name, "").label("media_type"), edge.c.size)
+    .select_from(
+        content.join(edge, edge.c.child_id == content.c.id).join(media_type, media_type.c.id == edge.c.media_type_id)
+    )
+    .where(content.c.digest == _digest, edge.c.role == CHILD)
+    .order_by(edge.c.parent_id, edge.c.position)
+    .limit(1),
+    "CHILDREN": select(
+        _child.c.id,
+        _child.c.digest,
+        _child.c.kind,
+        platform.c.name,
+        func.nullif(media_type.c.name, "").label("media_type"),
+        edge.c.size,
+        select(store_blob.c.content_id)
+        .where(store_blob.c.store_id == _store, store_blob.c.content_id == _child.c.id)
+        .exists()
+        .label("is_here"),
+    )
+    .select_from(
+        edge.join(_child, _child.c.id == edge.c.child_id)
+        .join(media_type, media_type.c.id == edge.c.media_type_id)
+        .outerjoin(platform, platform.c.id == edge.c.platform_id)
+    )
+    .where(edge.c.parent_id == _content, edge.c.role == CHILD)
+    .order_by(edge.c.position),
+    "CONFIG_OF": select(
+        platform.c.name,
+        select(store_blob.c.content_id)
+        .where(store_blob.c.store_id == _store, store_blob.c.content_id == edge.c.child_id)
+        .exists()
+        .label("is_here"),
+    )
+    .select_from(
+        edge.join(config, config.c.content_id == edge.c.child_id).join(platform, platform.c.id == config.c.platform_id)
+    )
+    .where(edge.c.parent_id == _content, edge.c.role == CONFIG),
+    "ARTIFACT_TYPE_OF": select(func.coalesce(_artifact.c.name, media_type.c.name))
+    .select_from(
+        manifest.outerjoin(_artifact, _artifact.c.id == manifest.c.artifact_type_id)
+        .outerjoin(edge, and_(edge.c.parent_id == manifest.c.content_id, edge.c.role == CONFIG))
+        .outerjoin(media_type, media_type.c.id == edge.c.media_type_id)
+    )
+    .where(manifest.c.content_id == _content),
+    "CONTENT_ANNOTATIONS": select(annotation_key.c.name, content_annotation.c.value)
+    .select_from(content_annotation.join(annotation_key, annotation_key.c.id == content_annotation.c.key_id))
+    .where(content_annotation.c.content_id == _content, ~content_annotation.c.is_label),
+    "LABELS_OF": select(annotation_key.c.name, content_annotation.c.value)
+    .select_from(
+        edge.join(content_annotation, content_annotation.c.content_id == edge.c.child_id).join(
+            annotation_key, annotation_key.c.id == content_annotation.c.key_id
+        )
+    )
+    .where(edge.c.parent_id == _content, edge.c.role == CONFIG, content_annotation.c.is_label),
+    "REFERRERS_OF": _referrers_of(),
+    "PENDING": select(store.c.id).where(store.c.content_pending, store.c.state != "missing"),
     # whether the catalog says what the layouts say (--fresh)
     "STORE_FILES": select(
         store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.state, store.c.file_identity

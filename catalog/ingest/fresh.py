@@ -32,15 +32,23 @@ def make_fresh(
     stores: frozenset[int] | None,
     settings: Settings,
     seconds: float = FRESH_SECONDS,
+    *,
+    content: bool = False,
 ) -> None:
     """Wait until the catalog says what the layouts say that `queries`, or `stores`, concern; `seconds` at most.
+
+    With `content` it waits for what their manifests say too; so does a query of a digest, which may be below an entry.
 
     Raises NotInTime after that, and CatalogUnavailable.
     """
     deadline = time.monotonic() + seconds
-    concerned, everywhere = _concerned(reader, list(queries), stores)
+    queries = list(queries)
+    content = content or any(query.digest is not None for query in queries)
+    concerned, everywhere = _concerned(reader, queries, stores)
     while True:
         behind = _behind(reader, concerned)
+        if content:
+            behind += _pending(reader, concerned)
         new = _new_layouts(reader) if everywhere else []
         if not behind and not new:
             return
@@ -79,6 +87,16 @@ def _behind(reader: Reader, concerned: frozenset[int] | None) -> list[tuple[int,
         if not _is_true(decode_path(path, path_bytes), state, file_identity):
             behind.append((store_id, name))
     return behind
+
+
+def _pending(reader: Reader, concerned: frozenset[int] | None) -> list[tuple[int, str]]:
+    """The stores whose manifests are still being read."""
+    pending = {row[0] for row in reader.rows(frozen.PENDING, {})}
+    return [
+        (row[0], row[1])
+        for row in (list(reader.rows(frozen.STORE_FILES, {})) if pending else [])
+        if row[0] in pending and (concerned is None or row[0] in concerned)
+    ]
 
 
 def _is_true(path: str, state: str, file_identity: str | None) -> bool:

@@ -32,10 +32,28 @@ def find(reader: Reader, query: Query, place: Place | None, stores: frozenset[in
         if row[ENTRY_ID] not in seen and (stores is None or row[STORE_ID] in stores):
             seen.add(row[ENTRY_ID])
             yield Match(reader, row)
+    if query.digest is not None:
+        for row, digest in _below(reader, query, place):
+            if row[ENTRY_ID] not in seen and (stores is None or row[STORE_ID] in stores):
+                seen.add(row[ENTRY_ID])
+                yield Match(reader, row, below=digest)
     if place is not None and not seen and (stores is None or place.store_id in stores):
         single = _single_entry(reader, query, place)
         if single is not None:
             yield Match(reader, single, fallback=True)
+
+
+def _below(reader: Reader, query: Query, place: Place | None) -> Iterator[tuple[Row, str]]:
+    """Entries that reach the digest that is asked for as a manifest below them, and that digest."""
+    from catalog.lookup.content import in_prefix, reaching
+
+    asked = query.digest or ""
+    digests = in_prefix(reader, asked) if query.kind == kinds.DIGEST_PREFIX else (asked,)
+    repository = query.repository if place is None else place.image
+    for digest in digests:
+        for row in reaching(reader, digest, None if place is None else place.store_id):
+            if repository is None or any(key[0] == repository for key in Match(reader, row).lookup_keys()):
+                yield row, digest
 
 
 def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:

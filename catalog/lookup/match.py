@@ -14,6 +14,8 @@ _AT = {column: place for place, column in enumerate(frozen.COLUMNS)}
 ENTRY_ID = _AT["entry_id"]
 STORE_ID = _AT["store_id"]
 DIGEST = _AT["digest"]
+CONTENT_ID = _AT["content_id"]
+CONTENT_KIND = _AT["content_kind"]
 _STATE = _AT["state"]
 _SINCE = _AT["state_since"]
 
@@ -42,14 +44,20 @@ _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontai
 
 
 class Match:
-    """One entry that matches. `fallback` is buildx's single-entry rule; `row` has the columns of frozen.COLUMNS."""
+    """One entry that matches. `row` has the columns of frozen.COLUMNS.
 
-    __slots__ = ("_reader", "fallback", "row")
+    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for.
+    """
 
-    def __init__(self, reader: Reader, row: tuple[Any, ...], *, fallback: bool = False) -> None:
+    __slots__ = ("_reader", "below", "fallback", "row")
+
+    def __init__(
+        self, reader: Reader, row: tuple[Any, ...], *, fallback: bool = False, below: str | None = None
+    ) -> None:
         self._reader = reader
         self.row = row
         self.fallback = fallback
+        self.below = below
 
     def __repr__(self) -> str:
         return f"Match({self.store!r}, {self.name or self.tag!r}, {self.digest!r})"
@@ -71,6 +79,11 @@ class Match:
         """The digest of the descriptor."""
         found: str = self.row[DIGEST]
         return found
+
+    @property
+    def answered(self) -> str:
+        """The digest that `resolve` answers with: the entry's, or that of the manifest below it."""
+        return self.below or self.digest
 
     @property
     def store(self) -> str:
@@ -131,7 +144,7 @@ class Match:
         found: int = self.row[_SINCE]
         return found
 
-    def keys(self) -> list[tuple[str | None, str | None, str | None]]:
+    def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
         """All keys of the entry as (repository, tag, name), containerd's first."""
         return list(self._reader.rows(frozen.ENTRY_KEYS, {"entry_id": self.entry_id}))
 
@@ -140,12 +153,11 @@ class Match:
         if field == "fallback":
             return self.fallback
         if field == "names":
-            return [name for _, _, name in self.keys() if name is not None]
+            return [name for _, _, name in self.lookup_keys() if name is not None]
         if field == "annotations":
             return self._annotations()
         if field == "platforms":
-            platform = self.row[_AT["platform"]]
-            return [] if platform is None else [platform]
+            return self._platforms()
         found = self.row[_AT[field]]
         if field == "shadowed":
             return bool(found)
@@ -156,6 +168,22 @@ class Match:
     def as_object(self) -> dict[str, object]:
         """All fields, as JSON has them."""
         return {field: self.value(field) for field in FIELDS}
+
+    def replaced(self, **values: object) -> Match:
+        """The same match with other values in some columns."""
+        row = list(self.row)
+        for column, value in values.items():
+            row[_AT[column]] = value
+        return Match(self._reader, tuple(row), fallback=self.fallback)
+
+    def _platforms(self) -> list[str]:
+        """What the descriptor claims, or what was asked for, else what the content says."""
+        platform: str | None = self.row[_AT["platform"]]
+        if platform is not None:
+            return [platform]
+        from catalog.lookup.content import platforms
+
+        return platforms(self._reader, self)
 
     def _annotations(self) -> dict[str, str]:
         found = dict(self._reader.rows(frozen.ENTRY_ANNOTATIONS, {"entry_id": self.entry_id}))

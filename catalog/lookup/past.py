@@ -67,7 +67,7 @@ class PastMatch(Match):
         }
         super().__init__(reader, tuple(held.get(column) for column in frozen.COLUMNS))
 
-    def keys(self) -> list[tuple[str | None, str | None, str | None]]:
+    def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
         """The one key by which it answered."""
         return [(self.row[frozen.COLUMNS.index("repository")], self.tag, self.name)]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from catalog.lookup.reader import Reader
     from catalog.lookup.stores import Place
+    from catalog.names.platform import Platform
     from catalog.names.query import Query
 
 CANDIDATES = 20
@@ -31,7 +32,7 @@ class Asking:
     """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
 
     `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. `moment` asks the past:
-    milliseconds since 1970, UTC.
+    milliseconds since 1970, UTC. `platform` has `resolve` answer with an index's child for it.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Asking:
         stores: frozenset[int] | None = None,
         strict: bool = False,
         moment: int | None = None,
+        platform: Platform | None = None,
     ) -> None:
         self.reader = reader
         self.stores = stores
         self.strict = strict
         self.moment = moment
+        self.platform = platform
         self._note = note
         self._noted: set[int] = set()
 
@@ -69,19 +72,46 @@ class Asking:
             return found
         place = self._place(query)
         if query.kind == kinds.NAME:
-            found = _only(query, self._answers(query), first=first)
+            found = _only(query, self._for_platform(query, self._answers(query)), first=first)
         elif place is None:
-            found = _only(query, self.matches(query), first=first)
+            found = _only(query, self._for_platform(query, self.matches(query)), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
             found = next(matches, None)  # every form but one inside a store means the first that it finds
             if found is not None and query.kind == kinds.OCI and query.tag is None and place.entries > 1:
                 raise _ambiguous(query, [found, *islice(matches, CANDIDATES - 1)], place.entries, 1)
+            if found is not None:
+                found = next(iter(self._for_platform(query, [found])), None)
         if found is None:
-            raise self.missing(query)
+            raise self.missing(query, place)
         if query.digest is not None and query.tag is not None:
             self._note_moved_tag(query, place, found)
-        return found
+        return self._itself(found)
+
+    def _for_platform(self, query: Query, matches: Iterable[Match]) -> Iterable[Match]:
+        """The matches, or what each has for the platform that is asked for; one that has none is no answer."""
+        if self.platform is None:
+            return matches
+        return self._children(query, matches, self.platform)
+
+    def _children(self, query: Query, matches: Iterable[Match], platform: Platform) -> Iterator[Match]:
+        from catalog.lookup.content import check_pending, for_platform
+
+        for match in matches:
+            check_pending(self.reader, frozenset((match.store_id,)), f"{shown(query.text)} for {platform}")
+            found, why = for_platform(self.reader, self._itself(match), platform)
+            if found is not None:
+                yield found
+            else:
+                self._note(f"{shown(query.text)} in {shown(match.store)} is no answer for {platform}: {why}")
+
+    def _itself(self, match: Match) -> Match:
+        """The answer where it is a manifest below the entry that matched."""
+        if match.below is None:
+            return match
+        from catalog.lookup.content import as_below
+
+        return as_below(self.reader, match, match.below)
 
     def past(self, query: Query | None) -> Iterator[Match]:
         """What a query, or everything, matched at the moment that is asked for."""
@@ -89,21 +119,26 @@ class Asking:
 
         return at(self.reader, query, self.moment or 0, self.stores)
 
-    def missing(self, query: Query) -> NotFound | NotInTime:
-        """The error for a reference that nothing matches, with the hint that helps."""
+    def missing(self, query: Query, place: Place | None = None) -> NotFound | NotInTime:
+        """The error for a reference that nothing matches, with the hint that helps.
+
+        Raises NotInTime where a digest may be below an entry whose manifests are not read yet.
+        """
         if self.moment is not None:
             return NotFound(f"nothing was {shown(query.text)} at {rfc3339(self.moment)}, as far as history goes back")
         text = shown(query.text)
-        if query.digest is not None and query.kind != kinds.DIGEST_PREFIX:
-            # A manifest below an index has no entry of its own; to deny it would take its content.
-            hint = ""
-            if query.kind == kinds.NAME_DIGEST and self.reader.row(frozen.BY_DIGEST, {"digest": query.digest}):
-                hint = f": it stands under other names, ask for '@{query.digest}'"
-            elif query.place is not None and self.reader.row(frozen.BY_DIGEST, {"digest": query.digest}):
-                hint = f": it stands elsewhere, ask for '@{query.digest}'"
-            return NotInTime(
-                f"no entry of an index.json is {text}, and manifests below an index are not indexed by this version{hint}"
-            )
+        if self.platform is not None:
+            text = f"{text} for {self.platform}"
+        if query.digest is not None:
+            from catalog.lookup.content import check_pending
+
+            check_pending(self.reader, self.stores if place is None else frozenset((place.store_id,)), text)
+            elsewhere = query.kind == kinds.NAME_DIGEST or place is not None
+            if elsewhere and self._stands(query.digest):
+                return NotFound(f"nothing is {text}", f"the digest stands elsewhere: ask for '@{query.digest}'")
+            return NotFound(f"nothing is {text}")
+        if self.platform is not None:
+            return NotFound(f"no image {text}")
         if query.kind == kinds.NAME:
             return NotFound(f"no image {shown(query.name)}", self.tag_hint(query.text))
         if query.kind in (kinds.TAG, kinds.TAG_PATTERN):
@@ -120,6 +155,11 @@ class Asking:
             return ""
         many = "1 entry has" if count == 1 else f"{count}{'+' if count >= 1000 else ''} entries have"
         return f"{many} the tag {text}: ask for ':{text}'"
+
+    def _stands(self, digest: str) -> bool:
+        """Whether a digest is an entry's in some store, or that of a manifest below one."""
+        rows = (frozen.BY_DIGEST, frozen.REACHING)
+        return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> Place | None:
         """The store that a query of a scheme names; a line where it is not well."""
@@ -161,7 +201,7 @@ class Asking:
             bare = kinds.Query(query.text, query.kind, tag=query.tag, place=query.place)
             standing = next(find(self.reader, bare, place, None), None)
             digests = [] if standing is None or standing.fallback else [standing.digest]
-        if digests and found.digest not in digests:
+        if digests and found.answered not in digests:
             self._note(f"{shown(query.text)}: the tag {query.tag} is {digests[0]} by now; the digest decides")
 
     def _note_state(self, store_id: int, store: str, state: str, since: int) -> None:
@@ -193,7 +233,7 @@ def _only(query: Query, candidates: Iterable[Match], *, first: bool) -> Match | 
         elif first and match.store_id != answer.store_id:
             continue
         total += 1
-        digests.add(match.digest)
+        digests.add(match.answered)
         stores.add(match.store_id)
         if len(several) < CANDIDATES:
             several.append(match)
@@ -204,7 +244,7 @@ def _only(query: Query, candidates: Iterable[Match], *, first: bool) -> Match | 
 
 def _ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> Ambiguous:
     lines = [
-        f"{shown(m.store)}\t{shown(m.name or (':' + m.tag if m.tag else '-'))}\t{m.digest}"
+        f"{shown(m.store)}\t{shown(m.name or (':' + m.tag if m.tag else '-'))}\t{m.answered}"
         for m in matches[:CANDIDATES]
     ]
     where = "1 store" if stores == 1 else f"{stores} stores"

@@ -14,7 +14,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _WHY = {
     "host": "this version keeps the catalog of one host",
 }
-_CONTENT = "this version indexes names, not yet the content of manifests"
 
 
 def refuse_later(*names: str) -> Callable[[_F], _F]:
@@ -23,7 +22,7 @@ def refuse_later(*names: str) -> Callable[[_F], _F]:
     def refuse(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and not ctx.resilient_parsing:
             name = parameter.opts[0].removeprefix("--")
-            raise CatalogUnavailable(f"--{name} cannot be served: {_WHY.get(name, _CONTENT)}")
+            raise CatalogUnavailable(f"--{name} cannot be served: {_WHY[name]}")
 
     def decorate(function: _F) -> _F:
         for name in names:

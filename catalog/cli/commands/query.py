@@ -6,6 +6,7 @@ import click
 
 from catalog.cli.answer import Options, run_query
 from catalog.cli.commands.later import refuse_later
+from catalog.cli.filters import Filters
 from catalog.cli.main import Globals
 
 
@@ -17,13 +18,24 @@ from catalog.cli.main import Globals
 @click.option("--repository", metavar="R", help="Only names of this repository.")
 @click.option("--media-type", metavar="M", help="Only descriptors of this media type.")
 @click.option("--unnamed", is_flag=True, help="Only entries without a name or tag.")
+@click.option("--platform", metavar="P", help="Only entries that have an image for os/arch[/variant].")
+@click.option("--artifact-type", metavar="A", help="Only entries of this artifact type.")
+@click.option(
+    "--annotation", "annotations", multiple=True, metavar="KEY[=VALUE]", help="Only entries with it. Repeatable."
+)
+@click.option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only images with it. Repeatable.")
+@click.option("--contains", metavar="DIGEST", help="Only entries that reach this manifest, config or layer.")
+@click.option("--referrers-of", metavar="DIGEST", help="Only signatures, attestations and the like of this digest.")
+@click.option(
+    "--since", metavar="WHEN", help="Only names that answer as they do since then: a time, or an age (2h, 3d)."
+)
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")
 @click.option("--sort", metavar="KEY", help="Sort by a key of the object; -KEY turns it round.")
 @click.option("--count", is_flag=True, help="Print how many there are.")
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
-@refuse_later("platform", "artifact-type", "annotation", "label", "host", "contains", "referrers-of", "since")
+@refuse_later("host")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -34,6 +46,13 @@ def command(
     repository: str | None,
     media_type: str | None,
     unnamed: bool,
+    platform: str | None,
+    artifact_type: str | None,
+    annotations: tuple[str, ...],
+    labels: tuple[str, ...],
+    contains: str | None,
+    referrers_of: str | None,
+    since: str | None,
     limit: int | None,
     sort: str | None,
     count: bool,
@@ -49,11 +68,20 @@ def command(
     options = Options("query", refs)
     options.db = globals_.db
     options.stores = stores
-    options.tag = tag
-    options.digest = digest
-    options.repository = repository
-    options.media_type = media_type
-    options.unnamed = unnamed
+    options.filters = Filters(
+        tag=tag,
+        digest=digest,
+        repository=repository,
+        media_type=media_type,
+        unnamed=unnamed,
+        platform=platform,
+        artifact_type=artifact_type,
+        annotations=annotations,
+        labels=labels,
+        contains=contains,
+        referrers_of=referrers_of,
+        since=since,
+    )
     options.limit = limit
     options.sort = sort
     options.count = count

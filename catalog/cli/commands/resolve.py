@@ -5,24 +5,24 @@ from __future__ import annotations
 import click
 
 from catalog.cli.answer import Options, run_resolve
-from catalog.cli.commands.later import refuse_later
 from catalog.cli.main import Globals
 
 
 @click.command(name="resolve")
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--platform", metavar="P", help="Of an index, its child for os/arch[/variant].")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
 @click.option("--strict", is_flag=True, help="Refuse buildx's single-entry rule and stores that cannot be read.")
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
-@refuse_later("platform")
 @click.pass_obj
 def command(
     globals_: Globals,
     refs: tuple[str, ...],
     stores: tuple[str, ...],
+    platform: str | None,
     first: bool,
     strict: bool,
     fresh: bool,
@@ -36,6 +36,7 @@ def command(
     options = Options("resolve", refs)
     options.db = globals_.db
     options.stores = stores
+    options.platform = platform
     options.first = first
     options.strict = strict
     options.fresh = fresh

@@ -1,0 +1,183 @@
+"""What needs the content of manifests: digests below entries, platforms, labels, referrers (resolution.md 5, 8, 9, 10)."""
+
+from __future__ import annotations
+
+from catalog.errors import NotInTime
+from catalog.lookup import frozen
+from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, ENTRY_ID, STORE_ID, Match
+from catalog.names.pattern import upper_bound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from catalog.lookup.reader import Reader
+    from catalog.names.platform import Platform
+
+    Row = tuple[Any, ...]
+    Child = tuple[str, str | None, int | None, str | None, bool]
+    """A manifest below an index: digest, media type, size in bytes, platform or None, and whether it is there."""
+
+UNREAD, MANIFEST, INDEX = 0, 1, 2
+"""Kinds of content (catalog.db.schema)."""
+
+_DEPTH = 16
+"""Indexes nested deeper than this have no platforms: nobody writes them, and a cycle has to end."""
+
+_ATTESTATION = "unknown/unknown"
+
+
+def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> None:
+    """Raise NotInTime where a store that is asked has manifests that are not read yet."""
+    for (store_id,) in reader.rows(frozen.PENDING, {}):
+        if stores is None or store_id in stores:
+            raise NotInTime(
+                f"{what} cannot be told yet: manifests are still being read; ask again, or with --fresh to wait for it"
+            )
+
+
+def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterator[Row]:
+    """The rows of the entries that are above a manifest, in order; in one store, or in all."""
+    if store_id is None:
+        return reader.rows(frozen.REACHING, {"digest": digest})
+    return reader.rows(frozen.STORE_REACHING, {"digest": digest, "store_id": store_id})
+
+
+def in_prefix(reader: Reader, prefix: str) -> Iterator[str]:
+    """Every known digest that begins with `prefix`."""
+    bounds = {"low": prefix, "high": upper_bound(prefix)}
+    return (row[0] for row in list(reader.rows(frozen.CONTENTS_IN_RANGE, bounds)))
+
+
+def as_below(reader: Reader, match: Match, digest: str) -> Match:
+    """The answer that is the manifest `digest` below the entry of `match`: its digest, type and size are the manifest's."""
+    content_id, kind, media_type, size = reader.row(frozen.EDGE_TO, {"digest": digest}) or (None, UNREAD, None, None)
+    return match.replaced(
+        digest=digest,
+        media_type=media_type,
+        size=size,
+        artifact_type=None,
+        platform=None,
+        content_id=content_id,
+        content_kind=kind,
+    )
+
+
+def containing(reader: Reader, digest: str) -> frozenset[int]:
+    """The ids of the entries that are `digest`, or reach it as a manifest, config or layer at any depth."""
+    ids = {row[ENTRY_ID] for row in reader.rows(frozen.BY_DIGEST, {"digest": digest})}
+    ids.update(row[ENTRY_ID] for row in reader.rows(frozen.CONTAINING, {"digest": digest}))
+    return frozenset(ids)
+
+
+def referring(reader: Reader, digest: str) -> frozenset[int]:
+    """The ids of the entries that are referrers of `digest`, or hold one, in whatever store."""
+    ids: set[int] = set()
+    for by in {row[0] for row in reader.rows(frozen.REFERRERS_OF, {"digest": digest})}:
+        ids.update(row[ENTRY_ID] for row in reader.rows(frozen.BY_DIGEST, {"digest": by}))
+        ids.update(row[ENTRY_ID] for row in reader.rows(frozen.REACHING, {"digest": by}))
+    return frozenset(ids)
+
+
+def platforms(reader: Reader, match: Match) -> list[str]:
+    """The platforms of an entry, in the order of its index; empty while unknown. Attestations have none."""
+    names = (child[3] for child in _children(reader, match) if child[3] is not None)
+    return [name for name in dict.fromkeys(names) if name != _ATTESTATION]
+
+
+def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
+    """The answer of `match` for a platform, or None and why there is none (resolution.md section 9)."""
+    kind = match.row[CONTENT_KIND]
+    if kind == UNREAD:
+        return None, "its manifest is not there to read"
+    if kind not in (MANIFEST, INDEX):
+        return None, "it is no image"
+    children = _children(reader, match)
+    for candidate in wanted.candidates():
+        for digest, media_type, size, platform, is_here in children:
+            if platform != str(candidate):
+                continue
+            if not is_here:
+                return None, f"its manifest or config for {platform} is not there to read"
+            if kind == MANIFEST:
+                return match, ""
+            return match.replaced(digest=digest, media_type=media_type, size=size, platform=platform), ""
+    if kind == MANIFEST and not children:
+        return None, "its config is not there to read"
+    return None, f"it has none for {wanted}"
+
+
+def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:
+    """Whether the image, or one of an index's, has a label, with that value where there is one."""
+    return any(
+        _holds(reader.rows(frozen.LABELS_OF, {"content_id": content_id}), key, value)
+        for content_id in _manifests(reader, match)
+    )
+
+
+def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
+    """Whether the entry, or its manifest, has an annotation, with that value where there is one."""
+    annotations = match.value("annotations")
+    if isinstance(annotations, dict) and _holds(annotations.items(), key, value):
+        return True
+    return _holds(reader.rows(frozen.CONTENT_ANNOTATIONS, {"content_id": match.row[CONTENT_ID]}), key, value)
+
+
+def artifact_type(reader: Reader, match: Match) -> str | None:
+    """The artifact type that the descriptor claims, else that its manifest says, else its config's media type.
+
+    The last is how the image-spec derives it (manifest.md, `artifactType`).
+    """
+    claimed = match.value("artifact_type")
+    if isinstance(claimed, str):
+        return claimed
+    row = reader.row(frozen.ARTIFACT_TYPE_OF, {"content_id": match.row[CONTENT_ID]})
+    return None if row is None else row[0]
+
+
+def _holds(pairs: Any, key: str, value: str | None) -> bool:
+    return any(k == key and value in (None, v) for k, v in pairs)
+
+
+def _manifests(reader: Reader, match: Match) -> Iterator[int]:
+    """The content ids of the image itself, and of the manifests below an index."""
+    pending = [match.row[CONTENT_ID]]
+    seen: set[int] = set()
+    while pending:
+        content_id = pending.pop()
+        if content_id in seen:
+            continue
+        seen.add(content_id)
+        yield content_id
+        asked = {"content_id": content_id, "store_id": match.row[STORE_ID]}
+        pending += [row[0] for row in reader.rows(frozen.CHILDREN, asked)]
+
+
+def _children(reader: Reader, match: Match) -> list[Child]:
+    """What an entry has for each platform, flat and in order: an index's manifests, or an image itself."""
+    store_id = match.row[STORE_ID]
+    if match.row[CONTENT_KIND] == MANIFEST:
+        config = reader.row(frozen.CONFIG_OF, {"content_id": match.row[CONTENT_ID], "store_id": store_id})
+        if config is None:
+            return []
+        return [(match.row[DIGEST], None, None, config[0], bool(config[1]))]
+    found: list[Child] = []
+    _collect(reader, match.row[CONTENT_ID], store_id, found, _DEPTH, set())
+    return found
+
+
+def _collect(reader: Reader, content_id: int, store_id: int, found: list[Child], depth: int, seen: set[int]) -> None:
+    if depth == 0 or content_id in seen:
+        return
+    seen.add(content_id)
+    rows = list(reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id}))
+    for child_id, digest, kind, platform, media_type, size, is_here in rows:
+        if platform is None and kind == INDEX:
+            _collect(reader, child_id, store_id, found, depth - 1, seen)
+            continue
+        if platform is None and kind == MANIFEST:
+            config = reader.row(frozen.CONFIG_OF, {"content_id": child_id, "store_id": store_id})
+            found.append((digest, media_type, size, None if config is None else config[0], bool(is_here)))
+        else:
+            found.append((digest, media_type, size, platform, bool(is_here)))
