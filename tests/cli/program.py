@@ -11,7 +11,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from catalog.cli import messages, start
 
@@ -56,6 +59,42 @@ def ran(
         [OCICAT, *arguments], input=stdin, capture_output=True, env=whole, cwd=cwd, timeout=SECONDS, check=False
     )
     return Ran(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+_AS_NOBODY = """
+import importlib, json, os, pkgutil, re, sys
+import sqlalchemy.dialects.sqlite, alembic.command, alembic.config
+import catalog.cli, catalog.cli.commands
+from catalog.cli import start
+for package in (catalog.cli, catalog.cli.commands):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+import catalog.db.migrate, catalog.names.pattern, catalog.layout.discover
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+status = start.run(sys.argv[1:])
+sys.stdout.flush()
+os._exit(status)
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+def ran_as_nobody(*arguments: str, db: str) -> Ran:
+    """Run the program as user 65534, who may not even read the interpreter: all is loaded before."""
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, *arguments],
+        capture_output=True, env=CLEAN | {"OCICAT_DB": db}, cwd="/", timeout=SECONDS, check=False,
+    )  # fmt: skip
+    return Ran(done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def reachable(path: Path) -> None:
+    """Let everybody reach the directory, up to its root: pytest makes its directories for their owner alone."""
+    for each in (path, *path.parents):
+        if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o005 != 0o005:
+            each.chmod(each.stat().st_mode | 0o055)
 
 
 def called(

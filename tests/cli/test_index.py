@@ -1,0 +1,140 @@
+"""`ocicat index`: one pass; what changed is read, the rest is a stat."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.cli.conftest import Own, retag
+from tests.cli.program import one_error
+
+Layout = Callable[..., str]
+
+
+def test_what_changed_is_read(cli: Own, layout: Layout, tmp_path: Path) -> None:
+    for name in ("images/a", "images/b", "alone"):
+        layout(name, "1")
+    cli.done("add", str(tmp_path / "images"), str(tmp_path / "alone"))
+    digests = {name: retag(str(tmp_path / name), "1", f"new {name}") for name in ("images/b", "alone")}
+    layout("images/c", "1")
+    shutil.rmtree(tmp_path / "images/a")
+    result = cli("--verbose", "index")
+    assert (result.status, result.out) == (0, "")
+    assert result.said[-1].startswith("ocicat: 4 stores, 1 of them new, 3 changed")
+    assert any(line.startswith("ocicat: images/a: missing: the directory is gone") for line in result.said)
+    assert {name: each["state"] for name, each in cli.stores().items()} == {
+        "alone": "ok", "images/a": "missing", "images/b": "ok", "images/c": "ok",
+    }  # fmt: skip
+    for name, digest in digests.items():
+        assert cli.done("resolve", f"oci-layout://{name}:1").out == f"{digest}\n"
+
+
+def test_a_second_pass_says_and_changes_nothing(cli: Own, layout: Layout) -> None:
+    cli.done("add", layout("a", "1"))
+    broken = layout("broken", "1")
+    Path(broken, "index.json").write_text("{")
+    assert len(cli("add", broken).said) == 1
+    assert cli.done("index").err == ""  # the state is told once, when it comes
+    assert cli.done("index").err == ""
+
+
+@pytest.mark.parametrize("by", ["name", "path"])
+def test_only_these(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
+    for name in ("images/a", "alone", "other"):
+        layout(name, "1")
+    cli.done("add", *(str(tmp_path / name) for name in ("images", "alone", "other")))
+    digests = {name: retag(str(tmp_path / name), "1", f"new {name}") for name in ("images/a", "alone", "other")}
+    layout("images/b", "1")
+
+    def current() -> set[str]:
+        return {
+            name
+            for name, digest in digests.items()
+            if cli.done("resolve", f"oci-layout://{name}:1").out.strip() == digest
+        }
+
+    cli.done("index", "alone" if by == "name" else str(tmp_path / "alone"))
+    assert current() == {"alone"}
+    assert "images/b" not in cli.stores()
+    cli.done("index", "images" if by == "name" else str(tmp_path / "images"))
+    assert current() == {"alone", "images/a"}
+    assert "images/b" in cli.stores()
+    cli.done("index", "images/a", "other")
+    assert current() == set(digests)
+
+
+@pytest.mark.parametrize("text", ["nope", "/nope", ""])
+def test_what_is_not_registered_is_refused(cli: Own, layout: Layout, text: str) -> None:
+    path = layout("a", "1")
+    cli.done("add", path)
+    digest = cli.done("resolve", "oci-layout://a:1").out
+    retag(path, "1", "new")
+    one_error(cli("index", "a", text), 2)
+    assert cli.done("resolve", "oci-layout://a:1").out == digest
+
+
+def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
+    path = layout("a", "1")
+    cli.done("add", path)
+    file = Path(path, "index.json")
+    before = os.stat(file)
+    real = cli.done("sql", "SELECT digest FROM images").out.strip()
+    # Somebody's clock, or a file system without times: nothing that stat tells has changed. Here it is the catalog that
+    # is made to believe so, since a change time cannot be set.
+    import sqlite3
+
+    with sqlite3.connect(cli.db) as connection:
+        connection.execute("UPDATE content SET digest = ?", (f"sha256:{'0' * 64}",))
+        connection.execute("UPDATE entry SET fingerprint = 0")
+    connection.close()
+    cli.done("index")
+    assert cli.done("sql", "SELECT digest FROM images").out.strip() != real
+    cli.done("index", "--full")
+    assert cli.done("sql", "SELECT digest FROM images").out.strip() == real
+    assert os.stat(file).st_mtime_ns == before.st_mtime_ns
+
+
+def test_every_way_of_writing_is_seen(cli: Own, layout: Layout) -> None:
+    path = layout("a", "1")
+    cli.done("add", path)
+    for style in writers.WRITE_STYLES:
+        index = writers.read_index(path)
+        entry = writers.name_entry(writers.fake_descriptor(style), "tag", "docker.io/library/x", "1")
+        writers.write_index(path, writers.retag_replace(index, entry), style)
+        cli.done("index")
+        assert cli.done("resolve", "oci-layout://a:1").out == f"{entry['digest']}\n", style
+
+
+def test_a_root_that_is_gone_is_a_line_and_its_stores_are_missing(cli: Own, layout: Layout, tmp_path: Path) -> None:
+    layout("images/a", "1")
+    cli.done("add", str(tmp_path / "images"))
+    os.rename(tmp_path / "images", tmp_path / "away")
+    result = cli("index")
+    assert result.status == 0
+    assert any(str(tmp_path / "images") in line for line in result.said)
+    assert cli.stores()["images/a"]["state"] == "missing"
+    assert cli("resolve", ":1").status == 1
+    os.rename(tmp_path / "away", tmp_path / "images")
+    cli.done("index")
+    assert cli.done("resolve", ":1").out
+
+
+def test_the_rows_of_a_store_that_stays_away_go_after_the_grace_time(cli: Own, layout: Layout) -> None:
+    path = layout("a", "1")
+    cli.done("add", path)
+    shutil.rmtree(path)
+    assert len(cli("index").said) == 1
+    Path(cli.config).write_text("[watch]\nsettle_ms = 0\n[retention]\ngrace_days = 0\n")
+    result = cli("index")
+    assert result.said == ["ocicat: a: missing for longer than the grace time, its rows are dropped"]
+    assert cli.stores()["a"]["entries"] == 0
+
+
+def test_an_empty_catalog(cli: Own) -> None:
+    cli.done("db", "upgrade")
+    cli.done("index")
