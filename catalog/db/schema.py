@@ -83,8 +83,8 @@ root = Table(
     Column("naming", _text, nullable=False),
     Column("prefix", _text),
     Column("priority", Integer, nullable=False),
-    UniqueConstraint("host_id", "name"),
-    UniqueConstraint("host_id", "path"),
+    UniqueConstraint("name", "host_id"),
+    UniqueConstraint("path", "host_id"),
     comment="a directory that is searched for layouts",
 )
 
@@ -124,8 +124,8 @@ store = Table(
     Column("generation", Integer, nullable=False, comment="rises by one with each change"),
     Column("indexed_at", BigInteger),
     Column("changed_at", BigInteger),
-    UniqueConstraint("host_id", "name"),
-    UniqueConstraint("host_id", "path"),
+    UniqueConstraint("name", "host_id"),
+    UniqueConstraint("path", "host_id"),
     comment="a layout",
 )
 
@@ -196,16 +196,22 @@ entry = Table(
     Column("platform_id", _id, ForeignKey("platform.id"), comment="as the descriptor claims"),
     Column("ref_name", _text, comment="raw org.opencontainers.image.ref.name"),
     Column("image_name", _text, comment="raw io.containerd.image.name"),
-    Column("ref_tail", _text, comment="behind the last colon of ref_name, where that is a tag that no key of it has"),
+    Column("ref_tail", _text, comment="what stands behind the last colon of ref_name, where that is a tag"),
     Column("fingerprint", BigInteger, nullable=False, comment="64 bits of the descriptor's meaning, for the diff"),
-    Column("oversize", Boolean, nullable=False, comment="a raw annotation is too long to be indexed"),
+    Column("long_ref_name", Boolean, nullable=False, comment="ref_name is too long to be indexed"),
+    Column("long_image_name", Boolean, nullable=False, comment="image_name is too long to be indexed"),
     comment="a descriptor in an index.json",
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)
-Index("ix_entry_content", entry.c.content_id, entry.c.store_id)
-for _raw in (entry.c.ref_name, entry.c.image_name, entry.c.ref_tail):
-    _partial(f"ix_entry_{_raw.name}", _raw, entry.c.store_id, entry.c.sort, where=_raw.is_not(None) & ~entry.c.oversize)
-_partial("ix_entry_oversize", entry.c.store_id, where=entry.c.oversize)
+Index("ix_entry_content", entry.c.content_id, entry.c.store_id, entry.c.sort)
+for _raw, _indexed in (
+    (entry.c.ref_name, ~entry.c.long_ref_name),
+    (entry.c.image_name, ~entry.c.long_image_name),
+    (entry.c.ref_tail, None),
+):
+    _held = _raw.is_not(None) if _indexed is None else _raw.is_not(None) & _indexed
+    _partial(f"ix_entry_{_raw.name}", _raw, entry.c.store_id, entry.c.sort, where=_held)
+_partial("ix_entry_long", entry.c.store_id, where=entry.c.long_ref_name | entry.c.long_image_name)
 
 name = Table(
     "name",

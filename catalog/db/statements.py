@@ -130,13 +130,12 @@ _digest: BindParameter[str] = bindparam("digest")
 _low: BindParameter[str] = bindparam("low")
 _high: BindParameter[str] = bindparam("high")
 _store: BindParameter[int] = bindparam("store_id")
-_indexed = ~entry.c.oversize
+_long = or_(entry.c.long_ref_name, entry.c.long_image_name)
 _prefers_tag = _first.c.tag == _tag
 
 
-def _raw(column: ColumnElement[Any], *, oversize: bool) -> ColumnElement[bool]:
-    """Exactly that raw annotation. One too long to be indexed is looked for among its like alone."""
-    return and_(column == _tag, entry.c.oversize if oversize else _indexed)
+_has_ref_name = and_(entry.c.ref_name == _tag, ~entry.c.long_ref_name)
+_has_image_name = and_(entry.c.image_name == _tag, ~entry.c.long_image_name)
 
 
 def _has_tag_key() -> ColumnElement[bool]:
@@ -146,9 +145,7 @@ def _has_tag_key() -> ColumnElement[bool]:
 
 def _tag_anywhere() -> Select[Any]:
     """Every entry whose tag, or one of whose raw annotations, is exactly that: three arms, three indexes."""
-    raw_only = [
-        _by_entry(_raw(column, oversize=False), ~_has_tag_key()) for column in (entry.c.ref_name, entry.c.image_name)
-    ]
+    raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
     return select(arms).order_by(arms.c.priority, arms.c.store, arms.c.source, arms.c.sort)
 
@@ -261,9 +258,8 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_NAME": _by_key(name.c.name == _name).order_by(*_KEY_ORDER),
     "ANSWERS_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed).order_by(*_KEY_ORDER),
     "BY_TAG": _tag_anywhere(),
-    "BY_LONG_RAW": _by_entry(
-        or_(_raw(entry.c.ref_name, oversize=True), _raw(entry.c.image_name, oversize=True)), entry.c.oversize
-    ).order_by(*_ENTRY_ORDER),
+    # What is too long to be indexed is looked for among its like alone.
+    "BY_LONG_RAW": _by_entry(or_(entry.c.ref_name == _tag, entry.c.image_name == _tag), _long).order_by(*_ENTRY_ORDER),
     "BY_DIGEST": _by_entry(content.c.digest == _digest).order_by(*_ENTRY_ORDER),
     "BY_DIGEST_RANGE": _by_entry(content.c.digest >= _low, content.c.digest < _high).order_by(
         content.c.digest, *_ENTRY_ORDER
@@ -280,15 +276,11 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
         name.c.source, name.c.sort
     ),
-    "STORE_BY_IMAGE_NAME": _by_entry(
-        _raw(entry.c.image_name, oversize=False), _entry_in_store, prefer=_prefers_tag
-    ).order_by(entry.c.sort),
-    "STORE_BY_REF_NAME": _by_entry(
-        _raw(entry.c.ref_name, oversize=False), _entry_in_store, prefer=_prefers_tag
-    ).order_by(entry.c.sort),
-    "STORE_BY_LONG_REF_NAME": _by_entry(_raw(entry.c.ref_name, oversize=True), _entry_in_store).order_by(entry.c.sort),
+    "STORE_BY_IMAGE_NAME": _by_entry(_has_image_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
+    "STORE_BY_REF_NAME": _by_entry(_has_ref_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
+    "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_TAG": _by_key(name.c.tag == _tag, _in_store).order_by(name.c.source, name.c.sort),
-    "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _indexed, _entry_in_store).order_by(entry.c.sort),
+    "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_DIGEST": _by_entry(content.c.digest == _digest, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest, entry.c.store_id == _store),
     # what a match says beyond its row

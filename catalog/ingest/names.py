@@ -131,9 +131,10 @@ class StoreNames:
                 rows.platform(platform) if platform else None,
                 ref_name,
                 image_name,
-                ref_tail(ref_name, keys),
+                ref_tail(ref_name),
                 descriptor.fingerprint(),
-                (ref_name is not None and is_long(ref_name)) or (image_name is not None and is_long(image_name)),
+                ref_name is not None and is_long(ref_name),
+                image_name is not None and is_long(image_name),
             )
         )
         for key in keys:
@@ -239,15 +240,15 @@ def referrals(keys: Sequence[Key], annotations: dict[str, str]) -> Iterator[tupl
         yield annotations["io.containerd.manifest.subject"], "containerd"
 
 
-def ref_tail(ref_name: str | None, keys: Sequence[Key]) -> str | None:
-    """What `ocidir://PATH:TAG` may find `ref_name` by and no key does: the tag behind its last colon, or None.
+def ref_tail(ref_name: str | None) -> str | None:
+    """By what `ocidir://PATH:TAG` finds `ref_name`, where that is not the tag itself: the tag behind its last colon, or None.
 
     regctl takes the first ref.name that ends in `:TAG`, whatever stands before it (resolution.md section 5).
     """
     if ref_name is None or ":" not in ref_name:
         return None
     tail = ref_name.rpartition(":")[2]
-    return tail if is_tag(tail) and all(key.tag != tail for key in keys) else None
+    return tail if is_tag(tail) else None
 
 
 def _raw_shares(ref_name: str | None, image_name: str | None) -> Iterator[Hashable]:

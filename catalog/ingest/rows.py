@@ -82,7 +82,7 @@ class Rows:
 
     def entry(self, row: Row) -> None:
         """`row` is (id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, fingerprint, oversize); the digest becomes its content's id.
+        image_name, ref_tail, fingerprint, long_ref_name, long_image_name); the digest becomes its content's id.
         """
         self._digest(row[3])
         self._add("entry", row)

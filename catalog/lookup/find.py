@@ -141,12 +141,7 @@ def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
     """regctl's: raw ref.names that are the tag, then those that end in `:TAG`, in the order of the list."""
     asked = {"tag": tag, "store_id": store_id}
     yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
-    ref_name, sort = frozen.COLUMNS.index("ref_name"), frozen.COLUMNS.index("sort")
-    ending = [
-        row for row in reader.rows(frozen.STORE_BY_TAG, asked) if row[ref_name] and row[ref_name].endswith(f":{tag}")
-    ]
-    ending += reader.rows(frozen.STORE_BY_REF_TAIL, asked)
-    yield from sorted(ending, key=lambda row: row[sort])
+    yield from reader.rows(frozen.STORE_BY_REF_TAIL, asked)
 
 
 def _first(rows: Iterator[Row]) -> Iterator[Row]:
