@@ -162,7 +162,7 @@ def kinds_in_the_code() -> Iterator[str]:
     """What is given as a kind where a problem is made, and the states of stores that the view adds."""
     for path in (ROOT / "catalog").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and called(node) in ("NameProblem", "Problem", "problem"):
+            if isinstance(node, ast.Call) and called(node) in ("NameProblem", "Problem", "BlobProblem", "problem"):
                 literal = (each.value for each in node.args if isinstance(each, ast.Constant))
                 yield from itertools.islice((each for each in literal if isinstance(each, str)), 1)
     (view,) = (view for view in VIEWS if view.name == "problems")
