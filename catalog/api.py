@@ -1,0 +1,96 @@
+"""The public Python API (house.md): what the command line does, without a process for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from catalog.db.location import catalog_path
+from catalog.errors import NotFound
+from catalog.lookup.match import Match
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.lookup.stores import store_ids
+from catalog.names.platform import Platform
+from catalog.names.query import parse_query
+
+
+class Catalog:
+    """A catalog, open for questions. A context manager; not for use by several threads at once.
+
+    What the command line says on stderr beside an answer (a store that cannot be read, buildx's single-entry rule) is in
+    `notes` after each question.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._reader = Reader(path)
+        self.notes: list[str] = []
+
+    @classmethod
+    def open(cls, path: str | None = None) -> Catalog:
+        """The catalog at `path`, or where the command line would look; raises CatalogUnavailable."""
+        return cls(catalog_path(path))
+
+    def close(self) -> None:
+        """Close it."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Any) -> Iterator[Match]:
+        """Every entry that `text` matches, in the order in which they answer; none is no error.
+
+        `store` is a name or a glob, or several; `filters` are those of `ocicat query` by their names with underscores
+        (`tag`, `digest`, `repository`, `media_type`, `unnamed`, `platform`, `artifact_type`, `annotations`, `labels`,
+        `contains`, `referrers_of`, `since`). Raises InvalidReference, UnknownStore, CatalogUnavailable.
+        """
+        from catalog.cli.filters import Filters
+
+        asking = self._asking(store)
+        accept = Filters(**filters).accepting(self._reader, asking.stores) if filters else None
+        return (match for match in asking.matches(parse_query(text)) if accept is None or accept(match))
+
+    def resolve(
+        self,
+        text: str,
+        *,
+        platform: str | None = None,
+        store: str | tuple[str, ...] = (),
+        first: bool = False,
+        strict: bool = False,
+    ) -> Match:
+        """The one answer for `text`; raises NotFound, Ambiguous, InvalidReference, UnknownStore, CatalogUnavailable."""
+        asking = self._asking(store, strict=strict, platform=platform)
+        query = parse_query(text)
+        try:
+            return asking.resolve(query, first=first)
+        except NotFound as error:
+            hint = asking.tag_hint(text)
+            raise NotFound(str(error), "" if error.hint else hint) from error
+
+    def index(self, *, full: bool = False) -> int:
+        """One pass over all roots and stores, as `ocicat index`; returns how many stores changed.
+
+        `full` reads each index.json although it looks unchanged. Raises CatalogUnavailable.
+        """
+        from catalog.db.engine import Writer
+        from catalog.ingest.registry import Registry
+        from catalog.ingest.settings import Settings
+        from catalog.ingest.sweep import Sweep
+
+        self.notes = []
+        with Writer(self._reader.path, create=False) as writer:
+            with writer.snapshot() as connection:
+                roots = Registry(connection).roots()
+            return Sweep(writer, Settings(), self.notes.append).run(roots, None, full=full).changed
+
+    def _asking(self, store: str | tuple[str, ...], *, strict: bool = False, platform: str | None = None) -> Asking:
+        self.notes = []
+        texts = (store,) if isinstance(store, str) else tuple(store)
+        scope = store_ids(self._reader, texts) if texts else None
+        wanted = None if platform is None else Platform.parse(platform)
+        return Asking(self._reader, self.notes.append, stores=scope, strict=strict, platform=wanted)
