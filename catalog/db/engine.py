@@ -115,8 +115,10 @@ class Writer:
             return
         try:
             with self._locked():
+                # A reader that comes when nobody has the catalog open goes through the whole WAL first, which cost more
+                # than its answer (docs/performance.md): leave none. Where readers are at work, it stays for the next writer.
                 with contextlib.suppress(sqlite3.Error):  # no room, say: the WAL keeps it
-                    self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                    self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._close()
         except CatalogUnavailable:
             self._close()
