@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from catalog.db.locks import DAEMON, is_held
-from catalog.errors import CatalogLocked, NotInTime, UnknownStore
+from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime, UnknownStore
 from catalog.ingest.settings import Settings
-from catalog.layout.discover import discover
+from catalog.layout.discover import discover, is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
@@ -24,6 +24,9 @@ from catalog.names.query import Query
 
 FRESH_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 1.0
+"""For so long, after the settling time, a daemon is waited for before the change is read here although one lives: it may look
+only now and then (`--poll`, directories that cannot be watched), or hang."""
 
 
 def make_fresh(
@@ -41,24 +44,33 @@ def make_fresh(
 
     Raises NotInTime after that, and CatalogUnavailable.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    patient_until = began + settings.settle_ms / 1000 + _PATIENCE_SECONDS
     queries = list(queries)
     content = content or any(query.digest is not None for query in queries)
     concerned, everywhere = _concerned(reader, queries, stores)
-    while True:
-        behind = _behind(reader, concerned)
-        if content:
-            behind += _pending(reader, concerned)
-        new = _new_layouts(reader) if everywhere else []
-        if not behind and not new:
-            return
-        left = deadline - time.monotonic()
+    behind = _behind(reader, concerned, content=content)
+    new = _new_layouts(reader) if everywhere else []
+    may_write = True
+    while behind or new:
+        left = began + seconds - time.monotonic()
         if left <= 0:
             raise _late(behind, new, seconds)
-        if is_held(reader.path + DAEMON):
-            time.sleep(min(_POLL_SECONDS, left))
+        lives = is_held(reader.path + DAEMON)
+        if may_write and (not lives or time.monotonic() >= patient_until):
+            try:
+                _take(reader, behind, left, settings, seconds, search=bool(new))
+            except CatalogUnavailable as error:
+                if not lives or isinstance(error, NotInTime):
+                    raise
+                may_write = False  # the catalog is the daemon's alone
         else:
-            _take(reader, behind, left, settings, seconds, search=bool(new))
+            time.sleep(min(_POLL_SECONDS, left))
+        # What was true once since we were asked is true enough, however much is written meanwhile.
+        known = {row[2]: row[0] for row in reader.rows(frozen.STORE_FILES, {})} if new else {}
+        ids = {store_id for store_id, _ in behind} | {known[path] for path in map(_as_kept, new) if path in known}
+        new = [path for path in new if _as_kept(path) not in known and is_layout(path)]
+        behind = _behind(reader, frozenset(ids), content=content) if ids else []
 
 
 def _concerned(
@@ -78,32 +90,25 @@ def _concerned(
     return (frozenset(ids), False) if queries else (None, True)
 
 
-def _behind(reader: Reader, concerned: frozenset[int] | None) -> list[tuple[int, str]]:
-    """The stores, by id and name, of which the catalog does not say what their file says."""
+def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[tuple[int, str]]:
+    """The stores, by id and name, of which the catalog does not say what their file says; nor, with `content`, their
+    manifests."""
     behind: list[tuple[int, str]] = []
-    for store_id, name, path, path_bytes, state, file_identity in list(reader.rows(frozen.STORE_FILES, {})):
+    stores = list(reader.rows(frozen.STORE_FILES, {}))
+    pending = {row[0] for row in reader.rows(frozen.PENDING, {})} if content else set()
+    for store_id, name, path, path_bytes, state, file_identity in stores:
         if concerned is not None and store_id not in concerned:
             continue
-        if not _is_true(decode_path(path, path_bytes), state, file_identity):
+        if store_id in pending or not _is_true(decode_path(path, path_bytes), state, file_identity):
             behind.append((store_id, name))
     return behind
-
-
-def _pending(reader: Reader, concerned: frozenset[int] | None) -> list[tuple[int, str]]:
-    """The stores whose manifests are still being read."""
-    pending = {row[0] for row in reader.rows(frozen.PENDING, {})}
-    return [
-        (row[0], row[1])
-        for row in (list(reader.rows(frozen.STORE_FILES, {})) if pending else [])
-        if row[0] in pending and (concerned is None or row[0] in concerned)
-    ]
 
 
 def _is_true(path: str, state: str, file_identity: str | None) -> bool:
     try:
         file = stat_index(path)
-        if state == "unreadable":
-            # Only reading can tell that it still is; where it is not any more, the catalog is behind.
+        if state in ("unreadable", "missing"):
+            # Only opening it can tell that it still is; where it is not any more, the catalog is behind.
             read_index(path, even_held=True).close()
     except IndexProblem as problem:
         return state == problem.state
@@ -118,7 +123,11 @@ def _new_layouts(reader: Reader) -> list[str]:
     known.update(row[0] for row in reader.rows(frozen.LEFT_OUT, {}))
     roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
     found = {path for root in roots for path in discover(root, lambda _path, _error: None)}
-    return sorted(path for path in found if encode_path(path)[0] not in known)
+    return sorted(path for path in found if _as_kept(path) not in known)
+
+
+def _as_kept(path: str) -> str:
+    return encode_path(path)[0]
 
 
 def _take(

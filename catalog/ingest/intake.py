@@ -54,6 +54,7 @@ class _Reading(NamedTuple):
     version: str | None
     took_ms: int
     full: bool
+    first: float
 
 
 class _Waiting:
@@ -90,15 +91,18 @@ class Intake:
 
     # --- offering -----------------------------------------------------------------------------------------------
 
-    def offer(self, store: Store, *, full: bool = False) -> None:
-        """Look at `store` now; what is to be taken is, at the next `commit`. `full` reads it although it looks unchanged."""
+    def offer(self, store: Store, *, full: bool = False) -> bool:
+        """Look at `store` now; what is to be taken is, at the next `commit`. `full` reads it although it looks unchanged.
+
+        Returns whether the catalog says already what was found.
+        """
         now = time.monotonic()
         waiting = self._waiting.pop(store.id, None)
         if waiting is None:
             waiting = _Waiting(store, now, full=full)
         waiting.store = store
         waiting.full = waiting.full or full
-        self._look(waiting, now)
+        return self._look(waiting, now)
 
     def look_again(self) -> None:
         """Look at the stores whose time has come, and commit."""
@@ -132,23 +136,23 @@ class Intake:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def _look(self, waiting: _Waiting, now: float) -> None:
+    def _look(self, waiting: _Waiting, now: float) -> bool:
+        """Take the store, or let it wait; returns whether there is nothing to do."""
         store = waiting.store
         try:
             file = stat_index(store.path)
         except IndexProblem as problem:
-            self._look_at_problem(waiting, now, problem)
-            return
+            return self._look_at_problem(waiting, now, problem)
         if not waiting.full and not differs(store, file):
             self.done += 1
-            return
+            return True
         self._seen(waiting, now, (file,))
         remaining = self._until_settled(file)
         if remaining is None:  # its times say nothing: go by what was seen
             remaining = waiting.since + self._settle - now
         if remaining > 0:
             self._put_off(waiting, now + remaining)
-            return
+            return False
         began = time.monotonic()
         even_held = now - waiting.since >= self._settings.held_ms / 1000
         try:
@@ -158,25 +162,31 @@ class Intake:
         except IndexChanged:
             self._put_off(waiting, now + _RETRY_SECONDS)
         except IndexProblem as problem:
-            if problem.file == file:
-                self._take(_Reading(store, None, problem, None, 0, waiting.full))
+            if problem.file is None and _is_known(store, problem):
+                self.done += 1  # as before: it may not be opened, or its directory is a link
+                return True
+            if problem.file in (file, None):
+                self._take(_Reading(store, None, problem, None, 0, waiting.full, waiting.first))
             else:
                 self._put_off(waiting, now + _RETRY_SECONDS)
         else:
             took = int((time.monotonic() - began) * 1000)
-            self._take(_Reading(store, content, None, read_layout_version(store.path), took, waiting.full))
+            version = read_layout_version(store.path)
+            self._take(_Reading(store, content, None, version, took, waiting.full, waiting.first))
+        return False
 
-    def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> None:
+    def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> bool:
         """No file to read: that is a change too, once it has lasted for the settling time."""
         store = waiting.store
-        if (store.state, store.error) == (problem.state, problem.reason):
+        if _is_known(store, problem):
             self.done += 1
-            return
+            return True
         self._seen(waiting, now, (problem.state, problem.reason))
         if now - waiting.since >= self._settle:
-            self._take(_Reading(store, None, problem, None, 0, waiting.full))
+            self._take(_Reading(store, None, problem, None, 0, waiting.full, waiting.first))
         else:
             self._put_off(waiting, waiting.since + self._settle)
+        return False
 
     @staticmethod
     def _seen(waiting: _Waiting, now: float, looks: tuple[object, ...]) -> None:
@@ -219,7 +229,8 @@ class Intake:
             self._later(batch[0])
         except IndexProblem as problem:
             problem.file = batch[0].content.file if batch[0].content is not None else None
-            self._write([batch[0]._replace(content=None, problem=problem)])
+            self._batch.append(batch[0]._replace(content=None, problem=problem))
+            self.commit()
         finally:
             for reading in batch:
                 if reading.content is not None:
@@ -264,7 +275,9 @@ class Intake:
 
     def _later(self, reading: _Reading) -> None:
         now = time.monotonic()
-        self._put_off(_Waiting(reading.store, now, full=reading.full), now + _RETRY_SECONDS)
+        waiting = _Waiting(reading.store, now, full=reading.full)
+        waiting.first = reading.first
+        self._put_off(waiting, now + _RETRY_SECONDS)
 
 
 def differs(store: Store, file: FileState) -> bool:
@@ -290,13 +303,23 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _is_known(store: Store, problem: IndexProblem) -> bool:
+    """Whether the catalog says already that the store has that problem."""
+    return (store.state, store.error) == (problem.state, problem.reason)
+
+
 def _is_still(path: str, reading: _Reading) -> bool:
     """Whether the store looks as it did when it was read."""
+    before = reading.problem
     try:
         file = stat_index(path)
+        if reading.content is not None:
+            return file == reading.content.file
+        if before is not None and before.file is not None:
+            return file == before.file
+        read_index(path, even_held=True).close()  # only opening it can tell
     except IndexProblem as problem:
-        before = reading.problem
         return before is not None and before.file is None and problem.state == before.state
-    if reading.content is not None:
-        return file == reading.content.file
-    return reading.problem is not None and (reading.problem.file == file or reading.problem.state == "unreadable")
+    except IndexChanged:
+        return False
+    return False

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-
-from watchdog.events import FileSystemEvent
 
 from catalog.db.engine import Writer
 from catalog.db.locks import DAEMON, FileLock
@@ -34,49 +31,20 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
-from catalog.watch.observer import OverflowHint, StoreHint, TreeHint, TreeObserver, kernel_limit
+from catalog.watch.hints import Hints, is_below_any
+from catalog.watch.observer import TreeObserver, kernel_limit
 from catalog.watch.status import encode, read_daemon
+from catalog.watch.tops import Tops
 
 RESCAN_SECONDS = 30.0
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
-_RETRY_SECONDS = 1.0  # after the catalog could not be written
+_LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
+_START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
 
 Report = Callable[[str], None]
-
-
-class Hints:
-    """What watchdog's thread leaves for the daemon's: places to look at, each once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stores: set[str] = set()
-        self._trees: set[str] = set()
-        self._overflow = False
-        self.wake = threading.Event()
-        self.last_event: int | None = None
-
-    def take(self, event: FileSystemEvent) -> None:
-        """Note a hint and wake the daemon; called by watchdog."""
-        path = os.fsdecode(event.src_path)
-        with self._lock:
-            if isinstance(event, StoreHint):
-                self._stores.add(path)
-            elif isinstance(event, TreeHint):
-                self._trees.add(path)
-            elif isinstance(event, OverflowHint):
-                self._overflow = True
-            self.last_event = now_ms()
-        self.wake.set()
-
-    def collect(self) -> tuple[set[str], set[str], bool]:
-        """The stores, the trees, and whether events were lost, since the last time."""
-        with self._lock:
-            found = self._stores, self._trees, self._overflow
-            self._stores, self._trees, self._overflow = set(), set(), False
-        return found
 
 
 class Daemon:
@@ -100,14 +68,19 @@ class Daemon:
         self._rescan = poll if poll is not None else rescan
         self._lock = FileLock(path + DAEMON, self._running())
         self._hints = Hints()
-        self._observer = None if poll is not None else TreeObserver(self._hints.take)
+        self._poll = poll is not None
+        self._observer: TreeObserver | None = None
+        self._tops = Tops(None)
         self._stop = False
         self._sweep_now = True
+        self._locked_out = False
         self._next_sweep = 0.0
+        self._next_tick = 0.0
         self._next_beat = 0.0
         self._next_retention = 0.0
         self._since = now_ms()
         self._last_sweep: int | None = None
+        self._told: set[str] = set()
         self._signature: tuple[object, ...] = ()
         self._data_version = -1
         self._look_for_content = False
@@ -116,68 +89,103 @@ class Daemon:
         self._reading: Iterator[int] | None = None
         self._roots: list[Root] = []
         self._by_path: dict[str, Store] = {}
-        self._watched_tops: set[str] = set()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
         directory = os.path.dirname(self._path)
         os.makedirs(directory, exist_ok=True)
-        self._lock.acquire(0)
+        self._lock.acquire(_START_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
-            with Writer(self._path) as writer:
-                if self._observer is not None:
-                    self._observer.start()
+            self._beat(None)
+            with self._opened() as writer:
+                self._start_watching()
                 try:
                     self._follow(writer)
                 finally:
                     if self._observer is not None:
                         self._observer.stop()
                         self._observer.join()
+        except _Stopped:
+            pass
         finally:
             self._lock.publish(b"")
             self._lock.release()
+        self._report("ended by a signal")
         return 0
+
+    def _opened(self) -> Writer:
+        while not self._stop:
+            try:
+                return Writer(self._path, timeout=_LOCK_SECONDS)
+            except CatalogLocked as error:
+                self._say_locked(error)
+                self._beat(None)
+        raise _Stopped
+
+    def _start_watching(self) -> None:
+        if self._poll:
+            return
+        try:
+            self._observer = TreeObserver(self._hints.take)
+        except OSError as error:
+            self._report(
+                f"cannot be told of changes ({error.strerror}), looks every {self._rescan:g} seconds instead: "
+                "raise fs.inotify.max_user_instances"
+            )
+            return
+        self._observer.start()
+        self._tops = Tops(self._observer.trees)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def _follow(self, writer: Writer) -> None:
         intake = Intake(writer, self._settings, self._report)
-        self._reload(writer, watch=True)
+        self._reload(writer)
         self._report(f"watching {len(self._by_path)} stores and {len(self._roots)} roots of {shown(self._path)}")
         while not self._stop:
             try:
                 self._turn(writer, intake)
+                self._locked_out = False
             except CatalogLocked as error:
-                self._report(f"{error}; what changed is kept for later")
-                self._hints.wake.wait(_RETRY_SECONDS)
-        self._report("ended by a signal")
+                self._say_locked(error)
+                self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
+                self._reading, self._changed_before = None, -1
+            if time.monotonic() >= self._next_beat:
+                self._beat(intake)
 
     def _turn(self, writer: Writer, intake: Intake) -> None:
         """One round: what was hinted, what has settled, what is due; then sleep until something is."""
         now = time.monotonic()
         self._follow_registry(writer, intake)
-        if self._sweep_now or now >= self._next_sweep:
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._sweep_now = self._sweep_now or self._tops.have_changed()
+        if self._sweep_now or self._hints.overflow or now >= self._next_sweep:
             self._sweep(writer, intake)
         else:
             self._take_hints(writer, intake)
         intake.look_again()
         self._read_content(writer, intake)
-        if now >= self._next_beat:
-            self._beat(intake)
-        if now >= self._next_retention:
+        if now >= self._next_retention and not self._stop:
             self._retain(writer)
         if self._stop:
             return
         due = intake.next_due()
-        wake_at = min(self._next_sweep, self._next_beat, time.monotonic() + TICK_SECONDS)
-        if self._reading is not None or self._to_read:
+        wake_at = min(self._next_sweep, self._next_beat, self._next_tick)
+        if self._sweep_now or self._reading is not None or self._to_read:
             wake_at = 0.0
         if due is not None:
             wake_at = min(wake_at, due)
-        self._hints.wake.wait(max(0.0, wake_at - time.monotonic()))
+        self._hints.wake.wait(wake_at - time.monotonic())
         self._hints.wake.clear()
+
+    def _say_locked(self, error: CatalogLocked) -> None:
+        """Once, however long it lasts."""
+        if not self._locked_out:
+            self._report(f"{error}; what changes meanwhile is taken once it can be written")
+        self._locked_out = True
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -209,37 +217,50 @@ class Daemon:
     def _sweep(self, writer: Writer, intake: Intake) -> None:
         """Look at everything: search the roots, and a stat for each store."""
         self._sweep_now = False
-        self._hints.collect()  # the sweep looks wherever they point
-        found = find_new(writer, self._roots, self._report)
-        self._reload(writer, watch=True)
-        if found:
-            # Their coming was missed, or is only just being told: watch what came with them.
-            self._watch_tops(again=True)
-        for store in list(self._by_path.values()):
-            intake.offer(store)
+        stores, trees = self._hints.collect()  # the sweep looks wherever they point
+        lost = self._hints.recovered()
+        if lost:
+            self._report("events were lost (the kernel's queue was full): looking at everything")
+            self._watch(again=True)
+        told: set[str] = set()
+
+        def once(line: str) -> None:
+            told.add(line)
+            if line not in self._told:
+                self._report(line)
+
+        found = find_new(writer, self._roots, once)
+        self._told = told
+        self._reload(writer)
+        hinted = stores | trees | {store.path for store in intake.waiting}
+        missed = bool(found)
+        for path, store in list(self._by_path.items()):
+            if self._stop:
+                return
+            if not intake.offer(store) and not is_below_any(path, hinted):
+                missed = True
+            if time.monotonic() >= self._next_beat:
+                self._beat(intake)
         intake.commit()
+        if missed and not lost and self._last_sweep is not None:
+            self._watch(again=True)  # no event told of it: who knows what else is not watched
         self._look_for_content = True
         self._last_sweep = now_ms()
         self._next_sweep = time.monotonic() + self._rescan
+        self._next_beat = 0.0
 
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
-        stores, trees, overflow = self._hints.collect()
-        if overflow:
-            self._report("events were lost (the kernel's queue was full): looking at everything")
-            self._watch_tops(again=True)
-            self._sweep(writer, intake)
-            return
+        stores, trees = self._hints.collect()
         if not stores and not trees:
             return
         known = {path for path in stores if path in self._by_path}
-        for tree in trees:
-            known |= {path for path in self._by_path if path == tree or path.startswith(tree + "/")}
-            if tree in self._watched_tops or any(_is_below(tree, top) for top in self._watched_tops):
-                self._adopt(tree, deep=True)
-        new = [path for path in stores - known if self._is_below_root(path) and is_layout(path)]
-        ids = register(writer, new, self._report) if new else []
-        if ids:
-            self._reload(writer, watch=True)
+        if trees:
+            known |= {path for path in self._by_path if is_below_any(path, trees)}
+            self._tops.search(trees)
+        roots = {root.path for root in self._roots}
+        new = [path for path in stores - known if is_below_any(path, roots) and is_layout(path)]
+        if new and register(writer, new, self._report):
+            self._reload(writer)
             known |= {path for path in new if path in self._by_path}
         with writer.snapshot() as connection:
             fresh = Registry(connection).stores([self._by_path[path].id for path in known])
@@ -247,9 +268,6 @@ class Daemon:
             self._by_path[store.path] = store
             intake.offer(store)
         intake.commit()
-
-    def _is_below_root(self, path: str) -> bool:
-        return any(_is_below(path, root.path) for root in self._roots)
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -263,40 +281,22 @@ class Daemon:
             signature = Registry(connection).signature()
         if signature != self._signature:
             before = set(self._by_path)
-            self._reload(writer, watch=True)
+            self._reload(writer)
             for path, store in self._by_path.items():
                 if path not in before:
                     intake.offer(store)
             intake.commit()
 
-    def _reload(self, writer: Writer, *, watch: bool) -> None:
+    def _reload(self, writer: Writer) -> None:
         with writer.snapshot() as connection:
             registry = Registry(connection)
             self._signature = registry.signature()
             self._roots = registry.roots()
             self._by_path = {store.path: store for store in registry.stores()}
-        if watch:
-            self._watch_tops()
+        self._watch()
 
-    def _watch_tops(self, *, again: bool = False) -> None:
-        """Watch every root as a tree, and by itself each store that no tree holds; drop what is gone."""
-        if self._observer is None:
-            return
-        roots = {root.path for root in self._roots}
-        alone = {path for path in self._by_path if not any(_is_below(path, root) for root in roots)}
-        for path in self._watched_tops - roots - alone:
-            self._observer.trees.forget(os.fsencode(path))
-        for path in roots | alone:
-            if again or path not in self._watched_tops or not self._observer.trees.is_watched(os.fsencode(path)):
-                self._adopt(path, deep=path in roots)
-        self._watched_tops = roots | alone
-        for path in self._by_path:
-            if path not in alone and not self._observer.trees.is_watched(os.fsencode(path)):
-                self._adopt(path, deep=False)
-
-    def _adopt(self, path: str, *, deep: bool) -> None:
-        if self._observer is not None:
-            self._observer.trees.adopt(os.fsencode(path), deep=deep, wait=True)
+    def _watch(self, *, again: bool = False) -> None:
+        self._tops.follow({root.path for root in self._roots}, self._by_path, again=again)
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
@@ -307,9 +307,10 @@ class Daemon:
                 self._report(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
             prune(connection, self._settings, now_ms())
 
-    def _beat(self, intake: Intake) -> None:
+    def _beat(self, intake: Intake | None) -> None:
+        """Say how it is, for `ocicat status` and the next daemon."""
         self._next_beat = time.monotonic() + BEAT_SECONDS
-        oldest = intake.oldest()
+        oldest = None if intake is None else intake.oldest()
         watched, unwatched = (0, 0) if self._observer is None else self._observer.trees.counts()
         self._lock.publish(
             encode(
@@ -319,7 +320,7 @@ class Daemon:
                     "beat": now_ms(),
                     "last_event": self._hints.last_event,
                     "last_sweep": self._last_sweep,
-                    "waiting": len(intake.waiting),
+                    "waiting": 0 if intake is None else len(intake.waiting),
                     "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
                     "polling": self._observer is None,
                     "watched": watched,
@@ -335,5 +336,5 @@ class Daemon:
         return f"a daemon already follows {shown(self._path)} ({who}): stop that one first"
 
 
-def _is_below(path: str, top: str) -> bool:
-    return path == top or path.startswith(top.rstrip("/") + "/")
+class _Stopped(Exception):
+    """A signal came before there was anything to follow."""

@@ -15,6 +15,8 @@ from catalog.db.locks import DAEMON, is_held
 LATE_SECONDS = 60.0
 """A daemon that did not say anything, or has a change waiting, for so long is late (`ocicat status --check`)."""
 _LARGEST = 64 << 10
+_TRIES = 5
+_TRY_SECONDS = 0.005
 
 
 def encode(values: dict[str, object]) -> bytes:
@@ -28,17 +30,21 @@ def read_daemon(path: str) -> dict[str, Any] | None:
     Times are milliseconds since 1970, UTC.
     """
     name = path + DAEMON
-    if not is_held(name):
-        return None
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    values: object = None
+    for _ in range(_TRIES):
+        if not is_held(name):
+            return None
         try:
-            values = json.loads(os.read(descriptor, _LARGEST))
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):
-        return {}
+            with open(name, "rb", opener=_opened) as file:
+                values = json.loads(file.read(_LARGEST))
+            break
+        except (OSError, ValueError):
+            time.sleep(_TRY_SECONDS)  # it is being written at this moment, or not yet
     return values if isinstance(values, dict) else {}
+
+
+def _opened(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW)
 
 
 def why_late(values: dict[str, Any]) -> str | None:

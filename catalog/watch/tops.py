@@ -1,0 +1,86 @@
+"""What is watched: every root as a tree, and by itself each store that no root holds (facts.md section 2).
+
+Of what happens to a top itself, or above it, no event may tell: nothing watches the directory that a root lies in, a root
+that is gone has no watch to say that it is back, and one file system can be mounted over another. So the tops are looked
+at by a stat now and then, and watched anew where another directory stands there than before.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from catalog.watch.hints import is_below_any
+from catalog.watch.observer import TreeEmitter
+
+_Identity = tuple[int, int] | None
+
+
+class Tops:
+    """The watched tops of `trees`; with None, where nothing can be watched, they are only looked at."""
+
+    def __init__(self, trees: TreeEmitter | None) -> None:
+        self._trees = trees
+        self._identity: dict[str, _Identity] = {}
+        self._roots: set[str] = set()
+
+    def follow(self, roots: set[str], stores: Iterable[str], *, again: bool = False) -> None:
+        """Watch these, and drop what is none of them any more; returns when all watches are set.
+
+        `again` searches every root although it is watched: after events were lost.
+        """
+        stores = list(stores)
+        tops = roots | {path for path in stores if not is_below_any(path, roots)}
+        before, self._identity = self._identity, {path: _identity(path) for path in tops}
+        self._roots = roots
+        if self._trees is None:
+            return
+        for path in before:
+            if self._identity.get(path) is None:
+                self._trees.forget(os.fsencode(path))
+        self._adopt(
+            [
+                (path, path in roots, again or path in before)
+                for path, identity in self._identity.items()
+                if identity is not None and (again or before.get(path) != identity or not self._is_watched(path))
+            ]
+        )
+        # Then the stores that the search does not reach, or that could not be watched before.
+        gone = {path for path, identity in self._identity.items() if identity is None}
+        self._adopt(
+            [(path, False, False) for path in stores if not self._is_watched(path) and not is_below_any(path, gone)]
+        )
+
+    def search(self, trees: set[str]) -> None:
+        """Watch what is in these trees now, as far as they belong to a root."""
+        if self._trees is not None:
+            for path in trees:
+                if is_below_any(path, self._roots) and not is_below_any(os.path.dirname(path), trees):
+                    self._trees.adopt(os.fsencode(path), deep=True)
+
+    def have_changed(self) -> bool:
+        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each."""
+        return any(
+            _identity(path) != identity
+            for path, identity in self._identity.items()
+            if identity is None or path in self._roots
+        )
+
+    def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
+        """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
+        for number, (path, deep, anew) in enumerate(wanted, 1):
+            if self._trees is not None:
+                self._trees.adopt(os.fsencode(path), deep=deep, anew=anew and deep, wait=number == len(wanted))
+
+    def _is_watched(self, path: str) -> bool:
+        return self._trees is not None and self._trees.is_watched(os.fsencode(path))
+
+
+def _identity(path: str) -> _Identity:
+    """What tells one directory from another, None where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
