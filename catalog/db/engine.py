@@ -118,6 +118,7 @@ class Writer:
                 # A reader that comes when nobody has the catalog open goes through the whole WAL first, which cost more
                 # than its answer (docs/performance.md): leave none. Where readers are at work, it stays for the next writer.
                 with contextlib.suppress(sqlite3.Error):  # no room, say: the WAL keeps it
+                    self._driver.execute("PRAGMA busy_timeout=0")
                     self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._close()
         except CatalogUnavailable:
