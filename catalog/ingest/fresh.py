@@ -92,7 +92,8 @@ def _concerned(
 
 def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[tuple[int, str]]:
     """The stores, by id and name, of which the catalog does not say what their file says; nor, with `content`, their
-    manifests."""
+    manifests.
+    """
     behind: list[tuple[int, str]] = []
     stores = list(reader.rows(frozen.STORE_FILES, {}))
     pending = {row[0] for row in reader.rows(frozen.PENDING, {})} if content else set()

@@ -14,6 +14,7 @@ another process taken a later change meanwhile, an older reading must not win.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -237,6 +238,16 @@ class Intake:
                     reading.content.close()
 
     def _write(self, batch: list[_Reading]) -> None:
+        # Rows by the ten thousand, none of them in a cycle: the collector would go through them again and again.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            self._write_all(batch)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _write_all(self, batch: list[_Reading]) -> None:
         later: list[_Reading] = []
         told: list[tuple[Store, Outcome]] = []
         with self._writer.transaction() as connection:

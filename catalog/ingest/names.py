@@ -55,19 +55,20 @@ class StoreNames:
         old = Old() if self._first else self._stored()
         diff = Diff(old)
         order = array("q")  # entry ids in the order of the list
-        pending: list[Descriptor] = []
+        pending: list[tuple[Descriptor, int]] = []
         added = 0
 
         def place(sorts: Sequence[int]) -> None:
-            for descriptor, sort in zip(pending, sorts, strict=True):
-                order.append(self._add(descriptor, sort))
+            for (descriptor, fingerprint), sort in zip(pending, sorts, strict=True):
+                order.append(self._add(descriptor, fingerprint, sort))
             pending.clear()
 
         for descriptor in descriptors:
-            at = diff.match(descriptor.fingerprint())
+            fingerprint = descriptor.fingerprint()
+            at = diff.match(fingerprint)
             if at is None:
                 added += 1
-                pending.append(descriptor)
+                pending.append((descriptor, fingerprint))
                 if len(pending) >= PENDING:
                     place(diff.flush(len(pending)))
             else:
@@ -113,7 +114,7 @@ class StoreNames:
 
     # --- one entry ----------------------------------------------------------------------------------------------
 
-    def _add(self, descriptor: Descriptor, sort: int) -> int:
+    def _add(self, descriptor: Descriptor, fingerprint: int, sort: int) -> int:
         rows = self._rows
         entry_id = rows.id_of("entry")
         ref_name, image_name = descriptor.ref_name, descriptor.image_name
@@ -132,7 +133,7 @@ class StoreNames:
                 ref_name,
                 image_name,
                 ref_tail(ref_name),
-                descriptor.fingerprint(),
+                fingerprint,
                 ref_name is not None and is_long(ref_name),
                 image_name is not None and is_long(image_name),
             )
@@ -140,9 +141,10 @@ class StoreNames:
         for key in keys:
             self._touch_key(key)
         self._write_keys(entry_id, sort, keys, problems)
-        for key_text, value in descriptor.other_annotations.items():
+        annotations = descriptor.other_annotations
+        for key_text, value in annotations.items():
             rows.annotation(entry_id, key_text, value)
-        for subject, how in dict.fromkeys(referrals(keys, descriptor.other_annotations)):
+        for subject, how in dict.fromkeys(referrals(keys, annotations)):
             rows.referrer(subject, descriptor.digest, how, entry_id)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)

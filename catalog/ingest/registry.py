@@ -22,17 +22,18 @@ NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
 
 class StoreSettings(NamedTuple):
-    """What `add` was given; None where it was not."""
+    """What `add` was given; None where it was not. An empty `prefix` or `shared_blobs` takes away what there was."""
 
     name: str | None = None
     naming: Naming | None = None
     prefix: str | None = None
     priority: int | None = None
+    shared_blobs: str | None = None
 
     @property
     def given(self) -> bool:
         """Whether there is anything but a name."""
-        return self.naming is not None or self.prefix is not None or self.priority is not None
+        return any(value is not None for value in self[1:])
 
 
 class Root(NamedTuple):
@@ -44,6 +45,7 @@ class Root(NamedTuple):
     naming: str
     prefix: str | None
     priority: int
+    shared_blobs: str | None
 
 
 class Store(NamedTuple):
@@ -165,7 +167,7 @@ class Registry:
         values = _values(settings)
         if row is None:
             name = self._new_name(settings.name, derived_name(path))
-            values = {"naming": "annotations", "prefix": None, "priority": 0} | values
+            values = {"naming": "annotations", "priority": 0} | values
             values |= {"host_id": self._known_host(), "name": name, "path": text, "path_bytes": raw}
             root_id = _new_id(self.connection.execute(insert(root).values(values)))
         else:
@@ -268,6 +270,7 @@ class Registry:
             "naming": above.naming if above else "annotations",
             "prefix": above.prefix if above else None,
             "priority": above.priority if above else 0,
+            **_shared_blobs(above.shared_blobs if above else None),
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
@@ -289,7 +292,9 @@ class Registry:
         self.connection.execute(
             update(store)
             .where(store.c.root_id == root_id, ~store.c.own_settings)
-            .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority)
+            .values(
+                naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs)
+            )
         )
 
     def _row_at(self, table: Table, path: str) -> RowMapping | None:
@@ -336,7 +341,15 @@ def _values(settings: StoreSettings) -> dict[str, object]:
         values["prefix"] = settings.prefix or None
     if settings.priority is not None:
         values["priority"] = settings.priority
+    if settings.shared_blobs is not None:
+        values |= _shared_blobs(settings.shared_blobs)
     return values
+
+
+def _shared_blobs(path: str | None) -> dict[str, object]:
+    """The two columns that keep the path of a shared blob directory, None or empty for none."""
+    text, raw = encode_path(path) if path else (None, None)
+    return {"shared_blobs": text, "shared_blobs_bytes": raw}
 
 
 def _root(row: RowMapping) -> Root:
@@ -347,11 +360,11 @@ def _root(row: RowMapping) -> Root:
         row["naming"],
         row["prefix"],
         row["priority"],
+        _decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
     )
 
 
 def _store(row: RowMapping) -> Store:
-    root_path = row["root_path"]
     return Store(
         id=row["id"],
         root_id=row["root_id"],
@@ -368,8 +381,12 @@ def _store(row: RowMapping) -> Store:
         entries=row["entries"],
         generation=row["generation"],
         changed_at=row["changed_at"],
-        root_path=None if root_path is None else decode_path(root_path, row["root_path_bytes"]),
-        shared_blobs=row["shared_blobs"],
+        root_path=_decoded(row["root_path"], row["root_path_bytes"]),
+        shared_blobs=_decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
         blobs_identity=row["blobs_identity"],
         content_pending=row["content_pending"],
     )
+
+
+def _decoded(path: str | None, path_bytes: bytes | None) -> str | None:
+    return None if path is None else decode_path(path, path_bytes)
