@@ -3,9 +3,12 @@
 Strategy. The statement is anybody's text, so nothing is decided by looking at it. SQLite's authorizer is asked for every
 access while the statement is compiled, and lets pass reading a public view, what that view itself reads, and functions;
 so there is no ATTACH, no PRAGMA, no VACUUM INTO, no temporary table, no extension, and no private table, on a connection
-that is read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). A progress handler ends
-what runs past the time limit, and is where Ctrl-C is noticed; limits keep one value and the heap from growing. The time
-in which somebody reads the rows that came does not count.
+that is read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). Limits keep one value and
+the heap from growing.
+
+A thread beside it ends what runs past the time limit, or is interrupted by Ctrl-C, which Python notices only between two
+of its own instructions. A progress handler does not do: it counts SQLite's instructions, and a single one, say making a
+value of 60 MB, can take a second. The time in which somebody reads the rows that came does not count.
 
 That private tables are refused keeps people's SQL working over upgrades, and no secret: who may read the file may read
 them by other means, and a common table expression that is called like a view passes for it.
@@ -13,7 +16,12 @@ them by other means, and a common table expression that is called like a view pa
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -26,10 +34,10 @@ from catalog.names.escape import shown
 TIMEOUT_SECONDS = 60.0
 _LENGTH_BYTES = 64 << 20
 _HEAP_BYTES = 512 << 20
-_STEPS = 20_000  # virtual machine steps between two looks at the clock: about a millisecond
 
 _PUBLIC = frozenset(view.name for view in VIEWS)
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
+_AGAIN_SECONDS = 0.05
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 
 
@@ -39,7 +47,6 @@ class Gate:
     def __init__(self, reader: Reader, timeout: float = TIMEOUT_SECONDS) -> None:
         self._path = reader.path
         self._timeout = timeout
-        self._deadline = 0.0
         self._refused = ""
         connection = reader.connection
         connection.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
@@ -48,8 +55,8 @@ class Gate:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.set_authorizer(self._authorize)
-        connection.set_progress_handler(self._is_late, _STEPS)
         self._connection = connection
+        self._clock = _Clock(connection, timeout)
 
     def run(
         self, statement: str, parameters: Mapping[str, str]
@@ -62,13 +69,15 @@ class Gate:
         _refuse_bytes("the statement", statement)
         for name, value in parameters.items():
             _refuse_bytes(f"the value of :{name}", value)
-        self._deadline = time.monotonic() + self._timeout
         self._refused = ""
+        self._clock.start()
         try:
             cursor = self._connection.execute(statement, parameters)
         except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
+            self._clock.stop()
             raise self._explained(error) from error
         if cursor.description is None:
+            self._clock.stop()
             raise RefusedSQL(
                 "that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them"
             )
@@ -77,11 +86,13 @@ class Gate:
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
         try:
             for row in cursor:  # `yield from` would close the cursor at the end, perhaps after its connection
-                paused = time.monotonic()
+                self._clock.pause()
                 yield row
-                self._deadline += time.monotonic() - paused
+                self._clock.go_on()
         except (sqlite3.Error, MemoryError) as error:
             raise self._explained(error) from error
+        finally:
+            self._clock.stop()
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, _database: str | None, source: str | None
@@ -102,9 +113,6 @@ class Gate:
         )
         return sqlite3.SQLITE_DENY
 
-    def _is_late(self) -> bool:
-        return time.monotonic() > self._deadline
-
     def _explained(self, error: Exception) -> BaseException:
         if self._refused:
             return RefusedSQL(
@@ -112,7 +120,7 @@ class Gate:
             )
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_INTERRUPT:
-            if self._is_late():
+            if self._clock.is_late:
                 return NotInTime(
                     f"the statement ran past {self._timeout:g} seconds: narrow it, or give it more with --timeout"
                 )
@@ -133,6 +141,69 @@ class Gate:
         ):
             return explain(error, self._path)
         return RefusedSQL(f"the statement is wrong: {shown(str(error))}; 'ocicat sql --schema' lists views and columns")
+
+
+class _Clock:
+    """Interrupts `connection` once `timeout` seconds are over, pauses not counted, or when SIGINT comes."""
+
+    def __init__(self, connection: sqlite3.Connection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._deadline = 0.0
+        self._paused: float | None = None
+        self._stop: int | None = None
+        self._wakeup: int | None = None
+        self.is_late = False
+
+    def start(self) -> None:
+        """Begin to count, in a thread that ends with `stop`."""
+        self.stop()
+        self.is_late = False
+        self._paused = None
+        self._deadline = time.monotonic() + self._timeout
+        read, self._stop = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.suppress(ValueError):  # another thread than the main one never meets a signal
+            self._wakeup = signal.set_wakeup_fd(self._stop, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(read,), daemon=True).start()
+
+    def pause(self) -> None:
+        """Somebody reads a row."""
+        self._paused = time.monotonic()
+
+    def go_on(self) -> None:
+        """The next row is asked for."""
+        if self._paused is not None:
+            self._deadline += time.monotonic() - self._paused
+            self._paused = None
+
+    def stop(self) -> None:
+        """End the thread; again does no harm."""
+        if self._wakeup is not None:
+            signal.set_wakeup_fd(self._wakeup)
+            self._wakeup = None
+        if self._stop is not None:
+            os.close(self._stop)
+            self._stop = None
+
+    def _watch(self, read: int) -> None:
+        while True:
+            paused = self._paused is not None
+            left = self._deadline - time.monotonic()
+            if left <= 0 and not paused:
+                self.is_late = True
+                self._interrupt()
+                left = _AGAIN_SECONDS  # one between two statements is lost
+            if select.select([read], [], [], max(left, _AGAIN_SECONDS))[0]:
+                signals = os.read(read, 64)
+                if not signals:
+                    break
+                if signal.SIGINT in signals:
+                    self._interrupt()
+        os.close(read)
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            self._connection.interrupt()
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def ran(
     cwd: str | None = None,
 ) -> Ran:
     """Run the program; `db` is its OCICAT_DB."""
-    whole = CLEAN | (env or {}) | ({} if db is None else {"OCICAT_DB": db})
+    whole = {**CLEAN, **(env or {}), **({} if db is None else {"OCICAT_DB": db})}
     done = subprocess.run(
         [OCICAT, *arguments], input=stdin, capture_output=True, env=whole, cwd=cwd, timeout=SECONDS, check=False
     )
@@ -106,7 +106,7 @@ def called(
 ) -> Ran:
     """Run the program's own entry point in this process."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("OCICAT_")}
-    given |= {"HOME": "/nonexistent"} | (env or {}) | ({} if db is None else {"OCICAT_DB": db})
+    given |= {"HOME": "/nonexistent", **(env or {}), **({} if db is None else {"OCICAT_DB": db})}
     out, err = io.BytesIO(), io.BytesIO()
     with _environment(given), _streams(stdin, out, err):
         volume = messages.volume
@@ -119,12 +119,9 @@ def called(
 
 def by_click(arguments: list[str]) -> int:
     """What `start.run` does, with no look at the plain forms."""
-    plain = start.plain
-    start.plain = lambda _arguments: None
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start, "plain", lambda _arguments: None)
         return start.run(arguments)
-    finally:
-        start.plain = plain
 
 
 def one_error(result: Ran, status: int, *words: str) -> str:
