@@ -4,9 +4,23 @@ and then whatever nothing refers to any more (schema.md section 6).
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+from typing import Any
 
-from catalog.db.schema import content, entry, meta, name, name_span, repository, snapshot, store
+from sqlalchemy import Column, ColumnElement, Connection, and_, delete, select, update
+
+from catalog.db.schema import (
+    content,
+    edge,
+    entry,
+    meta,
+    name,
+    name_span,
+    referrer,
+    repository,
+    snapshot,
+    store,
+    store_blob,
+)
 from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
@@ -53,12 +67,7 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
         return False
     connection.execute(delete(name_span).where(name_span.c.until < now - settings.history_ms))
     connection.execute(delete(snapshot).where(snapshot.c.at < now - settings.history_ms))
-    connection.execute(
-        delete(content).where(
-            ~select(entry.c.id).where(entry.c.content_id == content.c.id).exists(),
-            ~select(name_span.c.id).where(name_span.c.content_id == content.c.id).exists(),
-        )
-    )
+    _sweep_content(connection)
     connection.execute(
         delete(repository).where(
             ~select(name.c.id).where(name.c.repository_id == repository.c.id).exists(),
@@ -68,3 +77,25 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
     connection.execute(delete(meta).where(meta.c.key == "pruned_ms"))
     connection.execute(meta.insert().values(key="pruned_ms", value=str(now)))
     return True
+
+
+def _sweep_content(connection: Connection) -> None:
+    """Delete the digests that nothing has or points to any more, and with each what it points to itself, in rounds."""
+    # What a content says of another one goes with it; what an entry says goes with the entry.
+    stale = referrer.alias()
+    by = stale.c.referrer_id
+    said_by_nothing = and_(stale.c.entry_id.is_(None), *(~_refers(column, by) for column in _HOLDERS))
+    while True:
+        connection.execute(delete(referrer).where(referrer.c.id.in_(select(stale.c.id).where(said_by_nothing))))
+        holders = (*_HOLDERS, referrer.c.subject_id, referrer.c.referrer_id)
+        gone = connection.execute(delete(content).where(*(~_refers(column, content.c.id) for column in holders)))
+        if not gone.rowcount:
+            return
+
+
+_HOLDERS = (entry.c.content_id, name_span.c.content_id, store_blob.c.content_id, edge.c.child_id)
+"""Columns by which a digest is kept: each has an index."""
+
+
+def _refers(column: Column[Any], content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    return select(column).where(column == content_id).correlate(content, content_id.table).exists()
