@@ -87,20 +87,15 @@ def _rows(reader: Reader, query: Query) -> Iterator[Row]:
 def _names(reader: Reader, globs: Iterable[Glob]) -> Iterator[Row]:
     at = frozen.COLUMNS.index("name")
     for glob in globs:
-        if glob.prefix:
-            bounds = {"low": glob.prefix, "high": upper_bound(glob.prefix)}
-            rows = reader.rows(frozen.BY_NAME_RANGE, bounds)
-        else:
-            rows = reader.rows(frozen.BY_ANY_NAME, {})
+        bounds = glob.bounds()
+        rows = reader.rows(frozen.BY_ANY_NAME, {}) if bounds is None else reader.rows(frozen.BY_NAME_RANGE, bounds)
         yield from (row for row in rows if glob.matches(row[at]))
 
 
 def _tags(reader: Reader, glob: Glob) -> Iterator[Row]:
     at = frozen.COLUMNS.index("tag")
-    if glob.prefix:
-        rows = reader.rows(frozen.BY_TAG_RANGE, {"low": glob.prefix, "high": upper_bound(glob.prefix)})
-    else:
-        rows = reader.rows(frozen.BY_ANY_TAG, {})
+    bounds = glob.bounds()
+    rows = reader.rows(frozen.BY_ANY_TAG, {}) if bounds is None else reader.rows(frozen.BY_TAG_RANGE, bounds)
     return (row for row in rows if glob.matches(row[at]))
 
 

@@ -12,7 +12,7 @@ from catalog.lookup.match import Match, rfc3339
 from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
-from catalog.names.pattern import Glob, name_globs, upper_bound
+from catalog.names.pattern import Glob, name_globs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
         yield from map(Span, reader.rows(frozen.SPANS_BY_TAG, {"tag": query.tag}))
     elif query.kind == kinds.TAG_PATTERN:
         glob = Glob(query.tag or "")
-        bounds = {"low": glob.prefix, "high": upper_bound(glob.prefix)}
-        found = reader.rows(frozen.SPANS_BY_TAG_RANGE, bounds) if glob.prefix else reader.rows(frozen.SPANS, {})
+        bounds = glob.bounds()
+        found = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_TAG_RANGE, bounds)
         yield from (span for span in map(Span, found) if glob.matches(span.tag))
     elif query.kind == kinds.PATTERN:
         yield from _by_pattern(reader, query)
@@ -124,8 +124,8 @@ def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] 
 def _by_pattern(reader: Reader, query: Query) -> Iterator[Span]:
     seen: set[tuple[object, ...]] = set()
     for glob in name_globs(query.text):
-        bounds = {"low": glob.prefix, "high": upper_bound(glob.prefix)}
-        found = reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds) if glob.prefix else reader.rows(frozen.SPANS, {})
+        bounds = glob.bounds()
+        found = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds)
         for span in map(Span, found):
             mark = (span.store_id, span.name, span.since)
             if span.name is not None and mark not in seen and glob.matches(span.name):

@@ -43,6 +43,11 @@ class Glob:
             pieces.append(character)
         self.prefix = "".join(pieces)
 
+    def bounds(self) -> dict[str, str] | None:
+        """The half-open range `low` to `high` that holds whatever matches; None where a prefix narrows nothing."""
+        high = upper_bound(self.prefix)
+        return None if high is None else {"low": self.prefix, "high": high}
+
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` matches. Linear in practice: a run of `*` never backtracks into another."""
         if self._regex is None:

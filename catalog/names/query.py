@@ -172,12 +172,12 @@ def _split_place(text: str, rest: str) -> tuple[str, str | None, str | None]:
 def _looks_like_digest(text: str) -> bool:
     """Whether what stands behind an `@` is meant as a digest: `ALGORITHM:...`, in letters of any case.
 
-    buildx's expression is not anchored, so it takes `/sha256:HEX` for one (and refuses it). A path with an `@` in it and a
-    tag behind (`/srv/a@b/layout:1.3`) is one only to buildx.
+    buildx's expression is not anchored, so it takes `/sha256:HEX` for one (and refuses it, and so do we). A path with an
+    `@` in it and a tag behind (`/srv/a@b/layout:1.3`) is one only to buildx.
     """
     head, colon, tail = text.partition(":")
     if "/" in head:
-        return len(tail) >= 32 and not tail.translate(_HEX_ANY_CASE)
+        return head.rpartition("/")[2] in HEX_LENGTHS and len(tail) >= 32 and not tail.translate(_HEX_ANY_CASE)
     parts = head.replace("+", ".").replace("_", ".").replace("-", ".").split(".")
     return bool(colon) and head.isascii() and all(part.isalnum() for part in parts)
 

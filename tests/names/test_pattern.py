@@ -68,6 +68,8 @@ def test_a_pattern_stands_for_globs_over_full_names(pattern: str, globs: list[st
 def test_a_glob_knows_its_literal_prefix(glob: str, prefix: str, literal: bool) -> None:
     found = Glob(glob)
     assert (found.prefix, found.literal) == (prefix, literal)
+    bounds = found.bounds()
+    assert bounds == ({"low": prefix, "high": upper_bound(prefix)} if prefix else None)
 
 
 def test_brackets_are_an_ipv6_domain_only_at_the_beginning_of_a_name() -> None:
