@@ -1,27 +1,71 @@
-"""A progress bar on a terminal, nothing elsewhere (cli.md, `add`)."""
+"""Progress bars on a terminal, nothing elsewhere (cli.md, `add`)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from catalog.cli import messages
 
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+Draw = Callable[[str, int, int], None]
+_STEPS = 200
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A function (done, total) that draws on stderr, where that is a terminal and nobody asked for quiet."""
+def progress(*, in_bytes: bool = False) -> Iterator[Draw]:
+    """A function (what, done, total) that draws on stderr, where that is a terminal and nobody asked for quiet.
+
+    Each `what` has a bar of its own, below the one before; with `in_bytes` it says how much is done of how much.
+    """
     if not sys.stderr.isatty() or messages.volume.quiet:
-        yield lambda _done, _total: None
+        yield lambda _what, _done, _total: None
         return
-    with click.progressbar(length=1, label=label, file=sys.stderr, update_min_steps=1) as bar:
+    bars = _Bars(in_bytes)
+    try:
+        yield bars.draw
+    finally:
+        bars.end()
 
-        def draw(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            if done - bar.pos >= max(1, total // 200) or done == total:
-                bar.update(done - bar.pos)
 
-        yield draw
+class _Bars:
+    """The bar that is drawn, after those that are done. A bar begins with the first word of it."""
+
+    def __init__(self, in_bytes: bool) -> None:
+        self._in_bytes = in_bytes
+        self._what = ""
+        self._bar: ProgressBar[str] | None = None
+
+    def draw(self, what: str, done: int, total: int) -> None:
+        if self._bar is None or what != self._what:
+            self.end()
+            self._what = what
+            self._bar = click.progressbar(
+                length=1, label=what, file=sys.stderr, update_min_steps=1, item_show_func=lambda text: text
+            )
+            self._bar.__enter__()
+        bar = self._bar
+        bar.length = max(total, 1)
+        if done - bar.pos >= max(1, total // _STEPS) or done == total:
+            bar.finished = False  # there may be more to do than there was
+            bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._in_bytes else None)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+def human(size: int) -> str:
+    """Bytes as a person reads them: 1.5 GiB."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} B"

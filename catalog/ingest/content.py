@@ -27,6 +27,7 @@ from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import Descriptor
 from catalog.layout.manifest import Config, Manifest, parse_config, parse_manifest
+from catalog.names.paths import encode_path
 from catalog.names.platform import normalize
 
 BATCH = 500
@@ -55,11 +56,15 @@ class _Read(NamedTuple):
 
 
 class ContentStage:
-    """Reads the content of stores through `writer`."""
+    """Reads the content of stores through `writer`.
+
+    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top.
+    """
 
     def __init__(self, writer: Writer, settings: Settings) -> None:
         self._writer = writer
         self._settings = settings
+        self.known = 0
 
     def pending(self, *, look: bool = False) -> list[int]:
         """The ids of the stores whose content is not all read; with `look`, those too whose directories changed since."""
@@ -76,13 +81,20 @@ class ContentStage:
             found = Registry(connection).stores([store_id])
         if not found:
             return
+        self.known = 0
         with BlobDirectories(found[0].path, found[0].shared_blobs) as blobs:
-            identity = blobs_identity(found[0].path, found[0].shared_blobs)
-            self._list(found[0], blobs)
+            identity: str | None = blobs_identity(found[0].path, found[0].shared_blobs)
+            list_blobs(self._writer, found[0], blobs)
             yield 0
             done = 0
-            problems: dict[str, BlobProblem] = {}
+            problems = {
+                encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
+                for path, reason in blobs.unlisted.items()
+            }
+            if problems:
+                identity = None  # it may be listed another time, and look no different
             while unread := self._unread(store_id, problems):
+                self.known += len(unread)
                 for start in range(0, len(unread), BATCH):
                     batch = unread[start : start + BATCH]
                     self._write([read for item in batch if (read := self._read(blobs, item, problems))])
@@ -90,28 +102,6 @@ class ContentStage:
                     yield done
         self._finish(found[0], identity, problems)
         yield done
-
-    # --- what is there ------------------------------------------------------------------------------------------
-
-    def _list(self, found: Store, blobs: BlobDirectories) -> None:
-        """Let `store_blob` say what the directories hold."""
-        there = dict(blobs.list())
-        with self._writer.transaction() as connection:
-            rows = Rows(connection)
-            gone: list[tuple[int, int]] = []
-            for content_id, digest, size in rows.cursor.execute(
-                "SELECT content.id, content.digest, store_blob.size FROM store_blob"
-                " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?",
-                (found.id,),
-            ):
-                if there.get(digest) == size:
-                    del there[digest]
-                else:
-                    gone.append((found.id, content_id))
-            rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-            for digest, size in sorted(there.items()):
-                rows.blob(found.id, digest, size)
-            rows.flush()
 
     def _unread(self, store_id: int, problems: dict[str, BlobProblem]) -> list[tuple[str, bool]]:
         """Digests that lie in the store, should be read and were not, and whether each is a config."""
@@ -161,7 +151,7 @@ class ContentStage:
                     _write_manifest(rows, content_id, read.digest, read.manifest)
             rows.flush()
 
-    def _finish(self, found: Store, identity: str, problems: dict[str, BlobProblem]) -> None:
+    def _finish(self, found: Store, identity: str | None, problems: dict[str, BlobProblem]) -> None:
         """Note the problems, and that all is read, unless the store changed meanwhile."""
         wanted = sorted((problem.kind, digest, problem.reason) for digest, problem in problems.items())
         with self._writer.transaction() as connection:
@@ -175,6 +165,33 @@ class ContentStage:
                 .where(store.c.id == found.id, store.c.generation == found.generation)
                 .values(content_pending=False, blobs_identity=identity)
             )
+
+
+def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
+    """Let `store_blob` say what the directories of a store hold.
+
+    Where one of them could not be looked into, nothing is taken for gone.
+    """
+    there = dict(blobs.list())
+    with writer.transaction() as connection:
+        rows = Rows(connection)
+        if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
+            return  # removed by another process meanwhile
+        gone: list[tuple[int, int]] = []
+        for content_id, digest, size in rows.cursor.execute(
+            "SELECT content.id, content.digest, store_blob.size FROM store_blob"
+            " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?",
+            (found.id,),
+        ):
+            known = there.get(digest)
+            if known == size:
+                del there[digest]
+            elif known is not None or not blobs.unlisted:
+                gone.append((found.id, content_id))
+        rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
+        for digest, size in sorted(there.items()):
+            rows.blob(found.id, digest, size)
+        rows.flush()
 
 
 def _blobs_changed(found: Store) -> bool:

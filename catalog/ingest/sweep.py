@@ -14,7 +14,12 @@ from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover
 from catalog.names.escape import shown
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Told of what is done (a word or two), how much of it, and of how much."""
+
+INDEXING = "indexing"
+READING = "reading content"
+_PARTS = 1000  # of a store whose content is read: how many blobs it has shows only on the way
 
 
 class Summary(NamedTuple):
@@ -27,13 +32,13 @@ class Summary(NamedTuple):
 
 
 class Sweep:
-    """A pass with `writer`. `report` gets one line for each thing worth a person's notice, `progress` (done, total)."""
+    """A pass with `writer`. `report` gets one line for each thing worth a person's notice."""
 
     def __init__(self, writer: Writer, settings: Settings, report: Report, progress: Progress | None = None) -> None:
         self._writer = writer
         self._settings = settings
         self._report = report
-        self._progress = progress or (lambda _done, _total: None)
+        self._progress = progress or (lambda _what, _done, _total: None)
 
     def run(self, roots: Iterable[Root], stores: Iterable[Store] | None, *, full: bool = False) -> Summary:
         """Look for new layouts below `roots`, then at `stores` (None: every one, those just found included).
@@ -50,7 +55,7 @@ class Sweep:
         intake = Intake(self._writer, self._settings, self._report)
         for each in registered:
             intake.offer(each, full=full)
-            self._progress(intake.done, len(registered))
+            self._progress(INDEXING, intake.done, len(registered))
         intake.commit()
         late = 0
         while (due := intake.next_due()) is not None:
@@ -59,17 +64,19 @@ class Sweep:
             late += len(given_up)
             time.sleep(max(0.0, min(due - time.monotonic(), self._settings.patience_ms / 1000)))
             intake.look_again()
-            self._progress(intake.done, len(registered))
+            self._progress(INDEXING, intake.done, len(registered))
         self._read_content({s.id for s in registered}, look=True)
         return Summary(len(registered), len(found), intake.changed, late)
 
     def _read_content(self, store_ids: set[int], *, look: bool) -> None:
         """Read what the digests of these stores are, after their names are committed."""
         stage = ContentStage(self._writer, self._settings)
-        for store_id in stage.pending(look=look):
-            if store_id in store_ids:
-                for _ in stage.run(store_id):
-                    pass
+        pending = [store_id for store_id in stage.pending(look=look) if store_id in store_ids]
+        for number, store_id in enumerate(pending):
+            for done in stage.run(store_id):
+                part = min(done * _PARTS // (stage.known + 1), _PARTS - 1)
+                self._progress(READING, number * _PARTS + part, len(pending) * _PARTS)
+            self._progress(READING, (number + 1) * _PARTS, len(pending) * _PARTS)
 
 
 def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]:

@@ -7,10 +7,11 @@ opened, directories that are links neither. A shared blob directory (skopeo's `-
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from catalog.names.digest import is_digest, is_docker_digest
@@ -19,6 +20,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ALGORITHMS = 16
 _CHUNK = 1 << 20
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
 
 
 class BlobProblem(Exception):
@@ -38,7 +40,10 @@ class BlobDirectories:
 
     def __init__(self, store_path: str, shared: str | None = None) -> None:
         self._tops = [f"{store_path}/blobs", *([shared] if shared else [])]
+        self._shared = shared
         self._open: dict[tuple[str, str], int] = {}
+        self.unlisted: dict[str, str] = {}
+        """The directories that could not be looked into, each with the reason: what lies there is not known."""
 
     def __enter__(self) -> Self:
         return self
@@ -53,38 +58,64 @@ class BlobDirectories:
         """The digest and the size in bytes of each blob, each once. Never raises OSError."""
         seen: set[str] = set()
         for top in self._tops:
-            for algorithm in _algorithms(top):
-                for digest, size in _listed(self._directory(top, algorithm), algorithm):
-                    if digest not in seen:
-                        seen.add(digest)
-                        yield digest, size
+            try:
+                algorithms = _algorithms(top)
+            except OSError as error:
+                # An operator named the shared directory: that it is not there is worth a word.
+                if error.errno not in _NOT_THERE or top == self._shared:
+                    self.unlisted[top] = error.strerror or str(error)
+                continue
+            for algorithm in algorithms:
+                try:
+                    for digest, size in _listed(self._directory(top, algorithm), algorithm):
+                        if digest not in seen:
+                            seen.add(digest)
+                            yield digest, size
+                except OSError as error:
+                    self.unlisted[f"{top}/{algorithm}"] = error.strerror or str(error)
 
     def open(self, digest: str) -> tuple[int, os.stat_result] | None:
         """A descriptor of the blob, open for reading, and its stat; None where there is none. The caller closes it.
 
         Raises BlobProblem for one that cannot be opened or is no regular file.
         """
-        if not is_digest(digest):
-            return None
-        algorithm, _, encoded = digest.partition(":")
-        for top in self._tops:
-            directory = self._directory(top, algorithm)
-            if directory < 0:
-                continue
+        problem: BlobProblem | None = None
+        for directory, encoded in self._places(digest):
             try:
-                if not stat.S_ISREG(os.stat(encoded, dir_fd=directory, follow_symlinks=False).st_mode):
-                    raise BlobProblem("bad-blob", "is no regular file")
-                descriptor = os.open(encoded, _FLAGS, dir_fd=directory)
+                if stat.S_ISREG(os.stat(encoded, dir_fd=directory, follow_symlinks=False).st_mode):
+                    descriptor = os.open(encoded, _FLAGS, dir_fd=directory)
+                    opened = os.fstat(descriptor)
+                    if stat.S_ISREG(opened.st_mode):
+                        return descriptor, opened
+                    os.close(descriptor)
+                problem = problem or BlobProblem("bad-blob", "is no regular file")
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
-            opened = os.fstat(descriptor)
-            if stat.S_ISREG(opened.st_mode):
-                return descriptor, opened
-            os.close(descriptor)
-            raise BlobProblem("bad-blob", "is no regular file")
+                problem = problem or BlobProblem("unreadable-blob", error.strerror or str(error))
+        if problem is not None:
+            raise problem
         return None
+
+    def stat(self, digest: str) -> os.stat_result | None:
+        """The stat of the file that `open` would open; None where there is none. Never raises OSError."""
+        for directory, encoded in self._places(digest):
+            try:
+                found = os.stat(encoded, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                return found
+        return None
+
+    def _places(self, digest: str) -> Iterator[tuple[int, str]]:
+        """The directories in which a blob may lie, and its name there."""
+        if is_digest(digest):
+            algorithm, _, encoded = digest.partition(":")
+            for top in self._tops:
+                directory = self._directory(top, algorithm)
+                if directory >= 0:
+                    yield directory, encoded
 
     def _directory(self, top: str, algorithm: str) -> int:
         """A descriptor of a directory of blobs, links not followed; -1 where there is none."""
@@ -98,8 +129,9 @@ class BlobDirectories:
             if above >= 0:
                 try:
                     known = os.open(algorithm, _DIRECTORY, dir_fd=above)
-                except OSError:
-                    known = -1
+                except OSError as error:
+                    if error.errno not in _NOT_THERE:
+                        self.unlisted[f"{top}/{algorithm}"] = error.strerror or str(error)
                 finally:
                     os.close(above)
             self._open[top, algorithm] = known
@@ -146,14 +178,17 @@ def blobs_identity(store_path: str, shared: str | None = None) -> str:
     return " ".join(pieces)
 
 
-def hash_blob(descriptor: int, algorithm: str) -> tuple[str, int]:
-    """The digest of an open file's bytes, in hex, and their number. Raises OSError."""
+def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
+    """The digest, in hex, of the first `size` bytes of an open file, or of all where it has fewer.
+
+    `each` is called with the number of bytes of every piece that was read; what it raises ends the reading. Raises OSError.
+    """
     digest = hashlib.new(algorithm)
-    size = 0
-    while piece := os.read(descriptor, _CHUNK):
+    while size > 0 and (piece := os.read(descriptor, min(size, _CHUNK))):
         digest.update(piece)
-        size += len(piece)
-    return digest.hexdigest(), size
+        size -= len(piece)
+        each(len(piece))
+    return digest.hexdigest()
 
 
 def _read(descriptor: int, size: int) -> bytes:
@@ -165,34 +200,28 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _algorithms(top: str) -> list[str]:
-    try:
-        descriptor = os.open(top, _DIRECTORY)
-    except OSError:
-        return []
+    """The names of the directories in a directory of blobs. Raises OSError."""
+    descriptor = os.open(top, _DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:
             names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
-    except OSError:
-        return []
     finally:
         os.close(descriptor)
     return names[:_MAX_ALGORITHMS]
 
 
 def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
+    """The blobs in an open directory. Raises OSError."""
     if directory < 0:
         return
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                digest = f"{algorithm}:{entry.name}"
-                if not is_digest(digest):
-                    continue
-                try:
-                    found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
-                except OSError:
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    yield digest, found.st_size
-    except OSError:
-        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            digest = f"{algorithm}:{entry.name}"
+            if not is_digest(digest):
+                continue
+            try:
+                found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                yield digest, found.st_size

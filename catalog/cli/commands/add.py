@@ -71,7 +71,7 @@ def command(
                 raise UsageError("--prefix goes with --naming path: give both")
         if no_index:
             return 0
-        with progress("indexing") as draw:
+        with progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores)
     messages.detail(f"{summary.stores} stores, {summary.found} of them new")
     if roots and not summary.stores:

@@ -36,7 +36,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
                 stores = [store for _, some in found for store in some]
                 below = {root.id for root in roots}
                 stores += [store for store in registry.stores() if store.root_id in below]
-        with progress("indexing") as draw:
+        with progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
         with writer.transaction() as connection:
             for name in drop_missing(Registry(connection), Rows(connection), settings, now_ms()):
