@@ -55,24 +55,21 @@ class BlobDirectories:
         self._open.clear()
 
     def list(self) -> Iterator[tuple[str, int]]:
-        """The digest and the size in bytes of each blob, each once. Never raises OSError."""
-        seen: set[str] = set()
-        for top in self._tops:
+        """The digest and the size in bytes of each blob in the layout's own directory. Never raises OSError.
+
+        A shared directory is not listed: what of it belongs to a store is what the store points to, and that is `stat`.
+        """
+        top = self._tops[0]
+        try:
+            algorithms = _algorithms(top)
+        except OSError as error:
+            self._note(top, error)
+            return
+        for algorithm in algorithms:
             try:
-                algorithms = _algorithms(top)
+                yield from _listed(self._directory(top, algorithm), algorithm)
             except OSError as error:
-                # An operator named the shared directory: that it is not there is worth a word.
-                if error.errno not in _NOT_THERE or top == self._shared:
-                    self.unlisted[top] = error.strerror or str(error)
-                continue
-            for algorithm in algorithms:
-                try:
-                    for digest, size in _listed(self._directory(top, algorithm), algorithm):
-                        if digest not in seen:
-                            seen.add(digest)
-                            yield digest, size
-                except OSError as error:
-                    self.unlisted[f"{top}/{algorithm}"] = error.strerror or str(error)
+                self._note(f"{top}/{algorithm}", error)
 
     def open(self, digest: str) -> tuple[int, os.stat_result] | None:
         """A descriptor of the blob, open for reading, and its stat; None where there is none. The caller closes it.
@@ -121,21 +118,23 @@ class BlobDirectories:
         """A descriptor of a directory of blobs, links not followed; -1 where there is none."""
         known = self._open.get((top, algorithm))
         if known is None:
-            known = -1
+            known, path = -1, top
             try:
                 above = os.open(top, _DIRECTORY)
-            except OSError:
-                above = -1
-            if above >= 0:
                 try:
+                    path = f"{top}/{algorithm}"
                     known = os.open(algorithm, _DIRECTORY, dir_fd=above)
-                except OSError as error:
-                    if error.errno not in _NOT_THERE:
-                        self.unlisted[f"{top}/{algorithm}"] = error.strerror or str(error)
                 finally:
                     os.close(above)
+            except OSError as error:
+                self._note(path, error)
             self._open[top, algorithm] = known
         return known
+
+    def _note(self, path: str, error: OSError) -> None:
+        # An operator named the shared directory: that it is not there is worth a word.
+        if error.errno not in _NOT_THERE or path == self._shared:
+            self.unlisted[path] = error.strerror or str(error)
 
     def read(self, digest: str, limit: int) -> bytes | None:
         """The bytes of a blob of at most `limit` bytes, proved by its digest; None where there is none.

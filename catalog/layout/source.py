@@ -7,6 +7,7 @@ has no limits of its own but Python's recursion limit; so nothing is taken for J
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -22,14 +23,20 @@ MAX_DEPTH = 10_000
 _QUOTE = ord('"')
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]*+")
-_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_MARK = re.compile(
-    rb"""(?: [^"\[\]{}]++                         # anything that cannot open or close
-         |  "[^"\\]*+ (?:\\. [^"\\]*+)*+ "       # a string that ends in what has been read
-         |  \[ [^"\[\]{}]*+ \] | \{ [^"\[\]{}]*+ \}  # brackets with none inside
-         )*+ (["\[\]{}])""",
-    re.DOTALL | re.VERBOSE,
+# Strings and brackets are walked over without going back. Python before 3.11.5 takes too little where a group is repeated
+# possessively (CPython's gh-106052; Debian 12 has such a Python): there an atomic group does it, with more memory.
+if sys.version_info >= (3, 11, 5):
+    _TEXT, _REPEATED = rb'[^"\\]*+(?:\\.[^"\\]*+)*+', rb"(?:%s)*+"
+else:
+    _TEXT, _REPEATED = rb'(?>(?:[^"\\]++|\\.)*)', rb"(?>(?:%s)*)"
+_IN_STRING = re.compile(_TEXT, re.DOTALL)
+_SKIPPED = (
+    rb'[^"\[\]{}]++',  # anything that cannot open or close
+    rb'"' + _TEXT + rb'"',  # a string that ends in what has been read
+    rb'\[[^"\[\]{}]*+\]',  # brackets with none inside
+    rb'\{[^"\[\]{}]*+\}',
 )
+_MARK = re.compile(_REPEATED % b"|".join(_SKIPPED) + rb'(["\[\]{}])', re.DOTALL)
 _OFFSET = re.compile(r" \(byte (\d+)\)")
 
 _decode_any = msgspec.json.Decoder(msgspec.Raw).decode

@@ -710,7 +710,9 @@ PAIRS = b",".join(b'"%05x":""' % n for n in range(300_000))
     ids=lambda data: repr(data[1:])[:30] if isinstance(data, tuple) else "",
 )
 def test_a_hostile_file_takes_no_more_than_32_mib(tmp_path: Path, data: Any, seen: str) -> None:
-    assert child(LIMITED, fill(tmp_path / "s", *data), "32", "count") == seen
+    # Before 3.11.5 regular expressions that do not go back keep what they would go back to (catalog/layout/source.py).
+    megabytes = "32" if sys.version_info >= (3, 11, 5) else "128"
+    assert child(LIMITED, fill(tmp_path / "s", *data), megabytes, "count") == seen
 
 
 def test_a_million_small_descriptors_are_not_held(tmp_path: Path) -> None:
