@@ -21,6 +21,7 @@ from sqlalchemy import update
 
 from catalog.db.engine import Writer
 from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNUSABLE, store
+from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry, Store
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
@@ -87,12 +88,7 @@ class ContentStage:
             list_blobs(self._writer, found[0], blobs)
             yield 0
             done = 0
-            problems = {
-                encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
-                for path, reason in blobs.unlisted.items()
-            }
-            if problems:
-                identity = None  # it may be listed another time, and look no different
+            problems: dict[str, BlobProblem] = {}
             while unread := self._unread(store_id, problems):
                 self.known += len(unread)
                 for start in range(0, len(unread), BATCH):
@@ -100,6 +96,13 @@ class ContentStage:
                     self._write([read for item in batch if (read := self._read(blobs, item, problems))])
                     done += len(batch)
                     yield done
+                list_shared(self._writer, found[0], blobs)  # what they point to
+            problems |= {
+                encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
+                for path, reason in blobs.unlisted.items()
+            }
+            if blobs.unlisted:
+                identity = None  # it may be listed another time, and look no different
         self._finish(found[0], identity, problems)
         yield done
 
@@ -165,33 +168,6 @@ class ContentStage:
                 .where(store.c.id == found.id, store.c.generation == found.generation)
                 .values(content_pending=False, blobs_identity=identity)
             )
-
-
-def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
-    """Let `store_blob` say what the directories of a store hold.
-
-    Where one of them could not be looked into, nothing is taken for gone.
-    """
-    there = dict(blobs.list())
-    with writer.transaction() as connection:
-        rows = Rows(connection)
-        if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
-            return  # removed by another process meanwhile
-        gone: list[tuple[int, int]] = []
-        for content_id, digest, size in rows.cursor.execute(
-            "SELECT content.id, content.digest, store_blob.size FROM store_blob"
-            " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?",
-            (found.id,),
-        ):
-            known = there.get(digest)
-            if known == size:
-                del there[digest]
-            elif known is not None or not blobs.unlisted:
-                gone.append((found.id, content_id))
-        rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-        for digest, size in sorted(there.items()):
-            rows.blob(found.id, digest, size)
-        rows.flush()
 
 
 def _blobs_changed(found: Store) -> bool:

@@ -220,7 +220,7 @@ def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
                 continue
             try:
                 found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
-            except OSError:
+            except FileNotFoundError:
                 continue
             if stat.S_ISREG(found.st_mode):
                 yield digest, found.st_size

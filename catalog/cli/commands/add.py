@@ -32,6 +32,11 @@ _MOST = (1 << 31) - 1
 @click.option(
     "--priority", type=click.IntRange(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]"
 )
+@click.option(
+    "--shared-blob-dir",
+    metavar="DIR",
+    help="Blobs lie in DIR too, as skopeo and podman put them there by that option; '' for no longer.",
+)
 @click.option("--no-index", is_flag=True, help="Register only.")
 @click.pass_obj
 def command(
@@ -41,6 +46,7 @@ def command(
     naming: str | None,
     prefix: str | None,
     priority: int | None,
+    shared_blob_dir: str | None,
     no_index: bool,
 ) -> int:
     """Register PATH: a layout becomes a store; any other directory becomes a root, under which every layout is found,
@@ -52,7 +58,8 @@ def command(
     if prefix and Naming("path").repository("x", prefix)[0] is None:
         raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
     settings = load_settings(globals_.config)
-    given = StoreSettings(name, policy, prefix, priority)
+    shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
+    given = StoreSettings(name, policy, prefix, priority, shared)
     real = [_directory(path) for path in paths]
     with Writer(catalog_path(globals_.db)) as writer:
         with writer.transaction() as connection:
@@ -79,12 +86,12 @@ def command(
     return 0
 
 
-def _directory(path: str) -> str:
-    """The directory that `path` names, links followed; raises UsageError where it is none."""
+def _directory(path: str, wanted: str = "a layout, or of a directory that holds layouts") -> str:
+    """The directory that `path` names, links followed; raises UsageError, which asks for `wanted`, where it is none."""
     real = os.path.realpath(path)
     if not os.path.isdir(real):
         what = "is no directory" if os.path.lexists(real) else "does not exist"
-        raise UsageError(f"{shown(path)} {what}: give the path of a layout, or of a directory that holds layouts")
+        raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"{shown(path)} cannot be read: give this user the right to, or run as one who has it")
     return real

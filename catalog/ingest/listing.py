@@ -1,0 +1,81 @@
+"""Which blobs lie in a store: `store_blob` follows what is there.
+
+A layout's own directory is listed, and everything in it belongs to the store. A shared directory (skopeo's
+`--shared-blob-dir`) belongs to many: of what lies there, a store has what its entries reach, and nothing else. So it is not
+listed but asked for each of those, which costs what the store points to, however many share the directory; and what no
+store reaches there is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from catalog.db.engine import Writer
+from catalog.db.schema import SUBJECT
+from catalog.ingest.registry import Store
+from catalog.ingest.rows import Rows
+from catalog.layout.blobs import BlobDirectories
+
+_REACHED = (
+    "WITH RECURSIVE reached (id) AS ("
+    " SELECT content_id FROM entry WHERE store_id = ?"
+    " UNION SELECT edge.child_id FROM reached JOIN edge ON edge.parent_id = reached.id"
+    f" WHERE edge.role <> {SUBJECT})"
+    " SELECT content.digest FROM reached JOIN content ON content.id = reached.id"
+)
+_HELD = (
+    "SELECT content.id, content.digest, store_blob.size FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
+)
+
+
+def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
+    """Let `store_blob` say what the directories of a store hold.
+
+    Where one of them could not be looked into, nothing is taken for gone.
+    """
+    there = dict(blobs.list())
+    there |= _shared(writer, found, blobs, there)
+    with writer.transaction() as connection:
+        rows = Rows(connection)
+        gone: list[tuple[int, int]] = []
+        for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
+            known = there.get(digest)
+            if known == size:
+                del there[digest]
+            elif known is not None or not blobs.unlisted:
+                gone.append((found.id, content_id))
+        rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
+        _write(rows, found, there)
+
+
+def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
+    """Add to `store_blob` what lies in the shared directory and is reached since more was read."""
+    if found.shared_blobs is None:
+        return
+    with writer.snapshot() as connection:
+        held = {digest for _, digest, _ in Rows(connection).cursor.execute(_HELD, (found.id,))}
+    there = _shared(writer, found, blobs, held)
+    with writer.transaction() as connection:
+        rows = Rows(connection)
+        for _, digest, _ in rows.cursor.execute(_HELD, (found.id,)):
+            there.pop(digest, None)  # by another process meanwhile
+        _write(rows, found, there)
+
+
+def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, int]:
+    """What a store reaches, is not `known`, and lies in the shared directory, with its size."""
+    if found.shared_blobs is None:
+        return {}
+    with writer.snapshot() as connection:
+        reached = [row[0] for row in Rows(connection).cursor.execute(_REACHED, (found.id,))]
+    stats = ((digest, blobs.stat(digest)) for digest in reached if digest not in known)
+    return {digest: stat.st_size for digest, stat in stats if stat is not None}
+
+
+def _write(rows: Rows, found: Store, there: dict[str, int]) -> None:
+    if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
+        return  # removed by another process meanwhile
+    for digest, size in sorted(there.items()):
+        rows.blob(found.id, digest, size)
+    rows.flush()
