@@ -1,0 +1,129 @@
+"""What is loaded on the way to an answer (facts.md section 3): this list, and nothing else. Each module costs a user's time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import Shelf
+from tests.cli.program import CLEAN, OCICAT
+
+OURS = {
+    "__future__",  # what annotations cost: 0.1 ms
+    "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
+    "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
+    "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
+    "catalog.lookup.stores", "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",
+    "catalog.names.paths", "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",
+}  # fmt: skip
+
+SQLITE3 = {
+    # What `import sqlite3` brings with it, on each Python that is supported.
+    "sqlite3", "sqlite3.dbapi2", "_sqlite3", "datetime", "_datetime", "time", "collections", "collections.abc",
+    "_collections", "_collections_abc", "itertools", "keyword", "operator", "_operator", "reprlib", "functools",
+    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math",
+}  # fmt: skip
+
+HEAVY = (
+    "sqlalchemy", "alembic", "click", "watchdog", "msgspec", "ijson", "re", "typing", "json", "enum", "dataclasses",
+    "pathlib", "argparse", "logging", "inspect", "contextlib", "threading", "subprocess", "socket", "shutil", "tempfile",
+    "urllib", "importlib.metadata", "traceback", "random", "hashlib", "decimal", "fcntl", "string",
+)  # fmt: skip
+
+_SCRIPT = """
+import sys
+before = set(sys.modules)
+sys.argv[0] = "ocicat"
+import os
+from catalog.cli import start
+status = start.run(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.write("\\n".join(sorted(set(sys.modules) - before)))
+os._exit(status)
+"""
+
+
+def loaded(shelf: Shelf, *arguments: str) -> set[str]:
+    """The modules that a run loads beyond those of a bare interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _SCRIPT, "--db", shelf.db, *arguments],
+        capture_output=True, stdin=subprocess.DEVNULL, env=CLEAN, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done
+    return {line for line in done.stderr.decode().splitlines() if not line.startswith("ocicat: ")}
+
+
+FORMS = (
+    ("resolve", "ctr:3.16"), ("resolve", ":nope"), ("resolve", "@sha256:00000000"), ("query", "ctr:3.16"), ("query", "ctr:3.16", "--store", "images/ctr"),
+    ("query",), ("query", "-"), ("resolve", "ctr:3.16", "--format", "oci-layout"), ("resolve", "ctr:3.16", "--format", "{store}"),
+    ("resolve", "oci-layout://images/ctr:3.16"), ("query", "ctr:3.16", "--format", "table"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", FORMS)
+def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+    found = loaded(shelf, *arguments)
+    assert found - OURS - SQLITE3 == set()
+    assert not found & set(HEAVY)
+
+
+def test_the_list_holds_nothing_that_is_loaded_no_more(shelf: Shelf) -> None:
+    found = set().union(*(loaded(shelf, *arguments) for arguments in FORMS))
+    assert {name for name in OURS if name not in found} == set()
+
+
+def test_json_is_loaded_for_json_alone(shelf: Shelf) -> None:
+    found = loaded(shelf, "resolve", "ctr:3.16", "--format", "json")
+    assert "json" in found
+    assert not found & {"click", "sqlalchemy", "typing", "pathlib", "dataclasses"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("query", "ctr:3.*"), ("query", "--limit", "1"), ("stores",), ("check",), ("sql", "select 1"), ("db", "path")],
+)
+def test_no_question_loads_sqlalchemy(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+    found = loaded(shelf, *arguments)
+    assert not {name for name in found if name.partition(".")[0] in ("alembic", "watchdog", "msgspec", "ijson")}
+    if arguments[0] != "db":
+        assert not {name for name in found if name.partition(".")[0] == "sqlalchemy"}
+
+
+def test_the_help_loads_no_command() -> None:
+    script = _SCRIPT.replace("sys.argv[1:]", "['--help']")
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, env=CLEAN, timeout=60, check=True)
+    found = done.stderr.decode().splitlines()
+    assert "click" in found
+    assert not [name for name in found if name.startswith(("catalog.cli.commands.", "sqlalchemy"))]
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    script = "import sys; before = set(sys.modules); import catalog; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, env=CLEAN, timeout=60, check=True)
+    found = eval(done.stdout)
+    assert not set(found) & {
+        "sqlite3",
+        "re",
+        "json",
+        "typing",
+        "catalog.cli",
+        "catalog.db",
+        "catalog.lookup",
+        "sqlalchemy",
+    }
+
+
+def test_the_launcher_adds_nothing(shelf: Shelf) -> None:
+    """The program as installed, by Python's own account."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-X", "importtime", OCICAT, "--db", shelf.db, "resolve", "ctr:3.16"],
+        capture_output=True, env=CLEAN, timeout=60, check=True,
+    )  # fmt: skip
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    bare = subprocess.run(
+        [sys.executable, "-I", "-X", "importtime", "-c", "pass"], capture_output=True, env=CLEAN, timeout=60, check=True
+    )
+    before = {line.rpartition("|")[2].strip() for line in bare.stderr.decode().splitlines()}
+    assert names - before - OURS - SQLITE3 == set()

@@ -1,0 +1,222 @@
+"""Formats, the same for every listing: what is escaped, what null is, tables on a terminal (cli.md, "Formats")."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import unicodedata
+
+import pytest
+
+from catalog.names.escape import escape
+from tests import writers
+from tests.cli.conftest import NASTY, SHOWN, Shelf, objects
+from tests.cli.program import CLEAN, OCICAT, one_error
+
+LISTINGS = {
+    "query": ("query",),
+    "resolve": ("resolve", "ctr:3.16", "bytes:1"),
+    "stores": ("stores",),
+    "check": ("check",),
+    "sql": ("sql", "SELECT store, path, tag, digest, ref_name, image_name, platform FROM images"),
+}
+COLUMNS = {
+    "query": ["store", "name", "tag", "ref_name", "digest", "media_type", "size"],
+    "resolve": ["digest"],
+    "stores": ["name", "path", "state", "entries", "changed_at"],
+    "check": ["store", "kind", "subject", "detail"],
+    "sql": ["store", "path", "tag", "digest", "ref_name", "image_name", "platform"],
+}
+
+
+def ask(shelf: Shelf, listing: str, *arguments: str) -> str:
+    result = shelf.ask("--quiet", *LISTINGS[listing], *arguments)
+    assert result.status in (0, 1)
+    assert result.err == ""
+    return result.out
+
+
+def cells(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.split("\n")[:-1]]
+
+
+def test_the_escapes() -> None:
+    assert escape(NASTY) == SHOWN
+    assert escape("plain ä 漢 😀") == "plain ä 漢 😀"
+    assert escape("\0\x1f\x80\x9f\xad\ufeff\U000e0001\udcff") == r"\x00\x1f\x80\x9f\xad\ufeff\U000e0001\udcff"
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_into_a_pipe_it_is_tsv_without_a_header(shelf: Shelf, listing: str) -> None:
+    text = ask(shelf, listing)
+    assert text == ask(shelf, listing, "--format", "tsv")
+    assert {len(row) for row in cells(text)} == {len(COLUMNS[listing])}
+    assert COLUMNS[listing] not in cells(text)
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_csv_has_the_same_cells_and_a_header_of_its_own(shelf: Shelf, listing: str) -> None:
+    rows = list(csv.reader(io.StringIO(ask(shelf, listing, "--format", "csv"), newline="")))
+    header = [] if listing == "resolve" else [COLUMNS[listing]]  # `resolve` promises a line each, and no more
+    assert rows == header + cells(ask(shelf, listing))
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_json_is_one_array_and_jsonl_its_elements(shelf: Shelf, listing: str) -> None:
+    found = json.loads(ask(shelf, listing, "--format", "json"))
+    assert isinstance(found, list)
+    assert [json.loads(line) for line in ask(shelf, listing, "--format", "jsonl").splitlines()] == found
+    for row, each in zip(cells(ask(shelf, listing)), found, strict=True):
+        for column, cell in zip(COLUMNS[listing], row, strict=True):
+            value = each[column]
+            assert cell == ("" if value is None else escape(str(value))), column
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_a_template_says_each_field(shelf: Shelf, listing: str) -> None:
+    columns = COLUMNS[listing]
+    by_tsv = ask(shelf, listing)
+    assert ask(shelf, listing, "--format", "\\t".join(f"{{{column}}}" for column in columns)) == by_tsv
+    assert ask(shelf, listing, "--format", "\t".join(f"{{{column}}}" for column in columns)) == by_tsv
+    first = columns[0]
+    braces = ask(shelf, listing, "--format", f"{{{{{first}}}}} a\\nb }}}} \\x {{{first}}}").split("\n")
+    assert braces[0] == f"{{{first}}} a"
+    assert braces[1].startswith("b } \\x ")
+    (keys,) = {tuple(each) for each in json.loads(ask(shelf, listing, "--format", "json"))}
+    for key in keys:
+        assert ask(shelf, listing, "--format", f"{{{key}}}").count("\n") == by_tsv.count("\n")
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize(
+    "bad", ["bogus", "", "JSON", "{bogus}", "{", "{}", "{0}", "{digest!r}", "{digest:>10}", "text"]
+)
+def test_a_bad_format_is_a_wrong_call(shelf: Shelf, listing: str, bad: str) -> None:
+    result = shelf.ask("--quiet", *LISTINGS[listing], "--format", bad)
+    one_error(result, 2)
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize("format_", [None, "tsv", "csv", "json", "jsonl", "table", "{store} {name} {digest}"])
+def test_no_control_character_comes_out(shelf: Shelf, listing: str, format_: str | None) -> None:
+    if format_ is not None and "{" in format_:
+        format_ = "{" + "} {".join(COLUMNS[listing]) + "}"
+    text = ask(shelf, listing, *(() if format_ is None else ("--format", format_)))
+    allowed = "\n\t" if format_ in (None, "tsv") else "\r\n" if format_ == "csv" else "\n"
+    assert not [c for c in text if unicodedata.category(c)[0] in "CZ" and c not in allowed and c != " "]
+
+
+def test_odd_text_is_the_same_after_json(shelf: Shelf) -> None:
+    digest = shelf.digests["odd", ""]
+    (found,) = objects(shelf.ask("query", f"@{digest}", "--format", "json"))
+    # What a key cannot be is kept raw; U+FFFD is only for NUL and what is no UTF-8.
+    assert found["ref_name"] == f"odd{NASTY}"
+    assert found["media_type"] == f"application/{NASTY}"
+    assert found["artifact_type"] == f"artifact/{NASTY}"
+    assert found["path"] == f"{shelf.root}/odd{NASTY}"
+    assert found["annotations"] == {writers.REF_NAME: f"odd{NASTY}", f"key{NASTY}": f"value{NASTY}"}
+    assert found["platforms"] in (["linux/arm64"], ["linux/arm64/v8"])
+
+
+def test_objects_inside_a_template_are_json(shelf: Shelf) -> None:
+    text = shelf.ask("query", "ctr:3.16", "--format", "{names} {platforms}").out
+    assert text.startswith('["docker.io/library/ctr:3.16"] [')
+    annotations = shelf.ask("query", f"@{shelf.digests['odd', '']}", "--format", "{annotations}").out
+    assert json.loads(annotations)[f"key{NASTY}"] == f"value{NASTY}"
+    assert shelf.ask("query", "ctr:3.16", "--format", "{shadowed}").out == "false\n"
+
+
+# On a terminal
+
+
+def on_terminal(*arguments: str, db: str) -> tuple[int, str]:
+    """The program with a terminal as its stdout; what came there, line ends as they were written."""
+    leader, follower = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [OCICAT, *arguments], stdout=follower, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            env=CLEAN | {"OCICAT_DB": db},
+        ) as process:  # fmt: skip
+            os.close(follower)
+            pieces: list[bytes] = []
+            while True:
+                try:
+                    piece = os.read(leader, 65536)
+                except OSError:  # nobody has the other end open any more
+                    break
+                if not piece:
+                    break
+                pieces.append(piece)
+            status = process.wait(20)
+    finally:
+        os.close(leader)
+    return status, b"".join(pieces).decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "resolve"])
+def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing: str) -> None:
+    status, text = on_terminal(*LISTINGS[listing], db=shelf.db)
+    assert status in (0, 1)
+    assert text == ask(shelf, listing, "--format", "table")
+    lines = text.split("\n")[:-1]
+    assert lines[0].split() == [column.upper() for column in COLUMNS[listing]]
+    assert len(lines) == len(cells(ask(shelf, listing))) + 1
+    assert all(line.isprintable() and line == line.rstrip() for line in lines)
+    # Columns stand below one another.
+    starts = [lines[0].index(column.upper()) for column in COLUMNS[listing]]
+    for line, row in zip(lines[1:], cells(ask(shelf, listing)), strict=True):
+        if all(len(cell) <= 80 for cell in row):
+            for start, cell in zip(starts, row, strict=True):
+                assert line[start : start + len(cell)] == cell
+
+
+def test_on_a_terminal_tsv_is_tsv_where_it_is_asked_for(shelf: Shelf) -> None:
+    _, text = on_terminal("stores", "--format", "tsv", db=shelf.db)
+    assert text == ask(shelf, "stores")
+
+
+def test_on_a_terminal_resolve_prints_the_digest(shelf: Shelf) -> None:
+    assert on_terminal("resolve", "ctr:3.16", db=shelf.db) == (0, shelf.digests["ctr", "3.16"] + "\n")
+
+
+def test_on_a_terminal_a_path_is_escaped(shelf: Shelf) -> None:
+    status, text = on_terminal("--db", "/x\x1b[31m", "db", "path", db=shelf.db)
+    assert (status, text) == (0, "/x\\x1b[31m\n")
+
+
+def test_a_long_table_streams_and_keeps_its_columns(shelf: Shelf) -> None:
+    statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) SELECT i, 'x' AS x FROM n"
+    lines = shelf.ask("sql", statement, "--format", "table").lines
+    assert len(lines) == 1001
+    assert lines[0] == "I    X"
+    assert lines[1] == "1    x"
+    assert lines[1000] == "1000  x"  # the widths are those of the first 200 rows
+
+
+def test_progress_is_drawn_on_a_terminal_and_nowhere_else(shelf: Shelf, tmp_path: os.PathLike[str]) -> None:
+    def errors(*arguments: str) -> bytes:
+        leader, follower = pty.openpty()
+        with subprocess.Popen(
+            [OCICAT, *arguments, "add", f"{shelf.root}/alpine"], stdout=subprocess.DEVNULL, stderr=follower,
+            stdin=subprocess.DEVNULL, env=CLEAN | {"OCICAT_DB": f"{tmp_path}/c.db", "TERM": "xterm"},
+        ) as process:  # fmt: skip
+            os.close(follower)
+            assert process.wait(20) == 0
+        pieces = b""
+        try:
+            while piece := os.read(leader, 65536):
+                pieces += piece
+        except OSError:
+            pass
+        os.close(leader)
+        return pieces
+
+    drawn = errors()
+    assert b"indexing" in drawn
+    assert b"100%" in drawn
+    assert errors("--quiet") == b""

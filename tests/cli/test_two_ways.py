@@ -1,0 +1,99 @@
+"""Both ways through the command line, without click and with it, say the same bytes and end with the same status."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import event, example, given, settings
+from hypothesis import strategies as st
+
+from catalog.cli import start
+from tests.cli.conftest import NASTY, Shelf
+from tests.cli.program import by_click, called, ran
+
+REFS = (
+    "ctr:3.16", "busybox:3.16", "busybox", "hurt:3.17", "alpine", "nope", ":3.16", ":latest", ":nope", "3.16", "UPPER", "",
+    "-", "ctr:3.*", "*:latest", "[", "a b", "sha256:abcdef", "@sha256:abcdef", "sha256:ab", "oci-layout://images/ctr:3.16",
+    "oci-layout://images/multi", "oci-layout://nope", "oci:nope", "ocidir://x", NASTY, "\udcff", "query", "resolve", "--",
+    "bytes:1", "multi:1",
+)  # fmt: skip
+OPTIONS = (
+    ("--first",), ("--strict",), ("--store", "solo"), ("--store", "images/*"), ("--store=images/ctr",), ("--store", "nope"),
+    ("--store=",), ("--store",), ("--format", "tsv"), ("--format", "json"), ("--format=jsonl",), ("--format", "csv"),
+    ("--format", "table"), ("--format", "oci-layout"), ("--format", "{store} {digest}"), ("--format={reference}",),
+    ("--format", "bogus"), ("--format", ""), ("--format=",), ("--format",), ("--format", "-"),
+)  # fmt: skip
+NEAR_MISSES = (
+    ("--first=1",), ("--firs",), ("--strict", "--first"), ("-f",), ("--help",), ("--version",), ("--limit", "1"), ("--count",),
+    ("--unnamed",), ("--tag", "3.16"), ("--sort", "digest"), ("--db",), ("--db", ""), ("--db=",), ("--db", "/nowhere"),
+    ("--db=sqlite://x",), ("--quiet",), ("--verbose",), ("--config", "/nowhere"), ("--platform", "linux/amd64"), ("--bogus",),
+    ("---",), ("--=x",), ("-",), ("--store", "--first"), ("--store", "-"), ("--fresh",), ("--at", "2020-01-01"),
+)  # fmt: skip
+
+plain_words = st.one_of(st.sampled_from(REFS).map(lambda ref: (ref,)), st.sampled_from(OPTIONS))
+words = st.one_of(plain_words, plain_words, st.sampled_from(NEAR_MISSES))
+
+
+def flat(pieces: list[tuple[str, ...]]) -> list[str]:
+    return [word for piece in pieces for word in piece]
+
+
+@st.composite
+def arguments(draw: st.DrawFn) -> list[str]:
+    before = draw(st.lists(st.sampled_from(NEAR_MISSES), max_size=1)) if draw(st.booleans()) else []
+    command = draw(st.sampled_from(("query", "resolve")))
+    return [*flat(before), command, *flat(draw(st.lists(words, max_size=5)))]
+
+
+@settings(max_examples=400)
+@given(arguments(), st.sampled_from((b"", b"ctr:3.16\nnope\n\nUPPER\nbusybox", b"\xff\n:3.17\r\n")))
+@example(["query"], b"")
+@example(["resolve"], b"")
+@example(["query", "-"], b"ctr:3.16")
+@example(["resolve", "-", "-"], b"ctr:3.16")
+@example(["resolve", "ctr:3.16", "--store", "a", "--store", "b"], b"")
+@example(["resolve", "ctr:3.16", "--format", "json", "--format", "tsv"], b"")
+@example(["query", "--db"], b"")
+def test_the_plain_way_and_click_say_the_same(shelf: Shelf, words: list[str], stdin: bytes) -> None:
+    event("plain" if start.plain(words) is not None else "click")
+    plain = called(*words, db=shelf.db, stdin=stdin)
+    click = called(*words, db=shelf.db, stdin=stdin, run=by_click)
+    assert plain == click
+
+
+PLAIN = (
+    ["query"], ["query", "ctr:3.16"], ["query", "-"], ["resolve", "ctr:3.16"], ["resolve", "-"], ["resolve", "a", "b", "--first"],
+    ["resolve", "--strict", "ctr:3.16", "--store", "images/ctr", "--format=json"], ["query", "--format", "table", ":3.16"],
+)  # fmt: skip
+CLICK = (
+    [], ["resolve"], ["--help"], ["--version"], ["stores"], ["query", "--help"], ["query", "--limit", "1"], ["query", "--", "x"],
+    ["query", "--store"], ["query", "--store", "--first"], ["query", "--first"], ["resolve", "x", "--bogus"], ["--quiet", "query"],
+    ["resolve", "x", "--first=1"], ["query", "x", "--count"], ["db", "path"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", PLAIN)
+def test_these_are_plain(words: list[str]) -> None:
+    assert start.plain(words) is not None
+
+
+@pytest.mark.parametrize("words", CLICK)
+def test_these_are_left_to_click(words: list[str]) -> None:
+    assert start.plain(words) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("OCICAT_QUERY_LIMIT", "1"), ("OCICAT_X", ""), ("OCICAT_QUIET", "1"), ("OCICAT_DEBUG", "yes")],
+)
+def test_with_a_variable_of_an_option_click_reads_them(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert start.plain(["query"]) is None
+
+
+@pytest.mark.parametrize(
+    "words", [["query", ":3.16"], ["resolve", "ctr:3.16", "nope", "busybox:3.16"], ["resolve", "hurt:3.16"]]
+)
+def test_so_it_is_in_processes_of_their_own(shelf: Shelf, words: list[str]) -> None:
+    assert ran(*words, db=shelf.db) == ran(*words, db=shelf.db, env={"OCICAT_X": "1"})
