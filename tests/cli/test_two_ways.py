@@ -44,7 +44,7 @@ def arguments(draw: st.DrawFn) -> list[str]:
     return [*flat(before), command, *flat(draw(st.lists(words, max_size=5)))]
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(arguments(), st.sampled_from((b"", b"ctr:3.16\nnope\n\nUPPER\nbusybox", b"\xff\n:3.17\r\n")))
 @example(["query"], b"")
 @example(["resolve"], b"")
@@ -64,7 +64,7 @@ PLAIN = (
     ["query"], ["query", "ctr:3.16"], ["query", "-"], ["resolve", "ctr:3.16"], ["resolve", "-"], ["resolve", "a", "b", "--first"],
     ["resolve", "--strict", "ctr:3.16", "--store", "images/ctr", "--format=json"], ["query", "--format", "table", ":3.16"],
 )  # fmt: skip
-CLICK = (
+CLICK: tuple[list[str], ...] = (
     [], ["resolve"], ["--help"], ["--version"], ["stores"], ["query", "--help"], ["query", "--limit", "1"], ["query", "--", "x"],
     ["query", "--store"], ["query", "--store", "--first"], ["query", "--first"], ["resolve", "x", "--bogus"], ["--quiet", "query"],
     ["resolve", "x", "--first=1"], ["query", "x", "--count"], ["db", "path"],

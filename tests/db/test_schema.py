@@ -1,0 +1,169 @@
+"""The tables and views of the code, the database that the migrations make, and the frozen statements say the same.
+
+alembic's own comparison misses partial and expression indexes, so the texts are compared (schema.md section 5).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from catalog.db import freeze, statements
+from catalog.db.engine import Writer
+from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata
+from catalog.db.views import VIEWS
+from catalog.lookup import frozen
+
+SQLITE: Dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
+
+
+def from_tables(dialect: Dialect, engine: str) -> list[str]:
+    """The statements that make the tables, indexes and views of the code."""
+    made = []
+    for table in metadata.sorted_tables:
+        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        made += [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
+    return made + [view.create(engine) for view in VIEWS]
+
+
+def normal(statement: str) -> str:
+    """A statement without the differences that make none: space, quotes that are not needed, the end."""
+    text = re.sub(r"\s+", " ", statement).strip().rstrip(";")
+    text = re.sub(r"\s*([(),])\s*", r"\1", text)
+    return re.sub(r'"([a-z_]+)"', r"\1", text)
+
+
+def objects(connection: sqlite3.Connection) -> dict[str, str]:
+    """Each table, index and view by name, as the database keeps its text; alembic's own table is no part of it."""
+    return {
+        f"{kind} {name}": normal(sql)
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        if name != "alembic_version"
+    }
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("schema") / "catalog.db")
+    Writer(path).close()
+    return path
+
+
+def test_the_migrations_make_what_the_tables_say(migrated: str) -> None:
+    by_tables = sqlite3.connect(":memory:")
+    for statement in from_tables(SQLITE, "sqlite"):
+        by_tables.execute(statement)
+    by_migrations = sqlite3.connect(migrated)
+    expected, found = objects(by_tables), objects(by_migrations)
+    assert sorted(found) == sorted(expected)
+    for name, text in expected.items():
+        assert found[name] == text, name
+    by_tables.close()
+    by_migrations.close()
+
+
+def test_the_catalog_knows_its_version(migrated: str) -> None:
+    connection = sqlite3.connect(migrated)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() == (
+        f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
+    )
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR) == (SCHEMA_MAJOR, SCHEMA_MINOR)
+    connection.close()
+
+
+def migration(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(
+    len(list(MIGRATIONS.glob("*.py"))) != 1, reason="texts of several migrations are no longer those of the tables"
+)
+@pytest.mark.parametrize(("engine", "dialect"), [("sqlite", SQLITE), ("postgresql", POSTGRESQL)])
+def test_the_first_migration_is_the_tables_of_both_engines(engine: str, dialect: Dialect) -> None:
+    (path,) = MIGRATIONS.glob("*.py")
+    written = [normal(text) for text in getattr(migration(path), f"_{engine.upper()}")]
+    assert sorted(written) == sorted(normal(text) for text in from_tables(dialect, engine))
+
+
+def test_the_postgresql_texts_compare_bytewise_and_fit_its_limits() -> None:
+    for statement in from_tables(POSTGRESQL, "postgresql"):
+        for line in statement.splitlines():
+            if "VARCHAR" in line:
+                assert 'COLLATE "C"' in line, line
+        (name,) = re.findall(r"^\s*CREATE (?:UNIQUE )?(?:TABLE|INDEX|VIEW) (\w+)", statement)
+        assert len(name) < 64
+
+
+def test_the_frozen_statements_are_those_of_their_source() -> None:
+    assert Path(frozen.__file__).read_text() == freeze.render(), "run 'make freeze'"
+
+
+def test_freeze_check_says_when_they_are_stale(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "catalog.db.freeze", "--check"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    script = (
+        "import sys; from catalog.db import freeze; freeze.render = lambda: 'other';"
+        "sys.argv = ['x', '--check']; sys.exit(freeze.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"make freeze" in done.stderr
+
+
+def test_every_frozen_statement_runs_on_a_migrated_catalog(migrated: str) -> None:
+    connection = sqlite3.connect(migrated)
+    for name in statements.STATEMENTS:
+        text = getattr(frozen, name)
+        parameters = dict.fromkeys(re.findall(r":([a-z_]+)", text), "x")
+        connection.execute(text, parameters).fetchall()
+    connection.close()
+
+
+def test_every_foreign_key_has_an_index_to_delete_by(migrated: str) -> None:
+    """Else deleting a parent looks through all its children."""
+    connection = sqlite3.connect(migrated)
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    for table in tables:
+        leading = set()
+        for _, name, *_ in connection.execute(f"PRAGMA index_list({table})"):
+            leading.add(connection.execute(f"PRAGMA index_info({name})").fetchone()[2])
+        for column in connection.execute(f"PRAGMA table_info({table})"):
+            if column[5] == 1:
+                leading.add(column[1])
+        for _, _, parent, child, _, _, on_delete, _ in connection.execute(f"PRAGMA foreign_key_list({table})"):
+            if on_delete == "CASCADE" and parent != "host":  # a host is never deleted
+                assert child in leading, f"{table}.{child} references {parent} and no index begins with it"
+    connection.close()
+
+
+def test_the_views_document_each_column(migrated: str) -> None:
+    connection = sqlite3.connect(migrated)
+    for view in VIEWS:
+        cursor = connection.execute(f"SELECT * FROM {view.name}")
+        assert [column[0] for column in cursor.description] == [name for name, _, _ in view.columns]
+        assert view.sentence
+        for name, _, documentation in view.columns:
+            assert documentation, f"{view.name}.{name}"
+            assert "\n" not in documentation
+    connection.close()
