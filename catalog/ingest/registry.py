@@ -139,16 +139,17 @@ class Registry:
         return [], stores
 
     def signature(self) -> tuple[object, ...]:
-        """Something that differs once a store or root was added or removed; cheap."""
-        return tuple(
-            value
-            for table in (root, store, left_out)
-            for value in self.connection.execute(
-                select(func.count(), func.max(table.c.id) if "id" in table.c else func.max(table.c.path))
-                .select_from(table)
-                .where(table.c.host_id == self.host_id)
-            ).one()
+        """Something that differs once a store or root was added or removed; cheap.
+
+        A number that was given back is given again, so counts and numbers alone do not tell one store from the next.
+        """
+        of_host = [table.c.host_id == self.host_id for table in (root, store, left_out)]
+        questions = (
+            select(func.count(), func.max(store.c.id), func.max(store.c.state_since)).where(of_host[1]),
+            select(func.count(), func.max(left_out.c.path)).where(of_host[2]),
+            select(root.c.id, root.c.path).where(of_host[0]).order_by(root.c.id),
         )
+        return tuple(tuple(row) for question in questions for row in self.connection.execute(question))
 
     def is_root(self, path: str) -> bool:
         """Whether the directory `path` is a root already: it stays one although it may have become a layout."""
