@@ -127,6 +127,7 @@ store = Table(
     Column("generation", Integer, nullable=False, comment="rises by one with each change"),
     Column("indexed_at", BigInteger),
     Column("changed_at", BigInteger),
+    Column("first_at", BigInteger, comment="when its index.json was first taken: what it tells of its past ends there"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",
@@ -247,6 +248,7 @@ name_span = Table(
     Column("content_id", _id, ForeignKey("content.id"), nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
+    Column("origin", _text, comment="null: seen by ocicat; olareg: told by the layout"),
     Index("ix_name_span_name", "name", "until"),
     Index("ix_name_span_tag", "tag", "until"),
     Index("ix_name_span_repository", "repository_id", "until"),
@@ -254,6 +256,7 @@ name_span = Table(
     Index("ix_name_span_store", "store_id", "until"),
     comment="over: what a key of a store answered, and from when until when",
 )
+_partial("ix_name_span_told", name_span.c.store_id, where=name_span.c.origin.is_not(None))
 
 entry_annotation = Table(
     "entry_annotation",
@@ -358,11 +361,18 @@ referrer = Table(
         ForeignKey("entry.id", ondelete="CASCADE"),
         comment="the entry that says so; null: content does",
     ),
+    Column(
+        "content_id",
+        _id,
+        ForeignKey("content.id", ondelete="CASCADE"),
+        comment="the manifest or index that says so; null: an entry does",
+    ),
     comment="one content says that it is about another",
 )
 Index("ix_referrer_subject", referrer.c.subject_id, referrer.c.referrer_id)
 Index("ix_referrer_referrer", referrer.c.referrer_id, referrer.c.subject_id)
 Index("ix_referrer_entry", referrer.c.entry_id)
+Index("ix_referrer_content", referrer.c.content_id)
 
 problem = Table(
     "problem",

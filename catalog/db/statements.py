@@ -218,8 +218,21 @@ def _referrers_of() -> Select[Any]:
     return select(all_.c.digest, all_.c.how).order_by(all_.c.digest, all_.c.how)
 
 
-SPAN = ("store_id", "store", "path", "path_bytes", "priority", "repository", "tag", "name", "digest", "since", "until")
-"""The columns of the statements about the past; `until` is null while a span stands."""
+SPAN = (
+    "store_id",
+    "store",
+    "path",
+    "path_bytes",
+    "priority",
+    "repository",
+    "tag",
+    "name",
+    "digest",
+    "since",
+    "until",
+    "origin",
+)
+"""The columns of the statements about the past; `until` is null while a span stands, `origin` where ocicat saw it."""
 _ended = name_span
 
 
@@ -227,11 +240,15 @@ def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[
     """What names answered, and when (schema.md section 1). What a missing store said last is part of its past."""
 
     def arm(
-        spans: FromClause, of: FromClause, content_id: ColumnElement[int], until: ColumnElement[Any]
+        spans: FromClause,
+        of: FromClause,
+        content_id: ColumnElement[int],
+        until: ColumnElement[Any],
+        origin: ColumnElement[Any],
     ) -> Select[Any]:
         columns = (
             store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.priority, repository.c.name,
-            of.c.tag, of.c.name, content.c.digest, of.c.since, until,
+            of.c.tag, of.c.name, content.c.digest, of.c.since, until, origin,
         )  # fmt: skip
         tables = (
             spans.join(store, store.c.id == of.c.store_id)
@@ -241,8 +258,8 @@ def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[
         return select(*(c.label(label) for c, label in zip(columns, SPAN, strict=True))).select_from(tables)
 
     both = union_all(
-        arm(_ended, _ended, _ended.c.content_id, _ended.c.until).where(ended),
-        arm(name.join(entry, entry.c.id == name.c.entry_id), name, entry.c.content_id, null()).where(
+        arm(_ended, _ended, _ended.c.content_id, _ended.c.until, _ended.c.origin).where(ended),
+        arm(name.join(entry, entry.c.id == name.c.entry_id), name, entry.c.content_id, null(), null()).where(
             standing, ~name.c.shadowed, name.c.tag.is_not(None)
         ),
     ).subquery("spans")

@@ -134,6 +134,7 @@ WHERE store.state <> 'missing'""",
             ("digest", "content.digest", "what it answered"),
             ("since", "@name_span.since", "from when"),
             ("until", "@name_span.until", "until when; null while it stands"),
+            ("origin", "name_span.origin", "null: ocicat saw it; olareg: the layout's own index.json tells it"),
         ),
         """FROM name_span
 JOIN store ON store.id = name_span.store_id
@@ -141,7 +142,16 @@ JOIN content ON content.id = name_span.content_id
 LEFT JOIN repository ON repository.id = name_span.repository_id""",
         (
             (
-                ("store.name", "name.name", "repository.name", "name.tag", "content.digest", "@name.since", "NULL"),
+                (
+                    "store.name",
+                    "name.name",
+                    "repository.name",
+                    "name.tag",
+                    "content.digest",
+                    "@name.since",
+                    "NULL",
+                    "NULL",
+                ),
                 """FROM name
 JOIN entry ON entry.id = name.entry_id
 JOIN store ON store.id = name.store_id

@@ -78,6 +78,7 @@ def write_content(
             now,
             changed_at,
             found.content_pending or (applied is not None and changed),
+            now if found.first_at is None else found.first_at,
         ),
     )
     return Outcome(state, None, applied if changed else None)

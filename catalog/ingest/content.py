@@ -189,9 +189,9 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
         annotations = child.annotations or {}
         for key, how in ((_BUILDKIT_SUBJECT, "buildkit"), (_CONTAINERD_SUBJECT, "containerd")):
             if key in annotations:
-                rows.referrer(annotations[key], child.digest, how, None)
+                rows.referrer(annotations[key], child.digest, how, content_id=content_id)
     if _CONTAINERD_SUBJECT in manifest.annotations:
-        rows.referrer(manifest.annotations[_CONTAINERD_SUBJECT], digest, "containerd", None)
+        rows.referrer(manifest.annotations[_CONTAINERD_SUBJECT], digest, "containerd", content_id=content_id)
     rows.manifest(
         content_id,
         manifest.media_type,

@@ -145,7 +145,7 @@ class StoreNames:
         for key_text, value in annotations.items():
             rows.annotation(entry_id, key_text, value)
         for subject, how in dict.fromkeys(referrals(keys, annotations)):
-            rows.referrer(subject, descriptor.digest, how, entry_id)
+            rows.referrer(subject, descriptor.digest, how, entry_id=entry_id)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
         if rows.full:

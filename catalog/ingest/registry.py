@@ -66,6 +66,7 @@ class Store(NamedTuple):
     entries: int
     generation: int
     changed_at: int | None
+    first_at: int | None
     root_path: str | None
     shared_blobs: str | None
     blobs_identity: str | None
@@ -382,6 +383,7 @@ def _store(row: RowMapping) -> Store:
         entries=row["entries"],
         generation=row["generation"],
         changed_at=row["changed_at"],
+        first_at=row["first_at"],
         root_path=_decoded(row["root_path"], row["root_path_bytes"]),
         shared_blobs=_decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
         blobs_identity=row["blobs_identity"],

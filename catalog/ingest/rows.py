@@ -56,7 +56,7 @@ _DIGESTS = {
 
 STORE_COLUMNS = (
     "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
-    "generation", "indexed_at", "changed_at", "content_pending",
+    "generation", "indexed_at", "changed_at", "content_pending", "first_at",
 )  # fmt: skip
 """What a reading sets of its store."""
 
@@ -101,9 +101,9 @@ class Rows:
         """One problem of a store, or of one of its entries; `in_blob` says that content had to be read to find it."""
         self._add("problem", (self.id_of("problem"), store_id, entry_id, int(in_blob), kind, subject, detail))
 
-    def span(self, row: Row) -> None:
-        """`row` has the columns of `name_span` after its id, in their order."""
-        self._add("name_span", (self.id_of("name_span"), *row))
+    def span(self, row: Row, origin: str | None = None) -> None:
+        """`row` has the columns of `name_span` from its store to `until`, in their order; `origin` is who told it."""
+        self._add("name_span", (self.id_of("name_span"), *row, origin))
 
     def snapshot(self, row: Row) -> None:
         """`row` has the columns of `snapshot` after its id, in their order."""
@@ -152,12 +152,17 @@ class Rows:
         for key, value in annotations.items():
             self._add("content_annotation", (content_id, is_label, self.annotation_key(key), value))
 
-    def referrer(self, subject: str, digest: str, how: str, entry_id: int | None) -> None:
-        """The content `digest` is said to be about `subject`, which may be no digest and is then none."""
+    def referrer(
+        self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
+    ) -> None:
+        """The content `digest` is said to be about `subject`, which may be no digest and is then none.
+
+        Either an entry says so, or a manifest or index.
+        """
         if is_digest(subject):
             self._digest(subject)
             self._digest(digest)
-            self._add("referrer", (self.id_of("referrer"), subject, digest, how, entry_id))
+            self._add("referrer", (self.id_of("referrer"), subject, digest, how, entry_id, content_id))
 
     def content(self, digest: str) -> int:
         """The id of a digest, which is known from now on."""

@@ -24,21 +24,25 @@ if TYPE_CHECKING:
 
 _HELD = ("store", "path", "name", "names", "repository", "tag", "digest", "fallback")
 
-SPAN_FIELDS = ("since", "until", "store", "path", "name", "repository", "tag", "digest")
+SPAN_FIELDS = ("since", "until", "store", "path", "name", "repository", "tag", "digest", "origin")
 """The keys of an object of `history`, in order."""
 
 
 class Span:
-    """A name of a store answered `digest` from `since` until `until` (None: it still does); milliseconds, UTC."""
+    """A name of a store answered `digest` from `since` until `until` (None: it still does); milliseconds, UTC.
+
+    `origin` is None for what ocicat saw, and `olareg` for what the layout itself tells of its past.
+    """
 
     __slots__ = (
-        "digest", "name", "path", "path_bytes", "priority", "repository", "since", "store", "store_id", "tag", "until",
+        "digest", "name", "origin", "path", "path_bytes", "priority", "repository", "since", "store", "store_id", "tag",
+        "until",
     )  # fmt: skip
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (
             self.store_id, self.store, self.path, self.path_bytes, self.priority, self.repository,
-            self.tag, self.name, self.digest, self.since, self.until,
+            self.tag, self.name, self.digest, self.since, self.until, self.origin,
         ) = row  # fmt: skip
 
     def value(self, field: str) -> object:

@@ -158,6 +158,7 @@ _SQLITE = (
     generation INTEGER NOT NULL,
     indexed_at BIGINT,
     changed_at BIGINT,
+    first_at BIGINT,
     CONSTRAINT pk_store PRIMARY KEY (id),
     CONSTRAINT uq_store_name_host_id UNIQUE (name, host_id),
     CONSTRAINT uq_store_path_host_id UNIQUE (path, host_id),
@@ -203,6 +204,7 @@ _SQLITE = (
     content_id INTEGER NOT NULL,
     since BIGINT NOT NULL,
     until BIGINT NOT NULL,
+    origin VARCHAR,
     CONSTRAINT pk_name_span PRIMARY KEY (id),
     CONSTRAINT fk_name_span_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_span_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id),
@@ -213,6 +215,7 @@ _SQLITE = (
     """CREATE INDEX ix_name_span_repository ON name_span (repository_id, until)""",
     """CREATE INDEX ix_name_span_store ON name_span (store_id, until)""",
     """CREATE INDEX ix_name_span_tag ON name_span (tag, until)""",
+    """CREATE INDEX ix_name_span_told ON name_span (store_id) WHERE origin IS NOT NULL""",
     """CREATE TABLE snapshot (
     id INTEGER NOT NULL,
     store_id INTEGER NOT NULL,
@@ -292,11 +295,14 @@ _SQLITE = (
     referrer_id INTEGER NOT NULL,
     how VARCHAR NOT NULL,
     entry_id INTEGER,
+    content_id INTEGER,
     CONSTRAINT pk_referrer PRIMARY KEY (id),
     CONSTRAINT fk_referrer_subject_id FOREIGN KEY(subject_id) REFERENCES content (id),
     CONSTRAINT fk_referrer_referrer_id FOREIGN KEY(referrer_id) REFERENCES content (id),
-    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_referrer_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE
 )""",
+    """CREATE INDEX ix_referrer_content ON referrer (content_id)""",
     """CREATE INDEX ix_referrer_entry ON referrer (entry_id)""",
     """CREATE INDEX ix_referrer_referrer ON referrer (referrer_id, subject_id)""",
     """CREATE INDEX ix_referrer_subject ON referrer (subject_id, referrer_id)""",
@@ -378,13 +384,14 @@ SELECT
   name_span.tag AS tag, -- the tag
   content.digest AS digest, -- what it answered
   strftime('%Y-%m-%dT%H:%M:%fZ', name_span.since / 1000.0, 'unixepoch') AS since, -- from when
-  strftime('%Y-%m-%dT%H:%M:%fZ', name_span.until / 1000.0, 'unixepoch') AS until -- until when; null while it stands
+  strftime('%Y-%m-%dT%H:%M:%fZ', name_span.until / 1000.0, 'unixepoch') AS until, -- until when; null while it stands
+  name_span.origin AS origin -- null: ocicat saw it; olareg: the layout's own index.json tells it
 FROM name_span
 JOIN store ON store.id = name_span.store_id
 JOIN content ON content.id = name_span.content_id
 LEFT JOIN repository ON repository.id = name_span.repository_id
 UNION ALL
-SELECT store.name, name.name, repository.name, name.tag, content.digest, strftime('%Y-%m-%dT%H:%M:%fZ', name.since / 1000.0, 'unixepoch'), NULL
+SELECT store.name, name.name, repository.name, name.tag, content.digest, strftime('%Y-%m-%dT%H:%M:%fZ', name.since / 1000.0, 'unixepoch'), NULL, NULL
 FROM name
 JOIN entry ON entry.id = name.entry_id
 JOIN store ON store.id = name.store_id
@@ -564,6 +571,7 @@ _POSTGRESQL = (
     generation INTEGER NOT NULL,
     indexed_at BIGINT,
     changed_at BIGINT,
+    first_at BIGINT,
     CONSTRAINT pk_store PRIMARY KEY (id),
     CONSTRAINT uq_store_name_host_id UNIQUE (name, host_id),
     CONSTRAINT uq_store_path_host_id UNIQUE (path, host_id),
@@ -609,6 +617,7 @@ _POSTGRESQL = (
     content_id BIGINT NOT NULL,
     since BIGINT NOT NULL,
     until BIGINT NOT NULL,
+    origin VARCHAR COLLATE "C",
     CONSTRAINT pk_name_span PRIMARY KEY (id),
     CONSTRAINT fk_name_span_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_span_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id),
@@ -619,6 +628,7 @@ _POSTGRESQL = (
     """CREATE INDEX ix_name_span_repository ON name_span (repository_id, until)""",
     """CREATE INDEX ix_name_span_store ON name_span (store_id, until)""",
     """CREATE INDEX ix_name_span_tag ON name_span (tag, until)""",
+    """CREATE INDEX ix_name_span_told ON name_span (store_id) WHERE origin IS NOT NULL""",
     """CREATE TABLE snapshot (
     id BIGSERIAL NOT NULL,
     store_id BIGINT NOT NULL,
@@ -696,11 +706,14 @@ _POSTGRESQL = (
     referrer_id BIGINT NOT NULL,
     how VARCHAR COLLATE "C" NOT NULL,
     entry_id BIGINT,
+    content_id BIGINT,
     CONSTRAINT pk_referrer PRIMARY KEY (id),
     CONSTRAINT fk_referrer_subject_id FOREIGN KEY(subject_id) REFERENCES content (id),
     CONSTRAINT fk_referrer_referrer_id FOREIGN KEY(referrer_id) REFERENCES content (id),
-    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE
+    CONSTRAINT fk_referrer_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
+    CONSTRAINT fk_referrer_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE
 )""",
+    """CREATE INDEX ix_referrer_content ON referrer (content_id)""",
     """CREATE INDEX ix_referrer_entry ON referrer (entry_id)""",
     """CREATE INDEX ix_referrer_referrer ON referrer (referrer_id, subject_id)""",
     """CREATE INDEX ix_referrer_subject ON referrer (subject_id, referrer_id)""",
@@ -782,13 +795,14 @@ SELECT
   name_span.tag AS tag, -- the tag
   content.digest AS digest, -- what it answered
   to_char(to_timestamp(name_span.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS since, -- from when
-  to_char(to_timestamp(name_span.until / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS until -- until when; null while it stands
+  to_char(to_timestamp(name_span.until / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS until, -- until when; null while it stands
+  name_span.origin AS origin -- null: ocicat saw it; olareg: the layout's own index.json tells it
 FROM name_span
 JOIN store ON store.id = name_span.store_id
 JOIN content ON content.id = name_span.content_id
 LEFT JOIN repository ON repository.id = name_span.repository_id
 UNION ALL
-SELECT store.name, name.name, repository.name, name.tag, content.digest, to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), NULL
+SELECT store.name, name.name, repository.name, name.tag, content.digest, to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), NULL, NULL
 FROM name
 JOIN entry ON entry.id = name.entry_id
 JOIN store ON store.id = name.store_id

@@ -1,0 +1,42 @@
+"""What a public view is: its columns with their documentation, and its text for either engine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class View(NamedTuple):
+    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and what it reads."""
+
+    name: str
+    sentence: str
+    columns: tuple[tuple[str, str, str], ...]
+    source: str
+    more: tuple[tuple[tuple[str, ...], str], ...] = ()  # further arms of a union: their expressions and sources
+    union: str = "UNION ALL"  # UNION where two arms may say the same
+
+    def create(self, engine: str) -> str:
+        """The CREATE VIEW statement for `engine`, `sqlite` or `postgresql`, with its documentation as comments."""
+        lines = [f"CREATE VIEW {self.name} AS -- {self.sentence}", "SELECT"]
+        last = len(self.columns) - 1
+        for number, (name, expression, documentation) in enumerate(self.columns):
+            comma = "" if number == last else ","
+            lines.append(f"  {_render(expression, engine)} AS {name}{comma} -- {documentation}")
+        lines.append(self.source)
+        for expressions, source in self.more:
+            lines += [self.union, "SELECT " + ", ".join(_render(e, engine) for e in expressions), source]
+        return "\n".join(lines)
+
+
+def _render(expression: str, engine: str) -> str:
+    """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view.
+
+    `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before.
+    """
+    if engine == "sqlite":
+        expression = expression.replace("string_agg(", "group_concat(")
+    if not expression.startswith("@"):
+        return expression
+    if engine == "sqlite":
+        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {expression[1:]} / 1000.0, 'unixepoch')"
+    return f"to_char(to_timestamp({expression[1:]} / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"

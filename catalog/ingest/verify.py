@@ -1,0 +1,284 @@
+"""Whether blobs are what their digests say: reads them, and records each verdict (cli.md, `verify`).
+
+Strategy. The directories are listed first, so that what is verified is what lies there now. A file is read once for the
+whole run, whichever stores have it: by hard links, or in a directory that they share. With the verdict the file's stat is
+kept, and a good one is not read again while that stands.
+
+Threads read and hash, which both go on without Python's lock; this one alone touches the catalog, in transactions of some
+hundred verdicts, so that a run of hours that ends early has lost seconds. Nothing in a store is trusted to stay what it is:
+every file is opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import NamedTuple
+
+from catalog.db.engine import Writer
+from catalog.ingest.intake import Report, now_ms
+from catalog.ingest.listing import list_blobs
+from catalog.ingest.registry import Store
+from catalog.ingest.rows import Rows
+from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
+from catalog.names.digest import is_docker_digest
+from catalog.names.escape import shown
+from catalog.names.paths import encode_path
+
+Progress = Callable[[str, int, int], None]
+
+BATCH = 300
+"""So many verdicts are recorded in one transaction, or as many as there are after BATCH_SECONDS."""
+BATCH_SECONDS = 5.0
+
+_WAIT_SECONDS = 0.2  # between two looks at how many bytes were read
+_TRIES = 3  # for a file that changes while it is read
+_TICK_NS = 20_000_000  # a file's times are those of the kernel's clock, which ticks every 1 to 10 ms
+
+_HELD = (
+    "SELECT content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? ORDER BY content.digest"
+)
+_RECORD = (
+    "UPDATE store_blob SET is_good = ?, verified_as = ?, verified_at = ?"
+    " WHERE store_id = ? AND content_id = (SELECT id FROM content WHERE digest = ?)"
+)
+_DOUBTED = "SELECT subject FROM problem WHERE store_id = ? AND stage = 1"
+_LOOK_AGAIN = "UPDATE store SET blobs_identity = NULL WHERE id = ?"
+
+
+class Trouble(NamedTuple):
+    """A blob of a store that is not good, or a directory: `kind` is one of docs/problems.md."""
+
+    store: str
+    kind: str
+    subject: str
+    detail: str
+
+
+class _Verdict(NamedTuple):
+    """What looking at a blob came to: no `kind` where it is good, and None where it is gone."""
+
+    kind: str | None
+    detail: str = ""
+    file: str | None = None
+    """The file that was hashed, as the catalog keeps it."""
+    inode: tuple[int, int] | None = None
+
+
+class _File:
+    """A file to be verified under one digest: the stores that have it, and the verdict that some of them have already."""
+
+    __slots__ = ("digest", "identity", "inode", "size", "stores", "verified_at")
+
+    def __init__(self, digest: str, found: os.stat_result) -> None:
+        self.digest = digest
+        self.size = found.st_size
+        self.inode = found.st_dev, found.st_ino
+        self.identity = _identity(found)
+        self.stores: list[Store] = []
+        self.verified_at: int | None = None
+
+
+class _Stopped(Exception):
+    """The run ends: a thread stops in the middle of a file."""
+
+
+class Verification:
+    """One run with `writer`; `report` gets a line for each thing worth a person's notice.
+
+    `jobs` files are read at a time, those too with `full` that were verified and are unchanged. Afterwards, and when it was
+    interrupted, `troubles` are what is not good; `verified` counts files that were read, `skipped` those that were not since
+    they are unchanged, `unproved` blobs whose digest is of an algorithm that cannot be checked, `gone` those that vanished.
+    """
+
+    def __init__(self, writer: Writer, report: Report, *, jobs: int, full: bool = False) -> None:
+        self._writer = writer
+        self._report = report
+        self._jobs = jobs
+        self._full = full
+        self._stop = threading.Event()
+        self._count = threading.Lock()
+        self._read = 0
+        self._waiting: list[tuple[Store, str, _Verdict, int]] = []
+        self._recorded = time.monotonic()
+        self._doubted: set[tuple[int, str]] = set()
+        self.troubles: list[Trouble] = []
+        self.verified = self.skipped = self.unproved = self.gone = 0
+
+    def run(self, stores: Iterable[Store], progress: Progress) -> None:
+        """Verify the blobs of these stores, telling `progress` how many bytes were read of how many.
+
+        KeyboardInterrupt passes through, after what is known was recorded.
+        """
+        files: dict[tuple[int, int, str], _File] = {}
+        for each in stores:
+            self._plan(each, files)
+        to_read: list[_File] = []
+        for file in files.values():
+            if file.stores and file.verified_at is None:
+                to_read.append(file)
+                continue
+            self.skipped += 1
+            for each in file.stores:  # what another store knows of the same file
+                self._waiting.append((each, file.digest, _Verdict("", file=file.identity), file.verified_at or 0))
+        try:
+            self._read_all(to_read, progress)
+        finally:
+            self._record()
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    def _plan(self, store: Store, files: dict[tuple[int, int, str], _File]) -> None:
+        """Note what is to be read in a store."""
+        if not os.path.isdir(store.path):
+            self._report(f"{shown(store.name)}: the directory is gone: nothing to verify ({shown(store.path)})")
+            return
+        with BlobDirectories(store.path, store.shared_blobs) as blobs:
+            list_blobs(self._writer, store, blobs)
+            for path, reason in blobs.unlisted.items():
+                subject = encode_path(path)[0]
+                self.troubles.append(
+                    Trouble(store.name, "unreadable-blob", subject, f"the directory cannot be listed: {reason}")
+                )
+            with self._writer.snapshot() as connection:
+                cursor = Rows(connection).cursor
+                held = cursor.execute(_HELD, (store.id,)).fetchall()
+                self._doubted.update((store.id, row[0]) for row in cursor.execute(_DOUBTED, (store.id,)))
+            for digest, is_good, verified_as, verified_at in held:
+                if not is_docker_digest(digest):
+                    self.unproved += 1
+                    continue
+                found = blobs.stat(digest)
+                if found is None:
+                    self.gone += not blobs.unlisted  # where something could not be listed, that was said
+                    continue
+                key = found.st_dev, found.st_ino, digest
+                file = files.get(key)
+                if file is None:
+                    file = files[key] = _File(digest, found)
+                if is_good and verified_as == file.identity and not self._full:
+                    file.verified_at = verified_at
+                else:
+                    file.stores.append(store)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _read_all(self, files: list[_File], progress: Progress) -> None:
+        total = sum(file.size for file in files)
+        todo = iter(files)
+        running: set[Future[list[tuple[list[Store], str, _Verdict]]]] = set()
+        with ThreadPoolExecutor(self._jobs, "verify") as pool:
+            try:
+                while True:
+                    running.update(pool.submit(self._look, f) for f in islice(todo, 2 * self._jobs - len(running)))
+                    if not running:
+                        break
+                    for each in wait(running, _WAIT_SECONDS, FIRST_COMPLETED).done:
+                        running.discard(each)
+                        self._take(each.result())
+                    progress("verifying", min(self._read, total), total)
+                    if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
+                        self._record()
+            except BaseException:
+                self._stop.set()
+                for each in running:
+                    each.cancel()
+                for each in running:
+                    if not each.cancelled() and each.exception() is None:
+                        self._take(each.result())
+                raise
+        progress("verifying", total, total)
+
+    def _look(self, file: _File) -> list[tuple[list[Store], str, _Verdict]]:
+        """The verdicts over a file; one for all of its stores, unless they have different files by now. In a thread."""
+        verdicts: list[tuple[list[Store], str, _Verdict]] = []
+        stores = file.stores
+        while stores:
+            verdict = self._hash(stores[0], file.digest)
+            same = len(stores) if verdict.inode == file.inode else 1
+            verdicts.append((stores[:same], file.digest, verdict))
+            stores = stores[same:]
+        return verdicts
+
+    def _hash(self, store: Store, digest: str) -> _Verdict:
+        algorithm, _, encoded = digest.partition(":")
+        with BlobDirectories(store.path, store.shared_blobs) as blobs:
+            for _ in range(_TRIES):
+                try:
+                    opened = blobs.open(digest)
+                except BlobProblem as problem:
+                    return _Verdict(problem.kind, problem.reason)
+                if opened is None:
+                    for reason in blobs.unlisted.values():
+                        return _Verdict("unreadable-blob", reason)
+                    return _Verdict(None)
+                descriptor, before = opened
+                try:
+                    # What is written within the same tick of the clock would not show in the file's times.
+                    young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
+                    if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
+                        before = os.fstat(descriptor)
+                    found = hash_blob(descriptor, algorithm, before.st_size, self._on_piece)
+                    after = os.fstat(descriptor)
+                except OSError as error:
+                    return _Verdict("unreadable-blob", error.strerror or str(error))
+                finally:
+                    os.close(descriptor)
+                if _identity(before) == _identity(after):
+                    identity, inode = _identity(after), (after.st_dev, after.st_ino)
+                    if found == encoded:
+                        return _Verdict("", "", identity, inode)
+                    why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
+                    return _Verdict("digest-differs", why, identity, inode)
+        return _Verdict("unreadable-blob", "changes while it is read: verify it again")
+
+    def _on_piece(self, size: int) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+        with self._count:
+            self._read += size
+
+    # --- recording ----------------------------------------------------------------------------------------------
+
+    def _take(self, verdicts: list[tuple[list[Store], str, _Verdict]]) -> None:
+        now = now_ms()
+        for stores, digest, verdict in verdicts:
+            if verdict.kind is None:
+                self.gone += 1
+                continue
+            self.verified += 1
+            for store in stores:
+                self._waiting.append((store, digest, verdict, now))
+                if verdict.kind:
+                    self.troubles.append(Trouble(store.name, verdict.kind, digest, verdict.detail))
+
+    def _record(self) -> None:
+        """Write the verdicts that wait. What could not be read has none: it is neither good nor bad."""
+        self._recorded = time.monotonic()
+        if not self._waiting:
+            return
+        with self._writer.transaction() as connection:
+            cursor = Rows(connection).cursor
+            cursor.executemany(_RECORD, _rows(self._waiting))
+            # A manifest that was not believed is to be read now that it is good: let the next pass look at its store.
+            good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
+            cursor.executemany(_LOOK_AGAIN, [(store_id,) for store_id, _ in good & self._doubted])
+        self._waiting = []
+
+
+def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple[object, ...]]:
+    for store, digest, verdict, at in waiting:
+        if verdict.file is None:
+            yield None, None, None, store.id, digest
+        else:
+            yield verdict.kind == "", verdict.file, at, store.id, digest
+
+
+def _identity(found: os.stat_result) -> str:
+    """What tells one content of a file from another, as far as stat can."""
+    return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
