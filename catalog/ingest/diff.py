@@ -5,13 +5,15 @@ Strategy. `index.json` is a multiset of descriptors (oras writes it in random or
 change the end: entries are matched by walking both sides together, and only from the first difference on by a table.
 The new side is met once, in order, so a file of a million entries never lies in memory.
 
-Sort keys have gaps of GAP: what is put between two entries gets a key between theirs. Where old entries come in another
-order than they are stored in, or there is no gap left, `unordered` is set and ingest/order.py mends what matters.
+Sort keys have gaps of GAP, and no two are equal: what is put between two entries gets a key between theirs. Where old
+entries come in another order than they are stored in, or there is no gap left, `unordered` is set and ingest/order.py
+mends what matters.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 
 GAP = 1024
@@ -61,16 +63,32 @@ class Diff:
     def stands(self, place: int, pending: int) -> list[int]:
         """The old entry at `place` follows `pending` new ones: the sort keys of those."""
         sort = self._old.sorts[place]
-        last = self._last
-        if last is None:
-            keys = [sort - GAP * (pending - number) for number in range(pending)]
-        elif sort > last and sort - last > pending:
-            step = (sort - last) // (pending + 1)
-            keys = [last + step * (number + 1) for number in range(pending)]
-        else:
-            self.unordered = self.unordered or sort < last or pending > 0
+        keys = None if self._last is not None and sort < self._last else self._between(place, pending)
+        if keys is None:
+            self.unordered = True
             keys = self.end(pending)
-        self._last = sort if last is None else max(sort, last)
+        self._last = sort if self._last is None else max(sort, self._last)
+        return keys
+
+    def _between(self, place: int, count: int) -> list[int] | None:
+        """Sort keys for `count` new entries before the old one at `place`, behind what was met; None where there is no room.
+
+        Stored ones are left free although nothing has matched them so far: they may come later in the list.
+        """
+        sorts = self._old.sorts
+        high = sorts[place]
+        low = sorts[0] - GAP * (count + 1) if self._last is None else self._last
+        step = (high - low) // (count + 1)
+        taken = bisect_right(sorts, low) if count else 0
+        keys: list[int] = []
+        for number in range(1, count + 1):
+            key = max(low + step * number, keys[-1] + 1 if keys else low + 1)
+            while taken < place and sorts[taken] <= key:
+                key += sorts[taken] == key
+                taken += 1
+            if key >= high:
+                return None
+            keys.append(key)
         return keys
 
     def end(self, pending: int) -> list[int]:

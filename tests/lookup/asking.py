@@ -13,8 +13,8 @@ from tests.oracle import Answer, Entry, Malformed, Oracle, OracleStore, Scan, re
 NEAR_MISSES = (
     "", ":", "*", "*:*", ":*", "@", "UPPER", ":UPPER", "3.16", "latest", ":latest", "sha256:", "sha256:abc12", "oci:",
     "oci-layout://", "ocidir://", "oci-layout://nowhere", "oci-layout:///", "oci-layout://.", "oci:.", "ocidir://.",
-    "?", "[", "[]", "a*", ":[!x]*", "docker.io/*", "*/*:latest", "localhost*", "quay.io/*:?*", "UPPER*", 
-     ":\U0010ffff*", "x" * 300, ":" + "x" * 2000, "@" + "0" * 64, f"sha256:{'0' * 64}", f"sha256:{'0' * 80}",
+    "?", "[", "[]", "a*", ":[!x]*", "docker.io/*", "*/*:latest", "localhost*", "quay.io/*:?*", "UPPER*",
+    ":\U0010ffff*", "x" * 300, ":" + "x" * 2000, "@" + "0" * 64, f"sha256:{'0' * 64}", f"sha256:{'0' * 80}",
 )  # fmt: skip
 
 
