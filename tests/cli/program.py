@@ -10,6 +10,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -91,10 +92,18 @@ def ran_as_nobody(*arguments: str, db: str) -> Ran:
 
 
 def reachable(path: Path) -> None:
-    """Let everybody reach the directory, up to its root: pytest makes its directories for their owner alone."""
+    """Let everybody reach the directory, up to its root. Not for long: the next session of pytest takes it back."""
     for each in (path, *path.parents):
         if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o005 != 0o005:
             each.chmod(each.stat().st_mode | 0o055)
+
+
+@contextlib.contextmanager
+def common_directory() -> Iterator[Path]:
+    """A directory that everybody may look into. pytest's are for their owner alone, and each session sees to that anew."""
+    with tempfile.TemporaryDirectory(prefix="ocicat-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
 
 
 def called(

@@ -11,7 +11,7 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import NASTY, Own, retag
-from tests.cli.program import needs_root, one_error, ran, ran_as_nobody, reachable
+from tests.cli.program import common_directory, needs_root, one_error, ran, ran_as_nobody
 
 Layout = Callable[..., str]
 
@@ -89,11 +89,11 @@ def test_one_wrong_path_and_nothing_is_added(cli: Own, layout: Layout, tmp_path:
 
 
 @needs_root
-def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    reachable(tmp_path)
-    result = ran_as_nobody("add", str(closed), db=str(tmp_path / "c.db"))
+def test_a_directory_without_permission_is_refused() -> None:
+    with common_directory() as directory:
+        closed = directory / "closed"
+        closed.mkdir(mode=0o700)
+        result = ran_as_nobody("add", str(closed), db=str(directory / "c.db"))
     one_error(result, 2, "cannot be read", "give this user the right to")
 
 

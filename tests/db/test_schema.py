@@ -24,7 +24,7 @@ from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metada
 from catalog.db.views import VIEWS
 from catalog.lookup import frozen
 
-SQLITE: Dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
+SQLITE: Dialect = sqlite.dialect()
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
 

@@ -1,0 +1,365 @@
+"""Opening what is no catalog, may not be opened, is locked, damaged, or of another version: status 4 and one clear line."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db.engine import Writer
+from catalog.db.locks import DAEMON, WRITER, FileLock, is_held
+from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR
+from catalog.errors import CatalogLocked, CatalogUnavailable
+from catalog.lookup.reader import Reader
+from tests import writers
+from tests.cli.program import called, common_directory, needs_root, one_error, ran_as_nobody
+
+READERS = (("query",), ("resolve", ":1"), ("stores",), ("check",), ("sql", "select 1"), ("db", "check"))
+WRITERS = (("index",), ("remove", "x"), ("db", "upgrade"), ("db", "vacuum"))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a catalog that holds something, in one file."""
+    base = tmp_path_factory.mktemp("sound")
+    path = str(base / "c.db")
+    writers.big_layout(str(base / "layout"), 500)
+    settings = base / "settings.toml"
+    settings.write_text("[watch]\nsettle_ms = 0\n")
+    assert called("--config", str(settings), "add", str(base / "layout"), db=path).status == 0
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return Path(path).read_bytes()
+
+
+def sql(path: str, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def refused(path: str, *words: str, also: tuple[tuple[str, ...], ...] = ()) -> None:
+    """Every command but `db path` ends with status 4 and one line."""
+    for arguments in (*READERS, *WRITERS, ("add", "/"), *also):
+        result = called(*arguments, db=path)
+        one_error(result, 4, *words)
+        assert result.out == ""
+    assert called("db", "path", db=path).status == 0
+
+
+Spoil = Callable[[str], None]
+
+
+def _write(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+
+
+def _other_database(path: str) -> None:
+    sql(path, "CREATE TABLE bookmarks (url)", "INSERT INTO bookmarks VALUES ('x')")
+
+
+NO_CATALOGS: dict[str, Spoil] = {
+    "text": lambda path: _write(path, b"hello\n"),
+    "noise": lambda path: _write(path, bytes(range(256)) * 64),
+    "another program's database": _other_database,
+    "a table meta": lambda path: sql(path, "CREATE TABLE meta (x)"),
+    "a table meta like ours": lambda path: sql(path, "CREATE TABLE meta (key, value)"),
+    "its schema null": lambda path: sql(
+        path, "CREATE TABLE meta (key, value)", "INSERT INTO meta VALUES ('schema', NULL)"
+    ),
+    "its schema no number": lambda path: sql(
+        path, "CREATE TABLE meta (key, value)", "INSERT INTO meta VALUES ('schema', 'x.y')"
+    ),
+    "its schema a number": lambda path: sql(
+        path, "CREATE TABLE meta (key, value)", "INSERT INTO meta VALUES ('schema', 1)"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NO_CATALOGS)
+def test_a_file_that_is_no_catalog_is_refused_and_left_alone(tmp_path: Path, what: str) -> None:
+    path = str(tmp_path / "c.db")
+    NO_CATALOGS[what](path)
+    before = Path(path).read_bytes()
+    refused(path, "c.db")
+    assert Path(path).read_bytes() == before
+    assert {name for name in os.listdir(tmp_path) if name != "c.db.writer"} == {"c.db"}
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    refused(str(tmp_path), "is a directory", "--db")
+
+
+def test_a_place_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "c.db")
+    for arguments in READERS:
+        one_error(called(*arguments, db=path), 4, "no catalog")
+    one_error(called("add", "/", db=path), 4, "cannot make a catalog")
+
+
+def test_an_empty_file_is_a_catalog_to_be(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).touch()
+    for arguments in READERS:
+        one_error(called(*arguments, db=path), 4, "is empty", "'ocicat add PATH'")
+    assert called("db", "upgrade", db=path) == (0, "", "")
+    assert called("stores", db=path) == (0, "", "")
+
+
+@pytest.mark.parametrize("keep", [1, 100, 4096, 10_000, 0.5, 0.95])
+def test_a_truncated_catalog(tmp_path: Path, sound: bytes, keep: float) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound[: int(keep if isinstance(keep, int) else len(sound) * keep)])
+    for arguments in (("query",), ("db", "check"), ("query", "@sha256:000000"), ("sql", "SELECT * FROM images")):
+        result = called(*arguments, db=path)
+        assert result.status == 4, (arguments, result)
+        assert result.said[-1].startswith("ocicat: error: ")
+        assert "defect" not in result.err
+        assert any(word in result.said[-1] for word in ("damaged", "cannot be used", "is empty"))
+    result = called("add", "/proc/self/task", db=path)
+    assert result.status in (0, 4)
+    assert "defect" not in result.err
+
+
+def test_no_page_full_of_noise_gives_a_traceback(tmp_path: Path, sound: bytes) -> None:
+    """Each page of the catalog in turn is overwritten: every answer is one, or status 4 and one line."""
+    path = str(tmp_path / "c.db")
+    statuses = set()
+    for number in range(0, len(sound) // 4096, 3):
+        broken = bytearray(sound)
+        broken[number * 4096 + 8 : (number + 1) * 4096] = bytes((number * 7 + at) % 256 for at in range(4088))
+        for leftover in ("-wal", "-shm"):
+            Path(path + leftover).unlink(missing_ok=True)
+        Path(path).write_bytes(broken)
+        for arguments in (
+            ("query", "--format", "json"),
+            ("resolve", ":1.3", "--first"),
+            ("check",),
+            ("stores",),
+            ("db", "check"),
+        ):
+            result = called("--quiet", *arguments, db=path)
+            statuses.add(result.status)
+            assert result.status in (0, 1, 4)
+            assert "defect" not in result.err, (number, arguments, result.err)
+            assert len(result.said) == (result.status != 0), (number, arguments, result)
+    assert statuses >= {0, 4}
+
+
+# Versions
+
+
+def version(path: str, text: str) -> None:
+    sql(path, f"UPDATE meta SET value = '{text}' WHERE key = 'schema'")
+
+
+def test_a_newer_major_is_refused(tmp_path: Path, sound: bytes) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound)
+    version(path, f"{SCHEMA_MAJOR + 1}.0")
+    before = Path(path).read_bytes()
+    refused(path, f"schema {SCHEMA_MAJOR + 1}.0", "upgrade ocicat")
+    assert Path(path).read_bytes() == before
+
+
+def test_a_newer_minor_is_read_and_written(tmp_path: Path, sound: bytes) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound)
+    version(path, f"{SCHEMA_MAJOR}.{SCHEMA_MINOR + 7}")
+    sql(path, "ALTER TABLE store ADD COLUMN later TEXT")
+    assert called("query", "--count", db=path).out == "500\n"
+    assert called("index", db=path).status == 0
+    assert called("sql", "SELECT count(*) FROM stores", db=path).out == "1\n"
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() == (
+        f"{SCHEMA_MAJOR}.{SCHEMA_MINOR + 7}",
+    )
+    connection.close()
+
+
+def test_an_older_major_asks_for_an_upgrade(tmp_path: Path, sound: bytes) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound)
+    version(path, f"{SCHEMA_MAJOR - 1}.9")
+    for arguments in READERS:
+        one_error(called(*arguments, db=path), 4, "'ocicat db upgrade'")
+
+
+# Permission
+
+
+@pytest.fixture
+def others(sound: bytes) -> Iterator[str]:
+    """A catalog of ours in a directory that everybody may look into, closed cleanly."""
+    with common_directory() as directory:
+        path = directory / "c.db"
+        path.write_bytes(sound)
+        path.chmod(0o640)
+        Writer(str(path)).close()
+        yield str(path)
+
+
+def open_to_all(path: str) -> None:
+    for name in os.listdir(os.path.dirname(path)):
+        os.chmod(os.path.join(os.path.dirname(path), name), 0o644)
+
+
+@needs_root
+def test_without_the_right_to_read(others: str) -> None:
+    one_error(ran_as_nobody("query", db=others), 4, "no permission", others)
+    one_error(ran_as_nobody("index", db=others), 4, others)
+
+
+@needs_root
+def test_without_the_right_to_look_into_the_directory(others: str) -> None:
+    os.chmod(os.path.dirname(others), 0o700)
+    one_error(ran_as_nobody("query", db=others), 4, "Permission denied", "rights of its directory")
+    one_error(ran_as_nobody("index", db=others), 4, "Permission denied", "rights of its directory")
+
+
+@needs_root
+def test_a_reader_who_may_not_write_the_directory_reads_after_a_clean_close(others: str) -> None:
+    """The writer's keeper leaves -wal and -shm behind: without them such a reader would be shut out."""
+    open_to_all(others)
+    assert {"c.db", "c.db-shm", "c.db-wal"} <= set(os.listdir(os.path.dirname(others)))
+    before = {
+        name: os.stat(os.path.join(os.path.dirname(others), name)).st_mtime_ns
+        for name in os.listdir(os.path.dirname(others))
+    }
+    result = ran_as_nobody("query", "--count", db=others)
+    assert result == (0, "500\n", "")
+    assert ran_as_nobody("sql", "SELECT count(*) FROM stores", db=others) == (0, "1\n", "")
+    assert {name: os.stat(os.path.join(os.path.dirname(others), name)).st_mtime_ns for name in before} == before
+
+
+@needs_root
+def test_a_reader_who_may_not_write_the_directory_reads_beside_a_writer(others: str) -> None:
+    open_to_all(others)
+    with Writer(others) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM store")
+        assert ran_as_nobody("query", "--count", db=others) == (0, "500\n", "")
+    assert ran_as_nobody("query", "--count", db=others) == (0, "0\n", "")
+
+
+@needs_root
+def test_who_may_only_read_cannot_write(others: str) -> None:
+    open_to_all(others)
+    one_error(ran_as_nobody("index", db=others), 4, others)
+    assert called("query", "--count", db=others).out == "500\n"
+
+
+@needs_root
+def test_no_place_to_make_a_catalog(others: str) -> None:
+    one_error(ran_as_nobody("add", "/", db=os.path.dirname(others) + "/new.db"), 4, "Permission denied", "--db")
+    assert not os.path.exists(os.path.dirname(others) + "/new.db")
+
+
+def test_the_files_of_a_catalog_are_for_owner_and_group(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert called("db", "upgrade", db=str(tmp_path / "a" / "c.db")).status == 0
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / "a" / name).stat().st_mode & 0o777 for name in os.listdir(tmp_path / "a")}
+    assert set(modes.values()) == {0o640}, modes
+
+
+# Locks
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    Writer(path).close()
+    lock = FileLock(path + WRITER, "busy: try again")
+    lock.acquire(0)
+    began = time.monotonic()
+    with pytest.raises(CatalogLocked, match="is being written by another process: try again"):
+        Writer(path, timeout=0.2)
+    assert 0.2 <= time.monotonic() - began < 3
+    lock.release()
+    Writer(path, timeout=0).close()
+
+
+def test_a_writer_waits_as_long_as_it_takes_within_its_time(tmp_path: Path) -> None:
+    import threading
+
+    path = str(tmp_path / "c.db")
+    lock = FileLock(path + WRITER, "busy: try again")
+    lock.acquire(0)
+    timer = threading.Timer(0.3, lock.release)
+    timer.start()
+    with Writer(path, timeout=20) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM store")
+    timer.join()
+
+
+def test_a_writer_holds_the_lock_only_while_it_writes(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    with Writer(path) as one:
+        assert not is_held(path + WRITER)
+        with one.transaction():
+            assert is_held(path + WRITER)
+            with pytest.raises(CatalogLocked):
+                Writer(path, timeout=0)
+        with Writer(path, timeout=0) as two, two.transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM store")
+    assert not is_held(path + WRITER)
+    assert not is_held(path + DAEMON)
+    assert not is_held(str(tmp_path / "nowhere"))
+
+
+def test_a_writer_that_cannot_have_the_lock_again_still_closes(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    writer = Writer(path, timeout=0.1)
+    with Writer(path) as other, other.transaction():
+        writer.close()
+    writer.close()
+    with pytest.raises(CatalogUnavailable, match="closed"), writer.transaction():
+        pass
+
+
+def test_what_fails_inside_a_transaction_is_undone(tmp_path: Path, sound: bytes) -> None:
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound)
+    with Writer(path) as writer:
+
+        def delete_and_then(statement: str) -> None:
+            with writer.transaction() as connection:
+                connection.exec_driver_sql("DELETE FROM store")
+                connection.exec_driver_sql(statement)
+
+        for wrong in ("INSERT INTO entry (id) VALUES (1)", "nonsense"):
+            with pytest.raises(CatalogUnavailable):
+                delete_and_then(wrong)
+        assert not is_held(path + WRITER)
+    reader = Reader(path)
+    assert reader.row("SELECT count(*) FROM entry", {}) == (500,)
+    reader.close()
+
+
+def test_sqlite_locked_by_somebody_else_is_status_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program that writes the file without asking for our lock."""
+    path = str(tmp_path / "c.db")
+    Writer(path).close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("catalog.db.engine._BUSY_MS", 100)
+    one_error(called("remove", "x", db=path), 4, "locked by another process", "try again")
+    assert called("stores", db=path).status == 0
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    os.symlink(tmp_path / "victim", path + WRITER)
+    one_error(called("db", "upgrade", db=path), 4, "c.db.writer")
+    assert not (tmp_path / "victim").exists()
