@@ -43,13 +43,13 @@ def write_content(
     now = max(now, (found.changed_at or 0) + 1)  # clocks step; a store's times only rise
     repository, naming_problem = found.repository()
     keyed_by = found.keys_should_be()
-    if found.keyed_by is not None and found.keyed_by != keyed_by:
-        StoreNames(rows, found.id, repository, now, first=False).rekey()
     same = not full and not content.streamed and content.sha256 == found.sha256
-    applied = None
     first = found.entries == 0
-    if not same:
-        applied = StoreNames(rows, found.id, repository, now, first=first).apply(content)
+    names = StoreNames(rows, found.id, repository, now, first=first)
+    rekeyed = 0 if first or found.keyed_by == keyed_by else names.rekey()
+    applied = None if same else names.apply(content)
+    if same and rekeyed:
+        names.settle()
     entries = found.entries + (applied.added - applied.removed if applied else 0)
     state = "ok" if entries else "empty"
     if not same:
@@ -62,6 +62,8 @@ def write_content(
         generation, changed_at = generation + 1, now
         size = content.file.size
         rows.snapshot((found.id, generation, now, content.sha256, size, entries, *applied, took_ms))
+    elif rekeyed:
+        generation, changed_at = generation + 1, now
     rows.store(
         found.id,
         (

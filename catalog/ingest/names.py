@@ -84,14 +84,18 @@ class StoreNames:
             self._answers.settle()
         return Applied(added, len(removed), moved)
 
-    def rekey(self) -> None:
-        """Derive the keys of every stored entry anew, after the naming policy or the rules changed."""
+    def rekey(self) -> int:
+        """Derive the keys of every stored entry anew, after the naming policy or the rules changed; how many are others now.
+
+        `apply` or `settle` is to follow: only then do the keys answer.
+        """
         cursor = self._rows.cursor
         entries = cursor.execute(
             "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name"
             " FROM entry JOIN content ON content.id = entry.content_id WHERE entry.store_id = ? ORDER BY entry.sort",
             (self._store_id,),
         ).fetchall()
+        changed = 0
         for entry_id, sort, digest, ref_name, image_name in entries:
             keys, problems = derive_keys(ref_name, image_name, digest, self._repository)
             had = cursor.execute(
@@ -99,8 +103,13 @@ class StoreNames:
                 " LEFT JOIN repository ON repository.id = name.repository_id WHERE name.entry_id = ? ORDER BY name.id",
                 (entry_id,),
             ).fetchall()
-            if [Key(*row[1:4]) for row in had] == keys:
+            had_problems = cursor.execute(
+                "SELECT kind, subject, detail FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?) ORDER BY id",
+                (entry_id, *NAME_PROBLEMS),
+            ).fetchall()
+            if [Key(*row[1:4]) for row in had] == keys and had_problems == problems:
                 continue
+            changed += 1
             for row in had:
                 if row[2] is not None:
                     self._answers.touch(NameKey(row[4], row[2], row[5]))
@@ -110,6 +119,10 @@ class StoreNames:
             cursor.execute("DELETE FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?)", (entry_id, *NAME_PROBLEMS))
             self._write_keys(entry_id, sort, keys, problems)
         self._rows.flush()
+        return changed
+
+    def settle(self) -> None:
+        """Let the keys that `rekey` derived answer, where no `apply` does."""
         self._answers.settle()
 
     # --- one entry ----------------------------------------------------------------------------------------------

@@ -83,8 +83,9 @@ class Store(NamedTuple):
         return Naming.parse(self.naming).repository(relative, self.prefix)
 
     def keys_should_be(self) -> str:
-        """What `keyed_by` says when the keys are those of today's rules and settings."""
-        return f"{RULES_VERSION} {self.repository()[0] or ''}"
+        """What `keyed_by` says when the keys, and the problem of their policy, are those of today's rules and settings."""
+        repository, problem = self.repository()
+        return f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
 
 
 class Registry:
@@ -112,7 +113,7 @@ class Registry:
     def roots(self) -> list[Root]:
         """All roots, the deepest paths first."""
         rows = self.connection.execute(select(root).where(root.c.host_id == self.host_id)).mappings()
-        return sorted((_root(row) for row in rows), key=lambda r: -r.path.count("/"))
+        return sorted((_root(row) for row in rows), key=lambda r: -len(r.path))
 
     def stores(self, ids: Sequence[int] | None = None) -> list[Store]:
         """All stores in the order in which they answer, or those with these ids."""
@@ -197,7 +198,7 @@ class Registry:
             return int(row["id"])
         above = _root_above(path, self.roots())
         derived = derived_name(path) if above is None else derived_name(path, above.path, above.name)
-        name = self._new_name(settings.name, derived, root_of=above)
+        name = self._new_name(settings.name, derived, root_of=above if above and above.path == path else None)
         return _new_id(
             self.connection.execute(insert(store).values(self._store_values(text, raw, name, above, now) | values))
         )
@@ -247,12 +248,11 @@ class Registry:
     def remove_root(self, found: Root) -> None:
         """Forget a root and every store that was found below it."""
         self.connection.execute(delete(root).where(root.c.id == found.id))
-        prefix = encode_path(found.path)[0].rstrip("/") + "/"
-        self.connection.execute(
-            delete(left_out).where(
-                left_out.c.host_id == self.host_id, left_out.c.path.startswith(prefix, autoescape=True)
-            )
-        )
+        others = [encode_path(other.path)[0] for other in self.roots()]
+        for path in self.left_out():
+            if not any(_is_below(path, other) for other in others):
+                mine = left_out.c.host_id == self.host_id
+                self.connection.execute(delete(left_out).where(mine, left_out.c.path == path))
 
     def remove_store(self, found: Store) -> None:
         """Forget a store; one below a root is left out from now on."""

@@ -15,6 +15,7 @@ from catalog.db.schema import (
     meta,
     name,
     name_span,
+    problem,
     referrer,
     repository,
     snapshot,
@@ -36,11 +37,14 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
     for found in registry.stores():
         if found.state != "missing":
             continue
-        age = now - found.state_since
-        if found.entries and age > settings.grace_ms:
+        changed_at = found.changed_at or 0
+        if found.entries and now - found.state_since > settings.grace_ms:
             # Their names end here: that is a change like any other, and history keeps it.
-            StoreNames(rows, found.id, None, max(now, (found.changed_at or 0) + 1), first=False).apply([])
+            at = max(now, changed_at + 1)
+            StoreNames(rows, found.id, None, at, first=False).apply([])
             rows.flush()
+            for table in (problem, store_blob):
+                registry.connection.execute(delete(table).where(table.c.store_id == found.id))
             registry.connection.execute(
                 update(store)
                 .where(store.c.id == found.id)
@@ -49,12 +53,17 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
                     elements=0,
                     sha256=None,
                     file_identity=None,
+                    blobs_identity=None,
                     generation=found.generation + 1,
-                    changed_at=now,
+                    changed_at=at,
                 )
             )
             dropped.append(found.name)
-        elif not found.entries and age > settings.history_ms and found.root_id is not None:
+        elif (
+            not found.entries
+            and found.root_id is not None
+            and now - max(found.state_since, changed_at) > settings.history_ms
+        ):
             registry.connection.execute(delete(store).where(store.c.id == found.id))
             dropped.append(found.name)
     return dropped
