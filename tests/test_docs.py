@@ -192,11 +192,14 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     text = read("docs/scripts.md")
     rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## Formats"), re.MULTILINE)
     documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
-    assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql"} == {*FIELDS, "reference"}
+    assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql", "verify"} == {
+        *FIELDS,
+        "reference",
+    }
     assert f"| `query` | {', '.join(QUERY_COLUMNS)} |" in text
     assert f"| `stores` | {', '.join(stores.COLUMNS)} |" in text
     assert f"| `history` | {', '.join(history.COLUMNS)} |" in text
-    assert f"| `check` | {', '.join(check.COLUMNS)} |" in text
+    assert f"| `check`, `verify` | {', '.join(check.COLUMNS)} |" in text
     assert f"| `status` | {', '.join(status.COLUMNS)} |" in text
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "wait": "Return once a reference resolves.",
     "status": "Say how the catalog and its daemon are.",
     "check": "List problems of stores, entries and names.",
+    "verify": "Read every blob and compare its digest.",
     "sql": "Ask in SQL, read-only, over the public views.",
     "db": "Look after the database itself.",
 }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from catalog.db.engine import Writer
 from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
+from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover
@@ -57,6 +58,7 @@ class Sweep:
             intake.offer(each, full=full)
             self._progress(INDEXING, intake.done, len(registered))
         intake.commit()
+        self._progress(INDEXING, intake.done, len(registered))
         late = 0
         while (due := intake.next_due()) is not None:
             given_up = intake.give_up(self._settings.patience_ms / 1000)
@@ -86,7 +88,9 @@ def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]
         known = {s.path for s in registry.stores()} | registry.left_out()
 
     def unreadable(path: str, error: OSError) -> None:
-        report(f"{shown(path)}: cannot be searched for layouts: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        text = f"{shown(path)}: cannot be searched for layouts: {reason}"
+        report(Notice("unsearchable", text, path=path, error=reason))
 
     return register(
         writer, [path for each in roots for path in discover(each.path, unreadable) if path not in known], report
@@ -101,5 +105,6 @@ def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
         registered = Registry(connection).discovered(paths, now_ms())
     for _, path, name in registered:
         if name is not None:
-            report(f"{shown(path)}: its name was taken, it is called {shown(name)}")
+            text = f"{shown(path)}: its name was taken, it is called {shown(name)}"
+            report(Notice("name-taken", text, store=name, path=path))
     return [store_id for store_id, _, _ in registered]

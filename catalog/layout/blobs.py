@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 from catalog.names.digest import is_digest, is_docker_digest
+from catalog.names.exhausted import refuse_exhausted
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # serves where it may be searched and not listed
 _MAX_ALGORITHMS = 16
 _CHUNK = 1 << 20
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
@@ -89,6 +91,7 @@ class BlobDirectories:
             except FileNotFoundError:
                 continue
             except OSError as error:
+                refuse_exhausted(error)
                 problem = problem or BlobProblem("unreadable-blob", error.strerror or str(error))
         if problem is not None:
             raise problem
@@ -120,10 +123,10 @@ class BlobDirectories:
         if known is None:
             known, path = -1, top
             try:
-                above = os.open(top, _DIRECTORY)
+                above = os.open(top, _SEARCH)
                 try:
                     path = f"{top}/{algorithm}"
-                    known = os.open(algorithm, _DIRECTORY, dir_fd=above)
+                    known = os.open(algorithm, _SEARCH, dir_fd=above)
                 finally:
                     os.close(above)
             except OSError as error:
@@ -132,6 +135,7 @@ class BlobDirectories:
         return known
 
     def _note(self, path: str, error: OSError) -> None:
+        refuse_exhausted(error)
         # An operator named the shared directory: that it is not there is worth a word.
         if error.errno not in _NOT_THERE or path == self._shared:
             self.unlisted[path] = error.strerror or str(error)
@@ -152,6 +156,7 @@ class BlobDirectories:
                 raise BlobProblem("large-manifest", f"has {found.st_size} bytes, more than the limit of {limit}")
             data = _read(descriptor, found.st_size + 1)
         except OSError as error:
+            refuse_exhausted(error)
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
         finally:
             os.close(descriptor)
@@ -200,7 +205,7 @@ def _read(descriptor: int, size: int) -> bytes:
 
 def _algorithms(top: str) -> list[str]:
     """The names of the directories in a directory of blobs. Raises OSError."""
-    descriptor = os.open(top, _DIRECTORY)
+    descriptor = os.open(top, _LIST)
     try:
         with os.scandir(descriptor) as entries:
             names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
@@ -210,17 +215,21 @@ def _algorithms(top: str) -> list[str]:
 
 
 def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
-    """The blobs in an open directory. Raises OSError."""
+    """The blobs in a directory that may be searched. Raises OSError."""
     if directory < 0:
         return
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            digest = f"{algorithm}:{entry.name}"
-            if not is_digest(digest):
-                continue
-            try:
-                found = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(found.st_mode):
-                yield digest, found.st_size
+    descriptor = os.open(".", _LIST, dir_fd=directory)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                digest = f"{algorithm}:{entry.name}"
+                if not is_digest(digest):
+                    continue
+                try:
+                    found = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    yield digest, found.st_size
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""`ocicat verify`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from catalog.cli import formats, messages
+from catalog.cli.commands.check import COLUMNS
+from catalog.cli.main import Globals
+from catalog.cli.progress import progress
+from catalog.db.engine import Writer
+from catalog.db.location import catalog_path
+from catalog.ingest.registry import Registry
+from catalog.ingest.verify import Verification
+from catalog.lookup.reader import Reader
+from catalog.lookup.stores import store_ids
+
+_MOST_JOBS = 256
+
+
+@click.command(name="verify")
+@click.argument("names", nargs=-1, metavar="[STORE]...")
+@click.option(
+    "--jobs", type=click.IntRange(1, _MOST_JOBS), metavar="N", help="Files read at a time. [default: one a processor]"
+)
+@click.option("--full", is_flag=True, help="Read what was verified before too, though it is unchanged.")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: bool, format_: str | None) -> int:
+    """Read every blob of all stores, or of these, and compare its digest; list those that are not good.
+
+    A blob that was good the last time and is unchanged since is skipped. Ends with status 1 where one is not good
+    (docs/problems.md). What was verified is kept, though it is interrupted.
+    """
+    path = catalog_path(globals_.db)
+    wanted = _wanted(path, names)
+    show = formats.open_format(format_, COLUMNS, COLUMNS)
+    with Writer(path, create=False) as writer:
+        with writer.snapshot() as connection:
+            stores = [s for s in Registry(connection).stores() if s.state != "missing"]
+        if wanted is not None:
+            stores = [s for s in stores if s.id in wanted]
+        run = Verification(writer, messages.say, jobs=jobs or os.cpu_count() or 1, full=full)
+        try:
+            with progress(in_bytes=True) as draw:
+                run.run(stores, draw)
+        finally:
+            order = {store.name: number for number, store in enumerate(stores)}
+            for trouble in sorted(run.troubles, key=lambda t: (order[t.store], t.subject)):
+                show.row(trouble._asdict().__getitem__)
+            show.end()
+            formats.flush()
+    _tell(run)
+    return 1 if run.troubles else 0
+
+
+def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
+    """The ids of the stores that are named; None for all."""
+    if not names:
+        return None
+    reader = Reader(path)
+    try:
+        return store_ids(reader, names)
+    finally:
+        reader.close()
+
+
+def _tell(run: Verification) -> None:
+    """Say what was done: at once where something was left out."""
+    counts = [f"{run.verified} read"]
+    if run.skipped:
+        counts.append(f"{run.skipped} skipped, which were good and are unchanged since (--full reads them too)")
+    if run.unproved:
+        counts.append(f"{run.unproved} cannot be proved, since only sha256, sha384 and sha512 can")
+    if run.gone:
+        counts.append(f"{run.gone} gone meanwhile")
+    (messages.note if len(counts) > 1 else messages.detail)("blobs: " + "; ".join(counts))
