@@ -1,0 +1,251 @@
+"""Several processes at one catalog: made at once, killed at any moment, read while it is written, on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db import engine
+from tests import writers
+from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
+
+_SERVER = """
+import os, sys
+import sqlalchemy.dialects.sqlite, alembic.command, alembic.config
+import catalog.cli.commands.add, catalog.cli.commands.index, catalog.db.migrate, catalog.ingest.retention
+import json
+from catalog.cli import start
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        sys.stdin.close()
+        status = start.run(json.loads(line))
+        sys.stdout.flush()
+        os._exit(status)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[[float | None, *tuple[str, ...]], int]]:
+    """Runs the program in processes that have all their imports behind them, and kills them after so many seconds."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=CLEAN, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def run(kill_after: float | None, *arguments: str) -> int:
+            asked.write(json.dumps(arguments) + "\n")
+            asked.flush()
+            pid = int(told.readline())
+            if kill_after is not None:
+                time.sleep(kill_after)
+                with contextlib.suppress(ProcessLookupError):  # it was quicker
+                    os.kill(pid, signal.SIGKILL)
+            return int(told.readline())
+
+        yield run
+        asked.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "settings.toml"
+    path.write_text("[watch]\nsettle_ms = 0\n")
+    return str(path)
+
+
+def rows(db: str) -> list[str]:
+    """What the catalog holds, as `query` says it."""
+    result = called("query", "--format", "tsv", db=db)
+    assert (result.status, result.err) == (0, ""), result
+    return sorted(result.lines)
+
+
+def check(db: str) -> None:
+    assert called("db", "check", db=db) == (0, "", "")
+
+
+def test_twelve_processes_make_one_catalog(tmp_path: Path, config: str) -> None:
+    db = str(tmp_path / "new" / "c.db")
+    layouts = [writers.big_layout(str(tmp_path / f"layout{number}"), 5, seed=number) for number in range(12)]
+    processes = [
+        subprocess.Popen(
+            [OCICAT, "--config", config, "add", layout], env=CLEAN | {"OCICAT_DB": db}, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for layout in layouts
+    ]  # fmt: skip
+    results = [(process.communicate(timeout=100), process.returncode) for process in processes]
+    assert results == [((b"", b""), 0)] * 12
+    check(db)
+    assert len(called("stores", db=db).lines) == 12
+    assert called("query", "--count", db=db).out == "60\n"
+    connection = sqlite3.connect(db)
+    assert connection.execute("SELECT count(*) FROM host").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM meta WHERE key = 'schema'").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_reader_beside_the_first_writer_meets_no_half_of_it(tmp_path: Path) -> None:
+    db = str(tmp_path / "c.db")
+    with subprocess.Popen([OCICAT, "db", "upgrade"], env=CLEAN | {"OCICAT_DB": db}) as process:
+        seen = set()
+        while process.poll() is None:
+            result = called("stores", db=db)
+            if result.status:
+                seen.add(one_error(result, 4, "'ocicat add PATH'"))
+        assert process.returncode == 0
+    assert all("there is no catalog" in message or "is empty" in message for message in seen), seen
+    assert called("stores", db=db) == (0, "", "")
+
+
+def test_killed_at_any_moment_nothing_is_torn(tmp_path: Path, config: str, server: Callable[..., int]) -> None:
+    db, images = str(tmp_path / "c.db"), tmp_path / "images"
+    rng = random.Random(7)
+    for number in range(6):
+        writers.big_layout(str(images / f"l{number}"), 300, seed=number)
+
+    began = time.monotonic()
+    assert server(None, "--db", str(tmp_path / "fresh.db"), "--config", config, "add", str(images)) == 0
+    whole = time.monotonic() - began
+    killed = 0
+    for turn in range(12):
+        command = ("add", str(images)) if turn < 5 else ("index",)
+        if turn >= 5:
+            path = str(images / f"l{turn % 6}")
+            index = writers.read_index(path)
+            index["manifests"] = rng.sample(index["manifests"], len(index["manifests"]) - 20)
+            writers.write_index(path, writers.append(index, *writers.big_entries(150, seed=100 + turn)), "umoci")
+        after = whole * ((turn + 1) / 7 if turn < 5 else rng.uniform(0, 0.4))
+        killed += server(after, "--db", db, "--config", config, *command) == -signal.SIGKILL
+        if os.path.exists(db) and called("stores", db=db).status == 0:
+            check(db)
+            for line in called("stores", "--format", "jsonl", db=db).lines:
+                store = json.loads(line)
+                held = called("query", "--store", store["name"], "--count", db=db).out
+                assert held == f"{store['entries']}\n"  # never half a store
+    assert killed >= 3
+    assert server(None, "--db", db, "--config", config, "add", str(images)) == 0
+    assert server(None, "--db", str(tmp_path / "compare.db"), "--config", config, "add", str(images)) == 0
+    check(db)
+    assert rows(db) == rows(str(tmp_path / "compare.db"))
+
+
+def test_readers_beside_a_busy_writer_never_fail(tmp_path: Path, config: str) -> None:
+    db = str(tmp_path / "c.db")
+    path = writers.make_layout(str(tmp_path / "layout"))
+    entries = [writers.name_entry(writers.fake_descriptor(f"{n}"), "tag", "", "1") for n in range(2)]
+    noise = list(writers.big_entries(400))
+    writers.write_index(path, writers.empty_index(entries[0], *noise))
+    assert called("--config", config, "add", path, db=db).status == 0
+    busy = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests import writers; from catalog.cli import start; import json\n"
+        "path, db, config, entries = sys.argv[2], sys.argv[3], sys.argv[4], json.loads(sys.argv[5])\n"
+        "noise = list(writers.big_entries(400)); turn = 0\n"
+        "while True:\n"
+        "    turn += 1\n"
+        "    kept = [each for number, each in enumerate(noise) if (number + turn) % 3]\n"
+        "    writers.write_index(path, writers.empty_index(entries[turn % 2], *kept), 'umoci')\n"
+        "    if start.run(['--db', db, '--config', config, 'index']): sys.exit(9)\n"
+    )
+    arguments = [str(Path(__file__).parents[2]), path, db, config, json.dumps(entries)]
+    with subprocess.Popen([sys.executable, "-c", busy, *arguments], env=CLEAN, stderr=subprocess.PIPE) as process:
+        try:
+            digests = {entry["digest"] for entry in entries}
+            seen = set()
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                result = called("resolve", ":1", db=db)
+                assert (result.status, result.err) == (0, ""), result
+                seen.add(result.out.strip())
+                listing = called("query", "--format", "tsv", db=db)
+                assert (listing.status, listing.err) == (0, "")
+                assert sum(line.split("\t")[2] == "1" for line in listing.lines) == 1  # one state, not two
+            for _ in range(3):
+                assert ran("resolve", ":1", db=db).status == 0
+            assert process.poll() is None
+            assert seen == digests
+        finally:
+            process.kill()
+    check(db)
+
+
+# No room
+
+
+def test_a_catalog_that_may_not_grow_loses_nothing(
+    tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = str(tmp_path / "c.db")
+    assert called("--config", config, "add", writers.big_layout(str(tmp_path / "small"), 20), db=db).status == 0
+    before = rows(db)
+    large = writers.big_layout(str(tmp_path / "large"), 3000, seed=1)
+    connection = sqlite3.connect(db)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_PRAGMAS", (*engine._PRAGMAS, f"max_page_count={pages + 30}"))
+        result = called("--config", config, "add", large, db=db)
+        one_error(result, 4, "no room", "free some space", "nothing was lost")
+    assert rows(db) == before
+    check(db)
+    assert called("--config", config, "index", db=db).status == 0
+    assert called("query", "--count", db=db).out == "3020\n"
+
+
+_FULL = """
+set -e
+mount -t tmpfs -o size=700k none "$ROOM"
+"$O" --db "$ROOM/c.db" --config "$C" add "$SMALL"
+"$O" --db "$ROOM/c.db" query --format tsv > "$OUT/before"
+set +e
+"$O" --db "$ROOM/c.db" --config "$C" add "$LARGE" 2> "$OUT/error"; echo $? > "$OUT/status"
+"$O" --db "$ROOM/c.db" query --format tsv > "$OUT/after" 2> "$OUT/after-error"
+"$O" --db "$ROOM/c.db" db check > "$OUT/check" 2>&1; echo $? >> "$OUT/status"
+mount -o remount,size=80m "$ROOM"
+"$O" --db "$ROOM/c.db" --config "$C" add "$LARGE" > "$OUT/again" 2>&1; echo $? >> "$OUT/status"
+"$O" --db "$ROOM/c.db" query --count > "$OUT/count"
+"""
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, config: str) -> None:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("unshare -Urm is refused here: no file system of our own can be mounted, and filled")
+    for name in ("room", "out"):
+        (tmp_path / name).mkdir()
+    env = CLEAN | {
+        "O": OCICAT, "ROOM": str(tmp_path / "room"), "OUT": str(tmp_path / "out"), "C": config,
+        "SMALL": writers.big_layout(str(tmp_path / "small"), 20),
+        "LARGE": writers.big_layout(str(tmp_path / "large"), 6000, seed=1),
+    }  # fmt: skip
+    done = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", _FULL], env=env, capture_output=True, timeout=100, check=False
+    )
+    out = {name: (tmp_path / "out" / name).read_text() for name in os.listdir(tmp_path / "out")}
+    assert done.stderr == b"", done
+    assert out["status"].split() == ["4", "0", "0"], out
+    (line,) = out["error"].splitlines()
+    assert line.startswith("ocicat: error: no room to write "), line
+    assert "free some space" in line
+    assert out["after"] == out["before"] != ""
+    assert out["after-error"] == out["check"] == out["again"] == ""
+    assert out["count"] == "6020\n"
