@@ -11,6 +11,7 @@ every file is opened as in catalog.layout.blobs, and its stat must be the same a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
+from catalog.errors import CatalogLocked
 from catalog.ingest.intake import Report, now_ms
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.registry import Store
@@ -183,7 +185,8 @@ class Verification:
                         self._take(each.result())
                     progress("verifying", min(self._read, total), total)
                     if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
-                        self._record()
+                        with contextlib.suppress(CatalogLocked):  # somebody writes for long: hours of reading can wait
+                            self._record()
             except BaseException:
                 self._stop.set()
                 for each in running:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from catalog.db.locks import WRITER, FileLock
 from catalog.ingest.registry import Registry, Store, StoreSettings
 from catalog.ingest.verify import Trouble, Verification
 from tests import writers
@@ -401,6 +402,25 @@ def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pyt
     assert recorded == sorted(recorded)
     assert len(set(recorded)) > 4
     assert max(each - before for before, each in itertools.pairwise(recorded)) <= 4
+
+
+def test_a_catalog_that_is_locked_for_a_while_loses_nothing(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.ingest.verify.BATCH", 1)
+    _, digests = image(catalogue, "a", layers=20)
+    run = Run(catalogue)
+    lock = FileLock(catalogue.path + WRITER, "locked by the test")
+
+    def block(*_: object) -> None:
+        if run.verified >= 3:
+            lock.release()
+        elif run.verified and lock._descriptor is None:
+            lock.acquire(0)
+
+    monkeypatch.setattr(catalogue.writer, "_timeout", 0)
+    run.run(stores(catalogue), block)
+    assert verdicts(catalogue) == {("a", digest): True for digest in digests}
 
 
 def test_many_small_files_with_many_threads(catalogue: Catalogue) -> None:
