@@ -4,7 +4,8 @@ Strategy. Blobs are content-addressed, so a manifest is read once for the whole 
 its rows never change; a blob whose bytes do not hash to its name is a problem of that store and is never believed. What a
 store's directories hold is listed, and `store_blob` follows by difference. Then everything that is an entry of the store,
 or a child or config of something known, lies in the store and was never read, is read: first what the names stage brought,
-then what that points to, and so on; cycles end since nothing is read twice.
+then what that points to, and so on; cycles end since nothing is read twice. Where a child lies in other stores alone, or
+good there alone, those are to be read again: so what is known in the end does not depend on the order of stores.
 
 Everything is found from the database again, so it goes on after a kill where it was: a store is `content_pending` from the
 commit of its names until a pass over it has come to its end. Children that lie nowhere are normal (sparse layouts).
@@ -14,35 +15,45 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from catalog.db.engine import Writer
-from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNUSABLE, store
+from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE, store
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry, Store
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
-from catalog.layout.descriptor import Descriptor
+from catalog.layout.descriptor import MAX_SIZE, Descriptor
 from catalog.layout.manifest import Config, Manifest, parse_config, parse_manifest
+from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
 from catalog.names.platform import normalize
 
 BATCH = 500
-"""So many blobs are read for one transaction."""
+BATCH_BYTES = 16 << 20
+"""So many blobs, or so many bytes of them, are read for one transaction."""
 
 _CONTAINERD_SUBJECT = "io.containerd.manifest.subject"
 _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 
+_IS_CHILD = f"EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role IN ({CHILD}, {CONFIG}))"
 _UNREAD = (
-    f"SELECT content.digest, EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role = {CONFIG})"
-    " FROM store_blob JOIN content ON content.id = store_blob.content_id"
-    " WHERE store_blob.store_id = ? AND content.kind = 0 AND content.id > ? AND ("
-    " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
-    f" OR EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role IN ({CHILD}, {CONFIG})))"
+    "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
+    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND ({_IS_CHILD} OR"
+    " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id))"
+)
+_UNREAD_ELSEWHERE = (
+    "SELECT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
+    " JOIN store_blob AS other ON other.content_id = content.id"
+    f" WHERE edge.parent_id = ? AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
+    " (SELECT 1 FROM store_blob AS here WHERE here.store_id = ? AND here.content_id = content.id)"
+)
+_OTHER_COPIES = (
+    "SELECT other.store_id FROM content JOIN store_blob AS other ON other.content_id = content.id"
+    f" WHERE content.digest = ? AND content.kind = {UNREAD} AND other.store_id <> ? AND {_IS_CHILD}"
 )
 
 
@@ -59,13 +70,15 @@ class _Read(NamedTuple):
 class ContentStage:
     """Reads the content of stores through `writer`.
 
-    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top.
+    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top. `woken` are the
+    ids of stores whose reading was at its end, and that turned out to hold something more to be read.
     """
 
     def __init__(self, writer: Writer, settings: Settings) -> None:
         self._writer = writer
         self._settings = settings
         self.known = 0
+        self.woken: set[int] = set()
 
     def pending(self, *, look: bool = False) -> list[int]:
         """The ids of the stores whose content is not all read; with `look`, those too whose directories changed since."""
@@ -83,41 +96,56 @@ class ContentStage:
         if not found:
             return
         self.known = 0
+        self.woken.discard(store_id)
         with BlobDirectories(found[0].path, found[0].shared_blobs) as blobs:
             identity: str | None = blobs_identity(found[0].path, found[0].shared_blobs)
             list_blobs(self._writer, found[0], blobs)
             yield 0
             done = 0
             problems: dict[str, BlobProblem] = {}
-            while unread := self._unread(store_id, problems):
-                self.known += len(unread)
-                for start in range(0, len(unread), BATCH):
-                    batch = unread[start : start + BATCH]
-                    self._write([read for item in batch if (read := self._read(blobs, item, problems))])
-                    done += len(batch)
-                    yield done
-                list_shared(self._writer, found[0], blobs)  # what they point to
-            problems |= {
-                encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
-                for path, reason in blobs.unlisted.items()
-            }
-            if blobs.unlisted:
-                identity = None  # it may be listed another time, and look no different
-        self._finish(found[0], identity, problems)
+            while True:
+                while unread := self._unread(store_id, problems):
+                    self.known += len(unread)
+                    for batch in self._batches(blobs, unread, problems):
+                        self._write(store_id, batch)
+                        done += len(batch)
+                        yield done
+                    list_shared(self._writer, found[0], blobs)  # what they point to
+                told = problems | {
+                    encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
+                    for path, reason in blobs.unlisted.items()
+                }
+                if blobs.unlisted:
+                    identity = None  # it may be listed another time, and look no different
+                if self._finish(found[0], identity, problems, told):
+                    break
         yield done
 
-    def _unread(self, store_id: int, problems: dict[str, BlobProblem]) -> list[tuple[str, bool]]:
-        """Digests that lie in the store, should be read and were not, and whether each is a config."""
+    def _unread(self, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
+        """Digests that lie in the store, should be read and were not."""
         with self._writer.snapshot() as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            found = driver.execute(_UNREAD, (store_id, 0)).fetchall()
-        return [(digest, bool(is_config)) for digest, is_config in found if digest not in problems]
+            return _unread(connection, store_id, problems)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _read(self, blobs: BlobDirectories, item: tuple[str, bool], problems: dict[str, BlobProblem]) -> _Read | None:
-        digest, is_config = item
+    def _batches(
+        self, blobs: BlobDirectories, digests: list[str], problems: dict[str, BlobProblem]
+    ) -> Iterator[list[_Read]]:
+        """What these blobs are, as much as one transaction takes at a time; those that cannot be used go into `problems`."""
+        batch: list[_Read] = []
+        size = 0
+        for digest in digests:
+            read = self._read(blobs, digest, problems)
+            if read is not None:
+                batch.append(read)
+                size += read.size
+                if len(batch) >= BATCH or size >= BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _read(self, blobs: BlobDirectories, digest: str, problems: dict[str, BlobProblem]) -> _Read | None:
         try:
             data = blobs.read(digest, self._settings.limits.descriptor_bytes)
             if data is None:
@@ -126,8 +154,7 @@ class ContentStage:
             problems[digest] = problem
             return None
         try:
-            config = parse_config(data) if is_config else None
-            manifest = None if config is not None else parse_manifest(data)
+            manifest, config = parse_manifest(data), parse_config(data)
         except ValueError:
             return _Read(digest, len(data), UNUSABLE, None, None)
         kind = OTHER if manifest is None else INDEX if manifest.is_index else MANIFEST
@@ -135,9 +162,8 @@ class ContentStage:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, batch: list[_Read]) -> None:
-        if not batch:
-            return
+    def _write(self, store_id: int, batch: list[_Read]) -> None:
+        parents: list[int] = []
         with self._writer.transaction() as connection:
             rows = Rows(connection)
             for read in batch:
@@ -150,24 +176,49 @@ class ContentStage:
                 )
                 if read.config is not None:
                     _write_config(rows, content_id, read.config)
-                elif read.manifest is not None:
+                if read.manifest is not None:
                     _write_manifest(rows, content_id, read.digest, read.manifest)
+                    parents.append(content_id)
+                if rows.full:
+                    rows.flush()
             rows.flush()
+            self._wake(connection, _UNREAD_ELSEWHERE, [(parent, store_id) for parent in parents])
 
-    def _finish(self, found: Store, identity: str | None, problems: dict[str, BlobProblem]) -> None:
-        """Note the problems, and that all is read, unless the store changed meanwhile."""
-        wanted = sorted((problem.kind, digest, problem.reason) for digest, problem in problems.items())
+    def _wake(self, connection: Connection, question: str, asked: list[tuple[object, ...]]) -> None:
+        """Note that the stores that `question` finds hold something that is to be read by now."""
+        cursor = Rows(connection).cursor
+        ids = {row[0] for each in asked for row in cursor.execute(question, each)}
+        cursor.executemany("UPDATE store SET content_pending = 1 WHERE id = ?", [(store_id,) for store_id in ids])
+        self.woken |= ids
+
+    def _finish(
+        self, found: Store, identity: str | None, problems: dict[str, BlobProblem], told: dict[str, BlobProblem]
+    ) -> bool:
+        """Note what is wrong (`told`), and that all is read, unless the store changed; whether nothing is left to read."""
+        wanted = sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
         with self._writer.transaction() as connection:
+            if _unread(connection, found.id, problems):
+                return False  # another process has found out more
+            now = Registry(connection).stores([found.id])
+            if not now or now[0].path != found.path:
+                return True  # removed meanwhile
             rows = Rows(connection)
             rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (found.id,))
-            for kind, digest, reason in wanted:
-                rows.problem(found.id, None, kind, digest, reason, in_blob=True)
+            for kind, subject, reason in wanted:
+                rows.problem(found.id, None, kind, subject, reason, in_blob=True)
             rows.flush()
+            self._wake(connection, _OTHER_COPIES, [(digest, found.id) for digest in problems])
             connection.execute(
                 update(store)
                 .where(store.c.id == found.id, store.c.generation == found.generation)
                 .values(content_pending=False, blobs_identity=identity)
             )
+        return True
+
+
+def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
+    found = Rows(connection).cursor.execute(_UNREAD, (store_id,)).fetchall()
+    return [digest for (digest,) in found if digest not in problems]
 
 
 def _blobs_changed(found: Store) -> bool:
@@ -177,6 +228,7 @@ def _blobs_changed(found: Store) -> bool:
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:
     chain: str | None = None
+    subjects: dict[tuple[str, str, str], None] = {}
     for position, layer in enumerate(manifest.layers):
         chain = _chain(chain, layer.digest)
         _write_edge(rows, content_id, LAYER, position, layer, chain)
@@ -189,15 +241,17 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
         annotations = child.annotations or {}
         for key, how in ((_BUILDKIT_SUBJECT, "buildkit"), (_CONTAINERD_SUBJECT, "containerd")):
             if key in annotations:
-                rows.referrer(annotations[key], child.digest, how, content_id=content_id)
+                subjects[annotations[key], child.digest, how] = None
     if _CONTAINERD_SUBJECT in manifest.annotations:
-        rows.referrer(manifest.annotations[_CONTAINERD_SUBJECT], digest, "containerd", content_id=content_id)
+        subjects[manifest.annotations[_CONTAINERD_SUBJECT], digest, "containerd"] = None
+    for subject in subjects:  # each once, though an index may list a manifest twice
+        rows.referrer(*subject, content_id=content_id)
     rows.manifest(
         content_id,
         manifest.media_type,
         manifest.artifact_type,
         len(manifest.layers),
-        sum(layer.size or 0 for layer in manifest.layers),
+        min(sum(layer.size or 0 for layer in manifest.layers), MAX_SIZE),
         chain,
     )
     rows.content_annotations(content_id, manifest.annotations, is_label=False)
@@ -209,13 +263,13 @@ def _write_edge(
     platform = child.platform
     name = None
     if platform is not None and platform.os and platform.architecture:
-        name = str(normalize(platform.os, platform.architecture, platform.variant or ""))
+        name = _platform(platform.os, platform.architecture, platform.variant or "")
     rows.edge(parent_id, role, position, child.digest, name, child.media_type, child.size, chain)
 
 
 def _write_config(rows: Rows, content_id: int, config: Config) -> None:
-    platform = str(normalize(config.os, config.architecture, config.variant))
-    rows.config(content_id, platform, None if config.created is None else _milliseconds(config.created))
+    platform = _platform(config.os, config.architecture, config.variant)
+    rows.config(content_id, platform, None if config.created is None else milliseconds(config.created))
     rows.content_annotations(content_id, config.labels, is_label=True)
 
 
@@ -224,15 +278,6 @@ def _chain(before: str | None, digest: str) -> str:
     return hashlib.blake2b(f"{before or ''} {digest}".encode(), digest_size=16).hexdigest()
 
 
-def _milliseconds(text: str) -> int | None:
-    """An RFC 3339 time as milliseconds since 1970, None for what is none."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    try:
-        return int(found.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return None
+def _platform(*parts: str) -> str:
+    """`os/arch[/variant]`, normalised. A slash inside of a part would make another platform of it: no such is ever asked."""
+    return str(normalize(*(part.replace("/", "%2F") for part in parts)))

@@ -1,7 +1,8 @@
 """What a manifest, an index or a config says (image-spec manifest.md, image-index.md, config.md; Docker's schema 2).
 
 Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets
-(schema.md section 1). What a blob is, its own structure says, not the media type that some descriptor claims for it.
+(schema.md section 1). What a blob is, its own structure says, not what some descriptor claims for it: were a config only
+read as one where a manifest calls it that, a stranger's layout that lists it as a manifest would take it from its owner.
 """
 
 from __future__ import annotations
@@ -55,14 +56,32 @@ class _Wire(msgspec.Struct, rename="camel", gc=False):
     annotations: dict[str, str] | None = None
 
 
+class _WireInner(msgspec.Struct, gc=False):
+    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+
+
+class _WireConfig(msgspec.Struct, gc=False):
+    """A config as it should be: what stands in it beside these fields is not even made an object."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    created: str | None = None
+    config: _WireInner | None = None
+
+
 _decode_wire = msgspec.json.Decoder(_Wire).decode
+_decode_config = msgspec.json.Decoder(_WireConfig).decode
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
     """The manifest or index in `data`; None for JSON that is neither. Raises ValueError for what is no JSON."""
     wire = _decode_plain(data)
     if wire is None:
-        return _parse_tolerant(data)
+        try:
+            return _parse_tolerant(data)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
     is_index = wire.manifests is not None
     if not is_index and wire.layers is None and wire.config is None:
         return None
@@ -101,14 +120,15 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
     flaws: list[str] = []
     manifests, layers = fields.get("manifests"), fields.get("layers")
     is_index = isinstance(manifests, list)
-    if not is_index and not isinstance(layers, list) and not isinstance(fields.get("config"), dict):
+    config = None if is_index else _descriptor(fields.get("config"), "config", flaws)
+    if not is_index and not isinstance(layers, list) and config is None:
         return None
     return Manifest(
         is_index,
         _text(fields.get("mediaType")) or "",
         _text(fields.get("artifactType")),
         _descriptors(manifests, "manifests", flaws),
-        None if is_index else _descriptor(fields.get("config"), "config", flaws),
+        config,
         [] if is_index else _descriptors(layers, "layers", flaws),
         _descriptor(fields.get("subject"), "subject", flaws),
         _strings(fields.get("annotations")),
@@ -118,6 +138,16 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
 
 def parse_config(data: bytes) -> Config | None:
     """What the config in `data` says, None where it is no image config. Raises ValueError for what is no JSON."""
+    if b"\\u0000" not in data:
+        try:
+            wire = _decode_config(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if not wire.os or not wire.architecture:
+                return None
+            labels = (wire.config and wire.config.labels) or {}
+            return Config(wire.os, wire.architecture, wire.variant, wire.created, labels)
     fields = loads(data)
     if not isinstance(fields, dict):
         return None

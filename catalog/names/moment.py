@@ -1,12 +1,14 @@
-"""A point in time as `--at` takes it."""
+"""Points in time: as `--at` takes one, and as layouts hold them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from catalog.errors import UsageError
 from catalog.names.escape import shown
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _AGES_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -29,3 +31,13 @@ def parse_moment(text: str, now: int) -> int:
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     return int(found.timestamp() * 1000)
+
+
+def milliseconds(text: str) -> int | None:
+    """Milliseconds since 1970, UTC, of an RFC 3339 time out of a layout; None for what is none, and for Go's zero time."""
+    try:
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return (found - _EPOCH) // _MILLISECOND if found.year > 1 else None
