@@ -11,6 +11,8 @@
         ├── CatalogMissing        there is no catalog yet
         ├── CatalogLocked         somebody else writes, past the time limit
         ├── CatalogVersion        made by a newer ocicat, or not upgraded
+        ├── NoRoom                its disk is full, or fails
+        ├── Exhausted             this process has no file descriptors, or no memory, left
         └── NotInTime             content pending, not settled, past a time limit
 
 A message is one line and says what to do next. Nothing here imports anything: this module is on the way of every answer.
@@ -82,6 +84,14 @@ class CatalogLocked(CatalogUnavailable):
 
 class CatalogVersion(CatalogUnavailable):
     """The catalog's schema is newer than this ocicat reads, or waits for an upgrade."""
+
+
+class NoRoom(CatalogUnavailable):
+    """The disk that the catalog is on is full, or fails: it may be written again once that has passed."""
+
+
+class Exhausted(CatalogUnavailable):
+    """No file descriptors, or no memory, are left for this process: what it could not open says nothing of itself."""
 
 
 class NotInTime(CatalogUnavailable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable
+from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, NoRoom
 from catalog.names.escape import shown
 
 
@@ -26,11 +26,20 @@ def explain(error: sqlite3.Error, path: str) -> CatalogUnavailable:
     where = shown(path)
     if os.path.isdir(path):
         return CatalogUnavailable(f"{where} is a directory: give the path of the catalog's file with --db")
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", None) or 0
+    code = extended & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return CatalogLocked(f"{where} is locked by another process: try again")
     if code == sqlite3.SQLITE_FULL:
-        return CatalogUnavailable(f"no room to write {where}: free some space on its disk, nothing was lost")
+        return NoRoom(f"no room to write {where}: free some space on its disk, nothing was lost")
+    if code == sqlite3.SQLITE_IOERR:
+        return NoRoom(f"the disk of {where} does not do as it is told ({error}): see whether it is full or failing")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM):
+        out_of = _out_of(code)
+        if out_of is not None:
+            return out_of
+    if extended == sqlite3.SQLITE_READONLY_DBMOVED:
+        return gone(path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CatalogUnavailable(
             f"{where} is damaged or no catalog ({error}): move it away and run 'ocicat add' again; the layouts have it all"
@@ -40,3 +49,25 @@ def explain(error: sqlite3.Error, path: str) -> CatalogUnavailable:
             f"no permission to use {where} ({error}): check the rights of the file and of its directory"
         )
     return CatalogUnavailable(f"{where} cannot be used ({error}): 'ocicat db check' looks for damage")
+
+
+def gone(path: str) -> CatalogUnavailable:
+    """The error for a catalog whose file is another one than was opened."""
+    return CatalogUnavailable(
+        f"{shown(path)} was deleted or replaced while it was open: start again, on what is there now"
+    )
+
+
+def _out_of(code: int) -> CatalogUnavailable | None:
+    """What this process has run out of, where that is why SQLite could not go on; SQLite does not say so itself."""
+    import errno
+
+    from catalog.names.exhausted import exhausted
+
+    if code == sqlite3.SQLITE_NOMEM:
+        return exhausted(errno.ENOMEM)
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return exhausted(error.errno)
+    return None

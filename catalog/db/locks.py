@@ -6,16 +6,19 @@ They are flock locks: the kernel drops them with their holder, so a killed proce
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 
-from catalog.errors import CatalogLocked, CatalogUnavailable
+from catalog.errors import CatalogLocked, CatalogUnavailable, NoRoom
 from catalog.names.escape import shown
+from catalog.names.exhausted import refuse_exhausted
 
 WRITER = ".writer"
 DAEMON = ".daemon"
 _POLL_SECONDS = 0.01
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class FileLock:
@@ -32,6 +35,11 @@ class FileLock:
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         except OSError as error:
+            refuse_exhausted(error)
+            if error.errno in _NO_ROOM:
+                raise NoRoom(
+                    f"cannot write beside the catalog ({shown(self.path)}: {error.strerror}): see to its disk"
+                ) from error
             raise CatalogUnavailable(
                 f"cannot write beside the catalog ({shown(self.path)}: {error.strerror}): check the directory's rights"
             ) from error
@@ -46,10 +54,15 @@ class FileLock:
         self._descriptor = descriptor
 
     def publish(self, data: bytes) -> None:
-        """Let the file say `data`; its holder may, and a reader takes what it finds."""
-        if self._descriptor is not None:
+        """Let the file say `data`; its holder may, and a reader takes what it finds. Where there is no room, it says nothing."""
+        if self._descriptor is None:
+            return
+        try:
             os.ftruncate(self._descriptor, len(data))
             os.pwrite(self._descriptor, data, 0)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
 
     def release(self) -> None:
         """Give the lock up; nothing happens where it is not held."""

@@ -12,6 +12,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from catalog.names.exhausted import refuse_exhausted
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -55,6 +57,7 @@ def _look(path: str, flags: int, on_error: Callable[[str, OSError], None]) -> tu
     try:
         directory = os.open(path, flags)
     except OSError as error:
+        refuse_exhausted(error)
         on_error(path, error)
         return False, below
     try:
@@ -72,6 +75,7 @@ def _look(path: str, flags: int, on_error: Callable[[str, OSError], None]) -> tu
                     elif not name.startswith("."):
                         below.append(name)
     except OSError as error:
+        refuse_exhausted(error)
         on_error(path, error)
     finally:
         os.close(directory)

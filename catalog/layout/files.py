@@ -14,6 +14,8 @@ import signal
 import stat
 from typing import NamedTuple
 
+from catalog.names.exhausted import refuse_exhausted
+
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
 """What open says of a name that was a regular file a moment ago: gone, a link, a socket, under a writer's lease."""
@@ -198,4 +200,6 @@ def _not_regular(name: str, found: os.stat_result) -> IndexProblem:
 
 
 def _unreadable(name: str, error: OSError) -> IndexProblem:
+    """The problem of a file that `error` keeps from being read; raises Exhausted where it is this process that cannot."""
+    refuse_exhausted(error)
     return IndexProblem("unreadable", f"{name}: {error.strerror}")
