@@ -46,7 +46,7 @@ def write_content(
     same = not full and not content.streamed and content.sha256 == found.sha256
     first = found.entries == 0
     names = StoreNames(rows, found.id, repository, now, first=first)
-    rekeyed = 0 if first or found.keyed_by == keyed_by else names.rekey()
+    rekeyed = names.rekey() if found.keys_are_old and not first else 0
     applied = None if same else names.apply(content)
     if same and rekeyed:
         names.settle()
@@ -86,8 +86,8 @@ def write_content(
     return Outcome(state, None, applied if changed else None)
 
 
-def write_state(connection: Connection, found: Store, problem: IndexProblem, now: int) -> Outcome:
-    """Note that the store cannot be read: what it last said stays (resolution.md section 10).
+def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem, now: int) -> Outcome:
+    """Note that the store cannot be read: what it last said stays (resolution.md section 10), by today's naming policy.
 
     The file that was found unusable is noted as well, so that it is not read again until it changes.
     """
@@ -100,6 +100,16 @@ def write_state(connection: Connection, found: Store, problem: IndexProblem, now
     }
     if state != found.state:
         values["state_since"] = now
+    if found.keys_are_old:
+        at = max(now, (found.changed_at or 0) + 1)
+        repository, naming_problem = found.repository()
+        names = StoreNames(rows, found.id, repository, at, first=False)
+        if names.rekey():
+            values |= {"generation": found.generation + 1, "changed_at": at}
+        names.settle()
+        _naming_problem(rows, found.id, naming_problem)
+        rows.flush()
+        values["keyed_by"] = found.keys_should_be()
     connection.execute(update(store).where(store.c.id == found.id).values(values))
     return Outcome(state, error, None)
 

@@ -87,6 +87,11 @@ class Store(NamedTuple):
         repository, problem = self.repository()
         return f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
 
+    @property
+    def keys_are_old(self) -> bool:
+        """Whether there are keys, and they are those of other rules or settings than today's."""
+        return self.keyed_by is not None and self.keyed_by != self.keys_should_be()
+
 
 class Registry:
     """Roots and stores of this host, read and written through `connection`."""
