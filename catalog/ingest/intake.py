@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
-from catalog.errors import CatalogUnavailable
+from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.ingest.apply import Outcome, write_content, write_state
+from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Store
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
@@ -73,22 +74,39 @@ class _Waiting:
         self.due = now
 
 
+class Listener:
+    """Hears all that an intake does, beside what is worth a person's notice. This one does not care."""
+
+    def committed(self, seconds: float, lags: list[float]) -> None:
+        """A transaction took so many seconds to read and write; `lags` has for each store that changed in it, and had been
+        read before, the seconds since its file did.
+        """
+
+    def heard(self, notice: Notice) -> None:
+        """Something went as it should."""
+
+
 class Intake:
     """Takes changes of stores through `writer`. `report` gets a line for each thing worth a person's notice.
 
     `changed` counts the stores whose entries changed, `done` those that were dealt with.
     """
 
-    def __init__(self, writer: Writer, settings: Settings, report: Report) -> None:
+    def __init__(self, writer: Writer, settings: Settings, report: Report, listener: Listener | None = None) -> None:
         self._writer = writer
-        self._settings = settings
-        self._settle = settings.settle_ms / 1000
+        self.use(settings)
         self._report = report
+        self._listener = listener or Listener()
         self._batch: list[_Reading] = []
         self._batch_entries = 0
         self._waiting: dict[int, _Waiting] = {}
         self.changed = 0
         self.done = 0
+
+    def use(self, settings: Settings) -> None:
+        """Go by these settings from now on."""
+        self._settings = settings
+        self._settle = settings.settle_ms / 1000
 
     # --- offering -----------------------------------------------------------------------------------------------
 
@@ -126,6 +144,11 @@ class Intake:
         """The stores that do not stand still."""
         return [w.store for w in self._waiting.values()]
 
+    def late(self, patience: float) -> list[Store]:
+        """The stores that wait for longer than `patience` seconds."""
+        now = time.monotonic()
+        return [w.store for w in self._waiting.values() if now - w.first > patience]
+
     def give_up(self, patience: float) -> list[Store]:
         """Forget the stores that wait for longer than `patience` seconds; returns them. Their last rows stay."""
         now = time.monotonic()
@@ -139,6 +162,13 @@ class Intake:
 
     def _look(self, waiting: _Waiting, now: float) -> bool:
         """Take the store, or let it wait; returns whether there is nothing to do."""
+        try:
+            return self._look_at(waiting, now)
+        except Exhausted:
+            self._put_off(waiting, now + _RETRY_SECONDS)
+            raise
+
+    def _look_at(self, waiting: _Waiting, now: float) -> bool:
         store = waiting.store
         try:
             file = stat_index(store.path)
@@ -148,7 +178,7 @@ class Intake:
             self.done += 1
             return True
         self._seen(waiting, now, (file,))
-        remaining = self._until_settled(file)
+        remaining = None if (age := _age(file)) < 0 else self._settle - age
         if remaining is None:  # its times say nothing: go by what was seen
             remaining = waiting.since + self._settle - now
         if remaining > 0:
@@ -193,11 +223,6 @@ class Intake:
     def _seen(waiting: _Waiting, now: float, looks: tuple[object, ...]) -> None:
         if waiting.looks != looks:
             waiting.looks, waiting.since = looks, now
-
-    def _until_settled(self, file: FileState) -> float | None:
-        """Seconds until the file's own times say that it stood still long enough; None where they are of a time to come."""
-        age = (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
-        return None if age < 0 else self._settle - age
 
     def _put_off(self, waiting: _Waiting, due: float) -> None:
         waiting.due = due
@@ -248,8 +273,9 @@ class Intake:
                 gc.enable()
 
     def _write_all(self, batch: list[_Reading]) -> None:
+        began = time.monotonic()
         later: list[_Reading] = []
-        told: list[tuple[Store, Outcome]] = []
+        told: list[tuple[Store, _Reading, Outcome]] = []
         with self._writer.transaction() as connection:
             registry, rows = Registry(connection), Rows(connection)
             fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
@@ -273,16 +299,33 @@ class Intake:
                     )
                 elif reading.problem is not None:
                     outcome = write_state(connection, rows, store, reading.problem, now)
-                told.append((store, outcome))
+                told.append((store, reading, outcome))
             rows.flush()
         for reading in later:
             self._later(reading)
         self.done += len(batch) - len(later)
-        for store, outcome in told:
-            if outcome.applied is not None:
+        lags: list[float] = []
+        for store, reading, outcome in told:
+            if outcome.applied is not None and reading.content is not None:
                 self.changed += 1
-            if outcome.error is not None:
-                self._report(f"{shown(store.name)}: {outcome.state}: {outcome.error} ({shown(store.path)})")
+                if store.indexed_before:
+                    lags.append(_age(reading.content.file))
+            self._tell(store, outcome)
+        self._listener.committed(time.monotonic() - began + sum(reading.took_ms for reading in batch) / 1000, lags)
+
+    def _tell(self, store: Store, outcome: Outcome) -> None:
+        fields = {"store": store.name, "path": store.path, "state": outcome.state}
+        if outcome.error is not None:
+            text = f"{shown(store.name)}: {outcome.state}: {outcome.error} ({shown(store.path)})"
+            self._report(Notice("store-state", text, **fields, error=outcome.error))
+            return
+        if store.indexed_before and store.state not in ("ok", "empty"):
+            text = f"{shown(store.name)}: can be read again ({shown(store.path)})"
+            self._listener.heard(Notice("store-recovered", text, **fields))
+        if outcome.applied is not None:
+            added, removed, moved = outcome.applied
+            text = f"{shown(store.name)}: {added} entries came, {removed} went, {moved} moved ({shown(store.path)})"
+            self._listener.heard(Notice("store-changed", text, **fields, added=added, removed=removed, moved=moved))
 
     def _later(self, reading: _Reading) -> None:
         now = time.monotonic()
@@ -306,7 +349,8 @@ def differs(store: Store, file: FileState) -> bool:
 def unsettled(stores: Iterable[Store], report: Report) -> None:
     """Say which stores never stood still."""
     for store in stores:
-        report(f"{shown(store.name)}: is being written all the time, its last rows stay ({shown(store.path)})")
+        text = f"{shown(store.name)}: is being written all the time, its last rows stay ({shown(store.path)})"
+        report(Notice("unsettled", text, store=store.name, path=store.path))
 
 
 def now_ms() -> int:
