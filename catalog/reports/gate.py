@@ -54,6 +54,9 @@ class Gate:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        for function in _TABLE_FUNCTIONS:
+            # Met for the first time it is declared, as if it were created: what the authorizer would refuse.
+            connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608
         connection.set_authorizer(self._authorize)
         self._connection = connection
         self._clock = _Clock(connection, timeout)
