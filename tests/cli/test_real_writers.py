@@ -1,0 +1,165 @@
+"""Layouts written by Debian's skopeo and umoci, indexed after each step, and resolved as those tools resolve them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.cli.conftest import Own, objects
+
+WHERE = "it is not here: .ci/run installs it (apt-get install skopeo umoci)"
+needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason=f"skopeo: {WHERE}")
+needs_umoci = pytest.mark.skipif(shutil.which("umoci") is None, reason=f"umoci: {WHERE}")
+
+
+def tool(*arguments: str) -> bytes:
+    done = subprocess.run(arguments, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def skopeo_copy(source: str, target: str) -> None:
+    tool("skopeo", "copy", "--quiet", "--insecure-policy", source, target)
+
+
+def skopeo_digest(reference: str) -> str:
+    """What skopeo finds there: the digest of the bytes that it prints."""
+    return f"sha256:{hashlib.sha256(tool('skopeo', 'inspect', '--raw', reference)).hexdigest()}"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """A layout of ours with two images, `one` and `two`, as a source to copy from."""
+    path = writers.make_layout(str(tmp_path / "source"))
+    entries = [writers.name_entry(writers.make_image(path, seed), "tag", "", seed) for seed in ("one", "two")]
+    writers.write_index(path, writers.empty_index(*entries))
+    return path
+
+
+def said(cli: Own, path: str) -> list[tuple[str | None, str]]:
+    """The ref.names and digests that the catalog holds of a layout, in the order in which it lists them."""
+    found = objects(cli("query", "--store", path, "--format", "json"))
+    return [(each["ref_name"] and str(each["ref_name"]), str(each["digest"])) for each in found]  # type: ignore[misc]
+
+
+def written(path: str) -> list[tuple[str | None, str]]:
+    """The same of its index.json."""
+    entries = writers.entries_of(writers.read_index(path))
+    return [((each.get("annotations") or {}).get(writers.REF_NAME), each["digest"]) for each in entries]
+
+
+@needs_skopeo
+def test_skopeo_copies_and_retags(cli: Own, source: str, tmp_path: Path) -> None:
+    target = str(tmp_path / "images" / "target")
+    os.makedirs(tmp_path / "images")
+    cli("add", str(tmp_path / "images"))  # before anything is there
+    names = {
+        "3.16": ":3.16",
+        "alpine:3.17": "alpine:3.17",
+        "docker.io/library/alpine:3.18": "alpine:3.18",
+        "registry.example.com:5000/team/app:v1": "registry.example.com:5000/team/app:v1",
+        "latest": ":latest",
+    }
+    for turn, which in enumerate(("one", "two", "one")):
+        for ref_name, reference in names.items():
+            skopeo_copy(f"oci:{source}:{which}", f"oci:{target}:{ref_name}")
+            cli.done("index")
+            digest = skopeo_digest(f"oci:{target}:{ref_name}")
+            for asked in (reference, f"oci:{target}:{ref_name}", f"oci-layout://images/target@{digest}"):
+                assert cli.done("resolve", asked).out == f"{digest}\n", (turn, ref_name, asked)
+        assert sorted(said(cli, target), key=str) == sorted(written(target), key=str)
+    # skopeo strips a name off its old entry, and leaves that behind.
+    assert any(ref_name is None for ref_name, _ in written(target))
+    assert cli.done("query", "--unnamed", "--count").out == f"{sum(name is None for name, _ in written(target))}\n"
+    assert cli.done("check", "images/target").out == ""
+    history = cli.done("sql", "SELECT count(*) FROM history WHERE store = 'images/target' AND tag = '3.16'").out
+    assert history == "3\n"  # one, two, one again
+
+
+@needs_skopeo
+def test_skopeo_without_a_name(cli: Own, source: str, tmp_path: Path) -> None:
+    target = str(tmp_path / "target")
+    skopeo_copy(f"oci:{source}:one", f"oci:{target}")
+    cli.done("add", target)
+    assert cli.done("resolve", f"oci:{target}").out == skopeo_digest(f"oci:{target}") + "\n"
+    result = cli("resolve", "oci-layout://target")
+    assert result.out == skopeo_digest(f"oci:{target}") + "\n"
+    assert len(result.said) == 1  # the single entry, as buildx takes it
+
+
+@needs_skopeo
+def test_skopeo_reads_what_resolve_prints_for_it(cli: Own, source: str) -> None:
+    cli.done("add", source)
+    (found,) = objects(cli("resolve", ":one", "--format", "json"))
+    assert skopeo_digest(f"oci:{found['path']}:{found['ref_name']}") == found["digest"]
+
+
+@needs_umoci
+def test_umoci_from_its_beginning(cli: Own, tmp_path: Path) -> None:
+    path = str(tmp_path / "umoci")
+    tool("umoci", "init", "--layout", path)
+    cli.done("add", path)
+    assert cli.stores()["umoci"]["state"] == "empty"
+
+    steps = (
+        ("new", "--image", f"{path}:v1"),
+        ("tag", "--image", f"{path}:v1", "stable"),
+        ("config", "--image", f"{path}:v1", "--author", "somebody"),
+        ("new", "--image", f"{path}:v2+build.5"),
+        ("config", "--image", f"{path}:stable", "--tag", "next", "--config.label", "a=b"),
+        ("tag", "--image", f"{path}:next", "stable"),
+        ("rm", "--image", f"{path}:v1"),
+    )
+    for step in steps:
+        tool("umoci", *step)
+        cli.done("index")
+        assert sorted(said(cli, path), key=str) == sorted(written(path), key=str), step
+        tags = tool("umoci", "ls", "--layout", path).decode().split()
+        held = {name: digest for name, digest in written(path) if name is not None}
+        assert sorted(tags) == sorted(held)
+        for tag in tags:
+            assert cli.done("resolve", f"oci-layout://umoci:{tag}").out == f"{held[tag]}\n", step
+            assert cli.done("resolve", f":{tag}").out == f"{held[tag]}\n", step
+            layers = json.loads(tool("umoci", "stat", "--image", f"{path}:{tag}", "--json"))["history"] or []
+            with open(f"{path}/blobs/sha256/{held[tag].partition(':')[2]}", "rb") as file:
+                manifest = json.load(file)
+            assert len(manifest["layers"]) == sum(not each["empty_layer"] for each in layers)
+    assert cli("resolve", "oci-layout://umoci:v1").status == 1
+    assert cli.done("check").out == ""
+
+
+@needs_skopeo
+@needs_umoci
+def test_both_in_one_layout(cli: Own, source: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "mixed")
+    skopeo_copy(f"oci:{source}:one", f"oci:{path}:a")
+    cli.done("add", path)
+    tool("umoci", "tag", "--image", f"{path}:a", "b")
+    skopeo_copy(f"oci:{source}:two", f"oci:{path}:b")
+    tool("umoci", "new", "--image", f"{path}:c")
+    cli.done("index")
+    for tag in ("a", "b", "c"):
+        assert cli.done("resolve", f"oci-layout://mixed:{tag}").out == skopeo_digest(f"oci:{path}:{tag}") + "\n"
+    assert sorted(said(cli, path), key=str) == sorted(written(path), key=str)
+
+
+@needs_skopeo
+def test_a_copy_is_found_fresh_at_once(cli: Own, source: str, tmp_path: Path) -> None:
+    """resolution.md section 10: `skopeo copy` and then `resolve --fresh` never misses, new layouts below a root included."""
+    if "--fresh" not in cli("resolve", "--help").out:
+        pytest.skip("--fresh is not served yet")
+    os.makedirs(tmp_path / "images")
+    cli("add", str(tmp_path / "images"))
+    for number in range(3):
+        target = f"{tmp_path}/images/new{number}"
+        skopeo_copy(f"oci:{source}:{('one', 'two')[number % 2]}", f"oci:{target}:t")
+        result = cli("resolve", "--fresh", f"oci-layout://{target}:t")
+        assert (result.status, result.err) == (0, ""), result
+        assert result.out == skopeo_digest(f"oci:{target}:t") + "\n"
