@@ -125,7 +125,9 @@ def test_umoci_from_its_beginning(cli: Own, tmp_path: Path) -> None:
         held = {name: digest for name, digest in written(path) if name is not None}
         assert sorted(tags) == sorted(held)
         for tag in tags:
-            assert cli.done("resolve", f"oci-layout://umoci:{tag}").out == f"{held[tag]}\n", step
+            assert cli.done("resolve", f"oci:{path}:{tag}").out == f"{held[tag]}\n", step
+            if "+" not in tag:  # no tag to buildx: all of it would be the store
+                assert cli.done("resolve", f"oci-layout://umoci:{tag}").out == f"{held[tag]}\n", step
             assert cli.done("resolve", f":{tag}").out == f"{held[tag]}\n", step
             layers = json.loads(tool("umoci", "stat", "--image", f"{path}:{tag}", "--json"))["history"] or []
             with open(f"{path}/blobs/sha256/{held[tag].partition(':')[2]}", "rb") as file:
