@@ -22,6 +22,7 @@ from catalog.cli.main import COMMANDS
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup.match import FIELDS
+from catalog.watch.configuration import Configuration
 from tests import writers
 
 ROOT = Path(__file__).parent.parent
@@ -125,24 +126,31 @@ def test_every_example_prints_what_the_document_says(document: Path, tmp_path: P
 
 def test_settings_are_those_of_the_code() -> None:
     documented = {
-        key: (int(default), unit)
+        key: (default, unit)
         for key, default, unit in re.findall(
-            r"^\| `([a-z_.]+)` \| (\d+) \| (\w+) \|", read("docs/settings.md"), re.MULTILINE
+            r"^\| `([a-z]+\.[a-z_]+)` \| (\w+) \| ([^|]+) \|", read("docs/settings.md"), re.MULTILINE
         )
     }
-    assert documented == {key: (default_of(key), unit_of(key)) for key in config._KEYS}
+    keys = (*config.NUMBERS, *config.INTERVALS, *config.TEXTS)
+    assert documented == {key: (default_of(key), unit_of(key)) for key in keys}
+    of_places = section(read("docs/settings.md"), "## Roots and stores")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", of_places, re.MULTILINE)) == config.PLACE_KEYS
 
 
-def default_of(key: str) -> int:
-    settings = Settings()
-    field, factor, _ = config._KEYS[key]
-    value = getattr(settings.limits if field in settings.limits._fields else settings, field)
-    assert value % factor == 0
-    return int(value) // factor
+def default_of(key: str) -> str:
+    if key in config.NUMBERS:
+        settings = Settings()
+        number = config.NUMBERS[key]
+        value = getattr(settings.limits if number.field in settings.limits._fields else settings, number.field)
+        assert value % number.factor == 0
+        return str(value // number.factor)
+    value = getattr(Configuration(), (config.INTERVALS | config.TEXTS)[key])
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else value
 
 
 def unit_of(key: str) -> str:
-    return {"bytes": "bytes", "ms": "milliseconds", "days": "days"}[key.rpartition("_")[2]]
+    units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds"}
+    return {"watch.metrics": "HOST:PORT", "log.format": "text or json"}.get(key) or units[key.rpartition("_")[2]]
 
 
 def test_the_settings_example_is_taken(tmp_path: Path) -> None:
@@ -150,6 +158,9 @@ def test_the_settings_example_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "ocicat.toml"
     file.write_text(example, encoding="utf-8")
     assert config.load_settings(str(file)) != Settings()
+    taken = config.load(str(file))
+    assert len(taken.places) == 3
+    assert all(value is not None for value in (taken.metrics, taken.places[2].settings.name))
 
 
 def test_kinds_of_problems_are_those_of_the_code() -> None:

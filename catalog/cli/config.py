@@ -1,58 +1,208 @@
-"""Settings from a TOML file (`--config`; docs/settings.md)."""
+"""The configuration, a TOML file (`--config`; docs/settings.md)."""
 
 from __future__ import annotations
 
+import os
 import tomllib
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from catalog.errors import UsageError
 from catalog.ingest.settings import Settings
 from catalog.names.escape import shown
 
+if TYPE_CHECKING:
+    from catalog.ingest.places import Place
+    from catalog.watch.configuration import Configuration
+
+_T = TypeVar("_T")
+
 _DAY_MS = 86_400_000
 _MOST = 1 << 36  # so that a time in milliseconds, counted in days, is still an integer of the database
-# section.key of the file: (where it goes, the factor to its unit, the least value)
-_KEYS: dict[str, tuple[str, int, int]] = {
-    "limits.index_bytes": ("index_bytes", 1, 1),
-    "limits.descriptor_bytes": ("descriptor_bytes", 1, 1),
-    "watch.settle_ms": ("settle_ms", 1, 0),
-    "watch.patience_ms": ("patience_ms", 1, 0),
-    "watch.held_ms": ("held_ms", 1, 0),
-    "retention.grace_days": ("grace_ms", _DAY_MS, 0),
-    "retention.history_days": ("history_ms", _DAY_MS, 0),
+_MOST_SECONDS = 86_400
+_PRIORITY = (1 << 31) - 1
+
+
+class _Number(NamedTuple):
+    """A setting that is a number: the field it goes to, the factor to that one's unit, the least and the largest value."""
+
+    field: str
+    factor: int
+    least: float
+    most: int = _MOST
+
+
+NUMBERS = {
+    "limits.index_bytes": _Number("index_bytes", 1, 1),
+    "limits.descriptor_bytes": _Number("descriptor_bytes", 1, 1),
+    "watch.settle_ms": _Number("settle_ms", 1, 0),
+    "watch.patience_ms": _Number("patience_ms", 1, 0),
+    "watch.held_ms": _Number("held_ms", 1, 0),
+    "retention.grace_days": _Number("grace_ms", _DAY_MS, 0),
+    "retention.history_days": _Number("history_ms", _DAY_MS, 0),
 }
+"""Numbers of catalog.ingest.settings, by their key in the file."""
+
+INTERVALS = {
+    "watch.rescan_seconds": "rescan",
+    "watch.poll_seconds": "poll",
+    "watch.silent_seconds": "silent",
+}
+"""Seconds of catalog.watch.configuration."""
+_LEAST_SECONDS = 0.05
+
+TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
+"""Texts of catalog.watch.configuration."""
+
+TABLES = {"roots": True, "stores": False}
+PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir")
+"""The keys of `[[roots]]` and of `[[stores]]`; `path` is needed."""
 
 
 def load_settings(path: str | None) -> Settings:
     """The settings of the file at `path`, defaults where it is None or silent; raises UsageError for what is wrong."""
-    settings = Settings()
+    return Settings() if path is None else load(path).settings
+
+
+def load(path: str | None) -> Configuration:
+    """All that the file at `path` says, defaults where it is None or silent; raises UsageError for what is wrong."""
+    from catalog.watch.configuration import Configuration
+
+    configuration = Configuration()
     if path is None:
+        return configuration
+    file = _File(path)
+    return configuration._replace(settings=file.settings(), places=file.places(), **file.daemon())
+
+
+class _File:
+    """A file's tables, each key of which is known."""
+
+    def __init__(self, path: str) -> None:
+        self._where = shown(path)
+        try:
+            with open(path, "rb") as file:
+                tables = tomllib.load(file)
+        except OSError as error:
+            raise UsageError(f"cannot read {self._where}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self._where} is no TOML: {error}") from error
+        except RecursionError as error:
+            raise UsageError(f"{self._where} is no configuration: it is nested too deep") from error
+        self._values: dict[str, object] = {}
+        self._places: list[tuple[bool, object]] = []
+        for section, values in tables.items():
+            if section in TABLES:
+                if not isinstance(values, list):
+                    raise self._wrong(f"{section} is a list: write [[{section}]]")
+                self._places += [(TABLES[section], value) for value in values]
+            elif isinstance(values, dict):
+                self._values |= {f"{section}.{key}": value for key, value in values.items()}
+            else:
+                raise self._wrong(f"{shown(section)} stands outside of a section")
+        known = (*NUMBERS, *INTERVALS, *TEXTS)
+        for key in self._values:
+            if key not in known:
+                raise self._wrong(f"no setting is called {shown(key)}: {', '.join(known)}")
+
+    def settings(self) -> Settings:
+        """What is a number of the catalog's settings."""
+        settings = Settings()
+        for key, number in NUMBERS.items():
+            if key not in self._values:
+                continue
+            value = int(self._number(key, number.least, number.most) * number.factor)
+            if number.field in settings.limits._fields:
+                settings = settings._replace(limits=settings.limits._replace(**{number.field: value}))
+            else:
+                settings = settings._replace(**{number.field: value})  # type: ignore[arg-type]  # one of milliseconds
         return settings
-    try:
-        with open(path, "rb") as file:
-            tables = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"cannot read {shown(path)}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{shown(path)} is no TOML: {error}") from error
-    for key, value in _flat(path, tables):
-        if key not in _KEYS:
-            raise UsageError(f"{shown(path)}: no setting is called {shown(key)}: {', '.join(_KEYS)}")
-        field, factor, least = _KEYS[key]
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= _MOST:
-            raise UsageError(f"{shown(path)}: {key} is a number from {least} to {_MOST}")
-        number = int(value * factor)
-        if field in settings.limits._fields:
-            settings = settings._replace(limits=settings.limits._replace(**{field: number}))
-        else:
-            settings = settings._replace(**{field: number})  # type: ignore[arg-type]  # a field of milliseconds
-    return settings
 
+    def daemon(self) -> dict[str, Any]:
+        """What is of the daemon alone, by its field."""
+        values: dict[str, Any] = {
+            field: self._number(key, _LEAST_SECONDS, _MOST_SECONDS)
+            for key, field in INTERVALS.items()
+            if key in self._values
+        }
+        for key, field in TEXTS.items():
+            if key in self._values:
+                values[field] = self._text(key, self._values[key])
+        from catalog.watch.configuration import JSON, TEXT
 
-def _flat(path: str, tables: dict[str, Any]) -> list[tuple[str, object]]:
-    pairs: list[tuple[str, object]] = []
-    for section, values in tables.items():
+        if values.get("log_format", TEXT) not in (TEXT, JSON):
+            raise self._wrong(f'log.format is "{TEXT}" or "{JSON}"')
+        return values
+
+    def places(self) -> tuple[Place, ...]:
+        """The roots and stores."""
+        found: dict[str, Place] = {}
+        for is_root, values in self._places:
+            place = self._place(values, is_root=is_root)
+            if place.path in found:
+                raise self._wrong(f"{shown(place.path)} is there twice")
+            found[place.path] = place
+        return tuple(found.values())
+
+    def _place(self, values: object, *, is_root: bool) -> Place:
+        from catalog.ingest.places import Place
+        from catalog.ingest.registry import StoreSettings
+        from catalog.names.keys import Naming
+        from catalog.names.paths import checked_name
+
+        table = "[[roots]]" if is_root else "[[stores]]"
         if not isinstance(values, dict):
-            raise UsageError(f"{shown(path)}: {shown(section)} stands outside of a section")
-        pairs += [(f"{section}.{key}", value) for key, value in values.items()]
-    return pairs
+            raise self._wrong(f"{table} has keys and values: {', '.join(PLACE_KEYS)}")
+        for key in values:
+            if key not in PLACE_KEYS:
+                raise self._wrong(f"{table} has no key {shown(key)}: {', '.join(PLACE_KEYS)}")
+        path = self._path(f"path of {table}", values.get("path", ""))
+        table = f"{table} {shown(path)}"
+
+        def text(key: str) -> str | None:
+            return self._text(f"{key} of {table}", values[key]) if key in values else None
+
+        name, naming, prefix = text("name"), text("naming"), text("prefix")
+        priority = values.get("priority")
+        if priority is not None and (
+            not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > _PRIORITY
+        ):
+            raise self._wrong(f"priority of {table} is a whole number from {-_PRIORITY} to {_PRIORITY}")
+        policy = None if naming is None else self._checked(table, lambda: Naming.parse(naming))
+        if name is not None:
+            self._checked(table, lambda: checked_name(name))
+        if prefix:
+            if naming != "path":
+                raise self._wrong(f'prefix of {table} goes with naming = "path"')
+            if Naming("path").repository("x", prefix)[0] is None:
+                raise self._wrong(f"prefix of {table} is no registry: write a host name, as in registry.example.com")
+        shared = values.get("shared_blob_dir")
+        if shared is not None and shared != "":
+            shared = self._path(f"shared_blob_dir of {table}", shared)
+        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared))
+
+    def _path(self, what: str, value: object) -> str:
+        path = self._text(what, value)
+        if not os.path.isabs(path) or "\0" in path:
+            raise self._wrong(f"the {what} is an absolute path")
+        return os.path.normpath(path)
+
+    def _text(self, what: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self._wrong(f"{what} is a text")
+        return value
+
+    def _number(self, key: str, least: float, most: int) -> float:
+        value = self._values[key]
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+            raise self._wrong(f"{key} is a number from {least} to {most}")
+        return value
+
+    def _checked(self, table: str, make: Callable[[], _T]) -> _T:
+        try:
+            return make()
+        except UsageError as error:
+            raise self._wrong(f"{table}: {error}") from error
+
+    def _wrong(self, text: str) -> UsageError:
+        return UsageError(f"{self._where}: {text}")

@@ -39,37 +39,39 @@ def detail(text: str) -> None:
 
 def say(text: str) -> None:
     """One line on stderr. Line ends and control characters that slipped in become spaces."""
-    _write("ocicat: " + "".join(c if c.isprintable() or c == "\t" else " " for c in text) + "\n")
+    write("ocicat: " + "".join(c if c.isprintable() or c == "\t" else " " for c in text) + "\n")
 
 
 def fail(error: OcicatError) -> int:
     """Say what went wrong, with an ambiguous reference's candidates below it; returns the exit status."""
-    _trace(error)
+    trace(error)
     say(f"error: {error}")
     candidates = getattr(error, "candidates", ())
     if candidates:
         more = getattr(error, "total", 0) - len(candidates)
-        _write("".join(f"  {line}\n" for line in candidates) + (f"  and {more} more\n" if more > 0 else ""))
+        write("".join(f"  {line}\n" for line in candidates) + (f"  and {more} more\n" if more > 0 else ""))
     return error.status
 
 
 def defect(error: Exception) -> int:
     """Say that something went wrong that nobody thought of; returns the exit status."""
-    _trace(error)
+    trace(error)
     say(
         f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
     )
     return INTERNAL
 
 
-def _trace(error: Exception) -> None:
+def trace(error: Exception) -> None:
+    """Show where `error` came from, where that is asked for."""
     if volume.debug:
         import traceback
 
-        _write("".join(traceback.format_exception(error)))
+        write("".join(traceback.format_exception(error)))
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
+    """Write to stderr, whatever becomes of it."""
     try:
         sys.stderr.buffer.write(text.encode("utf-8", "replace"))
         sys.stderr.buffer.flush()

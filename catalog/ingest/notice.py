@@ -21,7 +21,7 @@ EVENTS = {
     "config-refused": ERROR,
     "not-there": WARNING,
     "polling": WARNING,
-    "polled": INFO,
+    "silent": INFO,
     "unwatched": WARNING,
     "overflow": WARNING,
     "swept": DEBUG,

@@ -13,73 +13,68 @@ A catalog has one daemon: the lock on `<catalog>.daemon` is held while it lives,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from catalog.db.engine import Writer
 from catalog.db.locks import DAEMON, FileLock
-from catalog.errors import CatalogLocked
+from catalog.errors import CatalogLocked, CatalogUnavailable, Exhausted, NoRoom
 from catalog.ingest.content import ContentStage
-from catalog.ingest.intake import Intake, now_ms
+from catalog.ingest.intake import Intake, Report, now_ms
+from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.retention import drop_missing, prune
 from catalog.ingest.rows import Rows
-from catalog.ingest.settings import Settings
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
+from catalog.names.paths import encode_path
+from catalog.watch.configured import Configured
 from catalog.watch.hints import Hints, is_below_any
+from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver, kernel_limit
-from catalog.watch.status import encode, read_daemon
+from catalog.watch.service import Service
+from catalog.watch.status import LATE_SECONDS, encode, read_daemon
 from catalog.watch.tops import Tops
 
-RESCAN_SECONDS = 30.0
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
 _START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
-
-Report = Callable[[str], None]
+_PASSING = (CatalogLocked, NoRoom, Exhausted)
+"""What may pass: it is tried again. Anything else ends the daemon."""
 
 
 class Daemon:
-    """Follows the layouts of the catalog at `path` until a signal ends it. `report` gets a line for each notable thing.
-
-    `rescan` is the time between two sweeps in seconds; with `poll` there are no events, and that is the time.
+    """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it. `report` gets a line, or a
+    notice, for each notable thing.
     """
 
-    def __init__(
-        self,
-        path: str,
-        settings: Settings,
-        report: Report,
-        *,
-        rescan: float = RESCAN_SECONDS,
-        poll: float | None = None,
-    ) -> None:
+    def __init__(self, path: str, configured: Configured, report: Report) -> None:
         self._path = path
-        self._settings = settings
+        self._configured = configured
         self._report = report
-        self._rescan = poll if poll is not None else rescan
+        self._service = Service(path, report)
+        self._silent = SilentPlaces()
         self._lock = FileLock(path + DAEMON, self._running())
         self._hints = Hints()
-        self._poll = poll is not None
         self._observer: TreeObserver | None = None
         self._tops = Tops(None)
         self._stop = False
         self._sweep_now = True
-        self._locked_out = False
+        self._read_again = False
         self._next_sweep = 0.0
+        self._next_silent = 0.0
         self._next_tick = 0.0
         self._next_beat = 0.0
         self._next_retention = 0.0
         self._since = now_ms()
-        self._last_sweep: int | None = None
         self._told: set[str] = set()
         self._signature: tuple[object, ...] = ()
         self._data_version = -1
@@ -92,27 +87,28 @@ class Daemon:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
-        directory = os.path.dirname(self._path)
-        os.makedirs(directory, exist_ok=True)
+        with contextlib.suppress(OSError):  # the lock says what is wrong with it
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
         self._lock.acquire(_START_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
+            self._service.listen(self._configured.now.metrics)
             self._beat(None)
             with self._opened() as writer:
+                self._service.opened()
                 self._start_watching()
                 try:
                     self._follow(writer)
                 finally:
-                    if self._observer is not None:
-                        self._observer.stop()
-                        self._observer.join()
+                    self._service.notifier.stopping()
+                    self._stop_watching()
         except _Stopped:
             pass
         finally:
             self._lock.publish(b"")
             self._lock.release()
-        self._report("ended by a signal")
+        self._report(Notice("stopped", "ended by a signal"))
         return 0
 
     def _opened(self) -> Writer:
@@ -120,48 +116,65 @@ class Daemon:
             try:
                 return Writer(self._path, timeout=_LOCK_SECONDS)
             except CatalogLocked as error:
-                self._say_locked(error)
+                self._service.trouble(error)
                 self._beat(None)
         raise _Stopped
 
     def _start_watching(self) -> None:
-        if self._poll:
+        if self._configured.now.poll is not None:
             return
         try:
             self._observer = TreeObserver(self._hints.take)
         except OSError as error:
-            self._report(
-                f"cannot be told of changes ({error.strerror}), looks every {self._rescan:g} seconds instead: "
-                "raise fs.inotify.max_user_instances"
+            text = (
+                f"cannot be told of changes ({error.strerror}), looks every {self._configured.now.interval:g} seconds "
+                "instead: raise fs.inotify.max_user_instances"
             )
+            self._report(Notice("polling", text, error=error.strerror))
             return
         self._observer.start()
         self._tops = Tops(self._observer.trees)
 
+    def _stop_watching(self) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+        self._observer, self._tops = None, Tops(None)
+
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def _follow(self, writer: Writer) -> None:
-        intake = Intake(writer, self._settings, self._report)
+        intake = Intake(writer, self._configured.now.settings, self._report, self._service)
         self._reload(writer)
-        self._report(f"watching {len(self._by_path)} stores and {len(self._roots)} roots of {shown(self._path)}")
+        stores, roots = len(self._by_path), len(self._roots)
+        text = f"watching {stores} stores and {roots} roots of {shown(self._path)}"
+        self._report(Notice("started", text, path=self._path, stores=stores, roots=roots, pid=os.getpid()))
         while not self._stop:
             try:
                 self._turn(writer, intake)
-                self._locked_out = False
-            except CatalogLocked as error:
-                self._say_locked(error)
+                self._service.well()
+            except _PASSING as error:
                 self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
                 self._reading, self._changed_before = None, -1
+                self._back_off(intake, error)
             if time.monotonic() >= self._next_beat:
                 self._beat(intake)
 
     def _turn(self, writer: Writer, intake: Intake) -> None:
         """One round: what was hinted, what has settled, what is due; then sleep until something is."""
         now = time.monotonic()
+        if self._read_again:
+            self._configure(writer, intake)
+        self._configured.register(writer)
         self._follow_registry(writer, intake)
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
+            self._service.check()
+            self._configured.look()
             self._sweep_now = self._sweep_now or self._tops.have_changed()
+        if now >= self._next_silent:
+            self._next_silent = now + self._configured.now.silent
+            self._hints.look(self._silent.look(self._by_path))
         if self._sweep_now or self._hints.overflow or now >= self._next_sweep:
             self._sweep(writer, intake)
         else:
@@ -174,6 +187,8 @@ class Daemon:
             return
         due = intake.next_due()
         wake_at = min(self._next_sweep, self._next_beat, self._next_tick)
+        if self._silent.paths:
+            wake_at = min(wake_at, self._next_silent)
         if self._sweep_now or self._reading is not None or self._to_read:
             wake_at = 0.0
         if due is not None:
@@ -181,15 +196,30 @@ class Daemon:
         self._hints.wake.wait(wake_at - time.monotonic())
         self._hints.wake.clear()
 
-    def _say_locked(self, error: CatalogLocked) -> None:
-        """Once, however long it lasts."""
-        if not self._locked_out:
-            self._report(f"{error}; what changes meanwhile is taken once it can be written")
-        self._locked_out = True
+    def _back_off(self, intake: Intake, error: CatalogUnavailable) -> None:
+        """Wait for what is likely to pass, showing signs of life meanwhile."""
+        until = time.monotonic() + self._service.trouble(error)
+        while not self._stop and (left := until - time.monotonic()) > 0:
+            self._service.check()
+            if time.monotonic() >= self._next_beat:
+                self._beat(intake)
+            self._hints.wake.wait(min(left, TICK_SECONDS))
+            self._hints.wake.clear()
+
+    def _configure(self, writer: Writer, intake: Intake) -> None:
+        """Go by what the configuration says now."""
+        self._read_again = False
+        polled = self._configured.now.poll is not None
+        self._configured.read_again()
+        intake.use(self._configured.now.settings)
+        if polled != (self._configured.now.poll is not None):
+            self._stop_watching()
+            self._start_watching()
+            self._reload(writer)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self._sweep_now = True
+            self._sweep_now = self._read_again = True
         else:
             self._stop = True
         self._hints.wake.set()
@@ -212,15 +242,17 @@ class Daemon:
                 self._reading = None
 
     def _stage(self, writer: Writer) -> ContentStage:
-        return ContentStage(writer, self._settings)
+        return ContentStage(writer, self._configured.now.settings)
 
     def _sweep(self, writer: Writer, intake: Intake) -> None:
         """Look at everything: search the roots, and a stat for each store."""
+        began = time.monotonic()
         self._sweep_now = False
         stores, trees = self._hints.collect()  # the sweep looks wherever they point
         lost = self._hints.recovered()
         if lost:
-            self._report("events were lost (the kernel's queue was full): looking at everything")
+            self._service.figures.overflows += 1
+            self._report(Notice("overflow", "events were lost (the kernel's queue was full): looking at everything"))
             self._watch(again=True)
         told: set[str] = set()
 
@@ -232,7 +264,8 @@ class Daemon:
         found = find_new(writer, self._roots, once)
         self._told = told
         self._reload(writer)
-        hinted = stores | trees | {store.path for store in intake.waiting}
+        self._find_silent()
+        hinted = stores | trees | {store.path for store in intake.waiting} | set(self._silent.paths)
         missed = bool(found)
         for path, store in list(self._by_path.items()):
             if self._stop:
@@ -242,11 +275,11 @@ class Daemon:
             if time.monotonic() >= self._next_beat:
                 self._beat(intake)
         intake.commit()
-        if missed and not lost and self._last_sweep is not None:
+        if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched
         self._look_for_content = True
-        self._last_sweep = now_ms()
-        self._next_sweep = time.monotonic() + self._rescan
+        self._service.swept(len(self._by_path), began)
+        self._next_sweep = time.monotonic() + self._configured.now.interval
         self._next_beat = 0.0
 
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
@@ -295,6 +328,13 @@ class Daemon:
             self._by_path = {store.path: store for store in registry.stores()}
         self._watch()
 
+    def _find_silent(self) -> None:
+        new = self._silent.follow({root.path for root in self._roots}, self._by_path)
+        if new:
+            every = self._configured.now.silent
+            text = f"looks every {every:g} seconds at {shown(', '.join(new))}: no event tells of changes there"
+            self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
+
     def _watch(self, *, again: bool = False) -> None:
         self._tops.follow({root.path for root in self._roots}, self._by_path, again=again)
 
@@ -303,15 +343,21 @@ class Daemon:
     def _retain(self, writer: Writer) -> None:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
         with writer.transaction() as connection:
-            for name in drop_missing(Registry(connection), Rows(connection), self._settings, now_ms()):
-                self._report(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
-            prune(connection, self._settings, now_ms())
+            for name in drop_missing(Registry(connection), Rows(connection), self._configured.now.settings, now_ms()):
+                text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
+                self._report(Notice("store-dropped", text, store=name))
+            prune(connection, self._configured.now.settings, now_ms())
 
     def _beat(self, intake: Intake | None) -> None:
         """Say how it is, for `ocicat status` and the next daemon."""
-        self._next_beat = time.monotonic() + BEAT_SECONDS
+        self._next_beat = time.monotonic() + min(BEAT_SECONDS, self._service.notifier.interval or BEAT_SECONDS)
         oldest = None if intake is None else intake.oldest()
         watched, unwatched = (0, 0) if self._observer is None else self._observer.trees.counts()
+        figures = self._service.figures
+        figures.watches, figures.unwatched, figures.silent = watched, unwatched, len(self._silent.paths)
+        figures.waiting = 0 if intake is None else len(intake.waiting)
+        late = [] if intake is None else intake.late(LATE_SECONDS)
+        self._service.alive(len(self._by_path), len(self._roots), late)
         self._lock.publish(
             encode(
                 {
@@ -319,10 +365,11 @@ class Daemon:
                     "since": self._since,
                     "beat": now_ms(),
                     "last_event": self._hints.last_event,
-                    "last_sweep": self._last_sweep,
-                    "waiting": 0 if intake is None else len(intake.waiting),
+                    "last_sweep": figures.last_sweep,
+                    "waiting": figures.waiting,
                     "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
                     "polling": self._observer is None,
+                    "polled": len(self._silent.paths),
                     "watched": watched,
                     "unwatched": unwatched,
                     "max_user_watches": kernel_limit("max_user_watches"),

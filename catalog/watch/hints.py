@@ -69,6 +69,11 @@ class Hints:
             self.last_event = now_ms()
         self.wake.set()
 
+    def look(self, stores: set[str]) -> None:
+        """Note stores that nothing told of, but that are to be looked at."""
+        with self._lock:
+            self._stores |= stores
+
     def collect(self) -> tuple[set[str], set[str]]:
         """The stores and the trees, since the last time."""
         with self._lock:

@@ -6,12 +6,13 @@ import click
 
 from catalog.cli import messages
 from catalog.cli.arguments import filled
-from catalog.cli.config import load_settings
+from catalog.cli.config import load
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
 from catalog.ingest.intake import now_ms
+from catalog.ingest.places import not_there, register_places
 from catalog.ingest.registry import Registry
 from catalog.ingest.retention import drop_missing, prune
 from catalog.ingest.rows import Rows
@@ -24,9 +25,15 @@ from catalog.names.escape import shown
 @click.option("--full", is_flag=True, help="Read every index.json, although it looks unchanged.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
-    """Look at all roots and stores, or at these, once: what changed since the last time is read, the rest is a stat."""
-    settings = load_settings(globals_.config)
-    with Writer(catalog_path(globals_.db), create=False) as writer:
+    """Look at all roots and stores, or at these, once: what changed since the last time is read, the rest is a stat.
+
+    Roots and stores of the configuration are registered first.
+    """
+    configuration = load(globals_.config)
+    settings = configuration.settings
+    with Writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
+        for place in register_places(writer, configuration.places):
+            messages.say(not_there(place))
         with writer.transaction() as connection:
             registry = Registry(connection)
             roots, stores = registry.roots(), None

@@ -78,6 +78,7 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
         "daemon_waiting": published.get("waiting"),
         "daemon_waiting_since": moment("oldest_waiting"),
         "daemon_polling": published.get("polling"),
+        "daemon_polled": published.get("polled"),
         "daemon_watched": published.get("watched"),
         "daemon_unwatched": published.get("unwatched"),
     }

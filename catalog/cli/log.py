@@ -1,0 +1,54 @@
+"""What a daemon says, on stderr: lines for a person, or one JSON object a line for a program (docs/operations.md)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from catalog.cli import messages
+from catalog.errors import OcicatError
+from catalog.ingest.notice import DEBUG, ERROR, INFO, WARNING, Notice
+from catalog.watch.configuration import JSON
+
+
+class Log:
+    """Takes lines and notices (it is a `Report`). `json` says in which form they go out."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+
+    def __call__(self, line: str) -> None:
+        level = line.level if isinstance(line, Notice) else WARNING
+        if (level == DEBUG and not messages.volume.verbose) or (level == INFO and messages.volume.quiet):
+            return
+        if not self.json:
+            messages.say(line)
+            return
+        event, fields = (line.event, line.fields) if isinstance(line, Notice) else ("note", {})
+        self._write(level, event, line, fields)
+
+    def follow(self, log_format: str) -> None:
+        """Take the form that a configuration, read again, asks for."""
+        self.json = log_format == JSON
+
+    def fail(self, error: Exception) -> int:
+        """Say why the daemon ends; returns the exit status."""
+        if not self.json:
+            return messages.fail(error) if isinstance(error, OcicatError) else messages.defect(error)
+        status = error.status if isinstance(error, OcicatError) else messages.INTERNAL
+        kind = {} if isinstance(error, OcicatError) else {"defect": type(error).__name__}
+        self._write(ERROR, "failed", str(error), {"status": status, **kind})
+        messages.trace(error)
+        return status
+
+    @staticmethod
+    def _write(level: str, event: str, message: str, fields: dict[str, object]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": time, "level": level, "event": event, "message": message, **fields}
+        line = {key: _valid(value) for key, value in line.items()}
+        # All that is no ASCII is escaped: none of it reaches a terminal raw.
+        messages.write(json.dumps(line, separators=(",", ":"), default=str) + "\n")
+
+
+def _valid(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,35 @@
+"""What a daemon goes by: settings, intervals, and the places that it is to follow (docs/settings.md)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from catalog.ingest.places import Place
+from catalog.ingest.settings import Settings
+
+TEXT, JSON = "text", "json"
+
+
+class Configuration(NamedTuple):
+    """Times are in seconds.
+
+    - `rescan`: between two sweeps.
+    - `poll`: between two sweeps without events; None: with events.
+    - `silent`: between two looks at directories on file systems that tell of no changes.
+    - `places`: roots and stores to register.
+    - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
+    - `log_format`: TEXT or JSON.
+    """
+
+    settings: Settings = Settings()
+    rescan: float = 30.0
+    poll: float | None = None
+    silent: float = 5.0
+    places: tuple[Place, ...] = ()
+    metrics: str | None = None
+    log_format: str = TEXT
+
+    @property
+    def interval(self) -> float:
+        """Between two sweeps, whichever way."""
+        return self.rescan if self.poll is None else self.poll

@@ -1,0 +1,123 @@
+"""Which directories lie on a file system that tells of no changes (proc(5), /proc/PID/mountinfo).
+
+inotify tells what this machine's own programs do. What another host writes on a network file system, or a server behind
+FUSE, or the host of a virtual machine, makes no event here: there only looking helps, and more often than elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from catalog.layout.discover import discover
+from catalog.watch.hints import is_below_any
+
+_MOUNTINFO = "/proc/self/mountinfo"
+
+SILENT = frozenset({
+    "9p", "acfs", "afs", "afpfs", "beegfs", "ceph", "cifs", "coda", "cvfs", "davfs", "davfs2", "fhgfs", "fuse",
+    "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs",
+    "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+})  # fmt: skip
+"""Types of file systems that others change without this kernel. Of FUSE every type but `fuseblk`, which is a local disk."""
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """Where a file system is mounted, and its type (`nfs4`, `fuse.sshfs`)."""
+
+    point: str
+    kind: str
+
+    @property
+    def silent(self) -> bool:
+        """Whether changes are made on it that no event tells."""
+        return self.kind in SILENT or self.kind.startswith("fuse.")
+
+
+class Mounts:
+    """The mounts that a process sees, from the text of its mountinfo."""
+
+    def __init__(self, text: str) -> None:
+        self._at: dict[str, Mount] = {}
+        for line in text.split("\n"):
+            fields = line.split(" ")
+            # 36 35 98:0 /root /point rw,noatime master:1 - ext3 /dev/sda rw: any number of fields before the dash
+            dash = fields.index("-", 6) if "-" in fields[6:] else 0
+            if not dash or dash + 1 >= len(fields):
+                continue
+            point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
+            self._at[point] = Mount(point, fields[dash + 1])  # a later one lies over an earlier one
+
+    @classmethod
+    def of_this_process(cls) -> Mounts:
+        """Those there are now; none where the kernel does not say."""
+        try:
+            with open(_MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+                return cls(file.read())
+        except OSError:
+            return cls("")
+
+    def of(self, path: str) -> Mount | None:
+        """The mount on which the absolute `path` lies."""
+        while path not in self._at:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return None
+            path = parent
+        return self._at[path]
+
+    def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
+        """The directories that have to be looked at more often than others, in order of their paths.
+
+        Of `roots` and of `stores`, which lie below none of them, those on a silent file system, and what is mounted so
+        somewhere below a root; none that the search of another one comes to.
+        """
+        roots = set(roots)
+        tops = {path for path in roots if self._is_silent(path)}
+        tops |= {point for point, mount in self._at.items() if mount.silent and _is_searched(point, roots)}
+        found = {path for path in tops if not _is_searched(path, tops - {path})}
+        return sorted(found.union(path for path in stores if self._is_silent(path)))
+
+    def _is_silent(self, path: str) -> bool:
+        mount = self.of(path)
+        return mount is not None and mount.silent
+
+
+def _is_searched(path: str, roots: set[str]) -> bool:
+    """Whether the search for layouts, from one of `roots` on, comes to the directory `path`."""
+    while path not in roots:
+        path, name = os.path.split(path)
+        if not name or name == "blobs" or name.startswith("."):
+            return False
+    return True
+
+
+class SilentPlaces:
+    """The directories to be looked at more often. `paths` are those there were at the last `follow`."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self._roots: set[str] = set()
+
+    def follow(self, roots: set[str], stores: Iterable[str]) -> list[str]:
+        """Find them among `roots` and `stores`, by the mounts there are now; returns those that were not silent before."""
+        before = set(self.paths)
+        lone = [path for path in stores if not is_below_any(path, roots)]
+        self._roots = roots
+        self.paths = Mounts.of_this_process().silent(roots, lone)
+        return [path for path in self.paths if path not in before]
+
+    def look(self, known: Iterable[str]) -> set[str]:
+        """The stores to look at: those of `known` that lie there, and the layouts that do."""
+        if not self.paths:
+            return set()
+        tops = set(self.paths)
+        found = {path for path in known if is_below_any(path, tops)}
+        for top in self.paths:
+            if is_below_any(top, self._roots):
+                found.update(discover(top, lambda _path, _error: None))  # the sweep says what cannot be searched
+        return found
