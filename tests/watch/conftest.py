@@ -1,0 +1,24 @@
+"""A catalog that a daemon follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.watch.harness import Followed, followed
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Followed]:
+    """A catalog of the test's own with the default settling time, without a daemon yet."""
+    with followed(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Followed]:
+    """One that settles in a fifth of that, for tests that take many steps."""
+    with followed(tmp_path, settle_ms=50) as made:
+        yield made

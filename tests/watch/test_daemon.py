@@ -1,0 +1,378 @@
+"""The daemon's life: one a catalog, signals, what other processes do to the catalog meanwhile, and how it says how it is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from catalog.db.locks import DAEMON, WRITER, is_held
+from catalog.watch.status import read_daemon
+from tests import writers
+from tests.cli.program import one_error
+from tests.watch.harness import Followed, Load, wait_for
+from tests.writers import fake_descriptor, make_layout, name_entry, read_index, write_index
+
+APP = "docker.io/library/app"
+
+
+def tag(path: str, name: str, seed: str, style: str = "skopeo") -> str:
+    """Let `app:NAME` of the layout be another image; its digest."""
+    entry = name_entry(fake_descriptor(seed), "canonical", APP, name)
+    write_index(path, writers.retag_replace(read_index(path), entry), style)
+    digest: str = entry["digest"]
+    return digest
+
+
+@contextmanager
+def writer_lock(catalog: Followed) -> Iterator[None]:
+    """Hold what every writer of the catalog takes."""
+    descriptor = os.open(catalog.db + WRITER, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def pid(catalog: Followed) -> int:
+    assert catalog.daemon is not None
+    return catalog.daemon.pid
+
+
+# One a catalog
+
+
+def test_a_second_daemon_says_which_one_runs(catalog: Followed) -> None:
+    catalog.start()
+    one_error(catalog("watch"), 4, f"process {pid(catalog)}", "stop that one first")
+    assert catalog.stop() == 0
+
+
+def test_the_lock_is_free_as_soon_as_the_daemon_is_killed(catalog: Followed) -> None:
+    catalog.start()
+    assert is_held(catalog.db + DAEMON)
+    catalog.stop(signal.SIGKILL)
+    assert not is_held(catalog.db + DAEMON)
+    assert read_daemon(catalog.db) is None  # although its file still says much
+    catalog.start()
+    assert catalog.state()["daemon_pid"] == pid(catalog)
+    assert catalog.stop() == 0
+
+
+def test_a_daemon_starts_although_somebody_asks_for_one_all_the_time(quick: Followed) -> None:
+    """A question whether a daemon lives takes the lock for an instant; that instant must not look like another daemon."""
+    quick.start()
+    quick.stop()
+    code = "import sys; from catalog.db.locks import is_held; print('x', flush=True)\nwhile True: is_held(sys.argv[1])"
+    asking = [Load(code, quick.db + DAEMON) for _ in range(2)]
+    try:
+        for each in asking:
+            each.out.readline()
+        for _ in range(3):
+            quick.start()
+            assert quick.stop() == 0
+    finally:
+        for each in asking:
+            each.kill()
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
+    make_layout(catalog.path("root/a"))
+    catalog.add_root("root")
+    catalog.start()
+    assert catalog.stop(number, seconds=5) == 0
+    assert catalog.log() == [f"ocicat: watching 1 stores and 1 roots of {catalog.db}", "ocicat: ended by a signal"]
+    assert catalog.state()["daemon"] == "none"
+
+
+def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
+    for number in range(40):
+        make_layout(quick.path(f"root/{number}"))
+    quick.add_root("root")
+    for attempt in range(12):
+        quick.start(ready=False)
+        # From before the handlers are there (python's own start) on: by the lock it is known that they nearly are.
+        wait_for(lambda: bool(read_daemon(quick.db)))
+        for _ in range(attempt):
+            quick.send(signal.SIGHUP)  # each wakes it in another state
+        assert quick.stop(seconds=10) == 0
+    assert quick.log().count("ocicat: ended by a signal") == 12
+
+
+def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start()
+    with writer_lock(quick):
+        tag(store, "1", "x")
+        wait_for(lambda: any("being written by another process" in line for line in quick.log()))
+        assert quick.stop(seconds=10) == 0
+    quick.start()
+    quick.settled()
+
+
+def test_sighup_looks_at_everything_at_once(quick: Followed) -> None:
+    """What no event tells of: with --poll nothing else would be looked at for an hour."""
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start("--poll", "3600")
+    tag(store, "1", "x")
+    make_layout(quick.path("root/b"))
+    assert quick.ask("app:1").status == 1
+    quick.send(signal.SIGHUP)
+    quick.settled()
+    assert quick.ask("app:1").status == 0
+
+
+# Other processes
+
+
+def test_stores_and_roots_added_and_removed_by_others_are_followed(quick: Followed) -> None:
+    quick.start()
+    make_layout(quick.path("one/a"))
+    lone = make_layout(quick.path("lone"))
+    root = quick.add_root("one")
+    quick.add_store(lone)
+    for step in range(3):
+        tag(f"{root}/a", "1", f"a{step}")
+        tag(lone, "2", f"l{step}")
+        quick.settled()
+    make_layout(quick.path("one/b"))
+    quick.settled()
+    quick.remove(f"{root}/b")
+    tag(f"{root}/b", "3", "left out")
+    quick.settled()
+    assert quick.ask("app:3").status == 1
+    quick.add_store(f"{root}/b")
+    quick.settled()
+    assert quick.ask("app:3").status == 0
+    tag(f"{root}/b", "3", "back again")
+    quick.settled()
+    quick.remove(lone)
+    quick.remove(root)
+    tag(lone, "2", "nobody looks")
+    quick.settled()
+    assert quick.stores() == {}
+    assert quick.stop() == 0
+
+
+def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> None:
+    """The count of stores is the same then, and SQLite gives the new one the old one's number."""
+    one, two = make_layout(quick.path("one")), make_layout(quick.path("two"))
+    quick.add_store(one)
+    quick.start()
+    quick.send(signal.SIGSTOP)
+    quick.remove(one)
+    quick.add_store(two)
+    quick.send(signal.SIGCONT)
+    wait_for(lambda: (read_daemon(quick.db) or {}).get("watched") == 1)
+    for step in range(3):
+        tag(two, "1", f"x{step}")
+        quick.settled()
+
+
+def test_registered_without_being_indexed(quick: Followed) -> None:
+    quick.start()
+    tag(make_layout(quick.path("root/a")), "1", "x")
+    tag(make_layout(quick.path("lone")), "2", "y")
+    quick.done("add", "--no-index", quick.path("root"), quick.path("lone"))
+    quick.roots[quick.path("root")] = "root"
+    quick.lone[quick.path("lone")] = "lone"
+    quick.settled()
+
+
+def test_a_store_removed_while_its_change_is_pending(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    other = make_layout(quick.path("root/b"))
+    quick.add_root("root")
+    quick.start()
+    with open(f"{store}/index.json", "r+b") as held:  # somebody writes it, and so it waits
+        held.write(held.read(1))
+        held.flush()
+        quick.send(signal.SIGHUP)
+        wait_for(lambda: quick.state()["daemon_waiting"] == 1)
+        quick.remove(store)
+        tag(other, "1", "x")
+        quick.settled()
+    quick.settled()
+    assert list(quick.stores()) == ["root/b"]
+    wait_for(lambda: quick.state()["daemon_waiting"] == 0)
+    assert quick.stop() == 0
+
+
+def test_the_catalog_locked_for_a_while_is_told_once_and_caught_up_with(quick: Followed) -> None:
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(3)]
+    quick.add_root("root")
+    quick.start()
+    with writer_lock(quick):
+        for number, store in enumerate(stores):
+            tag(store, str(number), "x")
+        make_layout(quick.path("root/new"))
+        shutil.rmtree(stores[0])
+        wait_for(lambda: len(quick.log()) > 1)
+        first = time.monotonic()
+        wait_for(lambda: time.monotonic() - first > 5)  # over several of its tries
+        tag(stores[1], "1", "y")
+    quick.settled()
+    told = [line for line in quick.log() if "written by another process" in line]
+    assert len(told) == 1, quick.log()
+    with writer_lock(quick):
+        tag(stores[2], "2", "y")
+        wait_for(lambda: len([line for line in quick.log() if "written by another process" in line]) == 2)
+    quick.settled()
+    assert quick.stop() == 0
+
+
+def test_locked_before_it_starts(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    with writer_lock(quick):
+        tag(store, "1", "x")
+        quick.start(ready=False)
+        wait_for(lambda: any("written by another process" in line for line in quick.log()))
+        assert quick.state()["daemon"] == "running"
+    quick.settled()
+
+
+def test_beside_index_all_the_time(quick: Followed) -> None:
+    """Both take what changed, under one lock; neither loses it nor takes it twice."""
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(3)]
+    quick.add_root("root")
+    quick.start()
+    code = (
+        "import subprocess\nprint(flush=True)\n"
+        "while True: subprocess.run([sys.argv[1], '--config', sys.argv[3], '--db', sys.argv[2], 'index'], check=True)"
+    )
+    load = Load(code, os.path.join(os.path.dirname(sys.executable), "ocicat"), quick.db, quick.config)
+    try:
+        load.out.readline()
+        for step in range(8):
+            for store in stores:
+                tag(store, "1", f"{store}{step}")
+            quick.settled()
+    finally:
+        load.kill()
+    for store, number in quick.reader.connection.execute(
+        "SELECT name, (SELECT count(*) FROM snapshot WHERE store_id = store.id) FROM store"
+    ):
+        assert number == 9, store  # the empty layout and eight changes, each once
+    assert quick.stop() == 0
+
+
+# How it is
+
+
+def test_it_says_how_it_is_from_its_first_moment(quick: Followed) -> None:
+    make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start(ready=False)
+    wait_for(lambda: is_held(quick.db + DAEMON))
+    wait_for(lambda: quick.state()["daemon_pid"] == pid(quick))
+    assert quick("status", "--check").status == 0
+    wait_for(lambda: quick.state()["daemon_watched"] == 2)
+    values = quick.state()
+    assert values["daemon"] == "running"
+    assert values["daemon_polling"] is False
+    assert (values["daemon_watched"], values["daemon_unwatched"], values["daemon_waiting"]) == (2, 0, 0)
+
+
+def test_an_unreadable_place_is_told_once_and_again_when_it_came_back(quick: Followed) -> None:
+    make_layout(quick.path("root/a"))
+    root = quick.add_root("root")
+    quick.start("--rescan", "0.1")
+    os.rename(root, root + "-away")
+    wait_for(lambda: quick.stores()["root/a"]["state"] == "missing")
+    before = quick.state()["daemon_last_sweep"]
+    wait_for(lambda: quick.state()["daemon_last_sweep"] > before)
+    told = [line for line in quick.log() if "cannot be searched" in line]
+    assert len(told) == 1, quick.log()
+    os.rename(root + "-away", root)
+    quick.settled()
+    os.rename(root, root + "-away")
+    wait_for(lambda: len([line for line in quick.log() if "cannot be searched" in line]) == 2)
+
+
+def test_without_inotify_it_polls_and_says_so(quick: Followed) -> None:
+    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    script = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
+    quick.start("--rescan", "0.2", before=["unshare", "-Urm", "sh", "-c", script, "sh"])
+    assert any("cannot be told of changes" in line and "max_user_instances" in line for line in quick.log())
+    assert quick.state()["daemon_polling"] is True
+    for step in range(2):
+        tag(store, "1", f"x{step}")
+        make_layout(quick.path(f"root/new{step}"))
+        quick.settled()
+
+
+def test_what_the_limit_of_watches_leaves_out_is_swept_and_told(quick: Followed) -> None:
+    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(10)]
+    quick.add_root("root")
+    script = 'echo 6 > /proc/sys/user/max_inotify_watches; exec "$@"'
+    quick.start("--rescan", "0.2", before=["unshare", "-Urm", "sh", "-c", script, "sh"])
+    state = quick.state()
+    assert (state["daemon_watched"], state["daemon_unwatched"]) == (6, 5)
+    assert state["advice"].startswith("sysctl fs.inotify.max_user_watches=")
+    for store in stores:
+        tag(store, "1", store)
+    quick.settled()
+
+
+def test_poll_alone(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start("--poll", "0.1")
+    assert quick.state()["daemon_polling"] is True
+    for step in range(3):
+        tag(store, "1", f"x{step}")
+        make_layout(quick.path(f"root/deep/er/new{step}"))
+        quick.settled()
+    shutil.rmtree(quick.path("root/deep"))
+    quick.settled()
+
+
+# Many
+
+
+def test_three_thousand_stores_at_once(quick: Followed, tmp_path: Path) -> None:
+    """`cp -r` beside the daemon: every one is found, by events or otherwise, with its names; and then all are gone."""
+    for number in range(3000):
+        path = f"{tmp_path}/from/{number % 10}/{number}"
+        os.makedirs(f"{path}/blobs")
+        Path(f"{path}/oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        entry = name_entry(fake_descriptor(f"{number}"), "canonical", f"{APP}-{number}", "1")
+        Path(f"{path}/index.json").write_bytes(writers.dump(writers.empty_index(entry)))
+    quick.add_root("root")
+    quick.start()
+
+    def states() -> dict[str, int]:
+        return dict(quick.reader.connection.execute("SELECT state, count(*) FROM store GROUP BY state").fetchall())
+
+    subprocess.run(["cp", "-r", f"{tmp_path}/from", quick.path("root/to")], check=True)
+    wait_for(lambda: states() == {"ok": 3000}, 90, what=lambda: [states(), quick.log()])
+    for number in range(3000):
+        assert quick.ask(f"app-{number}:1").digest == fake_descriptor(f"{number}")["digest"]
+    wait_for(lambda: quick.state()["daemon_watched"] == 1 + 1 + 10 + 3000)
+    assert quick.state()["daemon_unwatched"] == 0
+    shutil.rmtree(quick.path("root/to"))
+    wait_for(lambda: states() == {"missing": 3000}, 90, what=lambda: [states(), quick.log()[:9]])
+    wait_for(lambda: quick.state()["daemon_watched"] == 1)
+    assert quick.ask("app-7:1").status == 1
