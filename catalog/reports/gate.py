@@ -59,7 +59,7 @@ class Gate:
             connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608
         connection.set_authorizer(self._authorize)
         self._connection = connection
-        self._clock = _Clock(connection, timeout)
+        self._clock = _Clock(connection)
 
     def run(
         self, statement: str, parameters: Mapping[str, str]
@@ -73,20 +73,21 @@ class Gate:
         for name, value in parameters.items():
             _refuse_bytes(f"the value of :{name}", value)
         self._refused = ""
-        self._clock.start()
+        self._clock.start(self._timeout)
         try:
             cursor = self._connection.execute(statement, parameters)
         except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
-            self._clock.stop()
             raise self._explained(error) from error
+        finally:
+            left = self._clock.stop()
         if cursor.description is None:
-            self._clock.stop()
             raise RefusedSQL(
                 "that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them"
             )
-        return _unique([column[0] for column in cursor.description]), self._rows(cursor)
+        return _unique([column[0] for column in cursor.description]), self._rows(cursor, left)
 
-    def _rows(self, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
+    def _rows(self, cursor: sqlite3.Cursor, left: float) -> Iterator[tuple[object, ...]]:
+        self._clock.start(left)
         try:
             for row in cursor:  # `yield from` would close the cursor at the end, perhaps after its connection
                 self._clock.pause()
@@ -147,23 +148,22 @@ class Gate:
 
 
 class _Clock:
-    """Interrupts `connection` once `timeout` seconds are over, pauses not counted, or when SIGINT comes."""
+    """Interrupts `connection` when its time is over, pauses not counted, or when SIGINT comes."""
 
-    def __init__(self, connection: sqlite3.Connection, timeout: float) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._timeout = timeout
         self._deadline = 0.0
         self._paused: float | None = None
         self._stop: int | None = None
         self._wakeup: int | None = None
         self.is_late = False
 
-    def start(self) -> None:
-        """Begin to count, in a thread that ends with `stop`."""
+    def start(self, seconds: float) -> None:
+        """Begin to count down, in a thread that ends with `stop`."""
         self.stop()
         self.is_late = False
         self._paused = None
-        self._deadline = time.monotonic() + self._timeout
+        self._deadline = time.monotonic() + seconds
         read, self._stop = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with contextlib.suppress(ValueError):  # another thread than the main one never meets a signal
             self._wakeup = signal.set_wakeup_fd(self._stop, warn_on_full_buffer=False)
@@ -179,14 +179,15 @@ class _Clock:
             self._deadline += time.monotonic() - self._paused
             self._paused = None
 
-    def stop(self) -> None:
-        """End the thread; again does no harm."""
+    def stop(self) -> float:
+        """End the thread, and say how many seconds were left; again does no harm."""
         if self._wakeup is not None:
             signal.set_wakeup_fd(self._wakeup)
             self._wakeup = None
         if self._stop is not None:
             os.close(self._stop)
             self._stop = None
+        return self._deadline - time.monotonic()
 
     def _watch(self, read: int) -> None:
         while True:

@@ -209,6 +209,7 @@ class Daemon:
     def _configure(self, writer: Writer, intake: Intake) -> None:
         """Go by what the configuration says now."""
         self._read_again = False
+        self._service.notifier.reloading()
         polled = self._configured.now.poll is not None
         self._configured.read_again()
         intake.use(self._configured.now.settings)
