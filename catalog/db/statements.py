@@ -152,7 +152,9 @@ def _tag_anywhere() -> Select[Any]:
 
 def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
     asked: BindParameter[str] = bindparam("repository")
-    return _by_key(repository.c.name == asked, *where).order_by(
+    # By the digest, which few have, and not by the repository, which may have any number of names: coalesce hides the
+    # repository's index.
+    return _by_key(func.coalesce(repository.c.name, "") == asked, *where).order_by(
         store.c.priority, store.c.name, entry.c.sort, case((name.c.tag == _tag, 0), else_=1), name.c.source, name.c.id
     )
 

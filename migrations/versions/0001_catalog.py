@@ -165,7 +165,7 @@ _SQLITE = (
     CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
     CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
 )""",
-    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending""",
+    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending = 1""",
     """CREATE INDEX ix_store_root_id ON store (root_id)""",
     """CREATE TABLE entry (
     id INTEGER NOT NULL,
@@ -191,7 +191,7 @@ _SQLITE = (
 )""",
     """CREATE INDEX ix_entry_content ON entry (content_id, store_id, sort)""",
     """CREATE INDEX ix_entry_image_name ON entry (image_name, store_id, sort) WHERE image_name IS NOT NULL AND long_image_name = 0""",
-    """CREATE INDEX ix_entry_long ON entry (store_id) WHERE long_ref_name = 1 OR long_image_name = 1""",
+    """CREATE INDEX ix_entry_long ON entry (store_id, sort) WHERE long_ref_name = 1 OR long_image_name = 1""",
     """CREATE INDEX ix_entry_ref_name ON entry (ref_name, store_id, sort) WHERE ref_name IS NOT NULL AND long_ref_name = 0""",
     """CREATE INDEX ix_entry_ref_tail ON entry (ref_tail, store_id, sort) WHERE ref_tail IS NOT NULL""",
     """CREATE INDEX ix_entry_store_sort ON entry (store_id, sort)""",
@@ -578,7 +578,7 @@ _POSTGRESQL = (
     CONSTRAINT fk_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE,
     CONSTRAINT fk_store_root_id FOREIGN KEY(root_id) REFERENCES root (id) ON DELETE CASCADE
 )""",
-    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending""",
+    """CREATE INDEX ix_store_content_pending ON store (content_pending) WHERE content_pending = true""",
     """CREATE INDEX ix_store_root_id ON store (root_id)""",
     """CREATE TABLE entry (
     id BIGSERIAL NOT NULL,
@@ -604,7 +604,7 @@ _POSTGRESQL = (
 )""",
     """CREATE INDEX ix_entry_content ON entry (content_id, store_id, sort)""",
     """CREATE INDEX ix_entry_image_name ON entry (image_name, store_id, sort) WHERE image_name IS NOT NULL AND NOT long_image_name""",
-    """CREATE INDEX ix_entry_long ON entry (store_id) WHERE long_ref_name OR long_image_name""",
+    """CREATE INDEX ix_entry_long ON entry (store_id, sort) WHERE long_ref_name OR long_image_name""",
     """CREATE INDEX ix_entry_ref_name ON entry (ref_name, store_id, sort) WHERE ref_name IS NOT NULL AND NOT long_ref_name""",
     """CREATE INDEX ix_entry_ref_tail ON entry (ref_tail, store_id, sort) WHERE ref_tail IS NOT NULL""",
     """CREATE INDEX ix_entry_store_sort ON entry (store_id, sort)""",
