@@ -70,21 +70,28 @@ class _Read(NamedTuple):
 class ContentStage:
     """Reads the content of stores through `writer`.
 
-    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top. `woken` are the
-    ids of stores whose reading was at its end, and that turned out to hold something more to be read.
+    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top. Into `woken` go
+    the ids of stores that turned out to hold something more to be read, though their own reading may have been at its end.
     """
 
-    def __init__(self, writer: Writer, settings: Settings) -> None:
+    def __init__(self, writer: Writer, settings: Settings, woken: set[int] | None = None) -> None:
         self._writer = writer
         self._settings = settings
         self.known = 0
-        self.woken: set[int] = set()
+        self.woken = set() if woken is None else woken
 
-    def pending(self, *, look: bool = False) -> list[int]:
-        """The ids of the stores whose content is not all read; with `look`, those too whose directories changed since."""
+    def pending(self, *, look: bool = False, even_read: bool = False) -> list[int]:
+        """The ids of the stores whose content is not all read.
+
+        With `look`, those too whose directories changed since; with `even_read`, all that were ever indexed.
+        """
         with self._writer.snapshot() as connection:
             stores = [s for s in Registry(connection).stores() if s.state != "missing"]
-        return [s.id for s in stores if s.content_pending or (look and _blobs_changed(s))]
+        return [
+            s.id
+            for s in stores
+            if s.content_pending or (s.indexed_before and (even_read or (look and _blobs_changed(s))))
+        ]
 
     def run(self, store_id: int) -> Iterator[int]:
         """Read the content of one store; yields, after each transaction, how many blobs were read so far.
@@ -223,7 +230,7 @@ def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProbl
 
 def _blobs_changed(found: Store) -> bool:
     """Whether blobs came or went since they were listed, though perhaps the index.json did not change."""
-    return found.indexed_before and blobs_identity(found.path, found.shared_blobs) != (found.blobs_identity or "")
+    return blobs_identity(found.path, found.shared_blobs) != (found.blobs_identity or "")
 
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:

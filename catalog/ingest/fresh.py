@@ -24,6 +24,7 @@ from catalog.names.query import Query
 
 FRESH_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_CONTENT_SECONDS = 0.25  # on manifests that nobody asks for
 _PATIENCE_SECONDS = 1.0
 """For so long, after the settling time, a daemon is waited for before the change is read here although one lives: it may look
 only now and then (`--poll`, directories that cannot be watched), or hang."""
@@ -59,7 +60,7 @@ def make_fresh(
         lives = is_held(reader.path + DAEMON)
         if may_write and (not lives or time.monotonic() >= patient_until):
             try:
-                _take(reader, behind, left, settings, seconds, search=bool(new))
+                _take(reader, behind, left, settings, seconds, search=bool(new), content=content)
             except CatalogUnavailable as error:
                 if not lives or isinstance(error, NotInTime):
                     raise
@@ -139,13 +140,18 @@ def _take(
     seconds: float,
     *,
     search: bool,
+    content: bool,
 ) -> None:
-    """Read and write what changed ourselves."""
+    """Read and write what changed ourselves; with `content` as much of their manifests as there is time for.
+
+    Without it little time is spent on those: enough for the few that one writer brings, and nobody waits for thousands.
+    """
     from catalog.db.engine import Writer
     from catalog.ingest.registry import Registry
     from catalog.ingest.sweep import Sweep
 
     reports: list[str] = []
+    deadline = time.monotonic() + left
     try:
         with Writer(reader.path, timeout=left, create=False) as writer:
             with writer.snapshot() as connection:
@@ -153,7 +159,9 @@ def _take(
                 roots = registry.roots() if search else []
                 stores = registry.stores([store_id for store_id, _ in behind])
             patient = settings._replace(patience_ms=int(left * 1000))
-            summary = Sweep(writer, patient, reports.append).run(roots, stores)
+            summary = Sweep(writer, patient, reports.append).run(
+                roots, stores, content_seconds=left if content else _CONTENT_SECONDS, deadline=deadline
+            )
     except CatalogLocked as error:
         raise NotInTime(f"{error}; --fresh waited {seconds:g} seconds") from error
     if summary.unsettled:

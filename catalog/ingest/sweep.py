@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -41,11 +42,20 @@ class Sweep:
         self._report = report
         self._progress = progress or (lambda _what, _done, _total: None)
 
-    def run(self, roots: Iterable[Root], stores: Iterable[Store] | None, *, full: bool = False) -> Summary:
+    def run(
+        self,
+        roots: Iterable[Root],
+        stores: Iterable[Store] | None,
+        *,
+        full: bool = False,
+        content_seconds: float = math.inf,
+        deadline: float = math.inf,
+    ) -> Summary:
         """Look for new layouts below `roots`, then at `stores` (None: every one, those just found included).
 
-        `full` reads each index.json although it looks unchanged. Files that do not stand still are waited for, as long
-        as the settings' patience.
+        `full` reads each index.json although it looks unchanged, and lists the blobs of each store. Files that do not stand
+        still are waited for, as long as the settings' patience. Content is read to its end, or for `content_seconds`, or
+        until the monotonic clock is at `deadline`: then the rest stays pending.
         """
         found = find_new(self._writer, roots, self._report)
         with self._writer.snapshot() as connection:
@@ -67,18 +77,25 @@ class Sweep:
             time.sleep(max(0.0, min(due - time.monotonic(), self._settings.patience_ms / 1000)))
             intake.look_again()
             self._progress(INDEXING, intake.done, len(registered))
-        self._read_content({s.id for s in registered}, look=True)
+        until = min(time.monotonic() + content_seconds, deadline)
+        self._read_content({s.id for s in registered}, until, full=full)
         return Summary(len(registered), len(found), intake.changed, late)
 
-    def _read_content(self, store_ids: set[int], *, look: bool) -> None:
+    def _read_content(self, store_ids: set[int], until: float, *, full: bool) -> None:
         """Read what the digests of these stores are, after their names are committed."""
         stage = ContentStage(self._writer, self._settings)
-        pending = [store_id for store_id in stage.pending(look=look) if store_id in store_ids]
-        for number, store_id in enumerate(pending):
-            for done in stage.run(store_id):
+        to_read = [store_id for store_id in stage.pending(look=True, even_read=full) if store_id in store_ids]
+        number = 0
+        while number < len(to_read):
+            for done in stage.run(to_read[number]):
                 part = min(done * _PARTS // (stage.known + 1), _PARTS - 1)
-                self._progress(READING, number * _PARTS + part, len(pending) * _PARTS)
-            self._progress(READING, (number + 1) * _PARTS, len(pending) * _PARTS)
+                self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
+                if time.monotonic() >= until:
+                    return
+            number += 1
+            self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
+            to_read += stage.woken - set(to_read[number:])
+            stage.woken.clear()
 
 
 def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]:

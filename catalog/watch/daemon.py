@@ -81,6 +81,7 @@ class Daemon:
         self._look_for_content = False
         self._changed_before = -1
         self._to_read: list[int] = []
+        self._woken: set[int] = set()
         self._reading: Iterator[int] | None = None
         self._roots: list[Root] = []
         self._by_path: dict[str, Store] = {}
@@ -241,9 +242,11 @@ class Daemon:
                 self._reading = self._stage(writer).run(self._to_read.pop())
             if next(self._reading, None) is None:
                 self._reading = None
+                self._to_read += self._woken - set(self._to_read)
+                self._woken.clear()
 
     def _stage(self, writer: Writer) -> ContentStage:
-        return ContentStage(writer, self._configured.now.settings)
+        return ContentStage(writer, self._configured.now.settings, self._woken)
 
     def _sweep(self, writer: Writer, intake: Intake) -> None:
         """Look at everything: search the roots, and a stat for each store."""
