@@ -216,7 +216,7 @@ for _raw, _indexed in (
 ):
     _held = _raw.is_not(None) if _indexed is None else _raw.is_not(None) & _indexed
     _partial(f"ix_entry_{_raw.name}", _raw, entry.c.store_id, entry.c.sort, where=_held)
-_partial("ix_entry_long", entry.c.store_id, entry.c.sort, where=entry.c.long_ref_name | entry.c.long_image_name)
+_partial("ix_entry_long", entry.c.store_id, where=entry.c.long_ref_name | entry.c.long_image_name)
 
 name = Table(
     "name",

@@ -297,7 +297,10 @@ STATEMENTS: dict[str, Select[Any]] = {
     ),
     "STORE_BY_IMAGE_NAME": _by_entry(_has_image_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
     "STORE_BY_REF_NAME": _by_entry(_has_ref_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
-    "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, _entry_in_store).order_by(entry.c.sort),
+    # Not by the store's index, which goes through all of its entries.
+    "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, entry.c.store_id + 0 == _store).order_by(
+        entry.c.sort
+    ),
     "STORE_BY_TAG": _by_key(name.c.tag == _tag, _in_store).order_by(name.c.source, name.c.sort),
     "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_DIGEST": _by_entry(content.c.digest == _digest, _entry_in_store).order_by(entry.c.sort),
@@ -427,7 +430,7 @@ def render(statement: Select[Any], dialect: Dialect) -> str:
     """The statement as text for `dialect`, with named parameters, on one line."""
     compiled = statement.compile(dialect=dialect)
     text = " ".join(str(compiled).split())
-    for key, value in compiled.params.items():
+    for key, value in sorted(compiled.params.items(), reverse=True):  # param_10 before param_1, which it begins with
         if value is not None:  # constants of ours ('missing', ''): written out, so that callers bind only what they ask
             literal = f"'{value}'" if isinstance(value, str) else str(value)
             text = text.replace(f":{key}", literal)
