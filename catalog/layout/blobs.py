@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
@@ -22,6 +23,8 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # serves where it may be searched and not listed
 _MAX_ALGORITHMS = 16
 _CHUNK = 1 << 20
+_WATCHED = (".", "sha256", "sha384", "sha512", "blake3")
+_TICK_NS = 2_000_000_000
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
 
 
@@ -167,19 +170,30 @@ class BlobDirectories:
 
 
 def blobs_identity(store_path: str, shared: str | None = None) -> str:
-    """Changes when a blob of a usual algorithm comes or goes: inodes and modification times of directories.
+    """Changes when a blob of a registered algorithm comes or goes: inodes and modification times of directories.
 
-    A stat for each; never raises OSError.
+    A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
+    rule; two seconds are FAT's): then each answer is another one. A stat for each directory; never raises OSError.
     """
     pieces: list[str] = []
+    now = time.time_ns()
+    racy = False
     for top in (f"{store_path}/blobs", *([shared] if shared else [])):
-        for algorithm in ("sha256", "sha512"):
-            try:
-                found = os.lstat(f"{top}/{algorithm}")
-            except OSError:
-                continue
-            pieces.append(f"{algorithm}:{found.st_ino}:{found.st_mtime_ns}")
-    return " ".join(pieces)
+        try:
+            directory = os.open(top, _SEARCH)
+        except OSError:
+            continue
+        try:
+            for name in _WATCHED:
+                try:
+                    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                except OSError:
+                    continue
+                pieces.append(f"{name}:{found.st_ino}:{found.st_mtime_ns}")
+                racy = racy or abs(now - found.st_mtime_ns) < _TICK_NS
+        finally:
+            os.close(directory)
+    return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
 
 
 def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
