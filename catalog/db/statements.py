@@ -292,6 +292,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     # in one store
     "STORE_ENTRIES": _by_entry(_entry_in_store).order_by(entry.c.sort),
     # Both values of `shadowed` are named so that the search goes down to the store: one name may stand in every store.
+    "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
         name.c.source, name.c.sort
     ),

@@ -115,8 +115,15 @@ def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
     if query.kind == kinds.OCIDIR:
         return _first(_ocidir(reader, tag, store_id))
     if place.image is not None:
-        return reader.rows(frozen.STORE_BY_NAME, {"name": f"{place.image}:{tag}", "store_id": store_id})
+        return _by_name(reader, f"{place.image}:{tag}", store_id)
     return _partial_tag(reader, tag, store_id)
+
+
+def _by_name(reader: Reader, name: str, store_id: int) -> Iterator[Row]:
+    """First the one that answers, which is all that most want to know, then those that it shadows."""
+    asked = {"name": name, "store_id": store_id}
+    yield from reader.rows(frozen.STORE_ANSWER_BY_NAME, asked)
+    yield from reader.rows(frozen.STORE_BY_NAME, asked)
 
 
 def _by_raw_ref_name(reader: Reader, text: str, store_id: int) -> Iterator[Row]:
