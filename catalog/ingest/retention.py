@@ -4,14 +4,16 @@ and then whatever nothing refers to any more (schema.md section 6).
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Column, ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from catalog.db.schema import (
+    UNREAD,
+    config,
     content,
+    content_annotation,
     edge,
     entry,
+    manifest,
     meta,
     name,
     name_span,
@@ -24,7 +26,7 @@ from catalog.db.schema import (
 )
 from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
-from catalog.ingest.rows import Rows
+from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 
 EVERY_MS = 86_400_000
@@ -38,7 +40,8 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
         if found.state != "missing":
             continue
         changed_at = found.changed_at or 0
-        if found.entries and now - found.state_since > settings.grace_ms:
+        holds = found.entries or found.blobs_identity is not None
+        if holds and now - found.state_since > settings.grace_ms:
             # Their names end here: that is a change like any other, and history keeps it.
             at = max(now, changed_at + 1)
             StoreNames(rows, found.id, None, at, first=False).apply([])
@@ -54,6 +57,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
                     sha256=None,
                     file_identity=None,
                     blobs_identity=None,
+                    content_pending=False,
                     generation=found.generation + 1,
                     changed_at=at,
                 )
@@ -74,7 +78,11 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
     last = connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
     if last is not None and 0 <= now - int(last) < EVERY_MS:
         return False
-    connection.execute(delete(name_span).where(name_span.c.until < now - settings.history_ms))
+    # What a layout itself tells of its past is kept for as long as it does.
+    told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
+    connection.execute(
+        delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
+    )
     connection.execute(delete(snapshot).where(snapshot.c.at < now - settings.history_ms))
     _sweep_content(connection)
     connection.execute(
@@ -89,22 +97,26 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
 
 
 def _sweep_content(connection: Connection) -> None:
-    """Delete the digests that nothing has or points to any more, and with each what it points to itself, in rounds."""
-    # What a content says of another one goes with it; what an entry says goes with the entry.
-    stale = referrer.alias()
-    by = stale.c.referrer_id
-    said_by_nothing = and_(stale.c.entry_id.is_(None), *(~_refers(column, by) for column in _HOLDERS))
-    while True:
-        connection.execute(delete(referrer).where(referrer.c.id.in_(select(stale.c.id).where(said_by_nothing))))
-        holders = (*_HOLDERS, referrer.c.subject_id, referrer.c.referrer_id)
-        gone = connection.execute(delete(content).where(*(~_refers(column, content.c.id) for column in holders)))
-        if not gone.rowcount:
-            return
+    """Forget what the digests are that lie in no store any more, and delete those that nothing refers to."""
+    lies = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
+    forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies)).scalars().all()
+    for some in chunks(forgotten):
+        for said in (manifest, config, content_annotation, referrer):
+            connection.execute(delete(said).where(said.c.content_id.in_(some)))
+        connection.execute(delete(edge).where(edge.c.parent_id.in_(some)))
+        connection.execute(update(content).where(content.c.id.in_(some)).values(kind=UNREAD, size=None))
+    # What lies nowhere points to nothing now, so one look finds all.
+    connection.execute(
+        delete(content).where(*(~select(column).where(column == content.c.id).exists() for column in _HOLDERS))
+    )
 
 
-_HOLDERS = (entry.c.content_id, name_span.c.content_id, store_blob.c.content_id, edge.c.child_id)
+_HOLDERS = (
+    entry.c.content_id,
+    name_span.c.content_id,
+    store_blob.c.content_id,
+    edge.c.child_id,
+    referrer.c.subject_id,
+    referrer.c.referrer_id,
+)
 """Columns by which a digest is kept: each has an index."""
-
-
-def _refers(column: Column[Any], content_id: ColumnElement[int]) -> ColumnElement[bool]:
-    return select(column).where(column == content_id).correlate(content, content_id.table).exists()
