@@ -146,6 +146,8 @@ class Daemon:
 
     def _follow(self, writer: Writer) -> None:
         intake = Intake(writer, self._configured.now.settings, self._report, self._service)
+        with contextlib.suppress(*_PASSING):  # the first round tries it again
+            self._configured.register(writer)
         self._reload(writer)
         stores, roots = len(self._by_path), len(self._roots)
         text = f"watching {stores} stores and {roots} roots of {shown(self._path)}"

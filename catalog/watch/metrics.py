@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 _STORES = "SELECT state, count(*), sum(content_pending), sum(entries) FROM store GROUP BY state"
-_IDLE_SECONDS = 5.0  # so long a client may say nothing before the next one has its turn
+_IDLE_SECONDS = 2.0  # so long a client may say nothing before the next one has its turn
 _BUSY_SECONDS = 1.0  # to the next try where no descriptor is left for a client
 
 
