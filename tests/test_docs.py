@@ -170,7 +170,7 @@ def test_kinds_of_problems_are_those_of_the_code() -> None:
 
 
 def kinds_in_the_code() -> Iterator[str]:
-    """What is given as a kind where a problem is made, and the states of stores that the view adds."""
+    """What is given as a kind where a problem is made, and the kinds and the states of stores that the view adds."""
     for path in (ROOT / "catalog").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and called(node) in ("NameProblem", "Problem", "BlobProblem", "problem"):
@@ -179,6 +179,7 @@ def kinds_in_the_code() -> Iterator[str]:
     (view,) = (view for view in VIEWS if view.name == "problems")
     (states,) = re.findall(r"store\.state IN \((.*?)\)", view.create("sqlite"))
     yield from re.findall(r"'(\w+)'", states)
+    yield from (kind.strip("'") for (_, kind, *_), _ in view.more if kind.startswith("'"))
 
 
 def called(node: ast.Call) -> str:
@@ -203,7 +204,7 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     text = read("docs/scripts.md")
     rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## Formats"), re.MULTILINE)
     documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
-    assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql", "verify"} == {
+    assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql", "verify", "report"} == {
         *FIELDS,
         "reference",
     }

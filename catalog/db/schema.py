@@ -30,6 +30,8 @@ from sqlalchemy import (
     true,
 )
 
+from catalog.db import kinds
+
 SCHEMA_MAJOR = 1
 SCHEMA_MINOR = 0
 APPLICATION_ID = 0x6F636963
@@ -182,11 +184,8 @@ content = Table(
     comment="a digest, once for all stores",
 )
 
-UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE = range(5)
-"""`content.kind`: not read yet (nor perhaps ever), a manifest, an index, JSON that is neither, bytes that are no use."""
-
-CHILD, CONFIG, LAYER, SUBJECT = range(4)
-"""`edge.role`: a manifest of an index, and a manifest's config, layer, and subject."""
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE = kinds.KINDS
+CHILD, CONFIG, LAYER, SUBJECT = kinds.ROLES
 
 entry = Table(
     "entry",

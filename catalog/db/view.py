@@ -40,3 +40,7 @@ def _render(expression: str, engine: str) -> str:
     if engine == "sqlite":
         return f"strftime('%Y-%m-%dT%H:%M:%fZ', {expression[1:]} / 1000.0, 'unixepoch')"
     return f"to_char(to_timestamp({expression[1:]} / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+
+
+STORE = ("store", "store.name", "name of the store")
+PATH = ("path", "store.path", "absolute path of the store")

@@ -1,4 +1,5 @@
-"""The public views: what people write SQL against (schema.md section 3). Each column is documented here, once.
+"""The public views: what people write SQL against (schema.md section 3). Each column is documented once, here or, of what
+digests are, in content_views.py.
 
 The documentation goes into the database with the view (comments in its text on SQLite, where `sqlite_master` keeps them),
 is printed by `ocicat sql --schema`, and makes docs/sql.md. A key column stands bare in its view, so that asking by it stays
@@ -7,39 +8,10 @@ an index search; nothing aggregates but correlated subqueries.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class View(NamedTuple):
-    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and what it reads."""
-
-    name: str
-    sentence: str
-    columns: tuple[tuple[str, str, str], ...]
-    source: str
-    more: tuple[tuple[tuple[str, ...], str], ...] = ()  # further arms of a UNION ALL: their expressions and sources
-
-    def create(self, engine: str) -> str:
-        """The CREATE VIEW statement for `engine`, `sqlite` or `postgresql`, with its documentation as comments."""
-        lines = [f"CREATE VIEW {self.name} AS -- {self.sentence}", "SELECT"]
-        last = len(self.columns) - 1
-        for number, (name, expression, documentation) in enumerate(self.columns):
-            comma = "" if number == last else ","
-            lines.append(f"  {_render(expression, engine)} AS {name}{comma} -- {documentation}")
-        lines.append(self.source)
-        for expressions, source in self.more:
-            lines += ["UNION ALL", "SELECT " + ", ".join(_render(e, engine) for e in expressions), source]
-        return "\n".join(lines)
-
-
-def _render(expression: str, engine: str) -> str:
-    """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view."""
-    if not expression.startswith("@"):
-        return expression
-    if engine == "sqlite":
-        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {expression[1:]} / 1000.0, 'unixepoch')"
-    return f"to_char(to_timestamp({expression[1:]} / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-
+from catalog.db.content_views import CONTENT_VIEWS
+from catalog.db.kinds import CONFIG, LAYER, UNUSABLE
+from catalog.db.view import PATH, STORE, View
+from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held, reachable
 
 _ENTRY = """JOIN store ON store.id = entry.store_id
 JOIN content ON content.id = entry.content_id
@@ -56,8 +28,28 @@ _DESCRIPTOR = (
     ("size", "entry.size", "size of the manifest in bytes, as the descriptor claims"),
     ("platform", "platform.name", "os/arch[/variant], where the descriptor itself says it"),
 )
-_STORE = ("store", "store.name", "name of the store")
-_PATH = ("path", "store.path", "absolute path of the store")
+_REACHED = (
+    ("total_size", TOTAL_SIZE, "bytes in this store of all that it reaches, each blob once; null while it is not read"),
+    (
+        "platforms",
+        PLATFORMS,
+        "os/arch[/variant] of all its images, sorted, with commas between; null where it has none",
+    ),
+    ("created", CREATED, "when it was made, as its config says; of an index, the newest of its images"),
+)
+_JSON_TYPES = """'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json',
+    'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.distribution.manifest.v2+json',
+    'application/vnd.docker.distribution.manifest.list.v2+json', 'application/vnd.docker.container.image.v1+json'"""
+_LISTED = "NOT store.content_pending AND store.state <> 'missing'"
+_CLAIMED = f"""(
+  EXISTS (
+    SELECT 1 FROM entry JOIN media_type ON media_type.id = entry.media_type_id
+    WHERE entry.content_id = content.id AND entry.store_id = store.id AND media_type.name IN ({_JSON_TYPES})
+  ) OR EXISTS (
+    SELECT 1 FROM edge JOIN media_type ON media_type.id = edge.media_type_id
+    WHERE edge.child_id = content.id AND media_type.name IN ({_JSON_TYPES}) AND {held("store.id", "edge.parent_id")}
+  )
+)"""
 
 VIEWS = (
     View(
@@ -77,6 +69,7 @@ VIEWS = (
             ("layout_version", "store.layout_version", "imageLayoutVersion of its oci-layout"),
             ("indexed_at", "@store.indexed_at", "when its index.json was last read into the catalog"),
             ("changed_at", "@store.changed_at", "when a change of its entries was last seen"),
+            ("pending", "store.content_pending", "1 while what its digests are is not all read"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
     ),
@@ -84,8 +77,8 @@ VIEWS = (
         "images",
         "a row a name: every lookup key of every entry; stores that are missing are left out",
         (
-            _STORE,
-            _PATH,
+            STORE,
+            PATH,
             ("name", "name.name", "full canonical name with tag, or null where the entry has a tag alone"),
             ("repository", "repository.name", "canonical repository, docker.io/library/alpine, or null"),
             ("familiar", "repository.familiar", "the repository as Docker shows it: alpine"),
@@ -95,6 +88,7 @@ VIEWS = (
             ("image_name", "entry.image_name", "raw io.containerd.image.name"),
             ("since", "@name.since", "since when this name answers with this digest here"),
             ("shadowed", "name.shadowed", "1 where another entry of that store answers for this name"),
+            *_REACHED,
         ),
         f"""FROM name
 JOIN entry ON entry.id = name.entry_id
@@ -104,30 +98,15 @@ LEFT JOIN repository ON repository.id = name.repository_id
     View(
         "unnamed",
         "a row an entry that has no name and no tag",
-        (_STORE, _PATH, *_DESCRIPTOR),
+        (STORE, PATH, *_DESCRIPTOR, *_REACHED),
         f"FROM entry\n{_ENTRY} AND NOT EXISTS (SELECT 1 FROM name WHERE name.entry_id = entry.id)",
     ),
-    View(
-        "annotations",
-        "a row an annotation of an entry, its two names left out (images.ref_name, images.image_name)",
-        (
-            _STORE,
-            _DIGEST,
-            ("key", "annotation_key.name", "key of the annotation"),
-            ("value", "entry_annotation.value", "its value"),
-        ),
-        """FROM entry_annotation
-JOIN annotation_key ON annotation_key.id = entry_annotation.key_id
-JOIN entry ON entry.id = entry_annotation.entry_id
-JOIN store ON store.id = entry.store_id
-JOIN content ON content.id = entry.content_id
-WHERE store.state <> 'missing'""",
-    ),
+    *CONTENT_VIEWS,
     View(
         "history",
         "what a name of a store answered, and when: one row a span, the standing ones with until null",
         (
-            _STORE,
+            STORE,
             ("name", "name_span.name", "full canonical name, or null where there was a tag alone"),
             ("repository", "repository.name", "canonical repository, or null"),
             ("tag", "name_span.tag", "the tag"),
@@ -150,7 +129,7 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
                     "content.digest",
                     "@name.since",
                     "NULL",
-                    "NULL",
+                    "CAST(NULL AS TEXT)",
                 ),
                 """FROM name
 JOIN entry ON entry.id = name.entry_id
@@ -165,7 +144,7 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
         "snapshots",
         "a row a change of an index.json, as it was seen",
         (
-            _STORE,
+            STORE,
             ("at", "@snapshot.at", "when it was taken into the catalog"),
             ("generation", "snapshot.generation", "rises by one with each change of that store"),
             ("sha256", "snapshot.sha256", "of the bytes of index.json, hex"),
@@ -180,9 +159,9 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
     ),
     View(
         "problems",
-        "what ocicat check lists: stores that are not well, entries and names that cannot be used",
+        "what ocicat check lists: stores that are not well, entries, names and blobs that cannot be used or are not there",
         (
-            _STORE,
+            STORE,
             ("kind", "problem.kind", "kind of problem (docs/problems.md)"),
             ("subject", "problem.subject", "what it is about"),
             ("detail", "problem.detail", "why"),
@@ -192,6 +171,51 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
             (
                 ("store.name", "store.state", "store.path", "coalesce(store.error, '')"),
                 "FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')",
+            ),
+            (
+                ("store.name", "'missing-blob'", "content.digest", "'the manifest of an entry'"),
+                f"""FROM store
+JOIN entry ON entry.store_id = store.id
+JOIN content ON content.id = entry.content_id
+WHERE {_LISTED} AND NOT {held("entry.store_id", "entry.content_id")}
+AND entry.id = (
+  SELECT min(same.id) FROM entry AS same
+  WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id
+)""",
+            ),
+            (
+                (
+                    "store.name",
+                    "'missing-blob'",
+                    "content.digest",
+                    f"""CASE WHEN edge.role = {CONFIG} THEN 'config of ' ELSE 'layers[' || edge.position || '] of ' END
+  || parent.digest""",
+                ),
+                f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id
+JOIN content AS parent ON parent.id = store_blob.content_id
+JOIN edge ON edge.parent_id = store_blob.content_id AND edge.role IN ({CONFIG}, {LAYER})
+JOIN content ON content.id = edge.child_id
+WHERE {_LISTED} AND NOT {held("store_blob.store_id", "edge.child_id")}
+AND {reachable("store_blob.store_id", "edge.parent_id")}""",
+            ),
+            (
+                ("store.name", "'unusable-content'", "content.digest", "'is no JSON, which its media type claims'"),
+                f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id
+JOIN content ON content.id = store_blob.content_id
+WHERE content.kind = {UNUSABLE} AND store.state <> 'missing' AND {_CLAIMED}
+AND {reachable("store_blob.store_id", "content.id")}""",
+            ),
+            (
+                ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),
+                """FROM store
+JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good
+JOIN content ON content.id = store_blob.content_id
+WHERE store.state <> 'missing' AND NOT EXISTS (
+  SELECT 1 FROM problem WHERE problem.store_id = store.id AND problem.kind = 'digest-differs'
+  AND problem.subject = content.digest
+)""",
             ),
         ),
     ),

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 
 from catalog.db.failures import explain
 from catalog.db.views import VIEWS
+from catalog.db.walks import WALKS
 from catalog.errors import NotInTime, RefusedSQL
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
@@ -35,7 +36,7 @@ TIMEOUT_SECONDS = 60.0
 _LENGTH_BYTES = 64 << 20
 _HEAP_BYTES = 512 << 20
 
-_PUBLIC = frozenset(view.name for view in VIEWS)
+_PUBLIC = frozenset(view.name for view in VIEWS) | frozenset(WALKS)
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _AGAIN_SECONDS = 0.05
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})

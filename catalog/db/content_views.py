@@ -1,0 +1,238 @@
+"""The public views of what digests are: manifests, layers, blobs, what is about what (schema.md section 3; views.py).
+
+What a manifest says is the same in every store, so `manifests`, `platforms`, `layers` and `labels` have a row for it however
+many hold it, as long as one does.
+"""
+
+from __future__ import annotations
+
+from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, MANIFEST, SUBJECT
+from catalog.db.view import PATH, STORE, View
+from catalog.db.walks import held_somewhere, reachable
+
+_BEGINNING = "its first 128 characters: what there is an index on, so ask by this and key, and then by value"
+_ARTIFACT_TYPE = f"""(
+    SELECT coalesce(artifact.name, nullif(media_type.name, '')) FROM manifest
+    LEFT JOIN media_type AS artifact ON artifact.id = manifest.artifact_type_id
+    LEFT JOIN edge AS has ON has.parent_id = manifest.content_id AND has.role = {CONFIG}
+    LEFT JOIN media_type ON media_type.id = has.media_type_id
+    WHERE manifest.content_id = content.id
+  )"""
+_MANIFEST = (
+    ("digest", "content.digest", "digest of the manifest"),
+    ("kind", f"CASE content.kind WHEN {MANIFEST} THEN 'manifest' WHEN {INDEX} THEN 'index' END", "manifest or index"),
+    ("media_type", "nullif(media_type.name, '')", "media type, as it says itself"),
+    ("artifact_type", "artifact.name", "artifact type, as it says itself, or null"),
+    ("size", "content.size", "its bytes"),
+    ("config", "config_content.digest", "digest of its config, or null"),
+    ("config_type", "nullif(config_type.name, '')", "media type of its config, as it claims"),
+    ("config_size", "edge.size", "bytes of its config, as it claims"),
+    ("subject", "subject.digest", "digest of what it is about, as its own field says, or null"),
+    ("platform", "platform.name", "os/arch[/variant], as the config says; null of an index (see platforms)"),
+    ("created", "@config.created", "when it was made, as the config says"),
+    ("layers", "manifest.layers", "number of its layers"),
+    ("layers_size", "manifest.layers_size", "bytes of its layers, as it claims"),
+    ("chain", "manifest.chain", "hash of its layers in order: images with the same chain have the same layers"),
+)
+# SQLite turns a chain of two outer joins into inner ones, so that it can be gone from its far end, only in a second look,
+# which it takes after it has merged a subquery: the one at the end is there for that. Without it, asking by subject or
+# config is a scan (a test counts).
+_MANIFESTS = f"""FROM manifest
+JOIN content ON content.id = manifest.content_id
+JOIN media_type ON media_type.id = manifest.media_type_id
+LEFT JOIN media_type AS artifact ON artifact.id = manifest.artifact_type_id
+LEFT JOIN edge AS about ON about.parent_id = manifest.content_id AND about.role = {SUBJECT} AND about.position = 0
+LEFT JOIN content AS subject ON subject.id = about.child_id
+LEFT JOIN edge ON edge.parent_id = manifest.content_id AND edge.role = {CONFIG} AND edge.position = 0
+LEFT JOIN content AS config_content ON config_content.id = edge.child_id
+LEFT JOIN media_type AS config_type ON config_type.id = edge.media_type_id
+LEFT JOIN config ON config.content_id = edge.child_id
+LEFT JOIN (SELECT id, name FROM platform) AS platform ON platform.id = config.platform_id
+WHERE {held_somewhere("manifest.content_id")}"""
+
+
+def _stands(row: str) -> str:
+    """Whether what says so, an entry or a manifest, is there."""
+    return f"""(
+    EXISTS (
+      SELECT 1 FROM entry JOIN store ON store.id = entry.store_id
+      WHERE entry.id = {row}.entry_id AND store.state <> 'missing'
+    ) OR {held_somewhere(row + ".content_id")}
+  )"""
+
+
+CONTENT_VIEWS = (
+    View(
+        "manifests",
+        "a row a manifest or image index that lies in a store and was read: facts of its bytes, the same in every store",
+        _MANIFEST,
+        _MANIFESTS,
+    ),
+    View(
+        "platforms",
+        "a row a manifest of an image index, whether it lies anywhere or not",
+        (
+            ("image_index", "parent.digest", "digest of the image index"),
+            ("position", "edge.position", "place in its list, from 0"),
+            ("digest", "child.digest", "digest of the manifest, or of an index within the index"),
+            (
+                "platform",
+                f"""coalesce(platform.name, (
+    SELECT own.name FROM edge AS has CROSS JOIN config CROSS JOIN platform AS own
+    WHERE has.parent_id = edge.child_id AND has.role = {CONFIG} AND config.content_id = has.child_id
+    AND own.id = config.platform_id
+  ))""",
+                "os/arch[/variant] as the index says, else as the manifest's config does; unknown/unknown: an attestation",
+            ),
+            ("media_type", "nullif(media_type.name, '')", "media type, as the index claims"),
+            ("size", "edge.size", "size of the manifest in bytes, as the index claims"),
+        ),
+        f"""FROM edge
+JOIN content AS parent ON parent.id = edge.parent_id
+JOIN content AS child ON child.id = edge.child_id
+JOIN media_type ON media_type.id = edge.media_type_id
+LEFT JOIN platform ON platform.id = edge.platform_id
+WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
+    ),
+    View(
+        "layers",
+        "a row a layer of a manifest, whether it lies anywhere or not",
+        (
+            ("manifest", "parent.digest", "digest of the manifest"),
+            ("position", "edge.position", "place in its list, from 0"),
+            ("digest", "child.digest", "digest of the layer"),
+            ("media_type", "nullif(media_type.name, '')", "media type, as the manifest claims"),
+            ("size", "edge.size", "bytes, as the manifest claims"),
+            ("chain", "edge.chain", "hash of the layers up to this one: the chain of a manifest that has just these"),
+        ),
+        f"""FROM edge
+JOIN content AS parent ON parent.id = edge.parent_id
+JOIN content AS child ON child.id = edge.child_id
+JOIN media_type ON media_type.id = edge.media_type_id
+WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
+    ),
+    View(
+        "blobs",
+        "a row a blob that lies in a store, whatever it is; stores that are missing are left out",
+        (
+            STORE,
+            PATH,
+            ("digest", "content.digest", "digest of the blob, which is its name in the store"),
+            ("size", "store_blob.size", "bytes, as the file system says"),
+            (
+                "reachable",
+                reachable("store_blob.store_id", "store_blob.content_id"),
+                "1 where an entry reaches it: as its manifest, one of an index, a config or a layer",
+            ),
+            ("verified_at", "@store_blob.verified_at", "when its bytes were last compared with its digest, or null"),
+            ("is_good", "store_blob.is_good", "1 where they were what the digest says, 0 where not; null before"),
+        ),
+        """FROM store_blob
+JOIN store ON store.id = store_blob.store_id
+JOIN content ON content.id = store_blob.content_id
+WHERE store.state <> 'missing'""",
+    ),
+    View(
+        "labels",
+        "a row a label of an image",
+        (
+            ("digest", "parent.digest", "digest of the image's manifest"),
+            ("config", "content.digest", "digest of its config, which has the label"),
+            ("key", "annotation_key.name", "key of the label"),
+            ("value", "content_annotation.value", "its value"),
+            ("beginning", "substr(content_annotation.value, 1, 128)", _BEGINNING),
+        ),
+        f"""FROM content_annotation
+JOIN annotation_key ON annotation_key.id = content_annotation.key_id
+JOIN content ON content.id = content_annotation.content_id
+JOIN edge ON edge.child_id = content_annotation.content_id AND edge.role = {CONFIG}
+JOIN content AS parent ON parent.id = edge.parent_id
+WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
+    ),
+    View(
+        "annotations",
+        "a row an annotation of an entry, its two names left out (images.ref_name, images.image_name), or of a manifest",
+        (
+            STORE,
+            ("digest", "content.digest", "digest of the descriptor, or of the manifest or image index"),
+            ("key", "annotation_key.name", "key of the annotation"),
+            ("value", "entry_annotation.value", "its value"),
+            (
+                "origin",
+                "'entry'",
+                "what says it: entry (a descriptor of index.json), or manifest (one that lies there)",
+            ),
+            ("beginning", "substr(entry_annotation.value, 1, 128)", _BEGINNING),
+        ),
+        """FROM entry_annotation
+JOIN annotation_key ON annotation_key.id = entry_annotation.key_id
+JOIN entry ON entry.id = entry_annotation.entry_id
+JOIN store ON store.id = entry.store_id
+JOIN content ON content.id = entry.content_id
+WHERE store.state <> 'missing'""",
+        (
+            (
+                (
+                    "store.name",
+                    "content.digest",
+                    "annotation_key.name",
+                    "content_annotation.value",
+                    "'manifest'",
+                    "substr(content_annotation.value, 1, 128)",
+                ),
+                """FROM content_annotation
+JOIN annotation_key ON annotation_key.id = content_annotation.key_id
+JOIN content ON content.id = content_annotation.content_id
+JOIN store_blob ON store_blob.content_id = content_annotation.content_id
+JOIN store ON store.id = store_blob.store_id
+WHERE NOT content_annotation.is_label AND store.state <> 'missing'""",
+            ),
+        ),
+    ),
+    View(
+        "referrers",
+        "a row a signature, attestation or the like: what says that it is about a digest, wherever either lies",
+        (
+            ("subject", "subject.digest", "what it is about"),
+            ("referrer", "content.digest", "digest of the manifest that is about it"),
+            (
+                "how",
+                "CAST('subject' AS TEXT)",
+                "subject (its own field), fallback or cosign (a tag), buildkit or containerd (annotations)",
+            ),
+            ("artifact_type", _ARTIFACT_TYPE, "artifact type of the referrer, else its config's media type, or null"),
+        ),
+        f"""FROM edge
+JOIN content AS subject ON subject.id = edge.child_id
+JOIN content ON content.id = edge.parent_id
+WHERE edge.role = {SUBJECT} AND {held_somewhere("edge.parent_id")}""",
+        (
+            (
+                ("subject.digest", "content.digest", "referrer.how", _ARTIFACT_TYPE),
+                f"""FROM referrer
+JOIN content AS subject ON subject.id = referrer.subject_id
+JOIN content ON content.id = referrer.referrer_id
+WHERE referrer.how <> 'fallback' AND {_stands("referrer")}
+AND NOT EXISTS (
+  SELECT 1 FROM referrer AS same
+  WHERE same.subject_id = referrer.subject_id AND same.referrer_id = referrer.referrer_id AND same.id < referrer.id
+  AND same.how = referrer.how AND {_stands("same")}
+)""",
+            ),
+            (
+                ("subject.digest", "content.digest", "referrer.how", _ARTIFACT_TYPE),
+                f"""FROM referrer
+JOIN content AS subject ON subject.id = referrer.subject_id
+JOIN edge ON edge.parent_id = referrer.referrer_id AND edge.role = {CHILD}
+JOIN content ON content.id = edge.child_id
+WHERE referrer.how = 'fallback' AND {_stands("referrer")}
+AND NOT EXISTS (
+  SELECT 1 FROM referrer AS same CROSS JOIN edge AS again
+  WHERE same.subject_id = referrer.subject_id AND same.id <= referrer.id AND same.how = 'fallback'
+  AND again.child_id = edge.child_id AND again.role = {CHILD} AND again.parent_id = same.referrer_id
+  AND (same.id < referrer.id OR again.position < edge.position) AND {_stands("same")}
+)""",
+            ),
+        ),
+    ),
+)

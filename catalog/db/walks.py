@@ -1,0 +1,88 @@
+"""Ways through the edges, as pieces of SQL for the views: up from a blob to the entries that reach it, down from an entry.
+
+Each is a recursive CTE within a correlated subquery, so that a view stays one search for whoever asks by its key: it walks
+for the rows that come out, not for all. `UNION` ends cycles. `CROSS JOIN` is what keeps SQLite from turning a step round,
+and means nothing else. An index leads to its manifests, at any depth; a manifest to its config and layers, which lead no
+further, whatever they are elsewhere. A subject is no part of what is about it.
+"""
+
+from __future__ import annotations
+
+from catalog.db.kinds import CHILD, CONFIG, LAYER, UNREAD
+
+WALKS = ("above", "below")
+"""Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
+
+ATTESTATION = "unknown/unknown"
+"""The platform that BuildKit writes for what is no image."""
+
+
+def held(store_id: str, content_id: str) -> str:
+    """Whether a blob lies in a store."""
+    return (
+        f"EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = {store_id} AND held.content_id = {content_id})"
+    )
+
+
+def held_somewhere(content_id: str) -> str:
+    """Whether a blob lies in any store that is there."""
+    return (
+        "EXISTS (SELECT 1 FROM store_blob AS held JOIN store AS holder ON holder.id = held.store_id"
+        f" WHERE held.content_id = {content_id} AND holder.state <> 'missing')"
+    )
+
+
+def reachable(store_id: str, content_id: str) -> str:
+    """Whether an entry of the store reaches the blob, over manifests that lie in that store: a reader has no other way."""
+    step = f"JOIN store_blob AS held ON held.store_id = {store_id} AND held.content_id = edge.parent_id"
+    return f"""EXISTS (
+    WITH RECURSIVE above(id) AS (
+      SELECT {content_id}
+      UNION SELECT edge.parent_id FROM edge {step}
+      WHERE edge.child_id = {content_id} AND edge.role IN ({CONFIG}, {LAYER})
+      UNION SELECT edge.parent_id FROM above CROSS JOIN edge {step}
+      WHERE edge.child_id = above.id AND edge.role = {CHILD}
+    )
+    SELECT 1 FROM above CROSS JOIN entry
+    WHERE entry.content_id = above.id AND entry.store_id = {store_id}
+  )"""
+
+
+TOTAL_SIZE = f"""CASE WHEN content.kind <> {UNREAD} THEN (
+    WITH RECURSIVE below(id, role) AS (
+      SELECT entry.content_id, {CHILD}
+      UNION SELECT edge.child_id, edge.role FROM below CROSS JOIN edge
+      WHERE below.role = {CHILD} AND edge.parent_id = below.id AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})
+      AND {held("entry.store_id", "edge.parent_id")}
+    )
+    SELECT CAST(sum(store_blob.size) AS BIGINT) FROM store_blob
+    WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT below.id FROM below)
+  ) END"""
+"""Bytes in its store of all that an entry reaches, each blob once; null where its manifest was not read."""
+
+PLATFORMS = f"""(
+    WITH RECURSIVE below(id, platform_id) AS (
+      SELECT content.id, CAST(NULL AS BIGINT)
+      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CHILD}
+    )
+    SELECT string_agg(said.name, ',') FROM (
+      SELECT DISTINCT platform.name AS name FROM below
+      LEFT JOIN edge ON below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CONFIG}
+      LEFT JOIN config ON config.content_id = edge.child_id
+      JOIN platform ON platform.id = coalesce(below.platform_id, config.platform_id)
+      WHERE platform.name <> '{ATTESTATION}' ORDER BY platform.name
+    ) AS said
+  )"""
+"""The platforms of `content`, sorted: as an index says, and where it does not, as the config of its manifest."""
+
+CREATED = f"""@(
+    WITH RECURSIVE below(id) AS (
+      SELECT content.id
+      UNION SELECT edge.child_id FROM below CROSS JOIN edge
+      WHERE edge.parent_id = below.id AND edge.role = {CHILD}
+    )
+    SELECT max(config.created) FROM below CROSS JOIN edge CROSS JOIN config
+    WHERE edge.parent_id = below.id AND edge.role = {CONFIG} AND config.content_id = edge.child_id
+  )"""
+"""When `content` was made: as its config says, of an index the newest of its images."""
