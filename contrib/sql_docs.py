@@ -1,16 +1,20 @@
-"""`make docs`: docs/sql.md out of catalog/db/views.py, where every view and column is described once.
+"""`make docs`: docs/sql.md out of catalog/db/views.py and docs/reports.md out of catalog/reports/reports.py, where every
+view, report and column is described once.
 
-With `--check` it writes nothing, and ends with status 1 where the file is not what it would write.
+With `--check` it writes nothing, and ends with status 1 where a file is not what it would write.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 
-from catalog.db.views import VIEWS, View
+from catalog.db.view import View
+from catalog.db.views import VIEWS
+from catalog.reports.reports import REPORTS, Report
 
-PATH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "sql.md")
+DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 
 _HEAD = """<!-- Made by `make docs` out of catalog/db/views.py. Do not edit. -->
 # The public views
@@ -20,8 +24,13 @@ database too, with this text as comments (`ocicat sql --schema`), for sqlite3's 
 read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 
 - Times are RFC 3339 text in UTC, all of one width: they compare as text.
-- Ask by a column as it stands (`WHERE name = ?`, `WHERE digest = ?`, `WHERE tag = ?`, `WHERE repository = ?`): that is an
-  index search. By an expression over it (`lower(name) = ?`, `name LIKE '%x'`) it is a scan.
+- Ask by a column as it stands (`WHERE name = ?`, `WHERE digest = ?`, `WHERE tag = ?`, `WHERE repository = ?`, and every other
+  column that names or digests stand in): that is an index search. By an expression over it (`lower(name) = ?`,
+  `name LIKE '%x'`) it is a scan. What is worked out for each row (`total_size`, `platforms`, `created`, `reachable`) costs
+  only those who select it.
+- `annotations`, `history`, `problems` and `referrers` are made of several parts: SQLite searches them for a value and for
+  `IN (SELECT …)`, and makes them whole to join them. `LEFT JOIN` makes any view whole.
+- `WHERE key = ? AND beginning = ?` is how labels and annotations are searched by value.
 - A beginning is asked for as a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
 - Columns are only ever added.
 """
@@ -42,33 +51,104 @@ SELECT store, name, tag, digest, until FROM history WHERE until > strftime('%Y-%
 
 -- Stores by the number of their entries without a name.
 SELECT store, count(*) AS unnamed FROM unnamed GROUP BY store ORDER BY unnamed DESC;
+
+-- What is in a name, and how large it is in each store that has it.
+SELECT store, digest, platforms, created, total_size FROM images WHERE name = 'docker.io/library/alpine:3.16';
+
+-- Which images have this layer, by name: those that are manifests themselves, and those below an image index.
+SELECT images.name FROM layers JOIN images ON images.digest = layers.manifest WHERE layers.digest = :layer
+UNION
+SELECT images.name FROM layers JOIN platforms ON platforms.digest = layers.manifest
+JOIN images ON images.digest = platforms.image_index WHERE layers.digest = :layer;
+
+-- Signatures, attestations and the like of all that a name is.
+SELECT how, artifact_type, referrer FROM referrers
+WHERE subject IN (SELECT digest FROM images WHERE name = 'docker.io/library/alpine:3.16');
+
+-- Images that carry a label with a value.
+SELECT digest FROM labels WHERE key = 'org.opencontainers.image.vendor' AND beginning = 'ACME';
 ```
 """
 
 
-def render() -> str:
-    """The whole document."""
+_REPORTS = """<!-- Made by `make docs` out of catalog/reports/reports.py. Do not edit. -->
+# Reports
+
+`ocicat report NAME` asks a ready question over all stores; without a name it lists them. Each is one query over the
+[public views](sql.md), and runs as `ocicat sql` does: read-only, and no longer than `--timeout` (60 seconds).
+
+- `--format` as everywhere. In a table on a terminal sizes are in KiB, MiB and so on; everywhere else they are bytes.
+- `--store`, a name or a glob, repeatable, leaves the rows of those stores, where the report has a column `store`.
+- `-p NAME=VALUE` gives a parameter where the report has one.
+- Stores that are missing are left out. What a store holds is known once its content was read: while `stores.pending` is 1,
+  `missing` and `unreferenced` leave it out, and the others may be short of it.
+
+```console
+$ ocicat add /srv/builds /srv/mirror
+$ ocicat report usage
+builds/alpine	6	1678	839	839
+mirror/alpine	6	1678	839	839
+builds/app	6	1669	1669	0
+mirror/patched	3	849	849	0
+builds/scratch	3	835	835	0
+$ ocicat report drift --format '{store} {name} {digest}'
+mirror/alpine docker.io/library/alpine:3.16 sha256:5f9c…
+mirror/patched docker.io/library/alpine:3.16 sha256:53dd…
+```
+"""
+
+
+def render_views() -> str:
+    """docs/sql.md."""
     return "\n".join([_HEAD, *map(_view, VIEWS)]) + _EXAMPLES
 
 
+def render_reports() -> str:
+    """docs/reports.md."""
+    return "\n".join([_REPORTS, *map(_report, REPORTS)])
+
+
 def _view(view: View) -> str:
-    rows = [f"| `{name}` | {documentation.replace('|', chr(92) + '|')} |" for name, _, documentation in view.columns]
-    sentence = view.sentence[:1].upper() + view.sentence[1:]
-    return "\n".join([f"## `{view.name}`", "", f"{sentence}.", "", "| column | |", "|---|---|", *rows, ""])
+    columns = [(name, documentation) for name, _, documentation in view.columns]
+    return "\n".join([f"## `{view.name}`", "", f"{_sentence(view.sentence)}.", "", *_table("column", columns), ""])
+
+
+def _report(report: Report) -> str:
+    columns = [(each.name, f"{each.documentation}{' (bytes)' if each.is_size else ''}") for each in report.columns]
+    lines = [f"## `{report.name}`", "", f"{_sentence(report.sentence)}.", "", *_table("column", columns), ""]
+    if report.parameters:
+        lines += [*_table("parameter", report.parameters), ""]
+    return "\n".join([*lines, "```sql", report.sql, "```", ""])
+
+
+def _table(head: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield f"| {head} | |"
+    yield "|---|---|"
+    for name, documentation in rows:
+        yield f"| `{name}` | {documentation.replace('|', chr(92) + '|')} |"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {"sql.md": render_views, "reports.md": render_reports}
 
 
 def main() -> int:
-    """Write docs/sql.md, or compare it."""
-    text = render()
-    if "--check" in sys.argv[1:]:
-        with open(PATH, encoding="utf-8") as file:
-            fresh = file.read() == text
-        if not fresh:
-            print("docs/sql.md is stale: run 'make docs'", file=sys.stderr)
-        return 0 if fresh else 1
-    with open(PATH, "w", encoding="utf-8") as file:
-        file.write(text)
-    return 0
+    """Write the documents, or compare them."""
+    status = 0
+    for name, render in DOCUMENTS.items():
+        path, text = os.path.join(DOCS, name), render()
+        if "--check" in sys.argv[1:]:
+            with open(path, encoding="utf-8") as file:
+                if file.read() != text:
+                    print(f"docs/{name} is stale: run 'make docs'", file=sys.stderr)
+                    status = 1
+        else:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+    return status
 
 
 if __name__ == "__main__":

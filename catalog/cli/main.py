@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "List problems of stores, entries and names.",
     "verify": "Read every blob and compare its digest.",
     "sql": "Ask in SQL, read-only, over the public views.",
+    "report": "Print a ready report over all stores.",
     "db": "Look after the database itself.",
 }
 """Name and short help of each command, so that the help loads none of them."""

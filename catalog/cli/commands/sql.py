@@ -39,7 +39,7 @@ def command(
             for (text,) in reader.rows("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name", {}):
                 formats.write(f"{text};\n\n")
             return 0
-        values = dict(_parameter(text) for text in parameters)
+        values = dict(parameter(text) for text in parameters)
         if statement is None:
             statement = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
         columns, rows = Gate(reader, timeout).run(statement, values)
@@ -53,7 +53,8 @@ def command(
     return 0
 
 
-def _parameter(text: str) -> tuple[str, str]:
+def parameter(text: str) -> tuple[str, str]:
+    """The name and the value of `-p NAME=VALUE`; raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"no parameter: {shown(text)}: write -p NAME=VALUE for :NAME in the statement")

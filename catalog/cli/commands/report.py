@@ -1,0 +1,96 @@
+"""`ocicat report`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.commands.sql import parameter
+from catalog.cli.main import Globals
+from catalog.cli.progress import human
+from catalog.db.location import catalog_path
+from catalog.errors import UsageError
+from catalog.lookup import frozen
+from catalog.lookup.reader import Reader
+from catalog.lookup.stores import store_ids
+from catalog.names.escape import shown
+from catalog.reports.gate import TIMEOUT_SECONDS, Gate
+from catalog.reports.reports import REPORTS, Report
+
+
+@click.command(name="report")
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only rows of this store, or glob. Repeatable.")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    name: str | None,
+    stores: tuple[str, ...],
+    parameters: tuple[str, ...],
+    timeout: float,
+    format_: str | None,
+) -> int:
+    """A ready report over all stores (docs/reports.md); without NAME, the list of them.
+
+    On a terminal a table's sizes are in KiB, MiB and so on; everywhere else they are bytes.
+    """
+    if name is None:
+        _list(stores or parameters, format_)
+        return 0
+    report = _find(name)
+    columns = tuple(column.name for column in report.columns)
+    values = dict.fromkeys((known for known, _ in report.parameters), "")
+    for key, value in map(parameter, parameters):
+        if key not in values:
+            takes = f"it takes {', '.join(values)}" if values else "it takes none"
+            raise UsageError(f"the report {name} has no parameter {shown(key)}: {takes}")
+        values[key] = value
+    if stores and "store" not in columns:
+        raise UsageError(f"the report {name} has no column store: leave --store out")
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        wanted = _names(reader, stores) if stores else None
+        is_shown = format_ in (None, "table") and sys.stdout.isatty()
+        sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
+        found, rows = Gate(reader, timeout).run(report.sql, values)
+        show = formats.open_format(format_, found, found)
+        for row in rows:
+            cells = dict(zip(found, row, strict=True))
+            if wanted is None or cells["store"] in wanted:
+                for column in sizes:
+                    cells[column] = _human(cells[column])
+                show.row(cells.__getitem__)
+        show.end()
+    finally:
+        reader.close()
+    return 0
+
+
+def _list(refused: tuple[str, ...], format_: str | None) -> None:
+    if refused:
+        raise UsageError("no report is named: give its NAME first, 'ocicat report' lists them")
+    show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"))
+    for each in REPORTS:
+        show.row({"report": each.name, "sentence": each.sentence}.__getitem__)
+    show.end()
+
+
+def _find(name: str) -> Report:
+    for each in REPORTS:
+        if each.name == name:
+            return each
+    raise UsageError(f"there is no report {shown(name)}: 'ocicat report' lists them")
+
+
+def _names(reader: Reader, texts: tuple[str, ...]) -> set[str]:
+    ids = store_ids(reader, texts)
+    return {row[1] for row in reader.rows(frozen.STORES, {}) if row[0] in ids}
+
+
+def _human(size: object) -> object:
+    return human(size) if isinstance(size, int) else size

@@ -1,0 +1,317 @@
+"""Ready reports: each is one query over the public views (cli.md, `report`), documented here, once (docs/reports.md).
+
+They are SQL that anybody could type, and run through the same gate. They are written for the whole catalog, so they go down
+from the entries once, where the column `blobs.reachable` goes up from each blob it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """A column of a report; `is_size` says that it is a number of bytes."""
+
+    name: str
+    documentation: str
+    is_size: bool = False
+
+
+class Report(NamedTuple):
+    """A report: its name, one sentence, its columns in order, its query, and the parameters as (name, documentation).
+
+    A parameter that is not given is the empty text.
+    """
+
+    name: str
+    sentence: str
+    columns: tuple[Column, ...]
+    sql: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+_STORE = Column("store", "name of the store")
+_KIND = """CASE
+    WHEN EXISTS (SELECT 1 FROM layers WHERE layers.digest = blobs.digest) THEN 'layer'
+    WHEN EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) THEN 'manifest'
+    WHEN EXISTS (SELECT 1 FROM manifests WHERE manifests.config = blobs.digest) THEN 'config'
+    ELSE 'other'
+  END"""
+_REACHED = """WITH RECURSIVE reached(store, digest) AS ( -- entries, and what stands below them in image indexes
+  SELECT store, digest FROM images
+  UNION SELECT store, digest FROM unnamed
+  UNION SELECT reached.store, platforms.digest
+  FROM reached
+  JOIN blobs ON blobs.store = reached.store AND blobs.digest = reached.digest
+  JOIN platforms ON platforms.image_index = reached.digest
+), present(store, digest) AS ( -- those of them that lie in their store: there is no way over the others
+  SELECT reached.store, reached.digest
+  FROM reached JOIN blobs ON blobs.store = reached.store AND blobs.digest = reached.digest
+)"""
+
+_USAGE = Report(
+    "usage",
+    "how much each store holds, and how much of it no other store holds",
+    (
+        _STORE,
+        Column("blobs", "number of its blobs"),
+        Column("apparent", "bytes of all its blobs", is_size=True),
+        Column("unique", "bytes of those that lie in no other store: what would be free without it", is_size=True),
+        Column("shared", "bytes of those that lie in others too", is_size=True),
+    ),
+    """WITH held AS (
+  SELECT store, size, EXISTS (
+    SELECT 1 FROM blobs AS other WHERE other.digest = blobs.digest AND other.store <> blobs.store
+  ) AS is_shared
+  FROM blobs
+)
+SELECT store, count(*) AS blobs, sum(size) AS apparent,
+  sum(CASE WHEN is_shared THEN 0 ELSE size END) AS "unique", sum(CASE WHEN is_shared THEN size ELSE 0 END) AS shared
+FROM held GROUP BY store
+UNION ALL
+SELECT name, 0, 0, 0, 0 FROM stores
+WHERE state <> 'missing' AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.store = stores.name)
+ORDER BY apparent DESC, store""",
+)
+
+_DUPLICATES = Report(
+    "duplicates",
+    "names that stand twice in one store: entries that another one keeps from answering",
+    (
+        _STORE,
+        Column("name", "full canonical name, or null where there is a tag alone"),
+        Column("tag", "the tag"),
+        Column("digest", "the entry that does not answer"),
+        Column("answers", "the digest that answers instead"),
+    ),
+    """SELECT store, name, tag, digest, (
+    SELECT min(other.digest) FROM images AS other
+    WHERE other.store = images.store AND other.tag = images.tag AND NOT other.shadowed
+    AND coalesce(other.repository, '') = coalesce(images.repository, '')
+  ) AS answers
+FROM images WHERE shadowed
+ORDER BY store, name, tag, digest""",
+)
+
+_DRIFT = Report(
+    "drift",
+    "names that are one digest in one store and another in another",
+    (
+        Column("name", "full canonical name"),
+        _STORE,
+        Column("digest", "what the name is there"),
+        Column("since", "since when"),
+    ),
+    """WITH several AS (
+  SELECT name FROM images WHERE name IS NOT NULL AND NOT shadowed
+  GROUP BY name HAVING min(digest) <> max(digest)
+)
+SELECT images.name, images.store, images.digest, images.since
+FROM several JOIN images ON images.name = several.name
+WHERE NOT images.shadowed
+ORDER BY images.name, images.store""",
+)
+
+_SHARED = Report(
+    "shared",
+    "layers and other blobs that lie in several stores, and what hard links would save",
+    (
+        Column("digest", "digest of the blob"),
+        Column("kind", "layer, manifest, config or other"),
+        Column("stores", "number of stores that hold it"),
+        Column("size", "its bytes", is_size=True),
+        Column("saves", "bytes that hard links between the stores would save, where they are none yet", is_size=True),
+    ),
+    f"""WITH shared AS (
+  SELECT digest, count(*) AS stores, max(size) AS size, sum(size) - max(size) AS saves
+  FROM blobs GROUP BY digest HAVING count(*) > 1
+)
+SELECT digest, {_KIND.replace("blobs.digest", "shared.digest")} AS kind, stores, size, saves
+FROM shared
+ORDER BY saves DESC, digest""",  # noqa: S608
+)
+
+_UNREFERENCED = Report(
+    "unreferenced",
+    "blobs that no entry of their store reaches",
+    (
+        _STORE,
+        Column("digest", "digest of the blob"),
+        Column("size", "its bytes", is_size=True),
+    ),
+    f"""{_REACHED}
+SELECT store, digest, size FROM blobs
+WHERE store IN (SELECT name FROM stores WHERE NOT pending) AND (store, digest) NOT IN (
+  SELECT store, digest FROM reached
+  UNION SELECT present.store, layers.digest FROM present JOIN layers ON layers.manifest = present.digest
+  UNION SELECT present.store, manifests.config FROM present JOIN manifests ON manifests.digest = present.digest
+  WHERE manifests.config IS NOT NULL
+)
+ORDER BY store, digest""",  # noqa: S608
+)
+
+_MISSING = Report(
+    "missing",
+    "manifests of entries, configs and layers that are not there; that manifests of an image index are not is normal",
+    (
+        _STORE,
+        Column("digest", "what is not there"),
+        Column("role", "manifest (of an entry), config or layer"),
+        Column("manifest", "the manifest that needs it; null where an entry does"),
+        Column("size", "its bytes, as is claimed", is_size=True),
+    ),
+    f"""{_REACHED}, wanted(store, digest, role, manifest, size) AS (
+  SELECT store, digest, 'manifest', '', size FROM images
+  UNION SELECT store, digest, 'manifest', '', size FROM unnamed
+  UNION SELECT present.store, layers.digest, 'layer', layers.manifest, layers.size
+  FROM present JOIN layers ON layers.manifest = present.digest
+  UNION SELECT present.store, manifests.config, 'config', manifests.digest, manifests.config_size
+  FROM present JOIN manifests ON manifests.digest = present.digest WHERE manifests.config IS NOT NULL
+)
+SELECT store, digest, role, nullif(manifest, '') AS manifest, max(size) AS size
+FROM wanted
+WHERE store IN (SELECT name FROM stores WHERE NOT pending)
+AND (store, digest) NOT IN (SELECT store, digest FROM blobs)
+GROUP BY store, digest, role, wanted.manifest
+ORDER BY store, digest, role, wanted.manifest""",  # noqa: S608
+)
+
+_ORPHANS = Report(
+    "orphans",
+    "signatures, attestations and the like whose subject lies in no store",
+    (
+        Column("store", "name of the store that holds the referrer"),
+        Column("referrer", "digest of the referrer"),
+        Column("subject", "digest of what it is about"),
+        Column("how", "how it says so (see the view referrers)"),
+        Column("artifact_type", "artifact type of the referrer, or null"),
+        Column("size", "bytes of its manifest", is_size=True),
+    ),
+    """SELECT blobs.store, referrers.referrer, referrers.subject, referrers.how, referrers.artifact_type, blobs.size
+FROM referrers JOIN blobs ON blobs.digest = referrers.referrer
+WHERE NOT EXISTS (SELECT 1 FROM blobs AS about WHERE about.digest = referrers.subject)
+ORDER BY blobs.store, referrers.referrer, referrers.subject, referrers.how""",
+)
+
+_NAME_OF = """(
+    SELECT min(images.name) FROM images WHERE images.digest = pairs.{0} AND NOT images.shadowed
+  ), (
+    SELECT min(images.name) FROM platforms JOIN images ON images.digest = platforms.image_index
+    WHERE platforms.digest = pairs.{0} AND NOT images.shadowed
+  )"""
+
+_BASES = Report(
+    "bases",
+    "images that are built on others: that have all layers of another, in order, and more on top",
+    (
+        Column("base", "digest of the manifest that is built on"),
+        Column("base_name", "a name of it, or of an image index with it, or null"),
+        Column("image", "digest of the manifest that is built on it"),
+        Column("image_name", "a name of that, likewise"),
+        Column("layers", "number of the base's layers"),
+        Column("size", "their bytes, as is claimed", is_size=True),
+    ),
+    f"""WITH RECURSIVE asked(digest) AS (
+  SELECT digest FROM manifests WHERE :image = ''
+  UNION SELECT :image WHERE :image <> ''
+  UNION SELECT digest FROM images WHERE name = :image AND NOT shadowed
+  UNION SELECT platforms.digest FROM asked JOIN platforms ON platforms.image_index = asked.digest
+), pairs(base, image) AS (
+  SELECT base.digest, asked.digest -- what it is built on: the images that have just the layers up to one of its own
+  FROM asked
+  JOIN manifests AS top ON top.digest = asked.digest
+  JOIN layers ON layers.manifest = asked.digest AND layers.position < top.layers - 1
+  JOIN manifests AS base ON base.chain = layers.chain
+  UNION SELECT asked.digest, layers.manifest -- what is built on it
+  FROM asked
+  JOIN manifests AS base ON base.digest = asked.digest
+  JOIN layers ON layers.chain = base.chain
+  JOIN manifests AS top ON top.digest = layers.manifest AND top.layers > base.layers
+  WHERE :image <> ''
+)
+SELECT pairs.base, coalesce({_NAME_OF.format("base")}) AS base_name,
+  pairs.image, coalesce({_NAME_OF.format("image")}) AS image_name, manifests.layers, manifests.layers_size AS size
+FROM pairs JOIN manifests ON manifests.digest = pairs.base
+ORDER BY pairs.base, pairs.image""",  # noqa: S608
+    (("image", "only pairs with this image, on either side: a digest, or a canonical name with its tag"),),
+)
+
+_PLATFORMS = Report(
+    "platforms",
+    "names that lack a platform which other names of their repository have",
+    (
+        _STORE,
+        Column("name", "full canonical name"),
+        Column("lacks", "the platform that it lacks, os/arch[/variant]"),
+        Column("others", "number of names of its repository that have it"),
+    ),
+    """WITH named AS (
+  SELECT store, repository, name, ',' || platforms || ',' AS has
+  FROM images WHERE name IS NOT NULL AND NOT shadowed AND platforms IS NOT NULL
+), known AS (
+  SELECT platform FROM platforms WHERE platform IS NOT NULL
+  UNION SELECT platform FROM manifests WHERE platform IS NOT NULL
+), offered AS (
+  SELECT named.repository, known.platform, count(DISTINCT named.name) AS names
+  FROM named JOIN known ON named.has LIKE '%,' || known.platform || ',%'
+  GROUP BY named.repository, known.platform
+)
+SELECT named.store, named.name, offered.platform AS lacks, offered.names AS others
+FROM named JOIN offered ON offered.repository = named.repository
+WHERE named.has NOT LIKE '%,' || offered.platform || ',%'
+ORDER BY offered.names DESC, named.name, named.store, offered.platform""",
+)
+
+_CHURN = Report(
+    "churn",
+    "names that were moved, those moved most first, as far back as history is kept",
+    (
+        _STORE,
+        Column("name", "full canonical name, or null where there is a tag alone"),
+        Column("tag", "the tag"),
+        Column("moves", "how often it was given another digest, or came back"),
+        Column("digests", "number of different digests"),
+        Column("last", "when it last was"),
+    ),
+    """SELECT store, name, tag, count(*) - 1 AS moves, count(DISTINCT digest) AS digests, max(since) AS last
+FROM history
+GROUP BY store, repository, name, tag HAVING count(*) > 1
+ORDER BY moves DESC, store, name, tag""",
+)
+
+_GROWTH = Report(
+    "growth",
+    "entries that came and went, day by day, as far back as history is kept",
+    (
+        Column("day", "the day, in UTC"),
+        _STORE,
+        Column("changes", "number of changes of its index.json"),
+        Column("added", "entries that they added"),
+        Column("removed", "entries that they removed"),
+        Column("entries", "entries at the end of that day"),
+        Column("size", "bytes of its index.json then", is_size=True),
+    ),
+    """WITH days AS (
+  SELECT substr(at, 1, 10) AS day, store, count(*) AS changes, sum(added) AS added, sum(removed) AS removed,
+    max(generation) AS generation
+  FROM snapshots GROUP BY substr(at, 1, 10), store
+)
+SELECT days.day, days.store, days.changes, days.added, days.removed, snapshots.entries, snapshots.size
+FROM days JOIN snapshots ON snapshots.store = days.store AND snapshots.generation = days.generation
+ORDER BY days.day, days.store""",
+)
+
+REPORTS = (
+    _USAGE,
+    _DUPLICATES,
+    _DRIFT,
+    _SHARED,
+    _UNREFERENCED,
+    _MISSING,
+    _ORPHANS,
+    _BASES,
+    _PLATFORMS,
+    _CHURN,
+    _GROWTH,
+)
+"""All of them, in the order in which they are listed."""
