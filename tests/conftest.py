@@ -6,13 +6,14 @@ clock of whole ticks would not tell the two apart.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -31,6 +32,9 @@ from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
+
+if TYPE_CHECKING:
+    from tests.lookup.sizes import Sized
 
 settings.register_profile(
     "ci",
@@ -221,3 +225,18 @@ def catalogue(tmp_path: Path, new_catalogue: Callable[[str], Catalogue]) -> Iter
     yield made
     os.chdir(before)
     made.close()
+
+
+@pytest.fixture(scope="session")
+def sized(
+    tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]
+) -> Callable[[int], Sized]:
+    """The catalog of tests/lookup/sizes.py at a size, made once; tests read it and change nothing in it."""
+    from tests.lookup import sizes
+
+    @functools.cache
+    def make(size: int) -> Sized:
+        directory = str(tmp_path_factory.mktemp(f"size-{size}"))
+        return sizes.build(new_catalogue(directory), directory, size)
+
+    return make

@@ -1,0 +1,315 @@
+"""No lookup is linear in disguise: what an answer costs is counted in steps of SQLite's virtual machine, at two sizes.
+
+A query plan that says SEARCH can still be linear (facts.md, section 5), and a time proves nothing; steps do not lie.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pytest
+
+from catalog.lookup import frozen
+from catalog.names.pattern import upper_bound
+from tests import writers
+from tests.lookup.sizes import CROWD, LONG, SHARED, Sized, child
+
+SMALL, LARGE = 100, 100_000
+FACTOR = 1.2
+
+Build = Callable[[int], Sized]
+Parameters = Mapping[str, object]
+
+ALL, FIRST = "every row", "the first row"
+
+
+class Asked(NamedTuple):
+    """A statement with its parameters; `rows` is how many it yields, `read` whether all of them are read."""
+
+    statement: str
+    parameters: Parameters
+    rows: int
+    read: str = ALL
+
+
+STATEMENTS = {
+    name: text
+    for name, text in vars(frozen).items()
+    if isinstance(text, str) and text.startswith(("SELECT", "WITH")) and name.isupper()
+}
+
+# Listings: each row costs the same, however many there are.
+LISTINGS: dict[str, Parameters] = {
+    "BY_ANY_NAME": {},
+    "BY_ANY_TAG": {},
+    "STORES": {},
+    "STORE_ENTRIES": {"store_id": "large"},
+    "STORE_FILES": {},
+    "SPANS": {},
+}
+
+
+def digest(seed: str) -> str:
+    return str(writers.fake_descriptor(seed)["digest"])
+
+
+def between(prefix: str) -> Parameters:
+    return {"low": prefix, "high": upper_bound(prefix)}
+
+
+# A store's name stands for its id. Entry 1 of `large` is named `app-0-01:1.1`, entry 0 by the bare tag 1.0.
+APP = "docker.io/library/app-0-01"
+MANY = "docker.io/many/app-1"
+ASKED = [
+    Asked("SCHEMA_VERSION", {}, 1),
+    Asked("BY_NAME", {"name": f"{APP}:1.1"}, 1),
+    Asked("BY_NAME", {"name": f"{MANY}:t0.1"}, 2),
+    Asked("BY_NAME", {"name": "docker.io/library/nosuch:1"}, 0),
+    Asked("ANSWERS_BY_NAME", {"name": f"{APP}:1.1"}, 1),
+    Asked("ANSWERS_BY_NAME", {"name": f"{MANY}:t0.1"}, 2),
+    Asked("ANSWERS_BY_NAME", {"name": f"{CROWD}:crowd"}, 1),
+    Asked("BY_TAG", {"tag": "1.1"}, 1),
+    Asked("BY_TAG", {"tag": "t0.0"}, 2),
+    Asked("BY_TAG", {"tag": "many/app-1:t0.1"}, 2),
+    Asked("BY_TAG", {"tag": "docker.io/many/app-3:t0.3"}, 2),
+    Asked("BY_TAG", {"tag": "nosuch"}, 0),
+    Asked("BY_LONG_RAW", {"tag": LONG}, 2),
+    Asked("BY_DIGEST", {"digest": digest("0-3")}, 2),
+    Asked("BY_DIGEST", {"digest": digest("many-0-0")}, 2),
+    Asked("BY_DIGEST_RANGE", between(digest("0-3")[:20]), 2),
+    Asked("BY_REPOSITORY_DIGEST", {"repository": APP, "digest": digest("0-0"), "tag": "1.1"}, 1),
+    Asked("BY_REPOSITORY_DIGEST", {"repository": MANY, "digest": digest("many-0-1"), "tag": None}, 2),
+    Asked("BY_REPOSITORY_DIGEST", {"repository": SHARED, "digest": digest("0-0"), "tag": None}, 0),
+    Asked("BY_REPOSITORY", {"repository": "quay.io/crowd/0"}, 1),
+    Asked("BY_NAME_RANGE", between(f"{MANY}:t0.1"), 2),
+    Asked("BY_TAG_RANGE", between("t0.0"), 2),
+    Asked("STORE_BY_NAME", {"store_id": "large", "name": f"{APP}:1.1"}, 1),
+    Asked("STORE_BY_NAME", {"store_id": "many/s0", "name": f"{SHARED}:1"}, 1),
+    Asked("STORE_ANSWER_BY_NAME", {"store_id": "large", "name": f"{APP}:1.1"}, 1),
+    Asked("STORE_ANSWER_BY_NAME", {"store_id": "many/s0", "name": f"{SHARED}:1"}, 1),
+    Asked("STORE_ANSWER_BY_NAME", {"store_id": "crowd", "name": f"{CROWD}:crowd"}, 1),
+    Asked("STORE_BY_IMAGE_NAME", {"store_id": "large", "tag": "docker.io/library/app-0-03:1.3"}, 1),
+    Asked("STORE_BY_IMAGE_NAME", {"store_id": "crowd", "tag": f"{CROWD}:crowd"}, 1, FIRST),
+    Asked("STORE_BY_REF_NAME", {"store_id": "large", "tag": "1.0"}, 1),
+    Asked("STORE_BY_REF_NAME", {"store_id": "many/s1", "tag": f"{SHARED}:1"}, 1),
+    Asked("STORE_BY_REF_NAME", {"store_id": "crowd", "tag": "crowd"}, 1, FIRST),
+    Asked("STORE_BY_LONG_REF_NAME", {"store_id": "crowd", "tag": LONG}, 2),
+    Asked("STORE_BY_TAG", {"store_id": "large", "tag": "1.1"}, 1),
+    Asked("STORE_BY_TAG", {"store_id": "many/s0", "tag": "1"}, 1),
+    Asked("STORE_BY_TAG", {"store_id": "crowd", "tag": "crowd"}, 1, FIRST),
+    Asked("STORE_BY_REF_TAIL", {"store_id": "large", "tag": "1.1"}, 1),
+    Asked("STORE_BY_REF_TAIL", {"store_id": "many/s0", "tag": "1"}, 1),
+    Asked("STORE_BY_REF_TAIL", {"store_id": "crowd", "tag": "crowd"}, 1, FIRST),
+    Asked("STORE_BY_DIGEST", {"store_id": "large", "digest": digest("0-3")}, 2),
+    Asked("STORE_BY_DIGEST", {"store_id": "many/s0", "digest": digest("everywhere")}, 1),
+    Asked("STORE_BY_DIGEST", {"store_id": "crowd", "digest": digest("crowd")}, 1, FIRST),
+    Asked(
+        "STORE_BY_REPOSITORY_DIGEST",
+        {"store_id": "large", "repository": APP, "digest": digest("0-0"), "tag": None},
+        1,
+    ),
+    Asked(
+        "STORE_BY_REPOSITORY_DIGEST",
+        {"store_id": "many/s0", "repository": SHARED, "digest": digest("everywhere"), "tag": "1"},
+        1,
+    ),
+    Asked(
+        "STORE_BY_REPOSITORY_DIGEST",
+        {"store_id": "crowd", "repository": CROWD, "digest": digest("crowd"), "tag": None},
+        1,
+        FIRST,
+    ),
+    Asked("ENTRY_KEYS", {"entry_id": 2}, 1),
+    Asked("ENTRY_ANNOTATIONS", {"entry_id": 1}, 1),
+    Asked("STORE_BY_NAME_OR_PATH", {"store_name": "many/s1", "path": None}, 1),
+    Asked("STORE_BY_NAME_OR_PATH", {"store_name": None, "path": "/nowhere"}, 0),
+    Asked("REACHING", {"digest": child(1)}, 2),
+    Asked("STORE_REACHING", {"digest": child(1), "store_id": "large"}, 2),
+    Asked("STORE_REACHING", {"digest": child(1), "store_id": "crowd"}, 0),
+    Asked("CONTAINING", {"digest": digest("layer-1")}, 2),
+    Asked("CONTENTS_IN_RANGE", between(child(1)[:20]), 1),
+    Asked("EDGE_TO", {"digest": child(1)}, 1),
+    Asked("CHILDREN", {"content_id": digest("0-1"), "store_id": "large"}, 1),
+    Asked("IS_HERE", {"content_id": child(1), "store_id": "large"}, 1),
+    Asked("CONFIG_OF", {"content_id": child(1), "store_id": "large"}, 1),
+    Asked("ARTIFACT_TYPE_OF", {"content_id": child(1)}, 1),
+    Asked("CONTENT_ANNOTATIONS", {"content_id": digest("0-1")}, 1),
+    Asked("LABELS_OF", {"content_id": child(1)}, 1),
+    Asked("REFERRERS_OF", {"digest": child(1)}, 1),
+    Asked("PENDING", {}, 0),
+    Asked("ROOTS", {}, 1),
+    Asked("LEFT_OUT", {}, 0),
+    Asked("SPANS_BY_NAME", {"name": f"{APP}:1.1"}, 2),
+    Asked("SPANS_BY_NAME", {"name": f"{CROWD}:crowd"}, 2),
+    Asked("SPANS_BY_TAG", {"tag": "t0.0"}, 4),
+    Asked("SPANS_BY_DIGEST", {"digest": digest("many-0-0")}, 4),
+    Asked("SPANS_BY_REPOSITORY", {"repository": "quay.io/crowd/0"}, 2),
+    Asked("SPANS_BY_NAME_RANGE", between(f"{MANY}:t0.1"), 4),
+    Asked("SPANS_BY_TAG_RANGE", between("t0.0"), 4),
+    Asked("COUNT_TAG", {"tag": "1.1"}, 1),
+]
+
+
+def bound(sized: Sized, parameters: Parameters) -> dict[str, object]:
+    """The parameters with the ids of the stores and digests that they name."""
+    found = dict(parameters)
+    for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
+        if key in found:
+            found[key] = sized.catalogue.sql(f"SELECT id FROM {table} WHERE {column} = ?", found[key])[0][0]
+    return found
+
+
+def steps(
+    connection: sqlite3.Connection,
+    text: str,
+    parameters: Parameters | Sequence[object],
+    *,
+    first: bool = False,
+    of: int = 1,
+) -> tuple[int, int]:
+    """How many rows a statement yields and, in units of `of`, how many steps that takes."""
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += of
+
+    connection.set_progress_handler(step, of)
+    try:
+        cursor = connection.execute(text, parameters)
+        rows = len(cursor.fetchmany(1) if first else cursor.fetchall())
+        cursor.close()
+    finally:
+        connection.set_progress_handler(None, 0)
+    return rows, count
+
+
+def test_every_statement_is_counted() -> None:
+    """A new statement is to be asked for in ASKED, or to be a listing."""
+    assert set(STATEMENTS) == {each.statement for each in ASKED} | set(LISTINGS)
+
+
+@pytest.mark.parametrize(
+    "asked", ASKED, ids=lambda each: f"{each.statement}-{'-'.join(map(str, each.parameters.values()))}"[:70]
+)
+def test_a_lookup_costs_the_same_at_any_size(sized: Build, asked: Asked) -> None:
+    costs = []
+    for size in (SMALL, LARGE):
+        found = sized(size)
+        rows, count = steps(
+            found.catalogue.reader.connection,
+            STATEMENTS[asked.statement],
+            bound(found, asked.parameters),
+            first=asked.read == FIRST,
+        )
+        assert rows == asked.rows
+        costs.append(count)
+    assert costs[1] <= costs[0] * FACTOR
+
+
+@pytest.mark.parametrize("statement", LISTINGS)
+def test_a_listing_costs_the_same_a_row(sized: Build, statement: str) -> None:
+    """A sort may take the logarithm of the number of rows more."""
+    costs = []
+    for size in (SMALL, LARGE):
+        found = sized(size)
+        rows, count = steps(
+            found.catalogue.reader.connection,
+            STATEMENTS[statement],
+            bound(found, LISTINGS[statement]),
+            of=10 if size == SMALL else 1000,
+        )
+        costs.append(count / rows)
+    assert costs[1] <= costs[0] * FACTOR + 10
+
+
+# Whole questions, as `resolve` asks them: none of them may look at more than it needs.
+RESOLVED = {
+    f"{APP}:1.1": 0,
+    "crowd:crowd": 0,
+    "nosuch:1": 1,
+    ":t0.0": 0,
+    digest("many-0-0"): 0,
+    digest("0-3")[:30]: 0,
+    f"app-0-01:1.1@{digest('0-0')}": 0,
+    child(1): 0,
+    f"{SHARED}:1@{digest('0-0')}": 1,
+    "quay.io/crowd/0:*": 0,
+    "oci-layout://large:1.0": 0,
+    "oci-layout://large/app-0-01:1.1": 0,
+    f"oci-layout://large@{digest('0-3')}": 0,
+    f"oci-layout://large/app-0-01:1.1@{digest('0-0')}": 0,
+    f"oci-layout://large@{child(1)}": 0,
+    "oci-layout://crowd:crowd": 0,
+    "oci-layout://crowd:nosuch": 1,
+    "oci-layout://crowd/crowd:crowd": 0,
+    f"oci-layout://crowd:crowd@{digest('crowd')}": 0,
+    f"oci-layout://crowd/crowd:crowd@{digest('crowd')}": 0,
+    "oci-layout://many/s1/everywhere:1": 0,
+    "oci:crowd:crowd": 0,
+    "oci:crowd:nosuch": 1,
+    f"oci:crowd:{LONG}": 0,
+    "ocidir://crowd:crowd": 0,
+    "ocidir://crowd:long": 0,
+    f"ocidir://crowd:crowd@{digest('crowd')}": 0,
+}
+
+
+@pytest.mark.parametrize("ref", RESOLVED, ids=lambda each: each[:60])
+def test_an_answer_costs_the_same_at_any_size(sized: Build, ref: str) -> None:
+    costs = []
+    for size in (SMALL, LARGE):
+        found = sized(size)
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+
+        text = ref.replace(":crowd", f":{found.large}/../crowd", 1) if ref.startswith("oci:") else ref
+        text = text.replace("//crowd", f"//{found.large}/../crowd", 1) if ref.startswith("ocidir:") else text
+        found.catalogue.reader.connection.set_progress_handler(step, 1)
+        try:
+            assert found.catalogue.resolve(text).status == RESOLVED[ref]
+        finally:
+            found.catalogue.reader.connection.set_progress_handler(None, 0)
+        costs.append(count)
+    assert costs[1] <= costs[0] * FACTOR
+
+
+VIEWS: dict[str, tuple[tuple[object, ...], int]] = {
+    "SELECT digest FROM images WHERE name = ?": ((f"{APP}:1.1",), 1),
+    "SELECT digest FROM images WHERE name = ? AND NOT shadowed": ((f"{MANY}:t0.1",), 2),
+    "SELECT name FROM images WHERE tag = ?": (("t0.0",), 2),
+    "SELECT name FROM images WHERE digest = ?": ((digest("0-3"),), 2),
+    "SELECT digest FROM images WHERE repository = ?": (("quay.io/crowd/0",), 1),
+    "SELECT digest FROM images WHERE repository = ? AND tag = ?": ((APP, "1.1"), 1),
+    "SELECT digest FROM images WHERE familiar = ?": (("quay.io/crowd/0",), 1),
+    "SELECT digest FROM images WHERE familiar = ? AND tag = ?": (("app-0-01", "1.1"), 1),
+    "SELECT tag FROM images WHERE store = ?": (("many/s0",), 10),
+    "SELECT * FROM images WHERE name = ?": ((f"{APP}:1.1",), 1),
+    "SELECT store FROM unnamed WHERE digest = ?": ((digest("0-2"),), 1),
+    "SELECT digest FROM unnamed WHERE store = ?": (("many/s0",), 0),
+    "SELECT path FROM stores WHERE name = ?": (("many/s1",), 1),
+    "SELECT until FROM history WHERE name = ?": ((f"{APP}:1.1",), 2),
+    "SELECT until FROM history WHERE name = ? AND store = ?": ((f"{MANY}:t0.1", "many/s1"), 2),
+    "SELECT name FROM history WHERE digest = ?": ((digest("many-0-0"),), 4),
+    "SELECT name FROM history WHERE tag = ?": (("t0.0",), 4),
+    "SELECT digest FROM history WHERE repository = ?": (("quay.io/crowd/0",), 2),
+    "SELECT at FROM snapshots WHERE store = ?": (("many/s0",), 1),
+    "SELECT detail FROM problems WHERE store = ? AND kind = 'long-name'": (("crowd",), 2),
+    "SELECT store FROM annotations WHERE digest = ? AND key = ?": ((digest("0-1"), "org.example.nosuch"), 0),
+}
+
+
+@pytest.mark.parametrize("statement", VIEWS)
+def test_a_view_is_searched_by_its_keys(sized: Build, statement: str) -> None:
+    parameters, wanted = VIEWS[statement]
+    costs = []
+    for size in (SMALL, LARGE):
+        rows, count = steps(sized(size).catalogue.reader.connection, statement, parameters)
+        assert rows == wanted
+        costs.append(count)
+    assert costs[1] <= costs[0] * FACTOR
