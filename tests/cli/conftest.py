@@ -174,7 +174,9 @@ def layout(tmp_path: Path) -> Callable[..., str]:
 
     def make(name: str, *tags: str, style: str = "tag", repository: str = "docker.io/library/app") -> str:
         path = writers.make_layout(str(tmp_path / name))
-        entries = [writers.name_entry(writers.fake_descriptor(f"{name}:{tag}"), style, repository, tag) for tag in tags]
+        entries = [
+            writers.name_entry(writers.make_image(path, f"{name}:{tag}"), style, repository, tag) for tag in tags
+        ]
         writers.write_index(path, writers.empty_index(*entries))
         return path
 

@@ -45,7 +45,7 @@ def test_invalid_and_missing_stores(cli: Own, layout: Layout) -> None:
 
 def test_entries_and_names_that_cannot_be_used(cli: Own, layout: Layout) -> None:
     path = layout("a")
-    good = writers.fake_descriptor("good")
+    good = writers.make_image(path, "good")
     entries = [
         good | {"annotations": {writers.REF_NAME: ""}},
         good | {"annotations": {writers.REF_NAME: "no name at all!"}},

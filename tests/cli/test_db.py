@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, one_error, ran
 
@@ -47,8 +48,8 @@ def test_a_sound_catalog_passes_the_check(shelf: Shelf) -> None:
     assert shelf.ask("db", "check") == (0, "", "")
 
 
-def test_the_check_finds_damage(cli: Own, layout: Layout) -> None:
-    cli.done("add", layout("a", *(str(number) for number in range(200))))
+def test_the_check_finds_damage(cli: Own) -> None:
+    cli.done("add", writers.big_layout(f"{cli.directory}/a", 200))
     cli.done("db", "vacuum")
     with sqlite3.connect(cli.db) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -75,7 +76,7 @@ def test_the_check_finds_rows_without_their_parents(cli: Own, layout: Layout) ->
 
 
 def test_vacuum_gives_room_back(cli: Own, layout: Layout) -> None:
-    cli.done("add", layout("a", *(str(number) for number in range(2000))), layout("b", "1"))
+    cli.done("add", writers.big_layout(f"{cli.directory}/a", 2000), layout("b", "1"))
     cli.done("remove", "a")
     cli.done("db", "vacuum")
     size = os.stat(cli.db).st_size

@@ -89,7 +89,9 @@ def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
     import sqlite3
 
     with sqlite3.connect(cli.db) as connection:
-        connection.execute("UPDATE content SET digest = ?", (f"sha256:{'0' * 64}",))
+        connection.execute(
+            "UPDATE content SET digest = ? WHERE id = (SELECT content_id FROM entry)", (f"sha256:{'0' * 64}",)
+        )
         connection.execute("UPDATE entry SET fingerprint = 0")
     connection.close()
     cli.done("index")

@@ -150,7 +150,7 @@ def test_no_page_full_of_noise_gives_a_traceback(tmp_path: Path, sound: bytes) -
             statuses.add(result.status)
             assert result.status in (0, 1, 4)
             assert "defect" not in result.err, (number, arguments, result.err)
-            assert len(result.said) == (result.status != 0), (number, arguments, result)
+            assert len(result.said) == 1 or result.status < 4, (number, arguments, result)
     assert statuses >= {0, 4}
 
 
