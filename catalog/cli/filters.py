@@ -129,10 +129,8 @@ class Filters:
 
     def _is(self, reader: Reader, match: Match) -> bool:
         """What the content is."""
-        if self.platform is not None:
-            has = content.platforms(reader, match)
-            if not any(str(candidate) in has for candidate in self.platform.candidates()):
-                return False
+        if self.platform is not None and not content.has_platform(reader, match, self.platform):
+            return False
         if self.artifact_type is not None and content.artifact_type(reader, match) != self.artifact_type:
             return False
         return all(content.has_annotation(reader, match, *pair) for pair in self.annotations) and all(

@@ -371,6 +371,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .where(edge.c.parent_id == _content, edge.c.role == CHILD)
     .order_by(edge.c.position),
+    "IS_HERE": select(store_blob.c.size).where(store_blob.c.store_id == _store, store_blob.c.content_id == _content),
     "CONFIG_OF": select(
         platform.c.name,
         select(store_blob.c.content_id)
@@ -382,7 +383,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         edge.join(config, config.c.content_id == edge.c.child_id).join(platform, platform.c.id == config.c.platform_id)
     )
     .where(edge.c.parent_id == _content, edge.c.role == CONFIG),
-    "ARTIFACT_TYPE_OF": select(func.coalesce(_artifact.c.name, media_type.c.name))
+    "ARTIFACT_TYPE_OF": select(func.nullif(func.coalesce(_artifact.c.name, media_type.c.name), ""))
     .select_from(
         manifest.outerjoin(_artifact, _artifact.c.id == manifest.c.artifact_type_id)
         .outerjoin(edge, and_(edge.c.parent_id == manifest.c.content_id, edge.c.role == CONFIG))

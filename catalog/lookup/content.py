@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.errors import NotInTime
 from catalog.lookup import frozen
-from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, ENTRY_ID, STORE_ID, Match
+from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, ENTRY_ID, PLATFORM, STORE_ID, Match
 from catalog.names.pattern import upper_bound
 
 TYPE_CHECKING = False
@@ -16,25 +16,27 @@ if TYPE_CHECKING:
     from catalog.names.platform import Platform
 
     Row = tuple[Any, ...]
-    Child = tuple[str, str | None, int | None, str | None, bool]
-    """A manifest below an index: digest, media type, size in bytes, platform or None, and whether it is there."""
+    Child = tuple[int, str, str | None, int | None, str | None, bool, bool]
+    """What there is for a platform: content id, digest, media type, size in bytes, platform or None, whether it is there to
+    read in the store, and whether the store itself tells so, not another one's copy alone."""
 
 UNREAD, MANIFEST, INDEX = 0, 1, 2
 """Kinds of content (catalog.db.schema)."""
-
-_DEPTH = 16
-"""Indexes nested deeper than this have no platforms: nobody writes them, and a cycle has to end."""
 
 _ATTESTATION = "unknown/unknown"
 
 
 def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> None:
     """Raise NotInTime where a store that is asked has manifests that are not read yet."""
-    for (store_id,) in reader.rows(frozen.PENDING, {}):
-        if stores is None or store_id in stores:
-            raise NotInTime(
-                f"{what} cannot be told yet: manifests are still being read; ask again, or with --fresh to wait for it"
-            )
+    if is_pending(reader, stores):
+        raise NotInTime(
+            f"{what} cannot be told yet: manifests are still being read; ask again, or with --fresh to wait for it"
+        )
+
+
+def is_pending(reader: Reader, stores: frozenset[int] | None) -> bool:
+    """Whether a store that is asked, or any, has manifests that are not read yet."""
+    return any(stores is None or row[0] in stores for row in list(reader.rows(frozen.PENDING, {})))
 
 
 def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterator[Row]:
@@ -82,29 +84,50 @@ def referring(reader: Reader, digest: str) -> frozenset[int]:
 
 def platforms(reader: Reader, match: Match) -> list[str]:
     """The platforms of an entry, in the order of its index; empty while unknown. Attestations have none."""
-    names = (child[3] for child in _children(reader, match) if child[3] is not None)
+    names = (child[4] for child in _children(reader, match) if child[4] is not None)
     return [name for name in dict.fromkeys(names) if name != _ATTESTATION]
+
+
+def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
+    """Whether an entry has an image for a platform; by what its descriptor claims where nothing is known of its content."""
+    names = platforms(reader, match)
+    claimed = match.row[PLATFORM]
+    if claimed is not None and match.row[CONTENT_KIND] == UNREAD:
+        from catalog.names.platform import normalize
+
+        names = [str(normalize(*claimed.split("/", 2)))]
+    return any(str(candidate) in names for candidate in wanted.candidates())
 
 
 def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
     """The answer of `match` for a platform, or None and why there is none (resolution.md section 9)."""
     kind = match.row[CONTENT_KIND]
-    if kind == UNREAD:
+    here = {"content_id": match.row[CONTENT_ID], "store_id": match.row[STORE_ID]}
+    if kind == UNREAD or reader.row(frozen.IS_HERE, here) is None:
         return None, "its manifest is not there to read"
     if kind not in (MANIFEST, INDEX):
         return None, "it is no image"
-    children = _children(reader, match)
+    children = [child for child in _children(reader, match) if child[6] and child[4] != _ATTESTATION]
     for candidate in wanted.candidates():
-        for digest, media_type, size, platform, is_here in children:
+        for content_id, digest, media_type, size, platform, is_here, _ in children:
             if platform != str(candidate):
                 continue
             if not is_here:
                 return None, f"its manifest or config for {platform} is not there to read"
             if kind == MANIFEST:
                 return match, ""
-            return match.replaced(digest=digest, media_type=media_type, size=size, platform=platform), ""
+            child = match.replaced(
+                digest=digest,
+                media_type=media_type,
+                size=size,
+                artifact_type=None,
+                platform=platform,
+                content_id=content_id,
+                content_kind=MANIFEST,
+            )
+            return child, ""
     if kind == MANIFEST and not children:
-        return None, "its config is not there to read"
+        return None, "its config is not there to read, or no image's"
     return None, f"it has none for {wanted}"
 
 
@@ -158,26 +181,37 @@ def _children(reader: Reader, match: Match) -> list[Child]:
     """What an entry has for each platform, flat and in order: an index's manifests, or an image itself."""
     store_id = match.row[STORE_ID]
     if match.row[CONTENT_KIND] == MANIFEST:
-        config = reader.row(frozen.CONFIG_OF, {"content_id": match.row[CONTENT_ID], "store_id": store_id})
+        config = _config(reader, match.row[CONTENT_ID], store_id)
         if config is None:
             return []
-        return [(match.row[DIGEST], None, None, config[0], bool(config[1]))]
+        return [(match.row[CONTENT_ID], match.row[DIGEST], None, None, config[0], config[1], True)]
     found: list[Child] = []
-    _collect(reader, match.row[CONTENT_ID], store_id, found, _DEPTH, set())
+    seen = {(match.row[CONTENT_ID], True)}
+    pending = _rows_below(reader, match.row[CONTENT_ID], store_id, is_told=True)
+    while pending:
+        child_id, digest, kind, platform, media_type, size, is_here, is_told = pending.pop()
+        if kind == INDEX and (is_here or platform is None):
+            # Whatever its descriptor claims: it is what stands in it that is for a platform.
+            below = child_id, is_told and is_here
+            if below not in seen:
+                seen.add(below)
+                pending += _rows_below(reader, child_id, store_id, is_told=below[1])
+            continue
+        if platform is None and kind == MANIFEST:
+            config = _config(reader, child_id, store_id)
+            if config is not None:
+                platform, is_told = config[0], is_told and is_here and config[1]
+        found.append((child_id, digest, media_type, size, platform, is_here, is_told))
     return found
 
 
-def _collect(reader: Reader, content_id: int, store_id: int, found: list[Child], depth: int, seen: set[int]) -> None:
-    if depth == 0 or content_id in seen:
-        return
-    seen.add(content_id)
-    rows = list(reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id}))
-    for child_id, digest, kind, platform, media_type, size, is_here in rows:
-        if platform is None and kind == INDEX:
-            _collect(reader, child_id, store_id, found, depth - 1, seen)
-            continue
-        if platform is None and kind == MANIFEST:
-            config = reader.row(frozen.CONFIG_OF, {"content_id": child_id, "store_id": store_id})
-            found.append((digest, media_type, size, None if config is None else config[0], bool(is_here)))
-        else:
-            found.append((digest, media_type, size, platform, bool(is_here)))
+def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_told: bool) -> list[Row]:
+    """The children of an index, the last one first, and whether the store itself tells of them."""
+    rows = reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id})
+    return [(*row[:6], bool(row[6]), is_told) for row in rows][::-1]
+
+
+def _config(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
+    """The platform that an image's config says, and whether that lies in the store; None where it is not known."""
+    row = reader.row(frozen.CONFIG_OF, {"content_id": content_id, "store_id": store_id})
+    return None if row is None else (row[0], bool(row[1]))

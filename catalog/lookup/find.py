@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 
-def find(reader: Reader, query: Query, place: Place | None, stores: frozenset[int] | None) -> Iterator[Match]:
+def find(
+    reader: Reader, query: Query, place: Place | None, stores: frozenset[int] | None, *, digests: bool = False
+) -> Iterator[Match]:
     """Every entry that `query` matches, each once, in the order in which they answer.
 
-    `place` is the store that a query of a scheme names; `stores` narrows to some stores' ids. Rows come as they are asked
-    for. Stores that are missing yield nothing.
+    `place` is the store that a query of a scheme names; `stores` narrows to some stores' ids. With `digests` an entry comes
+    once for each digest that it has, or reaches, and that begins as is asked. Rows come as they are asked for. Stores that
+    are missing yield nothing.
     """
     seen: set[int] = set()
     rows = _rows(reader, query) if place is None else _in_store(reader, query, place)
@@ -34,7 +37,7 @@ def find(reader: Reader, query: Query, place: Place | None, stores: frozenset[in
             yield Match(reader, row)
     if query.digest is not None:
         for row, digest in _below(reader, query, place):
-            if row[ENTRY_ID] not in seen and (stores is None or row[STORE_ID] in stores):
+            if (digests or row[ENTRY_ID] not in seen) and (stores is None or row[STORE_ID] in stores):
                 seen.add(row[ENTRY_ID])
                 yield Match(reader, row, below=digest)
     if place is not None and not seen and (stores is None or place.store_id in stores):
@@ -52,8 +55,13 @@ def _below(reader: Reader, query: Query, place: Place | None) -> Iterator[tuple[
     repository = query.repository if place is None else place.image
     for digest in digests:
         for row in reaching(reader, digest, None if place is None else place.store_id):
-            if repository is None or any(key[0] == repository for key in Match(reader, row).lookup_keys()):
+            if repository is None:
                 yield row, digest
+                continue
+            keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
+            if keys:  # of two keys the one that matched is told (cli.md)
+                key = next((key for key in keys if key[1] == query.tag), keys[0])
+                yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 
 
 def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:

@@ -16,6 +16,7 @@ STORE_ID = _AT["store_id"]
 DIGEST = _AT["digest"]
 CONTENT_ID = _AT["content_id"]
 CONTENT_KIND = _AT["content_kind"]
+PLATFORM = _AT["platform"]
 _STATE = _AT["state"]
 _SINCE = _AT["state_since"]
 

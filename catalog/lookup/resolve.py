@@ -7,7 +7,7 @@ from itertools import islice
 from catalog.errors import Ambiguous, NotFound, NotInTime
 from catalog.lookup import frozen
 from catalog.lookup.find import find
-from catalog.lookup.match import DIGEST, STORE_ID, Match, rfc3339
+from catalog.lookup.match import ENTRY_ID, STORE_ID, Match, rfc3339
 from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -58,10 +58,16 @@ class Asking:
         if self.moment is not None:
             yield from self.past(query)
             return
-        place = self._place(query)
-        for match in find(self.reader, query, place, self.stores):
+        yield from self._matches(query, self._place(query))
+
+    def _matches(self, query: Query, place: Place | None, *, digests: bool = False) -> Iterator[Match]:
+        found = False
+        for match in find(self.reader, query, place, self.stores, digests=digests):
             if self._serves(query, match):
+                found = True
                 yield match
+        if found and query.digest is not None:
+            self._note_pending(query, place)
 
     def resolve(self, query: Query, *, first: bool = False) -> Match:
         """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell."""
@@ -74,7 +80,7 @@ class Asking:
         if query.kind == kinds.NAME:
             found = _only(query, self._for_platform(query, self._answers(query)), first=first)
         elif place is None:
-            found = _only(query, self._for_platform(query, self.matches(query)), first=first)
+            found = _only(query, self._for_platform(query, self._matches(query, None, digests=True)), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
             found = next(matches, None)  # every form but one inside a store means the first that it finds
@@ -85,7 +91,7 @@ class Asking:
         if found is None:
             raise self.missing(query, place)
         if query.digest is not None and query.tag is not None:
-            self._note_moved_tag(query, place, found)
+            self._note_moved_tag(query, place)
         return self._itself(found)
 
     def _for_platform(self, query: Query, matches: Iterable[Match]) -> Iterable[Match]:
@@ -156,6 +162,13 @@ class Asking:
         many = "1 entry has" if count == 1 else f"{count}{'+' if count >= 1000 else ''} entries have"
         return f"{many} the tag {text}: ask for ':{text}'"
 
+    def _note_pending(self, query: Query, place: Place | None) -> None:
+        """What was found is right, and perhaps not all that there is."""
+        from catalog.lookup.content import is_pending
+
+        if is_pending(self.reader, self.stores if place is None else frozenset((place.store_id,))):
+            self._note(f"{shown(query.text)}: there may be more: manifests are still being read")
+
     def _stands(self, digest: str) -> bool:
         """Whether a digest is an entry's in some store, or that of a manifest below one."""
         rows = (frozen.BY_DIGEST, frozen.REACHING)
@@ -191,18 +204,22 @@ class Asking:
             self._note(f"{text}: no such tag, took the only entry of {store} as buildx does")
         return True
 
-    def _note_moved_tag(self, query: Query, place: Place | None, found: Match) -> None:
+    def _note_moved_tag(self, query: Query, place: Place | None) -> None:
         """Docker lets the digest decide; say so where the tag points elsewhere by now (section 5)."""
-        digests: list[str]
+        from catalog.lookup.content import reaching
+
+        digest = query.digest or ""
         if place is None:
             rows = self.reader.rows(frozen.ANSWERS_BY_NAME, {"name": query.name})
-            digests = [row[DIGEST] for row in rows if self.stores is None or row[STORE_ID] in self.stores]
+            standing = [Match(self.reader, row) for row in rows if self.stores is None or row[STORE_ID] in self.stores]
         else:
             bare = kinds.Query(query.text, query.kind, tag=query.tag, place=query.place)
-            standing = next(find(self.reader, bare, place, None), None)
-            digests = [] if standing is None or standing.fallback else [standing.digest]
-        if digests and found.answered not in digests:
-            self._note(f"{shown(query.text)}: the tag {query.tag} is {digests[0]} by now; the digest decides")
+            standing = [match for match in islice(find(self.reader, bare, place, None), 1) if not match.fallback]
+        if not standing or any(match.digest == digest for match in standing):
+            return
+        above = {row[ENTRY_ID] for row in reaching(self.reader, digest, None if place is None else place.store_id)}
+        if not any(match.entry_id in above for match in standing):
+            self._note(f"{shown(query.text)}: the tag {query.tag} is {standing[0].digest} by now; the digest decides")
 
     def _note_state(self, store_id: int, store: str, state: str, since: int) -> None:
         if store_id in self._noted:
