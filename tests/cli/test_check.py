@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,3 +92,79 @@ def test_formats(shelf: Shelf) -> None:
     assert shelf.ask("check", "images/hurt", "--format", "{store}: {kind}").out == "images/hurt: invalid\n"
     assert shelf.ask("check", "images/hurt", "--format", "csv").lines[0] == "store,kind,subject,detail\r"
     one_error(shelf.ask("check", "--format", "bogus"), 2, "bogus", "jsonl")
+
+
+# Blobs
+
+
+def subjects(cli: Own, *arguments: str) -> list[list[str]]:
+    """Store, kind and subject of each problem."""
+    return [line.split("\t")[:3] for line in cli("check", *arguments).lines]
+
+
+def blob(path: str, digest: str) -> Path:
+    return Path(path, "blobs", *digest.split(":"))
+
+
+def test_blobs_that_are_not_there(cli: Own, tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "a"))
+    images = [writers.make_image(path, str(number), layers=2) for number in range(3)]
+    manifests = [json.loads(blob(path, image["digest"]).read_bytes()) for image in images]
+    writers.write_index(path, writers.empty_index(*images))
+    cli.done("add", path)
+    assert subjects(cli) == []
+    gone = [images[0]["digest"], manifests[1]["config"]["digest"], manifests[2]["layers"][1]["digest"]]
+    for digest in gone:
+        blob(path, digest).unlink()
+    cli.done("index")
+    assert subjects(cli) == [["a", "missing-blob", digest] for digest in sorted(gone)]
+    details = {line.split("\t")[2]: line.split("\t")[3] for line in cli("check").lines}
+    assert details == {
+        gone[0]: "the manifest of an entry",
+        gone[1]: f"config of {images[1]['digest']}",
+        gone[2]: f"layers[1] of {images[2]['digest']}",
+    }
+
+
+def test_a_sparse_index_is_no_problem(cli: Own, tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "a"))
+    here = writers.make_image(path, "here") | {"platform": writers.platform("linux", "amd64")}
+    elsewhere = writers.fake_descriptor("elsewhere") | {"platform": writers.platform("linux", "arm64")}
+    writers.write_index(path, writers.empty_index(writers.make_index_image(path, [here, elsewhere])))
+    cli.done("add", path)
+    assert subjects(cli) == []
+
+
+def test_bytes_that_are_no_manifest(cli: Own, tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "a"))
+    entry = writers.write_blob(path, b"no JSON at all", writers.MANIFEST_TYPE)
+    text = writers.write_blob(path, b"nor is this, and says so", "text/plain")
+    writers.write_index(path, writers.empty_index(entry, text))
+    cli.done("add", path)
+    assert subjects(cli) == [["a", "unusable-content", entry["digest"]]]
+
+
+def test_a_manifest_that_is_not_what_its_digest_says_is_listed_once(cli: Own, tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "a"))
+    image = writers.make_image(path, "a")
+    blob(path, image["digest"]).write_bytes(b"{}")
+    writers.write_index(path, writers.empty_index(image))
+    cli.done("add", path)
+    assert subjects(cli) == [["a", "digest-differs", image["digest"]]]
+    assert cli("verify").status == 1
+    assert subjects(cli) == [["a", "digest-differs", image["digest"]]], "said by the reading and by verify: one line"
+
+
+def test_a_layer_that_verify_found_bad(cli: Own, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        path = writers.make_layout(str(tmp_path / name))
+        image = writers.make_image(path, "the same")
+        writers.write_index(path, writers.empty_index(image))
+        cli.done("add", path)
+    layer = json.loads(blob(path, image["digest"]).read_bytes())["layers"][0]["digest"]
+    with blob(path, layer).open("r+b") as file:
+        file.write(b"x")
+    assert subjects(cli) == []
+    assert cli("verify").status == 1
+    assert subjects(cli) == [["b", "digest-differs", layer]]
+    assert subjects(cli, "a") == []

@@ -112,6 +112,20 @@ def test_what_cannot_be_proved_is_said_and_no_failure(cli: Own, tmp_path: Path) 
     assert result.said == ["ocicat: blobs: 3 read; 1 cannot be proved, since only sha256, sha384 and sha512 can"]
 
 
+def test_check_knows_what_verify_found(cli: Own, tmp_path: Path) -> None:
+    blobs = image(tmp_path / "a")
+    cli.done("add", str(tmp_path / "a"))
+    kept = blobs[0].read_bytes()
+    blobs[0].write_bytes(bytes(len(kept)))
+    assert cli("verify").status == 1
+    result = cli("check")
+    assert result.status == 1
+    assert [line.split("\t")[:3] for line in result.lines] == [["a", "digest-differs", digest(blobs[0])]]
+    blobs[0].write_bytes(kept)
+    assert cli("verify").status == 0
+    assert cli.done("check").out == ""
+
+
 @pytest.fixture
 def common() -> Iterator[Own]:
     """A catalog and a directory that everybody may use."""
