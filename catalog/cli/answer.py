@@ -100,7 +100,7 @@ def run_resolve(options: Options) -> int:
                 if always:
                     show.nothing()
             if always:
-                formats.flush()
+                show.flush()
         show.end()
     finally:
         reader.close()
@@ -130,6 +130,13 @@ class _Shown:
         else:
             formats.write("\n")
 
+    def flush(self) -> None:
+        """Let what is printed so far be read."""
+        if self._by is not None:
+            self._by.flush()
+        else:
+            formats.flush()
+
     def end(self) -> None:
         """Finish."""
         if self._by is not None:
@@ -142,7 +149,7 @@ def _resolve_format(asked: str | None) -> _Shown:
     if asked == "oci-layout":
         return _Shown(None, layout=True)
     columns = ("reference", "store", "name", "digest") if asked == "table" else ("digest",)
-    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference"), header=False))
+    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference"), header=False, also=("oci-layout",)))
 
 
 def _buildx_path(match: Match) -> str:
@@ -171,8 +178,9 @@ def run_query(options: Options) -> int:
         freshen = _freshener(options, reader, scope)
         accept = _any if options.filters is None else options.filters.accepting(reader, scope)
         worst = [0]
+        show = None if options.count else formats.open_format(options.format, QUERY_COLUMNS, FIELDS)
         if options.refs:
-            found = _once(_all(options, asking, accept, worst, freshen))
+            found = _once(_all(options, asking, accept, worst, freshen, show))
         else:
             freshen(None)
             found = (match for match in _without_ref(options, reader, asking, scope) if accept(match))
@@ -180,10 +188,9 @@ def run_query(options: Options) -> int:
             found = iter(_sorted(found, options.sort))
         if options.limit is not None:
             found = _limited(found, options.limit)
-        if options.count:
+        if show is None:
             formats.write(f"{sum(1 for _ in found)}\n")
         else:
-            show = formats.open_format(options.format, QUERY_COLUMNS, FIELDS)
             for match in found:
                 show.row(match.value)
             show.end()
@@ -199,9 +206,10 @@ def _all(
     accept: Callable[[Match], bool],
     worst: list[int],
     freshen: Callable[[Query | None], None],
+    show: formats.Format | None,
 ) -> Iterator[Match]:
     """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
-    streamed = "-" in options.refs and options.sort is None and not options.count
+    streamed = "-" in options.refs and options.sort is None
     for text in _references(options.refs):
         found = False
         try:
@@ -217,8 +225,8 @@ def _all(
             if error.status == 4 and not _is_about_one(error):
                 raise
             worst[0] = max(worst[0], fail(_with_hint(asking, text, error)))
-        if streamed:
-            formats.flush()
+        if streamed and show is not None:
+            show.flush()
 
 
 def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozenset[int] | None) -> Iterator[Match]:

@@ -84,15 +84,26 @@ class Format:
         """Write what stands for no row, where a line is promised for each."""
         write("\n")
 
+    def flush(self) -> None:
+        """Let what was written so far be read."""
+        flush()
+
     def end(self) -> None:
         """Write what is still kept back."""
 
 
-def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str], *, header: bool = True) -> Format:
-    """The format that `--format` names; by default a table on a terminal, tsv into a pipe.
+def open_format(
+    asked: str | None,
+    columns: Sequence[str],
+    fields: Sequence[str],
+    *,
+    header: bool = True,
+    also: Sequence[str] = (),
+) -> Format:
+    """The format that `--format` names; by default a table on a terminal, tsv into a pipe. Writes nothing yet.
 
     `columns` are those of table, tsv and csv; `fields` those of JSON and templates; `header` is whether csv begins with
-    its columns. Raises UsageError.
+    its columns; `also` are formats that the caller has besides. Raises UsageError.
     """
     if asked is None:
         asked = "table" if sys.stdout.isatty() else "tsv"
@@ -108,7 +119,8 @@ def open_format(asked: str | None, columns: Sequence[str], fields: Sequence[str]
         return _Csv(columns, header=header)
     if "{" in asked:
         return _Template(asked, fields)
-    raise UsageError(f"no format: {shown(asked)}: one of {', '.join(NAMES)}, or a template such as '{{{columns[0]}}}'")
+    names = ", ".join((*NAMES, *also))
+    raise UsageError(f"no format: {shown(asked)}: one of {names}, or a template such as '{{{columns[0]}}}'")
 
 
 class _Tsv(Format):
@@ -122,14 +134,23 @@ class _Tsv(Format):
 class _Csv(Format):
     def __init__(self, columns: Sequence[str], *, header: bool) -> None:
         self._columns = columns
-        if header:
-            self._line([cell(column) for column in columns])
+        self._header = header
 
     def row(self, get: Get) -> None:
+        self._begin()
         self._line([cell(get(column)) for column in self._columns])
 
     def nothing(self) -> None:
+        self._begin()
         write("\r\n")
+
+    def end(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._header:
+            self._header = False
+            self._line([cell(column) for column in self._columns])
 
     @staticmethod
     def _line(cells: Sequence[str]) -> None:
@@ -149,6 +170,11 @@ class _Table(Format):
 
     def nothing(self) -> None:
         self._add(["" for _ in self._columns])
+
+    def flush(self) -> None:
+        if self._kept:  # somebody waits for them: the widths are those of what came so far
+            self._begin()
+        flush()
 
     def end(self) -> None:
         if self._kept:

@@ -220,3 +220,33 @@ def test_progress_is_drawn_on_a_terminal_and_nowhere_else(shelf: Shelf, tmp_path
     assert b"indexing" in drawn
     assert b"100%" in drawn
     assert errors("--quiet") == b""
+
+
+def test_a_table_of_a_batch_comes_answer_by_answer(shelf: Shelf) -> None:
+    with subprocess.Popen(
+        [OCICAT, "query", "-", "--format", "table"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=CLEAN | {"OCICAT_DB": shelf.db},
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number, tag in enumerate(("3.16", "3.17")):
+            process.stdin.write(f"ctr:{tag}\n".encode())
+            process.stdin.flush()
+            if not number:
+                assert process.stdout.readline().split()[0] == b"STORE"
+            assert shelf.digests["ctr", tag].encode() in process.stdout.readline()
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("arguments", [("--sort", "bogus"), ("--store", "nope"), ("--digest", "x"), ("--limit", "x")])
+def test_a_wrong_call_prints_nothing_not_even_a_header(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+    result = shelf.ask("query", "--format", "csv", *arguments)
+    assert (result.status, result.out) == (2, "")
+    empty = shelf.ask("query", "--format", "csv", "--tag", "nope")
+    assert (empty.status, empty.lines) == (0, [",".join(COLUMNS["query"]) + "\r"])
+
+
+def test_the_error_of_a_bad_format_names_them_all(shelf: Shelf) -> None:
+    assert "oci-layout" in one_error(shelf.ask("resolve", "x", "--format", "bogus"), 2, "jsonl", "'{digest}'")
+    assert "oci-layout" not in one_error(shelf.ask("query", "x", "--format", "bogus"), 2, "jsonl", "'{store}'")
