@@ -22,7 +22,7 @@ COMMANDS = {
     "history": "Print what a name pointed to, and when.",
     "wait": "Return once a reference resolves.",
     "status": "Say how the catalog and its daemon are.",
-    "check": "List problems of stores, entries and names.",
+    "check": "List problems of stores, entries, names and blobs.",
     "verify": "Read every blob and compare its digest.",
     "sql": "Ask in SQL, read-only, over the public views.",
     "report": "Print a ready report over all stores.",
