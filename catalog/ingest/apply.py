@@ -11,9 +11,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, update
 
 from catalog.db.schema import store
+from catalog.ingest.history import retell, tell
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
+from catalog.layout.history import told_spans
 from catalog.layout.index import IndexContent, IndexProblem
 
 
@@ -50,10 +52,16 @@ def write_content(
     applied = None if same else names.apply(content)
     if same and rekeyed:
         names.settle()
+    first_at = now if found.first_at is None else found.first_at
+    if same and found.keys_are_old:
+        retell(rows, found.id, repository)
     entries = found.entries + (applied.added - applied.removed if applied else 0)
     state = "ok" if entries else "empty"
     if not same:
-        _store_problems(rows, found.id, [*content.skipped, *([naming_problem] if naming_problem else [])])
+        spans, troubles = told_spans(content.history)
+        tell(rows, found.id, repository, spans, first_at)
+        told = [*content.skipped, *troubles, *([naming_problem] if naming_problem else [])]
+        _store_problems(rows, found.id, told)
     elif found.keyed_by != keyed_by:
         _naming_problem(rows, found.id, naming_problem)
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
@@ -80,7 +88,7 @@ def write_content(
             now,
             changed_at,
             found.content_pending or (applied is not None and changed),
-            now if found.first_at is None else found.first_at,
+            first_at,
         ),
     )
     return Outcome(state, None, applied if changed else None)
@@ -107,6 +115,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
         if names.rekey():
             values |= {"generation": found.generation + 1, "changed_at": at}
         names.settle()
+        retell(rows, found.id, repository)
         _naming_problem(rows, found.id, naming_problem)
         rows.flush()
         values["keyed_by"] = found.keys_should_be()

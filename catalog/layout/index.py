@@ -23,7 +23,7 @@ import msgspec
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexHeld, IndexProblem, StoreFile, stat_index
 from catalog.layout.source import Malformed, TooDeep, prove
-from catalog.layout.stream import Limits, Parser, Problem
+from catalog.layout.stream import HISTORY, Limits, Parser, Problem
 from catalog.layout.text import clean, loads
 
 __all__ = [
@@ -43,6 +43,7 @@ have seven times as many of either, and 20 bytes of object for each byte of text
 class _Index(msgspec.Struct, gc=False):
     manifests: list[Descriptor] | None = None
     annotations: msgspec.Raw = msgspec.Raw(b"null")
+    history: msgspec.Raw = msgspec.field(name=HISTORY, default=msgspec.Raw(b""))
 
 
 _decode_index = msgspec.json.Decoder(_Index).decode
@@ -112,6 +113,8 @@ class IndexContent:
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
         """Those of the index itself, as far as they are text."""
+        self.history = b""
+        """What the layout tells of its past, as it stands there (catalog.layout.history); empty where it does not."""
         self.streamed = self.file.size > limits.in_memory_bytes
         if not self.streamed:
             if self.file.size <= limits.descriptor_bytes:
@@ -146,6 +149,7 @@ class IndexContent:
                 self._held = found
                 self.elements = len(found)
                 self.annotations = string_map(bytes(index.annotations))
+                self.history = bytes(index.history)
                 return
         parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear)
         try:
@@ -188,6 +192,7 @@ class IndexContent:
         self.elements = parser.elements
         self.skipped = parser.skipped
         self.annotations = parser.annotations
+        self.history = parser.history
 
 
 class _Reader:

@@ -30,6 +30,9 @@ _TAIL = 8 << 10
 _TRIES = 4
 _MAX_PAUSE = 1024
 
+HISTORY = "org.olareg.history"
+"""A top-level field of olareg's, of which the bytes are handed over (catalog.layout.history)."""
+
 _canonical = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _digest_of = attrgetter("digest")
 _decode_batch = msgspec.json.Decoder(list[Descriptor]).decode
@@ -71,9 +74,11 @@ class Parser:
         self._limits = limits
         self._restart = restart
         self._untold = 0
+        self._history_is_large = False
         self.elements = 0
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
+        self.history = b""
 
     def batches(self) -> Iterator[list[Descriptor]]:
         """The usable descriptors, in order. Raises Malformed; what came before that must not be used then."""
@@ -87,6 +92,9 @@ class Parser:
                 yield from self._field()
         if source.peek() >= 0:
             raise Malformed(f"trailing data from byte {source.offset}")
+        if self._history_is_large:
+            detail = f"larger than {self._limits.descriptor_bytes} bytes"
+            self.skipped.append(Problem("bad-history", HISTORY, detail))
         if self._untold:
             self.skipped.append(Problem("bad-descriptor", "manifests", f"{self._untold} more elements are unusable"))
 
@@ -113,6 +121,9 @@ class Parser:
         value = source.value(self._limits.descriptor_bytes)
         if name == "annotations":
             self.annotations = string_map(value or b"")
+        elif name == HISTORY:
+            self.history = value if value is not None else b""
+            self._history_is_large = value is None
 
     def _manifests(self) -> Iterator[list[Descriptor]]:
         if self.elements:

@@ -1,0 +1,84 @@
+"""What a layout itself tells of its past: olareg keeps, at the top level of its `index.json`, what each tag pointed to.
+
+`"org.olareg.history"` (olareg, types/layout.go) is a map from a tag to a list, the oldest first, of `time` (RFC 3339),
+`descriptor`, and `deleted` where the tag went then. It is taken for what it is, somebody else's word: what is unusable in it
+is left out and counted, and the order of the list is believed before the times, since clocks step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from catalog.layout.descriptor import bad_digest
+from catalog.layout.stream import HISTORY, Problem
+from catalog.layout.text import clean, loads
+from catalog.names.moment import milliseconds
+from catalog.names.reference import is_tag
+
+MAX_SPANS = 10_000
+"""So many spans of a layout are kept at most: the newest."""
+
+
+class Told(NamedTuple):
+    """A tag pointed to `digest` from `since` until `until`, or until now where that is None; milliseconds, UTC."""
+
+    tag: str
+    digest: str
+    since: int
+    until: int | None
+
+
+def told_spans(raw: bytes) -> tuple[list[Told], list[Problem]]:
+    """The spans that the JSON value `raw` tells, by tag and time; and what is wrong with it, for its owner."""
+    try:
+        tags = loads(raw) if raw else {}
+    except ValueError as error:
+        return [], [Problem("bad-history", HISTORY, f"no JSON: {error}")]
+    if not isinstance(tags, dict):
+        return [], [] if tags is None else [Problem("bad-history", HISTORY, "is no object")]
+    spans: list[Told] = []
+    unusable = 0
+    for tag, entries in tags.items():
+        if not is_tag(tag) or not isinstance(entries, list):
+            unusable += 1
+            continue
+        usable = [entry for entry in map(_entry, entries) if entry is not None]
+        unusable += len(entries) - len(usable)
+        spans += _spans(tag, usable)
+    problems = [Problem("bad-history", HISTORY, f"{unusable} of its parts are unusable")] if unusable else []
+    if len(spans) > MAX_SPANS:
+        problems.append(Problem("bad-history", HISTORY, f"{len(spans)} spans: only the newest {MAX_SPANS} are kept"))
+        spans.sort(key=lambda span: (math.inf if span.until is None else span.until, span.since), reverse=True)
+        del spans[MAX_SPANS:]
+    return sorted(spans, key=lambda span: (span.tag, span.since)), problems
+
+
+def _entry(found: Any) -> tuple[int, str | None] | None:
+    """When, and what the tag pointed to from then on (None: nothing); None for an entry that cannot be used."""
+    if not isinstance(found, dict) or not isinstance(found.get("time"), str):
+        return None
+    at = milliseconds(clean(found["time"]))
+    if at is None:
+        return None
+    if found.get("deleted") is True:
+        return at, None
+    descriptor = found.get("descriptor")
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+    return (at, digest) if isinstance(digest, str) and not bad_digest(digest) else None
+
+
+def _spans(tag: str, entries: list[tuple[int, str | None]]) -> Iterator[Told]:
+    """The spans between the entries of one tag. The same digest again is no new span."""
+    digest: str | None = None
+    since = now = -(1 << 63)
+    for at, other in entries:
+        now = max(now, at)
+        if other == digest:
+            continue
+        if digest is not None and since < now:
+            yield Told(tag, digest, since, now)
+        digest, since = other, now
+    if digest is not None:
+        yield Told(tag, digest, since, None)
