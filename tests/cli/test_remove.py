@@ -37,6 +37,25 @@ def test_a_store_by_name_or_path(cli: Own, layout: Layout, tmp_path: Path, by: s
     assert list(cli.stores()) == ["other"]
 
 
+def test_a_name_means_that_store_alone_whatever_lies_in_the_working_directory(
+    cli: Own, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x", "other", "third", "r/one"):
+        layout(name, "1")
+    cli.done("add", str(tmp_path / "x"), "--name", "y")
+    cli.done("add", str(tmp_path / "other"), "--name", "x")
+    cli.done("add", str(tmp_path / "r"), "--name", "images")
+    cli.done("add", str(tmp_path / "third"), "--name", "r")
+    monkeypatch.chdir(tmp_path)
+    assert "1 stores" in cli("--verbose", "index", "x").err
+    cli.done("remove", "x")
+    assert list(cli.stores()) == ["images/one", "r", "y"]
+    cli.done("remove", "r")
+    assert list(cli.stores()) == ["images/one", "y"]
+    cli.done("remove", "x", "./r")  # no name any more: paths
+    assert cli.stores() == {}
+
+
 @pytest.mark.parametrize("by", ["name", "path"])
 def test_a_root_goes_with_all_its_stores(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
     for name in ("images/a", "images/b/c", "alone"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from catalog.cli import messages
-from catalog.cli.arguments import filled
+from catalog.cli.arguments import filled, find
 from catalog.cli.config import load
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
@@ -38,7 +38,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
             registry = Registry(connection)
             roots, stores = registry.roots(), None
             if names:
-                found = [registry.find(text) for text in names]
+                found = [find(registry, text) for text in names]
                 roots = [root for some, _ in found for root in some]
                 stores = [store for _, some in found for store in some]
                 below = {root.id for root in roots}

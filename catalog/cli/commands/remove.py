@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from catalog.cli.arguments import filled
+from catalog.cli.arguments import filled, find
 from catalog.cli.main import Globals
 from catalog.db.engine import Writer
 from catalog.db.location import catalog_path
@@ -22,7 +22,7 @@ def command(globals_: Globals, names: tuple[str, ...]) -> int:
     with Writer(catalog_path(globals_.db), create=False) as writer, writer.transaction() as connection:
         registry = Registry(connection)
         for text in names:
-            roots, stores = registry.find(text)
+            roots, stores = find(registry, text)
             for root in roots:
                 registry.remove_root(root)
             for store in stores:
