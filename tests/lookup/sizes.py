@@ -58,7 +58,8 @@ def child(number: int) -> str:
 
 def _write(path: str, elements: list[Descriptor]) -> None:
     writers.write_index(writers.make_layout(path), writers.empty_index(*elements))
-    stamp(f"{path}/index.json")
+    for name in ("index.json", "blobs", "blobs/sha256"):
+        stamp(f"{path}/{name}")
 
 
 def _crowd(size: int) -> Iterator[Descriptor]:
