@@ -135,13 +135,15 @@ class Followed:
 
     # --- the daemon ---------------------------------------------------------------------------------------------
 
-    def start(self, *options: str, before: Sequence[str] = (), ready: bool = True) -> None:
+    def start(
+        self, *options: str, before: Sequence[str] = (), program: Sequence[str] = (OCICAT,), ready: bool = True
+    ) -> None:
         """Start the daemon and, with `ready`, wait until it has looked at everything once.
 
         Without options it does that only once: a sweep would cover up for events.
         """
         options = options or ("--rescan", "3600")
-        command = [*before, OCICAT, "--db", self.db, "--config", self.config, "watch", *options]
+        command = [*before, *program, "--db", self.db, "--config", self.config, "watch", *options]
         with open(self._log, "ab") as log:
             self.daemon = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env=CLEAN)
         if ready:

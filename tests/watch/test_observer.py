@@ -16,7 +16,8 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import inotify_c
 
 from catalog.watch.observer import OverflowHint, StoreHint, TreeHint, TreeObserver
-from tests.watch.harness import wait_for
+from tests.cli.program import needs_root, reachable
+from tests.watch.harness import Load, wait_for
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout
 
 INOTIFY = "anon_inode:inotify"
@@ -407,36 +408,29 @@ def test_what_the_limit_leaves_unwatched_is_counted(tmp_path: Path) -> None:
     assert (run.stderr, run.stdout.splitlines()) == ("", ["20 11", "20 1 20"])
 
 
+@needs_root
 def test_a_directory_that_may_not_be_read_is_counted_and_watched_once_it_may(tmp_path: Path) -> None:
     """As another user than root, who may read everything."""
     make_layout(f"{tmp_path}/root/a")
-    script = """
-import os, sys
-sys.path.insert(0, sys.argv[2])
+    reachable(tmp_path)
+    os.chown(f"{tmp_path}/root/a", 65534, 65534)
+    code = """
 from catalog.watch.observer import TreeObserver
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
 observer = TreeObserver(lambda hint: None)
 observer.start()
 root = os.fsencode(sys.argv[1])
-os.chmod(root + b"/a", 0o311)
-observer.trees.adopt(root, deep=True, wait=True)
-print(*observer.trees.counts(), observer.trees.is_watched(root + b"/a"))
-os.chmod(root + b"/a", 0o755)
-observer.trees.adopt(root, deep=True, wait=True)
-print(*observer.trees.counts(), observer.trees.is_watched(root + b"/a"))
+for mode in (0o311, 0o755):
+    os.chmod(root + b"/a", mode)
+    observer.trees.adopt(root, deep=True, wait=True)
+    print(*observer.trees.counts(), observer.trees.is_watched(root + b"/a"))
 observer.stop()
 observer.join()
 """
-    command = [sys.executable, "-c", script, f"{tmp_path}/root", str(Path(__file__).parents[2])]
-    if os.getuid() == 0:
-        for base, _, _ in os.walk(f"{tmp_path}/root"):
-            os.chown(base, 65534, 65534)
-        for parent in tmp_path.parents:
-            if parent.stat().st_mode & 0o005 != 0o005 and str(parent).startswith("/tmp/pytest"):
-                parent.chmod(0o755)
-        tmp_path.chmod(0o755)
-        command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *command]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (run.stderr, run.stdout.splitlines()) == ("", ["1 1 False", "2 0 True"])
+    load = Load(code, f"{tmp_path}/root")
+    assert load.out.read().split(b"\n") == [b"1 1 False", b"2 0 True", b""]
+    assert load.end() == 0
 
 
 def test_what_is_used_of_watchdog_is_there() -> None:
