@@ -1,0 +1,161 @@
+"""What goes with time (schema.md, section 6): the rows of stores that stay missing, then the past, then what is left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from catalog.ingest.settings import Settings
+from tests.conftest import Catalogue, Said
+from tests.ingest.invariants import broken
+from tests.ingest.test_policies import digest, entry, layout
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def missing(catalogue: Catalogue, tmp_path: Path) -> tuple[str, int]:
+    """A store below a root whose directory is gone, and when that was seen."""
+    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY, history_ms=30 * DAY)
+    path = layout(tmp_path / "R" / "s", entry("a", "alpine:1"), entry("b", "x y"), {"digest": "none"})
+    catalogue.add(f"{tmp_path}/R")
+    os.rename(path, tmp_path / "away")
+    catalogue.index()
+    assert catalogue.sql("SELECT name, state, entries FROM stores") == [("R/s", "missing", 2)]
+    return path, catalogue.sql("SELECT state_since FROM store")[0][0]
+
+
+def count(catalogue: Catalogue, *tables: str) -> list[int]:
+    return [catalogue.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables]
+
+
+def test_a_missing_store_answers_nothing_and_keeps_its_rows(
+    catalogue: Catalogue, missing: tuple[str, int], tmp_path: Path
+) -> None:
+    path, since = missing
+    assert catalogue.resolve("alpine:1") == Said(1)
+    assert catalogue.resolve("oci-layout://R/s:1") == Said(1)
+    assert catalogue.query(f"@{digest('a')}") == []
+    assert catalogue.retire(since + 7 * DAY) == []
+    assert count(catalogue, "entry", "name") == [2, 2]
+    os.rename(tmp_path / "away", path)
+    catalogue.index()
+    assert catalogue.resolve("alpine:1") == Said(0, digest("a"), "R/s")
+    assert catalogue.sql("SELECT count(*) FROM snapshots") == [(1,)]
+
+
+def test_after_the_grace_time_its_rows_go_and_their_past_stays(
+    catalogue: Catalogue, missing: tuple[str, int], tmp_path: Path
+) -> None:
+    path, since = missing
+    at = since + 7 * DAY + 1
+    assert catalogue.retire(at) == ["R/s"]
+    assert count(catalogue, "entry", "name", "problem", "store_blob") == [0, 0, 0, 0]
+    assert catalogue.sql("SELECT name, state, entries FROM stores") == [("R/s", "missing", 0)]
+    spans = catalogue.sql("SELECT name, tag, until FROM name_span ORDER BY id")
+    assert spans == [("docker.io/library/alpine:1", "1", at), (None, "x y", at)]
+    assert broken(catalogue, {}) == []
+    assert catalogue.retire(at + 1) == []
+    os.rename(tmp_path / "away", path)
+    catalogue.index()
+    assert catalogue.resolve("alpine:1") == Said(0, digest("a"), "R/s")
+    kinds = {row[0] for row in catalogue.sql("SELECT kind FROM problem")}
+    assert {"unusable-name", "bad-descriptor"} <= kinds
+    found = catalogue.sql("SELECT since, until FROM history WHERE name = 'docker.io/library/alpine:1' ORDER BY since")
+    assert [until is None for _, until in found] == [False, True]
+    assert broken(catalogue, {}) == []
+
+
+def test_after_as_long_as_history_is_kept_a_store_below_a_root_is_forgotten(
+    catalogue: Catalogue, missing: tuple[str, int], tmp_path: Path
+) -> None:
+    """One that was added by itself is not: somebody may still ask where it is."""
+    alone = layout(tmp_path / "alone", entry("a", "1"))
+    catalogue.add(alone)
+    shutil.rmtree(alone)
+    catalogue.index()
+    _, since = missing
+    since = max(since, *(row[0] for row in catalogue.sql("SELECT state_since FROM store")))
+    gone = since + 8 * DAY
+    assert sorted(catalogue.retire(gone)) == ["R/s", "alone"]
+    assert catalogue.retire(gone + 30 * DAY) == []
+    assert catalogue.retire(gone + 31 * DAY) == ["R/s"]
+    assert catalogue.sql("SELECT name FROM stores") == [("alone",)]
+    assert broken(catalogue, {}) == []
+
+
+def test_the_past_is_pruned_once_a_day(catalogue: Catalogue, tmp_path: Path) -> None:
+    catalogue.settings = Settings(settle_ms=0, history_ms=30 * DAY)
+    path = layout(tmp_path / "s", entry("a", "alpine:1"))
+    catalogue.add(path)
+    now = catalogue.sql("SELECT changed_at FROM store")[0][0]
+    catalogue.retire(now)
+    layout(path, entry("b", "alpine:1"))
+    catalogue.index()
+    over = catalogue.sql("SELECT until FROM name_span")[0][0]
+    catalogue.retire(over + 30 * DAY)
+    assert count(catalogue, "name_span", "snapshot") == [1, 1]  # the first snapshot is older than the span
+    catalogue.retire(over + 31 * DAY - 1)  # no day later
+    assert count(catalogue, "name_span", "snapshot") == [1, 1]
+    catalogue.retire(over + 31 * DAY)
+    assert count(catalogue, "name_span", "snapshot") == [0, 0]
+    assert catalogue.resolve("alpine:1").digest == digest("b")
+    assert broken(catalogue, {}) == []
+
+
+def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Digests and repositories stay as long as a span tells of them, and no longer."""
+    catalogue.settings = Settings(settle_ms=0, history_ms=DAY)
+    path = layout(tmp_path / "s", entry("a", "alpine:1"), entry("b", "busybox:1"), entry("c"))
+    catalogue.add(path)
+    layout(path, entry("b", "busybox:1"))
+    catalogue.index()
+    now = catalogue.sql("SELECT changed_at FROM store")[0][0]
+    catalogue.retire(now)
+    assert sorted(catalogue.sql("SELECT digest FROM content")) == [(digest("a"),), (digest("b"),)]
+    catalogue.retire(now + 2 * DAY)
+    assert catalogue.sql("SELECT digest FROM content") == [(digest("b"),)]
+    assert catalogue.sql("SELECT name FROM repository") == [("docker.io/library/busybox",)]
+    assert broken(catalogue, {}) == []
+
+
+def test_a_clock_that_steps_back_turns_no_span_round(catalogue: Catalogue, tmp_path: Path) -> None:
+    """A store's last change lies in what is now the future: the next one comes after it all the same."""
+    path = layout(tmp_path / "s", entry("a", "alpine:1"))
+    catalogue.add(path)
+    ahead = catalogue.sql("SELECT changed_at FROM store")[0][0] + DAY
+    with catalogue.writer.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE store SET changed_at = {ahead}")
+        connection.exec_driver_sql(f"UPDATE name SET since = {ahead}")
+    layout(path, entry("b", "alpine:1"))
+    catalogue.index()
+    catalogue.add(path, naming="fixed=alpine")
+    layout(path, entry("c", "alpine:1"))
+    catalogue.index()
+    found = catalogue.sql(
+        "SELECT digest, since, until FROM name_span JOIN content ON content.id = content_id ORDER BY 2"
+    )
+    assert found == [(digest("a"), ahead, ahead + 1), (digest("b"), ahead + 1, ahead + 2)]
+    assert broken(catalogue, {}) == []
+
+
+def test_a_pass_over_a_mount_that_comes_and_goes(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Gone, back, gone for good, and another layout in its place: history tells each of it."""
+    catalogue.settings = Settings(settle_ms=0, grace_ms=0)
+    path = layout(tmp_path / "s", entry("a", "alpine:1"))
+    catalogue.add(path)
+    for number in range(3):
+        shutil.rmtree(path)
+        catalogue.index()
+        assert catalogue.resolve("alpine:1") == Said(1)
+        state_since = catalogue.sql("SELECT state_since FROM store")[0][0]
+        assert catalogue.retire(state_since + 1) == ["s"]
+        layout(path, entry("abc"[number], "alpine:1"))
+        catalogue.index()
+        assert catalogue.resolve("alpine:1").digest == digest("abc"[number])
+    spans = catalogue.sql("SELECT digest FROM history ORDER BY since")
+    assert spans == [(digest("a"),), (digest("a"),), (digest("b"),), (digest("c"),)]
+    assert broken(catalogue, {}) == []
