@@ -7,6 +7,7 @@ one of them is wrong. Every question reads the files anew; nothing is kept from 
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -200,21 +201,101 @@ def entry_of(store: OracleStore, position: int, element: dict[str, Any]) -> Entr
     return Entry(store, position, digest, ref_name, image_name, as_text(media_type), size, annotations, keys)
 
 
-def reached(entry: Entry) -> set[str]:
+def file_of(path: str, digest: str) -> str | None:
+    """The file of a blob that lies in a store; no link leads to it."""
+    algorithm, _, encoded = digest.partition(":")
+    steps = [f"{path}/blobs", f"{path}/blobs/{algorithm}", f"{path}/blobs/{algorithm}/{encoded}"]
+    there = not any(map(os.path.islink, steps)) and os.path.isfile(steps[2])
+    return steps[2] if there else None
+
+
+def blob(digest: str, path: str, elsewhere: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON of a blob of a store; {} where it does not lie there, or no copy has the bytes that its digest says.
+
+    Bytes that are not those are never believed; a good copy that lies elsewhere is (schema.md, section 2).
+    """
+    copies = [file_of(each, digest) for each in (path, *elsewhere)]
+    for copy in copies if copies[0] and DIGEST.fullmatch(digest) else []:
+        with open(copy or os.devnull, "rb") as stream:
+            data = stream.read()
+        if hashlib.new(digest.partition(":")[0], data).hexdigest() == digest.partition(":")[2] and len(data) <= 4 << 20:
+            try:
+                document = json.loads(data.decode("utf-8", "replace"), parse_constant=int)
+            except UNREADABLE:
+                return {}
+            return document if isinstance(document, dict) else {}
+    return {}
+
+
+def children(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The descriptors of an index that can be used."""
+    elements = document.get("manifests")
+    return [e for e in elements if isinstance(e, dict) and spec_digest(e)] if isinstance(elements, list) else []
+
+
+def reached(entry: Entry, elsewhere: Sequence[str] = ()) -> set[str]:
     """The entry's digest and those of all manifests below it, as far as the blobs are there to read."""
-    path, found, todo = entry.store.path, {entry.digest}, [entry.digest]
+    found, todo = {entry.digest}, [entry.digest]
     while todo:
-        algorithm, _, encoded = todo.pop().partition(":")
-        if os.path.islink(f"{path}/blobs") or os.path.islink(f"{path}/blobs/{algorithm}"):
-            continue
-        try:
-            children = manifests(f"{path}/blobs/{algorithm}/{encoded}")
-        except UNREADABLE:
-            continue
-        new = {digest for child in children if (digest := spec_digest(child))} - found
+        new = {child["digest"] for child in children(blob(todo.pop(), entry.store.path, elsewhere))} - found
         found |= new
         todo += new
     return found
+
+
+# Section 9: platforms
+
+SPELLINGS = {
+    "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm/v7", "armel": "arm/v6",
+    "arm": "arm/v7", "arm64/v8": "arm64", "arm64/8": "arm64", "amd64/v1": "amd64",
+}  # fmt: skip
+LOWER = {"arm/v8": "arm/v7", "arm/v7": "arm/v6", "arm/v6": "arm/v5", "amd64/v4": "amd64/v3", "amd64/v3": "amd64/v2",
+         "amd64/v2": "amd64"}  # fmt: skip
+
+
+def platform_of(said: Any) -> str | None:
+    """`os/arch[/variant]`, normalised; None where either of the first two is not said."""
+    parts = [said.get(key) for key in ("os", "architecture", "variant")] if isinstance(said, dict) else [None]
+    if not all(isinstance(part, str) and part for part in parts[:2]):
+        return None
+    if any("/" in part for part in parts if isinstance(part, str)):
+        return "no platform that anybody asks for"
+    system, arch, variant = (part.lower() if isinstance(part, str) else "" for part in parts)
+    both = f"{SPELLINGS.get(arch, arch) if arch != 'arm' else arch}/{variant}".rstrip("/")
+    return f"{system}/{SPELLINGS.get(both, both)}"
+
+
+def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> list[tuple[str | None, str | None]]:
+    """The platforms below a digest in order, each with the digest that answers, None where that is not there to read."""
+    document = blob(digest, path, elsewhere)
+    if not isinstance(document.get("manifests"), list):
+        config = document.get("config")
+        said = spec_digest(config) if isinstance(config, dict) else None
+        return [(platform_of(blob(said, path, elsewhere)), digest)] if said else []
+    found: list[tuple[str | None, str | None]] = []
+    for child in children(document):
+        each, there = child["digest"], file_of(path, child["digest"])
+        if isinstance(blob(each, path, elsewhere).get("manifests"), list):
+            found += [] if each in seen else offers(each, path, elsewhere, seen | {each})
+        elif platform_of(child.get("platform")):
+            found.append((platform_of(child["platform"]), each if there else None))
+        else:
+            found += offers(each, path, elsewhere, seen)
+    return found
+
+
+def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]) -> str | None:
+    """What answers for a platform: an exact match, else the next lower variant's, the first of several. Never another
+    where that is not there to read."""
+    wanted: str | None = platform_of(dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False)))
+    offered = offers(digest, path, elsewhere, {digest})
+    while wanted and wanted != "unknown/unknown":
+        answers = [answer for said, answer in offered if said == wanted]
+        if answers:
+            return answers[0]
+        system, _, arch = wanted.partition("/")
+        wanted = f"{system}/{LOWER[arch]}" if arch in LOWER else None
+    return None
 
 
 # Section 8, rule 1: what matches, and in which order
@@ -352,7 +433,14 @@ class Oracle:
         return [entry for entry, _ in self._ask(ref, cwd, self.read()).hits]
 
     def resolve(
-        self, ref: str, *, store: str | None = None, first: bool = False, strict: bool = False, cwd: str = "/"
+        self,
+        ref: str,
+        *,
+        store: str | None = None,
+        first: bool = False,
+        strict: bool = False,
+        platform: str | None = None,
+        cwd: str = "/",
     ) -> Outcome:
         """Section 8: one answer, or the exit status that says why there is none."""
         names = [each.name for each in self.stores]
@@ -367,14 +455,27 @@ class Oracle:
         answering = list(dict.fromkeys(entry.store for entry, _ in hits))
         if choice == "first":
             hits = [next(hit for hit in hits if hit[0].store == each) for each in answering]
-        if first:
+        if choice == "entries" and len(hits) > 1:
+            return Outcome(3, candidates=frozenset(digest for _, digests in hits for digest in digests))
+        if platform is not None:
+            hits = [(entry, answers) for entry, digests in hits if (answers := self._for(platform, entry, digests))]
+            answering = list(dict.fromkeys(entry.store for entry, _ in hits))
+        if first and answering:
             hits = [hit for hit in hits if hit[0].store == answering[0]]
         candidates = sorted({digest for _, digests in hits for digest in digests})
         if not hits:
             return Outcome(1)
-        if len(candidates) > 1 or (choice == "entries" and len(hits) > 1):
+        if len(candidates) > 1:
             return Outcome(3, candidates=frozenset(candidates))
         return Outcome(0, candidates[0], answering[0].name, frozenset(candidates), fallback)
+
+    def _for(self, platform: str, entry: Entry, digests: set[str]) -> set[str]:
+        """Section 8, rule 2: what is left of an entry's answers."""
+        answers = (for_platform(digest, platform, entry.store.path, self._paths()) for digest in digests)
+        return {answer for answer in answers if answer}
+
+    def _paths(self) -> list[str]:
+        return [store.path for store in self.stores]
 
     def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:
         """Section 5, in its order: a scheme, a leading `:`, digests, names, patterns."""
@@ -433,6 +534,7 @@ class Oracle:
         """The entries that have, or reach, a digest that begins so; a whole digest begins with itself alone."""
         hits = []
         for entry in collect(scans, rank):
-            digests = {each for each in (reached(entry) if self.below else {entry.digest}) if each.startswith(prefix)}
+            all_ = reached(entry, self._paths()) if self.below else {entry.digest}
+            digests = {each for each in all_ if each.startswith(prefix)}
             hits += [(entry, digests)] if digests else []
         return Answer(hits)

@@ -564,14 +564,65 @@ def test_digests_below_entries(make: Make, tmp_path: Path) -> None:
     assert [each.position for each in oracle.query(amd["digest"])] == [0, 1]
     assert [each.position for each in flat.query(amd["digest"])] == [0]
     blob = Path(path, "blobs", *inner["digest"].split(":"))
-    blob.write_bytes(writers.dump({"manifests": [outer, inner, {"digest": d("a")}]}))  # a cycle; its hash is not asked
-    assert oracle.resolve(d("a")).status == 0
+    good = blob.read_bytes()
+    blob.write_bytes(
+        writers.dump({"manifests": [outer, inner, {"digest": d("a")}]})
+    )  # a cycle, and not what it is called
+    assert [oracle.resolve(each).status for each in (d("a"), arm["digest"])] == [1, 1]
+    other = OracleStore("t", writers.make_layout(str(tmp_path / "t")))
+    Path(other.path, "blobs", *inner["digest"].split(":")).write_bytes(good)
+    assert (
+        Oracle([*oracle.stores, other]).resolve(arm["digest"]).store == "s"
+    )  # a good copy is believed, wherever it lies
+    blob.write_bytes(good)
+    assert oracle.resolve(arm["digest"]).status == 0
     blob.rename(tmp_path / "elsewhere")
     blob.symlink_to(tmp_path / "elsewhere")
-    assert oracle.resolve(d("a")).status == 1
+    assert oracle.resolve(arm["digest"]).status == 1
     shutil.move(f"{path}/blobs", tmp_path / "blobs")
     os.symlink(tmp_path / "blobs", f"{path}/blobs")
     assert oracle.resolve(inner["digest"]).status == 1
+
+
+def test_answers_for_a_platform(tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "s"))
+    spellings = [
+        ("x86_64", None),
+        ("aarch64", "v8"),
+        ("arm", "v6"),
+        ("amd64", "v2"),
+        ("unknown", None),
+        ("s390x", None),
+    ]
+    images = [writers.make_image(path, f"{arch} {variant}", arch=arch, variant=variant) for arch, variant in spellings]
+    said = [
+        image | {"platform": writers.platform("linux" if arch != "unknown" else arch, arch, variant)}
+        for image, (arch, variant) in zip(images, spellings, strict=True)
+    ]
+    inner = writers.make_index_image(path, [images[2], *said[3:5]])  # of the first, its config says the platform
+    outer = writers.make_index_image(path, [said[1], inner, said[0], inner, said[5]])
+    os.unlink(Path(path, "blobs", *images[5]["digest"].split(":")))
+    entries = [writers.name_entry(each, "short", ALPINE, tag) for each, tag in ((outer, "all"), (images[0], "one"))]
+    plain = writers.name_entry(outer, "short", ALPINE, "one")  # shadowed
+    writers.write_index(path, writers.empty_index(*entries, plain))
+    oracle = Oracle([OracleStore("s", path)])
+
+    def answered(ref: str, platform: str) -> str | None:
+        return oracle.resolve(ref, platform=platform).digest
+
+    digest = [image["digest"] for image in images]
+    assert answered("alpine:all", "linux/amd64") == digest[0]
+    assert answered("alpine:all", "linux/x86_64/v1") == digest[0]
+    assert answered("alpine:all", "linux/amd64/v3") == digest[3]
+    assert answered("alpine:all", "linux/arm64") == digest[1]
+    assert answered("alpine:all", "linux/arm") == digest[2]
+    assert answered("alpine:all", "linux/arm/v5") is None
+    assert answered("alpine:all", "windows/amd64") is None
+    assert answered("alpine:all", "linux/s390x") is None  # not there
+    assert answered("alpine:all", "unknown/unknown") is None
+    assert answered("alpine:one", "linux/amd64") == digest[0]
+    assert answered("alpine:one", "linux/arm64") is None  # though the shadowed one has it
+    assert answered(inner["digest"], "linux/arm") == digest[2]
 
 
 @pytest.mark.parametrize(
