@@ -7,6 +7,7 @@ changed is read and written here, under the writer's lock. Never an unsettled re
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 
@@ -109,8 +110,8 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
 def _is_true(path: str, state: str, file_identity: str | None) -> bool:
     try:
         file = stat_index(path)
-        if state in ("unreadable", "missing"):
-            # Only opening it can tell that it still is; where it is not any more, the catalog is behind.
+        if state in ("unreadable", "missing") or os.path.islink(path):
+            # Only opening it can tell how it is: where not as the catalog says, that is behind.
             read_index(path, even_held=True).close()
     except IndexProblem as problem:
         return state == problem.state

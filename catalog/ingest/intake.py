@@ -15,6 +15,7 @@ another process taken a later change meanwhile, an older reading must not win.
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -340,7 +341,8 @@ def differs(store: Store, file: FileState) -> bool:
     A store that could not be read, or was gone, is looked at although its file is the same as before.
     """
     return (
-        store.file_identity != file.identity
+        os.path.islink(store.path)  # what stands behind it may be the very file that was read
+        or store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or store.keys_are_old
     )
