@@ -24,10 +24,9 @@ database too, with this text as comments (`ocicat sql --schema`), for sqlite3's 
 read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 
 - Times are RFC 3339 text in UTC, all of one width: they compare as text.
-- Ask by a column as it stands (`WHERE name = ?`, `WHERE digest = ?`, `WHERE tag = ?`, `WHERE repository = ?`, and every other
-  column that names or digests stand in): that is an index search. By an expression over it (`lower(name) = ?`,
-  `name LIKE '%x'`) it is a scan. What is worked out for each row (`total_size`, `platforms`, `created`, `reachable`) costs
-  only those who select it.
+- Ask by a column that the view is searched by, as it stands (`WHERE name = ?`): that is an index search. By another column,
+  or an expression over one (`lower(name) = ?`, `name LIKE '%x'`), it is a scan; by `store`, of that store's rows. What is
+  worked out for each row (`total_size`, `platforms`, `created`, `reachable`) costs only those who select it.
 - `annotations`, `history`, `problems` and `referrers` are made of several parts: SQLite searches them for a value and for
   `IN (SELECT …)`, and makes them whole to join them. `LEFT JOIN` makes any view whole.
 - `WHERE key = ? AND beginning = ?` is how labels and annotations are searched by value.
@@ -80,6 +79,7 @@ _REPORTS = """<!-- Made by `make docs` out of catalog/reports/reports.py. Do not
 - `--format` as everywhere. In a table on a terminal sizes are in KiB, MiB and so on; everywhere else they are bytes.
 - `--store`, a name or a glob, repeatable, leaves the rows of those stores, where the report has a column `store`.
 - `-p NAME=VALUE` gives a parameter where the report has one.
+- A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.
 - Stores that are missing are left out. What a store holds is known once its content was read: while `stores.pending` is 1,
   `missing` and `unreferenced` leave it out, and the others may be short of it.
 
@@ -110,7 +110,9 @@ def render_reports() -> str:
 
 def _view(view: View) -> str:
     columns = [(name, documentation) for name, _, documentation in view.columns]
-    return "\n".join([f"## `{view.name}`", "", f"{_sentence(view.sentence)}.", "", *_table("column", columns), ""])
+    keys = ", ".join(" and ".join(f"`{word}`" for word in key.split()) for key in view.keys)
+    text = f"{_sentence(view.sentence)}.{f' Searched by {keys}.' if keys else ''}"
+    return "\n".join([f"## `{view.name}`", "", text, "", *_table("column", columns), ""])
 
 
 def _report(report: Report) -> str:

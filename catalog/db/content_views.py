@@ -67,6 +67,7 @@ CONTENT_VIEWS = (
         "a row a manifest or image index that lies in a store and was read: facts of its bytes, the same in every store",
         _MANIFEST,
         _MANIFESTS,
+        keys=("digest", "config", "subject", "chain"),
     ),
     View(
         "platforms",
@@ -93,6 +94,7 @@ JOIN content AS child ON child.id = edge.child_id
 JOIN media_type ON media_type.id = edge.media_type_id
 LEFT JOIN platform ON platform.id = edge.platform_id
 WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
+        keys=("image_index", "digest"),
     ),
     View(
         "layers",
@@ -110,6 +112,7 @@ JOIN content AS parent ON parent.id = edge.parent_id
 JOIN content AS child ON child.id = edge.child_id
 JOIN media_type ON media_type.id = edge.media_type_id
 WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
+        keys=("manifest", "digest", "chain"),
     ),
     View(
         "blobs",
@@ -131,6 +134,7 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
 JOIN store ON store.id = store_blob.store_id
 JOIN content ON content.id = store_blob.content_id
 WHERE store.state <> 'missing'""",
+        keys=("digest",),
     ),
     View(
         "labels",
@@ -148,6 +152,7 @@ JOIN content ON content.id = content_annotation.content_id
 JOIN edge ON edge.child_id = content_annotation.content_id AND edge.role = {CONFIG}
 JOIN content AS parent ON parent.id = edge.parent_id
 WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
+        keys=("digest", "config", "key beginning"),
     ),
     View(
         "annotations",
@@ -188,6 +193,7 @@ JOIN store ON store.id = store_blob.store_id
 WHERE NOT content_annotation.is_label AND store.state <> 'missing'""",
             ),
         ),
+        keys=("digest", "key beginning"),
     ),
     View(
         "referrers",
@@ -234,5 +240,6 @@ AND NOT EXISTS (
 )""",
             ),
         ),
+        keys=("subject", "referrer"),
     ),
 )

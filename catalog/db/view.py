@@ -6,14 +6,18 @@ from typing import NamedTuple
 
 
 class View(NamedTuple):
-    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and what it reads."""
+    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and what it reads.
+
+    `more` are further arms of a UNION ALL: their expressions and sources. `keys` are the columns by which asking is an
+    index search (several at once where a name has several words), which tests/reports/test_view_steps.py counts.
+    """
 
     name: str
     sentence: str
     columns: tuple[tuple[str, str, str], ...]
     source: str
-    more: tuple[tuple[tuple[str, ...], str], ...] = ()  # further arms of a union: their expressions and sources
-    union: str = "UNION ALL"  # UNION where two arms may say the same
+    more: tuple[tuple[tuple[str, ...], str], ...] = ()
+    keys: tuple[str, ...] = ()
 
     def create(self, engine: str) -> str:
         """The CREATE VIEW statement for `engine`, `sqlite` or `postgresql`, with its documentation as comments."""
@@ -24,7 +28,7 @@ class View(NamedTuple):
             lines.append(f"  {_render(expression, engine)} AS {name}{comma} -- {documentation}")
         lines.append(self.source)
         for expressions, source in self.more:
-            lines += [self.union, "SELECT " + ", ".join(_render(e, engine) for e in expressions), source]
+            lines += ["UNION ALL", "SELECT " + ", ".join(_render(e, engine) for e in expressions), source]
         return "\n".join(lines)
 
 

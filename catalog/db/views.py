@@ -72,6 +72,7 @@ VIEWS = (
             ("pending", "store.content_pending", "1 while what its digests are is not all read"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
+        keys=("name", "path"),
     ),
     View(
         "images",
@@ -94,12 +95,14 @@ VIEWS = (
 JOIN entry ON entry.id = name.entry_id
 LEFT JOIN repository ON repository.id = name.repository_id
 {_ENTRY}""",
+        keys=("name", "repository", "familiar", "tag", "digest"),
     ),
     View(
         "unnamed",
         "a row an entry that has no name and no tag",
         (STORE, PATH, *_DESCRIPTOR, *_REACHED),
         f"FROM entry\n{_ENTRY} AND NOT EXISTS (SELECT 1 FROM name WHERE name.entry_id = entry.id)",
+        keys=("digest",),
     ),
     *CONTENT_VIEWS,
     View(
@@ -139,6 +142,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
 WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
             ),
         ),
+        keys=("name", "repository", "tag", "digest"),
     ),
     View(
         "snapshots",

@@ -1,0 +1,265 @@
+"""What layouts hold, read from their files with json and hashlib alone: the answers that views and reports are held to.
+
+Nothing of the catalog is used here. A digest is read where it lies in a layout whose bytes hash to it, as an entry of that
+layout or as a child or config of something read: what that says counts for every layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
+CONTAINERD = "io.containerd.manifest.subject"
+BUILDKIT = "vnd.docker.reference.digest"
+
+Document = dict[str, Any]
+Row = tuple[Any, ...]
+
+
+class Layout:
+    """A layout: its elements of `manifests`, and the digest and size of each file in `blobs`."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = path
+        with open(f"{path}/index.json", "rb") as file:
+            self.entries: list[Document] = json.load(file).get("manifests") or []
+        self.digests = {each["digest"] for each in self.entries}
+        self.blobs: dict[str, int] = {}
+        for directory, _, files in os.walk(f"{path}/blobs"):
+            for each in files:
+                self.blobs[f"{os.path.basename(directory)}:{each}"] = os.path.getsize(f"{directory}/{each}")
+
+    def read(self, digest: str) -> bytes | None:
+        """The bytes of a blob, where they are what its digest says."""
+        algorithm, _, name = digest.partition(":")
+        with open(f"{self.path}/blobs/{algorithm}/{name}", "rb") as file:
+            data = file.read()
+        return data if hashlib.new(algorithm, data).hexdigest() == name else None
+
+
+class Disk:
+    """Layouts by name, and what is known of digests, from `before` too: that is true of a digest for ever."""
+
+    def __init__(self, layouts: Mapping[str, str], before: Disk | None = None) -> None:
+        self.layouts = [Layout(name, path) for name, path in sorted(layouts.items())]
+        self.read: dict[str, bytes] = {} if before is None else dict(before.read)
+        self.manifests: dict[str, Document] = {} if before is None else dict(before.manifests)
+        self.configs: dict[str, Document] = {} if before is None else dict(before.configs)
+        pointed = {each for digest in self.manifests for each in (*self.children(digest), *self.config(digest))}
+        while True:
+            wanted = [(each, d) for each in self.layouts for d in (each.digests | pointed) & set(each.blobs)]
+            fresh = {d: data for each, d in wanted if d not in self.read and (data := each.read(d)) is not None}
+            if not fresh:
+                break
+            self.read |= fresh
+            for digest, data in fresh.items():
+                pointed |= self._know(digest, data)
+
+    def _know(self, digest: str, data: bytes) -> set[str]:
+        """Keep what a blob says; the digests that are to be read for it."""
+        try:
+            document = json.loads(data)
+        except ValueError:
+            return set()
+        if not isinstance(document, dict):
+            return set()
+        if document.get("os") and document.get("architecture"):
+            self.configs[digest] = document
+        elif any(isinstance(document.get(key), list | dict) for key in ("manifests", "layers", "config")):
+            self.manifests[digest] = document
+        return {*self.children(digest), *self.config(digest)}
+
+    # --- what a digest says -------------------------------------------------------------------------------------
+
+    def is_index(self, digest: str) -> bool:
+        return isinstance(self.manifests.get(digest, {}).get("manifests"), list)
+
+    def children(self, digest: str) -> list[str]:
+        return [each["digest"] for each in self.manifests.get(digest, {}).get("manifests") or []]
+
+    def config(self, digest: str) -> list[str]:
+        config = self.manifests.get(digest, {}).get("config")
+        return [config["digest"]] if config and not self.is_index(digest) else []
+
+    def layers(self, digest: str) -> list[Document]:
+        return [] if self.is_index(digest) else self.manifests.get(digest, {}).get("layers") or []
+
+    def parts(self, digest: str) -> set[str]:
+        return {*self.config(digest), *(each["digest"] for each in self.layers(digest))}
+
+    def platform(self, digest: str) -> str | None:
+        """Of an image that is no index."""
+        return next((platform(self.configs[each]) for each in self.config(digest) if each in self.configs), None)
+
+    def platforms(self, digest: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        if not self.is_index(digest):
+            return {found for found in [self.platform(digest)] if found}
+        found: set[str] = set()
+        for child in self.manifests[digest]["manifests"]:
+            if child.get("platform", {}).get("os"):
+                found.add(platform(child["platform"]))
+            elif child["digest"] not in seen:
+                found |= self.platforms(child["digest"], seen | {digest})
+        return found - {"unknown/unknown"}
+
+    def created(self, digest: str) -> str | None:
+        times = [self.created(child) for child in self.children(digest)]
+        times += [moment(self.configs[each].get("created")) for each in self.config(digest) if each in self.configs]
+        return max((each for each in times if each), default=None)
+
+    def artifact_type(self, digest: str) -> str | None:
+        document = self.manifests.get(digest, {})
+        return document.get("artifactType") or (document.get("config") or {}).get("mediaType") or None
+
+    # --- what a layout reaches ----------------------------------------------------------------------------------
+
+    def below(self, layout: Layout, digests: set[str]) -> set[str]:
+        """These manifests, and those of indexes that lie in the layout."""
+        found: set[str] = set()
+        while digests:
+            found |= digests
+            digests = {child for each in digests & set(layout.blobs) for child in self.children(each)} - found
+        return found
+
+    def reached(self, layout: Layout, digests: set[str]) -> set[str]:
+        """Those, with the configs and layers of the ones that lie there."""
+        manifests = self.below(layout, digests)
+        return manifests.union(*(self.parts(each) for each in manifests & set(layout.blobs)))
+
+    def total_size(self, layout: Layout, digest: str) -> int | None:
+        if digest not in layout.blobs or digest not in self.read:
+            return None
+        return sum(layout.blobs[each] for each in self.reached(layout, {digest}) & set(layout.blobs))
+
+    def held(self) -> Iterator[tuple[str, Document]]:
+        """The manifests and indexes that lie somewhere."""
+        for digest, document in self.manifests.items():
+            if any(digest in each.blobs for each in self.layouts):
+                yield digest, document
+
+    # --- rows of the views --------------------------------------------------------------------------------------
+
+    def reached_columns(self) -> dict[tuple[str, str], Row]:
+        """total_size, platforms and created, by store and digest of an entry."""
+        return {
+            (layout.name, digest): (
+                self.total_size(layout, digest),
+                ",".join(sorted(self.platforms(digest))) or None,
+                self.created(digest),
+            )
+            for layout in self.layouts
+            for digest in layout.digests
+        }
+
+    def manifest_rows(self) -> Iterator[Row]:
+        for digest, document in self.held():
+            config = {} if self.is_index(digest) else document.get("config") or {}
+            layers = self.layers(digest)
+            yield (
+                digest,
+                "index" if self.is_index(digest) else "manifest",
+                document.get("mediaType"),
+                document.get("artifactType"),
+                len(self.read[digest]),
+                config.get("digest"),
+                config.get("mediaType"),
+                config.get("size"),
+                (document.get("subject") or {}).get("digest"),
+                self.platform(digest),
+                None if self.is_index(digest) else self.created(digest),
+                len(layers),
+                sum(each["size"] for each in layers),
+            )
+
+    def platform_rows(self) -> Iterator[Row]:
+        for digest, document in self.held():
+            for position, child in enumerate(document.get("manifests") or []):
+                said = child.get("platform") or {}
+                name = platform(said) if said.get("os") else self.platform(child["digest"])
+                yield digest, position, child["digest"], name, child.get("mediaType"), child.get("size")
+
+    def layer_rows(self) -> Iterator[Row]:
+        for digest, _ in self.held():
+            for position, layer in enumerate(self.layers(digest)):
+                yield digest, position, layer["digest"], layer.get("mediaType"), layer.get("size")
+
+    def blob_rows(self) -> Iterator[Row]:
+        for layout in self.layouts:
+            reached = self.reached(layout, layout.digests)
+            for digest, size in layout.blobs.items():
+                yield layout.name, layout.path, digest, size, digest in reached, None, None
+
+    def label_rows(self) -> Iterator[Row]:
+        for digest, _ in self.held():
+            for config in self.config(digest):
+                labels = (self.configs.get(config, {}).get("config") or {}).get("Labels") or {}
+                yield from ((digest, config, key, value, value[:128]) for key, value in labels.items())
+
+    def annotation_rows(self) -> Iterator[Row]:
+        for layout in self.layouts:
+            for entry in layout.entries:
+                for key, value in (entry.get("annotations") or {}).items():
+                    if key not in NAMES:
+                        yield layout.name, entry["digest"], key, value, "entry", value[:128]
+            for digest in set(layout.blobs) & set(self.manifests):
+                for key, value in (self.manifests[digest].get("annotations") or {}).items():
+                    yield layout.name, digest, key, value, "manifest", value[:128]
+
+    def referrer_rows(self) -> set[Row]:
+        return {(*row, self.artifact_type(row[1])) for row in self._referrers() if row[0].startswith("sha256:")}
+
+    def _referrers(self) -> Iterator[tuple[str, str, str]]:
+        for digest, document in self.held():
+            if document.get("subject"):
+                yield document["subject"]["digest"], digest, "subject"
+            if CONTAINERD in (document.get("annotations") or {}):
+                yield document["annotations"][CONTAINERD], digest, "containerd"
+            for child in document.get("manifests") or []:
+                for key, how in ((BUILDKIT, "buildkit"), (CONTAINERD, "containerd")):
+                    if key in (child.get("annotations") or {}):
+                        yield child["annotations"][key], child["digest"], how
+        for entry in (entry for layout in self.layouts for entry in layout.entries):
+            annotations = entry.get("annotations") or {}
+            tag = re.fullmatch(r"(?:.*:)?sha256-([0-9a-f]{64})(\.sig|\.att|\.sbom)?", annotations.get(NAMES[0], ""))
+            if tag and tag[2]:
+                yield f"sha256:{tag[1]}", entry["digest"], "cosign"
+            elif tag:
+                yield from ((f"sha256:{tag[1]}", child, "fallback") for child in self.children(entry["digest"]))
+            if CONTAINERD in annotations:
+                yield annotations[CONTAINERD], entry["digest"], "containerd"
+
+    def missing_rows(self) -> Iterator[Row]:
+        """The store, the digest, its role, and the manifest and the place in it that want it."""
+        for layout in self.layouts:
+            for digest in layout.digests - set(layout.blobs):
+                yield layout.name, digest, "manifest", None, None
+            for manifest in self.below(layout, layout.digests) & set(layout.blobs):
+                for digest in self.config(manifest):
+                    if digest not in layout.blobs:
+                        yield layout.name, digest, "config", manifest, None
+                for position, layer in enumerate(self.layers(manifest)):
+                    if layer["digest"] not in layout.blobs:
+                        yield layout.name, layer["digest"], "layer", manifest, position
+
+
+def platform(said: Document) -> str:
+    """os/arch[/variant] as containerd writes it, as far as the layouts of the tests have need."""
+    variant = said.get("variant") or ("v7" if said["architecture"] == "arm" else "")
+    if (said["architecture"], variant) in (("arm64", "v8"), ("amd64", "v1")):
+        variant = ""
+    return "/".join(each for each in (said["os"], said["architecture"], variant) if each)
+
+
+def moment(text: str | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    if not text or text.startswith("0001"):
+        return None
+    found = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03}Z"

@@ -1,0 +1,161 @@
+"""Asking a view by a key, and a report for one image, is an index search: steps of the virtual machine, at two sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from catalog.db.views import VIEWS
+from catalog.reports.reports import REPORTS
+from tests.conftest import Catalogue
+from tests.reports.sizes import digest, fill
+
+SMALL, LARGE = 100, 10_000
+FACTOR = 1.2
+
+
+class Counted(NamedTuple):
+    """The rows of a question, and the steps that they took."""
+
+    rows: list[tuple[object, ...]]
+    steps: int
+
+
+class Sizes(NamedTuple):
+    """A catalog of SMALL images and one of LARGE."""
+
+    small: Catalogue
+    large: Catalogue
+
+    def ask(self, statement: str, parameters: dict[str, str] | None = None) -> list[tuple[object, ...]]:
+        """The rows, which are as many and cost as much in both."""
+        small, large = (count(each, statement, parameters or {}) for each in self)
+        assert len(small.rows) == len(large.rows) > 0, statement
+        assert large.steps <= small.steps * FACTOR, f"{small.steps} and {large.steps} steps: {statement}"
+        return large.rows
+
+
+def count(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> Counted:
+    connection = catalogue.reader.connection
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection.set_progress_handler(step, 1)
+    rows = connection.execute(statement, parameters).fetchall()
+    connection.set_progress_handler(None, 1)
+    return Counted(rows, steps)
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]) -> Iterator[Sizes]:
+    made = [new_catalogue(str(tmp_path_factory.mktemp("size"))) for _ in range(2)]
+    for catalogue, number in zip(made, (SMALL, LARGE), strict=True):
+        fill(catalogue, number)
+    yield Sizes(*made)
+    for catalogue in made:
+        catalogue.close()
+
+
+IMAGE, INDEX_OF, CONFIG_OF = digest("image 45"), digest("index 45"), digest("config 45")
+LAYER_OF, CHAIN = digest("layer 45"), digest("root layer 40 layer 45")
+KEYS: dict[str, dict[str, dict[str, str]]] = {
+    "stores": {"name": {"name": "s1"}, "path": {"path": "/s1"}},
+    "images": {
+        "name": {"name": "d.io/r45:t{0}"},
+        "repository": {"repository": "d.io/r45"},
+        "familiar": {"familiar": "r45"},
+        "tag": {"tag": "t{0}"},
+        "digest": {"digest": INDEX_OF},
+    },
+    "unnamed": {"digest": {"digest": INDEX_OF}},
+    "manifests": {
+        "digest": {"digest": IMAGE},
+        "config": {"config": CONFIG_OF},
+        "subject": {"subject": IMAGE},
+        "chain": {"chain": CHAIN},
+    },
+    "platforms": {"image_index": {"image_index": INDEX_OF}, "digest": {"digest": IMAGE}},
+    "layers": {"manifest": {"manifest": IMAGE}, "digest": {"digest": LAYER_OF}, "chain": {"chain": CHAIN}},
+    "blobs": {"digest": {"digest": LAYER_OF}},
+    "labels": {
+        "digest": {"digest": IMAGE},
+        "config": {"config": CONFIG_OF},
+        "key beginning": {"key": "own", "beginning": "value 45"},
+    },
+    "annotations": {"digest": {"digest": IMAGE}, "key beginning": {"key": "own", "beginning": "value 45"}},
+    "referrers": {"subject": {"subject": IMAGE}, "referrer": {"referrer": digest("about 45")}},
+    "history": {
+        "name": {"name": "d.io/r45:t{0}"},
+        "repository": {"repository": "d.io/r45"},
+        "tag": {"tag": "t{0}"},
+        "digest": {"digest": INDEX_OF},
+    },
+}
+
+
+def test_every_key_is_counted() -> None:
+    assert {view.name: set(view.keys) for view in VIEWS if view.keys} == {view: {*keys} for view, keys in KEYS.items()}
+
+
+@pytest.mark.parametrize(("view", "key"), [(view, key) for view, keys in KEYS.items() for key in keys])
+def test_a_key_is_an_index_search(sizes: Sizes, view: str, key: str) -> None:
+    ((number,),) = sizes.large.sql("SELECT id FROM content WHERE digest = ?", IMAGE)
+    assert sizes.small.sql("SELECT id FROM content WHERE digest = ?", IMAGE) == [(number,)]
+    values = {name: value.format(number) for name, value in KEYS[view][key].items()}
+    statement = f"SELECT * FROM {view} WHERE {' AND '.join(f'{name} = :{name}' for name in values)}"
+    if view == "unnamed":  # there is none: what is counted is that it finds so
+        statement = f"SELECT (SELECT count(*) FROM {view} WHERE digest = :digest)"
+    sizes.ask(statement, values)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM images JOIN manifests ON manifests.digest = images.digest WHERE images.repository = :name",
+        "SELECT * FROM images JOIN platforms ON image_index = images.digest WHERE images.repository = :name",
+        "SELECT * FROM images JOIN layers ON layers.manifest = images.digest WHERE images.repository = :name",
+        "SELECT * FROM images JOIN blobs ON blobs.digest = images.digest WHERE images.repository = :name",
+        "SELECT * FROM images JOIN labels ON labels.digest = images.digest WHERE images.repository = :name",
+        "SELECT * FROM referrers WHERE subject IN (SELECT digest FROM images WHERE repository = :name)",
+        "SELECT * FROM annotations WHERE digest IN (SELECT digest FROM images WHERE repository = :name)",
+        "SELECT * FROM history WHERE name IN (SELECT name FROM images WHERE repository = :name)",
+    ],
+)
+def test_views_are_searched_from_one_another(sizes: Sizes, statement: str) -> None:
+    sizes.ask(statement, {"name": "d.io/r45"})
+
+
+def test_problems_and_blobs_of_a_store_cost_what_it_holds(sizes: Sizes) -> None:
+    """Those of the whole catalog are not gone through: its stores are as large at both sizes."""
+    small, large = (count(each, "SELECT * FROM problems WHERE store = :store", {"store": "s1"}).steps for each in sizes)
+    assert large <= small * FACTOR
+    sizes.ask("SELECT store, digest, size, is_good FROM blobs WHERE store = :store", {"store": "s1"})
+
+
+@pytest.mark.parametrize(
+    ("image", "bases", "built"),
+    [(digest("image 40"), 0, 9), (IMAGE, 1, 0), (digest("index 40"), 0, 9), ("d.io/r45:t{0}", 1, 0)],
+)
+def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
+    sizes: Sizes, image: str, bases: int, built: int
+) -> None:
+    (report,) = (each for each in REPORTS if each.name == "bases")
+    ((number,),) = sizes.large.sql("SELECT id FROM content WHERE digest = ?", IMAGE)
+    found = sizes.ask(report.sql, {"image": image.format(number)})
+    assert len(found) == bases + built
+    assert {row[0] for row in found} == {digest("image 40")}
+    if built:
+        assert {row[2] for row in found} == {digest(f"image {each}") for each in range(41, 50)}
+    else:
+        assert {row[2] for row in found} == {IMAGE}
+
+
+def test_without_a_parameter_every_pair_is_told(sizes: Sizes) -> None:
+    (report,) = (each for each in REPORTS if each.name == "bases")
+    assert len(count(sizes.small, report.sql, {"image": ""}).rows) == SMALL // 10 * 9
