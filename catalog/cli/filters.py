@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from catalog.errors import UsageError
 from catalog.lookup import content, frozen
-from catalog.lookup.match import Match
+from catalog.lookup.match import ENTRY_ID, Match
 from catalog.lookup.reader import Reader
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -77,8 +78,8 @@ class Filters:
         option = self.content_option
         if option is not None:
             content.check_pending(reader, stores, option)
-        holding = None if self.contains is None else content.containing(reader, self.contains)
-        referring = None if self.referrers_of is None else content.referring(reader, self.referrers_of)
+        holding = None if self.contains is None else _ids(content.containing(reader, self.contains))
+        referring = None if self.referrers_of is None else _ids(content.referring(reader, self.referrers_of))
 
         def accept(match: Match) -> bool:
             return (
@@ -96,8 +97,9 @@ class Filters:
         if self.digest is not None:
             return self.digest
         if self.contains is not None:
-            direct = reader.rows(frozen.BY_DIGEST, {"digest": self.contains})
-            return _matches(reader, direct, reader.rows(frozen.CONTAINING, {"digest": self.contains}))
+            return _matches(reader, content.containing(reader, self.contains))
+        if self.referrers_of is not None:
+            return _matches(reader, content.referring(reader, self.referrers_of))
         if self.repository is not None:
             return _matches(reader, reader.rows(frozen.BY_REPOSITORY, {"repository": self.repository}))
         if self.tag is not None:
@@ -138,8 +140,12 @@ class Filters:
         )
 
 
-def _matches(reader: Reader, *several: Iterable[tuple[object, ...]]) -> Iterator[Match]:
-    return (Match(reader, row) for rows in several for row in rows)
+def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]:
+    return (Match(reader, row) for row in rows)
+
+
+def _ids(rows: Iterable[tuple[Any, ...]]) -> frozenset[int]:
+    return frozenset(row[ENTRY_ID] for row in rows)
 
 
 def _pair(text: str, option: str) -> tuple[str, str | None]:

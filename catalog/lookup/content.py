@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.errors import NotInTime
 from catalog.lookup import frozen
-from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, ENTRY_ID, PLATFORM, STORE_ID, Match
+from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, PLATFORM, STORE_ID, Match
 from catalog.names.pattern import upper_bound
 
 TYPE_CHECKING = False
@@ -66,20 +66,17 @@ def as_below(reader: Reader, match: Match, digest: str) -> Match:
     )
 
 
-def containing(reader: Reader, digest: str) -> frozenset[int]:
-    """The ids of the entries that are `digest`, or reach it as a manifest, config or layer at any depth."""
-    ids = {row[ENTRY_ID] for row in reader.rows(frozen.BY_DIGEST, {"digest": digest})}
-    ids.update(row[ENTRY_ID] for row in reader.rows(frozen.CONTAINING, {"digest": digest}))
-    return frozenset(ids)
+def containing(reader: Reader, digest: str) -> Iterator[Row]:
+    """The rows of the entries that are `digest`, or reach it as a manifest, config or layer at any depth."""
+    yield from list(reader.rows(frozen.BY_DIGEST, {"digest": digest}))
+    yield from list(reader.rows(frozen.CONTAINING, {"digest": digest}))
 
 
-def referring(reader: Reader, digest: str) -> frozenset[int]:
-    """The ids of the entries that are referrers of `digest`, or hold one, in whatever store."""
-    ids: set[int] = set()
-    for by in {row[0] for row in reader.rows(frozen.REFERRERS_OF, {"digest": digest})}:
-        ids.update(row[ENTRY_ID] for row in reader.rows(frozen.BY_DIGEST, {"digest": by}))
-        ids.update(row[ENTRY_ID] for row in reader.rows(frozen.REACHING, {"digest": by}))
-    return frozenset(ids)
+def referring(reader: Reader, digest: str) -> Iterator[Row]:
+    """The rows of the entries that are referrers of `digest`, or hold one, in whatever store."""
+    for by in dict.fromkeys(row[0] for row in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest}))):
+        yield from list(reader.rows(frozen.BY_DIGEST, {"digest": by}))
+        yield from list(reader.rows(frozen.REACHING, {"digest": by}))
 
 
 def platforms(reader: Reader, match: Match) -> list[str]:
