@@ -1,0 +1,129 @@
+"""`ocicat report` as a command: the list, formats, sizes for people and for pipes, parameters, limits.
+
+What the reports say is compared with the files on disk in tests/reports/test_reports.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from catalog.reports.reports import REPORTS
+from tests import writers
+from tests.cli.conftest import Own, Shelf
+from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
+from tests.conftest import Catalogue
+from tests.reports.sizes import fill
+
+
+def on_a_terminal(*arguments: str, db: str) -> list[str]:
+    """The lines that a terminal gets to see."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run([OCICAT, *arguments], stdout=theirs, env=CLEAN | {"OCICAT_DB": db}, timeout=60, check=False)
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            seen += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert done.returncode == 0
+    return seen.decode().splitlines()
+
+
+def test_without_a_name_it_lists_them(shelf: Shelf) -> None:
+    result = shelf.ask("report")
+    assert result.lines == [f"{each.name}\t{each.sentence}" for each in REPORTS]
+    assert [each["report"] for each in json.loads(shelf.ask("report", "--format", "json").out)] == [
+        each.name for each in REPORTS
+    ]
+    assert called("report", db="/nowhere/catalog.db").status == 0  # nothing is asked of a catalog
+
+
+@pytest.mark.parametrize("name", [each.name for each in REPORTS])
+def test_each_runs_in_each_format(shelf: Shelf, name: str) -> None:
+    (columns,) = ([column.name for column in each.columns] for each in REPORTS if each.name == name)
+    tsv, csv = shelf.ask("report", name), shelf.ask("report", name, "--format", "csv")
+    objects = json.loads(shelf.ask("report", name, "--format", "json").out)
+    assert (tsv.status, tsv.err) == (0, "")
+    assert csv.out.split("\r\n")[0] == ",".join(columns)
+    assert all(list(each) == columns for each in objects)
+    assert len(tsv.lines) == len(objects) == len(csv.out.split("\r\n")) - 2
+    assert all(len(line.split("\t")) == len(columns) for line in tsv.lines)
+
+
+def test_sizes_are_bytes_but_in_a_table_on_a_terminal(cli: Own) -> None:
+    path = writers.make_layout(f"{cli.directory}/large")
+    for size in (1, 3 << 20):
+        writers.write_blob(path, b"x" * size, "x")
+    cli.done("add", path)
+    for options in ((), ("--format", "tsv"), ("--format", "table")):
+        assert cli("report", "usage", *options).lines[-1].split() == ["large", "2", "3145729", "3145729", "0"]
+    row = "large  2      3.0 MiB   3.0 MiB  0 B"
+    assert on_a_terminal("report", "usage", db=cli.db) == ["STORE  BLOBS  APPARENT  UNIQUE   SHARED", row]
+    assert on_a_terminal("report", "usage", "--format", "table", db=cli.db)[1] == row
+    assert on_a_terminal("report", "usage", "--format", "tsv", db=cli.db) == ["large\t2\t3145729\t3145729\t0"]
+    assert on_a_terminal("report", "usage", "--format", "{unique}", db=cli.db) == ["3145729"]
+    assert json.loads(on_a_terminal("report", "usage", "--format", "jsonl", db=cli.db)[0])["apparent"] == 3145729
+
+
+def test_store_narrows_the_rows(shelf: Shelf) -> None:
+    everything = shelf.ask("report", "usage").lines
+    assert shelf.ask("report", "usage", "--store", "solo").lines == [
+        line for line in everything if line.startswith("solo\t")
+    ]
+    some = shelf.ask("report", "usage", "--store", "images/*", "--store", "solo").lines
+    assert some == everything
+    one_error(shelf.ask("report", "usage", "--store", "nosuch"), 2, "nosuch")
+    one_error(shelf.ask("report", "shared", "--store", "solo"), 2, "no column store")
+
+
+def test_a_parameter_narrows_bases(cli: Own) -> None:
+    path = writers.make_layout(f"{cli.directory}/a")
+    layers = [writers.write_blob(path, each, writers.LAYER_TYPE) for each in (b"1", b"2")]
+    config = writers.write_blob(path, b'{"os":"linux","architecture":"amd64"}', writers.CONFIG_TYPE)
+    made = [
+        writers.write_blob(
+            path,
+            writers.dump({"schemaVersion": 2, "config": config, "layers": layers[:number]}),
+            writers.MANIFEST_TYPE,
+        )
+        for number in (1, 2)
+    ]
+    entries = [writers.name_entry(each, "short", "docker.io/library/x", f"{n}") for n, each in enumerate(made)]
+    writers.write_index(path, writers.empty_index(*entries))
+    cli.done("add", path)
+    names = "docker.io/library/x:0 docker.io/library/x:1\n"
+    for options in ((), ("-p", f"image={made[0]['digest']}"), ("-p", "image=docker.io/library/x:1")):
+        assert cli("report", "bases", *options, "--format", "{base_name} {image_name}").out == names
+    assert cli("report", "bases", "-p", "image=docker.io/library/x:2") == (0, "", "")
+
+
+def test_what_is_asked_wrongly(shelf: Shelf) -> None:
+    one_error(shelf.ask("report", "nosuch"), 2, "no report nosuch", "'ocicat report'")
+    one_error(shelf.ask("report", "usage", "-p", "image=x"), 2, "no parameter image", "it takes none")
+    one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "it takes image")
+    one_error(shelf.ask("report", "bases", "-p", "x"), 2, "-p NAME=VALUE")
+    one_error(shelf.ask("report", "--store", "solo"), 2, "no report is named")
+    one_error(shelf.ask("report", "usage", "--format", "{nosuch}"), 2, "nosuch")
+    one_error(shelf.ask("report", "usage", "--timeout", "0"), 2, "--timeout")
+    one_error(called("report", "usage", db="/nowhere/catalog.db"), 4, "/nowhere/catalog.db")
+
+
+def test_it_ends_at_its_time_limit(catalogue: Catalogue) -> None:
+    fill(catalogue, 2000)
+    assert called("report", "bases", db=catalogue.path).status == 0
+    one_error(called("report", "bases", "--timeout", "0.001", db=catalogue.path), 4, "--timeout")
+
+
+def test_it_does_not_wait_for_sqlalchemy(shelf: Shelf) -> None:
+    """A report is read by the standard library's sqlite3, as everything that only asks."""
+    done = ran("report", "usage", db=shelf.db, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.status == 0
+    assert "catalog.reports.reports" in done.err
+    assert "sqlalchemy" not in done.err
