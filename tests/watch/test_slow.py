@@ -206,11 +206,12 @@ def test_a_lease_hurts_no_writer(quick: Followed, store: str) -> None:
     assert set(asked) <= {True, False}
 
 
-def as_another(catalog: Followed) -> None:
+def as_another(catalog: Followed, *options: str) -> None:
     """Start the daemon as user 65534, to whom the catalog belongs, and the layouts do not."""
     reachable(Path(catalog.directory))
     for name in os.listdir(catalog.directory):
         if name.startswith("catalog.db"):
             os.chown(f"{catalog.directory}/{name}", 65534, 65534)
     os.chown(catalog.directory, 65534, 65534)
-    catalog.start("--rescan", "0.1", program=[sys.executable, "-c", "import encodings.ascii\n" + _AS_NOBODY])
+    options = options or ("--rescan", "0.1")
+    catalog.start(*options, program=[sys.executable, "-c", "import encodings.ascii\n" + _AS_NOBODY])
