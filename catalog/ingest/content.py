@@ -30,7 +30,7 @@ from catalog.layout.descriptor import MAX_SIZE, Descriptor
 from catalog.layout.manifest import Config, Manifest, parse_config, parse_manifest
 from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
-from catalog.names.platform import normalize
+from catalog.names.platform import platform_text
 
 BATCH = 500
 BATCH_BYTES = 16 << 20
@@ -267,15 +267,12 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
 def _write_edge(
     rows: Rows, parent_id: int, role: int, position: int, child: Descriptor, chain: str | None = None
 ) -> None:
-    platform = child.platform
-    name = None
-    if platform is not None and platform.os and platform.architecture:
-        name = _platform(platform.os, platform.architecture, platform.variant or "")
-    rows.edge(parent_id, role, position, child.digest, name, child.media_type, child.size, chain)
+    platform = child.platform_text
+    rows.edge(parent_id, role, position, child.digest, platform, child.media_type, child.size, chain)
 
 
 def _write_config(rows: Rows, content_id: int, config: Config) -> None:
-    platform = _platform(config.os, config.architecture, config.variant)
+    platform = platform_text(config.os, config.architecture, config.variant)
     rows.config(content_id, platform, None if config.created is None else milliseconds(config.created))
     rows.content_annotations(content_id, config.labels, is_label=True)
 
@@ -283,8 +280,3 @@ def _write_config(rows: Rows, content_id: int, config: Config) -> None:
 def _chain(before: str | None, digest: str) -> str:
     """The hash of a list of layers, from that of the list without its last: equal means the same layers in order."""
     return hashlib.blake2b(f"{before or ''} {digest}".encode(), digest_size=16).hexdigest()
-
-
-def _platform(*parts: str) -> str:
-    """`os/arch[/variant]`, normalised. A slash inside of a part would make another platform of it: no such is ever asked."""
-    return str(normalize(*(part.replace("/", "%2F") for part in parts)))

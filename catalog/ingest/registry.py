@@ -299,9 +299,7 @@ class Registry:
         self.connection.execute(
             update(store)
             .where(store.c.root_id == root_id, ~store.c.own_settings)
-            .values(
-                naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs)
-            )
+            .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs))
         )
 
     def _row_at(self, table: Table, path: str) -> RowMapping | None:

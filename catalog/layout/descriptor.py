@@ -14,6 +14,7 @@ import msgspec
 
 from catalog.layout.text import clean, kind, kind_of, loads, shorten
 from catalog.names.digest import is_digest
+from catalog.names.platform import platform_text
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
@@ -72,12 +73,11 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
 
     @property
     def platform_text(self) -> str | None:
-        """`os/arch[/variant]` as it stands there, or None where either of the first two is missing."""
+        """`os/arch[/variant]`, normalised as `--platform` is, or None where either of the first two is missing."""
         platform = self.platform
         if platform is None or not platform.os or not platform.architecture:
             return None
-        text = f"{platform.os}/{platform.architecture}"
-        return f"{text}/{platform.variant}" if platform.variant else text
+        return platform_text(platform.os, platform.architecture, platform.variant or "")
 
     def fingerprint(self) -> int:
         """A signed 64-bit hash of what the descriptor says, flaws included; the same in every process and version.

@@ -56,9 +56,9 @@ class PastMatch(Match):
 
     __slots__ = ()
 
-    def __init__(self, reader: Reader, span: Span, number: int) -> None:
+    def __init__(self, reader: Reader, span: Span) -> None:
         held: dict[str, object] = {
-            "entry_id": -number,  # no entry's id: rows of the past are told apart by where they stand
+            "entry_id": _number(span),
             "store_id": span.store_id,
             "priority": span.priority,
             "store": span.store,
@@ -119,19 +119,26 @@ def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
 
 def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] | None) -> Iterator[Match]:
     """What `query` matched at `moment` (milliseconds, UTC), in those stores alone where there are some."""
-    for number, span in enumerate(spans(reader, query), 1):
+    for span in spans(reader, query):
         held = span.since <= moment and (span.until is None or moment < span.until)
         if held and (stores is None or span.store_id in stores):
-            yield PastMatch(reader, span, number)
+            yield PastMatch(reader, span)
 
 
 def _by_pattern(reader: Reader, query: Query) -> Iterator[Span]:
-    seen: set[tuple[object, ...]] = set()
+    found: dict[int, Span] = {}
     for glob in name_globs(query.text):
         bounds = glob.bounds()
-        found = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds)
-        for span in map(Span, found):
-            mark = (span.store_id, span.name, span.since)
-            if span.name is not None and mark not in seen and glob.matches(span.name):
-                seen.add(mark)
-                yield span
+        rows = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds)
+        for span in map(Span, rows):
+            if span.name is not None and glob.matches(span.name):
+                found.setdefault(_number(span), span)
+    yield from sorted(found.values(), key=lambda span: (span.since, span.priority, span.store, span.name, span.tag))
+
+
+_numbers: dict[tuple[object, ...], int] = {}
+
+
+def _number(span: Span) -> int:
+    """A number of the span's own, below zero: no entry has it, and the same span has the same one whatever found it."""
+    return -_numbers.setdefault((span.store_id, span.repository, span.tag, span.since), len(_numbers) + 1)

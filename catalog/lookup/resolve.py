@@ -265,9 +265,12 @@ def _ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> A
         for m in matches[:CANDIDATES]
     ]
     where = "1 store" if stores == 1 else f"{stores} stores"
+    if query.kind == kinds.OCI:
+        advice = f"say which: {shown(query.text.rstrip(':'))}:REF"
+    else:
+        advice = "name a digest, narrow with --store, or take the first store's with --first"
     return Ambiguous(
-        f"{shown(query.text)} is ambiguous: {total} candidates in {where}; name a digest, narrow with --store, "
-        "or take the first store's with --first",
+        f"{shown(query.text)} is ambiguous: {total} candidates in {where}; {advice}",
         lines,
         total,
     )

@@ -18,19 +18,19 @@ def parse_moment(text: str, now: int) -> int:
     A time without a zone is UTC; a date is its first moment. `now` is in milliseconds too. Raises UsageError.
     """
     number, unit = text[:-1], text[-1:]
-    if unit in _AGES_MS and number.isascii() and number.isdigit():
-        return now - int(number) * _AGES_MS[unit]
-    if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
-        return int(text[1:]) * 1000
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
+        if unit in _AGES_MS and number.isascii() and number.isdigit():
+            return now - int(number) * _AGES_MS[unit]
+        if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
+            return int(text[1:]) * 1000
+        found = datetime.fromisoformat(text.upper())
+    except ValueError as error:  # no date, or a number of thousands of digits
         raise UsageError(
             f"no time: {shown(text)}: write 2026-01-31, 2026-01-31T12:00:00Z, an age such as 15m, 2h or 3d, or @SECONDS"
         ) from error
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    return int(found.timestamp() * 1000)
+    return (found - _EPOCH) // _MILLISECOND  # in whole numbers: a span is found by its own beginning
 
 
 def milliseconds(text: str) -> int | None:

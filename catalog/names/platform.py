@@ -103,6 +103,14 @@ def normalize(os: str, arch: str, variant: str = "") -> Platform:
     return Platform("darwin" if os == "macos" else os, arch, _VARIANT_ALIASES.get((arch, variant), variant))
 
 
+def platform_text(os: str, arch: str, variant: str = "") -> str:
+    """`os/arch[/variant]` of values found in a layout, normalised. Never raises.
+
+    A slash inside of a part would make another platform of it: it is percent-encoded, and no such is ever asked for.
+    """
+    return str(normalize(*(part.replace("/", "%2F") for part in (os, arch, variant))))
+
+
 def _variants(arch: str, variant: str) -> list[str]:
     """`variant`, then the lower ones of `arch` that it takes. A number of two digits is no variant's: it stands alone."""
     if len(variant) < 2 or variant[0] != "v" or variant[1] not in "23456789":

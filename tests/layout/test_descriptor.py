@@ -72,14 +72,14 @@ def test_only_the_digest_is_needed() -> None:
     [
         ({"os": "linux", "architecture": "amd64"}, "linux/amd64"),
         ({"os": "linux", "architecture": "amd64", "variant": ""}, "linux/amd64"),
-        ({"os": "Linux", "architecture": "X86_64", "variant": "v3"}, "Linux/X86_64/v3"),
+        ({"os": "Linux", "architecture": "X86_64", "variant": "v3"}, "linux/amd64/v3"),
         ({"os": "linux"}, None),
         ({"architecture": "amd64"}, None),
         ({}, None),
         (None, None),
     ],
 )
-def test_a_platform_is_shown_as_it_stands(platform: Any, text: str | None) -> None:
+def test_a_platform_is_normalised(platform: Any, text: str | None) -> None:
     assert usable(element(platform=platform)).platform_text == text
 
 
