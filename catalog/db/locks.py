@@ -18,7 +18,7 @@ from catalog.names.exhausted import refuse_exhausted
 WRITER = ".writer"
 DAEMON = ".daemon"
 _POLL_SECONDS = 0.01
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class FileLock:

@@ -360,6 +360,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _age(file: FileState) -> float:
+    """Seconds since the file's own times say that it changed; less than nothing where they are of a time to come."""
+    return (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
+
+
 def _is_known(store: Store, problem: IndexProblem) -> bool:
     """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
     return (store.state, store.error) == (problem.state, problem.reason) and not store.keys_are_old

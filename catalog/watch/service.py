@@ -16,6 +16,7 @@ from catalog.ingest.registry import Store
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier
+from catalog.watch.status import watches_advised
 
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -34,6 +35,7 @@ class Service(Listener):
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
+        self._unwatched = False
 
     def listen(self, address: str | None) -> None:
         """Let metrics be had at `address`, where it is one."""
@@ -81,7 +83,8 @@ class Service(Listener):
     def trouble(self, error: CatalogUnavailable) -> float:
         """The catalog cannot be written, or layouts not be read, for now: said once. Returns how many seconds to wait."""
         if not self._trouble:
-            self._report(Notice("waiting", f"{error}; what changes meanwhile is taken once that has passed"))
+            text = f"{error}; what changes meanwhile is taken once that has passed"
+            self._report(Notice("waiting", text, error=str(error)))
         self._trouble = str(error)
         if not isinstance(error, CatalogLocked):  # that one was waited for
             self._pause = min(max(_SHORTEST_PAUSE, self._pause * 2), _LONGEST_PAUSE)
@@ -109,6 +112,16 @@ class Service(Listener):
         doing = self._trouble or ("starting" if self.figures.last_sweep is None else "following")
         self.notifier.status(f"{doing}: {stores} stores, {roots} roots, {self.figures.waiting} waiting")
         self.notifier.alive()
+        self._tell_unwatched()
         late = list(late)
         unsettled((store for store in late if store.id not in self._late), self._report)
         self._late = {store.id for store in late}
+
+    def _tell_unwatched(self) -> None:
+        """Say that there are directories that cannot be watched, once until all can be."""
+        count = self.figures.unwatched
+        if count and not self._unwatched:
+            needed = watches_advised(self.figures.watches + count)
+            text = f"{count} directories cannot be watched, and are only looked at now and then: raise {needed}"
+            self._report(Notice("unwatched", text, directories=count, watches=self.figures.watches))
+        self._unwatched = count > 0

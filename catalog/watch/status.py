@@ -43,6 +43,11 @@ def read_daemon(path: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else {}
 
 
+def watches_advised(needed: int) -> str:
+    """The kernel's setting for `needed` watches, with room for more."""
+    return f"sysctl fs.inotify.max_user_watches={max(needed * 2, 65536)}"
+
+
 def _opened(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW)
 

@@ -49,5 +49,5 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], format_: str |
     finally:
         reader.close()
     if not some:
-        raise NotFound(f"no history of {shown(ref)}")
+        raise NotFound(f"no history of {shown(ref)}", "'ocicat query' lists what there is now")
     return 0

@@ -13,7 +13,7 @@ from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
 from catalog.lookup.reader import Reader
 from catalog.watch.observer import kernel_limit
-from catalog.watch.status import read_daemon, why_late
+from catalog.watch.status import read_daemon, watches_advised, why_late
 
 COLUMNS = ("key", "value")
 _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
@@ -94,5 +94,5 @@ def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict
     )
     advice = None
     if (daemon or {}).get("unwatched") or (allowed is not None and needed > allowed):
-        advice = f"sysctl fs.inotify.max_user_watches={max(needed * 2, 65536)}"
+        advice = watches_advised(needed)
     return {"max_user_watches": allowed, "watches_needed": needed, "advice": advice}
