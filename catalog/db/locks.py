@@ -6,6 +6,7 @@ They are flock locks: the kernel drops them with their holder, so a killed proce
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -63,6 +64,14 @@ class FileLock:
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
+
+    def share_as(self, path: str) -> None:
+        """Let those read the file who may read the file at `path`, as far as we may say so: as SQLite does with its own."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                found = os.stat(path)
+                os.fchmod(self._descriptor, 0o600 | (found.st_mode & 0o044))
+                os.fchown(self._descriptor, -1, found.st_gid)
 
     def release(self) -> None:
         """Give the lock up; nothing happens where it is not held."""

@@ -97,6 +97,7 @@ class Daemon:
             self._service.listen(self._configured.now.metrics)
             self._beat(None)
             with self._opened() as writer:
+                self._lock.share_as(self._path)
                 self._service.opened()
                 self._start_watching()
                 try:
