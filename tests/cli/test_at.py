@@ -1,0 +1,130 @@
+"""`--at`: what the catalog answered at a time, by name and tag alone (cli.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Own, retag
+from tests.cli.program import one_error
+from tests.writers import empty_index, fake_descriptor, read_index, write_index
+
+Layout = Callable[..., str]
+
+
+@pytest.fixture
+def past(cli: Own, layout: Layout) -> list[tuple[str, str]]:
+    """`app:1` pointed to three images in turn, in the store `one`: since when, and their digests."""
+    path = layout("one", "1", "2", style="short")
+    cli.done("add", path)
+    for seed in ("b", "c"):
+        index = read_index(path)
+        index["manifests"][0] |= {"digest": fake_descriptor(seed)["digest"]}
+        write_index(path, index)
+        cli.done("index")
+    spans = json.loads(cli.done("history", "app:1", "--format", "json").out)
+    return [(span["since"], span["digest"]) for span in spans]
+
+
+def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> None:
+    """At the very moment of a change the new answer holds, a millisecond before it the old one."""
+    for number, (since, digest) in enumerate(past):
+        assert cli.done("resolve", "app:1", "--at", since).out == digest + "\n"
+        before = datetime.fromisoformat(since) - timedelta(milliseconds=1)
+        if number:
+            assert cli.done("resolve", "app:1", "--at", before.isoformat()).out == past[number - 1][1] + "\n"
+        else:
+            assert cli("resolve", "app:1", "--at", before.isoformat()).status == 1
+    assert cli.done("resolve", "app:1", "--at", "2999-01-01").out == past[-1][1] + "\n"
+
+
+def test_before_there_was_anything(cli: Own, past: list[tuple[str, str]]) -> None:
+    one_error(cli("resolve", "app:1", "--at", "2001-01-01"), 1, "2001-01-01T00:00:00")
+    one_error(cli("query", "app:1", "--at", "1000w"), 1)
+    assert cli.done("query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
+
+
+def test_what_history_does_not_hold_is_null(cli: Own, past: list[tuple[str, str]]) -> None:
+    (found,) = json.loads(cli.done("query", "app:1", "--at", past[0][0], "--format", "json").out)
+    (now,) = json.loads(cli.done("query", "app:1", "--format", "json").out)
+    assert list(found) == list(now)
+    held = {key for key, value in found.items() if value is not None}
+    assert held == {"store", "path", "name", "names", "repository", "tag", "digest", "fallback"}
+    assert (found["name"], found["names"], found["digest"]) == (now["name"], now["names"], past[0][1])
+
+
+def test_several_references_at_once(cli: Own, past: list[tuple[str, str]]) -> None:
+    """Each is answered, and what two of them match is listed once."""
+    assert len(cli.done("query", "app:1", "app:2", "--at", "0s").lines) == 2
+    assert len(cli.done("query", "app:2", "app:1", ":1", "app:*", "--at", "0s").lines) == 2
+    lines = cli.done("resolve", "app:1", "app:2", "--at", past[1][0]).lines
+    assert (len(lines), lines[0]) == (2, past[1][1])
+    some = cli("resolve", "app:1", "app:9", "app:2", "--at", past[1][0])
+    assert (some.status, [bool(line) for line in some.lines]) == (1, [True, False, True])
+    assert len(cli.done("query", "--at", "0s").lines) == 2
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [("--digest", "sha256:" + "0" * 64), ("--media-type", "x/y"), ("--unnamed",), ("--platform", "linux/amd64"),
+     ("--label", "a"), ("--annotation", "a=b"), ("--artifact-type", "x/y"), ("--contains", "sha256:" + "0" * 64),
+     ("--referrers-of", "sha256:" + "0" * 64), ("--since", "1h")],
+)  # fmt: skip
+def test_other_filters_have_status_2(cli: Own, past: list[tuple[str, str]], filters: tuple[str, ...]) -> None:
+    one_error(cli("query", "app:1", "--at", "0s", *filters), 2)
+
+
+def test_filters_by_name_tag_and_store(cli: Own, past: list[tuple[str, str]], layout: Layout) -> None:
+    cli.done("add", layout("two", "1", style="short"))
+    assert len(cli.done("query", "--at", "0s", "--tag", "1").lines) == 2
+    assert len(cli.done("query", "--at", "0s", "--repository", "app").lines) == 3
+    assert len(cli.done("query", "--at", "0s", "--repository", "app", "--store", "one").lines) == 2
+    assert cli.done("query", "--at", "0s", "--count").out == "3\n"
+    assert len(cli.done("query", "--at", "0s", "--limit", "1", "--sort", "digest").lines) == 1
+    assert cli("resolve", "app:1", "--at", "0s").status == 3
+    assert (
+        cli.done("resolve", "app:1", "--at", "0s", "--store", "two").lines
+        == cli.done("resolve", "app:1", "--store", "two").lines
+    )
+    assert cli.done("resolve", "app:1", "--at", past[0][0]).out == past[0][1] + "\n"  # `two` was not there yet
+    assert cli.done("resolve", "app:1", "--at", "0s", "--first").out == past[-1][1] + "\n"
+
+
+@pytest.mark.parametrize(
+    "ref", ["app@sha256:" + "0" * 64, "sha256:" + "0" * 64, "sha256:012345", "oci:one:1", "ocidir://one:1"]
+)
+def test_forms_that_the_past_cannot_answer_have_status_2(cli: Own, past: list[tuple[str, str]], ref: str) -> None:
+    one_error(cli("query", ref, "--at", "0s"), 2, "history is kept by name and tag")
+    one_error(cli("resolve", ref, "--at", "0s"), 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"]
+)
+def test_what_is_no_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
+    one_error(cli("query", f"--at={text}", "app:1"), 2)
+
+
+def test_a_store_that_is_gone_answers_for_its_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "one").rename(tmp_path / "away")
+    cli("index")
+    assert cli("resolve", "app:1").status == 1
+    assert cli.done("resolve", "app:1", "--at", past[0][0]).out == past[0][1] + "\n"
+
+
+def test_the_tag_of_a_layout(cli: Own, past: list[tuple[str, str]], layout: Layout) -> None:
+    path = layout("bare", "latest", "x")
+    cli.done("add", path)
+    old = cli.done("resolve", "oci-layout://bare").out
+    moment = json.loads(cli.done("history", "oci-layout://bare", "--format", "json").out)[0]["since"]
+    retag(path, "latest", "new")
+    cli.done("index")
+    assert cli.done("resolve", "oci-layout://bare", "--at", moment).out == old
+    assert cli.done("resolve", "oci-layout://bare", "--at", "0s").out != old
+    write_index(path, empty_index(read_index(path)["manifests"][0]))
+    cli.done("index")
+    one_error(cli("resolve", "oci-layout://bare:none", "--at", "0s"), 1)  # buildx's rule asks no past

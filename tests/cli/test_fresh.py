@@ -1,0 +1,220 @@
+"""`--fresh`: the catalog is made true first, and where that does not come about within five seconds, status 4 (cli.md)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db.locks import WRITER
+from tests.cli.conftest import Own, objects, retag
+from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody, reachable
+from tests.watch.harness import Followed, followed
+from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, read_index, torn, write_index
+
+Layout = Callable[..., str]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Followed]:
+    """A root with the layouts `a` and `b`, their tag `t`, and no daemon yet."""
+    with followed(tmp_path, settle_ms=20) as made:
+        for name in ("a", "b"):
+            path = make_layout(made.path(f"root/{name}"))
+            write_index(path, empty_index(name_entry(fake_descriptor(name), "short", f"docker.io/library/{name}", "t")))
+        made.add_root("root")
+        yield made
+
+
+def digest(seed: str) -> str:
+    found: str = fake_descriptor(seed)["digest"]
+    return found
+
+
+def move(catalog: Followed, name: str, seed: str) -> str:
+    """Let the tag of the layout `name` be an image of `seed`."""
+    entry = name_entry(fake_descriptor(seed), "short", f"docker.io/library/{name}", "t")
+    write_index(catalog.path(f"root/{name}"), empty_index(entry))
+    return digest(seed) + "\n"
+
+
+daemons = pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon"])
+
+
+@daemons
+def test_every_form_sees_what_was_just_written(catalog: Followed, daemon: bool) -> None:
+    if daemon:
+        catalog.start()
+    for number, ref in enumerate(
+        ["a:t", "docker.io/library/a:t", "oci-layout://root/a/a:t", f"oci-layout://{catalog.path('root/a')}/a:t",
+         "a:*", ":t", f"oci:{catalog.path('root/a')}:a:t", f"ocidir://{catalog.path('root/a')}:t"]
+    ):  # fmt: skip
+        new = move(catalog, "a", f"{number}")
+        options = ("--store", "root/a") if ref == ":t" else ()
+        assert catalog("resolve", "--fresh", ref, *options).out == new, ref
+        new = move(catalog, "a", f"{number} again")
+        assert catalog("query", "--fresh", ref, *options, "--format", "{digest}").out == new, ref
+    new = move(catalog, "b", "last")
+    assert new in catalog("query", "--fresh", "--format", "{digest}").out
+    assert catalog("query", "--fresh", "--count").out == "2\n"
+
+
+@daemons
+def test_references_from_stdin_are_each_made_fresh(catalog: Followed, daemon: bool) -> None:
+    """A script that writes between two questions to one process."""
+    if daemon:
+        catalog.start()
+    process = subprocess.Popen(
+        [OCICAT, "--db", catalog.db, "--config", catalog.config, "resolve", "--fresh", "-"],
+        env=CLEAN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for number in range(5):
+        new = move(catalog, "a", f"{number}")
+        process.stdin.write(b"a:t\n")
+        process.stdin.flush()
+        assert process.stdout.readline().decode() == new
+    process.communicate()
+    assert process.returncode == 0
+
+
+@daemons
+def test_what_came_and_what_went(catalog: Followed, daemon: bool) -> None:
+    if daemon:
+        catalog.start()
+    for step in range(2):
+        path = make_layout(catalog.path("root/deep/er/new"))
+        write_index(path, empty_index(name_entry(fake_descriptor(f"{step}"), "short", "docker.io/library/new", "t")))
+        assert catalog("resolve", "--fresh", "oci-layout://root/deep/er/new/new:t").out == digest(f"{step}") + "\n"
+        assert catalog("resolve", "--fresh", "new:t").out == digest(f"{step}") + "\n"
+        shutil.rmtree(catalog.path("root/deep"))
+        assert catalog("resolve", "--fresh", "new:t").status == 1
+    torn(catalog.path("root/a"), b'{"manifests": [', 9)
+    said = catalog("resolve", "--fresh", "a:t")
+    assert (said.status, said.out) == (0, digest("a") + "\n")  # what it last said
+    assert "invalid" in said.err
+    assert catalog("resolve", "--fresh", "--strict", "a:t").status == 1
+    os.unlink(catalog.path("root/a/index.json"))
+    assert catalog("resolve", "--fresh", "--strict", "a:t").status == 1
+    move(catalog, "a", "back")
+    assert catalog("resolve", "--fresh", "--strict", "a:t").out == digest("back") + "\n"
+
+
+@daemons
+def test_times_and_rights_that_change_no_byte_do_not_make_it_wait_in_vain(catalog: Followed, daemon: bool) -> None:
+    if daemon:
+        catalog.start()
+    path = catalog.path("root/a/index.json")
+    for change in (
+        lambda: os.utime(path, (1, 1)),
+        lambda: os.chmod(path, 0o600),
+        lambda: os.link(path, path + ".link"),
+    ):
+        change()  # type: ignore[no-untyped-call]
+        assert catalog("resolve", "--fresh", "a:t").out == digest("a") + "\n"
+
+
+def test_only_the_stores_that_are_concerned_are_looked_at(catalog: Followed) -> None:
+    """Without a daemon: what nobody asked for is not read."""
+    move(catalog, "a", "new a")
+    move(catalog, "b", "new b")
+    assert catalog("resolve", "--fresh", "oci-layout://root/a/a:t").out == digest("new a") + "\n"
+    assert catalog("resolve", "b:t").out == digest("b") + "\n"
+    assert catalog("query", "--fresh", "--store", "root/a", "--count").out == "1\n"
+    assert catalog("resolve", "b:t").out == digest("b") + "\n"
+    assert catalog("resolve", "--fresh", "a:t").out == digest("new a") + "\n"  # a name may be anywhere
+    assert catalog("resolve", "b:t").out == digest("new b") + "\n"
+
+
+def test_what_is_wrong_with_the_call_is_told_before_anything_is_waited_for(catalog: Followed) -> None:
+    assert catalog("resolve", "--fresh", "UPPER").status == 2
+    assert catalog("resolve", "--fresh", "oci-layout://nowhere:t").status == 2
+    assert catalog("query", "--fresh", "--store", "nowhere").status == 2
+    new = move(catalog, "a", "new")
+    said = catalog("resolve", "--fresh", "UPPER", "a:t")
+    assert (said.status, said.out) == (2, "\n" + new)
+
+
+def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path) -> None:
+    """Held open by a writer, without a daemon and with one; the catalog locked by another writer. Each after five seconds."""
+    others = [followed(tmp_path / name, settle_ms=20) for name in ("daemon", "locked")]
+    for name in ("daemon", "locked"):
+        shutil.copytree(catalog.path("root"), f"{tmp_path}/{name}/root")
+    with others[0] as beside, others[1] as locked:
+        processes = []
+        for each in (beside, locked):
+            each.add_root("root")
+        beside.start()
+        lock = os.open(locked.db + WRITER, os.O_RDWR)
+        held = [open(each.path("root/a/index.json"), "r+b") for each in (catalog, beside)]
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            move(locked, "a", "new")
+            for file in held:
+                file.write(file.read(1))
+                file.flush()
+            processes = [
+                subprocess.Popen(
+                    [OCICAT, "--db", each.db, "--config", each.config, "resolve", "--fresh", "a:t"],
+                    env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )
+                for each in (catalog, beside, locked)
+            ]  # fmt: skip
+            for process, word in zip(processes, ("stand still", "stand still", "another process"), strict=True):
+                out, err = process.communicate(timeout=60)
+                assert out == b""
+                one_error(Ran(process.returncode, "", err.decode()), 4, word, "5 seconds")
+        finally:
+            for file in held:
+                file.close()
+            os.close(lock)
+        for each in (catalog, beside, locked):
+            assert each("resolve", "--fresh", "a:t").status == 0
+
+
+def test_a_daemon_that_hangs_or_seldom_looks_is_not_waited_for_in_vain(catalog: Followed) -> None:
+    catalog.start("--poll", "3600")
+    assert catalog("resolve", "--fresh", "a:t").out == digest("a") + "\n"
+    new = move(catalog, "a", "new")
+    assert catalog("resolve", "--fresh", "a:t").out == new
+    make_layout(catalog.path("root/c"))
+    move(catalog, "c", "c")
+    assert catalog("resolve", "--fresh", "c:t").out == digest("c") + "\n"
+    catalog.send(signal.SIGSTOP)
+    new = move(catalog, "a", "newer")
+    assert catalog("resolve", "--fresh", "a:t").out == new
+    catalog.send(signal.SIGCONT)
+    assert catalog.stop() == 0
+
+
+@needs_root
+def test_who_may_not_write_the_catalog(catalog: Followed) -> None:
+    """Where all is true already nothing needs to be written; else it is the daemon who may."""
+    reachable(Path(catalog.directory))
+    for end in ("", "-wal", "-shm"):
+        os.chmod(catalog.db + end, 0o644)
+    arguments = ("--config", catalog.config, "resolve", "--fresh", "a:t")
+    assert ran_as_nobody(*arguments, db=catalog.db).out == digest("a") + "\n"
+    move(catalog, "a", "new")
+    assert ran_as_nobody(*arguments, db=catalog.db).status == 4
+    catalog.start()
+    for step in range(2):
+        new = move(catalog, "a", f"{step}")
+        said = ran_as_nobody(*arguments, db=catalog.db)
+        assert (said.status, said.out) == (0, new), said
+
+
+def test_without_settling_as_other_tests_have_it(cli: Own, layout: Layout) -> None:
+    path = layout("app", "1")
+    cli.done("add", path)
+    new = retag(path, "1", "new")
+    assert cli.done("resolve", "--fresh", ":1").out == new + "\n"
+    assert objects(cli.done("query", "--fresh", ":1", "--format", "json"))[0]["digest"] == new
+    assert read_index(path)["manifests"]
