@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ from catalog.names.query import parse_query
 
 if TYPE_CHECKING:
     from tests.lookup.sizes import Sized
+
+# A suite that a shell runs in the background is deaf to SIGINT, and so would be every program that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "ci",
