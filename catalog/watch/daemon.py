@@ -36,9 +36,9 @@ from catalog.names.paths import encode_path
 from catalog.watch.configured import Configured
 from catalog.watch.hints import Hints, is_below_any
 from catalog.watch.mounts import SilentPlaces
-from catalog.watch.observer import TreeObserver, kernel_limit
+from catalog.watch.observer import TreeObserver
 from catalog.watch.service import Service
-from catalog.watch.status import LATE_SECONDS, encode, read_daemon
+from catalog.watch.status import read_daemon
 from catalog.watch.tops import Tops
 
 TICK_SECONDS = 1.0
@@ -74,7 +74,6 @@ class Daemon:
         self._next_tick = 0.0
         self._next_beat = 0.0
         self._next_retention = 0.0
-        self._since = now_ms()
         self._told: set[str] = set()
         self._signature: tuple[object, ...] = ()
         self._data_version = -1
@@ -161,6 +160,9 @@ class Daemon:
                 self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
                 self._reading, self._changed_before = None, -1
                 self._back_off(intake, error)
+            except CatalogUnavailable:
+                self._service.check()  # that it is another file now says more
+                raise
             if time.monotonic() >= self._next_beat:
                 self._beat(intake)
 
@@ -203,6 +205,7 @@ class Daemon:
     def _back_off(self, intake: Intake, error: CatalogUnavailable) -> None:
         """Wait for what is likely to pass, showing signs of life meanwhile."""
         until = time.monotonic() + self._service.trouble(error)
+        self._beat(intake)
         while not self._stop and (left := until - time.monotonic()) > 0:
             self._service.check()
             if time.monotonic() >= self._next_beat:
@@ -358,31 +361,10 @@ class Daemon:
     def _beat(self, intake: Intake | None) -> None:
         """Say how it is, for `ocicat status` and the next daemon."""
         self._next_beat = time.monotonic() + min(BEAT_SECONDS, self._service.notifier.interval or BEAT_SECONDS)
-        oldest = None if intake is None else intake.oldest()
-        watched, unwatched = (0, 0) if self._observer is None else self._observer.trees.counts()
         figures = self._service.figures
-        figures.watches, figures.unwatched, figures.silent = watched, unwatched, len(self._silent.paths)
-        figures.waiting = 0 if intake is None else len(intake.waiting)
-        late = [] if intake is None else intake.late(LATE_SECONDS)
-        self._service.alive(len(self._by_path), len(self._roots), late)
-        self._lock.publish(
-            encode(
-                {
-                    "pid": os.getpid(),
-                    "since": self._since,
-                    "beat": now_ms(),
-                    "last_event": self._hints.last_event,
-                    "last_sweep": figures.last_sweep,
-                    "waiting": figures.waiting,
-                    "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
-                    "polling": self._observer is None,
-                    "polled": len(self._silent.paths),
-                    "watched": watched,
-                    "unwatched": unwatched,
-                    "max_user_watches": kernel_limit("max_user_watches"),
-                }
-            )
-        )
+        figures.stores, figures.roots, figures.silent = len(self._by_path), len(self._roots), len(self._silent.paths)
+        trees = None if self._observer is None else self._observer.trees
+        self._lock.publish(self._service.beat(intake, trees, self._hints.last_event))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

@@ -51,6 +51,8 @@ class Figures:
         """Seconds from the first look at what a transaction wrote to its commit: one value a transaction."""
         self.lag = Histogram()
         """Seconds from the last change of a store's index.json to the commit of what it says."""
+        self.stores = 0
+        self.roots = 0
         self.watches = 0
         self.unwatched = 0
         self.silent = 0

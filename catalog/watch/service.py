@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 
 from catalog.db.failures import gone
 from catalog.errors import CatalogLocked, CatalogUnavailable
-from catalog.ingest.intake import Listener, Report, unsettled
+from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Store
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier
-from catalog.watch.status import watches_advised
+from catalog.watch.observer import TreeEmitter, kernel_limit
+from catalog.watch.status import LATE_SECONDS, encode, watches_advised
 
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -29,9 +29,13 @@ class Service(Listener):
         self._path = path
         self._report = report
         self.figures = Figures()
+        self._since = now_ms()
         self.notifier = Notifier()
         self._file: tuple[int, int] | None = None
-        self._trouble = ""
+        self.troubled: str | None = None
+        """Why the catalog cannot be written, or layouts not be read, at present."""
+        self.troubled_since: int | None = None
+        """Since when, in milliseconds since 1970."""
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
@@ -82,10 +86,11 @@ class Service(Listener):
 
     def trouble(self, error: CatalogUnavailable) -> float:
         """The catalog cannot be written, or layouts not be read, for now: said once. Returns how many seconds to wait."""
-        if not self._trouble:
+        if self.troubled is None:
+            self.troubled_since = now_ms()
             text = f"{error}; what changes meanwhile is taken once that has passed"
             self._report(Notice("waiting", text, error=str(error)))
-        self._trouble = str(error)
+        self.troubled = str(error)
         if not isinstance(error, CatalogLocked):  # that one was waited for
             self._pause = min(max(_SHORTEST_PAUSE, self._pause * 2), _LONGEST_PAUSE)
         self._trouble_until = time.monotonic() + 2 * self._pause
@@ -93,8 +98,8 @@ class Service(Listener):
 
     def well(self) -> None:
         """A round went well; after two pauses of that the trouble is over."""
-        if self._trouble and time.monotonic() >= self._trouble_until:
-            self._trouble, self._pause = "", 0.0
+        if self.troubled is not None and time.monotonic() >= self._trouble_until:
+            self.troubled, self.troubled_since, self._pause = None, None, 0.0
             self._report(Notice("resumed", f"{shown(self._path)} is followed again"))
 
     # --- signs of life ------------------------------------------------------------------------------------------
@@ -102,18 +107,43 @@ class Service(Listener):
     def swept(self, stores: int, began: float) -> None:
         """All stores were looked at once, since `began` by the monotonic clock."""
         self.figures.sweeps += 1
-        self.figures.last_sweep = time.time_ns() // 1_000_000
+        self.figures.last_sweep = now_ms()
         seconds = round(time.monotonic() - began, 3)
         self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
         self.notifier.ready()
 
-    def alive(self, stores: int, roots: int, late: Iterable[Store]) -> None:
-        """The loop goes round; `late` are the stores that have not stood still for long."""
-        doing = self._trouble or ("starting" if self.figures.last_sweep is None else "following")
-        self.notifier.status(f"{doing}: {stores} stores, {roots} roots, {self.figures.waiting} waiting")
+    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None) -> bytes:
+        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched."""
+        figures = self.figures
+        figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
+        figures.waiting = 0 if intake is None else len(intake.waiting)
+        doing = self.troubled or ("starting" if figures.last_sweep is None else "following")
+        self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
         self.notifier.alive()
         self._tell_unwatched()
-        late = list(late)
+        self._tell_late([] if intake is None else intake.late(LATE_SECONDS))
+        oldest = None if intake is None else intake.oldest()
+        return encode(
+            {
+                "pid": os.getpid(),
+                "since": self._since,
+                "beat": now_ms(),
+                "last_event": last_event,
+                "last_sweep": figures.last_sweep,
+                "waiting": figures.waiting,
+                "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
+                "trouble": self.troubled,
+                "trouble_since": self.troubled_since,
+                "polling": trees is None,
+                "polled": figures.silent,
+                "watched": figures.watches,
+                "unwatched": figures.unwatched,
+                "max_user_watches": kernel_limit("max_user_watches"),
+            }
+        )
+
+    def _tell_late(self, late: list[Store]) -> None:
+        """Say which stores have not stood still for long, each once until it does."""
         unsettled((store for store in late if store.id not in self._late), self._report)
         self._late = {store.id for store in late}
 

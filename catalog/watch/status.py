@@ -58,6 +58,9 @@ def why_late(values: dict[str, Any]) -> str | None:
     beat = values.get("beat")
     if not isinstance(beat, (int, float)) or now - beat > LATE_SECONDS * 1000:
         return "it has not said anything for a minute: it hangs, or the machine is overloaded"
+    since = values.get("trouble_since")
+    if isinstance(since, (int, float)) and now - since > LATE_SECONDS * 1000:
+        return f"it has not been able to go on for more than a minute: {values.get('trouble')}"
     oldest = values.get("oldest_waiting")
     if isinstance(oldest, (int, float)) and now - oldest > LATE_SECONDS * 1000:
         return (

@@ -64,11 +64,12 @@ def manager(address: str) -> Iterator[Manager]:
         made.socket.close()
 
 
-def start(followed: Followed, address: str, *options: str, ready: bool = True, **environ: str) -> None:
+def start(followed: Followed, address: str, *, ready: bool = True, environ: dict[str, str] | None = None) -> None:
     """Start the daemon as systemd does; WATCHDOG_PID=SELF becomes its number."""
-    setting = [f"{name}={value}" for name, value in {"NOTIFY_SOCKET": address, **environ}.items() if value != "SELF"]
+    environ = {"NOTIFY_SOCKET": address, **(environ or {})}
+    setting = [f"{name}={value}" for name, value in environ.items() if value != "SELF"]
     script = 'export WATCHDOG_PID=$$; exec "$@"' if "SELF" in environ.values() else 'exec "$@"'
-    followed.start(*options, before=["env", *setting, "sh", "-c", script, "sh"], ready=ready)
+    followed.start(before=["env", *setting, "sh", "-c", script, "sh"], ready=ready)
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -136,7 +137,7 @@ def test_watchdog_at_half_of_its_time_from_the_loop(quick: Followed, tmp_path: P
     address = str(tmp_path / "notify")
     whose = {"WATCHDOG_PID": "SELF"} if of_whom == "its own" else {}
     with manager(address) as systemd:
-        start(quick, address, WATCHDOG_USEC="400000", **whose)
+        start(quick, address, environ={"WATCHDOG_USEC": "400000", **whose})
         systemd.wait(("WATCHDOG", "1"), count=6)  # idle, and yet it says so
         quick.send(signal.SIGSTOP)  # it hangs
         systemd.listen()
@@ -153,7 +154,7 @@ def test_watchdog_goes_on_while_the_catalog_is_locked(quick: Followed, tmp_path:
     quick.add_root("root")
     address = str(tmp_path / "notify")
     with manager(address) as systemd:
-        start(quick, address, WATCHDOG_USEC="8000000")
+        start(quick, address, environ={"WATCHDOG_USEC": "8000000"})
         with writer_lock(quick):
             tag(store, "1", "x")
             wait_for(lambda: any("written by another process" in line for line in quick.log()))
@@ -166,7 +167,7 @@ def test_the_watchdog_of_another_process_is_not_ours(quick: Followed, tmp_path: 
     quick.done("add", make_layout(quick.path("a")))
     address = str(tmp_path / "notify")
     with manager(address) as systemd:
-        start(quick, address, WATCHDOG_USEC="100000", WATCHDOG_PID=str(os.getpid()))
+        start(quick, address, environ={"WATCHDOG_USEC": "100000", "WATCHDOG_PID": str(os.getpid())})
         systemd.wait(("READY", "1"))
         assert quick.stop() == 0
         systemd.listen()

@@ -77,6 +77,7 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
         "daemon_last_sweep": moment("last_sweep"),
         "daemon_waiting": published.get("waiting"),
         "daemon_waiting_since": moment("oldest_waiting"),
+        "daemon_trouble": published.get("trouble"),
         "daemon_polling": published.get("polling"),
         "daemon_polled": published.get("polled"),
         "daemon_watched": published.get("watched"),

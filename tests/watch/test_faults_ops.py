@@ -1,0 +1,308 @@
+"""What a machine does to a daemon: no file descriptors, no room, a disk that fails, a catalog that is taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db.locks import FileLock
+from catalog.errors import Exhausted, NoRoom
+from catalog.names.exhausted import exhausted
+from tests import writers
+from tests.cli.program import (
+    CLEAN,
+    OCICAT,
+    Ran,
+    called,
+    needs_root,
+    one_error,
+    ran_as_nobody,
+    reachable,
+)
+from tests.watch.harness import DEADLINE, Followed, wait_for
+from tests.watch.test_daemon import pid, tag
+from tests.watch.test_mounts import needs_namespaces
+from tests.writers import fake_descriptor, make_layout, name_entry, write_index
+
+
+def told(quick: Followed, words: str) -> int:
+    return sum(words in line for line in quick.log())
+
+
+@contextlib.contextmanager
+def limited(quick: Followed, kind: int, value: int) -> Iterator[None]:
+    """Lower a limit of the running daemon."""
+    before = resource.prlimit(pid(quick), kind)
+    resource.prlimit(pid(quick), kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid(quick), kind, before)
+
+
+def long_pause() -> None:
+    """Long enough for several tries."""
+    time.sleep(1.2)
+
+
+# No file descriptors
+
+
+def test_no_descriptor_is_no_trouble_of_the_stores(quick: Followed) -> None:
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(3)]
+    quick.add_root("root")
+    quick.start()
+    tag(stores[0], "0", "before")
+    quick.settled()
+    with limited(quick, resource.RLIMIT_NOFILE, 3):
+        for number, store in enumerate(stores):
+            tag(store, "1", f"x{number}")
+        make_layout(quick.path("root/new"))
+        quick.send(signal.SIGHUP)  # so that it looks for new ones too
+        wait_for(lambda: told(quick, "no file descriptor is left for this process"))
+        long_pause()
+        assert {row["state"] for row in quick.stores().values()} <= {"ok", "empty"}
+        assert quick.ask("app:0").status == 0
+        assert quick.daemon is not None
+        assert quick.daemon.poll() is None
+    quick.settled()
+    assert told(quick, "no file descriptor is left") == 1, quick.log()
+    wait_for(lambda: told(quick, "is followed again") == 1)
+    tag(stores[0], "1", "y")
+    make_layout(quick.path("root/later/one"))
+    quick.settled()
+    assert told(quick, "unreadable") == 0, quick.log()
+    assert quick.stop() == 0
+
+
+def test_few_descriptors_are_the_calls_trouble_and_no_stores(quick: Followed) -> None:
+    """With fewer than some, `index` ends with status 4 and a line that says why; whatever the number, no store is blamed."""
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    statuses = set()
+    for limit in (5, 8, 9, 10, 12):
+        tag(store, "1", f"x{limit}")
+        result = with_limit(quick, limit, "index")
+        statuses.add(result.status)
+        if result.status:
+            one_error(result, 4, "no file descriptor is left", "raise its limit")
+        assert {row["state"] for row in quick.stores().values()} <= {"ok", "empty"}
+        lone = make_layout(quick.path(f"lone{limit}"))
+        result = with_limit(quick, limit, "add", lone)
+        if result.status:
+            one_error(result, 4, "no file descriptor is left")
+            assert f"lone{limit}" not in quick.stores() or quick.stores()[f"lone{limit}"]["state"] != "unreadable"
+    assert statuses == {0, 4}
+
+
+def with_limit(quick: Followed, limit: int, *arguments: str) -> Ran:
+    command = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", OCICAT, "--config", quick.config, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=CLEAN | {"OCICAT_DB": quick.db}, check=False)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def test_what_a_process_runs_out_of() -> None:
+    for code, word in ((23, "machine"), (24, "process"), (12, "memory")):
+        assert word in str(exhausted(code))
+    assert exhausted(2) is None
+    assert exhausted(None) is None
+
+
+# No room
+
+
+def many(path: str, number: int, seed: str) -> None:
+    """Let the layout have so many entries, which take a commit some room."""
+    entries = [
+        name_entry(fake_descriptor(f"{seed}{each}"), "canonical", "docker.io/library/many", f"{each}")
+        for each in range(number)
+    ]
+    write_index(path, writers.empty_index(*entries))
+
+
+def test_a_disk_that_fails_at_a_commit(quick: Followed) -> None:
+    """No file of the daemon's may be longer than 16 KiB: SQLite sees an error of the disk."""
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(2)]
+    quick.add_root("root")
+    quick.start()
+    tag(stores[0], "1", "before")
+    quick.settled()
+    with limited(quick, resource.RLIMIT_FSIZE, 16 << 10):
+        many(stores[0], 40, "x")
+        many(stores[1], 40, "y")
+        make_layout(quick.path("root/new"))
+        wait_for(lambda: told(quick, "does not do as it is told"))
+        long_pause()
+        assert quick.ask("app:1").status == 0  # what was there answers
+        assert quick.ask("many:7").status == 1
+        assert "does not do as it is told" in quick.state()["daemon_trouble"]
+        assert quick("status", "--check").status == 0  # not for so long yet
+    quick.settled()
+    assert told(quick, "does not do as it is told") == 1, quick.log()
+    wait_for(lambda: told(quick, "is followed again") == 1)
+    assert quick.stop() == 0
+    assert quick.done("db", "check").status == 0
+
+
+_IN_TMPFS = 'mount -t tmpfs -o size=3m,mode=0777 tmpfs "$1" && shift && exec "$@"'
+
+
+@needs_namespaces
+def test_a_full_disk_is_recovered_from_without_a_restart(quick: Followed) -> None:
+    """The catalog is on a tmpfs that only the daemon sees, and who enters its namespace."""
+    store = make_layout(quick.path("root/a"))
+    small = quick.path("small")
+    os.mkdir(small)
+    quick.db = f"{small}/catalog.db"
+    with open(quick.config, "a") as file:
+        file.write(f'[[roots]]\npath = "{quick.path("root")}"\n')
+    quick.start(before=["unshare", "-Urm", "sh", "-ec", _IN_TMPFS, "sh", small], ready=False)
+    wait_for(lambda: told(quick, "watching 0 stores and 1 roots"), what=quick.log)
+    tag(store, "1", "before")
+    wait_for(lambda: within(quick, "resolve", "app:1").returncode == 0)
+    seen = f"/proc/{pid(quick)}/root{small}"
+    with open(f"{seen}/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(1 << 12))
+    many(store, 300, "x")
+    wait_for(lambda: told(quick, "no room to write"), what=quick.log)
+    long_pause()
+    assert within(quick, "resolve", "app:1").returncode == 0
+    os.unlink(f"{seen}/filler")
+    wait_for(lambda: within(quick, "resolve", "many:299").returncode == 0)
+    assert told(quick, "no room to write") == 1, quick.log()
+    wait_for(lambda: told(quick, "is followed again") == 1)
+    assert within(quick, "resolve", "app:1").returncode == 1
+    assert within(quick, "db", "check").returncode == 0
+    assert quick.stop() == 0
+
+
+def within(quick: Followed, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program where the daemon is."""
+    enter = ["nsenter", "-t", str(pid(quick)), "-U", "-m", "--preserve-credentials", OCICAT, "--db", quick.db]
+    return subprocess.run([*enter, *arguments], capture_output=True, env=CLEAN, timeout=DEADLINE, check=False)
+
+
+def test_the_lock_of_a_full_disk(tmp_path: Path) -> None:
+    """What a lock beside the catalog meets: each is told as what it is, and publishing is let be."""
+    lock = FileLock(f"{tmp_path}/lock", "busy")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(Exhausted):
+            lock.acquire(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    full = Path("/dev/full")
+    if full.exists():
+        lock.acquire(0)
+        descriptor = os.open(full, os.O_WRONLY)
+        os.dup2(descriptor, lock._descriptor or -1)
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # /dev/full cannot be truncated, which is another error than no room
+            lock.publish(b"x")
+        lock.release()
+    assert issubclass(NoRoom, Exception)
+
+
+# The catalog is taken away
+
+
+def test_the_catalog_is_deleted(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start()
+    for end in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(quick.db + end)
+    assert ended(quick) == 4
+    assert quick.log()[-1].startswith(f"ocicat: error: {quick.db} was deleted or replaced while it was open")
+    assert len(quick.log()) == 2, quick.log()
+    # On what is there now, nothing, it starts from nothing.
+    quick.roots.clear()
+    quick.start()
+    quick.add_root("root")
+    tag(store, "1", "x")
+    quick.settled()
+
+
+def test_the_catalog_is_replaced_by_another(quick: Followed) -> None:
+    quick.add_store(make_layout(quick.path("a")))
+    other = quick.path("other.db")
+    assert called("--db", other, "add", make_layout(quick.path("b"))).status == 0
+    quick.start()
+    with open(other, "rb") as file:
+        before = file.read()
+    for end in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(quick.db + end)
+    os.rename(other, quick.db)
+    assert ended(quick) == 4
+    assert told(quick, "was deleted or replaced while it was open") == 1
+    with open(quick.db, "rb") as file:
+        assert file.read() == before  # nothing was written into it
+    assert called("stores", "--format", "{name}", db=quick.db).lines == ["b"]
+
+
+def test_the_catalog_is_deleted_while_there_is_something_to_write(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start()
+    quick.send(signal.SIGSTOP)
+    os.unlink(quick.db)
+    tag(store, "1", "x")
+    quick.send(signal.SIGCONT)
+    assert ended(quick) == 4
+    assert told(quick, "was deleted or replaced while it was open") == 1
+    assert len(quick.log()) == 2, quick.log()
+
+
+def test_its_directory_is_renamed(quick: Followed) -> None:
+    quick.db = quick.path("state/catalog.db")
+    quick.add_store(make_layout(quick.path("a")))
+    quick.start()
+    os.rename(quick.path("state"), quick.path("state2"))
+    assert ended(quick) == 4
+    assert told(quick, "was deleted or replaced while it was open") == 1
+
+
+def ended(quick: Followed) -> int:
+    assert quick.daemon is not None
+    return quick.daemon.wait(DEADLINE)
+
+
+# A directory that cannot be written
+
+
+@needs_namespaces
+def test_a_read_only_file_system(quick: Followed) -> None:
+    quick.add_store(make_layout(quick.path("a")))
+    quick.db = quick.path("ro/catalog.db")
+    os.mkdir(quick.path("ro"))
+    script = 'mount -t tmpfs -o ro tmpfs "$1" && shift && exec "$@"'
+    quick.start(before=["unshare", "-Urm", "sh", "-ec", script, "sh", quick.path("ro")], ready=False)
+    assert ended(quick) == 4
+    (line,) = quick.log()
+    assert line.startswith("ocicat: error: ")
+    assert "Read-only file system" in line
+
+
+@needs_root
+def test_a_directory_of_somebody_else(quick: Followed, tmp_path: Path) -> None:
+    quick.add_store(make_layout(quick.path("a")))
+    reachable(tmp_path)
+    one_error(ran_as_nobody("watch", db=quick.db), 4, "Permission denied")
+    one_error(ran_as_nobody("watch", db=f"{tmp_path}/deeper/catalog.db"), 4, "cannot write beside the catalog")
+
+
+def test_below_a_file(quick: Followed) -> None:
+    Path(quick.path("file")).touch()
+    one_error(called("watch", db=quick.path("file/catalog.db")), 4, "Not a directory")
