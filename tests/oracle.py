@@ -268,6 +268,7 @@ def platform_of(said: Any) -> str | None:
 def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> list[tuple[str | None, str | None]]:
     """The platforms below a digest in order, each with the digest that answers, None where that is not there to read."""
     document = blob(digest, path, elsewhere)
+    seen.add(digest)
     if not isinstance(document.get("manifests"), list):
         config = document.get("config")
         said = spec_digest(config) if isinstance(config, dict) else None
@@ -276,7 +277,7 @@ def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> 
     for child in children(document):
         each, there = child["digest"], file_of(path, child["digest"])
         if isinstance(blob(each, path, elsewhere).get("manifests"), list):
-            found += [] if each in seen else offers(each, path, elsewhere, seen | {each})
+            found += [] if each in seen else offers(each, path, elsewhere, seen)  # again it would offer the same
         elif platform_of(child.get("platform")):
             found.append((platform_of(child["platform"]), each if there else None))
         else:
@@ -288,7 +289,7 @@ def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]
     """What answers for a platform: an exact match, else the next lower variant's, the first of several. Never another
     where that is not there to read."""
     wanted: str | None = platform_of(dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False)))
-    offered = offers(digest, path, elsewhere, {digest})
+    offered = offers(digest, path, elsewhere, set())
     while wanted and wanted != "unknown/unknown":
         answers = [answer for said, answer in offered if said == wanted]
         if answers:

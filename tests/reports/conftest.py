@@ -14,7 +14,7 @@ from tests.conftest import Catalogue
 from tests.reports import worlds
 from tests.reports.disk import Disk
 
-FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures"
+FIXTURES = (Path(__file__).parents[2].parent / "shared" / "fixtures").resolve()
 RANDOM_WORLDS = 12
 
 
