@@ -269,7 +269,7 @@ class Layouts(RuleBasedStateMachine):
         assert broken(self.catalogue, {PLACES[place]: self.said[place] for place in stores}) == []
         there = {place: self.said[place] for place in stores if os.path.isdir(self.path(place))}
         oracle = Still(list(stores.values()), {PLACES[place]: elements for place, elements in there.items()})
-        refs = references(oracle, self.directory)[self.steps % 4 :: 4]
+        refs = references(oracle, self.directory)[self.steps % 6 :: 6]
         before = os.getcwd()
         os.chdir(self.directory)
         try:

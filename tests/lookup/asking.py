@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.conftest import Catalogue, Said
-from tests.oracle import Answer, Entry, Malformed, Oracle, OracleStore, Scan, entry_of, reached
+from tests.oracle import Answer, Entry, Malformed, Oracle, OracleStore, Rank, Scan, collect, entry_of, reached
 
 NEAR_MISSES = (
     "", ":", "*", "*:*", ":*", "@", "UPPER", ":UPPER", "3.16", "latest", ":latest", "sha256:", "sha256:abc12", "oci:",
@@ -44,9 +44,25 @@ class Still(Oracle):
         else:
             self._scans = [_scan(store, said.get(store.name, ())) for store in self.stores]
         self._known: dict[tuple[str, str], Answer | Malformed] = {}
+        self._below: dict[tuple[str, str], set[str]] = {}
 
     def read(self) -> list[Scan]:
         return self._scans
+
+    def reached(self, entry: Entry) -> set[str]:
+        """The entry's digest and those below it."""
+        key = entry.store.name, entry.digest
+        if key not in self._below:
+            self._below[key] = reached(entry)
+        return self._below[key]
+
+    def _by_digest(self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "") -> Answer:
+        """The oracle's, with what is below each entry read once."""
+        hits = [
+            (entry, {digest for digest in self.reached(entry) if digest.startswith(prefix)})
+            for entry in collect(scans, rank)
+        ]
+        return Answer([hit for hit in hits if hit[1]])
 
     def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:
         if (ref, cwd) not in self._known:
@@ -65,7 +81,7 @@ def _scan(store: OracleStore, elements: Sequence[dict[str, Any]]) -> Scan:
     return Scan(store, len(elements), entries)
 
 
-def references(oracle: Oracle, cwd: str) -> list[str]:
+def references(oracle: Still, cwd: str) -> list[str]:
     """References of every form that have to do with what is in the stores, and some that have not; each once."""
     asked: dict[str, None] = dict.fromkeys(NEAR_MISSES)
     scans = oracle.read()
@@ -74,7 +90,7 @@ def references(oracle: Oracle, cwd: str) -> list[str]:
         for entry in scan.entries:
             asked.update(dict.fromkeys(_of_entry(entry)))
             asked.update(dict.fromkeys(_of_entry_in_store(entry, cwd)))
-            asked.update(dict.fromkeys(_below(entry)))
+            asked.update(dict.fromkeys(_below(entry, oracle.reached(entry))))
     return list(asked)
 
 
@@ -141,8 +157,8 @@ def _of_entry_in_store(entry: Entry, cwd: str) -> Iterator[str]:
     yield f"ocidir://{path}@{digest}"
 
 
-def _below(entry: Entry) -> Iterator[str]:
-    for digest in sorted(reached(entry) - {entry.digest}):
+def _below(entry: Entry, digests: set[str]) -> Iterator[str]:
+    for digest in sorted(digests - {entry.digest}):
         yield from (digest, f"@{digest[:15]}", f"oci-layout://{entry.store.name}@{digest}")
         yield f"ocidir://{entry.store.path}:latest@{digest}"
         for key in entry.keys:

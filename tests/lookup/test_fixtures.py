@@ -44,7 +44,10 @@ def test_fixtures_below_a_root(catalogue: Catalogue, naming: str) -> None:
         Options(store=stores[0].name, strict=True),
     ]
     assert len(refs) > 1000
-    assert differences(catalogue, oracle, refs, os.getcwd(), options if naming == "annotations" else options[:2]) == []
+    if naming == "annotations":
+        assert differences(catalogue, oracle, refs, os.getcwd(), options) == []
+    else:
+        assert differences(catalogue, oracle, refs[::3], os.getcwd(), options[:2]) == []
 
 
 def test_a_fixture_by_itself(catalogue: Catalogue) -> None:
