@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from catalog.ingest import intake, names, rows
+from catalog.ingest.settings import Settings
+from catalog.layout.index import Limits
 from tests import writers
 from tests.conftest import Catalogue, stamp
 from tests.ingest.history import Log
@@ -45,8 +49,8 @@ namings = st.sampled_from([("annotations", None), ("path", None), ("path", "loca
 numbers = st.integers(0, 9)
 
 
-class Settings(NamedTuple):
-    """Those of a store or a root; `own` says that the store does not follow its root's."""
+class Policy(NamedTuple):
+    """The settings of a store or a root; `own` says that the store does not follow its root's."""
 
     naming: str = "annotations"
     prefix: str | None = None
@@ -58,13 +62,16 @@ class Layouts(RuleBasedStateMachine):
     """Layouts on disk, a catalog of them, and what should be known of it: settings, and what each store said last."""
 
     make: Callable[[str], Catalogue]
+    streamed: bool
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = os.path.realpath(tempfile.mkdtemp(dir=SHM))
         self.catalogue = self.make(self.directory)
-        self.root = Settings()
-        self.stores: dict[str, Settings] = {}
+        if self.streamed:
+            self.catalogue.settings = Settings(settle_ms=0, limits=Limits(in_memory_bytes=300))
+        self.root = Policy()
+        self.stores: dict[str, Policy] = {}
         self.left_out: set[str] = set()
         self.said: dict[str, list[writers.Descriptor]] = {}
         self.log = Log()
@@ -190,8 +197,8 @@ class Layouts(RuleBasedStateMachine):
             return
         policy, prefix = naming or (None, None)
         self.catalogue.add(self.path(place), naming=policy, prefix=prefix, priority=priority, index=False)
-        had = self.stores.get(place) or (self.root if place.startswith(f"{ROOT}/") else Settings())
-        self.stores[place] = Settings(
+        had = self.stores.get(place) or (self.root if place.startswith(f"{ROOT}/") else Policy())
+        self.stores[place] = Policy(
             policy or had.naming,
             prefix or had.prefix,
             had.priority if priority is None else priority,
@@ -204,7 +211,7 @@ class Layouts(RuleBasedStateMachine):
     def add_root_again(self, naming: tuple[str, str | None], priority: int) -> None:
         policy, prefix = naming
         self.catalogue.add(self.path(ROOT), naming=policy, prefix=prefix or "", priority=priority, index=False)
-        self.root = Settings(policy, prefix, priority)
+        self.root = Policy(policy, prefix, priority)
         for place, own in self.stores.items():
             if place.startswith(f"{ROOT}/") and not own.own:
                 self.stores[place] = self.root
@@ -286,10 +293,18 @@ class Layouts(RuleBasedStateMachine):
                 assert (state == "missing") == (not os.path.isdir(path)), (name, state)
 
 
+@pytest.mark.parametrize("buffers", ["as they are", "tiny"])
 def test_whatever_happens_on_disk_the_catalog_says_what_the_layouts_say(
-    new_catalogue: Callable[[str], Catalogue],
+    new_catalogue: Callable[[str], Catalogue], monkeypatch: pytest.MonkeyPatch, buffers: str
 ) -> None:
+    """With tiny buffers too: then rows are written in the middle of a store, and files are streamed."""
+
     class Bound(Layouts):
         make = staticmethod(new_catalogue)
+        streamed = buffers == "tiny"
 
-    run_state_machine_as_test(Bound, settings=settings(max_examples=25, stateful_step_count=25))
+    if buffers == "tiny":
+        monkeypatch.setattr(rows, "FLUSH_ROWS", 3)
+        monkeypatch.setattr(names, "PENDING", 2)
+        monkeypatch.setattr(intake, "BATCH_STORES", 2)
+    run_state_machine_as_test(Bound, settings=settings(max_examples=12, stateful_step_count=25))
