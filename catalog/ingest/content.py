@@ -53,7 +53,9 @@ _UNREAD_ELSEWHERE = (
 )
 _OTHER_COPIES = (
     "SELECT other.store_id FROM content JOIN store_blob AS other ON other.content_id = content.id"
-    f" WHERE content.digest = ? AND content.kind = {UNREAD} AND other.store_id <> ? AND {_IS_CHILD}"
+    f" WHERE content.digest = ? AND content.kind = {UNREAD} AND other.store_id <> ? AND {_IS_CHILD} AND NOT EXISTS"
+    # One whose copy is known to be no better is left in peace: two of those would wake each other for ever.
+    " (SELECT 1 FROM problem WHERE problem.store_id = other.store_id AND stage = 1 AND subject = content.digest)"
 )
 
 
