@@ -14,7 +14,7 @@ from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
 from catalog.names.platform import Platform
-from catalog.names.query import Query, parse_digest
+from catalog.names.query import Query, clean, parse_digest
 from catalog.names.reference import split_repository
 
 
@@ -37,7 +37,7 @@ class Filters:
         referrers_of: str | None = None,
         since: str | None = None,
     ) -> None:
-        self.tag = tag
+        self.tag = None if tag is None else clean(tag)
         self.digest = None if digest is None else parse_digest(digest)
         self.repository = None if repository is None else _repository(repository)
         self.media_type = media_type

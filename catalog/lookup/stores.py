@@ -46,7 +46,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
     """The ids of the stores that `--store` names: each a name, a path, or a glob over names; raises UnknownStore."""
     ids: set[int] = set()
     for text in texts:
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None})
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None}) if _is_utf8(text) else None
         if found is None and text[:1] in ("/", "."):
             found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": _real(text)})
         if found is not None:

@@ -80,7 +80,7 @@ def parse_query(text: str) -> Query:
             path, colon, ref_name = text[4:].partition(":")
             if not path:
                 raise InvalidReference(f"{shown(text)} names no layout: write oci:PATH or oci:PATH:REF")
-            return Query(text, OCI, place=path, tag=_clean(ref_name) if colon and ref_name else None)
+            return Query(text, OCI, place=path, tag=clean(ref_name) if colon and ref_name else None)
     if text.startswith(":"):
         return _tag(text)
     if (digest := _digest(text)) is not None:
@@ -93,7 +93,7 @@ def parse_query(text: str) -> Query:
             return Query(text, NAME_DIGEST, repository=repository, tag=tag, digest=named_digest)
         return Query(text, NAME, repository=repository, tag=tag or "latest")
     if has_wildcard(text):
-        return Query(_clean(text), PATTERN)
+        return Query(clean(text), PATTERN)
     raise InvalidReference(_why_malformed(text))
 
 
@@ -105,7 +105,7 @@ def parse_digest(text: str) -> Query:
     return found
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text as the catalog keeps it: NUL and each byte that is no UTF-8 (a lone surrogate here) became U+FFFD there."""
     if text.isascii() and "\0" not in text:
         return text
@@ -116,7 +116,7 @@ def _tag(text: str) -> Query:
     tag = text[1:]
     if not tag:
         raise InvalidReference("':' names no tag: write ':TAG', as in ':3.16'")
-    return Query(text, TAG_PATTERN if has_wildcard(tag) else TAG, tag=_clean(tag))
+    return Query(text, TAG_PATTERN if has_wildcard(tag) else TAG, tag=clean(tag))
 
 
 def _digest(text: str) -> Query | None:
