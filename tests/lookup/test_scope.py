@@ -1,0 +1,66 @@
+"""`--store`: names, paths and globs, and what else somebody may write there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalog.errors import InvalidReference, UnknownStore
+from catalog.lookup.stores import store_ids
+from tests.conftest import Catalogue
+from tests.ingest.test_policies import entry, layout
+
+
+@pytest.fixture
+def three(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
+    for place in ("R/a", "R/b", "c"):
+        layout(tmp_path / place, entry("a", "1"))
+    catalogue.add(f"{tmp_path}/R")
+    catalogue.add(f"{tmp_path}/c")
+    return catalogue
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["R/a"], "R/a"),
+        (["R/a", "c"], "R/a c"),
+        (["R/*"], "R/a R/b"),
+        (["*"], "R/a R/b c"),
+        (["[ab]", "c"], None),
+        (["?"], "c"),
+        (["R/[!a]"], "R/b"),
+        (["./R/a"], "R/a"),
+        (["R/a/"], None),
+        (["./R/a/"], "R/a"),
+        (["."], None),
+        (["R"], None),
+        ([""], None),
+        (["R/A"], None),
+        (["\udcff"], None),
+        (["*\udcff"], None),
+        (["./\udcff"], None),
+        (["/"], None),
+    ],
+)
+def test_a_scope_is_names_paths_and_globs(three: Catalogue, texts: list[str], names: str | None) -> None:
+    if names is None:
+        with pytest.raises(UnknownStore):
+            store_ids(three.reader, tuple(texts))
+        return
+    found = store_ids(three.reader, tuple(texts))
+    assert sorted(name for id_, name in three.sql("SELECT id, name FROM store") if id_ in found) == names.split()
+
+
+def test_a_path_is_taken_with_its_links(three: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "R")
+    assert store_ids(three.reader, ("./link/a",)) == store_ids(three.reader, ("R/a",))
+    with pytest.raises(InvalidReference):
+        store_ids(three.reader, ("/\0",))
+
+
+def test_a_name_that_looks_like_a_glob_is_a_name(catalogue: Catalogue, tmp_path: Path) -> None:
+    catalogue.add(layout(tmp_path / "a", entry("a", "1")), name="[ab]")
+    catalogue.add(layout(tmp_path / "b", entry("b", "1")), name="a")
+    assert [match.store for match in catalogue.matches(":1", ["[ab]"])] == ["[ab]"]
