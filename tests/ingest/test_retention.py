@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from catalog.ingest.settings import Settings
+from catalog.layout.index import Limits
+from tests import writers
 from tests.conftest import Catalogue, Said
 from tests.ingest.invariants import broken
 from tests.ingest.test_policies import digest, entry, layout
@@ -158,4 +160,37 @@ def test_a_pass_over_a_mount_that_comes_and_goes(catalogue: Catalogue, tmp_path:
         assert catalogue.resolve("alpine:1").digest == digest("abc"[number])
     spans = catalogue.sql("SELECT digest FROM history ORDER BY since")
     assert spans == [(digest("a"),), (digest("a"),), (digest("b"),), (digest("c"),)]
+    assert broken(catalogue, {}) == []
+
+
+@pytest.mark.parametrize("broken_by", ["torn", "unlinked", "a directory", "too large"])
+def test_a_store_that_cannot_be_read_goes_on_with_what_it_last_said(
+    catalogue: Catalogue, tmp_path: Path, broken_by: str
+) -> None:
+    """With a line that names it; --strict refuses it; and what comes after is a change like any other."""
+    path = layout(tmp_path / "s", entry("a", "alpine:1"))
+    catalogue.add(path)
+    index = f"{path}/index.json"
+    if broken_by == "torn":
+        writers.torn(path, b'{"manifests":[]}', 9)
+    else:
+        os.unlink(index)
+    if broken_by == "a directory":
+        os.mkdir(index)
+    if broken_by == "too large":
+        catalogue.settings = Settings(settle_ms=0, limits=Limits(index_bytes=10))
+        writers.write_recreate(path, b'{"manifests":[]}')
+    catalogue.index()
+    assert catalogue.sql("SELECT state, entries, error IS NULL FROM stores") == [("invalid", 1, 0)]
+    for ref in ("alpine:1", ":1", digest("a"), "oci-layout://s:1", f"oci:{path}:alpine:1", "alpin*"):
+        del catalogue.lines[:]
+        assert catalogue.resolve(ref) == Said(0, digest("a"), "s")
+        assert [line for line in catalogue.lines if "invalid since" in line]
+        assert catalogue.resolve(ref, strict=True).status in (1, 4)
+    if broken_by == "a directory":
+        os.rmdir(index)
+    catalogue.settings = Settings(settle_ms=0)
+    layout(path, entry("b", "alpine:1"))
+    catalogue.index()
+    assert catalogue.resolve("alpine:1", strict=True) == Said(0, digest("b"), "s")
     assert broken(catalogue, {}) == []
