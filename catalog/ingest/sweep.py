@@ -98,8 +98,10 @@ class Sweep:
             stage.woken.clear()
 
 
-def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]:
-    """Register the layouts below `roots` that are not known yet; returns their ids."""
+def find_new(
+    writer: Writer, roots: Iterable[Root], report: Report, on_directory: Callable[[], None] = lambda: None
+) -> list[int]:
+    """Register the layouts below `roots` that are not known yet; returns their ids. `on_directory` is as in `discover`."""
     with writer.snapshot() as connection:
         registry = Registry(connection)
         known = {s.path for s in registry.stores()} | registry.left_out()
@@ -109,9 +111,8 @@ def find_new(writer: Writer, roots: Iterable[Root], report: Report) -> list[int]
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    return register(
-        writer, [path for each in roots for path in discover(each.path, unreadable) if path not in known], report
-    )
+    found = (path for each in roots for path in discover(each.path, unreadable, on_directory))
+    return register(writer, [path for path in found if path not in known], report)
 
 
 def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:

@@ -25,11 +25,14 @@ def is_layout(path: str) -> bool:
     return _mode(f"{path}/index.json") != 0 and stat.S_ISDIR(_mode(f"{path}/blobs"))
 
 
-def discover(root: str, on_error: Callable[[str, OSError], None]) -> Iterator[str]:
+def discover(
+    root: str, on_error: Callable[[str, OSError], None], on_directory: Callable[[], None] = lambda: None
+) -> Iterator[str]:
     """The absolute paths of all layouts at or below `root`, a layout before those in it, in the order of their names.
 
     Paths that are not UTF-8 come with surrogate escapes. A directory that cannot be read, or is gone since its parent
     was read, goes to `on_error` with its path, and the search goes on. `root` itself may be hidden or a symbolic link.
+    `on_directory` is called before each directory is read: there may be many without a layout. Raises Exhausted.
     """
     root = os.path.abspath(root)
     # For each directory on the way down, its path with a slash and the names in it that are still to come, last first.
@@ -41,6 +44,7 @@ def discover(root: str, on_error: Callable[[str, OSError], None]) -> Iterator[st
             pending.pop()
             continue
         path = parent + names.pop()
+        on_directory()
         layout, below = _look(path, flags, on_error)
         flags = _DIRECTORY | os.O_NOFOLLOW  # it may have become a symbolic link since its parent was read
         if layout:

@@ -37,16 +37,18 @@ _KIND = """CASE
     WHEN EXISTS (SELECT 1 FROM manifests WHERE manifests.config = blobs.digest) THEN 'config'
     ELSE 'other'
   END"""
-_REACHED = """WITH RECURSIVE reached(store, digest) AS ( -- entries, and what stands below them in image indexes
+_REACHED = """WITH RECURSIVE held(store, digest, size) AS ( -- what lies where
+  SELECT store, digest, size FROM blobs
+), reached(store, digest) AS ( -- entries, and what stands below them in image indexes
   SELECT store, digest FROM images
   UNION SELECT store, digest FROM unnamed
   UNION SELECT reached.store, platforms.digest
   FROM reached
-  JOIN blobs ON blobs.store = reached.store AND blobs.digest = reached.digest
+  JOIN held ON held.store = reached.store AND held.digest = reached.digest
   JOIN platforms ON platforms.image_index = reached.digest
 ), present(store, digest) AS ( -- those of them that lie in their store: there is no way over the others
   SELECT reached.store, reached.digest
-  FROM reached JOIN blobs ON blobs.store = reached.store AND blobs.digest = reached.digest
+  FROM reached JOIN held ON held.store = reached.store AND held.digest = reached.digest
 )"""
 
 _USAGE = Report(
@@ -139,15 +141,15 @@ _UNREFERENCED = Report(
         Column("digest", "digest of the blob"),
         Column("size", "its bytes", is_size=True),
     ),
-    f"""{_REACHED}
-SELECT store, digest, size FROM blobs
-WHERE store IN (SELECT name FROM stores WHERE NOT pending) AND (store, digest) NOT IN (
+    f"""{_REACHED}, used(store, digest) AS (
   SELECT store, digest FROM reached
   UNION SELECT present.store, layers.digest FROM present JOIN layers ON layers.manifest = present.digest
   UNION SELECT present.store, manifests.config FROM present JOIN manifests ON manifests.digest = present.digest
-  WHERE manifests.config IS NOT NULL
 )
-ORDER BY store, digest""",  # noqa: S608
+SELECT held.store, held.digest, held.size
+FROM held LEFT JOIN used ON used.store = held.store AND used.digest = held.digest
+WHERE used.store IS NULL AND held.store IN (SELECT name FROM stores WHERE NOT pending)
+ORDER BY held.store, held.digest""",  # noqa: S608
 )
 
 _MISSING = Report(
@@ -168,12 +170,11 @@ _MISSING = Report(
   UNION SELECT present.store, manifests.config, 'config', manifests.digest, manifests.config_size
   FROM present JOIN manifests ON manifests.digest = present.digest WHERE manifests.config IS NOT NULL
 )
-SELECT store, digest, role, nullif(manifest, '') AS manifest, max(size) AS size
-FROM wanted
-WHERE store IN (SELECT name FROM stores WHERE NOT pending)
-AND (store, digest) NOT IN (SELECT store, digest FROM blobs)
-GROUP BY store, digest, role, wanted.manifest
-ORDER BY store, digest, role, wanted.manifest""",  # noqa: S608
+SELECT wanted.store, wanted.digest, wanted.role, nullif(wanted.manifest, '') AS manifest, max(wanted.size) AS size
+FROM wanted LEFT JOIN held ON held.store = wanted.store AND held.digest = wanted.digest
+WHERE held.store IS NULL AND wanted.store IN (SELECT name FROM stores WHERE NOT pending)
+GROUP BY wanted.store, wanted.digest, wanted.role, wanted.manifest
+ORDER BY wanted.store, wanted.digest, wanted.role, wanted.manifest""",  # noqa: S608
 )
 
 _ORPHANS = Report(

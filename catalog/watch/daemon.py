@@ -65,6 +65,7 @@ class Daemon:
         self._lock = FileLock(path + DAEMON, self._running())
         self._hints = Hints()
         self._observer: TreeObserver | None = None
+        self._intake: Intake | None = None
         self._tops = Tops(None)
         self._stop = False
         self._sweep_now = True
@@ -94,7 +95,7 @@ class Daemon:
             signal.signal(number, self._on_signal)
         try:
             self._service.listen(self._configured.now.metrics)
-            self._beat(None)
+            self._beat()
             with self._opened() as writer:
                 self._lock.share_as(self._path)
                 self._service.opened()
@@ -118,7 +119,7 @@ class Daemon:
                 return Writer(self._path, timeout=_LOCK_SECONDS)
             except CatalogLocked as error:
                 self._service.trouble(error)
-                self._beat(None)
+                self._beat()
         raise _Stopped
 
     def _start_watching(self) -> None:
@@ -133,6 +134,7 @@ class Daemon:
             )
             self._report(Notice("polling", text, error=error.strerror))
             return
+        self._observer.trees.while_waiting = self._show_life
         self._observer.start()
         self._tops = Tops(self._observer.trees)
 
@@ -145,7 +147,7 @@ class Daemon:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def _follow(self, writer: Writer) -> None:
-        intake = Intake(writer, self._configured.now.settings, self._report, self._service)
+        intake = self._intake = Intake(writer, self._configured.now.settings, self._report, self._service)
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
         self._reload(writer)
@@ -159,12 +161,11 @@ class Daemon:
             except _PASSING as error:
                 self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
                 self._reading, self._changed_before = None, -1
-                self._back_off(intake, error)
+                self._back_off(error)
             except CatalogUnavailable:
                 self._service.check()  # that it is another file now says more
                 raise
-            if time.monotonic() >= self._next_beat:
-                self._beat(intake)
+            self._show_life()
 
     def _turn(self, writer: Writer, intake: Intake) -> None:
         """One round: what was hinted, what has settled, what is due; then sleep until something is."""
@@ -180,7 +181,7 @@ class Daemon:
             self._sweep_now = self._sweep_now or self._tops.have_changed()
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
-            self._hints.look(self._silent.look(self._by_path))
+            self._hints.look(self._silent.look(self._by_path, self._show_life))
         if self._sweep_now or self._hints.overflow or now >= self._next_sweep:
             self._sweep(writer, intake)
         else:
@@ -202,14 +203,13 @@ class Daemon:
         self._hints.wake.wait(wake_at - time.monotonic())
         self._hints.wake.clear()
 
-    def _back_off(self, intake: Intake, error: CatalogUnavailable) -> None:
+    def _back_off(self, error: CatalogUnavailable) -> None:
         """Wait for what is likely to pass, showing signs of life meanwhile."""
         until = time.monotonic() + self._service.trouble(error)
-        self._beat(intake)
+        self._beat()
         while not self._stop and (left := until - time.monotonic()) > 0:
             self._service.check()
-            if time.monotonic() >= self._next_beat:
-                self._beat(intake)
+            self._show_life()
             self._hints.wake.wait(min(left, TICK_SECONDS))
             self._hints.wake.clear()
 
@@ -271,7 +271,7 @@ class Daemon:
             if line not in self._told:
                 self._report(line)
 
-        found = find_new(writer, self._roots, once)
+        found = find_new(writer, self._roots, once, self._show_life)
         self._told = told
         self._reload(writer)
         self._find_silent()
@@ -282,8 +282,7 @@ class Daemon:
                 return
             if not intake.offer(store) and not is_below_any(path, hinted):
                 missed = True
-            if time.monotonic() >= self._next_beat:
-                self._beat(intake)
+            self._show_life()
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched
@@ -310,6 +309,7 @@ class Daemon:
         for store in fresh:
             self._by_path[store.path] = store
             intake.offer(store)
+            self._show_life()
         intake.commit()
 
     # --- what there is ------------------------------------------------------------------------------------------
@@ -358,13 +358,17 @@ class Daemon:
                 self._report(Notice("store-dropped", text, store=name))
             prune(connection, self._configured.now.settings, now_ms())
 
-    def _beat(self, intake: Intake | None) -> None:
+    def _show_life(self) -> None:
+        if time.monotonic() >= self._next_beat:
+            self._beat()
+
+    def _beat(self) -> None:
         """Say how it is, for `ocicat status` and the next daemon."""
         self._next_beat = time.monotonic() + min(BEAT_SECONDS, self._service.notifier.interval or BEAT_SECONDS)
         figures = self._service.figures
         figures.stores, figures.roots, figures.silent = len(self._by_path), len(self._roots), len(self._silent.paths)
         trees = None if self._observer is None else self._observer.trees
-        self._lock.publish(self._service.beat(intake, trees, self._hints.last_event))
+        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

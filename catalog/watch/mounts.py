@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from catalog.layout.discover import discover
@@ -111,7 +111,7 @@ class SilentPlaces:
         self.paths = Mounts.of_this_process().silent(roots, lone)
         return [path for path in self.paths if path not in before]
 
-    def look(self, known: Iterable[str]) -> set[str]:
+    def look(self, known: Iterable[str], on_directory: Callable[[], None]) -> set[str]:
         """The stores to look at: those of `known` that lie there, and the layouts that do."""
         if not self.paths:
             return set()
@@ -119,5 +119,6 @@ class SilentPlaces:
         found = {path for path in known if is_below_any(path, tops)}
         for top in self.paths:
             if is_below_any(top, self._roots):
-                found.update(discover(top, lambda _path, _error: None))  # the sweep says what cannot be searched
+                # What cannot be searched the sweep says.
+                found.update(discover(top, lambda _path, _error: None, on_directory))
         return found

@@ -122,6 +122,8 @@ class TreeEmitter(EventEmitter):
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: set[bytes] = set()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self.while_waiting: Callable[[], None] = lambda: None
+        """Called about once a second by whoever waits for a tree to be watched."""
 
     # --- for the daemon -----------------------------------------------------------------------------------------
 
@@ -133,6 +135,7 @@ class TreeEmitter(EventEmitter):
         done = threading.Event() if wait else None
         self._requests.put(_Request(path, deep, anew, done))
         while done is not None and not done.wait(self.timeout):
+            self.while_waiting()
             if not self.is_alive():
                 return
 

@@ -88,23 +88,31 @@ def by_hand(directory: str) -> dict[str, str]:
     slim = image(path, ["root"], created="2024-06-01T00:00:00+02:00", annotations={"a": "c"})
     old = image(path, ["root", "old"], created=None)
     entries = [named(base, f"{ACME}/base:1"), named(slim, f"{ACME}/base:slim", k="v"), named(old, f"{ACME}/base:1")]
-    writers.write_index(path, writers.empty_index(*entries, old))  # the name a second time, and an entry without one
+    # A name and a tag stand there a second time, and an entry has neither.
+    writers.write_index(path, writers.empty_index(*entries, named(slim, "1"), named(old, "1"), old))
 
     path = paths["apps"]
     app = image(path, ["root", "libs", "app"], labels={"vendor": "ACME"})
     arm = image(path, ["arm root", "arm libs", "app"], arch="arm64", created="2025-01-01T00:00:00Z")
     twice = image(path, ["root", "libs", "empty", "empty", "top"], media_type=DOCKER_TYPE)
     index = multi(path, (app, "amd64"), (arm, "arm64"))
-    outer = multi(path, (index, None), (twice, None))
+    outer, said = multi(path, (index, None), (twice, None)), multi(path, (index, "s390x"))
     entries = [named(index, f"{ACME}/app:2"), named(app, f"{ACME}/app:2-amd64"), named(outer, f"{ACME}/app:nested")]
-    writers.write_index(path, writers.empty_index(*entries, named(twice, "bare"), named(index, "latest")))
+    writers.write_index(
+        path,
+        writers.empty_index(*entries, named(twice, "bare"), named(index, "latest"), named(said, f"{ACME}/app:said")),
+    )
 
     path = paths["mirror"]
     image(path, ["root", "libs"], labels={"vendor": "ACME", "same": "x"}, annotations={"a": "b" * 200})
     newer = image(path, ["root", "libs", "fixed"])
-    writers.write_index(
-        path, writers.empty_index(named(newer, f"{ACME}/base:1"), named(base, f"{ACME}/base:stable"), named(base, "t"))
-    )
+    # A layer that is a manifest elsewhere is a layer here: what that one needs is not reached.
+    image(path, ["root"], created="2024-06-01T00:00:00+02:00", annotations={"a": "c"})
+    bundle = artifact(path, "x/bundle", None, layers=[slim])
+    multi(path, (app, "amd64"), (arm, "arm64"))  # sparse
+    entries = [named(newer, f"{ACME}/base:1"), named(base, f"{ACME}/base:stable"), named(base, "t")]
+    entries.append(named(index, f"{ACME}/app:2"))
+    writers.write_index(path, writers.empty_index(*entries, named(bundle, "bundle")))
     writers.write_blob(path, b"left behind", "x")
 
     path = paths["hurt"]
@@ -116,12 +124,16 @@ def by_hand(directory: str) -> dict[str, str]:
     bad = writers.write_blob(path, b"no JSON", writers.MANIFEST_TYPE)
     sparse = multi(path, (writers.fake_descriptor("elsewhere"), "arm64"), (lacks, "amd64"))
     absent = writers.fake_descriptor("absent")
+    corrupt = image(path, ["kept"], seed="corrupt")
+    with open(f"{path}/blobs/{corrupt['digest'].replace(':', '/')}", "ab") as file:
+        file.write(b" ")
     odd = writers.write_blob(path, b"a text", "text/plain")
     writers.write_index(
         path,
         writers.empty_index(
             *(named(each, f"{ACME}/hurt:{number}") for number, each in enumerate((lacks, bad, sparse, absent, odd))),
             named(bare, f"{ACME}/hurt:bare"),
+            named(corrupt, f"{ACME}/hurt:corrupt"),
             absent,
         ),
     )
@@ -144,7 +156,7 @@ def by_hand(directory: str) -> dict[str, str]:
         writers.empty_index(
             named(attested, f"{ACME}/signed:1"),
             own,
-            named(signature, tag_of(subject, ".sig")),
+            named(signature, tag_of(subject, ".sig"), **{CONTAINERD: subject["digest"]}),
             named(signature, f"{ACME}/signed:{tag_of(subject, '.sig')}"),
             named(fallback, tag_of(subject)),
             named(fallback, f"{ACME}/signed:{tag_of(subject)}"),

@@ -7,12 +7,14 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalog.cli.config import load
 from catalog.errors import UsageError
 from catalog.names.keys import Naming
+from catalog.watch.status import read_daemon
 from tests.cli.program import called, one_error, ran
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_daemon import tag
@@ -181,6 +183,11 @@ def configure(quick: Followed, text: str, *, settle: str = SETTLE) -> None:
     Path(quick.config).write_text(settle + text.replace("DIR", quick.directory))
 
 
+def said_of(quick: Followed) -> dict[str, Any]:
+    """What the daemon says of itself, without a process to ask for it."""
+    return read_daemon(quick.db) or {}
+
+
 def told(quick: Followed, *words: str) -> list[str]:
     return [line for line in quick.log() if all(word in line for word in words)]
 
@@ -230,7 +237,7 @@ def test_sighup_reads_the_file_again(quick: Followed) -> None:
     quick.send(signal.SIGHUP)
     wait_for(lambda: len(told(quick, "configuration is read again")) == 2)
     tag(a, "3", "z")
-    wait_for(lambda: quick.state()["daemon_waiting"] == 1)
+    wait_for(lambda: said_of(quick)["waiting"] == 1)
     assert quick.ask("app:3").status == 1
     configure(quick, "")
     quick.send(signal.SIGHUP)
@@ -275,18 +282,18 @@ def test_options_have_precedence_and_events_can_be_switched_off_and_on(quick: Fo
     quick.add_root("root")
     configure(quick, "rescan_seconds = 3600\n")
     quick.start()
-    assert quick.state()["daemon_polling"] is False
+    assert said_of(quick)["polling"] is False
     configure(quick, "rescan_seconds = 3600\npoll_seconds = 0.1\n")
     quick.send(signal.SIGHUP)
-    wait_for(lambda: quick.state()["daemon_polling"] is True)
+    wait_for(lambda: said_of(quick)["polling"] is True)
     for step in range(2):
         tag(store, "1", f"polled{step}")
         make_layout(quick.path(f"root/polled{step}"))
         quick.settled()
     configure(quick, "rescan_seconds = 3600\n")
     quick.send(signal.SIGHUP)
-    wait_for(lambda: quick.state()["daemon_polling"] is False)
-    wait_for(lambda: quick.state()["daemon_watched"] == 4)
+    wait_for(lambda: said_of(quick)["polling"] is False)
+    wait_for(lambda: said_of(quick)["watched"] == 4)
     for step in range(2):
         tag(store, "1", f"events{step}")
         make_layout(quick.path(f"root/events{step}"))

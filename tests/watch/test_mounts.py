@@ -10,6 +10,7 @@ import pytest
 
 from catalog.watch.mounts import Mounts
 from tests.watch.harness import Followed, wait_for
+from tests.watch.test_config import said_of
 from tests.watch.test_daemon import tag
 from tests.writers import make_layout
 
@@ -113,7 +114,7 @@ def test_a_root_on_a_network_file_system_is_looked_at_by_itself(quick: Followed)
     a = make_layout(quick.path("root/a"))
     root = quick.add_root("root")
     start(quick, root)
-    wait_for(lambda: quick.state()["daemon_polled"] == 1)
+    wait_for(lambda: said_of(quick)["polled"] == 1)
     (line,) = [line for line in quick.log() if "no event tells of changes there" in line]
     assert line.startswith(f"ocicat: looks every 0.2 seconds at {root}: ")
     for step in range(3):
@@ -134,7 +135,7 @@ def test_a_lone_store_and_a_mount_below_a_root(quick: Followed) -> None:
     quick.add_root("root")
     quick.add_store(lone)
     start(quick, lone, quick.path("root/mount"))
-    wait_for(lambda: quick.state()["daemon_polled"] == 2)
+    wait_for(lambda: said_of(quick)["polled"] == 2)
     for step in range(2):
         tag(lone, "1", f"x{step}")
         tag(far, "2", f"y{step}")
@@ -146,4 +147,4 @@ def test_nothing_is_polled_where_events_tell(quick: Followed) -> None:
     make_layout(quick.path("root/a"))
     quick.add_root("root")
     quick.start()
-    assert quick.state()["daemon_polled"] == 0
+    assert said_of(quick)["polled"] == 0

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from catalog.layout.discover import discover
 from catalog.watch.notify import Notifier
 from tests.watch.harness import Followed, wait_for
+from tests.watch.test_config import said_of
 from tests.watch.test_daemon import tag, writer_lock
 from tests.writers import make_layout
 
@@ -84,7 +86,7 @@ def test_ready_after_the_first_sweep_and_stopping_at_the_end(quick: Followed, ad
     with manager(address) as systemd:
         start(quick, address, ready=False)
         wait_for(lambda: ("READY", "1") in systemd.listen())
-        assert quick.state()["daemon_last_sweep"] is not None
+        wait_for(lambda: said_of(quick)["last_sweep"])
         wait_for(lambda: quick.ask("app:1").digest == digest)
         assert quick.stop() == 0
         assert systemd.names() == ["READY", "STOPPING"]
@@ -130,14 +132,12 @@ def test_sighup_is_a_reload(quick: Followed, tmp_path: Path) -> None:
         assert before <= times[0] <= times[-1] <= after
 
 
-@pytest.mark.parametrize("of_whom", ["its own", "nobody's"])
-def test_watchdog_at_half_of_its_time_from_the_loop(quick: Followed, tmp_path: Path, of_whom: str) -> None:
+def test_watchdog_at_half_of_its_time_from_the_loop(quick: Followed, tmp_path: Path) -> None:
     make_layout(quick.path("root/a"))
     quick.add_root("root")
     address = str(tmp_path / "notify")
-    whose = {"WATCHDOG_PID": "SELF"} if of_whom == "its own" else {}
     with manager(address) as systemd:
-        start(quick, address, environ={"WATCHDOG_USEC": "400000", **whose})
+        start(quick, address, environ={"WATCHDOG_USEC": "400000", "WATCHDOG_PID": "SELF"})
         systemd.wait(("WATCHDOG", "1"), count=6)  # idle, and yet it says so
         quick.send(signal.SIGSTOP)  # it hangs
         systemd.listen()
@@ -147,6 +147,15 @@ def test_watchdog_at_half_of_its_time_from_the_loop(quick: Followed, tmp_path: P
         assert len(systemd.watchdogs) <= heard + 1
         quick.send(signal.SIGCONT)
         systemd.wait(("WATCHDOG", "1"), count=heard + 3)
+
+
+def test_a_search_shows_life_at_each_directory(tmp_path: Path) -> None:
+    """Of a root without layouts nothing else comes, however long the search takes."""
+    for number in range(20):
+        (tmp_path / f"{number % 4}" / f"{number}").mkdir(parents=True)
+    calls: list[None] = []
+    assert list(discover(str(tmp_path), lambda path, _error: pytest.fail(path), lambda: calls.append(None))) == []
+    assert len(calls) == 1 + 4 + 20
 
 
 def test_watchdog_goes_on_while_the_catalog_is_locked(quick: Followed, tmp_path: Path) -> None:
