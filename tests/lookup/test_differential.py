@@ -23,7 +23,7 @@ options = st.builds(
 SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a commit costs least
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(world=worlds(), options=options)
 def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, world: World, options: Options) -> None:
     with tempfile.TemporaryDirectory(dir=SHM) as made:

@@ -56,28 +56,31 @@ def fill(catalogue: Catalogue, images: int) -> None:
             )  # fmt: skip
         layers = ["root", f"layer {group}"] + ([f"layer {number}"] if number != group else [])
         image, config = content(f"image {number}", MANIFEST), content(f"config {number}", OTHER)
-        index, signature = content(f"index {number}", INDEX), content(f"signature {number}", MANIFEST)
-        fallback, about = content(f"fallback {number}", INDEX), content(f"about {number}")
+        index = content(f"index {number}", INDEX)
         for position, layer in enumerate(layers):
             edge(image, LAYER, position, content(layer), chain=digest(" ".join(layers[: position + 1])))
         edge(image, CONFIG, 0, config)
         edge(index, CHILD, 0, image, platform_id=1)
         edge(index, CHILD, 1, content(f"absent {number}"), platform_id=2)
-        edge(signature, SUBJECT, 0, image)
-        edge(fallback, CHILD, 0, about)
-        for manifest, of_it in ((image, layers), (index, []), (signature, []), (fallback, [])):
+        manifests: list[tuple[int, list[str]]] = [(image, layers), (index, [])]
+        if is_fifth := number % 5 == 0:
+            signature, fallback = content(f"signature {number}", MANIFEST), content(f"fallback {number}", INDEX)
+            edge(signature, SUBJECT, 0, image)
+            edge(fallback, CHILD, 0, content(f"about {number}"))
+            manifests += [(signature, []), (fallback, [])]
+        for manifest, of_it in manifests:
             chain = digest(" ".join(of_it)) if of_it else None
             add("manifest", content_id=manifest, media_type_id=1, layers=len(of_it), layers_size=10, chain=chain)
         add("config", content_id=config, platform_id=1, created=1_700_000_000_000 + number)
         for owner, is_label in ((config, True), (image, False)):
             for key, value in ((1, f"value {number}"), (2, "common")):
                 add("content_annotation", content_id=owner, is_label=is_label, key_id=key, value=value)
-        for blob in {image, config, index, signature, fallback, *(content(layer) for layer in layers)}:
+        for blob in {config, *(manifest for manifest, _ in manifests), *(content(layer) for layer in layers)}:
             add("store_blob", store_id=store, content_id=blob, size=10)
         add(
             "repository", id=number + 1, name=f"d.io/r{number}", domain="d.io", path=f"r{number}", familiar=f"r{number}"
         )
-        for top in (index, image):
+        for top in (index, image) if is_fifth else (index,):
             entry = next(numbers)
             add(
                 "entry", id=entry, store_id=store, sort=entry * 1024, content_id=top, media_type_id=1, fingerprint=entry,
@@ -93,7 +96,7 @@ def fill(catalogue: Catalogue, images: int) -> None:
             add("name_span", id=entry, content_id=top, since=1, until=5, **called)
             for annotation, value in ((1, f"value {number}"), (2, "common")):
                 add("entry_annotation", entry_id=entry, key_id=annotation, value=value)
-            for referrer, how in ((signature, "cosign"), (fallback, "fallback")):
+            for referrer, how in ((signature, "cosign"), (fallback, "fallback")) if is_fifth else ():
                 add("referrer", id=next(numbers), subject_id=image, referrer_id=referrer, how=how, entry_id=entry)
     with catalogue.writer.transaction() as connection:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")

@@ -12,7 +12,7 @@ from catalog.reports.reports import REPORTS
 from tests.conftest import Catalogue
 from tests.reports.sizes import digest, fill
 
-SMALL, LARGE = 100, 10_000
+SMALL, MIDDLE, LARGE = 100, 1_000, 10_000
 FACTOR = 1.2
 
 
@@ -24,20 +24,22 @@ class Counted(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """A catalog of SMALL images and one of LARGE."""
+    """Catalogs of SMALL, MIDDLE and LARGE images."""
 
     small: Catalogue
+    middle: Catalogue
     large: Catalogue
 
     def ask(self, statement: str, parameters: dict[str, str] | None = None) -> list[tuple[object, ...]]:
         """The rows, which are as many and cost as much in both."""
-        small, large = (count(each, statement, parameters or {}) for each in self)
+        small, large = (count(each, statement, parameters or {}) for each in (self.small, self.large))
         assert len(small.rows) == len(large.rows) > 0, statement
         assert large.steps <= small.steps * FACTOR, f"{small.steps} and {large.steps} steps: {statement}"
         return large.rows
 
 
-def count(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> Counted:
+def count(catalogue: Catalogue, statement: str, parameters: dict[str, str], of: int = 1) -> Counted:
+    """The steps are counted by so many at once."""
     connection = catalogue.reader.connection
     steps = 0
 
@@ -46,16 +48,16 @@ def count(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> C
         steps += 1
         return 0
 
-    connection.set_progress_handler(step, 1)
+    connection.set_progress_handler(step, of)
     rows = connection.execute(statement, parameters).fetchall()
     connection.set_progress_handler(None, 1)
-    return Counted(rows, steps)
+    return Counted(rows, steps * of)
 
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]) -> Iterator[Sizes]:
-    made = [new_catalogue(str(tmp_path_factory.mktemp("size"))) for _ in range(2)]
-    for catalogue, number in zip(made, (SMALL, LARGE), strict=True):
+    made = [new_catalogue(str(tmp_path_factory.mktemp("size"))) for _ in range(3)]
+    for catalogue, number in zip(made, (SMALL, MIDDLE, LARGE), strict=True):
         fill(catalogue, number)
     yield Sizes(*made)
     for catalogue in made:
@@ -133,7 +135,8 @@ def test_views_are_searched_from_one_another(sizes: Sizes, statement: str) -> No
 
 def test_problems_and_blobs_of_a_store_cost_what_it_holds(sizes: Sizes) -> None:
     """Those of the whole catalog are not gone through: its stores are as large at both sizes."""
-    small, large = (count(each, "SELECT * FROM problems WHERE store = :store", {"store": "s1"}).steps for each in sizes)
+    statement = "SELECT * FROM problems WHERE store = :store"
+    small, large = (count(each, statement, {"store": "s1"}).steps for each in (sizes.small, sizes.large))
     assert large <= small * FACTOR
     sizes.ask("SELECT store, digest, size, is_good FROM blobs WHERE store = :store", {"store": "s1"})
 
@@ -159,3 +162,12 @@ def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
 def test_without_a_parameter_every_pair_is_told(sizes: Sizes) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
     assert len(count(sizes.small, report.sql, {"image": ""}).rows) == SMALL // 10 * 9
+
+
+@pytest.mark.parametrize("name", [each.name for each in REPORTS])
+def test_a_report_over_all_costs_what_there_is(sizes: Sizes, name: str) -> None:
+    """Ten times as many images are ten times as much work, and a little for the height of the trees; not a hundred."""
+    (report,) = (each for each in REPORTS if each.name == name)
+    parameters = dict.fromkeys((parameter for parameter, _ in report.parameters), "")
+    small, large = (count(each, report.sql, parameters, 100).steps for each in (sizes.small, sizes.middle))
+    assert large <= small * MIDDLE / SMALL * 1.5
