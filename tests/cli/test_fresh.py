@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from catalog.db.locks import WRITER
 from tests.cli.conftest import Own, objects, retag
-from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody, reachable
+from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody
 from tests.watch.harness import Followed, followed
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, read_index, torn, write_index
 
@@ -25,11 +26,15 @@ Layout = Callable[..., str]
 def catalog(tmp_path: Path) -> Iterator[Followed]:
     """A root with the layouts `a` and `b`, their tag `t`, and no daemon yet."""
     with followed(tmp_path, settle_ms=20) as made:
-        for name in ("a", "b"):
-            path = make_layout(made.path(f"root/{name}"))
-            write_index(path, empty_index(name_entry(fake_descriptor(name), "short", f"docker.io/library/{name}", "t")))
-        made.add_root("root")
+        write_layouts(made)
         yield made
+
+
+def write_layouts(catalog: Followed) -> None:
+    for name in ("a", "b"):
+        path = make_layout(catalog.path(f"root/{name}"))
+        write_index(path, empty_index(name_entry(fake_descriptor(name), "short", f"docker.io/library/{name}", "t")))
+    catalog.add_root("root")
 
 
 def digest(seed: str) -> str:
@@ -187,7 +192,7 @@ def test_a_daemon_that_hangs_or_seldom_looks_is_not_waited_for_in_vain(catalog: 
     make_layout(catalog.path("root/c"))
     move(catalog, "c", "c")
     assert catalog("resolve", "--fresh", "c:t").out == digest("c") + "\n"
-    catalog.send(signal.SIGSTOP)
+    catalog.hang()
     new = move(catalog, "a", "newer")
     assert catalog("resolve", "--fresh", "a:t").out == new
     catalog.send(signal.SIGCONT)
@@ -195,20 +200,22 @@ def test_a_daemon_that_hangs_or_seldom_looks_is_not_waited_for_in_vain(catalog: 
 
 
 @needs_root
-def test_who_may_not_write_the_catalog(catalog: Followed) -> None:
+def test_who_may_not_write_the_catalog() -> None:
     """Where all is true already nothing needs to be written; else it is the daemon who may."""
-    reachable(Path(catalog.directory))
-    for end in ("", "-wal", "-shm"):
-        os.chmod(catalog.db + end, 0o644)
-    arguments = ("--config", catalog.config, "resolve", "--fresh", "a:t")
-    assert ran_as_nobody(*arguments, db=catalog.db).out == digest("a") + "\n"
-    move(catalog, "a", "new")
-    assert ran_as_nobody(*arguments, db=catalog.db).status == 4
-    catalog.start()
-    for step in range(2):
-        new = move(catalog, "a", f"{step}")
-        said = ran_as_nobody(*arguments, db=catalog.db)
-        assert (said.status, said.out) == (0, new), said
+    with tempfile.TemporaryDirectory() as directory, followed(Path(directory), settle_ms=20) as catalog:
+        os.chmod(directory, 0o755)
+        write_layouts(catalog)
+        for end in ("", "-wal", "-shm"):
+            os.chmod(catalog.db + end, 0o644)
+        arguments = ("--config", catalog.config, "resolve", "--fresh", "a:t")
+        assert ran_as_nobody(*arguments, db=catalog.db).out == digest("a") + "\n"
+        move(catalog, "a", "new")
+        assert ran_as_nobody(*arguments, db=catalog.db).status == 4
+        catalog.start()
+        for step in range(2):
+            new = move(catalog, "a", f"{step}")
+            said = ran_as_nobody(*arguments, db=catalog.db)
+            assert (said.status, said.out) == (0, new), said
 
 
 def test_without_settling_as_other_tests_have_it(cli: Own, layout: Layout) -> None:

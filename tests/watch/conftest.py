@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,4 +22,12 @@ def catalog(tmp_path: Path) -> Iterator[Followed]:
 def quick(tmp_path: Path) -> Iterator[Followed]:
     """One that settles in a fifth of that, for tests that take many steps."""
     with followed(tmp_path, settle_ms=50) as made:
+        yield made
+
+
+@pytest.fixture
+def public() -> Iterator[Followed]:
+    """One that other users can reach: pytest keeps its own directories to itself."""
+    with tempfile.TemporaryDirectory() as directory, followed(Path(directory), settle_ms=50) as made:
+        Path(directory).chmod(0o755)
         yield made

@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from catalog.db.locks import WRITER, is_held
 from catalog.errors import Ambiguous, OcicatError
 from catalog.lookup.past import spans
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
-from tests.cli.program import CLEAN, OCICAT, Ran, ran
+from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
 from tests.oracle import UNREADABLE, Oracle, OracleStore, Outcome, scan_raw
 
 DEADLINE = 30.0
@@ -57,7 +58,7 @@ def layouts_below(root: str) -> Iterator[str]:
 
 
 class Followed:
-    """A catalog at `directory`/catalog.db and its daemon; calling it is calling `ocicat` in a process of its own."""
+    """A catalog at `directory`/catalog.db and its daemon; calling it is calling `ocicat`, all but the daemon in this process."""
 
     def __init__(self, directory: Path, **settings: float) -> None:
         self.directory = str(directory)
@@ -79,8 +80,12 @@ class Followed:
         lines = [f"{sections.get(key, 'watch')}.{key} = {value}" for key, value in settings.items()]
         Path(self.config).write_text("\n".join(lines) + "\n")
 
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> Ran:
-        return ran("--config", self.config, *arguments, db=self.db, stdin=stdin)
+    def __call__(self, *arguments: str) -> Ran:
+        return called("--config", self.config, *arguments, db=self.db)
+
+    def program(self, *arguments: str) -> Ran:
+        """The same in a process of its own."""
+        return ran("--config", self.config, *arguments, db=self.db)
 
     def done(self, *arguments: str) -> Ran:
         """A run that has to end well."""
@@ -158,6 +163,20 @@ class Followed:
     def send(self, number: int) -> None:
         assert self.daemon is not None
         self.daemon.send_signal(number)
+
+    def hang(self) -> None:
+        """Let the daemon hang (SIGSTOP), at a moment when it does not write."""
+        while True:
+            self.send(signal.SIGSTOP)
+            wait_for(self._is_stopped)
+            if not is_held(self.db + WRITER):
+                return
+            self.send(signal.SIGCONT)
+
+    def _is_stopped(self) -> bool:
+        assert self.daemon is not None
+        with open(f"/proc/{self.daemon.pid}/status", encoding="utf-8") as file:
+            return "State:\tT" in file.read()
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = DEADLINE) -> int:
         """End the daemon by a signal; its exit status."""

@@ -54,7 +54,7 @@ def pid(catalog: Followed) -> int:
 
 def test_a_second_daemon_says_which_one_runs(catalog: Followed) -> None:
     catalog.start()
-    one_error(catalog("watch"), 4, f"process {pid(catalog)}", "stop that one first")
+    one_error(catalog.program("watch"), 4, f"process {pid(catalog)}", "stop that one first")
     assert catalog.stop() == 0
 
 
@@ -175,7 +175,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
     one, two = make_layout(quick.path("one")), make_layout(quick.path("two"))
     quick.add_store(one)
     quick.start()
-    quick.send(signal.SIGSTOP)
+    quick.hang()
     quick.remove(one)
     quick.add_store(two)
     quick.send(signal.SIGCONT)

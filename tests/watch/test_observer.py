@@ -16,8 +16,8 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import inotify_c
 
 from catalog.watch.observer import OverflowHint, StoreHint, TreeHint, TreeObserver
-from tests.cli.program import needs_root, reachable
-from tests.watch.harness import Load, wait_for
+from tests.cli.program import needs_root
+from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout
 
 INOTIFY = "anon_inode:inotify"
@@ -409,11 +409,10 @@ def test_what_the_limit_leaves_unwatched_is_counted(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_directory_that_may_not_be_read_is_counted_and_watched_once_it_may(tmp_path: Path) -> None:
+def test_a_directory_that_may_not_be_read_is_counted_and_watched_once_it_may(public: Followed) -> None:
     """As another user than root, who may read everything."""
-    make_layout(f"{tmp_path}/root/a")
-    reachable(tmp_path)
-    os.chown(f"{tmp_path}/root/a", 65534, 65534)
+    make_layout(f"{public.directory}/root/a")
+    os.chown(f"{public.directory}/root/a", 65534, 65534)
     code = """
 from catalog.watch.observer import TreeObserver
 os.setresgid(65534, 65534, 65534)
@@ -428,7 +427,7 @@ for mode in (0o311, 0o755):
 observer.stop()
 observer.join()
 """
-    load = Load(code, f"{tmp_path}/root")
+    load = Load(code, f"{public.directory}/root")
     assert load.out.read().split(b"\n") == [b"1 1 False", b"2 0 True", b""]
     assert load.end() == 0
 

@@ -141,28 +141,28 @@ def test_index_json_becomes_something_else(quick: Followed, store: str, make: Ca
 
 
 @needs_root
-def test_rights_are_taken_and_given_back(quick: Followed) -> None:
+def test_rights_are_taken_and_given_back(public: Followed) -> None:
     """Beside a daemon of another user. No event tells of writing; that of the attributes does."""
-    path = make_layout(quick.path("root/a"))
+    path = make_layout(public.path("root/a"))
     put(path, "0")
-    quick.add_root("root")
-    as_another(quick)
-    quick.stop()
-    as_another(quick, "--rescan", "3600")
-    quick.settled()
+    public.add_root("root")
+    as_another(public)
+    public.stop()
+    as_another(public, "--rescan", "3600")
+    public.settled()
     for place in (f"{path}/index.json", path):
         mode = os.stat(place).st_mode & 0o777
         for step in range(2):
             os.chmod(place, 0)
-            wait_for(lambda: state(quick) == "unreadable", what=lambda: [quick.log(), quick.stores()])
-            assert quick.ask(REF).status == 0
-            lines = len(quick.log())
-            quick.send(signal.SIGHUP)
+            wait_for(lambda: state(public) == "unreadable", what=lambda: [public.log(), public.stores()])
+            assert public.ask(REF).status == 0
+            lines = len(public.log())
+            public.send(signal.SIGHUP)
             os.chmod(place, mode)
-            wait_for(lambda: state(quick) == "ok", what=lambda: [quick.log(), quick.stores()])
-            assert len([line for line in quick.log()[lines:] if "unreadable" in line]) == 0
+            wait_for(lambda: state(public) == "ok", what=lambda: [public.log(), public.stores()])
+            assert len([line for line in public.log()[lines:] if "unreadable" in line]) == 0
             put(path, f"{len(place)}{step}")
-            quick.settled()
+            public.settled()
 
 
 # Directories that become others

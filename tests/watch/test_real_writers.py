@@ -100,7 +100,7 @@ def test_fresh_after_skopeo(catalog: Followed, images: dict[str, str], daemon: b
     source, store = catalog.path("source"), catalog.path("root/new/app")
     for tag in ("one", "two", "one"):
         skopeo_copy(f"{source}:{tag}", f"{store}:v1")
-        assert catalog("resolve", "--fresh", f"oci-layout://{store}:v1").out == images[tag] + "\n"
+        assert catalog.program("resolve", "--fresh", f"oci-layout://{store}:v1").out == images[tag] + "\n"
         assert catalog("resolve", "--fresh", "oci-layout://root/new/app:v1").out == images[tag] + "\n"
         assert catalog("resolve", "--fresh", f"oci:{store}:v1").out == images[tag] + "\n"
     skopeo_copy(f"{source}:two", catalog.path("root/other") + ":app:v3")

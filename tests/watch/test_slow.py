@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ from catalog.errors import NotInTime
 from catalog.ingest.fresh import make_fresh
 from catalog.layout.files import StoreFile
 from catalog.names.query import parse_query
-from tests.cli.program import _AS_NOBODY, OCICAT, needs_root, reachable
+from tests.cli.program import _AS_NOBODY, OCICAT, needs_root
 from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
@@ -68,9 +67,13 @@ for number in range(rounds):
 def store(quick: Followed) -> str:
     """The layout `root/a`, its tag `t` at the first of DIGESTS, indexed."""
     quick.configure(settle_ms=SETTLE_MS)
-    path = make_layout(quick.path("root/a"))
+    return tagged(quick)
+
+
+def tagged(catalog: Followed) -> str:
+    path = make_layout(catalog.path("root/a"))
     write_index(path, empty_index(name_entry(fake_descriptor("one"), "tag", "", "t")))
-    quick.add_root("root")
+    catalog.add_root("root")
     return path
 
 
@@ -152,19 +155,20 @@ def test_one_who_never_closes_the_file_is_taken_in_the_end(quick: Followed, stor
 
 @needs_root
 @pytest.mark.parametrize("code", [IN_PLACE, TRUNCATED], ids=["in-place", "truncated"])
-def test_where_the_lease_is_refused_the_settling_time_is_the_rule(quick: Followed, store: str, code: str) -> None:
+def test_where_the_lease_is_refused_the_settling_time_is_the_rule(public: Followed, code: str) -> None:
     """A daemon of another user, who may read the files and has no CAP_LEASE: pauses shorter than the settling time are
     safe; longer ones it cannot tell from a file that stands still (docs say so)."""
-    quick.configure(settle_ms=1000)
-    as_another(quick)
+    store = tagged(public)
+    public.configure(settle_ms=1000)
+    as_another(public)
     with writing(code, store, pause=0.1) as load:
-        assert watch_answers(quick, load) <= set(DIGESTS)
-    wait_for(lambda: quick.ask(REF).digest == DIGESTS[ROUNDS % 2])
-    assert {span[3] for span in quick.spans()} <= set(DIGESTS)
+        assert watch_answers(public, load) <= set(DIGESTS)
+    wait_for(lambda: public.ask(REF).digest == DIGESTS[ROUNDS % 2])
+    assert {span[3] for span in public.spans()} <= set(DIGESTS)
 
 
 @needs_root
-def test_whether_a_file_is_held_is_not_told_to_everybody(quick: Followed, store: str) -> None:
+def test_whether_a_file_is_held_is_not_told_to_everybody(public: Followed) -> None:
     """The two cases of the test above, seen at the lease itself."""
     script = """
 import os
@@ -173,7 +177,7 @@ os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 print(StoreFile(sys.argv[1], "index.json").is_held())
 """
-    reachable(Path(quick.directory))
+    store = tagged(public)
     with open(f"{store}/index.json", "r+b"):
         opened = StoreFile(store, "index.json")
         assert opened.is_held()
@@ -208,7 +212,6 @@ def test_a_lease_hurts_no_writer(quick: Followed, store: str) -> None:
 
 def as_another(catalog: Followed, *options: str) -> None:
     """Start the daemon as user 65534, to whom the catalog belongs, and the layouts do not."""
-    reachable(Path(catalog.directory))
     for name in os.listdir(catalog.directory):
         if name.startswith("catalog.db"):
             os.chown(f"{catalog.directory}/{name}", 65534, 65534)
