@@ -18,6 +18,7 @@ from catalog.names.escape import shown
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path
 
+_FEW = 1000
 NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
 
@@ -128,9 +129,11 @@ class Registry:
             .where(store.c.host_id == self.host_id)
             .order_by(store.c.priority, store.c.name)
         )
-        if ids is not None:
-            question = question.where(store.c.id.in_(ids))
-        return [_store(row) for row in self.connection.execute(question).mappings()]
+        wanted = None if ids is None else set(ids)
+        if wanted is not None and len(wanted) <= _FEW:  # SQLite takes so many parameters and no more
+            question = question.where(store.c.id.in_(wanted))
+        rows = self.connection.execute(question).mappings()
+        return [_store(row) for row in rows if wanted is None or row["id"] in wanted]
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
         """The root, or the store, that `text` names or is the path of; raises UnknownStore."""

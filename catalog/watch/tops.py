@@ -39,6 +39,8 @@ class Tops:
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
+        # A root in a root that is one no more: what is in it belongs to the other, and its watches have just gone.
+        self._adopt([(path, True, False) for path in before if path not in tops and is_below_any(path, roots)])
         self._adopt(
             [
                 (path, path in roots, again or path in before)
