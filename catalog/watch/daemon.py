@@ -85,6 +85,7 @@ class Daemon:
         self._reading: Iterator[int] | None = None
         self._roots: list[Root] = []
         self._by_path: dict[str, Store] = {}
+        self._left_out: set[str] = set()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
@@ -300,7 +301,11 @@ class Daemon:
             known |= {path for path in self._by_path if is_below_any(path, trees)}
             self._tops.search(trees)
         roots = {root.path for root in self._roots}
-        new = [path for path in stores - known if is_below_any(path, roots) and is_layout(path)]
+        new = [
+            path
+            for path in stores - known
+            if is_below_any(path, roots) and encode_path(path)[0] not in self._left_out and is_layout(path)
+        ]
         if new and register(writer, new, self._report):
             self._reload(writer)
             known |= {path for path in new if path in self._by_path}
@@ -336,6 +341,7 @@ class Daemon:
             self._signature = registry.signature()
             self._roots = registry.roots()
             self._by_path = {store.path: store for store in registry.stores()}
+            self._left_out = registry.left_out()
         self._watch()
 
     def _find_silent(self) -> None:
