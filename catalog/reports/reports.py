@@ -92,7 +92,7 @@ _DUPLICATES = Report(
     AND coalesce(other.repository, '') = coalesce(images.repository, '')
   ) AS answers
 FROM images WHERE shadowed
-ORDER BY store, name, tag, digest""",
+ORDER BY store, coalesce(name, ''), tag, digest""",
 )
 
 _DRIFT = Report(
@@ -277,7 +277,7 @@ _CHURN = Report(
     """SELECT store, name, tag, count(*) - 1 AS moves, count(DISTINCT digest) AS digests, max(since) AS last
 FROM history
 GROUP BY store, repository, name, tag HAVING count(*) > 1
-ORDER BY moves DESC, store, name, tag""",
+ORDER BY moves DESC, store, coalesce(name, ''), tag""",
 )
 
 _GROWTH = Report(
