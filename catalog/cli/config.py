@@ -60,8 +60,11 @@ PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir")
 
 
 def load_settings(path: str | None) -> Settings:
-    """The settings of the file at `path`, defaults where it is None or silent; raises UsageError for what is wrong."""
-    return Settings() if path is None else load(path).settings
+    """The settings of the file at `path`, defaults where it is None or silent; raises UsageError for what is wrong.
+
+    What is of the daemon, and the places, are not looked at: they take longer to load than an answer may.
+    """
+    return Settings() if path is None else _File(path).settings()
 
 
 def load(path: str | None) -> Configuration:

@@ -33,6 +33,8 @@ class Log:
 
     def fail(self, error: Exception) -> int:
         """Say why the daemon ends; returns the exit status."""
+        if isinstance(error, OSError):
+            error = messages.out_of(error) or error
         if not self.json:
             return messages.fail(error) if isinstance(error, OcicatError) else messages.defect(error)
         status = error.status if isinstance(error, OcicatError) else messages.INTERNAL

@@ -55,11 +55,24 @@ def fail(error: OcicatError) -> int:
 
 def defect(error: Exception) -> int:
     """Say that something went wrong that nobody thought of; returns the exit status."""
+    if isinstance(error, OSError):
+        found = out_of(error)
+        if found is not None:
+            return fail(found)
     trace(error)
     say(
         f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
     )
     return INTERNAL
+
+
+def out_of(error: OSError) -> OcicatError | None:
+    """What this process has run out of, where that is all that went wrong: it may have been about to load a module."""
+    try:
+        from catalog.names.exhausted import exhausted
+    except OSError:
+        return None
+    return exhausted(error.errno)
 
 
 def trace(error: Exception) -> None:

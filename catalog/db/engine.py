@@ -23,6 +23,7 @@ from catalog.db.location import sqlite_uri
 from catalog.db.locks import WRITER, FileLock
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
+from catalog.names.exhausted import refuse_exhausted
 
 LOCK_SECONDS = 30.0
 """How long a writer waits for another one before it ends with status 4."""
@@ -179,6 +180,7 @@ def _make_file(path: str) -> None:
         if not os.path.lexists(path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
     except OSError as error:
+        refuse_exhausted(error)
         raise CatalogUnavailable(
             f"cannot make a catalog at {shown(path)} ({error.strerror}): give a place that you may write with --db"
         ) from error

@@ -179,7 +179,8 @@ class Daemon:
             self._next_tick = now + TICK_SECONDS
             self._service.check()
             self._configured.look()
-            self._sweep_now = self._sweep_now or self._tops.have_changed()
+            if self._tops.have_changed():  # not in one expression with what a signal may set meanwhile
+                self._sweep_now = True
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
             self._hints.look(self._silent.look(self._by_path, self._show_life))
@@ -216,7 +217,7 @@ class Daemon:
 
     def _configure(self, writer: Writer, intake: Intake) -> None:
         """Go by what the configuration says now."""
-        self._read_again = False
+        self._read_again, self._sweep_now = False, True
         self._service.notifier.reloading()
         polled = self._configured.now.poll is not None
         self._configured.read_again()

@@ -99,6 +99,7 @@ def test_few_descriptors_are_the_calls_trouble_and_no_stores(quick: Followed) ->
     assert statuses == {0, 4}
     one_error(with_limit(quick, 10, "add", make_layout(quick.path("lone"))), 4, "no file descriptor is left")
     assert quick.stores()["lone"]["state"] != "unreadable"
+    one_error(with_limit(quick, 7, "watch"), 4, "no file descriptor is left")
 
 
 def with_limit(quick: Followed, limit: int, *arguments: str) -> Ran:
