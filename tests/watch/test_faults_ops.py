@@ -16,6 +16,7 @@ import pytest
 from catalog.db.locks import FileLock
 from catalog.errors import Exhausted, NoRoom
 from catalog.names.exhausted import exhausted
+from catalog.watch.status import LATE_SECONDS, why_late
 from tests import writers
 from tests.cli.program import (
     CLEAN,
@@ -149,6 +150,13 @@ def test_a_disk_that_fails_at_a_commit(quick: Followed) -> None:
     wait_for(lambda: told(quick, "is followed again") == 1)
     assert quick.stop() == 0
     assert quick.done("db", "check").status == 0
+
+
+def test_trouble_that_lasts_is_late() -> None:
+    now = int(time.time() * 1000)
+    said = {"beat": now, "trouble": "no room", "trouble_since": now - 1000}
+    assert why_late(said) is None
+    assert "no room" in (why_late(said | {"trouble_since": now - 1000 * (LATE_SECONDS + 1)}) or "")
 
 
 _IN_TMPFS = 'mount -t tmpfs -o size=3m,mode=0777 tmpfs "$1" && shift && exec "$@"'

@@ -20,6 +20,7 @@ from tests.cli.program import ran
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_config import configure
 from tests.watch.test_daemon import pid, tag, writer_lock
+from tests.watch.test_mounts import needs_namespaces
 from tests.writers import make_layout
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,21 @@ def test_verbose_tells_of_each_change_and_each_sweep(quick: Followed) -> None:
     wait_for(lambda: "ocicat: the configuration is read again" in quick.log())
     assert quick.stop() == 0
     assert quick.log()[-1] == "ocicat: ended by a signal"
+
+
+@needs_namespaces
+def test_the_limit_of_watches_is_told_once_with_the_number(quick: Followed) -> None:
+    for number in range(5):
+        make_layout(quick.path(f"root/{number}"))
+    quick.add_root("root")
+    script = 'echo 2 > /proc/sys/user/max_inotify_watches; exec "$@"'
+    quick.start(
+        "--log-format", "json", "--verbose", "--rescan", "0.1", before=["unshare", "-Urm", "sh", "-c", script, "sh"]
+    )
+    wait_for(lambda: len(said(quick, "swept")) > 5)
+    (found,) = said(quick, "unwatched")
+    assert (found["directories"], found["watches"]) == (4, 2)
+    assert "sysctl fs.inotify.max_user_watches=65536" in found["message"]
 
 
 def test_quiet_leaves_only_what_is_wrong(quick: Followed) -> None:
