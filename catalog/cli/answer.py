@@ -7,7 +7,7 @@ import sys
 from catalog.cli import formats
 from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
-from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
+from catalog.errors import InvalidReference, NotFound, NotInTime, OcicatError, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import FIELDS, Match, rfc3339
 from catalog.lookup.reader import Reader
@@ -327,7 +327,13 @@ def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -
         except InvalidReference:
             continue  # said when its turn comes
     if queries or not options.refs:
-        make_fresh(reader, queries, scope, settings, content=needs)
+        try:
+            make_fresh(reader, queries, scope, settings, content=needs)
+        except NotInTime:
+            if len(options.refs) < 2:
+                raise
+            # One store that is not in time does not keep the others from answering.
+            return lambda query: make_fresh(reader, [query] if query else [], scope, settings, 0, content=needs)
     return _as_it_is
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from catalog.db.locks import DAEMON, is_held
-from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime, UnknownStore
+from catalog.errors import CatalogLocked, CatalogUnavailable, InvalidReference, NotInTime, UnknownStore
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover, is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
@@ -44,15 +44,15 @@ def make_fresh(
 
     With `content` it waits for what their manifests say too; so does a query of a digest, which may be below an entry.
 
-    Raises NotInTime after that, and CatalogUnavailable.
+    With no seconds it only looks. Raises NotInTime after that, and CatalogUnavailable.
     """
     began = time.monotonic()
     patient_until = began + settings.settle_ms / 1000 + _PATIENCE_SECONDS
     queries = list(queries)
     content = content or any(query.digest is not None for query in queries)
-    concerned, everywhere = _concerned(reader, queries, stores)
+    concerned, places = _concerned(reader, queries, stores)
     behind = _behind(reader, concerned, content=content)
-    new = _new_layouts(reader) if everywhere else []
+    new = _new_layouts(reader, places)
     may_write = True
     while behind or new:
         left = began + seconds - time.monotonic()
@@ -77,19 +77,25 @@ def make_fresh(
 
 def _concerned(
     reader: Reader, queries: Sequence[Query], stores: frozenset[int] | None
-) -> tuple[frozenset[int] | None, bool]:
-    """The stores to look at (None: all of them), and whether to search the roots for new ones."""
+) -> tuple[frozenset[int] | None, list[str] | None]:
+    """The stores to look at (None: all of them), and the directories to search for new ones (None: all roots)."""
     if stores is not None:
-        return stores, False
+        return stores, []
     ids: set[int] = set()
+    places: list[str] = []
     for query in queries:
         if query.place is None:
-            return None, True
+            return None, None
         try:
-            ids.add(place_of(reader, query).store_id)
+            place = place_of(reader, query)
         except UnknownStore:
-            return None, True  # perhaps it has only just come to be below a root
-    return (frozenset(ids), False) if queries else (None, True)
+            return None, None  # perhaps it has only just come to be below a root
+        except InvalidReference:
+            continue  # said when its turn comes
+        ids.add(place.store_id)
+        if place.image is not None:
+            places.append(place.path)  # perhaps that is no image but a store inside the store, which has only just come
+    return (frozenset(ids), places) if queries else (None, None)
 
 
 def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[tuple[int, str]]:
@@ -120,12 +126,20 @@ def _is_true(path: str, state: str, file_identity: str | None) -> bool:
     return state != "missing" and file_identity == file.identity
 
 
-def _new_layouts(reader: Reader) -> list[str]:
-    """Paths of layouts below the roots that the catalog does not know."""
+def _new_layouts(reader: Reader, places: list[str] | None) -> list[str]:
+    """Paths of layouts below the roots that the catalog does not know; in these directories alone, where not None."""
+    if places == []:
+        return []
     known = {row[2] for row in reader.rows(frozen.STORE_FILES, {})}
     known.update(row[0] for row in reader.rows(frozen.LEFT_OUT, {}))
     roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
-    found = {path for root in roots for path in discover(root, lambda _path, _error: None)}
+    if places is not None:
+        places = [
+            path for path in places if any(path.startswith(root.rstrip("/") + "/") or path == root for root in roots)
+        ]
+    found = {
+        path for top in (roots if places is None else places) for path in discover(top, lambda _path, _error: None)
+    }
     return sorted(path for path in found if _as_kept(path) not in known)
 
 
@@ -170,6 +184,7 @@ def _take(
 
 
 def _late(behind: list[tuple[int, str]], new: list[str], seconds: float) -> NotInTime:
+    seconds = seconds or FRESH_SECONDS  # they have gone before, for all references together
     names = [name for _, name in behind] + new
     what = (
         f"{shown(names[0])} did not"

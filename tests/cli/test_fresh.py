@@ -126,6 +126,18 @@ def test_times_and_rights_that_change_no_byte_do_not_make_it_wait_in_vain(catalo
         assert catalog("resolve", "--fresh", "a:t").out == digest("a") + "\n"
 
 
+@daemons
+def test_a_store_inside_a_store_that_has_only_just_come(catalog: Followed, daemon: bool) -> None:
+    """What stands behind a store's name may be an image of it, or a store inside it that nobody knows yet."""
+    if daemon:
+        catalog.start()
+    for number, ref in enumerate(("oci-layout://root/a/in/{}:t", "oci-layout://" + catalog.path("root/a/in/{}:t"))):
+        path = make_layout(catalog.path(f"root/a/in/{number}"))
+        write_index(path, empty_index(name_entry(fake_descriptor("in"), "tag", "", "t")))
+        assert catalog("resolve", "--fresh", ref.format(number)).out == digest("in") + "\n"
+    assert catalog("resolve", "--fresh", "oci-layout://root/a/in/none:t").status == 1
+
+
 def test_only_the_stores_that_are_concerned_are_looked_at(catalog: Followed) -> None:
     """Without a daemon: what nobody asked for is not read."""
     move(catalog, "a", "new a")
@@ -144,6 +156,9 @@ def test_what_is_wrong_with_the_call_is_told_before_anything_is_waited_for(catal
     assert catalog("query", "--fresh", "--store", "nowhere").status == 2
     new = move(catalog, "a", "new")
     said = catalog("resolve", "--fresh", "UPPER", "a:t")
+    assert (said.status, said.out) == (2, "\n" + new)
+    new = move(catalog, "a", "newer")
+    said = catalog("resolve", "--fresh", "oci-layout://root/b/UPPER:t", "oci-layout://root/a/a:t")
     assert (said.status, said.out) == (2, "\n" + new)
 
 
@@ -172,6 +187,9 @@ def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path
                 )
                 for each in (catalog, beside, locked)
             ]  # fmt: skip
+            several = catalog("resolve", "--fresh", "oci-layout://root/a/a:t", "oci-layout://root/b/b:t")
+            assert (several.status, several.out) == (4, "\n" + digest("b") + "\n")  # the others are still answered
+            one_error(several, 4, "stand still", "5 seconds")
             for process, word in zip(processes, ("stand still", "stand still", "another process"), strict=True):
                 out, err = process.communicate(timeout=60)
                 assert out == b""

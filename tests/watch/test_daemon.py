@@ -185,6 +185,28 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
         quick.settled()
 
 
+def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
+    """What is in it belongs to the deeper one; once that is no root, to the other again, and is watched all the time."""
+    store = make_layout(quick.path("outer/inner/deep/a"))
+    outer = quick.add_root("outer")
+    quick.start()
+    inner = f"{outer}/inner"
+    for step in range(2):
+        tag(store, "1", f"{step}")
+        quick.settled()
+        quick.done("add", inner)
+        make_layout(f"{inner}/deep/new{step}")
+        tag(f"{inner}/deep/new{step}", "2", f"{step}")
+        tag(store, "1", f"{step} again")
+        digest = fake_descriptor(f"{step} again")["digest"]
+        wait_for(lambda digest=digest: quick.ask("app:1").digest == digest, what=quick.log)  # type: ignore[misc]
+        quick.done("remove", inner)
+        quick.settled()
+        make_layout(f"{inner}/deep/er/newer{step}")
+        tag(f"{inner}/deep/er/newer{step}", "3", f"{step}")
+        quick.settled()
+
+
 def test_registered_without_being_indexed(quick: Followed) -> None:
     quick.start()
     tag(make_layout(quick.path("root/a")), "1", "x")
@@ -347,6 +369,34 @@ def test_poll_alone(quick: Followed) -> None:
         quick.settled()
     shutil.rmtree(quick.path("root/deep"))
     quick.settled()
+
+
+def test_events_that_are_lost_are_made_up_for(quick: Followed) -> None:
+    """The kernel's queue runs over while the daemon hangs, and what happened then is not in it."""
+    for name in ("moved", "remade", "stays"):
+        tag(make_layout(quick.path(f"root/{name}/store")), name, "0")
+    root = quick.add_root("root")
+    quick.start()
+    quick.settled()
+    quick.hang()
+    aside = f"{root}/aside"
+    Path(aside).write_text("")
+    with open("/proc/sys/fs/inotify/max_queued_events", encoding="ascii") as file:
+        for _ in range(int(file.read()) // 2 + 100):
+            os.rename(aside, aside + "2")
+            os.rename(aside + "2", aside)
+    os.rename(f"{root}/moved", f"{root}/renamed")
+    tag(make_layout(f"{root}/moved/store"), "moved", "1")
+    shutil.rmtree(f"{root}/remade")
+    tag(make_layout(f"{root}/remade/store"), "remade", "1")
+    tag(make_layout(f"{root}/new/store"), "new", "1")
+    quick.send(signal.SIGCONT)
+    for step in range(2):
+        quick.settled()
+        for name in ("moved", "renamed", "remade", "stays", "new"):
+            tag(f"{root}/{name}/store", name, f"after {step}")
+    quick.settled()
+    assert len([line for line in quick.log() if "events were lost" in line]) == 1
 
 
 # Many

@@ -35,7 +35,7 @@ while not os.path.exists(f"{root}/../stop"):
     if len(entries_of(index)) > 40:
         index = remove(index, 0)
     write_index(path, index, style)
-    time.sleep(0.005)  # leave the daemon some of the machine
+    time.sleep(0.02)  # leave the daemon some of the machine
 """
 
 
