@@ -218,14 +218,14 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _algorithms(top: str) -> list[str]:
-    """The names of the directories in a directory of blobs. Raises OSError."""
+    """The names of the directories in a directory of blobs, registered algorithms first. Raises OSError."""
     descriptor = os.open(top, _LIST)
     try:
         with os.scandir(descriptor) as entries:
-            names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
+            names = [e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
     finally:
         os.close(descriptor)
-    return names[:_MAX_ALGORITHMS]
+    return sorted(names, key=lambda name: (name not in _WATCHED, name))[:_MAX_ALGORITHMS]
 
 
 def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
