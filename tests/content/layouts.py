@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from catalog.ingest.content import ContentStage
+from catalog.ingest.intake import Intake
+from catalog.ingest.registry import Registry
 from tests import writers
 from tests.conftest import Catalogue, stamp
 from tests.writers import Descriptor
@@ -106,3 +109,19 @@ TABLES = ("content", "manifest", "config", "edge", "content_annotation", "store_
 
 def count(catalogue: Catalogue, *tables: str) -> list[int]:
     return [catalogue.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables or TABLES]
+
+
+def take_names(catalogue: Catalogue) -> None:
+    """The names of all stores, and nothing of their content: as it is between the two stages."""
+    intake = Intake(catalogue.writer, catalogue.settings, catalogue.lines.append)
+    with catalogue.writer.snapshot() as connection:
+        stores = Registry(connection).stores()
+    for store in stores:
+        intake.offer(store)
+    intake.commit()
+
+
+def reading(catalogue: Catalogue, store: str) -> Iterator[int]:
+    """The content of one store, to be read step by step."""
+    ((store_id,),) = catalogue.sql("SELECT id FROM store WHERE name = ?", store)
+    return ContentStage(catalogue.writer, catalogue.settings).run(store_id)
