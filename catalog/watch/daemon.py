@@ -308,8 +308,7 @@ class Daemon:
             if is_below_any(path, roots) and encode_path(path)[0] not in self._left_out and is_layout(path)
         ]
         if new and register(writer, new, self._report):
-            self._reload(writer)
-            known |= {path for path in new if path in self._by_path}
+            known |= self._reload(writer)
         with writer.snapshot() as connection:
             fresh = Registry(connection).stores([self._by_path[path].id for path in known])
         for store in fresh:
@@ -329,14 +328,17 @@ class Daemon:
         with writer.snapshot() as connection:
             signature = Registry(connection).signature()
         if signature != self._signature:
-            before = set(self._by_path)
-            self._reload(writer)
-            for path, store in self._by_path.items():
-                if path not in before:
-                    intake.offer(store)
+            for path in self._reload(writer):
+                intake.offer(self._by_path[path])
             intake.commit()
 
-    def _reload(self, writer: Writer) -> None:
+    def _reload(self, writer: Writer) -> set[str]:
+        """Learn which roots and stores there are, and watch them.
+
+        Returns the paths of those stores that are new, whoever registered them: they are to be looked at, since what
+        happened to them before there was a watch is told by no event.
+        """
+        before = set(self._by_path)
         with writer.snapshot() as connection:
             registry = Registry(connection)
             self._signature = registry.signature()
@@ -344,6 +346,7 @@ class Daemon:
             self._by_path = {store.path: store for store in registry.stores()}
             self._left_out = registry.left_out()
         self._watch()
+        return set(self._by_path) - before
 
     def _find_silent(self) -> None:
         new = self._silent.follow({root.path for root in self._roots}, self._by_path)
