@@ -45,6 +45,11 @@ _UNREAD = (
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND ({_IS_CHILD} OR"
     " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id))"
 )
+_DOUBTED = (
+    "SELECT content.digest FROM problem JOIN content ON content.digest = problem.subject"
+    " JOIN store_blob ON store_blob.store_id = problem.store_id AND store_blob.content_id = content.id"
+    f" WHERE problem.store_id = ? AND problem.stage = 1 AND content.kind <> {UNREAD}"
+)
 _UNREAD_ELSEWHERE = (
     "SELECT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
     " JOIN store_blob AS other ON other.content_id = content.id"
@@ -111,7 +116,7 @@ class ContentStage:
             list_blobs(self._writer, found[0], blobs)
             yield 0
             done = 0
-            problems: dict[str, BlobProblem] = {}
+            problems = self._still_doubted(store_id, blobs)
             while True:
                 while unread := self._unread(store_id, problems):
                     self.known += len(unread)
@@ -134,6 +139,15 @@ class ContentStage:
         """Digests that lie in the store, should be read and were not."""
         with self._writer.snapshot() as connection:
             return _unread(connection, store_id, problems)
+
+    def _still_doubted(self, store_id: int, blobs: BlobDirectories) -> dict[str, BlobProblem]:
+        """What was wrong with blobs that need no reading any more, since a good copy lies elsewhere, and still is."""
+        with self._writer.snapshot() as connection:
+            doubted = [digest for (digest,) in Rows(connection).cursor.execute(_DOUBTED, (store_id,))]
+        problems: dict[str, BlobProblem] = {}
+        for digest in doubted:
+            self._read(blobs, digest, problems)
+        return problems
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -86,12 +86,12 @@ class Sweep:
         stage = ContentStage(self._writer, self._settings)
         to_read = [store_id for store_id in stage.pending(look=True, even_read=full) if store_id in store_ids]
         number = 0
-        while number < len(to_read):
+        while number < len(to_read) and (number == 0 or time.monotonic() < until):
             for done in stage.run(to_read[number]):
                 part = min(done * _PARTS // (stage.known + 1), _PARTS - 1)
                 self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
-                if time.monotonic() >= until:
-                    return
+                if done and time.monotonic() >= until:
+                    return  # each pass gets on, however little time it has
             number += 1
             self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
             to_read += stage.woken - set(to_read[number:])
