@@ -189,6 +189,9 @@ class Daemon:
         else:
             self._take_hints(writer, intake)
         intake.look_again()
+        if self._tops.miss(self._service.recovered()):
+            # It came back between the look at what to watch and the look at it: should it go again, no event would tell.
+            self._sweep_now = True
         self._read_content(writer, intake)
         if now >= self._next_retention and not self._stop:
             self._retain(writer)
@@ -335,8 +338,8 @@ class Daemon:
     def _reload(self, writer: Writer) -> set[str]:
         """Learn which roots and stores there are, and watch them.
 
-        Returns the paths of those stores that are new, whoever registered them: they are to be looked at, since what
-        happened to them before there was a watch is told by no event.
+        Returns the paths of those stores that are new, whoever registered them, or where another directory stands than
+        before: they are to be looked at, since what happened to them before there was a watch is told by no event.
         """
         before = set(self._by_path)
         with writer.snapshot() as connection:
@@ -345,8 +348,8 @@ class Daemon:
             self._roots = registry.roots()
             self._by_path = {store.path: store for store in registry.stores()}
             self._left_out = registry.left_out()
-        self._watch()
-        return set(self._by_path) - before
+        changed = self._watch()
+        return {path for path in self._by_path if path not in before or is_below_any(path, changed)}
 
     def _find_silent(self) -> None:
         new = self._silent.follow({root.path for root in self._roots}, self._by_path)
@@ -355,8 +358,8 @@ class Daemon:
             text = f"looks every {every:g} seconds at {shown(', '.join(new))}: no event tells of changes there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
-    def _watch(self, *, again: bool = False) -> None:
-        self._tops.follow({root.path for root in self._roots}, self._by_path, again=again)
+    def _watch(self, *, again: bool = False) -> set[str]:
+        return self._tops.follow({root.path for root in self._roots}, self._by_path, again=again)
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ class Service(Listener):
         self._pause = 0.0
         self._late: set[int] = set()
         self._unwatched = False
+        self._recovered: set[str] = set()
 
     def listen(self, address: str | None) -> None:
         """Let metrics be had at `address`, where it is one."""
@@ -59,7 +60,14 @@ class Service(Listener):
 
     def heard(self, notice: Notice) -> None:
         self.figures.changes += notice.event == "store-changed"
+        if notice.event == "store-recovered":
+            self._recovered.add(str(notice.fields["path"]))
         self._report(notice)
+
+    def recovered(self) -> set[str]:
+        """The paths, as the catalog keeps them, of the stores that could be read again since the last time."""
+        found, self._recovered = self._recovered, set()
+        return found
 
     # --- the catalog's file -------------------------------------------------------------------------------------
 

@@ -25,17 +25,19 @@ class Tops:
         self._identity: dict[str, _Identity] = {}
         self._roots: set[str] = set()
 
-    def follow(self, roots: set[str], stores: Iterable[str], *, again: bool = False) -> None:
+    def follow(self, roots: set[str], stores: Iterable[str], *, again: bool = False) -> set[str]:
         """Watch these, and drop what is none of them any more; returns when all watches are set.
 
-        `again` searches every root although it is watched: after events were lost.
+        `again` searches every root although it is watched: after events were lost. Returns the tops where another
+        directory stands than before, or none: whoever asks has to look there, since with the old watch goes its event.
         """
         stores = list(stores)
         tops = roots | {path for path in stores if not is_below_any(path, roots)}
         before, self._identity = self._identity, {path: _identity(path) for path in tops}
         self._roots = roots
+        changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
-            return
+            return changed
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
@@ -53,6 +55,7 @@ class Tops:
         self._adopt(
             [(path, False, False) for path in stores if not self._is_watched(path) and not is_below_any(path, gone)]
         )
+        return changed
 
     def search(self, trees: set[str]) -> None:
         """Watch what is in these trees now, as far as they belong to a root."""
@@ -68,6 +71,10 @@ class Tops:
             for path, identity in self._identity.items()
             if identity is None or path in self._roots
         )
+
+    def miss(self, stores: Iterable[str]) -> bool:
+        """Whether one of these, which were there a moment ago, has no watch although some directories have."""
+        return self._trees is not None and not all(map(self._is_watched, stores))
 
     def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
         """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""

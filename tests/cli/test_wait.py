@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,11 @@ def waiting(db: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def has_open(pid: int, path: str) -> bool:
-    names = os.listdir(f"/proc/{pid}/fd")
-    return any(os.path.realpath(f"/proc/{pid}/fd/{name}") == path for name in names)
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(f"/proc/{pid}/fd/{name}") == path:
+                return True
+    return False
 
 
 def test_it_returns_when_the_daemon_brings_it(tmp_path: Path) -> None:
