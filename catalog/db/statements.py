@@ -164,9 +164,10 @@ _child = content.alias("child")
 
 
 def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
-    """The entries above a digest: from it to its parents, to theirs, and so on; a cycle ends since each comes once.
+    """The entries above a digest: from what points to it in one of these roles to the indexes above that, and so on.
 
-    Store by store, and only over parents that lie in that store: a reader of its layout could not go another way.
+    Store by store, and only over parents that lie in that store: a reader of its layout could not go another way. A cycle
+    ends since each comes once. A layer leads no further, whatever it is elsewhere.
     """
     role = edge.c.role.in_([literal_column(str(one)) for one in roles])
     here = store_blob.c.content_id == edge.c.parent_id
@@ -183,7 +184,7 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
                 store_blob, and_(store_blob.c.store_id == up.c.store_id, here)
             )
         )
-        .where(role)
+        .where(edge.c.role == CHILD)
     )
     up = up.union(step)
     tables = up.join(entry, and_(entry.c.content_id == up.c.content_id, entry.c.store_id == up.c.store_id))
@@ -193,7 +194,7 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
 
 
 def _referrers_of() -> Select[Any]:
-    """The digests that say that they are about a digest, in each of the ways in use (docs/referrers.md)."""
+    """The digests that say that they are about a digest, in each of the ways in use (catalog.ingest.names, catalog.ingest.content)."""
     subject, by = content.alias("subject"), content.alias("by")
     said = (
         select(by.c.digest.label("digest"), referrer.c.how.label("how"))
@@ -328,6 +329,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.priority,
         store.c.indexed_at,
         store.c.changed_at,
+        store.c.shared_blobs,
     ).order_by(store.c.priority, store.c.name),
     "STORE_BY_NAME_OR_PATH": select(
         store.c.id,

@@ -66,6 +66,7 @@ VIEWS = (
             ("naming", "store.naming", "naming policy: annotations, path or fixed=NAME"),
             ("prefix", "store.prefix", "the registry in front of names under the policy path"),
             ("priority", "store.priority", "lower numbers answer first"),
+            ("shared_blob_dir", "store.shared_blobs", "a directory of blobs that it shares with others, or null"),
             ("layout_version", "store.layout_version", "imageLayoutVersion of its oci-layout"),
             ("indexed_at", "@store.indexed_at", "when its index.json was last read into the catalog"),
             ("changed_at", "@store.changed_at", "when a change of its entries was last seen"),

@@ -8,7 +8,7 @@ further, whatever they are elsewhere. A subject is no part of what is about it.
 
 from __future__ import annotations
 
-from catalog.db.kinds import CHILD, CONFIG, LAYER, UNREAD
+from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, UNREAD
 
 WALKS = ("above", "below")
 """Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
@@ -63,8 +63,10 @@ TOTAL_SIZE = f"""CASE WHEN content.kind <> {UNREAD} THEN (
 PLATFORMS = f"""(
     WITH RECURSIVE below(id, platform_id) AS (
       SELECT content.id, CAST(NULL AS BIGINT)
-      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
-      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CHILD}
+      UNION SELECT edge.child_id,
+      CASE WHEN child.kind = {INDEX} AND {held("entry.store_id", "child.id")} THEN NULL ELSE edge.platform_id END
+      FROM below CROSS JOIN edge CROSS JOIN content AS child
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CHILD} AND child.id = edge.child_id
     )
     SELECT string_agg(said.name, ',') FROM (
       SELECT DISTINCT platform.name AS name FROM below
@@ -74,7 +76,8 @@ PLATFORMS = f"""(
       WHERE platform.name <> '{ATTESTATION}' ORDER BY platform.name
     ) AS said
   )"""
-"""The platforms of `content`, sorted: as an index says, and where it does not, as the config of its manifest."""
+"""The platforms of `content` in the store of an entry, sorted: as an index says, and where it does not, as the config of its
+manifest. What an index says of another index counts where that is not there to say it itself."""
 
 CREATED = f"""@(
     WITH RECURSIVE below(id) AS (

@@ -318,6 +318,7 @@ SELECT
   store.naming AS naming, -- naming policy: annotations, path or fixed=NAME
   store.prefix AS prefix, -- the registry in front of names under the policy path
   store.priority AS priority, -- lower numbers answer first
+  store.shared_blobs AS shared_blob_dir, -- a directory of blobs that it shares with others, or null
   store.layout_version AS layout_version, -- imageLayoutVersion of its oci-layout
   strftime('%Y-%m-%dT%H:%M:%fZ', store.indexed_at / 1000.0, 'unixepoch') AS indexed_at, -- when its index.json was last read into the catalog
   strftime('%Y-%m-%dT%H:%M:%fZ', store.changed_at / 1000.0, 'unixepoch') AS changed_at, -- when a change of its entries was last seen
@@ -353,8 +354,10 @@ SELECT
   (
     WITH RECURSIVE below(id, platform_id) AS (
       SELECT content.id, CAST(NULL AS BIGINT)
-      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
-      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0
+      UNION SELECT edge.child_id,
+      CASE WHEN child.kind = 2 AND EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = entry.store_id AND held.content_id = child.id) THEN NULL ELSE edge.platform_id END
+      FROM below CROSS JOIN edge CROSS JOIN content AS child
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0 AND child.id = edge.child_id
     )
     SELECT group_concat(said.name, ',') FROM (
       SELECT DISTINCT platform.name AS name FROM below
@@ -404,8 +407,10 @@ SELECT
   (
     WITH RECURSIVE below(id, platform_id) AS (
       SELECT content.id, CAST(NULL AS BIGINT)
-      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
-      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0
+      UNION SELECT edge.child_id,
+      CASE WHEN child.kind = 2 AND EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = entry.store_id AND held.content_id = child.id) THEN NULL ELSE edge.platform_id END
+      FROM below CROSS JOIN edge CROSS JOIN content AS child
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0 AND child.id = edge.child_id
     )
     SELECT group_concat(said.name, ',') FROM (
       SELECT DISTINCT platform.name AS name FROM below
@@ -1041,6 +1046,7 @@ SELECT
   store.naming AS naming, -- naming policy: annotations, path or fixed=NAME
   store.prefix AS prefix, -- the registry in front of names under the policy path
   store.priority AS priority, -- lower numbers answer first
+  store.shared_blobs AS shared_blob_dir, -- a directory of blobs that it shares with others, or null
   store.layout_version AS layout_version, -- imageLayoutVersion of its oci-layout
   to_char(to_timestamp(store.indexed_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS indexed_at, -- when its index.json was last read into the catalog
   to_char(to_timestamp(store.changed_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS changed_at, -- when a change of its entries was last seen
@@ -1076,8 +1082,10 @@ SELECT
   (
     WITH RECURSIVE below(id, platform_id) AS (
       SELECT content.id, CAST(NULL AS BIGINT)
-      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
-      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0
+      UNION SELECT edge.child_id,
+      CASE WHEN child.kind = 2 AND EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = entry.store_id AND held.content_id = child.id) THEN NULL ELSE edge.platform_id END
+      FROM below CROSS JOIN edge CROSS JOIN content AS child
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0 AND child.id = edge.child_id
     )
     SELECT string_agg(said.name, ',') FROM (
       SELECT DISTINCT platform.name AS name FROM below
@@ -1127,8 +1135,10 @@ SELECT
   (
     WITH RECURSIVE below(id, platform_id) AS (
       SELECT content.id, CAST(NULL AS BIGINT)
-      UNION SELECT edge.child_id, edge.platform_id FROM below CROSS JOIN edge
-      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0
+      UNION SELECT edge.child_id,
+      CASE WHEN child.kind = 2 AND EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = entry.store_id AND held.content_id = child.id) THEN NULL ELSE edge.platform_id END
+      FROM below CROSS JOIN edge CROSS JOIN content AS child
+      WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = 0 AND child.id = edge.child_id
     )
     SELECT string_agg(said.name, ',') FROM (
       SELECT DISTINCT platform.name AS name FROM below

@@ -98,15 +98,17 @@ class Disk:
         """Of an image that is no index."""
         return next((platform(self.configs[each]) for each in self.config(digest) if each in self.configs), None)
 
-    def platforms(self, digest: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    def platforms(self, layout: Layout, digest: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        """Of an image; what an index says of another one counts where that does not lie in the layout."""
         if not self.is_index(digest):
             return {found for found in [self.platform(digest)] if found}
         found: set[str] = set()
         for child in self.manifests[digest]["manifests"]:
-            if child.get("platform", {}).get("os"):
+            opened = child["digest"] in layout.blobs and self.is_index(child["digest"])
+            if child.get("platform", {}).get("os") and not opened:
                 found.add(platform(child["platform"]))
             elif child["digest"] not in seen:
-                found |= self.platforms(child["digest"], seen | {digest})
+                found |= self.platforms(layout, child["digest"], seen | {digest})
         return found - {"unknown/unknown"}
 
     def created(self, digest: str) -> str | None:
@@ -151,7 +153,7 @@ class Disk:
         return {
             (layout.name, digest): (
                 self.total_size(layout, digest),
-                ",".join(sorted(self.platforms(digest))) or None,
+                ",".join(sorted(self.platforms(layout, digest))) or None,
                 self.created(digest),
             )
             for layout in self.layouts

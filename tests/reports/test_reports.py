@@ -198,15 +198,16 @@ def test_bases(world: World) -> None:
 
 
 def test_platforms(world: World) -> None:
+    layouts = {layout.name: layout for layout in world.disk.layouts}
     of_repository: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for _, name, digest in answering(world.disk):
-        for each in world.disk.platforms(digest):
+    for store, name, digest in answering(world.disk):
+        for each in world.disk.platforms(layouts[store], digest):
             of_repository[name.rpartition(":")[0]][each].add(name)
     expected = [
         (store, name, lacking, len(names))
         for store, name, digest in answering(world.disk)
         for lacking, names in of_repository[name.rpartition(":")[0]].items()
-        if world.disk.platforms(digest) and lacking not in world.disk.platforms(digest)
+        if (has := world.disk.platforms(layouts[store], digest)) and lacking not in has
     ]
     same(rows(world.catalogue, "platforms", "store name lacks others"), expected)
 

@@ -13,7 +13,18 @@ from catalog.lookup.reader import Reader
 
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 COLUMNS = ("name", "path", "state", "entries", "changed_at")
-FIELDS = ("name", "path", "state", "error", "entries", "naming", "priority", "indexed_at", "changed_at")
+FIELDS = (
+    "name",
+    "path",
+    "state",
+    "error",
+    "entries",
+    "naming",
+    "priority",
+    "indexed_at",
+    "changed_at",
+    "shared_blob_dir",
+)
 
 
 @click.command(name="stores")
@@ -27,9 +38,8 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     reader = Reader(catalog_path(globals_.db))
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS)
-        for _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at in reader.rows(
-            frozen.STORES, {}
-        ):
+        for row in reader.rows(frozen.STORES, {}):
+            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, shared = row
             if states and state not in states:
                 continue
             values: dict[str, object] = {
@@ -42,6 +52,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
                 "priority": priority,
                 "indexed_at": rfc3339(indexed_at),
                 "changed_at": rfc3339(changed_at),
+                "shared_blob_dir": shared,
             }
             show.row(values.__getitem__)
         show.end()

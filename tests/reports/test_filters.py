@@ -1,0 +1,153 @@
+"""The filters of `query` that need content: what they leave is what the files of the layouts say."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.cli.program import called
+from tests.reports.conftest import World
+from tests.reports.disk import Disk, Layout, platform
+
+Entry = dict[str, Any]
+Entries = Counter[tuple[str, str]]
+NOWHERE = f"sha256:{'0' * 64}"
+PLATFORMS = ("linux/amd64", "linux/arm64", "linux/386", "linux/s390x", "windows/amd64", "unknown/unknown")
+
+
+def said(world: World, *filters: str) -> Entries:
+    """The entries that `ocicat query` prints, each its store and digest."""
+    ran = called("query", *filters, "--format", "json", db=world.catalogue.path)
+    assert (ran.status, ran.err) == (0, ""), (filters, ran)
+    found = Counter((each["store"], each["digest"]) for each in json.loads(ran.out))
+    assert called("query", *filters, "--count", db=world.catalogue.path).out == f"{found.total()}\n"
+    return found
+
+
+def every(disk: Disk) -> list[tuple[Layout, Entry]]:
+    return [(layout, entry) for layout in disk.layouts for entry in layout.entries]
+
+
+def those(found: Iterable[tuple[Layout, Entry]]) -> Entries:
+    return Counter((layout.name, entry["digest"]) for layout, entry in found)
+
+
+def below(disk: Disk, digest: str) -> set[str]:
+    """A manifest and every manifest that it reaches, wherever that lies: what a digest is holds everywhere."""
+    found: set[str] = set()
+    pending = {digest}
+    while pending:
+        found |= pending
+        pending = {child for each in pending for child in disk.children(each)} - found
+    return found
+
+
+def pairs(values: Iterable[tuple[str, str]]) -> list[tuple[str, str | None]]:
+    """Every key by itself and with each of its values, with another one's, and a key that there is not."""
+    found = dict.fromkeys(values)
+    keys = dict.fromkeys(key for key, _ in found)
+    return [*found, *((key, None) for key in keys), *((key, "no such value") for key in keys), ("no such key", None)]
+
+
+def has(found: set[tuple[str, str]], key: str, value: str | None) -> bool:
+    return any(k == key and value in (None, v) for k, v in found)
+
+
+def option(key: str, value: str | None) -> str:
+    return key if value is None else f"{key}={value}"
+
+
+def test_labels(world: World) -> None:
+    """Of an image, or of one that an index reaches."""
+    disk = world.disk
+    labels: dict[str, set[tuple[str, str]]] = {}
+    for digest, _, key, value, _ in disk.label_rows():
+        labels.setdefault(digest, set()).add((key, value))
+    of = {
+        entry["digest"]: set().union(*(labels.get(digest, set()) for digest in below(disk, entry["digest"])))
+        for _, entry in every(disk)
+    }
+    for key, value in pairs(pair for each in labels.values() for pair in each):
+        expected = those(found for found in every(disk) if has(of[found[1]["digest"]], key, value))
+        assert said(world, "--label", option(key, value)) == expected, (key, value)
+
+
+def test_annotations_of_the_entry_and_of_its_manifest(world: World) -> None:
+    disk = world.disk
+
+    def of(entry: Entry) -> set[tuple[str, str]]:
+        own = (entry.get("annotations") or {}).items()
+        return {*own, *(disk.manifests.get(entry["digest"], {}).get("annotations") or {}).items()}
+
+    for key, value in pairs(pair for _, entry in every(disk) for pair in of(entry)):
+        expected = those(found for found in every(disk) if has(of(found[1]), key, value))
+        assert said(world, "--annotation", option(key, value)) == expected, (key, value)
+
+
+def test_artifact_types(world: World) -> None:
+    disk = world.disk
+
+    def of(entry: Entry) -> str | None:
+        return entry.get("artifactType") or disk.artifact_type(entry["digest"])
+
+    for wanted in [*filter(None, dict.fromkeys(of(entry) for _, entry in every(disk))), "no/such"]:
+        expected = those(found for found in every(disk) if of(found[1]) == wanted)
+        assert said(world, "--artifact-type", wanted) == expected, wanted
+
+
+def test_platforms(world: World) -> None:
+    """What is nowhere to read is taken at its descriptor's word."""
+    disk = world.disk
+
+    def of(layout: Layout, entry: Entry) -> set[str]:
+        claimed = entry.get("platform") or {}
+        if entry["digest"] in disk.read or not claimed.get("os"):
+            return disk.platforms(layout, entry["digest"])
+        return {platform(claimed)} - {"unknown/unknown"}
+
+    for wanted in PLATFORMS:
+        assert said(world, "--platform", wanted) == those(found for found in every(disk) if wanted in of(*found)), (
+            wanted
+        )
+
+
+def test_what_reaches_a_digest(world: World) -> None:
+    """A manifest, config or layer, at any depth, over manifests that lie in that store; an entry reaches itself."""
+    disk = world.disk
+    reached = [(layout, entry, disk.reached(layout, {entry["digest"]})) for layout, entry in every(disk)]
+    digests = set().union(*(each for *_, each in reached), *(layout.blobs for layout in disk.layouts))
+    for wanted in sorted(digests | {NOWHERE}):
+        expected = those((layout, entry) for layout, entry, each in reached if wanted in each)
+        assert said(world, "--contains", wanted) == expected, wanted
+
+
+def test_referrers_however_they_say_it(world: World) -> None:
+    """The entries that are about a digest or hold what is: subject, fallback tag, cosign, buildkit, containerd."""
+    disk = world.disk
+    about: dict[str, set[str]] = {}
+    for subject, referrer, _, _ in disk.referrer_rows():
+        about.setdefault(subject, set()).add(referrer)
+    reached = [(layout, entry, disk.below(layout, {entry["digest"]})) for layout, entry in every(disk)]
+    digests = {digest for layout in disk.layouts for digest in (*layout.digests, *layout.blobs)}
+    for wanted in sorted(digests | set(about) | {NOWHERE}):
+        expected = those((layout, entry) for layout, entry, each in reached if each & about.get(wanted, set()))
+        assert said(world, "--referrers-of", wanted) == expected, wanted
+
+
+def test_filters_narrow_each_other(world: World) -> None:
+    disk = world.disk
+    for layout in disk.layouts:
+        for entry in layout.entries[:3]:
+            here = said(world, "--store", layout.name, "--contains", entry["digest"], "--platform", "linux/amd64")
+            both = said(world, "--contains", entry["digest"]) & said(world, "--platform", "linux/amd64")
+            assert here == Counter({pair: n for pair, n in both.items() if pair[0] == layout.name})
+
+
+@pytest.mark.parametrize("way", ["contains", "referrers-of"])
+def test_a_filter_takes_no_half_digest(world: World, way: str) -> None:
+    ran = called("query", f"--{way}", "sha256:12", db=world.catalogue.path)
+    assert (ran.status, ran.out) == (2, ""), ran
