@@ -13,7 +13,7 @@ from catalog.lookup.stores import store_ids
 COLUMNS = ("store", "kind", "subject", "detail")
 _PROBLEMS = (
     "SELECT store.id, problems.store, problems.kind, problems.subject, problems.detail"
-    " FROM problems JOIN store ON store.name = problems.store ORDER BY store.priority, store.name, kind, subject"
+    " FROM problems JOIN store ON store.name = problems.store ORDER BY store.priority, store.name, kind, subject, detail"
 )
 
 
