@@ -8,7 +8,7 @@ from typing import Any, Self
 from catalog.db.location import catalog_path
 from catalog.errors import NotFound
 from catalog.lookup.match import Match
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.platform import Platform
@@ -23,7 +23,7 @@ class Catalog:
     """
 
     def __init__(self, path: str) -> None:
-        self._reader = Reader(path)
+        self._reader = open_reader(path)
         self.notes: list[str] = []
 
     @classmethod
@@ -77,13 +77,13 @@ class Catalog:
 
         `full` reads each index.json although it looks unchanged. Raises CatalogUnavailable.
         """
-        from catalog.db.engine import Writer
+        from catalog.db.engine import open_writer
         from catalog.ingest.registry import Registry
         from catalog.ingest.settings import Settings
         from catalog.ingest.sweep import Sweep
 
         self.notes = []
-        with Writer(self._reader.path, create=False) as writer:
+        with open_writer(self._reader.path, create=False) as writer:
             with writer.snapshot() as connection:
                 roots = Registry(connection).roots()
             return Sweep(writer, Settings(), self.notes.append).run(roots, None, full=full).changed

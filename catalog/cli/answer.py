@@ -10,7 +10,7 @@ from catalog.db.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, NotInTime, OcicatError, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import FIELDS, Match, rfc3339
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
@@ -75,7 +75,7 @@ def run_resolve(options: Options) -> int:
     if not options.refs:
         raise UsageError("resolve needs a reference: write one, or '-' to read them from stdin")
     asked = options.format
-    reader = Reader(catalog_path(options.db))
+    reader = open_reader(catalog_path(options.db))
     try:
         show = _resolve_format(asked)
         scope = _scope(reader, options.stores)
@@ -171,7 +171,7 @@ def _is_about_one(error: OcicatError) -> bool:
 
 def run_query(options: Options) -> int:
     """Print every entry that matches; returns 1 where a reference matched nothing, 2 where one is malformed."""
-    reader = Reader(catalog_path(options.db))
+    reader = open_reader(catalog_path(options.db))
     try:
         scope = _scope(reader, options.stores)
         asking = Asking(reader, note, stores=scope, moment=_moment(options))

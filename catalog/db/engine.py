@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from catalog.db.failures import explain, find
-from catalog.db.location import sqlite_uri
+from catalog.db.location import is_url, sqlite_uri
 from catalog.db.locks import WRITER, FileLock
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
@@ -71,8 +71,11 @@ class Writer:
         self.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction under the writer's lock: committed at the end of the block, undone when it raises."""
+    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:  # noqa: ARG002 - it always is, here
+        """One transaction under the writer's lock: committed at the end of the block, undone when it raises.
+
+        `alone` keeps out the writers of other hosts too, where there are any.
+        """
         if self._engine is None:
             raise CatalogUnavailable("the catalog is closed")
         with self._locked(), self._explained(), self._engine.begin() as connection:
@@ -171,6 +174,18 @@ class Writer:
             raise
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+
+
+def open_writer(where: str, *, timeout: float = LOCK_SECONDS, create: bool = True, upgrade: bool = False) -> Writer:
+    """The catalog at a path or a URL, opened for writing; as Writer says.
+
+    One on a server is made and brought to this version's schema with `upgrade` alone: other hosts use it too.
+    """
+    if is_url(where):
+        from catalog.db.postgres_writer import PostgresWriter
+
+        return PostgresWriter(where, timeout=timeout, upgrade=upgrade)
+    return Writer(where, timeout=timeout, create=create)
 
 
 def _make_file(path: str) -> None:

@@ -15,10 +15,29 @@ def catalog_path(given: str | None) -> str:
     A symbolic link is followed, so that the locks beside the catalog are the same ones by whatever name it is asked for.
     The places are `$STATE_DIRECTORY` (systemd sets it), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` where a catalog is
     there, `/var/lib/ocicat` where one is there and readable, and else `~/.local/share/ocicat`, for a new one.
-    Raises CatalogUnavailable for a URL of a database that this version does not serve.
+    A URL (`postgresql+psycopg://…`) is returned as it is. Raises CatalogUnavailable for one of a database that is not served.
     """
     path = _place(given)
     return os.path.realpath(path) if os.path.islink(path) else path
+
+
+def is_url(where: str) -> bool:
+    """Whether the catalog is on a server."""
+    return "://" in where
+
+
+def beside(where: str) -> str:
+    """The path beside which this machine keeps what it knows of a catalog's daemon: its own, or one that stands for the URL."""
+    if not is_url(where):
+        return where
+    import hashlib
+
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    # What is behind the host's name and port alone: a password that changes is no other catalog.
+    place = where.rpartition("@")[2].partition("?")[0] + where.partition("?")[2]
+    return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place.encode()).hexdigest()[:16]}")
 
 
 def _place(given: str | None) -> str:
@@ -26,8 +45,12 @@ def _place(given: str | None) -> str:
     given = given or environ.get("OCICAT_DB")
     if given:
         if "://" in given:
-            scheme = given.partition("://")[0]
-            raise CatalogUnavailable(f"no catalog on {scheme}: this version keeps it in SQLite; give --db a path")
+            scheme, _, rest = given.partition("://")
+            if scheme in ("postgresql+psycopg", "postgresql", "postgres"):
+                return f"postgresql+psycopg://{rest}"
+            raise CatalogUnavailable(
+                f"no catalog on {scheme}: give --db a path, or a URL that begins with postgresql+psycopg://"
+            )
         return os.path.abspath(given)
     state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if state:

@@ -17,14 +17,23 @@ def is_outdated(driver: sqlite3.Connection, path: str) -> bool:
 
     Raises CatalogVersion for a schema of a newer major, CatalogUnavailable for a database that is no catalog.
     """
-    found = _version(driver, path)
-    if found is None:
+    tables = {row[0] for row in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
         return True
-    if found[0] > SCHEMA_MAJOR:
-        raise CatalogVersion(
-            f"{shown(path)} has schema {found[0]}.{found[1]} and this ocicat knows {SCHEMA_MAJOR}: upgrade ocicat"
-        )
-    return found < (SCHEMA_MAJOR, SCHEMA_MINOR)
+    row = None
+    if {"meta", "store"} <= tables:
+        row = driver.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return is_older(row and row[0], shown(path))
+
+
+def is_older(version: object, where: str) -> bool:
+    """Whether the catalog `where`, whose schema is `version`, is to be upgraded; raises as `is_outdated`."""
+    major, dot, minor = str(version).partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        raise CatalogUnavailable(f"{where} is a database but no catalog of ocicat's: give another path with --db")
+    if int(major) > SCHEMA_MAJOR:
+        raise CatalogVersion(f"{where} has schema {version} and this ocicat knows {SCHEMA_MAJOR}: upgrade ocicat")
+    return (int(major), int(minor)) < (SCHEMA_MAJOR, SCHEMA_MINOR)
 
 
 def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
@@ -60,16 +69,3 @@ def _scripts() -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     shipped = os.path.join(package, "_migrations")
     return shipped if os.path.isdir(shipped) else os.path.join(os.path.dirname(package), "migrations")
-
-
-def _version(driver: sqlite3.Connection, path: str) -> tuple[int, int] | None:
-    """The schema's version in the database, None where it is new."""
-    tables = {row[0] for row in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        return None
-    if {"meta", "store"} <= tables:
-        row = driver.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        major, dot, minor = str(row and row[0]).partition(".")
-        if dot and major.isdecimal() and minor.isdecimal():
-            return int(major), int(minor)
-    raise CatalogUnavailable(f"{shown(path)} is a database but no catalog of ocicat's: give another path with --db")

@@ -88,5 +88,5 @@ class Answers:
     def _where(key: NameKey) -> tuple[str, str]:
         if key.name is not None:
             # The index goes down to the store where both values of `shadowed` are named.
-            return f"{_BY_NAME} AND name.shadowed IN (0, 1)", key.name
+            return f"{_BY_NAME} AND name.shadowed IN (FALSE, TRUE)", key.name
         return _BY_TAG, key.tag

@@ -189,14 +189,16 @@ class ContentStage:
         parents: list[int] = []
         with self._writer.transaction() as connection:
             rows = Rows(connection)
-            for read in batch:
-                content_id = rows.content(read.digest)
-                kind = rows.cursor.execute("SELECT kind FROM content WHERE id = ?", (content_id,)).fetchone()[0]
-                if kind:
-                    continue  # read by another process meanwhile
+            # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
+            for content_id, read in sorted(
+                ((rows.content(read.digest), read) for read in batch), key=lambda one: one[0]
+            ):
                 rows.cursor.execute(
-                    "UPDATE content SET kind = ?, size = ? WHERE id = ?", (read.kind, read.size, content_id)
+                    f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND kind = {UNREAD}",
+                    (read.kind, read.size, content_id),
                 )
+                if not rows.cursor.rowcount:
+                    continue  # read by another process meanwhile
                 if read.config is not None:
                     _write_config(rows, content_id, read.config)
                 if read.manifest is not None:
@@ -211,7 +213,7 @@ class ContentStage:
         """Note that the stores that `question` finds hold something that is to be read by now."""
         cursor = Rows(connection).cursor
         ids = {row[0] for each in asked for row in cursor.execute(question, each)}
-        cursor.executemany("UPDATE store SET content_pending = 1 WHERE id = ?", [(store_id,) for store_id in ids])
+        cursor.executemany("UPDATE store SET content_pending = TRUE WHERE id = ?", [(store_id,) for store_id in ids])
         self.woken |= ids
 
     def _finish(

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 
+from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, CatalogUnavailable, InvalidReference, NotInTime, UnknownStore
 from catalog.ingest.settings import Settings
@@ -58,7 +59,7 @@ def make_fresh(
         left = began + seconds - time.monotonic()
         if left <= 0:
             raise _late(behind, new, seconds)
-        lives = is_held(reader.path + DAEMON)
+        lives = is_held(beside(reader.path) + DAEMON)
         if may_write and (not lives or time.monotonic() >= patient_until):
             try:
                 _take(reader, behind, left, settings, seconds, search=bool(new), content=content)
@@ -161,14 +162,14 @@ def _take(
 
     Without it little time is spent on those: enough for the few that one writer brings, and nobody waits for thousands.
     """
-    from catalog.db.engine import Writer
+    from catalog.db.engine import open_writer
     from catalog.ingest.registry import Registry
     from catalog.ingest.sweep import Sweep
 
     reports: list[str] = []
     deadline = time.monotonic() + left
     try:
-        with Writer(reader.path, timeout=left, create=False) as writer:
+        with open_writer(reader.path, timeout=left, create=False) as writer:
             with writer.snapshot() as connection:
                 registry = Registry(connection)
                 roots = registry.roots() if search else []

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, func, insert, select, update
 
+from catalog.db.driver import is_postgres, new_ids
+from catalog.db.postgres import this_host
 from catalog.db.schema import host, left_out, root, store
 from catalog.errors import UnknownStore, UsageError
 from catalog.names.escape import shown
@@ -105,13 +107,15 @@ class Registry:
     def host_id(self) -> int:
         """The id of this host, which is known from the first writing on; 0, which no host has, before."""
         if self._host_id is None:
-            self._host_id = self.connection.execute(select(host.c.id).order_by(host.c.id).limit(1)).scalar()
+            question = select(host.c.id).order_by(host.c.id).limit(1)
+            if is_postgres(self.connection):
+                question = question.where(host.c.name == this_host())
+            self._host_id = self.connection.execute(question).scalar()
         return self._host_id or 0
 
     def _known_host(self) -> int:
         if not self.host_id:
-            self.connection.execute(insert(host).values(id=1, name=os.uname().nodename))
-            self._host_id = 1
+            self._host_id = _new_id(self.connection.execute(insert(host).values(name=this_host())))
         return self.host_id
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -221,7 +225,7 @@ class Registry:
         known, names = self._taken()
         registered: list[tuple[int, str, str | None]] = []
         rows: list[dict[str, object]] = []
-        next_id = (self.connection.execute(select(func.max(store.c.id))).scalar() or 0) + 1
+        ids = new_ids(self.connection, store.name)
         for path in paths:
             text, raw = encode_path(path)
             above = _root_above(path, roots)
@@ -234,9 +238,9 @@ class Registry:
                 name = f"{derived}~{number}"
             known.add(text)
             names.add(name)
-            rows.append({"id": next_id, **self._store_values(text, raw, name, above, now)})
-            registered.append((next_id, path, name if number > 1 else None))
-            next_id += 1
+            new_id = next(ids)
+            rows.append({"id": new_id, **self._store_values(text, raw, name, above, now)})
+            registered.append((new_id, path, name if number > 1 else None))
         if rows:
             self.connection.execute(insert(store), rows)
         return registered

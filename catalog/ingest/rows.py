@@ -1,19 +1,22 @@
 """Writing rows in bulk: statements compiled once from SQLAlchemy's tables, ids handed out here, digests interned.
 
 Rows are kept until `flush` and then written table by table, parents first, by the driver's executemany: measured, that is
-what raw sqlite3 costs, where the ORM costs two to seven times as much (facts.md section 5). Ids can be handed out here
-because one process writes at a time (catalog.db.locks).
+what raw sqlite3 costs, where the ORM costs two to seven times as much (facts.md section 5).
+
+What all hosts of a shared catalog have in common, digests and the words of the dictionaries, is written beside the
+transaction on PostgreSQL, and stands at once: else one host would wait for the end of another's, and two for each other. A
+digest that nothing comes to refer to is deleted in time, as any other (ingest/retention.py).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 
+from catalog.db.driver import cursor_of, is_postgres, new_ids
 from catalog.db.schema import (
     annotation_key,
     config,
@@ -46,6 +49,8 @@ _TABLES = (
 )  # fmt: skip
 """In the order in which they are written."""
 
+_DICTIONARIES = (media_type, platform, annotation_key, repository)
+
 _DIGESTS = {
     "entry": ("content_id",),
     "edge": ("child_id",),
@@ -53,6 +58,12 @@ _DIGESTS = {
     "referrer": ("subject_id", "referrer_id"),
 }
 """Columns that are given a digest and hold its content's id."""
+
+_NEW_DIGESTS = (
+    # Those that are there are left alone: to say of them that they conflict, one would wait for whoever writes what they are.
+    "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
+    " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest) ON CONFLICT DO NOTHING"
+)
 
 STORE_COLUMNS = (
     "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
@@ -67,11 +78,11 @@ class Rows:
     """The rows to be written in one transaction. Not for two transactions: ids are read at its begin."""
 
     def __init__(self, connection: Connection) -> None:
-        self._dialect = connection.dialect
-        driver = connection.connection.driver_connection
-        if driver is None:
-            raise RuntimeError("the connection is closed")
-        self.cursor = driver.cursor()
+        self._connection = connection
+        self._is_shared = is_postgres(connection)
+        # The driver takes positions, which SQLAlchemy's own dialect of psycopg does not use.
+        self._dialect = postgresql.dialect(paramstyle="format") if self._is_shared else connection.dialect  # type: ignore[no-untyped-call]
+        self.cursor = cursor_of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
         self._pending: dict[str, list[Row]] = {table.name: [] for table in _TABLES}
@@ -168,7 +179,7 @@ class Rows:
         """The id of a digest, which is known from now on."""
         row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
         if row is None:
-            self.cursor.execute(self._insert(content), (digest,))
+            self._put(content, [(digest,)])
             row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
         return int(row[0])
 
@@ -186,8 +197,9 @@ class Rows:
             rows = self._pending[table.name]
             if rows:
                 if table is content:
-                    rows = sorted(set(rows))  # in the order of the index: its pages are met once each
-                self.cursor.executemany(self._insert(table), rows)
+                    self._put(content, sorted(set(rows)))  # in the order of the index: its pages are met once each
+                else:
+                    self.cursor.executemany(self._insert(table), rows)
                 self._pending[table.name] = []
         if self._stores:
             self.cursor.executemany(self._update_store(), self._stores)
@@ -200,8 +212,7 @@ class Rows:
         """A new id for a row of `table`."""
         ids = self._ids.get(table)
         if ids is None:
-            self.cursor.execute(f"SELECT coalesce(max(id), 0) FROM {table}")
-            ids = self._ids[table] = itertools.count(self.cursor.fetchone()[0] + 1)
+            ids = self._ids[table] = new_ids(self._connection, table)
         return next(ids)
 
     def media_type(self, text: str) -> int:
@@ -243,8 +254,8 @@ class Rows:
             self.cursor.execute(self._lookup(table), (text,))
             row = self.cursor.fetchone()
             if row is None:
-                found = self.id_of(table.name)
-                self.cursor.execute(self._insert(table), (found, text, *more))
+                self._put(table, [(self.id_of(table.name), text, *more)])
+                found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
             else:
                 found = int(row[0])
             known[text] = found
@@ -256,6 +267,17 @@ class Rows:
         self._pending[table].append(row)
         self._count += 1
 
+    def _put(self, table: Table, rows: list[Row]) -> None:
+        """Insert into a table that the hosts share what is not there yet."""
+        if not self._is_shared:
+            self.cursor.executemany(self._insert(table), rows)
+            return
+        with self._connection.engine.begin() as beside:
+            if table is content:
+                cursor_of(beside).execute(_NEW_DIGESTS, ([row[0] for row in rows],))
+            else:
+                cursor_of(beside).executemany(self._insert(table), rows)
+
     def _lookup(self, table: Table) -> str:
         def make() -> tuple[Any, Sequence[str]]:
             return select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
@@ -264,13 +286,17 @@ class Rows:
 
     def _insert(self, table: Table) -> str:
         def make() -> tuple[Any, Sequence[str]]:
+            insert = postgresql.insert if self._is_shared else sqlite.insert
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
             for column in _DIGESTS.get(table.name, ()):
                 digest: BindParameter[str] = bindparam(f"v_{column}")
                 values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
-            return insert(table).values(values), [f"v_{column.name}" for column in table.columns]
+            made = insert(table).values(values)
+            if self._is_shared and table in _DICTIONARIES:
+                made = made.on_conflict_do_nothing()
+            return made, [f"v_{column.name}" for column in table.columns]
 
         return self._text(f"insert {table.name}", make)
 

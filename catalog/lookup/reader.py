@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from catalog.db.failures import explain, find
-from catalog.db.location import sqlite_uri
+from catalog.db.location import is_url, sqlite_uri
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.lookup import frozen
 from catalog.names.escape import shown
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BUSY_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+
+def open_reader(where: str) -> Reader:
+    """The catalog at a path or a URL, opened for reading; raises CatalogUnavailable and its kinds."""
+    if is_url(where):
+        from catalog.lookup.postgres import PostgresReader
+
+        return PostgresReader(where)
+    return Reader(where)
 
 
 class Reader:
     """A read-only connection to the catalog at `path`; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("connection", "path")
+    __slots__ = ("_version", "connection", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -57,6 +67,39 @@ class Reader:
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
         return found
+
+    def listen(self) -> None:
+        """Begin to notice what others commit."""
+        self._version = self.row("PRAGMA data_version", {})
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait until somebody has committed since `listen` or the last call, `seconds` at most."""
+        import time
+
+        deadline = time.monotonic() + seconds
+        while (now := self.row("PRAGMA data_version", {})) == self._version:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(_POLL_SECONDS, left))
+        self._version = now
+
+    def size_bytes(self) -> int:
+        """What the catalog takes on its disk."""
+        import os
+
+        files = [self.path + end for end in ("", "-wal")]
+        return sum(os.path.getsize(file) for file in files if os.path.exists(file))
+
+    def views(self) -> list[str]:
+        """The statements that made the public views, with their documentation, by name."""
+        return [row[0] for row in self.rows("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name", {})]
+
+    def damage(self) -> list[str]:
+        """What is wrong with the database, a line each; goes through all of it."""
+        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check", {})]
+        broken = self.rows("PRAGMA foreign_key_check", {})
+        return ([] if found == ["ok"] else found) + [f"row {row[1]} of {row[0]} lacks its {row[2]}" for row in broken]
 
     def _check_version(self) -> None:
         try:

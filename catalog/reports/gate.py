@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from catalog.db.failures import explain
+from catalog.db.location import is_url
 from catalog.db.views import VIEWS
 from catalog.db.walks import WALKS
 from catalog.errors import NotInTime, RefusedSQL
@@ -40,6 +41,15 @@ _PUBLIC = frozenset(view.name for view in VIEWS) | frozenset(WALKS)
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _AGAIN_SECONDS = 0.05
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
+
+
+def open_gate(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Gate:
+    """A gate to the catalog that `reader` has open, on whichever engine."""
+    if is_url(reader.path):
+        from catalog.reports.postgres_gate import PostgresGate
+
+        return PostgresGate(reader, timeout)
+    return Gate(reader, timeout)
 
 
 class Gate:
@@ -70,9 +80,9 @@ class Gate:
         Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit,
         KeyboardInterrupt when the user ends it, CatalogUnavailable for a damaged catalog.
         """
-        _refuse_bytes("the statement", statement)
+        refuse_bytes("the statement", statement)
         for name, value in parameters.items():
-            _refuse_bytes(f"the value of :{name}", value)
+            refuse_bytes(f"the value of :{name}", value)
         self._refused = ""
         self._clock.start(self._timeout)
         try:
@@ -85,7 +95,7 @@ class Gate:
             raise RefusedSQL(
                 "that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them"
             )
-        return _unique([column[0] for column in cursor.description]), self._rows(cursor, left)
+        return unique([column[0] for column in cursor.description]), self._rows(cursor, left)
 
     def _rows(self, cursor: sqlite3.Cursor, left: float) -> Iterator[tuple[object, ...]]:
         self._clock.start(left)
@@ -211,7 +221,7 @@ class _Clock:
             self._connection.interrupt()
 
 
-def _unique(names: list[str]) -> tuple[str, ...]:
+def unique(names: list[str]) -> tuple[str, ...]:
     """The columns' names, a second one of the same name with its number behind it."""
     unique: list[str] = []
     for name in names:
@@ -223,7 +233,7 @@ def _unique(names: list[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def _refuse_bytes(what: str, text: str) -> None:
+def refuse_bytes(what: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:

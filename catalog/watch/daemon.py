@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from catalog.db.engine import Writer
+from catalog.db.engine import Writer, open_writer
 from catalog.db.locks import DAEMON, FileLock
 from catalog.errors import CatalogLocked, CatalogUnavailable, Exhausted, NoRoom
 from catalog.ingest.content import ContentStage
@@ -117,7 +117,7 @@ class Daemon:
     def _opened(self) -> Writer:
         while not self._stop:
             try:
-                return Writer(self._path, timeout=_LOCK_SECONDS)
+                return open_writer(self._path, timeout=_LOCK_SECONDS)
             except CatalogLocked as error:
                 self._service.trouble(error)
                 self._beat()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog._version import __version__
 from catalog.errors import CatalogUnavailable, UsageError
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.observer import kernel_limit
@@ -173,7 +173,7 @@ class _Collector:
         counts = dict.fromkeys(_STATES, 0)
         pending = entries = 0
         try:
-            reader = Reader(self._path)
+            reader = open_reader(self._path)
             try:
                 for state, count, without_content, of_state in reader.rows(_STORES, {}):
                     counts[state] = count

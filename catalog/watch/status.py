@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any
 
+from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 
 LATE_SECONDS = 60.0
@@ -25,11 +26,11 @@ def encode(values: dict[str, object]) -> bytes:
 
 
 def read_daemon(path: str) -> dict[str, Any] | None:
-    """What the daemon of the catalog at `path` published, an empty object where it has not yet; None where none lives.
+    """What this machine's daemon of the catalog at `path` published, an empty object where it has not yet; None where none lives.
 
     Times are milliseconds since 1970, UTC.
     """
-    name = path + DAEMON
+    name = beside(path) + DAEMON
     values: object = None
     for _ in range(_TRIES):
         if not is_held(name):

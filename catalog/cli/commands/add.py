@@ -11,7 +11,7 @@ from catalog.cli.arguments import filled
 from catalog.cli.config import load_settings
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.db.engine import Writer
+from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
@@ -61,7 +61,7 @@ def command(
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     given = StoreSettings(name, policy, prefix, priority, shared)
     real = [_directory(path) for path in paths]
-    with Writer(catalog_path(globals_.db)) as writer:
+    with open_writer(catalog_path(globals_.db)) as writer:
         with writer.transaction() as connection:
             registry = Registry(connection)
             root_ids: set[int] = set()

@@ -7,7 +7,7 @@ import click
 from catalog.cli import formats
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 
 COLUMNS = ("store", "kind", "subject", "detail")
@@ -23,7 +23,7 @@ _PROBLEMS = (
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one (docs/problems.md)."""
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS)

@@ -9,10 +9,11 @@ import click
 
 from catalog.cli import formats
 from catalog.cli.main import Globals
-from catalog.db.engine import Writer
+from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
+from catalog.db.postgres import displayed
 from catalog.errors import CatalogUnavailable
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.names.escape import escape, shown
 
 
@@ -25,7 +26,7 @@ def command() -> None:
 @click.pass_obj
 def path(globals_: Globals) -> int:
     """Print where the catalog is, or would be made."""
-    found = catalog_path(globals_.db)
+    found = displayed(catalog_path(globals_.db))
     if sys.stdout.isatty():
         formats.write(f"{escape(found)}\n")
     else:
@@ -37,7 +38,7 @@ def path(globals_: Globals) -> int:
 @click.pass_obj
 def upgrade(globals_: Globals) -> int:
     """Make the catalog, or bring it to this version's schema."""
-    with Writer(catalog_path(globals_.db)):
+    with open_writer(catalog_path(globals_.db), upgrade=True):
         return 0
 
 
@@ -45,17 +46,15 @@ def upgrade(globals_: Globals) -> int:
 @click.pass_obj
 def check(globals_: Globals) -> int:
     """Look through the whole database for damage; prints what is found, and then ends with status 4."""
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
-        found = [str(row[0]) for row in reader.rows("PRAGMA integrity_check", {})]
-        found = [] if found == ["ok"] else found
-        found += [f"row {row[1]} of {row[0]} lacks its {row[2]}" for row in reader.rows("PRAGMA foreign_key_check", {})]
+        found = reader.damage()
         for line in found:
             formats.write(f"{shown(line, 500)}\n")
     finally:
         reader.close()
     if found:
-        raise CatalogUnavailable(f"{shown(reader.path)} is damaged: move it away and run 'ocicat add' again")
+        raise CatalogUnavailable(f"{displayed(reader.path)} is damaged: move it away and run 'ocicat add' again")
     return 0
 
 
@@ -63,7 +62,7 @@ def check(globals_: Globals) -> int:
 @click.pass_obj
 def vacuum(globals_: Globals) -> int:
     """Rebuild the file without the room that removed rows left."""
-    with Writer(catalog_path(globals_.db), create=False) as writer:
+    with open_writer(catalog_path(globals_.db), create=False) as writer:
         writer.vacuum()
     return 0
 

@@ -11,7 +11,7 @@ from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.errors import NotFound
 from catalog.lookup.past import SPAN_FIELDS, Span, spans, spans_of_digest
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -31,7 +31,7 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], format_: str |
     REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]; of a digest, the names that pointed to it.
     """
     query = parse_query(ref)
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         scope = store_ids(reader, stores) if stores else None
         found: Iterator[Span]

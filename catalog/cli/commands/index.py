@@ -9,7 +9,7 @@ from catalog.cli.arguments import filled, find
 from catalog.cli.config import load
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.db.engine import Writer
+from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.ingest.intake import now_ms
 from catalog.ingest.places import not_there, register_places
@@ -31,7 +31,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
     """
     configuration = load(globals_.config)
     settings = configuration.settings
-    with Writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
+    with open_writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
         for place in register_places(writer, configuration.places):
             messages.say(not_there(place))
         with writer.transaction() as connection:

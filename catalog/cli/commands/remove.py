@@ -6,7 +6,7 @@ import click
 
 from catalog.cli.arguments import filled, find
 from catalog.cli.main import Globals
-from catalog.db.engine import Writer
+from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.ingest.registry import Registry
 
@@ -19,7 +19,7 @@ def command(globals_: Globals, names: tuple[str, ...]) -> int:
 
     A store below a root is left out from then on, until it is added again.
     """
-    with Writer(catalog_path(globals_.db), create=False) as writer, writer.transaction() as connection:
+    with open_writer(catalog_path(globals_.db), create=False) as writer, writer.transaction() as connection:
         registry = Registry(connection)
         for text in names:
             roots, stores = find(registry, text)

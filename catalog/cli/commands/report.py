@@ -13,10 +13,10 @@ from catalog.cli.progress import human
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.lookup import frozen
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, Gate
+from catalog.reports.gate import TIMEOUT_SECONDS, open_gate
 from catalog.reports.reports import REPORTS, Report
 
 
@@ -52,12 +52,12 @@ def command(
         values[key] = value
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = _names(reader, stores) if stores else None
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
-        found, rows = Gate(reader, timeout).run(report.sql, values)
+        found, rows = open_gate(reader, timeout).run(report.sql, values)
         show = formats.open_format(format_, found, found)
         for row in rows:
             cells = dict(zip(found, row, strict=True))

@@ -10,9 +10,9 @@ from catalog.cli import formats
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, Gate
+from catalog.reports.gate import TIMEOUT_SECONDS, open_gate
 
 
 @click.command(name="sql")
@@ -33,16 +33,16 @@ def command(
     format_: str | None,
 ) -> int:
     """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         if schema:
-            for (text,) in reader.rows("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name", {}):
+            for text in reader.views():
                 formats.write(f"{text};\n\n")
             return 0
         values = dict(parameter(text) for text in parameters)
         if statement is None:
             statement = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        columns, rows = Gate(reader, timeout).run(statement, values)
+        columns, rows = open_gate(reader, timeout).run(statement, values)
         show = formats.open_format(format_, columns, columns)
         at = {column: place for place, column in enumerate(columns)}
         for row in rows:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from catalog.cli import formats, messages
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
+from catalog.db.postgres import displayed
 from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import Reader, open_reader
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import read_daemon, watches_advised, why_late
 
@@ -25,7 +24,7 @@ _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 @click.pass_obj
 def command(globals_: Globals, check: bool, format_: str | None) -> int:
     """Say how the catalog and its daemon are: a key and a value a line; one object in JSON."""
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         values = _catalog(reader)
     finally:
@@ -51,8 +50,11 @@ def command(globals_: Globals, check: bool, format_: str | None) -> int:
 
 def _catalog(reader: Reader) -> dict[str, object]:
     row = reader.row(frozen.SCHEMA_VERSION, {})
-    size = sum(os.path.getsize(reader.path + end) for end in ("", "-wal") if os.path.exists(reader.path + end))
-    values: dict[str, object] = {"catalog": reader.path, "schema": row[0] if row else None, "size_bytes": size}
+    values: dict[str, object] = {
+        "catalog": displayed(reader.path),
+        "schema": row[0] if row else None,
+        "size_bytes": reader.size_bytes(),
+    }
     counts = dict.fromkeys(_STATES, 0)
     entries = 0
     for store in reader.rows(frozen.STORES, {}):

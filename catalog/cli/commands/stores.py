@@ -9,7 +9,7 @@ from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 COLUMNS = ("name", "path", "state", "entries", "changed_at")
@@ -35,7 +35,7 @@ FIELDS = (
 @click.pass_obj
 def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> int:
     """List the stores, one a line, in the order in which they answer."""
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS)
         for row in reader.rows(frozen.STORES, {}):

@@ -10,11 +10,11 @@ from catalog.cli import formats, messages
 from catalog.cli.commands.check import COLUMNS
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.db.engine import Writer
+from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.ingest.registry import Registry
 from catalog.ingest.verify import Verification
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 
 _MOST_JOBS = 256
@@ -37,7 +37,7 @@ def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: b
     path = catalog_path(globals_.db)
     wanted = _wanted(path, names)
     show = formats.open_format(format_, COLUMNS, COLUMNS)
-    with Writer(path, create=False) as writer:
+    with open_writer(path, create=False) as writer:
         with writer.snapshot() as connection:
             stores = [s for s in Registry(connection).stores() if s.state != "missing"]
         if wanted is not None:
@@ -60,7 +60,7 @@ def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
     """The ids of the stores that are named; None for all."""
     if not names:
         return None
-    reader = Reader(path)
+    reader = open_reader(path)
     try:
         return store_ids(reader, names)
     finally:

@@ -8,16 +8,15 @@ import click
 
 from catalog.cli import messages
 from catalog.cli.main import Globals
-from catalog.db.location import catalog_path
+from catalog.db.location import beside, catalog_path
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import Ambiguous, InvalidReference, NotFound, NotInTime, OcicatError, UnknownStore
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_digest, parse_query
 
-_POLL_SECONDS = 0.02
 _DEFAULT_SECONDS = 60.0
 
 
@@ -38,24 +37,18 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
     wanted = None if digest is None else parse_digest(digest)
     if wanted is not None and wanted.kind != kinds.DIGEST:
         raise InvalidReference(f"{shown(digest or '')} is the beginning of a digest: --digest takes a whole one")
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
-        if not is_held(reader.path + DAEMON):
+        if not is_held(beside(reader.path) + DAEMON):
             messages.note("no daemon runs: only 'ocicat index' brings changes")
         deadline = time.monotonic() + timeout
-        version: object = None
-        last: OcicatError | None = None
-        while True:
-            now = reader.row("PRAGMA data_version", {})
-            if now != version:
-                version = now
-                last = _ask(reader, query, wanted)
-                if last is None:
-                    return 0
+        reader.listen()
+        while (last := _ask(reader, query, wanted)) is not None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise NotFound(f"not within {timeout:g} seconds: {last}")
-            time.sleep(min(_POLL_SECONDS, left))
+            reader.wait_for_change(left)
+        return 0
     finally:
         reader.close()
 

@@ -1,0 +1,107 @@
+"""The shared catalog on PostgreSQL: how it is reached, and what went wrong said as an error of ours.
+
+The URL is `postgresql+psycopg://…`, as SQLAlchemy has it; libpq reads what follows, so PGPASSFILE, PGSERVICE, the other
+variables of its own and the options of TLS count as they do for psql. No password is ever part of a message.
+
+A catalog on PostgreSQL has many hosts, and a store belongs to the host whose daemon follows it. Which of them this machine
+is, each session knows as `ocicat.host`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from catalog.db.location import is_url
+from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, NoRoom
+from catalog.names.escape import shown
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from psycopg import Connection
+
+SCHEME = "postgresql+psycopg://"
+CHANNEL = "ocicat"
+"""Who listens here is told of every commit."""
+
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
+_PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+_NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
+
+
+def this_host() -> str:
+    """The name of this machine in a shared catalog: OCICAT_HOST, else what the system calls it."""
+    return os.environ.get("OCICAT_HOST") or os.uname().nodename
+
+
+def displayed(url: str) -> str:
+    """The catalog's place as it may be shown: a URL without its password; a path as it is."""
+    if not is_url(url):
+        return url
+    return shown(_PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1@", url)))
+
+
+def conninfo(url: str) -> str:
+    """What libpq takes for `url`."""
+    return "postgresql://" + url[len(SCHEME) :]
+
+
+def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[tuple[Any, ...]]:
+    """A connection that commits each statement by itself. Raises CatalogUnavailable, without a word of the password.
+
+    `timeout` is in seconds.
+    """
+    try:
+        import psycopg
+    except ImportError as error:
+        raise CatalogUnavailable(_NO_DRIVER) from error
+    try:
+        connection = psycopg.connect(
+            conninfo(url),
+            autocommit=True,
+            connect_timeout=max(2, int(timeout)),
+            application_name="ocicat",
+            client_encoding="UTF8",
+        )
+    except psycopg.Error as error:
+        raise explain(error, url) from None  # its arguments would be part of a traceback
+    try:
+        _prepare(connection, read_only=read_only)
+    except psycopg.Error as error:
+        connection.close()
+        raise explain(error, url) from None
+    return connection
+
+
+def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> None:
+    """Set what every session has: who this host is, and whether it may write."""
+    connection.execute("SELECT set_config('ocicat.host', %s, false)", (this_host(),))
+    if read_only:
+        connection.execute("SET default_transaction_read_only = on")
+
+
+def explain(error: Exception, url: str) -> CatalogUnavailable:
+    """The error of ours for what psycopg said about the catalog at `url`."""
+    where = displayed(url)
+    state = getattr(error, "sqlstate", None) or ""
+    said = shown(_first_line(error))
+    if state in ("55P03", "40P01", "40001"):
+        return CatalogLocked(f"{where} is being written by others: try again")
+    if state == "57014":
+        return CatalogLocked(f"{where} did not answer in time: try again")
+    if state.startswith("53"):
+        return NoRoom(f"{where} has no room left ({said}): free some space on the server's disk, nothing was lost")
+    if state == "42P01":
+        return CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
+    if state == "42501":
+        return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
+    if not state or state.startswith(("08", "57P", "28", "3D")):
+        return CatalogUnavailable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
+    return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.split("\n", 1)[0] if text else type(error).__name__

@@ -1,0 +1,155 @@
+"""The shared catalog opened for writing: many hosts at once, and of each host one writer at a time.
+
+Strategy. A store belongs to one host, so its rows are written by that host alone: an advisory lock a host, taken by every
+transaction, gives that host's processes the same order that a file's lock gives them on SQLite. What hosts share, digests
+and the words of the dictionaries, is put in by short transactions of its own (catalog.ingest.rows), so that nobody waits for
+another host's long one and no two wait for each other; what is said of a digest is written under the lock of its row, in
+the order of ids. What nothing refers to is deleted under a lock that no other transaction may share (`alone`).
+
+A connection that is lost is made anew by the next transaction. Every commit is told on a channel, which is what `wait` and
+the daemon hear.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from catalog.db.engine import LOCK_SECONDS, Writer
+from catalog.db.migrate import is_older, run_migrations
+from catalog.db.postgres import CHANNEL, connect, displayed, explain, this_host
+from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlalchemy import Engine
+
+_LOCK = 0x6F636963  # 'ocic'
+_MIGRATING, _SHARED = 0, 1
+
+
+class PostgresWriter(Writer):
+    """The catalog at a URL, opened for writing. A context manager; close it in any case.
+
+    `timeout` is how many seconds another writer of this host is waited for. A catalog is made or upgraded by
+    `ocicat db upgrade` alone (`create`). Raises CatalogUnavailable and its kinds.
+    """
+
+    def __init__(self, url: str, *, timeout: float = LOCK_SECONDS, upgrade: bool = False) -> None:
+        self.path = url
+        self._timeout = timeout
+        self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._heard = 0
+        connect(url, read_only=True).close()  # an error without SQLAlchemy's words around it
+        self._shared: Engine | None = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: connect(url, read_only=False),
+            pool_size=2,
+            max_overflow=1,
+            pool_pre_ping=True,
+        )
+        event.listen(self._shared, "connect", _in_transactions)
+        try:
+            self._look_at_schema(upgrade=upgrade)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:
+        """One transaction under this host's lock: committed at the end of the block, undone when it raises.
+
+        `alone` keeps every other transaction, of whatever host, out.
+        """
+        with self._explained(), self._engine_now().begin() as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
+            how = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+            cursor.execute(f"SELECT {how}({_LOCK}, {_SHARED})")
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (this_host(), _LOCK))
+            yield connection
+            cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction: one state of the catalog, whoever writes meanwhile."""
+        with self._explained(), self._engine_now().connect() as connection:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield connection
+            connection.rollback()
+
+    def data_version(self) -> int:
+        """A number that changes when anybody has committed, or may have."""
+        try:
+            if self._listening is None:
+                self._listening = connect(self.path, read_only=True)
+                self._listening.execute(f"LISTEN {CHANNEL}")
+                self._heard += 1
+            self._heard += sum(1 for _ in self._listening.notifies(timeout=0))
+        except psycopg.Error as error:
+            self._listening = None
+            raise explain(error, self.path) from None
+        return self._heard
+
+    def checkpoint(self) -> None:
+        """Nothing to do: the server sees to it."""
+
+    def vacuum(self) -> None:
+        """Let the server take back the room of what was deleted."""
+        with self._explained(), self._engine_now().connect() as connection:
+            driver = connection.connection.driver_connection
+            if isinstance(driver, psycopg.Connection):
+                driver.autocommit = True
+                driver.execute("VACUUM ANALYZE")
+                driver.autocommit = False
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        if self._shared is not None:
+            self._shared.dispose()
+            self._shared = None
+
+    def _engine_now(self) -> Engine:
+        if self._shared is None:
+            raise CatalogUnavailable("the catalog is closed")
+        return self._shared
+
+    def _look_at_schema(self, *, upgrade: bool) -> None:
+        where = displayed(self.path)
+        with self._explained():
+            if upgrade:
+                with self._engine_now().begin() as connection:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK}, {_MIGRATING})")
+                    run_migrations(connection)
+                return
+            with self._engine_now().connect() as connection:
+                known = connection.exec_driver_sql("SELECT to_regclass('meta')").scalar()
+                if known is None:
+                    raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
+                found = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'schema'").scalar()
+            if is_older(found, where):
+                raise CatalogVersion(f"{where} is of an older ocicat: run 'ocicat db upgrade'")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise explain(error.orig, self.path) from None
+            raise
+        except psycopg.Error as error:
+            raise explain(error, self.path) from None
+
+
+def _in_transactions(driver: psycopg.Connection[tuple[Any, ...]], _record: object) -> None:
+    driver.autocommit = False

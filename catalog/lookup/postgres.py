@@ -1,0 +1,204 @@
+"""The shared catalog opened for reading: the same statements as on SQLite, rendered for PostgreSQL.
+
+What is asked of the stores of many hosts answers for this one first, and calls the store of another one `HOST:STORE`. A
+plain name, and a path, are those of this host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from sqlalchemy import ColumnElement, Select, String, case, cast, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.visitors import replacement_traverse
+
+from catalog.db.placeholders import named
+from catalog.db.postgres import CHANNEL, connect, displayed, explain
+from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, metadata, root, store
+from catalog.db.statements import STATEMENTS
+from catalog.db.views import VIEWS
+from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.lookup import frozen
+from catalog.lookup.reader import Reader
+
+HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = current_setting('ocicat.host'))")
+"""The id of this host; null while it has no store."""
+_FARTHER = 1 << 40  # more than any priority
+_WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_NAME", "BY_TAG_RANGE", "BY_ANY_TAG",
+                   "STORE_ENTRIES"})  # fmt: skip
+"""Statements whose rows may be without number: they come through a cursor of the server's."""
+_CHUNK = 2000
+
+_priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
+_host_name = select(host.c.name).where(host.c.id == store.c.host_id).scalar_subquery()
+_store_name = case((store.c.host_id == HERE, store.c.name), else_=func.concat(_host_name, ":", store.c.name))
+
+
+def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
+    """The statement as it is asked of a catalog of many hosts."""
+    if name == "STORE_BY_NAME_OR_PATH":
+        return _place()
+    for table, local in ((store, "STORE_FILES"), (root, "ROOTS"), (left_out, "LEFT_OUT")):
+        if name == local:
+            return statement.where(table.c.host_id == HERE)
+
+    def replaced(element: Any, **_: Any) -> Any:
+        if element is store.c.priority:
+            return _priority
+        return _store_name if element is store.c.name else None
+
+    found = replacement_traverse(statement, {}, replaced)
+    assert isinstance(found, Select)
+    return found
+
+
+def _place() -> Select[Any]:
+    """The store of this host with a name or path, or the one that `HOST:STORE` names."""
+    text = cast(literal_column("%(store_name)s"), String)
+    elsewhere = (host.c.name == func.split_part(text, ":", 1)) & (
+        store.c.name == func.substr(text, func.strpos(text, ":") + 1)
+    )
+    path = cast(literal_column("%(path)s"), String)
+    columns = (store.c.path, store.c.state, store.c.state_since, store.c.elements, store.c.entries)
+    return (
+        select(store.c.id, _store_name.label("name"), *columns)
+        .select_from(store.join(host, host.c.id == store.c.host_id))
+        .where(or_((store.c.host_id == HERE) & or_(store.c.name == text, store.c.path == path), elsewhere))
+        .order_by(case((store.c.host_id == HERE, 0), else_=1))
+        .limit(1)
+    )
+
+
+class PostgresReader(Reader):
+    """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
+
+    __slots__ = ("_listening", "_session", "_texts")
+
+    def __init__(self, url: str) -> None:
+        self.path = url
+        self._texts: dict[str, tuple[str, dict[str, Any], bool]] = {}
+        self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._session = connect(url, read_only=True)
+        try:
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the session."""
+        for session in (self._session, self._listening):
+            if session is not None:
+                session.close()
+
+    def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement; raises CatalogUnavailable."""
+        text, constants, wide = self._text(statement)
+        values = {**constants, **parameters}
+        try:
+            if wide:
+                yield from self._streamed(text, values)
+            else:
+                yield from self._session.execute(text, values).fetchall()
+        except psycopg.Error as error:
+            raise explain(error, self.path) from None
+
+    def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        """The first row of a statement, or None; raises CatalogUnavailable."""
+        text, constants, _ = self._text(statement)
+        try:
+            return self._session.execute(text, {**constants, **parameters}).fetchone()
+        except psycopg.Error as error:
+            raise explain(error, self.path) from None
+
+    def listen(self) -> None:
+        """Begin to notice what others commit."""
+        self._listening = self._connect_listening()
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait until somebody has committed since `listen` or the last call, `seconds` at most."""
+        if self._listening is None:
+            self._listening = self._connect_listening()
+        try:
+            for _ in self._listening.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.Error as error:
+            raise explain(error, self.path) from None
+
+    def _connect_listening(self) -> psycopg.Connection[tuple[Any, ...]]:
+        session = connect(self.path, read_only=True)
+        try:
+            session.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            session.close()
+            raise explain(error, self.path) from None
+        return session
+
+    def size_bytes(self) -> int:
+        """What the database takes on the server's disk."""
+        found = self.row("SELECT pg_database_size(current_database())", {})
+        return int(found[0]) if found else 0
+
+    def views(self) -> list[str]:
+        """The statements that made the public views, with their documentation, by name."""
+        return [view.create("postgresql") for view in sorted(VIEWS, key=lambda view: view.name)]
+
+    def damage(self) -> list[str]:
+        """What is wrong with the database, a line each: every row of every table is read once."""
+        found = []
+        for table in metadata.sorted_tables:
+            try:
+                self.row(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}", {})  # noqa: S608
+            except CatalogUnavailable as error:
+                found.append(f"{table.name}: {error}")
+        return found
+
+    def _streamed(self, text: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        # With hold: other statements run between two rows, and each is a transaction of its own.
+        with self._session.cursor(name=f"wide_{id(values)}", withhold=True) as cursor:
+            cursor.itersize = _CHUNK
+            cursor.execute(text, values)
+            yield from cursor
+
+    def _text(self, statement: str) -> tuple[str, dict[str, Any], bool]:
+        """A statement of `frozen`, or one with `:name` for parameters, as PostgreSQL takes it; its constants; is it wide."""
+        known = self._texts.get(statement)
+        if known is None:
+            name = _names().get(statement)
+            if name is None:
+                known = named(statement), {}, False
+            else:
+                compiled = _of_many_hosts(name, STATEMENTS[name]).compile(dialect=_dialect())
+                constants = {key: value for key, value in compiled.params.items() if value is not None}
+                known = str(compiled), constants, name in _WIDE
+            self._texts[statement] = known
+        return known
+
+    def _check_version(self) -> None:
+        found = self.row(frozen.SCHEMA_VERSION, {})
+        if found is None:
+            raise CatalogMissing(f"{displayed(self.path)} is no catalog yet: 'ocicat db upgrade' makes one")
+        major, _, minor = str(found[0]).partition(".")
+        if (int(major), int(minor)) != (SCHEMA_MAJOR, SCHEMA_MINOR):
+            newer = int(major) > SCHEMA_MAJOR
+            if newer or (int(major), int(minor)) < (SCHEMA_MAJOR, SCHEMA_MINOR):
+                what = "upgrade ocicat" if newer else "run 'ocicat db upgrade'"
+                raise CatalogVersion(
+                    f"{displayed(self.path)} has schema {found[0]} and this ocicat reads {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {what}"
+                )
+
+
+_by_text: dict[str, str] = {}
+
+
+def _names() -> dict[str, str]:
+    """The names of the frozen statements by their texts."""
+    if not _by_text:
+        _by_text.update({getattr(frozen, name): name for name in STATEMENTS})
+    return _by_text
+
+
+def _dialect() -> PGDialect_psycopg:
+    return PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
