@@ -24,7 +24,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -151,6 +151,11 @@ class TreeEmitter(EventEmitter):
         """Whether the directory `path` has a watch."""
         with self._lock:
             return path in self._watch_of
+
+    def are_watched(self, paths: Iterable[bytes]) -> bool:
+        """Whether each of these directories has a watch."""
+        with self._lock:
+            return all(path in self._watch_of for path in paths)
 
     def counts(self) -> tuple[int, int]:
         """How many directories are watched, and how many could not be."""

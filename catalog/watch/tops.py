@@ -64,17 +64,28 @@ class Tops:
                 if is_below_any(path, self._roots) and not is_below_any(os.path.dirname(path), trees):
                     self._trees.adopt(os.fsencode(path), deep=True)
 
-    def have_changed(self) -> bool:
-        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each."""
+    def have_changed(self, *, every: bool = False) -> bool:
+        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each.
+
+        With `every` all lone stores are looked at.
+        """
         return any(
             _identity(path) != identity
             for path, identity in self._identity.items()
-            if identity is None or path in self._roots
+            if every or identity is None or path in self._roots
         )
 
-    def miss(self, stores: Iterable[str]) -> bool:
+    def is_outdated(self, stores: Iterable[str]) -> bool:
+        """Whether `follow` has something to do although tops and stores are those of the last time.
+
+        `stores` are those that are there, as far as anybody knows.
+        """
+        there = (path for path, identity in self._identity.items() if identity is not None)
+        return self.have_changed(every=True) or self.miss(there) or self.miss(stores)
+
+    def miss(self, paths: Iterable[str]) -> bool:
         """Whether one of these, which were there a moment ago, has no watch although some directories have."""
-        return self._trees is not None and not all(map(self._is_watched, stores))
+        return self._trees is not None and not self._trees.are_watched(map(os.fsencode, paths))
 
     def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
         """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
