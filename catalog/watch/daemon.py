@@ -358,7 +358,8 @@ class Daemon:
         figures.stores, figures.roots = len(self._registered.stores), len(self._registered.roots)
         figures.silent = len(self._silent.paths)
         trees = None if self._observer is None else self._observer.trees
-        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event))
+        late = self._configured.now.late
+        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event, late))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

@@ -16,7 +16,7 @@ from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier
 from catalog.watch.observer import TreeEmitter, kernel_limit
-from catalog.watch.status import LATE_SECONDS, encode, watches_advised
+from catalog.watch.status import encode, watches_advised
 
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -120,8 +120,11 @@ class Service(Listener):
         self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
         self.notifier.ready()
 
-    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None) -> bytes:
-        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched."""
+    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None, late: float) -> bytes:
+        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched.
+
+        What waits for longer than `late` seconds is told.
+        """
         figures = self.figures
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
         figures.waiting = 0 if intake is None else len(intake.waiting)
@@ -129,7 +132,7 @@ class Service(Listener):
         self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
         self.notifier.alive()
         self._tell_unwatched()
-        self._tell_late([] if intake is None else intake.late(LATE_SECONDS))
+        self._tell_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
         return encode(
             {
@@ -140,6 +143,7 @@ class Service(Listener):
                 "last_sweep": figures.last_sweep,
                 "waiting": figures.waiting,
                 "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
+                "late_after": late,
                 "trouble": self.troubled,
                 "trouble_since": self.troubled_since,
                 "polling": trees is None,
