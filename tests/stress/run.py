@@ -80,8 +80,7 @@ class Stress:
         self._live()
         lived_until = time.monotonic()
         self._be_killed()
-        with open(f"{self._directory}/stop", "w"):
-            time.sleep(0.001)
+        Path(f"{self._directory}/stop").touch()
         for process in self._processes:
             assert process.wait(DEADLINE) == 0, process.args
         self._compare()
@@ -141,8 +140,7 @@ class Stress:
     @contextlib.contextmanager
     def _still(self) -> Iterator[None]:
         """Let the writers pause."""
-        with open(f"{self._directory}/pause", "w"):
-            time.sleep(0.001)
+        Path(f"{self._directory}/pause").touch()
         threads = [f"{writer}-quick" for writer in range(WRITERS)]
         threads += sorted({f"{place.writer}-slow" for place in self._places if place.is_slow})
         paused = [f"{self._directory}/paused-{thread}" for thread in threads]

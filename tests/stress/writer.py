@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 from tests.stress.world import Place, first, following, places, same_length
@@ -71,7 +72,7 @@ class Thread:
                 if os.path.exists(told):
                     os.unlink(told)
                 return True
-            open(told, "w").close()
+            Path(told).touch()
             time.sleep(0.02)
         return False
 
