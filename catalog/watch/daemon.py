@@ -258,6 +258,7 @@ class Daemon:
 
         here = self._registered
         self._reload(writer)
+        self._tops.retry()
         known = here.left_out.union(here.stores)
         self._listings.begin()
         found = find_new(writer, here.roots, known, once, self._show_life, self._listings)

@@ -39,7 +39,7 @@ class Service(Listener):
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
-        self._unwatched = False
+        self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
 
     def listen(self, address: str | None) -> None:
@@ -127,11 +127,12 @@ class Service(Listener):
         """
         figures = self.figures
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
+        over_limit = 0 if trees is None else trees.over_limit()
         figures.waiting = 0 if intake is None else len(intake.waiting)
         doing = self.troubled or ("starting" if figures.last_sweep is None else "following")
         self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
         self.notifier.alive()
-        self._tell_unwatched()
+        self._tell_unwatched(over_limit)
         self._tell_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
         return encode(
@@ -150,6 +151,7 @@ class Service(Listener):
                 "polled": figures.silent,
                 "watched": figures.watches,
                 "unwatched": figures.unwatched,
+                "over_limit": over_limit,
                 "max_user_watches": kernel_limit("max_user_watches"),
             }
         )
@@ -159,11 +161,14 @@ class Service(Listener):
         unsettled((store for store in late if store.id not in self._late), self._report)
         self._late = {store.id for store in late}
 
-    def _tell_unwatched(self) -> None:
-        """Say that there are directories that cannot be watched, once until all can be."""
-        count = self.figures.unwatched
-        if count and not self._unwatched:
-            needed = watches_advised(self.figures.watches + count)
-            text = f"{count} directories cannot be watched, and are only looked at now and then: raise {needed}"
-            self._report(Notice("unwatched", text, directories=count, watches=self.figures.watches))
-        self._unwatched = count > 0
+    def _tell_unwatched(self, over_limit: int) -> None:
+        """Say that there are directories that cannot be watched, once until all can be; and once more at the limit."""
+        count, watches = self.figures.unwatched, self.figures.watches
+        if (count and not self._unwatched) or (over_limit and not self._over_limit):
+            text = f"{count} directories cannot be watched, and are only looked at now and then: "
+            if over_limit:
+                text += f"raise {watches_advised(watches + over_limit, kernel_limit('max_user_watches'))}"
+            else:
+                text += "they may not be read"
+            self._report(Notice("unwatched", text, directories=count, watches=watches, over_limit=over_limit))
+        self._unwatched, self._over_limit = count > 0, over_limit > 0

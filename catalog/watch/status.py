@@ -44,9 +44,15 @@ def read_daemon(path: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else {}
 
 
-def watches_advised(needed: int) -> str:
-    """The kernel's setting for `needed` watches, with room for more."""
-    return f"sysctl fs.inotify.max_user_watches={max(needed * 2, 65536)}"
+def watches_advised(needed: int, allowed: int | None) -> str:
+    """The kernel's setting for `needed` watches, with room for more.
+
+    Where as many are `allowed` already other programs have the rest.
+    """
+    number = max(needed * 2, 65536)
+    if allowed is not None and number <= allowed:
+        number = 2 * allowed
+    return f"sysctl fs.inotify.max_user_watches={number}"
 
 
 def _opened(name: str, flags: int) -> int:
