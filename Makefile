@@ -1,9 +1,9 @@
-# make demo · make test · make check · make bench · make docs
+# make demo · make test · make check · make bench · make stress · make docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs freeze format clean
+.PHONY: demo test check bench stress docs freeze format clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ check: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
+
+stress: $(VENV)/.ready
+	$(BIN)/python -m tests.stress
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze

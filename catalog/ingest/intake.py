@@ -202,6 +202,10 @@ class Intake:
             else:
                 self._put_off(waiting, now + _RETRY_SECONDS)
         else:
+            if content.file != file:  # written anew between the look and the reading: that one has not stood still yet
+                content.close()
+                self._put_off(waiting, now + _RETRY_SECONDS)
+                return False
             took = int((time.monotonic() - began) * 1000)
             version = read_layout_version(store.path)
             self._take(_Reading(store, content, None, version, took, waiting.full, waiting.first))

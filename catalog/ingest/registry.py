@@ -6,6 +6,7 @@ given its own by an `add` of its path.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -82,8 +83,10 @@ class Store(NamedTuple):
 
     def repository(self) -> tuple[str | None, NameProblem | None]:
         """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
-        relative = None if self.root_path is None else os.path.relpath(self.path, self.root_path)
-        return Naming.parse(self.naming).repository(relative, self.prefix)
+        relative = None
+        if self.root_path is not None and self.naming == "path":  # no other policy asks for it
+            relative = os.path.relpath(self.path, self.root_path)
+        return _repository(self.naming, relative, self.prefix)
 
     def keys_should_be(self) -> str:
         """What `keyed_by` says when the keys, and the problem of their policy, are those of today's rules and settings."""
@@ -138,6 +141,11 @@ class Registry:
             question = question.where(store.c.id.in_(wanted))
         rows = self.connection.execute(question).mappings()
         return [_store(row) for row in rows if wanted is None or row["id"] in wanted]
+
+    def content_pending(self) -> list[int]:
+        """The ids of the stores that are there and whose content is not all read."""
+        mine = store.c.host_id == self.host_id, store.c.content_pending, store.c.state != "missing"
+        return list(self.connection.execute(select(store.c.id).where(*mine)).scalars())
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
         """The root, or the store, that `text` names or is the path of; raises UnknownStore."""
@@ -327,6 +335,12 @@ class Registry:
         if self._is_taken(name, root_of):
             raise UsageError(f"the name {shown(name)} is taken: choose another one with --name")
         return name
+
+
+@functools.lru_cache(maxsize=256)
+def _repository(naming: str, relative: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
+    # Most stores of a catalog share one policy, and each sweep asks for that of every store.
+    return Naming.parse(naming).repository(relative, prefix)
 
 
 def _new_id(result: CursorResult[Any]) -> int:

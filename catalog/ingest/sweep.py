@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from catalog.db.engine import Writer
@@ -13,7 +13,7 @@ from catalog.ingest.intake import Intake, Report, now_ms, unsettled
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root, Store
 from catalog.ingest.settings import Settings
-from catalog.layout.discover import discover
+from catalog.layout.discover import Listings, discover
 from catalog.names.escape import shown
 
 Progress = Callable[[str, int, int], None]
@@ -57,9 +57,14 @@ class Sweep:
         still are waited for, as long as the settings' patience. Content is read to its end, or for `content_seconds`, or
         until the monotonic clock is at `deadline`: then the rest stays pending.
         """
-        found = find_new(self._writer, roots, self._report)
         with self._writer.snapshot() as connection:
-            registered = Registry(connection).stores()
+            registry = Registry(connection)
+            registered = registry.stores()
+            known = registry.left_out().union(s.path for s in registered)
+        found = find_new(self._writer, roots, known, self._report)
+        if found:
+            with self._writer.snapshot() as connection:
+                registered = Registry(connection).stores()
         if stores is not None:
             wanted = {s.id for s in stores} | set(found)
             registered = [s for s in registered if s.id in wanted]
@@ -99,19 +104,24 @@ class Sweep:
 
 
 def find_new(
-    writer: Writer, roots: Iterable[Root], report: Report, on_directory: Callable[[], None] = lambda: None
+    writer: Writer,
+    roots: Iterable[Root],
+    known: Container[str],
+    report: Report,
+    on_directory: Callable[[], None] = lambda: None,
+    listings: Listings | None = None,
 ) -> list[int]:
-    """Register the layouts below `roots` that are not known yet; returns their ids. `on_directory` is as in `discover`."""
-    with writer.snapshot() as connection:
-        registry = Registry(connection)
-        known = {s.path for s in registry.stores()} | registry.left_out()
+    """Register the layouts below `roots` that are not known yet; returns their ids. The last two are as in `discover`.
+
+    `known` are paths of stores, and of what was left out, as of some moment before: whatever is not among them is asked for.
+    """
 
     def unreadable(path: str, error: OSError) -> None:
         reason = error.strerror or str(error)
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    found = (path for each in roots for path in discover(each.path, unreadable, on_directory))
+    found = (path for each in roots for path in discover(each.path, unreadable, on_directory, listings))
     return register(writer, [path for path in found if path not in known], report)
 
 

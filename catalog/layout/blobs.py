@@ -174,6 +174,7 @@ def blobs_identity(store_path: str, shared: str | None = None) -> str:
 
     A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
     rule; two seconds are FAT's): then each answer is another one. A stat for each directory; never raises OSError.
+    Where a file system counts the directories in a directory, as links, no more are looked for than there are.
     """
     pieces: list[str] = []
     now = time.time_ns()
@@ -184,6 +185,7 @@ def blobs_identity(store_path: str, shared: str | None = None) -> str:
         except OSError:
             continue
         try:
+            left = 0
             for name in _WATCHED:
                 try:
                     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -191,6 +193,12 @@ def blobs_identity(store_path: str, shared: str | None = None) -> str:
                     continue
                 pieces.append(f"{name}:{found.st_ino}:{found.st_mtime_ns}")
                 racy = racy or abs(now - found.st_mtime_ns) < _TICK_NS
+                if name == ".":
+                    left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
+                elif stat.S_ISDIR(found.st_mode):
+                    left -= 1
+                    if left == 0:
+                        break
         finally:
             os.close(directory)
     return " ".join([*pieces, f"racy:{now}"] if racy else pieces)

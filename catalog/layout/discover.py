@@ -10,11 +10,51 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 
 from catalog.names.exhausted import refuse_exhausted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_TICK_NS = 2_000_000_000  # no clock of a file system is coarser
+
+_Identity = tuple[int, int, int, int]
+
+
+class Listings:
+    """What directories held when they were last listed, for who searches the same ones again and again.
+
+    A directory's times tell whether something came or went in it, at one stat instead of a listing. One that had only
+    just changed when it was listed may have changed again within the same tick of the clock, so it is listed again
+    (git's racy rule). Not for network file systems, whose times are another host's business.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[_Identity, bool, list[str]]] = {}
+        self._now: dict[str, tuple[_Identity, bool, list[str]]] = {}
+
+    def begin(self) -> None:
+        """A search of everything begins: what the one before did not come to is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def get(self, path: str, *, follow: bool) -> tuple[bool, list[str]] | None:
+        """Whether the directory is a layout, and what is to be searched in it; None where it has to be listed."""
+        known = self._before.get(path)
+        if known is None:
+            return None
+        try:
+            found = os.stat(path, follow_symlinks=follow)
+        except OSError:
+            return None
+        if _identity(found) != known[0]:
+            return None
+        self._now[path] = known
+        return known[1], known[2]
+
+    def put(self, path: str, found: os.stat_result, at: int, layout: bool, below: list[str]) -> None:
+        """Keep what was listed; `found` is what the directory was at the time `at`, before that."""
+        if abs(at - max(found.st_mtime_ns, found.st_ctime_ns)) > _TICK_NS:
+            self._now[path] = (_identity(found), layout, below)
 
 
 def is_layout(path: str) -> bool:
@@ -26,13 +66,17 @@ def is_layout(path: str) -> bool:
 
 
 def discover(
-    root: str, on_error: Callable[[str, OSError], None], on_directory: Callable[[], None] = lambda: None
+    root: str,
+    on_error: Callable[[str, OSError], None],
+    on_directory: Callable[[], None] = lambda: None,
+    listings: Listings | None = None,
 ) -> Iterator[str]:
     """The absolute paths of all layouts at or below `root`, a layout before those in it, in the order of their names.
 
     Paths that are not UTF-8 come with surrogate escapes. A directory that cannot be read, or is gone since its parent
     was read, goes to `on_error` with its path, and the search goes on. `root` itself may be hidden or a symbolic link.
-    `on_directory` is called before each directory is read: there may be many without a layout. Raises Exhausted.
+    `on_directory` is called before each directory is read: there may be many without a layout. With `listings` those that
+    did not change since are not listed again. Raises Exhausted.
     """
     root = os.path.abspath(root)
     # For each directory on the way down, its path with a slash and the names in it that are still to come, last first.
@@ -45,16 +89,18 @@ def discover(
             continue
         path = parent + names.pop()
         on_directory()
-        layout, below = _look(path, flags, on_error)
+        known = None if listings is None else listings.get(path, follow=flags == _DIRECTORY)
+        layout, below = _look(path, flags, on_error, listings) if known is None else known
         flags = _DIRECTORY | os.O_NOFOLLOW  # it may have become a symbolic link since its parent was read
         if layout:
             yield path
         if below:
-            below.sort(reverse=True)
-            pending.append((f"{path.rstrip('/')}/", below))
+            pending.append((f"{path.rstrip('/')}/", sorted(below, reverse=True)))
 
 
-def _look(path: str, flags: int, on_error: Callable[[str, OSError], None]) -> tuple[bool, list[str]]:
+def _look(
+    path: str, flags: int, on_error: Callable[[str, OSError], None], listings: Listings | None
+) -> tuple[bool, list[str]]:
     """Whether the directory is a layout, and the names of the directories in it that may hold others."""
     marker = index = blobs = False
     below: list[str] = []
@@ -64,7 +110,10 @@ def _look(path: str, flags: int, on_error: Callable[[str, OSError], None]) -> tu
         refuse_exhausted(error)
         on_error(path, error)
         return False, below
+    complete = False
+    at = time.time_ns()
     try:
+        before = os.fstat(directory)
         with os.scandir(directory) as entries:
             for entry in entries:
                 name = entry.name
@@ -78,12 +127,20 @@ def _look(path: str, flags: int, on_error: Callable[[str, OSError], None]) -> tu
                         blobs = True
                     elif not name.startswith("."):
                         below.append(name)
+        complete = True
     except OSError as error:
         refuse_exhausted(error)
         on_error(path, error)
     finally:
         os.close(directory)
-    return marker or (index and blobs), below
+    layout = marker or (index and blobs)
+    if listings is not None and complete:
+        listings.put(path, before, at, layout, below)
+    return layout, below
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _mode(path: str) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from catalog.ingest.places import Place
 from catalog.ingest.settings import Settings
+from catalog.watch.status import LATE_SECONDS
 
 TEXT, JSON = "text", "json"
 
@@ -16,6 +17,7 @@ class Configuration(NamedTuple):
     - `rescan`: between two sweeps.
     - `poll`: between two sweeps without events; None: with events.
     - `silent`: between two looks at directories on file systems that tell of no changes.
+    - `late`: a change that waits for longer is told of, and the daemon is late.
     - `places`: roots and stores to register.
     - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
     - `log_format`: TEXT or JSON.
@@ -25,6 +27,7 @@ class Configuration(NamedTuple):
     rescan: float = 30.0
     poll: float | None = None
     silent: float = 5.0
+    late: float = LATE_SECONDS
     places: tuple[Place, ...] = ()
     metrics: str | None = None
     log_format: str = TEXT

@@ -17,26 +17,26 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from types import FrameType
 
 from catalog.db.engine import Writer, open_writer
 from catalog.db.locks import DAEMON, FileLock
 from catalog.errors import CatalogLocked, CatalogUnavailable, Exhausted, NoRoom
-from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry, Root, Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.retention import drop_missing, prune
 from catalog.ingest.rows import Rows
 from catalog.ingest.sweep import find_new, register
-from catalog.layout.discover import is_layout
+from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
 from catalog.watch.configured import Configured
+from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
 from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver
+from catalog.watch.registered import Registered
 from catalog.watch.service import Service
 from catalog.watch.status import read_daemon
 from catalog.watch.tops import Tops
@@ -76,16 +76,8 @@ class Daemon:
         self._next_beat = 0.0
         self._next_retention = 0.0
         self._told: set[str] = set()
-        self._signature: tuple[object, ...] = ()
-        self._data_version = -1
-        self._look_for_content = False
-        self._changed_before = -1
-        self._to_read: list[int] = []
-        self._woken: set[int] = set()
-        self._reading: Iterator[int] | None = None
-        self._roots: list[Root] = []
-        self._by_path: dict[str, Store] = {}
-        self._left_out: set[str] = set()
+        self._registered = Registered()
+        self._listings = Listings()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
@@ -151,28 +143,29 @@ class Daemon:
         intake = self._intake = Intake(writer, self._configured.now.settings, self._report, self._service)
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
+        contents = Contents(writer, lambda: self._configured.now.settings)
         self._reload(writer)
-        stores, roots = len(self._by_path), len(self._roots)
+        stores, roots = len(self._registered.stores), len(self._registered.roots)
         text = f"watching {stores} stores and {roots} roots of {shown(self._path)}"
         self._report(Notice("started", text, path=self._path, stores=stores, roots=roots, pid=os.getpid()))
         while not self._stop:
             try:
-                self._turn(writer, intake)
+                self._turn(writer, intake, contents)
                 self._service.well()
             except _PASSING as error:
                 self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
-                self._reading, self._changed_before = None, -1
+                contents.begin_again()
                 self._back_off(error)
             except CatalogUnavailable:
                 self._service.check()  # that it is another file now says more
                 raise
             self._show_life()
 
-    def _turn(self, writer: Writer, intake: Intake) -> None:
+    def _turn(self, writer: Writer, intake: Intake, contents: Contents) -> None:
         """One round: what was hinted, what has settled, what is due; then sleep until something is."""
         now = time.monotonic()
         if self._read_again:
-            self._configure(writer, intake)
+            self._configure(intake)
         self._configured.register(writer)
         self._follow_registry(writer, intake)
         if now >= self._next_tick:
@@ -183,16 +176,16 @@ class Daemon:
                 self._sweep_now = True
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
-            self._hints.look(self._silent.look(self._by_path, self._show_life))
+            self._hints.look(self._silent.look(self._registered.stores, self._show_life))
         if self._sweep_now or self._hints.overflow or now >= self._next_sweep:
-            self._sweep(writer, intake)
+            self._sweep(writer, intake, contents)
         else:
             self._take_hints(writer, intake)
         intake.look_again()
         if self._tops.miss(self._service.recovered()):
             # It came back between the look at what to watch and the look at it: should it go again, no event would tell.
             self._sweep_now = True
-        self._read_content(writer, intake)
+        self._read_content(intake, contents)
         if now >= self._next_retention and not self._stop:
             self._retain(writer)
         if self._stop:
@@ -201,7 +194,7 @@ class Daemon:
         wake_at = min(self._next_sweep, self._next_beat, self._next_tick)
         if self._silent.paths:
             wake_at = min(wake_at, self._next_silent)
-        if self._sweep_now or self._reading is not None or self._to_read:
+        if self._sweep_now or contents.is_busy:
             wake_at = 0.0
         if due is not None:
             wake_at = min(wake_at, due)
@@ -218,7 +211,7 @@ class Daemon:
             self._hints.wake.wait(min(left, TICK_SECONDS))
             self._hints.wake.clear()
 
-    def _configure(self, writer: Writer, intake: Intake) -> None:
+    def _configure(self, intake: Intake) -> None:
         """Go by what the configuration says now."""
         self._read_again, self._sweep_now = False, True
         self._service.notifier.reloading()
@@ -228,7 +221,7 @@ class Daemon:
         if polled != (self._configured.now.poll is not None):
             self._stop_watching()
             self._start_watching()
-            self._reload(writer)
+            self._watch()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -239,28 +232,15 @@ class Daemon:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def _read_content(self, writer: Writer, intake: Intake) -> None:
+    def _read_content(self, intake: Intake, contents: Contents) -> None:
         """Go on reading content for a moment: names come first, so hints and settled files interrupt it."""
         until = time.monotonic() + CONTENT_SECONDS
         while not self._stop and not self._hints.wake.is_set() and time.monotonic() < until:
-            if self._reading is None:
-                if not self._to_read and (self._look_for_content or intake.changed != self._changed_before):
-                    self._changed_before = intake.changed
-                    self._to_read = self._stage(writer).pending(look=self._look_for_content)
-                    self._look_for_content = False
-                if not self._to_read:
-                    return
-                self._reading = self._stage(writer).run(self._to_read.pop())
-            if next(self._reading, None) is None:
-                self._reading = None
-                self._to_read += self._woken - set(self._to_read)
-                self._woken.clear()
+            if not contents.step(intake.changed):
+                return
 
-    def _stage(self, writer: Writer) -> ContentStage:
-        return ContentStage(writer, self._configured.now.settings, self._woken)
-
-    def _sweep(self, writer: Writer, intake: Intake) -> None:
-        """Look at everything: search the roots, and a stat for each store."""
+    def _sweep(self, writer: Writer, intake: Intake, contents: Contents) -> None:
+        """Look at everything: search the roots, and a few stats for each store."""
         began = time.monotonic()
         self._sweep_now = False
         stores, trees = self._hints.collect()  # the sweep looks wherever they point
@@ -276,23 +256,29 @@ class Daemon:
             if line not in self._told:
                 self._report(line)
 
-        found = find_new(writer, self._roots, once, self._show_life)
-        self._told = told
+        here = self._registered
         self._reload(writer)
+        self._tops.retry()
+        known = here.left_out.union(here.stores)
+        self._listings.begin()
+        found = find_new(writer, here.roots, known, once, self._show_life, self._listings)
+        self._told = told
+        if found:
+            self._reload(writer)
         self._find_silent()
         hinted = stores | trees | {store.path for store in intake.waiting} | set(self._silent.paths)
         missed = bool(found)
-        for path, store in list(self._by_path.items()):
+        for path, store in list(here.stores.items()):
             if self._stop:
                 return
             if not intake.offer(store) and not is_below_any(path, hinted):
                 missed = True
+            contents.look(store)
             self._show_life()
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched
-        self._look_for_content = True
-        self._service.swept(len(self._by_path), began)
+        self._service.swept(len(here.stores), began)
         self._next_sweep = time.monotonic() + self._configured.now.interval
         self._next_beat = 0.0
 
@@ -300,22 +286,23 @@ class Daemon:
         stores, trees = self._hints.collect()
         if not stores and not trees:
             return
-        known = {path for path in stores if path in self._by_path}
+        here = self._registered
+        known = {path for path in stores if path in here.stores}
         if trees:
-            known |= {path for path in self._by_path if is_below_any(path, trees)}
+            known |= {path for path in here.stores if is_below_any(path, trees)}
             self._tops.search(trees)
-        roots = {root.path for root in self._roots}
+        roots = here.root_paths
         new = [
             path
             for path in stores - known
-            if is_below_any(path, roots) and encode_path(path)[0] not in self._left_out and is_layout(path)
+            if is_below_any(path, roots) and encode_path(path)[0] not in here.left_out and is_layout(path)
         ]
         if new and register(writer, new, self._report):
             known |= self._reload(writer)
-        with writer.snapshot() as connection:
-            fresh = Registry(connection).stores([self._by_path[path].id for path in known])
-        for store in fresh:
-            self._by_path[store.path] = store
+        self._offer(writer, intake, known)
+
+    def _offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
+        for store in self._registered.read_some(writer, paths):
             intake.offer(store)
             self._show_life()
         intake.commit()
@@ -324,16 +311,8 @@ class Daemon:
 
     def _follow_registry(self, writer: Writer, intake: Intake) -> None:
         """Notice that another process has added or removed stores or roots."""
-        version = writer.data_version()
-        if version == self._data_version:
-            return
-        self._data_version = version
-        with writer.snapshot() as connection:
-            signature = Registry(connection).signature()
-        if signature != self._signature:
-            for path in self._reload(writer):
-                intake.offer(self._by_path[path])
-            intake.commit()
+        if self._registered.is_outdated(writer):
+            self._offer(writer, intake, self._reload(writer))
 
     def _reload(self, writer: Writer) -> set[str]:
         """Learn which roots and stores there are, and watch them.
@@ -341,25 +320,23 @@ class Daemon:
         Returns the paths of those stores that are new, whoever registered them, or where another directory stands than
         before: they are to be looked at, since what happened to them before there was a watch is told by no event.
         """
-        before = set(self._by_path)
-        with writer.snapshot() as connection:
-            registry = Registry(connection)
-            self._signature = registry.signature()
-            self._roots = registry.roots()
-            self._by_path = {store.path: store for store in registry.stores()}
-            self._left_out = registry.left_out()
+        before = self._registered.stores
+        if not self._registered.read(writer):
+            there = (path for path, store in self._registered.stores.items() if store.state != "missing")
+            if not self._tops.is_outdated(there):
+                return set()
         changed = self._watch()
-        return {path for path in self._by_path if path not in before or is_below_any(path, changed)}
+        return {path for path in self._registered.stores if path not in before or is_below_any(path, changed)}
 
     def _find_silent(self) -> None:
-        new = self._silent.follow({root.path for root in self._roots}, self._by_path)
+        new = self._silent.follow(self._registered.root_paths, self._registered.stores)
         if new:
             every = self._configured.now.silent
             text = f"looks every {every:g} seconds at {shown(', '.join(new))}: no event tells of changes there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:
-        return self._tops.follow({root.path for root in self._roots}, self._by_path, again=again)
+        return self._tops.follow(self._registered.root_paths, self._registered.stores, again=again)
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
@@ -379,9 +356,11 @@ class Daemon:
         """Say how it is, for `ocicat status` and the next daemon."""
         self._next_beat = time.monotonic() + min(BEAT_SECONDS, self._service.notifier.interval or BEAT_SECONDS)
         figures = self._service.figures
-        figures.stores, figures.roots, figures.silent = len(self._by_path), len(self._roots), len(self._silent.paths)
+        figures.stores, figures.roots = len(self._registered.stores), len(self._registered.roots)
+        figures.silent = len(self._silent.paths)
         trees = None if self._observer is None else self._observer.trees
-        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event))
+        late = self._configured.now.late
+        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event, late))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

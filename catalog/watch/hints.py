@@ -95,6 +95,8 @@ class Hints:
 
 def is_below_any(path: str, tops: set[str]) -> bool:
     """Whether `path` is one of `tops` or something in one; costs the depth of `path`, however many there are."""
+    if not tops:
+        return False
     while path not in tops:
         parent = os.path.dirname(path)
         if parent == path:

@@ -24,7 +24,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -120,7 +120,7 @@ class TreeEmitter(EventEmitter):
         # One directory can be reached by two paths, through a bind mount; hints go to both.
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
-        self._unwatched: set[bytes] = set()
+        self._unwatched: dict[bytes, int | None] = {}  # and the kernel's reason
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
         """Called about once a second by whoever waits for a tree to be watched."""
@@ -144,7 +144,7 @@ class TreeEmitter(EventEmitter):
         prefix = path.rstrip(b"/") + b"/"
         with self._lock:
             gone = [p for p in self._watch_of if p == path or p.startswith(prefix)]
-            self._unwatched = {p for p in self._unwatched if p != path and not p.startswith(prefix)}
+            self._unwatched = {p: e for p, e in self._unwatched.items() if p != path and not p.startswith(prefix)}
             self._drop(gone)
 
     def is_watched(self, path: bytes) -> bool:
@@ -152,10 +152,37 @@ class TreeEmitter(EventEmitter):
         with self._lock:
             return path in self._watch_of
 
+    def knows(self, paths: Iterable[bytes]) -> bool:
+        """Whether each of these directories has a watch, or could not be given one and waits for `retry`."""
+        with self._lock:
+            return all(path in self._watch_of or path in self._unwatched for path in paths)
+
+    def retry(self) -> list[bytes]:
+        """Watch what could not be watched before, until there is no room: one call of the kernel while there is none.
+
+        Returns what has a watch now. What is in it, and what happened there, was seen by nobody: adopt it.
+        """
+        watched: list[bytes] = []
+        with self._lock:
+            paths = sorted(self._unwatched)
+        for path in paths:
+            self._set_watch(path)
+            with self._lock:
+                if path in self._watch_of:
+                    watched.append(path)
+                elif self._unwatched.get(path) == errno.ENOSPC:
+                    break
+        return watched
+
     def counts(self) -> tuple[int, int]:
         """How many directories are watched, and how many could not be."""
         with self._lock:
             return len(self._watch_of), len(self._unwatched)
+
+    def over_limit(self) -> int:
+        """How many directories the kernel allowed no watch for; it refuses others too, which may not be read, say."""
+        with self._lock:
+            return sum(reason == errno.ENOSPC for reason in self._unwatched.values())
 
     # --- threads ------------------------------------------------------------------------------------------------
 
@@ -206,7 +233,7 @@ class TreeEmitter(EventEmitter):
             prefix = top.rstrip(b"/") + b"/"
             with self._lock:
                 gone = [p for p in self._watch_of if p.startswith(prefix) and p not in found]
-                self._unwatched = {p for p in self._unwatched if not p.startswith(prefix) or p in found}
+                self._unwatched = {p: e for p, e in self._unwatched.items() if not p.startswith(prefix) or p in found}
                 self._drop(gone)
 
     def _set_watch(self, path: bytes) -> bool:
@@ -214,10 +241,12 @@ class TreeEmitter(EventEmitter):
         with self._lock:
             try:
                 watch = self._inotify.add_callback(path, _MASK, self, self._id)
-            except OSError:
+            except OSError as error:
                 self._drop([path])
-                is_directory = _is_directory(path)
-                (self._unwatched.add if is_directory else self._unwatched.discard)(path)
+                if is_directory := _is_directory(path):
+                    self._unwatched[path] = error.errno
+                else:
+                    self._unwatched.pop(path, None)
                 return is_directory
             if self._watch_of.get(path, watch) != watch:
                 self._drop([path])  # another directory had that path
@@ -225,7 +254,7 @@ class TreeEmitter(EventEmitter):
             known = self._paths_of.get(watch, ())
             if path not in known:
                 self._paths_of[watch] = (*known, path)
-            self._unwatched.discard(path)
+            self._unwatched.pop(path, None)
         return True
 
     def _drop(self, paths: list[bytes]) -> None:

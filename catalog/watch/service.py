@@ -16,7 +16,7 @@ from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier
 from catalog.watch.observer import TreeEmitter, kernel_limit
-from catalog.watch.status import LATE_SECONDS, encode, watches_advised
+from catalog.watch.status import encode, watches_advised
 
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -39,7 +39,7 @@ class Service(Listener):
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
-        self._unwatched = False
+        self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
 
     def listen(self, address: str | None) -> None:
@@ -120,16 +120,20 @@ class Service(Listener):
         self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
         self.notifier.ready()
 
-    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None) -> bytes:
-        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched."""
+    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None, late: float) -> bytes:
+        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched.
+
+        What waits for longer than `late` seconds is told.
+        """
         figures = self.figures
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
+        over_limit = 0 if trees is None else trees.over_limit()
         figures.waiting = 0 if intake is None else len(intake.waiting)
         doing = self.troubled or ("starting" if figures.last_sweep is None else "following")
         self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
         self.notifier.alive()
-        self._tell_unwatched()
-        self._tell_late([] if intake is None else intake.late(LATE_SECONDS))
+        self._tell_unwatched(over_limit)
+        self._tell_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
         return encode(
             {
@@ -140,12 +144,14 @@ class Service(Listener):
                 "last_sweep": figures.last_sweep,
                 "waiting": figures.waiting,
                 "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
+                "late_after": late,
                 "trouble": self.troubled,
                 "trouble_since": self.troubled_since,
                 "polling": trees is None,
                 "polled": figures.silent,
                 "watched": figures.watches,
                 "unwatched": figures.unwatched,
+                "over_limit": over_limit,
                 "max_user_watches": kernel_limit("max_user_watches"),
             }
         )
@@ -155,11 +161,14 @@ class Service(Listener):
         unsettled((store for store in late if store.id not in self._late), self._report)
         self._late = {store.id for store in late}
 
-    def _tell_unwatched(self) -> None:
-        """Say that there are directories that cannot be watched, once until all can be."""
-        count = self.figures.unwatched
-        if count and not self._unwatched:
-            needed = watches_advised(self.figures.watches + count)
-            text = f"{count} directories cannot be watched, and are only looked at now and then: raise {needed}"
-            self._report(Notice("unwatched", text, directories=count, watches=self.figures.watches))
-        self._unwatched = count > 0
+    def _tell_unwatched(self, over_limit: int) -> None:
+        """Say that there are directories that cannot be watched, once until all can be; and once more at the limit."""
+        count, watches = self.figures.unwatched, self.figures.watches
+        if (count and not self._unwatched) or (over_limit and not self._over_limit):
+            text = f"{count} directories cannot be watched, and are only looked at now and then: "
+            if over_limit:
+                text += f"raise {watches_advised(watches + over_limit, kernel_limit('max_user_watches'))}"
+            else:
+                text += "they may not be read"
+            self._report(Notice("unwatched", text, directories=count, watches=watches, over_limit=over_limit))
+        self._unwatched, self._over_limit = count > 0, over_limit > 0

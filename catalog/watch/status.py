@@ -14,7 +14,8 @@ from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 
 LATE_SECONDS = 60.0
-"""A daemon that did not say anything, or has a change waiting, for so long is late (`ocicat status --check`)."""
+"""A daemon that did not say anything for so long is late (`ocicat status --check`). With a change waiting, or trouble, it is
+after the time that it publishes as `late_after`, which is a setting."""
 _LARGEST = 64 << 10
 _TRIES = 5
 _TRY_SECONDS = 0.005
@@ -44,9 +45,15 @@ def read_daemon(path: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else {}
 
 
-def watches_advised(needed: int) -> str:
-    """The kernel's setting for `needed` watches, with room for more."""
-    return f"sysctl fs.inotify.max_user_watches={max(needed * 2, 65536)}"
+def watches_advised(needed: int, allowed: int | None) -> str:
+    """The kernel's setting for `needed` watches, with room for more.
+
+    Where as many are `allowed` already other programs have the rest.
+    """
+    number = max(needed * 2, 65536)
+    if allowed is not None and number <= allowed:
+        number = 2 * allowed
+    return f"sysctl fs.inotify.max_user_watches={number}"
 
 
 def _opened(name: str, flags: int) -> int:
@@ -59,12 +66,15 @@ def why_late(values: dict[str, Any]) -> str | None:
     beat = values.get("beat")
     if not isinstance(beat, (int, float)) or now - beat > LATE_SECONDS * 1000:
         return "it has not said anything for a minute: it hangs, or the machine is overloaded"
+    given = values.get("late_after")
+    late = given if isinstance(given, (int, float)) else LATE_SECONDS
     since = values.get("trouble_since")
-    if isinstance(since, (int, float)) and now - since > LATE_SECONDS * 1000:
-        return f"it has not been able to go on for more than a minute: {values.get('trouble')}"
+    if isinstance(since, (int, float)) and now - since > late * 1000:
+        return f"it has not been able to go on for more than {late:g} seconds: {values.get('trouble')}"
     oldest = values.get("oldest_waiting")
-    if isinstance(oldest, (int, float)) and now - oldest > LATE_SECONDS * 1000:
+    if isinstance(oldest, (int, float)) and now - oldest > late * 1000:
         return (
-            "a change has been waiting for more than a minute: its file does not stand still, or the catalog is locked"
+            f"a change has been waiting for more than {late:g} seconds: its file does not stand still, "
+            "or the catalog is locked"
         )
     return None

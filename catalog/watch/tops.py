@@ -47,14 +47,12 @@ class Tops:
             [
                 (path, path in roots, again or path in before)
                 for path, identity in self._identity.items()
-                if identity is not None and (again or before.get(path) != identity or not self._is_watched(path))
+                if identity is not None and (again or before.get(path) != identity or not self._knows(path))
             ]
         )
-        # Then the stores that the search does not reach, or that could not be watched before.
+        # Then the stores that the search does not reach.
         gone = {path for path, identity in self._identity.items() if identity is None}
-        self._adopt(
-            [(path, False, False) for path in stores if not self._is_watched(path) and not is_below_any(path, gone)]
-        )
+        self._adopt([(path, False, False) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
         return changed
 
     def search(self, trees: set[str]) -> None:
@@ -64,17 +62,34 @@ class Tops:
                 if is_below_any(path, self._roots) and not is_below_any(os.path.dirname(path), trees):
                     self._trees.adopt(os.fsencode(path), deep=True)
 
-    def have_changed(self) -> bool:
-        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each."""
+    def have_changed(self, *, every: bool = False) -> bool:
+        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each.
+
+        With `every` all lone stores are looked at.
+        """
         return any(
             _identity(path) != identity
             for path, identity in self._identity.items()
-            if identity is None or path in self._roots
+            if every or identity is None or path in self._roots
         )
 
-    def miss(self, stores: Iterable[str]) -> bool:
-        """Whether one of these, which were there a moment ago, has no watch although some directories have."""
-        return self._trees is not None and not all(map(self._is_watched, stores))
+    def is_outdated(self, stores: Iterable[str]) -> bool:
+        """Whether `follow` has something to do although tops and stores are those of the last time.
+
+        `stores` are those that are there, as far as anybody knows.
+        """
+        there = (path for path, identity in self._identity.items() if identity is not None)
+        return self.have_changed(every=True) or self.miss(there) or self.miss(stores)
+
+    def miss(self, paths: Iterable[str]) -> bool:
+        """Whether one of these, which were there a moment ago, is not watched, nor waits for `retry`."""
+        return self._trees is not None and not self._trees.knows(map(os.fsencode, paths))
+
+    def retry(self) -> None:
+        """Watch what could not be watched before, as far as it can be now."""
+        if self._trees is not None:
+            watched = map(os.fsdecode, self._trees.retry())
+            self._adopt([(path, is_below_any(path, self._roots), False) for path in watched])
 
     def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
         """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
@@ -82,8 +97,8 @@ class Tops:
             if self._trees is not None:
                 self._trees.adopt(os.fsencode(path), deep=deep, anew=anew and deep, wait=number == len(wanted))
 
-    def _is_watched(self, path: str) -> bool:
-        return self._trees is not None and self._trees.is_watched(os.fsencode(path))
+    def _knows(self, path: str) -> bool:
+        return self._trees is not None and self._trees.knows([os.fsencode(path)])
 
 
 def _identity(path: str) -> _Identity:

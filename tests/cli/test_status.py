@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from catalog.db.locks import DAEMON, FileLock
-from catalog.watch.status import LATE_SECONDS, encode, read_daemon, why_late
+from catalog.watch.observer import kernel_limit
+from catalog.watch.status import LATE_SECONDS, encode, read_daemon, watches_advised, why_late
 from tests.cli.conftest import Own
 from tests.cli.program import one_error, ran
 from tests.watch.harness import followed
@@ -155,10 +156,28 @@ def test_what_a_daemon_publishes_is_not_trusted(cli: Own, layout: Layout, data: 
 
 def test_the_limit_of_watches(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1"))
-    with published(cli.db, pid=7, beat=now(), watched=60_000, unwatched=40_000):
+    said = {"pid": 7, "beat": now(), "watched": 60_000, "unwatched": 40_000}
+    with published(cli.db, **said, over_limit=39_999):
         found = values(cli)
     assert found["watches_needed"] == 100_000
-    assert found["advice"] == "sysctl fs.inotify.max_user_watches=200000"
+    assert found["advice"] == watches_advised(100_000, kernel_limit("max_user_watches"))
+    with published(cli.db, **{**said, "watched": 100, "unwatched": 40}, over_limit=0):
+        assert values(cli)["advice"] is None  # they may not be read: no limit helps
+
+
+@pytest.mark.parametrize(
+    ("needed", "allowed", "advised"),
+    [
+        (5, 8192, 65536),
+        (40_000, 8192, 80_000),
+        (40_000, None, 80_000),
+        (5, 65536, 131_072),
+        (90_000, 500_000, 1_000_000),
+    ],
+)
+def test_what_is_advised_is_more_than_there_is(needed: int, allowed: int | None, advised: int) -> None:
+    """Where the limit would do for us alone, others have taken the rest."""
+    assert watches_advised(needed, allowed) == f"sysctl fs.inotify.max_user_watches={advised}"
 
 
 def test_a_late_daemon_by_its_times() -> None:

@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from catalog.layout.discover import discover, is_layout
+from catalog.layout.discover import Listings, discover, is_layout
 
 
 def layout(path: Path) -> Path:
@@ -179,7 +180,7 @@ def test_a_very_deep_tree_is_no_recursion(tmp_path: Path) -> None:
 
 DENIED = """
 import os, sys
-from catalog.layout.discover import discover, is_layout
+from catalog.layout.discover import Listings, discover, is_layout
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
     try:
@@ -234,3 +235,69 @@ def test_no_directory_stays_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     list(search)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# Searching again and again
+
+
+class Again(Listings):
+    """The same search over and over with what directories held before; `listed` are those that had to be listed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+        self.listed: list[str] = []
+
+    def put(self, path: str, found: os.stat_result, at: int, layout: bool, below: list[str]) -> None:
+        self.listed.append(os.path.relpath(path, self.root))
+        super().put(path, found, at, layout, below)
+
+    def found(self) -> list[str]:
+        self.listed.clear()
+        self.begin()
+        return [os.path.relpath(path, self.root) for path in discover(str(self.root), ignore, lambda: None, self)]
+
+
+def old(root: Path) -> None:
+    """Let all directories look as if nothing had changed for long. Their time of change cannot be set: wait for that."""
+    newest = max(each.stat().st_ctime_ns for each in (root, *root.rglob("*")))
+    while time.time_ns() - newest <= 2_100_000_000:
+        time.sleep(0.05)
+
+
+def test_what_did_not_change_is_not_listed_again(tmp_path: Path) -> None:
+    for name in ("a", "a/x", "b/c"):
+        layout(tmp_path / name)
+    again = Again(tmp_path)
+    assert again.found() == ["a", "a/x", "b/c"]
+    assert again.found() == ["a", "a/x", "b/c"]
+    assert sorted(again.listed) == [".", "a", "a/x", "b", "b/c"]  # just made: who knows what else happened in that tick
+    old(tmp_path)
+    again.found()
+    assert again.found() == ["a", "a/x", "b/c"]
+    assert again.listed == []
+    layout(tmp_path / "b/c/new")
+    (tmp_path / "a/x/oci-layout").unlink()
+    (tmp_path / "a/x/index.json").rename(tmp_path / "a/x/index.old")
+    assert again.found() == ["a", "b/c", "b/c/new"]
+    assert sorted(again.listed) == ["a/x", "b/c", "b/c/new"]
+
+
+def test_another_directory_at_the_path_is_listed(tmp_path: Path) -> None:
+    layout(tmp_path / "root" / "a")
+    layout(tmp_path / "aside" / "b")
+    (tmp_path / "root" / "plain").mkdir()
+    old(tmp_path)
+    again = Again(tmp_path / "root")
+    again.found()
+    again.found()
+    assert again.listed == []
+    (tmp_path / "root").rename(tmp_path / "was")
+    (tmp_path / "aside").rename(tmp_path / "root")
+    assert again.found() == ["b"]
+    (tmp_path / "root").rename(tmp_path / "aside")
+    (tmp_path / "was").rename(tmp_path / "root")
+    assert again.found() == ["a"]
+    (tmp_path / "root" / "a").rename(tmp_path / "away")
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "away")  # a link to the very directory that was listed
+    assert again.found() == []

@@ -30,9 +30,9 @@ from tests.cli.program import (
 )
 from tests.watch.harness import DEADLINE, Followed, wait_for
 from tests.watch.test_config import said_of
-from tests.watch.test_daemon import pid, tag
+from tests.watch.test_daemon import APP, pid, tag
 from tests.watch.test_mounts import needs_namespaces
-from tests.writers import fake_descriptor, make_layout, name_entry, write_index
+from tests.writers import empty_index, fake_descriptor, make_image, make_layout, name_entry, write_index
 
 
 def told(quick: Followed, words: str) -> int:
@@ -162,10 +162,8 @@ def test_trouble_that_lasts_is_late() -> None:
 _IN_TMPFS = 'mount -t tmpfs -o size=3m,mode=0777 tmpfs "$1" && shift && exec "$@"'
 
 
-@needs_namespaces
-def test_a_full_disk_is_recovered_from_without_a_restart(quick: Followed) -> None:
-    """The catalog is on a tmpfs that only the daemon sees, and who enters its namespace."""
-    store = make_layout(quick.path("root/a"))
+def start_in_tmpfs(quick: Followed) -> str:
+    """Let the catalog be on a tmpfs that only the daemon sees, and who enters its namespace: a path to that directory."""
     small = quick.path("small")
     os.mkdir(small)
     quick.db = f"{small}/catalog.db"
@@ -173,12 +171,22 @@ def test_a_full_disk_is_recovered_from_without_a_restart(quick: Followed) -> Non
         file.write(f'[[roots]]\npath = "{quick.path("root")}"\n')
     quick.start(before=["unshare", "-Urm", "sh", "-ec", _IN_TMPFS, "sh", small], ready=False)
     wait_for(lambda: told(quick, "watching 0 stores and 1 roots"), what=quick.log)
-    tag(store, "1", "before")
-    wait_for(lambda: within(quick, "resolve", "app:1").returncode == 0)
-    seen = f"/proc/{pid(quick)}/root{small}"
-    with open(f"{seen}/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+    return f"/proc/{pid(quick)}/root{small}"
+
+
+def fill(directory: str) -> None:
+    with open(f"{directory}/filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(1 << 12))
+
+
+@needs_namespaces
+def test_a_full_disk_is_recovered_from_without_a_restart(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    seen = start_in_tmpfs(quick)
+    tag(store, "1", "before")
+    wait_for(lambda: within(quick, "resolve", "app:1").returncode == 0)
+    fill(seen)
     many(store, 300, "x")
     wait_for(lambda: told(quick, "no room to write"), what=quick.log)
     long_pause()
@@ -188,6 +196,36 @@ def test_a_full_disk_is_recovered_from_without_a_restart(quick: Followed) -> Non
     assert told(quick, "no room to write") == 1, quick.log()
     wait_for(lambda: told(quick, "is followed again") == 1)
     assert within(quick, "resolve", "app:1").returncode == 1
+    assert within(quick, "db", "check").returncode == 0
+    assert quick.stop() == 0
+
+
+@needs_namespaces
+def test_a_disk_that_is_full_while_content_is_read(quick: Followed) -> None:
+    """The names are there already: what the digests are, and which blobs lie where, finds no room."""
+    store = make_layout(quick.path("root/a"))
+    images = [make_image(store, f"{number}") for number in range(60)]
+    content = [os.path.join(store, "blobs/sha256", name) for name in os.listdir(f"{store}/blobs/sha256")]
+    for path in content:
+        os.rename(path, f"{store}/{os.path.basename(path)}")  # names first, blobs later
+    seen = start_in_tmpfs(quick)
+    write_index(store, empty_index(*(name_entry(each, "canonical", APP, f"{n}") for n, each in enumerate(images))))
+    wait_for(lambda: within(quick, "resolve", "app:59").returncode == 0)
+    pending = ("sql", "SELECT count(*) FROM stores WHERE pending")
+    wait_for(lambda: within(quick, *pending).stdout == b"0\n", what=quick.log)
+    fill(seen)
+    for path in content:
+        os.rename(f"{store}/{os.path.basename(path)}", path)
+    quick.send(signal.SIGHUP)  # no event tells of blobs
+    wait_for(lambda: told(quick, "no room to write"), what=quick.log)
+    long_pause()
+    assert within(quick, "resolve", "app:7").returncode == 0
+    os.unlink(f"{seen}/filler")
+    count = ("sql", "SELECT count(*) FROM manifests WHERE platform = 'linux/amd64'")
+    wait_for(lambda: within(quick, *count).stdout == b"60\n", what=lambda: [quick.log(), within(quick, *count)])
+    assert within(quick, "resolve", "--platform", "linux/amd64", "app:7").returncode == 0
+    assert told(quick, "no room to write") == 1, quick.log()
+    wait_for(lambda: told(quick, "is followed again") == 1)
     assert within(quick, "db", "check").returncode == 0
     assert quick.stop() == 0
 

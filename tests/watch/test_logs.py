@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from catalog.ingest.notice import EVENTS, Notice
+from catalog.watch.observer import kernel_limit
+from catalog.watch.status import watches_advised
 from tests.cli.program import ran
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_config import configure
@@ -114,7 +116,8 @@ def test_the_limit_of_watches_is_told_once_with_the_number(quick: Followed) -> N
     wait_for(lambda: len(said(quick, "swept")) > 5)
     (found,) = said(quick, "unwatched")
     assert (found["directories"], found["watches"]) == (4, 2)
-    assert "sysctl fs.inotify.max_user_watches=65536" in found["message"]
+    assert found["over_limit"] == 4
+    assert f"raise {watches_advised(6, kernel_limit('max_user_watches'))}" in found["message"]
 
 
 def test_quiet_leaves_only_what_is_wrong(quick: Followed) -> None:

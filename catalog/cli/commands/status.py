@@ -96,6 +96,6 @@ def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict
         sum(found for key in ("watched", "unwatched") if isinstance(found := (daemon or {}).get(key), int)),
     )
     advice = None
-    if (daemon or {}).get("unwatched") or (allowed is not None and needed > allowed):
-        advice = watches_advised(needed)
+    if (daemon or {}).get("over_limit") or (allowed is not None and needed > allowed):
+        advice = watches_advised(needed, allowed)
     return {"max_user_watches": allowed, "watches_needed": needed, "advice": advice}

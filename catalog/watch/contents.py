@@ -1,0 +1,68 @@
+"""What content there is to be read (catalog.ingest.content), and reading it bit by bit: names come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from catalog.db.engine import Writer
+from catalog.ingest.content import ContentStage
+from catalog.ingest.registry import Registry, Store
+from catalog.ingest.settings import Settings
+from catalog.layout.blobs import blobs_identity
+
+
+class Contents:
+    """The content of stores, read through `writer` by the settings that `settings` gives at that moment."""
+
+    def __init__(self, writer: Writer, settings: Callable[[], Settings]) -> None:
+        self._writer = writer
+        self._settings = settings
+        self._changed_before = -1
+        self._changed: set[int] = set()
+        self._to_read: list[int] = []
+        self._woken: set[int] = set()
+        self._reading: Iterator[int] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is more to be read, as far as is known."""
+        return self._reading is not None or bool(self._to_read or self._changed)
+
+    def look(self, store: Store) -> None:
+        """See whether blobs came or went since they were listed, though perhaps the index.json did not change."""
+        if (
+            store.indexed_before
+            and store.state != "missing"
+            and blobs_identity(store.path, store.shared_blobs) != (store.blobs_identity or "")
+        ):
+            self._changed.add(store.id)
+
+    def step(self, changed: int) -> bool:
+        """Read on for one transaction; returns whether there was anything to read.
+
+        `changed` is the number of stores that have changed so far: another one than before says that there is more.
+        """
+        if self._reading is None:
+            if not self._to_read:
+                self._to_read = self._due(changed)
+            if not self._to_read:
+                return False
+            self._reading = ContentStage(self._writer, self._settings(), self._woken).run(self._to_read.pop())
+        if next(self._reading, None) is None:
+            self._reading = None
+            self._to_read += self._woken - set(self._to_read)
+            self._woken.clear()
+        return True
+
+    def begin_again(self) -> None:
+        """Something went wrong on the way: what is pending is asked for anew."""
+        self._reading, self._changed_before = None, -1
+
+    def _due(self, changed: int) -> list[int]:
+        if changed == self._changed_before and not self._changed:
+            return []
+        with self._writer.snapshot() as connection:
+            due = self._changed.union(Registry(connection).content_pending())
+        self._changed_before = changed
+        self._changed = set()
+        return sorted(due)

@@ -1,0 +1,59 @@
+"""What takes too long is told, once, and `status --check` fails until it has passed; the rest goes on meanwhile."""
+
+from __future__ import annotations
+
+from tests.watch.harness import Followed, wait_for
+from tests.watch.test_daemon import APP, tag, writer_lock
+from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry
+
+LATE_SECONDS = 0.5
+
+
+def told(catalog: Followed, words: str) -> int:
+    return sum(words in line for line in catalog.log())
+
+
+def test_a_store_that_never_stands_still(catalog: Followed) -> None:
+    catalog.configure(settle_ms=50, late_seconds=LATE_SECONDS)
+    busy, other = make_layout(catalog.path("root/busy")), make_layout(catalog.path("root/other"))
+    catalog.add_root("root")
+    before = tag(busy, "1", "before")
+    tag(other, "2", "before")
+    catalog.start("--rescan", "0.3")
+    catalog.settled()
+    for times in (1, 2):
+        entry = name_entry(fake_descriptor(f"after{times}"), "canonical", APP, "1")
+        data = dump(empty_index(entry))
+        with open(f"{busy}/index.json", "r+b", buffering=0) as file:  # a writer that hangs in the middle
+            file.write(data[:100])
+            wait_for(lambda times=times: told(catalog, "is being written all the time") == times, what=catalog.log)  # type: ignore[misc]
+            found = catalog("status", "--check")
+            assert (found.status, len(found.said)) == (1, 1), found
+            assert "a change has been waiting for more than 0.5 seconds: its file does not stand still" in found.err
+            assert catalog.state()["daemon_waiting_since"] is not None
+            digest = tag(other, "2", f"meanwhile {times}")  # nobody else waits for it
+            wait_for(lambda digest=digest: catalog.ask("app:2").digest == digest, what=catalog.log)  # type: ignore[misc]
+            assert catalog.ask("app:1").digest == before
+            file.write(data[100:])
+            file.truncate()
+        catalog.settled()
+        before = entry["digest"]
+        wait_for(lambda: catalog("status", "--check").status == 0, what=catalog.state)
+    assert told(catalog, "is being written all the time") == 2
+    (line, _) = (line for line in catalog.log() if "is being written" in line)
+    assert line == f"ocicat: root/busy: is being written all the time, its last rows stay ({busy})"
+
+
+def test_a_catalog_that_is_locked_for_long(catalog: Followed) -> None:
+    catalog.configure(settle_ms=50, late_seconds=LATE_SECONDS)
+    store = make_layout(catalog.path("root/a"))
+    catalog.add_root("root")
+    catalog.start()
+    with writer_lock(catalog):
+        tag(store, "1", "x")
+        wait_for(lambda: catalog("status", "--check").status == 1, what=catalog.log)
+        said = catalog("status", "--check")
+        assert said.status == 1
+        assert "for more than 0.5 seconds" in said.err
+    catalog.settled()
+    wait_for(lambda: catalog("status", "--check").status == 0, what=catalog.state)

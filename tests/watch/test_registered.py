@@ -1,0 +1,51 @@
+"""The registry is read again when somebody has committed, and otherwise not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog.db.engine import Writer
+from catalog.ingest.intake import now_ms
+from catalog.ingest.registry import Registry, StoreSettings
+from catalog.watch.registered import Registered
+from tests.cli.program import called
+from tests.writers import make_layout
+
+
+def test_it_is_read_once_for_each_change(tmp_path: Path) -> None:
+    db = f"{tmp_path}/catalog.db"
+    paths = [make_layout(f"{tmp_path}/{number}") for number in range(3)]
+    assert called("add", paths[0], db=db).status == 0
+    here = Registered()
+    with Writer(db) as writer:
+        assert here.is_outdated(writer)
+        assert here.read(writer)
+        assert list(here.stores) == paths[:1]
+        before = here.stores
+        for _ in range(3):
+            assert not here.is_outdated(writer)
+            assert not here.read(writer)
+        assert here.stores is before  # not even the rows were read
+        assert called("add", paths[1], db=db).status == 0  # another connection's commit
+        assert here.is_outdated(writer)
+        assert here.read(writer)
+        assert list(here.stores) == paths[:2]
+        with writer.transaction() as connection:  # and this process's own
+            Registry(connection).add_store(paths[2], StoreSettings(), now_ms())
+        assert here.is_outdated(writer)
+        assert here.read(writer)
+        assert list(here.stores) == paths
+
+
+def test_a_commit_that_registers_nothing_brings_rows_and_no_news(tmp_path: Path) -> None:
+    db = f"{tmp_path}/catalog.db"
+    path = make_layout(f"{tmp_path}/a")
+    assert called("add", path, db=db).status == 0
+    here = Registered()
+    with Writer(db) as writer:
+        here.read(writer)
+        assert called("add", path, "--priority", "7", db=db).status == 0
+        assert not here.is_outdated(writer)
+        assert not here.read(writer)
+        assert [store.id for store in here.read_some(writer, {path})] == [here.stores[path].id]
+        assert called("db", "check", db=db).status == 0
