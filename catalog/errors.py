@@ -10,6 +10,7 @@
     └── CatalogUnavailable    4  the catalog cannot serve
         ├── CatalogMissing        there is no catalog yet
         ├── CatalogLocked         somebody else writes, past the time limit
+        ├── CatalogUnreachable    its server does not answer, or does not let us in
         ├── CatalogVersion        made by a newer ocicat, or not upgraded
         ├── NoRoom                its disk is full, or fails
         ├── Exhausted             this process has no file descriptors, or no memory, left
@@ -80,6 +81,10 @@ class CatalogMissing(CatalogUnavailable):
 
 class CatalogLocked(CatalogUnavailable):
     """Another process holds the catalog past the time limit."""
+
+
+class CatalogUnreachable(CatalogUnavailable):
+    """The server that the catalog is on does not answer, or does not let us in."""
 
 
 class CatalogVersion(CatalogUnavailable):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from catalog.db.engine import Writer
+from catalog.db.engine import Writer, open_writer
 from catalog.errors import Ambiguous, CatalogUnavailable, NotInTime, OcicatError
 from catalog.ingest.registry import Registry, StoreSettings
 from catalog.ingest.retention import drop_missing, prune
@@ -28,11 +28,12 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.sweep import Summary, Sweep
 from catalog.layout.discover import is_layout
 from catalog.lookup.match import Match
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
+from tests.postgres import Server
 
 if TYPE_CHECKING:
     from tests.lookup.sizes import Sized
@@ -78,8 +79,8 @@ class Catalogue:
         self.path = path
         self.settings = Settings(settle_ms=0)
         self.lines: list[str] = []
-        self.writer = Writer(path)
-        self.reader = Reader(path)
+        self.writer = open_writer(path)
+        self.reader = open_reader(path)
 
     def close(self) -> None:
         self.reader.close()
@@ -182,7 +183,10 @@ class Catalogue:
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of any statement over the tables and views."""
-        return self.reader.connection.execute(statement, parameters).fetchall()
+        names = [f"p{number}" for number in range(len(parameters))]
+        for each in names:
+            statement = statement.replace("?", f":{each}", 1)
+        return list(self.reader.rows(statement, dict(zip(names, parameters, strict=True))))
 
     def writes(self, do: Callable[[], object]) -> int:
         """How many rows `do` inserts, updates and deletes."""
@@ -205,19 +209,65 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_catalogue(empty_catalog: str) -> Iterator[Callable[[str], Catalogue]]:
-    """Makes a catalog in a directory; it is closed at the end, if not before."""
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of the session's own."""
+    made = Server()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Both engines, one after the other."""
+    found: str = request.param
+    return found
+
+
+Place = Callable[[str], str]
+"""Makes an empty catalog for a directory, and gives its path or URL."""
+
+
+@pytest.fixture(scope="session")
+def sqlite_place(empty_catalog: str) -> Place:
+    def make(directory: str) -> str:
+        path = os.path.join(directory, "catalog.db")
+        shutil.copyfile(empty_catalog, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def place(engine: str, request: pytest.FixtureRequest) -> Place:
+    if engine == "sqlite":
+        made: Place = request.getfixturevalue("sqlite_place")
+        return made
+    server: Server = request.getfixturevalue("server")
+    return lambda _directory: server.new_catalog()
+
+
+def _maker(place: Place) -> Iterator[Callable[[str], Catalogue]]:
     made: list[Catalogue] = []
 
     def make(directory: str) -> Catalogue:
-        path = os.path.join(directory, "catalog.db")
-        shutil.copyfile(empty_catalog, path)
-        made.append(Catalogue(path))
+        made.append(Catalogue(place(directory)))
         return made[-1]
 
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def new_catalogue(place: Place) -> Iterator[Callable[[str], Catalogue]]:
+    """Makes a catalog for a directory, on either engine; it is closed at the end, if not before."""
+    yield from _maker(place)
+
+
+@pytest.fixture(scope="session")
+def new_sqlite_catalogue(sqlite_place: Place) -> Iterator[Callable[[str], Catalogue]]:
+    """Makes a catalog in a directory, of SQLite; it is closed at the end, if not before."""
+    yield from _maker(sqlite_place)
 
 
 @pytest.fixture
@@ -233,14 +283,14 @@ def catalogue(tmp_path: Path, new_catalogue: Callable[[str], Catalogue]) -> Iter
 
 @pytest.fixture(scope="session")
 def sized(
-    tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue]
 ) -> Callable[[int], Sized]:
-    """The catalog of tests/lookup/sizes.py at a size, made once; tests read it and change nothing in it."""
+    """SQLite's catalog of tests/lookup/sizes.py at a size, made once; tests read it and change nothing in it."""
     from tests.lookup import sizes
 
     @functools.cache
     def make(size: int) -> Sized:
         directory = str(tmp_path_factory.mktemp(f"size-{size}"))
-        return sizes.build(new_catalogue(directory), directory, size)
+        return sizes.build(new_sqlite_catalogue(directory), directory, size)
 
     return make

@@ -39,6 +39,7 @@ class Options:
         "first",
         "format",
         "fresh",
+        "host",
         "limit",
         "platform",
         "refs",
@@ -62,6 +63,7 @@ class Options:
         self.platform: str | None = None
         # of query
         self.filters: Filters | None = None
+        self.host: str | None = None
         self.limit: int | None = None
         self.sort: str | None = None
         self.count = False
@@ -154,6 +156,10 @@ def _resolve_format(asked: str | None) -> _Shown:
 
 def _buildx_path(match: Match) -> str:
     """The store's path as buildx can read it back; raises UsageError where no text can say it."""
+    if (host := match.host) is not None:
+        raise UsageError(
+            f"store {shown(match.store)} lies on the host {shown(host)}: ask there, or for the digest alone"
+        )
     if match.path_bytes is not None or not match.path.isprintable():
         raise UsageError(f"the path of store {shown(match.store)} cannot be printed as it is: use --format json")
     return match.path
@@ -174,6 +180,9 @@ def run_query(options: Options) -> int:
     reader = open_reader(catalog_path(options.db))
     try:
         scope = _scope(reader, options.stores)
+        if options.host is not None:
+            of_host = reader.ids_of_host(options.host)
+            scope = of_host if scope is None else scope & of_host
         asking = Asking(reader, note, stores=scope, moment=_moment(options))
         freshen = _freshener(options, reader, scope)
         accept = _any if options.filters is None else options.filters.accepting(reader, scope)

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from catalog.db.location import is_url
-from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, NoRoom
+from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, CatalogUnreachable, NoRoom
 from catalog.names.escape import shown
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def this_host() -> str:
     return os.environ.get("OCICAT_HOST") or os.uname().nodename
 
 
-def displayed(url: str) -> str:
-    """The catalog's place as it may be shown: a URL without its password; a path as it is."""
-    if not is_url(url):
-        return url
-    return shown(_PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1@", url)))
+def displayed(where: str) -> str:
+    """The catalog's place as it may be shown: a path as it is, a URL without its password."""
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1@", where)) if is_url(where) else where
 
 
 def conninfo(url: str) -> str:
@@ -84,7 +82,7 @@ def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> Non
 
 def explain(error: Exception, url: str) -> CatalogUnavailable:
     """The error of ours for what psycopg said about the catalog at `url`."""
-    where = displayed(url)
+    where = shown(displayed(url))
     state = getattr(error, "sqlstate", None) or ""
     said = shown(_first_line(error))
     if state in ("55P03", "40P01", "40001"):
@@ -98,7 +96,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
     if state == "42501":
         return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
     if not state or state.startswith(("08", "57P", "28", "3D")):
-        return CatalogUnavailable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
+        return CatalogUnreachable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
     return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")
 
 

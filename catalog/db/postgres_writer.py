@@ -24,6 +24,7 @@ from catalog.db.engine import LOCK_SECONDS, Writer
 from catalog.db.migrate import is_older, run_migrations
 from catalog.db.postgres import CHANNEL, connect, displayed, explain, this_host
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.names.escape import shown
 
 if TYPE_CHECKING:
     from typing import Any
@@ -124,7 +125,7 @@ class PostgresWriter(Writer):
         return self._shared
 
     def _look_at_schema(self, *, upgrade: bool) -> None:
-        where = displayed(self.path)
+        where = shown(displayed(self.path))
         with self._explained():
             if upgrade:
                 with self._engine_now().begin() as connection:

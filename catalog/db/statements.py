@@ -42,6 +42,7 @@ from catalog.db.schema import (
     edge,
     entry,
     entry_annotation,
+    host,
     left_out,
     manifest,
     media_type,
@@ -330,7 +331,10 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.indexed_at,
         store.c.changed_at,
         store.c.shared_blobs,
-    ).order_by(store.c.priority, store.c.name),
+        host.c.name.label("host"),
+    )
+    .select_from(store.join(host, host.c.id == store.c.host_id))
+    .order_by(store.c.priority, store.c.name),
     "STORE_BY_NAME_OR_PATH": select(
         store.c.id,
         store.c.name,

@@ -32,11 +32,20 @@ class View(NamedTuple):
         return "\n".join(lines)
 
 
+_STORE_NAME = (
+    "CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name"
+    " ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END"
+)
+"""A store of this host by its name, of another one by `HOST:STORE`. Without a session of ocicat's every host is another."""
+
+
 def _render(expression: str, engine: str) -> str:
     """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view.
 
     `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before.
     """
+    if engine == "postgresql" and expression == "store.name":
+        return _STORE_NAME
     if engine == "sqlite":
         expression = expression.replace("string_agg(", "group_concat(")
     if not expression.startswith("@"):

@@ -58,6 +58,7 @@ VIEWS = (
         (
             ("name", "store.name", "name of the store"),
             ("path", "store.path", "absolute path; percent-encoded where it is not UTF-8"),
+            ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it lies on"),
             ("root", "root.name", "the root below which it was found, or null"),
             ("state", "store.state", "ok, empty, invalid, unreadable or missing"),
             ("error", "store.error", "why it is not ok, or null"),

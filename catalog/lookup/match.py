@@ -98,6 +98,11 @@ class Match:
         return self.row[_AT["priority"]], self.row[_AT["store"]]
 
     @property
+    def host(self) -> str | None:
+        """The host that its store belongs to, None where that is this one."""
+        return self._reader.host_of(self.store_id)
+
+    @property
     def path(self) -> str:
         """The store's absolute path, percent-encoded where it is not UTF-8."""
         found: str = self.row[_AT["path"]]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Select, String, case, cast, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, String, bindparam, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
@@ -22,6 +22,7 @@ from catalog.db.views import VIEWS
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
+from catalog.names.escape import shown
 
 HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = current_setting('ocicat.host'))")
 """The id of this host; null while it has no store."""
@@ -32,7 +33,8 @@ _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_
 _CHUNK = 2000
 
 _priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
-_host_name = select(host.c.name).where(host.c.id == store.c.host_id).scalar_subquery()
+_other = host.alias("other_host")
+_host_name = select(_other.c.name).where(_other.c.id == store.c.host_id).correlate(store).scalar_subquery()
 _store_name = case((store.c.host_id == HERE, store.c.name), else_=func.concat(_host_name, ":", store.c.name))
 
 
@@ -56,11 +58,11 @@ def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
 
 def _place() -> Select[Any]:
     """The store of this host with a name or path, or the one that `HOST:STORE` names."""
-    text = cast(literal_column("%(store_name)s"), String)
+    text = bindparam("store_name", type_=String)
     elsewhere = (host.c.name == func.split_part(text, ":", 1)) & (
         store.c.name == func.substr(text, func.strpos(text, ":") + 1)
     )
-    path = cast(literal_column("%(path)s"), String)
+    path = bindparam("path", type_=String)
     columns = (store.c.path, store.c.state, store.c.state_since, store.c.elements, store.c.entries)
     return (
         select(store.c.id, _store_name.label("name"), *columns)
@@ -74,11 +76,12 @@ def _place() -> Select[Any]:
 class PostgresReader(Reader):
     """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_listening", "_session", "_texts")
+    __slots__ = ("_hosts", "_listening", "_session", "_texts")
 
     def __init__(self, url: str) -> None:
         self.path = url
         self._texts: dict[str, tuple[str, dict[str, Any], bool]] = {}
+        self._hosts: dict[int, str | None] = {}
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._session = connect(url, read_only=True)
         try:
@@ -95,6 +98,8 @@ class PostgresReader(Reader):
 
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement; raises CatalogUnavailable."""
+        if _is_nowhere(parameters):
+            return
         text, constants, wide = self._text(statement)
         values = {**constants, **parameters}
         try:
@@ -107,11 +112,23 @@ class PostgresReader(Reader):
 
     def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of a statement, or None; raises CatalogUnavailable."""
+        if _is_nowhere(parameters):
+            return None
         text, constants, _ = self._text(statement)
         try:
             return self._session.execute(text, {**constants, **parameters}).fetchone()
         except psycopg.Error as error:
             raise explain(error, self.path) from None
+
+    def host_of(self, store_id: int) -> str | None:
+        """The host that a store belongs to, None where that is this one."""
+        if store_id not in self._hosts:
+            asked = (
+                "SELECT host.name, host.name = current_setting('ocicat.host') FROM store JOIN host ON host.id = host_id"
+            )
+            row = self.row(f"{asked} WHERE store.id = :store_id", {"store_id": store_id})
+            self._hosts[store_id] = None if row is None or row[1] else str(row[0])
+        return self._hosts[store_id]
 
     def listen(self) -> None:
         """Begin to notice what others commit."""
@@ -179,15 +196,20 @@ class PostgresReader(Reader):
     def _check_version(self) -> None:
         found = self.row(frozen.SCHEMA_VERSION, {})
         if found is None:
-            raise CatalogMissing(f"{displayed(self.path)} is no catalog yet: 'ocicat db upgrade' makes one")
+            raise CatalogMissing(f"{shown(displayed(self.path))} is no catalog yet: 'ocicat db upgrade' makes one")
         major, _, minor = str(found[0]).partition(".")
         if (int(major), int(minor)) != (SCHEMA_MAJOR, SCHEMA_MINOR):
             newer = int(major) > SCHEMA_MAJOR
             if newer or (int(major), int(minor)) < (SCHEMA_MAJOR, SCHEMA_MINOR):
                 what = "upgrade ocicat" if newer else "run 'ocicat db upgrade'"
                 raise CatalogVersion(
-                    f"{displayed(self.path)} has schema {found[0]} and this ocicat reads {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {what}"
+                    f"{shown(displayed(self.path))} has schema {found[0]} and this ocicat reads {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {what}"
                 )
+
+
+def _is_nowhere(parameters: Mapping[str, object]) -> bool:
+    """Whether a text is asked for that no row can hold: PostgreSQL takes no NUL, and none is ever stored."""
+    return any(isinstance(value, str) and "\0" in value for value in parameters.values())
 
 
 _by_text: dict[str, str] = {}

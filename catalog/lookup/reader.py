@@ -6,7 +6,7 @@ import sqlite3
 
 from catalog.db.failures import explain, find
 from catalog.db.location import is_url, sqlite_uri
-from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion, UnknownStore
 from catalog.lookup import frozen
 from catalog.names.escape import shown
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+_STORES_OF_HOST = "SELECT store.id FROM store JOIN host ON host.id = store.host_id WHERE host.name = :name"
 _BUSY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
@@ -67,6 +68,18 @@ class Reader:
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
         return found
+
+    def host_of(self, store_id: int) -> str | None:  # noqa: ARG002 - a file is one machine's
+        """The host that a store belongs to, None where that is this one."""
+        return None
+
+    def ids_of_host(self, name: str) -> frozenset[int]:
+        """The ids of the stores of a host; raises UnknownStore for one that there is not."""
+        if self.row("SELECT 1 FROM host WHERE name = :name", {"name": name}) is None:
+            raise UnknownStore(
+                f"no host is called {shown(name)}: 'ocicat stores --format json' says whose each store is"
+            )
+        return frozenset(row[0] for row in self.rows(_STORES_OF_HOST, {"name": name}))
 
     def listen(self) -> None:
         """Begin to notice what others commit."""

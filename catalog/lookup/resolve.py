@@ -78,9 +78,10 @@ class Asking:
             return found
         place = self._place(query)
         if query.kind == kinds.NAME:
-            found = _only(query, self._for_platform(query, self._answers(query)), first=first)
+            found = _only(query, self._for_platform(query, self._near(self._answers(query))), first=first)
         elif place is None:
-            found = _only(query, self._for_platform(query, self._matches(query, None, digests=True)), first=first)
+            matches = self._near(self._matches(query, None, digests=True))
+            found = _only(query, self._for_platform(query, matches), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
             found = next(matches, None)  # every form but one inside a store means the first that it finds
@@ -93,6 +94,16 @@ class Asking:
         if query.digest is not None and query.tag is not None:
             self._note_moved_tag(query, place)
         return self._itself(found)
+
+    def _near(self, matches: Iterable[Match]) -> Iterator[Match]:
+        """Those in stores of this host; only where it has none, those of others, which come after."""
+        is_near: bool | None = None
+        for match in matches:
+            near = self.reader.host_of(match.store_id) is None
+            if is_near and not near:
+                return
+            is_near = near
+            yield match
 
     def _for_platform(self, query: Query, matches: Iterable[Match]) -> Iterable[Match]:
         """The matches, or what each has for the platform that is asked for; one that has none is no answer."""

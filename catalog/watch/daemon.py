@@ -20,8 +20,10 @@ import time
 from types import FrameType
 
 from catalog.db.engine import Writer, open_writer
+from catalog.db.location import beside
 from catalog.db.locks import DAEMON, FileLock
-from catalog.errors import CatalogLocked, CatalogUnavailable, Exhausted, NoRoom
+from catalog.db.postgres import displayed
+from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
 from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
@@ -47,7 +49,7 @@ BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
 _START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
-_PASSING = (CatalogLocked, NoRoom, Exhausted)
+_PASSING = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
 """What may pass: it is tried again. Anything else ends the daemon."""
 
 
@@ -62,7 +64,7 @@ class Daemon:
         self._report = report
         self._service = Service(path, report)
         self._silent = SilentPlaces()
-        self._lock = FileLock(path + DAEMON, self._running())
+        self._lock = FileLock(beside(path) + DAEMON, self._running())
         self._hints = Hints()
         self._observer: TreeObserver | None = None
         self._intake: Intake | None = None
@@ -82,7 +84,7 @@ class Daemon:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
         with contextlib.suppress(OSError):  # the lock says what is wrong with it
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            os.makedirs(os.path.dirname(beside(self._path)), exist_ok=True)
         self._lock.acquire(_START_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
@@ -90,7 +92,7 @@ class Daemon:
             self._service.listen(self._configured.now.metrics)
             self._beat()
             with self._opened() as writer:
-                self._lock.share_as(self._path)
+                self._lock.share_as(beside(self._path))
                 self._service.opened()
                 self._start_watching()
                 try:
@@ -110,9 +112,11 @@ class Daemon:
         while not self._stop:
             try:
                 return open_writer(self._path, timeout=_LOCK_SECONDS)
-            except CatalogLocked as error:
-                self._service.trouble(error)
+            except (CatalogLocked, CatalogUnreachable) as error:
+                pause = self._service.trouble(error)
                 self._beat()
+                self._hints.wake.wait(pause)
+                self._hints.wake.clear()
         raise _Stopped
 
     def _start_watching(self) -> None:
@@ -146,8 +150,9 @@ class Daemon:
         contents = Contents(writer, lambda: self._configured.now.settings)
         self._reload(writer)
         stores, roots = len(self._registered.stores), len(self._registered.roots)
-        text = f"watching {stores} stores and {roots} roots of {shown(self._path)}"
-        self._report(Notice("started", text, path=self._path, stores=stores, roots=roots, pid=os.getpid()))
+        place = shown(displayed(self._path))
+        text = f"watching {stores} stores and {roots} roots of {place}"
+        self._report(Notice("started", text, path=place, stores=stores, roots=roots, pid=os.getpid()))
         while not self._stop:
             try:
                 self._turn(writer, intake, contents)
@@ -365,7 +370,7 @@ class Daemon:
     def _running(self) -> str:
         values = read_daemon(self._path)
         who = f"process {values['pid']}" if values and "pid" in values else "another process"
-        return f"a daemon already follows {shown(self._path)} ({who}): stop that one first"
+        return f"a daemon already follows {shown(displayed(self._path))} ({who}): stop that one first"
 
 
 class _Stopped(Exception):

@@ -7,7 +7,6 @@ daemon counts it has at hand, and what the catalog says it asks the catalog, thr
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
-_STORES = "SELECT state, count(*), sum(content_pending), sum(entries) FROM store GROUP BY state"
+_STORES = (
+    "SELECT state, count(*), sum(CASE WHEN content_pending THEN 1 ELSE 0 END), sum(entries) FROM store GROUP BY state"
+)
 _IDLE_SECONDS = 2.0  # so long a client may say nothing before the next one has its turn
 _BUSY_SECONDS = 1.0  # to the next try where no descriptor is left for a client
 
@@ -179,6 +180,7 @@ class _Collector:
                     counts[state] = count
                     pending += without_content
                     entries += of_state
+                size = reader.size_bytes()
             finally:
                 reader.close()
         except CatalogUnavailable:
@@ -190,16 +192,8 @@ class _Collector:
         yield GaugeMetricFamily(
             "ocicat_content_pending_stores", "Stores whose manifests are not all read yet.", value=pending
         )
-        yield GaugeMetricFamily("ocicat_database_bytes", "Size of the catalog on disk.", value=_size(self._path))
+        yield GaugeMetricFamily("ocicat_database_bytes", "Size of the catalog on disk.", value=size)
 
 
 def _seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-def _size(path: str) -> int:
-    total = 0
-    for end in ("", "-wal"):
-        with contextlib.suppress(OSError):
-            total += os.path.getsize(path + end)
-    return total

@@ -8,6 +8,8 @@ import os
 import time
 
 from catalog.db.failures import gone
+from catalog.db.location import is_url
+from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
 from catalog.ingest.notice import Notice
@@ -82,6 +84,8 @@ class Service(Listener):
             raise gone(self._path)
 
     def _identity(self) -> tuple[int, int] | None:
+        if is_url(self._path):
+            return 0, 0  # a server's: there is no file that could be another
         try:
             found = os.stat(self._path)
         except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +112,7 @@ class Service(Listener):
         """A round went well; after two pauses of that the trouble is over."""
         if self.troubled is not None and time.monotonic() >= self._trouble_until:
             self.troubled, self.troubled_since, self._pause = None, None, 0.0
-            self._report(Notice("resumed", f"{shown(self._path)} is followed again"))
+            self._report(Notice("resumed", f"{shown(displayed(self._path))} is followed again"))
 
     # --- signs of life ------------------------------------------------------------------------------------------
 

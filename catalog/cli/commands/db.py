@@ -54,7 +54,7 @@ def check(globals_: Globals) -> int:
     finally:
         reader.close()
     if found:
-        raise CatalogUnavailable(f"{displayed(reader.path)} is damaged: move it away and run 'ocicat add' again")
+        raise CatalogUnavailable(f"{shown(displayed(reader.path))} is damaged: move it away and run 'ocicat add' again")
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from catalog.cli.answer import Options, run_query
-from catalog.cli.commands.later import refuse_later
 from catalog.cli.filters import Filters
 from catalog.cli.main import Globals
 
@@ -35,7 +34,7 @@ from catalog.cli.main import Globals
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
-@refuse_later("host")
+@click.option("--host", metavar="H", help="Only entries of stores of this host, in a catalog that several share.")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -58,6 +57,7 @@ def command(
     count: bool,
     fresh: bool,
     at: str | None,
+    host: str | None,
     format_: str | None,
 ) -> int:
     """List every entry that matches any REF; without a REF, every entry. '-' reads references from stdin.
@@ -82,6 +82,7 @@ def command(
         referrers_of=referrers_of,
         since=since,
     )
+    options.host = host
     options.limit = limit
     options.sort = sort
     options.count = count

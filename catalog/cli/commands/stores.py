@@ -24,6 +24,7 @@ FIELDS = (
     "indexed_at",
     "changed_at",
     "shared_blob_dir",
+    "host",
 )
 
 
@@ -39,7 +40,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS)
         for row in reader.rows(frozen.STORES, {}):
-            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, shared = row
+            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, shared, host = row
             if states and state not in states:
                 continue
             values: dict[str, object] = {
@@ -53,6 +54,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
                 "indexed_at": rfc3339(indexed_at),
                 "changed_at": rfc3339(changed_at),
                 "shared_blob_dir": shared,
+                "host": host,
             }
             show.row(values.__getitem__)
         show.end()

@@ -1,0 +1,104 @@
+"""A PostgreSQL server of the tests' own: made for a session, over a socket in a temporary directory, stopped at its end."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+import psycopg
+
+from catalog.db.engine import open_writer
+
+_OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200"
+TEMPLATE = "ocicat_template"
+
+
+class NoServer(Exception):
+    """PostgreSQL's programs are not to be found: install the Debian package `postgresql`, as .ci/run does."""
+
+
+def programs() -> str:
+    """The directory of initdb and pg_ctl: on PATH, or where Debian has them, the newest first."""
+    found = shutil.which("initdb")
+    places = [os.path.dirname(found)] if found else []
+    places += sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]), reverse=True)
+    for place in places:
+        if os.access(f"{place}/initdb", os.X_OK) and os.access(f"{place}/pg_ctl", os.X_OK):
+            return place
+    raise NoServer(NoServer.__doc__)
+
+
+class Server:
+    """A running server. As root it runs as another user, since it refuses root."""
+
+    def __init__(self) -> None:
+        self._programs = programs()
+        self.directory = tempfile.mkdtemp(prefix="ocicat-pg-")
+        self._user = _somebody() if os.geteuid() == 0 else None
+        if self._user is not None:
+            os.chown(self.directory, self._user, -1)
+        os.chmod(self.directory, 0o755)
+        self._numbers = itertools.count(1)
+        self._run(
+            "initdb", "-D", f"{self.directory}/data", "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"
+        )
+        self.start()
+
+    def start(self) -> None:
+        options = f"-k {self.directory} {_OPTIONS}"
+        log = f"{self.directory}/log"
+        self._run("pg_ctl", "-D", f"{self.directory}/data", "-o", options, "-l", log, "-w", "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop it: `immediate` is as a crash."""
+        self._run("pg_ctl", "-D", f"{self.directory}/data", "-m", how, "-w", "stop")
+
+    def close(self) -> None:
+        """Stop it for good, and remove all of it."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, database: str, user: str = "ocicat") -> str:
+        return f"postgresql+psycopg://{user}@/{database}?host={self.directory}"
+
+    def ask(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run a statement as the server's owner, by itself."""
+        with psycopg.connect(f"host={self.directory} user=ocicat dbname={database}", autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            found: list[tuple[object, ...]] = cursor.fetchall() if cursor.description else []
+            return found
+
+    def new_catalog(self) -> str:
+        """The URL of a new and empty catalog."""
+        if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
+            self.ask(f"CREATE DATABASE {TEMPLATE}")
+            open_writer(self.url(TEMPLATE), upgrade=True).close()
+        name = f"catalog_{next(self._numbers)}"
+        self.ask(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return self.url(name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        log = f"{self.directory}/said"
+        with open(log, "w+", encoding="utf-8") as file:  # no pipe: the server would keep it open
+            done = subprocess.run(
+                [f"{self._programs}/{program}", *arguments], user=self._user, cwd=self.directory, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=subprocess.STDOUT, check=False, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            )  # fmt: skip
+            if done.returncode:
+                file.seek(0)
+                raise RuntimeError(f"{program} ended with {done.returncode}: {file.read()}")
+
+
+def _somebody() -> int:
+    """A user that is not root: PostgreSQL's own where there is one."""
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    return 65534
