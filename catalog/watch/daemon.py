@@ -242,7 +242,7 @@ class Daemon:
     def _sweep(self, writer: Writer, intake: Intake, contents: Contents) -> None:
         """Look at everything: search the roots, and a few stats for each store."""
         began = time.monotonic()
-        self._sweep_now = False
+        at_once, self._sweep_now = self._sweep_now, False
         stores, trees = self._hints.collect()  # the sweep looks wherever they point
         lost = self._hints.recovered()
         if lost:
@@ -273,7 +273,7 @@ class Daemon:
                 return
             if not intake.offer(store) and not is_below_any(path, hinted):
                 missed = True
-            contents.look(store)
+            contents.look(store, at_once=at_once or lost)
             self._show_life()
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:

@@ -170,7 +170,7 @@ class Scale:
         return time.perf_counter() - began
 
     def _burst(self) -> None:
-        """Blobs written into the stores: no event comes of them, so all they cost is a listing at the next sweep."""
+        """Blobs written into the stores: no event comes of them, so all they cost is a listing when it is over."""
         self._next_sweep()
         self._has_beaten_since(now_ms())
         before, event = self._cpu(), self.catalog.state()["daemon_last_event"]
@@ -189,4 +189,4 @@ class Scale:
         bounds = f"sha256:{0:064x}", f"sha256:{self._size.blobs - 1:064x}"
         execute = self.catalog.reader.connection.execute
         wait_for(lambda: execute(statement, bounds).fetchone() == (self._size.blobs,), _SECONDS, what=self.catalog.log)
-        self._say(f"and {self._cpu() - before:.2f} s of CPU at the sweep that lists them")
+        self._say(f"and {self._cpu() - before:.2f} s of CPU until all of them are listed, sweeps and all")
