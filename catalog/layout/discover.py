@@ -26,16 +26,16 @@ class Listings:
 
     A directory's times tell whether something came or went in it, at one stat instead of a listing. One that had only
     just changed when it was listed may have changed again within the same tick of the clock, so it is listed again
-    (git's racy rule). Not for network file systems, whose times are another host's business.
+    (git's racy rule). File systems may exist whose directories keep their times: so all are listed anew now and then.
     """
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[_Identity, bool, list[str]]] = {}
         self._now: dict[str, tuple[_Identity, bool, list[str]]] = {}
 
-    def begin(self) -> None:
-        """A search of everything begins: what the one before did not come to is forgotten."""
-        self._before, self._now = self._now, {}
+    def begin(self, *, anew: bool = False) -> None:
+        """A search of everything begins: what the one before did not come to is forgotten; with `anew`, all of it."""
+        self._before, self._now = {} if anew else self._now, {}
 
     def get(self, path: str, *, follow: bool) -> tuple[bool, list[str]] | None:
         """Whether the directory is a layout, and what is to be searched in it; None where it has to be listed."""

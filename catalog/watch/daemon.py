@@ -45,6 +45,7 @@ TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
+LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
 _START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
 _PASSING = (CatalogLocked, NoRoom, Exhausted)
@@ -260,7 +261,7 @@ class Daemon:
         self._reload(writer)
         self._tops.retry()
         known = here.left_out.union(here.stores)
-        self._listings.begin()
+        self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         found = find_new(writer, here.roots, known, once, self._show_life, self._listings)
         self._told = told
         if found:

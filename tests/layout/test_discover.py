@@ -276,6 +276,9 @@ def test_what_did_not_change_is_not_listed_again(tmp_path: Path) -> None:
     again.found()
     assert again.found() == ["a", "a/x", "b/c"]
     assert again.listed == []
+    again.begin(anew=True)
+    list(discover(str(tmp_path), ignore, lambda: None, again))
+    assert sorted(again.listed) == [".", "a", "a/x", "b", "b/c"]
     layout(tmp_path / "b/c/new")
     (tmp_path / "a/x/oci-layout").unlink()
     (tmp_path / "a/x/index.json").rename(tmp_path / "a/x/index.old")
