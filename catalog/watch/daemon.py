@@ -31,6 +31,7 @@ from catalog.ingest.sweep import find_new, register
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
+from catalog.watch.clock import Clock
 from catalog.watch.configured import Configured
 from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
@@ -79,6 +80,7 @@ class Daemon:
         self._told: set[str] = set()
         self._registered = Registered()
         self._listings = Listings()
+        self._clock = Clock()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
@@ -343,6 +345,8 @@ class Daemon:
 
     def _retain(self, writer: Writer) -> None:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
+        if not self._clock.can_be_believed():
+            return
         with writer.transaction() as connection:
             for name in drop_missing(Registry(connection), Rows(connection), self._configured.now.settings, now_ms()):
                 text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
