@@ -29,6 +29,7 @@ MAX_DEPTH = 50
 
 SPACE = "\t\n\v\f\r \x85\xa0"
 """What Go's unicode.IsSpace takes for a space, of Latin-1."""
+_BYTE_ORDER_MARK = "\ufeff"
 _SPECIAL = "@*#?-$!0"
 
 
@@ -49,7 +50,7 @@ class Expander:
 
     def word(self, text: str, values: Mapping[str, str]) -> str:
         """`text` with quotes taken off and variables replaced; raises BadWord."""
-        if not any(each in text for each in ("$", "'", '"', self._escape)):
+        if not any(each in text for each in ("$", "'", '"', _BYTE_ORDER_MARK, self._escape)):
             return text
         lexer = _Lexer(text, values, self._escape, self._left)
         written = lexer.run(None)
@@ -96,7 +97,7 @@ class _Lexer:
         raw: bool = False,
         keep_unset: bool = False,
     ) -> None:
-        self._text = text
+        self._text = text.removeprefix(_BYTE_ORDER_MARK)  # so does Go's text/scanner
         self._values = values
         self._escape = escape
         self._raw_quotes = raw

@@ -30,6 +30,8 @@ _WITH_HEREDOCS = ("add", "copy", "run")
 _DIRECTIVES = ("syntax", "escape", "check")
 _BLANKS = "\t\v\f\r "
 """reWhitespace: what separates words of an instruction."""
+_ASCII_SPACE = "\t\n\f\r "
+"""What `\\s` is in Go's regular expressions."""
 _BLANKS_TO_SPACES = dict.fromkeys(map(ord, _BLANKS), " ")
 
 
@@ -141,7 +143,7 @@ def _directives(lines: list[str]) -> str:
     for number, line in enumerate(lines, 1):
         text = _cut(line).lstrip(SPACE)
         name, equals, value = text[1:].partition("=")
-        name, value = name.strip(SPACE).lower(), value.strip(SPACE)
+        name, value = name.lstrip(SPACE).rstrip(_ASCII_SPACE).lower(), value.strip(_ASCII_SPACE)
         if not text.startswith("#") or not equals or not value or name not in _DIRECTIVES:
             break
         if name in seen:
@@ -181,7 +183,17 @@ def _continues(line: str, escape: str) -> tuple[str, bool]:
 
 
 def _flags(text: str) -> tuple[list[str], str]:
-    """The words that begin with `--`, quotes and backslashes taken off, and what stands behind them."""
+    """The words that begin with `--`, quotes and backslashes taken off, and what stands behind them.
+
+    BuildKit goes byte by byte here, and takes each for a character.
+    """
+    if not text.isascii():
+        flags, rest = _flags_of_bytes(text.encode("utf-8", "surrogateescape").decode("latin-1"))
+        return flags, rest.encode("latin-1").decode("utf-8", "surrogateescape")
+    return _flags_of_bytes(text)
+
+
+def _flags_of_bytes(text: str) -> tuple[list[str], str]:
     flags: list[str] = []
     word: list[str] = []
     position, quote, is_quoted, inside = 0, "", False, False
