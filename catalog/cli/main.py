@@ -21,6 +21,7 @@ COMMANDS = {
     "resolve": "Print the one digest of each reference.",
     "history": "Print what a name pointed to, and when.",
     "wait": "Return once a reference resolves.",
+    "contexts": "Print the images of a Dockerfile as build contexts for buildx.",
     "status": "Say how the catalog and its daemon are.",
     "check": "List problems of stores, entries, names and blobs.",
     "verify": "Read every blob and compare its digest.",
