@@ -419,8 +419,10 @@ STATEMENTS: dict[str, Select[Any]] = {
     # what a shell completes
     "NEXT_NAME": _next(name.c.name),
     "NEXT_TAG": _next(name.c.tag),
-    "NEXT_DIGEST": _next(
-        content.c.digest, or_(content.c.kind.in_([literal_column("1"), literal_column("2")]), _is_an_entrys)
+    "NEXT_DIGEST": _next(content.c.digest),
+    "IS_MANIFEST": select(content.c.id).where(
+        content.c.digest == _digest,
+        or_(content.c.kind.in_([literal_column("1"), literal_column("2")]), _is_an_entrys),
     ),
     "NEXT_REPOSITORY": _next(repository.c.name),
     "NEXT_FAMILIAR": _next(repository.c.familiar),
