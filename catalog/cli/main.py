@@ -28,6 +28,7 @@ COMMANDS = {
     "sql": "Ask in SQL, read-only, over the public views.",
     "report": "Print a ready report over all stores.",
     "db": "Look after the database itself.",
+    "completion": "Print the script by which a shell completes command lines.",
 }
 """Name and short help of each command, so that the help loads none of them."""
 
