@@ -22,6 +22,7 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m catalog.db.freeze --check
+	$(BIN)/python -m catalog.cli.freeze --check
 	$(BIN)/python -m pytest tests/db/test_schema.py
 
 bench: $(VENV)/.ready
@@ -32,6 +33,7 @@ stress: $(VENV)/.ready
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze
+	$(BIN)/python -m catalog.cli.freeze
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

@@ -1,18 +1,22 @@
-"""Cold processes, timed in turn: A B A B, so that what the machine does meanwhile falls on both."""
+"""Time taken by commands in turn: A B A B, so that what the machine does meanwhile falls on all of them."""
 
 from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-WARM_UP = 3
+WARM_UP = 2
+
+Take = Callable[[], float]
+"""Does a thing once; returns the seconds that it took."""
 
 
-class Times(NamedTuple):
-    """Milliseconds of many runs of one command."""
+class Spread(NamedTuple):
+    """Minimum, quartiles and median of some numbers."""
 
     minimum: float
     low: float
@@ -20,34 +24,48 @@ class Times(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, runs: Sequence[float]) -> Times:
-        """From seconds; `low` and `high` are the quartiles."""
-        low, median, high = statistics.quantiles(runs, n=4, method="inclusive") if len(runs) > 1 else [runs[0]] * 3
-        return cls(min(runs) * 1e3, low * 1e3, median * 1e3, high * 1e3)
+    def of(cls, numbers: Sequence[float]) -> Spread:
+        """Of one number or more."""
+        single = numbers[0]
+        quartiles = statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else [single] * 3
+        low, median, high = quartiles
+        return cls(min(numbers), low, median, high)
 
 
-def once(command: list[str], environment: Mapping[str, str], *, status: int = 0) -> float:
-    """Seconds from the start of the process to its end. Raises RuntimeError for another exit status than `status`."""
-    silent = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> dict[str, list[float]]:
+    """The seconds of `runs` runs of each, one after the other in every round; the first `warm_up` rounds do not count."""
+    seconds: dict[str, list[float]] = {label: [] for label in takes}
+    for number in range(warm_up + runs):
+        for label, take in takes.items():
+            took = take()
+            if number >= warm_up:
+                seconds[label].append(took)
+    return seconds
+
+
+def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0, stdin: str = os.devnull) -> Take:
+    """A process from its start to its end. Taking it raises RuntimeError for another exit status than `status`."""
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
-    began = time.perf_counter()
-    pid = os.posix_spawnp(command[0], command, environment, file_actions=silent)
-    _, result = os.waitpid(pid, 0)
-    took = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(result) != status:
-        raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not {status}")
-    return took
+
+    def take() -> float:
+        began = time.perf_counter()
+        pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
+        _, result = os.waitpid(pid, 0)
+        took = time.perf_counter() - began
+        if os.waitstatus_to_exitcode(result) != status:
+            raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not {status}")
+        return took
+
+    return take
 
 
-def in_turn(commands: Mapping[str, list[str]], environment: Mapping[str, str], runs: int) -> dict[str, Times]:
-    """Each of `commands` run `runs` times, one after the other in every round."""
-    seconds: dict[str, list[float]] = {label: [] for label in commands}
-    for number in range(WARM_UP + runs):
-        for label, command in commands.items():
-            took = once(command, environment)
-            if number >= WARM_UP:
-                seconds[label].append(took)
-    return {label: Times.of(each) for label, each in seconds.items()}
+def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:
+    """Run one of benchmarks/drivers; returns the numbers that it prints: seconds that it took by itself, and others."""
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return [float(word) for word in done.stdout.split()]

@@ -1,33 +1,122 @@
-"""What is measured on: layouts of many names, by tests/writers."""
+"""What is measured on, made by tests/writers: big layouts, the mix of facts.md section 11, and layouts with blobs."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tests import writers
+from tests.writers import Descriptor
+
+LAST = "docker.io/library/last:1.0"
+ENTRIES = 100
+"""Of a store of the mix."""
+
+FEW, MANY = 20, 2_000
+"""A name, a tag and a digest of their own stand in so many stores of the mix."""
 
 
 class Big(NamedTuple):
-    """A layout, and the last name in its list: canonical, as every tool can be asked for it."""
+    """A layout, how many entries it has, and the last name in its list: canonical, as every tool can be asked for it."""
 
     path: str
-    names: int
-    last: str
+    entries: int
+    last: str = LAST
+
+    @property
+    def file(self) -> str:
+        """The path of its index.json."""
+        return f"{self.path}/index.json"
 
 
-def big(path: str, names: int) -> Big:
-    """A layout of `names` canonical names, a digest each. The last one has its blobs, so that skopeo can show it."""
-    writers.make_layout(path)
-    entries = list(writers.big_entries(names - 1, mix=False))
-    entries.append(writers.name_entry(writers.make_image(path, "last"), "canonical", "docker.io/library/last", "1.0"))
-    writers.write_index(path, writers.empty_index(*entries))
-    return Big(path, names, "docker.io/library/last:1.0")
+def big(path: str, entries: int) -> Big:
+    """A layout of the mix's entries. The last one has its blobs, so that skopeo can show it."""
+    if not os.path.exists(f"{path}/index.json"):
+        writers.make_layout(path)
+        last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
+        _stream(f"{path}/index.json", writers.big_entries(entries - 1), last)
+    return Big(path, entries)
 
 
 def move_last_tag(layout: Big, number: int) -> None:
     """The last name points to another digest, as skopeo would write it."""
-    index = writers.read_index(layout.path)
-    index["manifests"][-1] = writers.name_entry(
-        writers.make_image(layout.path, f"last-{number}"), "canonical", "docker.io/library/last", "1.0"
+    image = writers.make_image(layout.path, f"last-{number}")
+    last = writers.name_entry(image, "canonical", *LAST.rsplit(":", 1))
+    with open(layout.file, "rb") as file:
+        data = file.read()
+    begin = data.rindex(b'{"mediaType"')
+    writers.write_skopeo(layout.path, data[:begin] + writers.dump(last) + b"]}")
+
+
+def shared(stores: int) -> Descriptor:
+    """The entry that stands in so many stores."""
+    return writers.name_entry(
+        writers.fake_descriptor(f"in-{stores}"), "canonical", f"docker.io/shared/in-{stores}", f"in{stores}"
     )
-    writers.write_index(layout.path, index)
+
+
+def mix(path: str, stores: int) -> str:
+    """So many layouts of a hundred entries of the mix, and what some of them share."""
+    if os.path.exists(path):
+        return path
+    for number in range(stores):
+        store = f"{path}.new/{number % 100:02}/{number:05}"
+        writers.make_layout(store)
+        entries = list(writers.big_entries(ENTRIES, seed=number))
+        entries += [shared(count) for count in (FEW, MANY) if number < count]
+        writers.write_index(store, writers.empty_index(*entries))
+    os.rename(f"{path}.new", path)
+    return path
+
+
+def mix_names(stores: int) -> Iterator[str]:
+    """Canonical names in the mix, those of its stores in turn."""
+    for number in range(0, ENTRIES, 5):
+        for seed in range(stores):
+            for other in (1, 2, 3):
+                yield f"docker.io/library/app-{seed}-{(number + other) % 16:02}:1.{number + other}"
+
+
+def images(path: str, stores: int, each: int) -> str:
+    """Layouts with blobs: so many images in each, with a config and a layer, and an index over every two of them."""
+    if os.path.exists(path):
+        return path
+    for number in range(stores):
+        store = writers.make_layout(f"{path}.new/{number:04}")
+        entries = []
+        for image in range(0, each, 2):
+            pair = [_image(store, f"{number}-{image + half}", arch) for half, arch in enumerate(("amd64", "arm64"))]
+            above = writers.make_index_image(store, pair)
+            entries.append(writers.name_entry(above, "canonical", f"docker.io/library/app-{number}", f"1.{image}"))
+        writers.write_index(store, writers.empty_index(*entries))
+    os.rename(f"{path}.new", path)
+    return path
+
+
+def _image(store: str, seed: str, arch: str) -> Descriptor:
+    layer = writers.write_blob(store, f"layer {seed}".encode(), writers.LAYER_TYPE)
+    labels = {"org.opencontainers.image.revision": hashlib.sha256(seed.encode()).hexdigest()[:40], "version": seed}
+    config = writers.platform("linux", arch) | {
+        "created": writers.CREATED,
+        "config": {"Env": ["PATH=/bin", "LANG=C.UTF-8"], "Cmd": ["/bin/sh"], "Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        "history": [{"created": writers.CREATED, "created_by": f"RUN step {step} of {seed}"} for step in range(5)],
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": writers.MANIFEST_TYPE,
+        "config": writers.write_blob(store, writers.dump(config), writers.CONFIG_TYPE),
+        "layers": [layer],
+    }
+    described = writers.write_blob(store, writers.dump(manifest), writers.MANIFEST_TYPE)
+    return described | {"platform": writers.platform("linux", arch)}
+
+
+def _stream(path: str, entries: Iterable[Descriptor], last: Descriptor) -> None:
+    """A million entries as they come: all of them as objects would take gigabytes."""
+    with open(path, "wb") as file:
+        file.write(b'{"schemaVersion":2,"manifests":[')
+        file.writelines(writers.dump(entry) + b"," for entry in entries)
+        file.write(writers.dump(last) + b"]}")

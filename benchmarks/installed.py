@@ -18,10 +18,10 @@ def build(directory: str) -> tuple[str, str]:
     return wheel, sdist
 
 
-def install(wheel: str, directory: str) -> str:
-    """A new venv at `directory` of the same Python with the wheel installed, and the path of its `bin`."""
+def install(wheel: str, directory: str, *others: str) -> str:
+    """A new venv at `directory` of the same Python with the wheel, and `others`, installed, and the path of its `bin`."""
     _run(sys.executable, "-m", "venv", directory)
-    _run(f"{directory}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    _run(f"{directory}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, *others)
     return f"{directory}/bin"
 
 

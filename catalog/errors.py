@@ -4,6 +4,7 @@
     ├── UsageError            2  the call is wrong
     │   ├── InvalidReference      a text that is no reference, digest or pattern
     │   ├── UnknownStore          a name or path that is not registered
+    │   ├── InvalidDockerfile     a text that BuildKit would refuse, or past a limit
     │   └── RefusedSQL            a statement that does more than read the public views
     ├── NotFound              1  nothing answers
     ├── Ambiguous             3  several digests answer
@@ -44,6 +45,10 @@ class InvalidReference(UsageError, ValueError):
 
 class UnknownStore(UsageError):
     """A store or root that is not registered."""
+
+
+class InvalidDockerfile(UsageError):
+    """A text that is no Dockerfile as BuildKit reads it, or one past our limits."""
 
 
 class RefusedSQL(UsageError):

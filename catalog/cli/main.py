@@ -21,12 +21,14 @@ COMMANDS = {
     "resolve": "Print the one digest of each reference.",
     "history": "Print what a name pointed to, and when.",
     "wait": "Return once a reference resolves.",
+    "contexts": "Print the images of a Dockerfile as build contexts for buildx.",
     "status": "Say how the catalog and its daemon are.",
     "check": "List problems of stores, entries, names and blobs.",
     "verify": "Read every blob and compare its digest.",
     "sql": "Ask in SQL, read-only, over the public views.",
     "report": "Print a ready report over all stores.",
     "db": "Look after the database itself.",
+    "completion": "Print the script by which a shell completes command lines.",
 }
 """Name and short help of each command, so that the help loads none of them."""
 

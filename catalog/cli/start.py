@@ -43,6 +43,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
+    if arguments[:1] == ["__complete"]:  # a shell asks, at each Tab: without click too
+        from catalog.cli import complete
+
+        return complete.run(arguments[1:])
     options = plain(arguments)
     if options is None:
         from catalog.cli.main import run_click

@@ -270,6 +270,12 @@ def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[
     return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name, both.c.tag)
 
 
+def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
+    """The least value in a range: a completion jumps from one to the next, however many rows have each."""
+    return select(column).where(column >= _low, column < _high, *where).order_by(column).limit(literal_column("1"))
+
+
+_is_an_entrys = select(entry.c.id).where(entry.c.content_id == content.c.id).correlate(content).exists()
 _in_store = name.c.store_id == _store
 _entry_in_store = entry.c.store_id == _store
 
@@ -414,6 +420,18 @@ STATEMENTS: dict[str, Select[Any]] = {
     ).order_by(store.c.id),
     "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
     "LEFT_OUT": select(left_out.c.path),
+    # what a shell completes
+    "NEXT_NAME": _next(name.c.name),
+    "NEXT_TAG": _next(name.c.tag),
+    "NEXT_DIGEST": _next(content.c.digest),
+    "IS_MANIFEST": select(content.c.id).where(
+        content.c.digest == _digest,
+        or_(content.c.kind.in_([literal_column("1"), literal_column("2")]), _is_an_entrys),
+    ),
+    "NEXT_REPOSITORY": _next(repository.c.name),
+    "NEXT_FAMILIAR": _next(repository.c.familiar),
+    "NEXT_STORE": _next(store.c.name),
+    "NEXT_ROOT": _next(root.c.name),
     # the past: spans that are over, then those that stand
     "SPANS_BY_NAME": _spans(_ended.c.name == _name, name.c.name == _name),
     "SPANS_BY_TAG": _spans(_ended.c.tag == _tag, name.c.tag == _tag),

@@ -7,14 +7,14 @@ size of `index.json` (schema.md section 1).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from catalog.ingest.answers import Answers, NameKey
 from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
 from catalog.ingest.rows import Row, Rows, chunks
-from catalog.layout.descriptor import Descriptor
+from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import Key, NameProblem, derive_keys
 from catalog.names.limits import is_long
@@ -22,6 +22,8 @@ from catalog.names.reference import is_tag
 
 PENDING = 10_000
 """How many new entries wait for the old one that follows them before they get their sort keys."""
+
+_NONE: Mapping[str, str] = {}
 
 NAME_PROBLEMS = ("unusable-name", "name-digest", "long-name")
 
@@ -65,14 +67,16 @@ class StoreNames:
 
         for descriptor in descriptors:
             fingerprint = descriptor.fingerprint()
-            at = diff.match(fingerprint)
+            at = None if self._first else diff.match(fingerprint)
             if at is None:
                 added += 1
                 pending.append((descriptor, fingerprint))
                 if len(pending) >= PENDING:
                     place(diff.flush(len(pending)))
             else:
-                place(diff.stands(at, len(pending)))
+                sorts = diff.stands(at, len(pending))
+                if pending:
+                    place(sorts)
                 order.append(old.ids[at])
         place(diff.end(len(pending)))
         removed = [old.ids[at] for at in diff.removed()]
@@ -130,7 +134,8 @@ class StoreNames:
     def _add(self, descriptor: Descriptor, fingerprint: int, sort: int) -> int:
         rows = self._rows
         entry_id = rows.id_of("entry")
-        ref_name, image_name = descriptor.ref_name, descriptor.image_name
+        annotations = descriptor.annotations or _NONE
+        ref_name, image_name = annotations.get(REF_NAME), annotations.get(IMAGE_NAME)
         keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository)
         platform = descriptor.platform_text
         rows.entry(
@@ -151,12 +156,10 @@ class StoreNames:
                 image_name is not None and is_long(image_name),
             )
         )
-        for key in keys:
-            self._touch_key(key)
-        self._write_keys(entry_id, sort, keys, problems)
-        annotations = descriptor.other_annotations
-        for key_text, value in annotations.items():
-            rows.annotation(entry_id, key_text, value)
+        self._write_keys(entry_id, sort, keys, problems, touch=True)
+        if len(annotations) > (ref_name is not None) + (image_name is not None):
+            for key_text, value in descriptor.other_annotations.items():
+                rows.annotation(entry_id, key_text, value)
         for subject, how in dict.fromkeys(referrals(keys, annotations)):
             rows.referrer(subject, descriptor.digest, how, entry_id=entry_id)
         for flaw in descriptor.flaws:
@@ -166,25 +169,33 @@ class StoreNames:
         return entry_id
 
     def _touch_key(self, key: Key) -> None:
-        if key.tag is None:
-            return
-        repository_id = None if key.repository is None else self._rows.repository(key.repository)
+        if key.tag is not None:
+            repository_id = None if key.repository is None else self._rows.repository(key.repository)
+            self._touch(NameKey(repository_id, key.tag, key.name))
+
+    def _touch(self, key: NameKey) -> None:
         if self._first:
             # Only a second key of the same name needs a look: nothing stood here before. Two names of one hash would
             # only cost a needless look.
-            mark = hash((repository_id, key.tag))
+            mark = hash(key)
             if mark not in self._seen:
                 self._seen.add(mark)
                 return
-        self._answers.touch(NameKey(repository_id, key.tag, key.name), is_new=self._first)
+        self._answers.touch(key, is_new=self._first)
 
-    def _write_keys(self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem]) -> None:
+    def _write_keys(
+        self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], *, touch: bool = False
+    ) -> None:
+        """Write an entry's keys; with `touch` they are told to the answers as well, before they are there."""
         rows = self._rows
         for key in keys:
-            repository_id = None if key.repository is None else rows.repository(key.repository)
+            repository, tag, source = key
+            repository_id = None if repository is None else rows.repository(repository)
+            name = key.name
+            if touch and tag is not None:
+                self._touch(NameKey(repository_id, tag, name))
             row: Row = (
-                rows.id_of("name"), entry_id, self._store_id, repository_id, key.tag, key.name, key.source, sort,
-                False, self._now,
+                rows.id_of("name"), entry_id, self._store_id, repository_id, tag, name, source, sort, False, self._now,
             )  # fmt: skip
             rows.name(row)
         for kind, subject, detail in problems:
@@ -240,7 +251,7 @@ class StoreNames:
         return len(changed)
 
 
-def referrals(keys: Sequence[Key], annotations: dict[str, str]) -> Iterator[tuple[str, str]]:
+def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The subjects that an entry says it is about, and how: by its tag, or by containerd's annotation.
 
     `sha256-HEX` is the fallback tag of the distribution-spec (its children are the referrers), and with `.sig`, `.att` or

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, CursorResult, RowMapping, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, RowMapping, Table, bindparam, delete, func, insert, select, update
 
 from catalog.db.driver import is_postgres, new_ids
 from catalog.db.postgres import this_host
@@ -22,6 +22,27 @@ from catalog.names.keys import RULES_VERSION, NameProblem, Naming
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path
 
 _FEW = 1000
+
+# Made once: putting a statement together takes three times as long as asking for one store.
+_HOST = select(host.c.id).order_by(host.c.id).limit(1)
+_NAMED_HOST = select(host.c.id).where(host.c.name == bindparam("name"))
+_OWN = (
+    "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
+    "keyed_by", "entries", "generation", "changed_at", "first_at",
+)  # fmt: skip
+"""The fields of a Store, up to `root_path`, that are columns of the same name."""
+_STORE = (
+    *(store.c[column] for column in _OWN), root.c.path.label("root_path"), store.c.shared_blobs, store.c.blobs_identity,
+    store.c.content_pending, store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
+)  # fmt: skip
+"""The columns of a Store in the order of its fields, and behind them the bytes of its paths."""
+_STORES = (
+    select(*_STORE)
+    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+    .where(store.c.host_id == bindparam("host"))
+    .order_by(store.c.priority, store.c.name)
+)
+_SOME_STORES = _STORES.where(store.c.id.in_(bindparam("ids", expanding=True)))
 NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
 
@@ -110,10 +131,8 @@ class Registry:
     def host_id(self) -> int:
         """The id of this host, which is known from the first writing on; 0, which no host has, before."""
         if self._host_id is None:
-            question = select(host.c.id).order_by(host.c.id).limit(1)
-            if is_postgres(self.connection):
-                question = question.where(host.c.name == this_host())
-            self._host_id = self.connection.execute(question).scalar()
+            question, values = (_NAMED_HOST, {"name": this_host()}) if is_postgres(self.connection) else (_HOST, {})
+            self._host_id = self.connection.execute(question, values).scalar()
         return self._host_id or 0
 
     def _known_host(self) -> int:
@@ -130,17 +149,13 @@ class Registry:
 
     def stores(self, ids: Sequence[int] | None = None) -> list[Store]:
         """All stores in the order in which they answer, or those with these ids."""
-        question = (
-            select(store, root.c.path.label("root_path"), root.c.path_bytes.label("root_path_bytes"))
-            .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
-            .where(store.c.host_id == self.host_id)
-            .order_by(store.c.priority, store.c.name)
-        )
+        question = _STORES
+        given: dict[str, object] = {"host": self.host_id}
         wanted = None if ids is None else set(ids)
         if wanted is not None and len(wanted) <= _FEW:  # SQLite takes so many parameters and no more
-            question = question.where(store.c.id.in_(wanted))
-        rows = self.connection.execute(question).mappings()
-        return [_store(row) for row in rows if wanted is None or row["id"] in wanted]
+            question, given["ids"] = _SOME_STORES, list(wanted)
+        rows = self.connection.execute(question, given).all()
+        return [_store(*row) for row in rows if wanted is None or row[0] in wanted]
 
     def content_pending(self) -> list[int]:
         """The ids of the stores that are there and whose content is not all read."""
@@ -390,28 +405,16 @@ def _root(row: RowMapping) -> Root:
     )
 
 
-def _store(row: RowMapping) -> Store:
-    return Store(
-        id=row["id"],
-        root_id=row["root_id"],
-        name=row["name"],
-        path=decode_path(row["path"], row["path_bytes"]),
-        naming=row["naming"],
-        prefix=row["prefix"],
-        state=row["state"],
-        error=row["error"],
-        state_since=row["state_since"],
-        file_identity=row["file_identity"],
-        sha256=row["sha256"],
-        keyed_by=row["keyed_by"],
-        entries=row["entries"],
-        generation=row["generation"],
-        changed_at=row["changed_at"],
-        first_at=row["first_at"],
-        root_path=_decoded(row["root_path"], row["root_path_bytes"]),
-        shared_blobs=_decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
-        blobs_identity=row["blobs_identity"],
-        content_pending=row["content_pending"],
+def _store(*row: Any) -> Store:
+    # By place: each sweep reads all stores, and names would cost more than the database does.
+    found = Store(*row[:-3])
+    path_bytes, root_path_bytes, shared_bytes = row[-3:]
+    if path_bytes is None and root_path_bytes is None and shared_bytes is None:
+        return found
+    return found._replace(
+        path=decode_path(found.path, path_bytes),
+        root_path=_decoded(found.root_path, root_path_bytes),
+        shared_blobs=_decoded(found.shared_blobs, shared_bytes),
     )
 
 

@@ -121,7 +121,7 @@ def find_new(
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    found = (path for each in roots for path in discover(each.path, unreadable, on_directory, listings))
+    found = (path for each in roots for path in discover(each.path, unreadable, on_directory, listings, known))
     return register(writer, [path for path in found if path not in known], report)
 
 

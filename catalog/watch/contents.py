@@ -1,4 +1,9 @@
-"""What content there is to be read (catalog.ingest.content), and reading it bit by bit: names come first."""
+"""What content there is to be read (catalog.ingest.content), and reading it bit by bit: names come first.
+
+Blobs come before the index.json that names them, sometimes by the thousand, and a change of that has them listed anyway. So
+blobs that come or go by themselves are no hurry: a store's are listed once they were seen the same in two sweeps in a row,
+or after MOST_LOOKS sweeps, which is what a store costs into which blobs are written all the time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from catalog.ingest.registry import Registry, Store
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
 
+MOST_LOOKS = 10
+
 
 class Contents:
     """The content of stores, read through `writer` by the settings that `settings` gives at that moment."""
@@ -19,6 +26,7 @@ class Contents:
         self._settings = settings
         self._changed_before = -1
         self._changed: set[int] = set()
+        self._seen: dict[int, tuple[str, int]] = {}  # what blobs that change looked like, and in how many looks
         self._to_read: list[int] = []
         self._woken: set[int] = set()
         self._reading: Iterator[int] | None = None
@@ -28,14 +36,21 @@ class Contents:
         """Whether there is more to be read, as far as is known."""
         return self._reading is not None or bool(self._to_read or self._changed)
 
-    def look(self, store: Store) -> None:
-        """See whether blobs came or went since they were listed, though perhaps the index.json did not change."""
-        if (
-            store.indexed_before
-            and store.state != "missing"
-            and blobs_identity(store.path, store.shared_blobs) != (store.blobs_identity or "")
-        ):
+    def look(self, store: Store, *, at_once: bool) -> None:
+        """See whether blobs came or went since they were listed, though perhaps the index.json did not change.
+
+        With `at_once` they are listed without waiting until that is over.
+        """
+        if not store.indexed_before or store.state == "missing":
+            return
+        identity = blobs_identity(store.path, store.shared_blobs)
+        before, looks = self._seen.pop(store.id, ("", 1))
+        if identity == (store.blobs_identity or ""):
+            return
+        if at_once or store.blobs_identity is None or identity == before or looks >= MOST_LOOKS:
             self._changed.add(store.id)
+        else:
+            self._seen[store.id] = identity, looks + 1
 
     def step(self, changed: int) -> bool:
         """Read on for one transaction; returns whether there was anything to read.

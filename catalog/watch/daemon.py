@@ -33,6 +33,7 @@ from catalog.ingest.sweep import find_new, register
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
+from catalog.watch.clock import Clock
 from catalog.watch.configured import Configured
 from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
@@ -47,6 +48,7 @@ TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
+LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
 _START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
 _PASSING = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
@@ -80,6 +82,7 @@ class Daemon:
         self._told: set[str] = set()
         self._registered = Registered()
         self._listings = Listings()
+        self._clock = Clock()
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
@@ -247,7 +250,7 @@ class Daemon:
     def _sweep(self, writer: Writer, intake: Intake, contents: Contents) -> None:
         """Look at everything: search the roots, and a few stats for each store."""
         began = time.monotonic()
-        self._sweep_now = False
+        at_once, self._sweep_now = self._sweep_now, False
         stores, trees = self._hints.collect()  # the sweep looks wherever they point
         lost = self._hints.recovered()
         if lost:
@@ -265,7 +268,7 @@ class Daemon:
         self._reload(writer)
         self._tops.retry()
         known = here.left_out.union(here.stores)
-        self._listings.begin()
+        self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         found = find_new(writer, here.roots, known, once, self._show_life, self._listings)
         self._told = told
         if found:
@@ -278,7 +281,7 @@ class Daemon:
                 return
             if not intake.offer(store) and not is_below_any(path, hinted):
                 missed = True
-            contents.look(store)
+            contents.look(store, at_once=at_once or lost)
             self._show_life()
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
@@ -347,6 +350,8 @@ class Daemon:
 
     def _retain(self, writer: Writer) -> None:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
+        if not self._clock.can_be_believed():
+            return
         with writer.transaction() as connection:
             for name in drop_missing(Registry(connection), Rows(connection), self._configured.now.settings, now_ms()):
                 text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"

@@ -27,8 +27,8 @@ Layout = Callable[..., str]
 KEYS = [
     "catalog", "schema", "size_bytes", "stores", "entries", "stores_ok", "stores_empty", "stores_invalid",
     "stores_unreadable", "stores_missing", "daemon", "daemon_pid", "daemon_since", "daemon_last_event",
-    "daemon_last_sweep", "daemon_waiting", "daemon_waiting_since", "daemon_polling", "daemon_watched",
-    "daemon_unwatched", "max_user_watches", "watches_needed", "advice",
+    "daemon_last_sweep", "daemon_waiting", "daemon_waiting_since", "daemon_lag_seconds", "daemon_polling",
+    "daemon_watched", "daemon_unwatched", "max_user_watches", "watches_needed", "advice",
 ]  # fmt: skip
 
 
@@ -114,6 +114,7 @@ def test_check_with_a_daemon(tmp_path: Path) -> None:
         assert (found["daemon"], found["daemon_pid"]) == ("running", catalog.daemon.pid)
         assert found["daemon_since"] <= found["daemon_last_sweep"]
         assert (found["daemon_watched"], found["daemon_polling"], found["daemon_waiting"]) == (2, False, 0)
+        assert found["daemon_lag_seconds"] == 0
         assert found["advice"] is None
         catalog.send(signal.SIGSTOP)  # it hangs, and is late once its last sign is a minute old: not yet
         assert catalog("status", "--check").status == 0

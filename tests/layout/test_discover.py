@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -276,6 +277,9 @@ def test_what_did_not_change_is_not_listed_again(tmp_path: Path) -> None:
     again.found()
     assert again.found() == ["a", "a/x", "b/c"]
     assert again.listed == []
+    again.begin(anew=True)
+    list(discover(str(tmp_path), ignore, lambda: None, again))
+    assert sorted(again.listed) == [".", "a", "a/x", "b", "b/c"]
     layout(tmp_path / "b/c/new")
     (tmp_path / "a/x/oci-layout").unlink()
     (tmp_path / "a/x/index.json").rename(tmp_path / "a/x/index.old")
@@ -301,3 +305,31 @@ def test_another_directory_at_the_path_is_listed(tmp_path: Path) -> None:
     (tmp_path / "root" / "a").rename(tmp_path / "away")
     (tmp_path / "root" / "a").symlink_to(tmp_path / "away")  # a link to the very directory that was listed
     assert again.found() == []
+
+
+def test_a_known_layout_with_nothing_but_blobs_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard of speed: a pass over 10,000 known stores lists the directories above them, and no other."""
+    known = {str(layout(tmp_path / f"{number}")) for number in range(3)}
+    listed: list[object] = []
+    scandir = os.scandir
+
+    def counted(directory: int) -> Any:
+        listed.append(directory)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    assert set(discover(str(tmp_path), ignore, known=known)) == known
+    assert len(listed) == 1
+
+
+def test_a_layout_that_comes_to_be_in_a_known_one_is_found(tmp_path: Path) -> None:
+    outer = str(layout(tmp_path / "outer"))
+    inner = str(layout(Path(outer, "team", "inner")))
+    assert list(discover(str(tmp_path), ignore, known={outer})) == [outer, inner]
+
+
+def test_a_directory_in_the_place_of_blobs_is_searched(tmp_path: Path) -> None:
+    outer = str(layout(tmp_path / "outer"))
+    os.rename(f"{outer}/blobs", f"{outer}/other")
+    inner = str(layout(Path(outer, "other", "inner")))
+    assert list(discover(str(tmp_path), ignore, known={outer})) == [outer, inner]

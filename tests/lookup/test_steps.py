@@ -149,6 +149,19 @@ ASKED = [
     Asked("SPANS_BY_NAME_RANGE", between(f"{MANY}:t0.1"), 4),
     Asked("SPANS_BY_TAG_RANGE", between("t0.0"), 4),
     Asked("COUNT_TAG", {"tag": "1.1"}, 1),
+    Asked("NEXT_NAME", between("docker.io/"), 1),
+    Asked("NEXT_NAME", between(f"{SHARED}:"), 1),
+    Asked("NEXT_NAME", between("nosuch"), 0),
+    Asked("NEXT_TAG", between("1"), 1),
+    Asked("NEXT_DIGEST", between(digest("0-3")[:20]), 1),
+    Asked("NEXT_DIGEST", between(child(1)[:20]), 1),
+    Asked("IS_MANIFEST", {"digest": digest("0-3")}, 1),
+    Asked("IS_MANIFEST", {"digest": child(1)}, 1),
+    Asked("IS_MANIFEST", {"digest": digest("layer-1")}, 0),
+    Asked("NEXT_REPOSITORY", between("docker.io/"), 1),
+    Asked("NEXT_FAMILIAR", between("app"), 1),
+    Asked("NEXT_STORE", between("many/"), 1),
+    Asked("NEXT_ROOT", between("m"), 1),
 ]
 
 

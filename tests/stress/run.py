@@ -197,7 +197,10 @@ class Stress:
     def _tell(self, notes: Notes, told: Answers, known: Past) -> None:
         lags, behind = known.lags, told.behind
         self._say(f"{notes.writes} states written, {known.states} of them stood still long enough to be answered")
-        self._say(f"{told.told} questions, {told.found} answers, {len(told.wrong)} of them wrong")
+        self._say(
+            f"{told.told} questions, some by {told.processes} processes of resolve and query; {told.found} answers"
+        )
+        self._say(f"{len(told.wrong) + len(known.wrong)} were wrong")
         for name, values in (("lag from write to commit", lags), ("an answer behind what had settled", behind)):
             quantiles = ", ".join(f"{word} {share(values, part):.2f}" for word, part in (("p50", 0.5), ("p99", 0.99)))
             self._say(f"{name}, in seconds: {quantiles}, max {share(values, 1.0):.2f} (of {len(values)})")

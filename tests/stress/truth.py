@@ -100,9 +100,12 @@ class Notes:
 
 
 class Answers(NamedTuple):
-    """What the readers were told: how often, how long the old ones were behind, and what was wrong."""
+    """What the readers were told: how often, by how many processes of the program, how long the old ones were behind, and what
+    was wrong.
+    """
 
     told: int
+    processes: int
     found: int
     behind: list[float]
     wrong: list[str]
@@ -110,21 +113,24 @@ class Answers(NamedTuple):
 
 def answers(directory: str, notes: Notes) -> Answers:
     """Hold each answer against the notes."""
-    count = found = 0
+    count = found = processes = 0
     behind: list[float] = []
     wrong: list[str] = []
     for name in sorted(glob.glob(f"{glob.escape(directory)}/told-*")):
         latest: Counter[int] = Counter()
+        began = math.nan
         with open(name, encoding="utf-8") as file:
             for line in file:
                 told = Told(*json.loads(line))
                 count += 1
+                processes += "told-processes-" in name and told.began != began
+                began = told.began
                 if told.status == 0 and told.digest is not None:
                     found += 1
                     wrong += _wrong(told, notes, latest, behind)
                 elif told.status != 1 or not Place(told.place).comes_and_goes:
                     wrong.append(f"{name}: {told}")
-    return Answers(count, found, sorted(behind), wrong)
+    return Answers(count, processes, found, sorted(behind), wrong)
 
 
 def _wrong(told: Told, notes: Notes, latest: Counter[int], behind: list[float]) -> list[str]:

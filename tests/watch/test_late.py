@@ -27,10 +27,12 @@ def test_a_store_that_never_stands_still(catalog: Followed) -> None:
         with open(f"{busy}/index.json", "r+b", buffering=0) as file:  # a writer that hangs in the middle
             file.write(data[:100])
             wait_for(lambda times=times: told(catalog, "is being written all the time") == times, what=catalog.log)  # type: ignore[misc]
+            wait_for(lambda: catalog("status", "--check").status == 1, what=catalog.state)  # it is told, then published
             found = catalog("status", "--check")
             assert (found.status, len(found.said)) == (1, 1), found
             assert "a change has been waiting for more than 0.5 seconds: its file does not stand still" in found.err
             assert catalog.state()["daemon_waiting_since"] is not None
+            wait_for(lambda: catalog.state()["daemon_lag_seconds"] > LATE_SECONDS, what=catalog.state)
             digest = tag(other, "2", f"meanwhile {times}")  # nobody else waits for it
             wait_for(lambda digest=digest: catalog.ask("app:2").digest == digest, what=catalog.log)  # type: ignore[misc]
             assert catalog.ask("app:1").digest == before

@@ -79,12 +79,21 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
         "daemon_last_sweep": moment("last_sweep"),
         "daemon_waiting": published.get("waiting"),
         "daemon_waiting_since": moment("oldest_waiting"),
+        "daemon_lag_seconds": _lag(published),
         "daemon_trouble": published.get("trouble"),
         "daemon_polling": published.get("polling"),
         "daemon_polled": published.get("polled"),
         "daemon_watched": published.get("watched"),
         "daemon_unwatched": published.get("unwatched"),
     }
+
+
+def _lag(published: dict[str, object]) -> float | None:
+    """For how long the change has been waiting that waits longest, as of the daemon's last sign of life; None without one."""
+    beat, oldest = published.get("beat"), published.get("oldest_waiting")
+    if not isinstance(beat, (int, float)):
+        return None
+    return round(max(0.0, beat - oldest) / 1000, 3) if isinstance(oldest, (int, float)) else 0.0
 
 
 def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict[str, object]:

@@ -1,0 +1,25 @@
+"""DB: the content stage over every store that waits for it, in this process. Prints the seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from catalog.db.engine import Writer
+from catalog.ingest.content import ContentStage
+from catalog.ingest.settings import Settings
+
+
+def main(db: str) -> None:
+    writer = Writer(db)
+    began = time.perf_counter()
+    stage = ContentStage(writer, Settings())
+    for store_id in stage.pending():
+        for _ in stage.run(store_id):
+            pass
+    writer.close()
+    print(time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

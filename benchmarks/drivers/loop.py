@@ -1,0 +1,21 @@
+"""DB KEYS: the statement of a plain `resolve`, asked for each line of KEYS by the sqlite3 module and nothing else."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+
+from catalog.lookup.frozen import ANSWERS_BY_NAME
+
+
+def main(db: str, keys: str) -> None:
+    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True, isolation_level=None)
+    with open(keys, encoding="utf-8") as file:
+        names = file.read().split()
+    execute = connection.execute
+    for name in names:
+        execute(ANSWERS_BY_NAME, {"name": name}).fetchall()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

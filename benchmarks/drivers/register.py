@@ -1,0 +1,21 @@
+"""DB: registers the layouts below its roots, and reads none of them."""
+
+from __future__ import annotations
+
+import sys
+
+from catalog.db.engine import Writer
+from catalog.ingest.registry import Registry
+from catalog.ingest.sweep import find_new
+
+
+def main(db: str) -> None:
+    with Writer(db) as writer:
+        with writer.snapshot() as connection:
+            registry = Registry(connection)
+            roots, known = registry.roots(), {store.path for store in registry.stores()}
+        find_new(writer, roots, known, lambda line: sys.exit(str(line)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

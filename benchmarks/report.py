@@ -1,0 +1,63 @@
+"""What is printed: under each row of issue 6 its ratios, their limits, and whether they hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from benchmarks.clock import Spread
+
+
+class Report:
+    """Prints as it goes, and keeps what did not hold in `broken`. `numbers` are for the plots."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+        self.numbers: dict[str, dict[int, float]] = {}
+
+    def title(self, text: str) -> None:
+        """Begin a row of the issue's table."""
+        print(f"\n{text}", flush=True)
+
+    def times(self, seconds: Mapping[str, Sequence[float]]) -> None:
+        """What was measured, in milliseconds."""
+        print(f"  {'milliseconds':58} {'min':>9} {'median':>9} {'quartiles':>19}")
+        for label, each in seconds.items():
+            least, low, middle, high = (1e3 * number for number in Spread.of(each))
+            between = f"{low:.1f} - {high:.1f}"
+            print(f"  {label:58} {least:9.1f} {middle:9.1f} {between:>19}", flush=True)
+
+    def pairs(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
+        """The ratio of two that were taken in turn: the median over the pairs counts."""
+        spread = Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
+        more = f"of the minima {min(ours) / min(theirs):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
+        self.holds(what, spread.median, limit, more)
+
+    def at_least(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
+        """How many times faster than others this is: the median over the pairs counts."""
+        spread = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
+        more = f"of the minima {min(theirs) / min(ours):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
+        self.holds(what, spread.median, limit, more, at_least=True)
+
+    def holds(self, what: str, found: float, limit: float, more: str = "", *, at_least: bool = False) -> None:
+        """One line with a verdict."""
+        good = found >= limit if at_least else found <= limit
+        if not good:
+            self.broken.append(f"{what}: {found:,.2f}, not {limit:g}")
+        bound = f"at {'least' if at_least else 'most'} {limit:g}"
+        verdict = "holds" if good else "DOES NOT HOLD"
+        print(f"  {what:58} {found:9,.2f} {bound:>15}  {verdict}{'  (' if more else ''}{more}{')' if more else ''}")
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """A line without a verdict."""
+        print(f"  {text}", flush=True)
+
+    def keep(self, curve: str, size: int, value: float) -> None:
+        """A point for docs/performance.md's plots."""
+        self.numbers.setdefault(curve, {})[size] = value
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(f"benchmarks: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,72 @@
+"""Which of 10,000 stores hold this name, this tag, this digest, this prefix of one."""
+
+from __future__ import annotations
+
+import shutil
+
+from benchmarks import data
+from benchmarks.clock import Spread, Take, cold, in_turn
+from benchmarks.report import Report
+from benchmarks.world import World
+
+LIMIT, TIMES = 1.3, 4.0
+MICROSECONDS_A_ROW = 15.0
+
+
+def spread(world: World, report: Report) -> None:
+    """Few matches against a plain resolve and grep; many by the row."""
+    runs = world.runs // 2
+    title = f"Which of {world.stores:,} stores hold it: {data.FEW} matches ({runs} runs each)"
+    report.title(title)
+    db, name = world.catalog, next(data.mix_names(world.stores))
+    few, many = (_questions(count) for count in (data.FEW, min(data.MANY, world.stores)))
+    takes = {"ocicat resolve NAME": world.ocicat(db, "resolve", name)}
+    takes |= {
+        f"ocicat query, {kind}, {data.FEW} matches": world.ocicat(db, "query", text) for kind, text in few.items()
+    }
+    takes |= {f"ocicat query, {kind}, many": world.ocicat(db, "query", text) for kind, text in many.items()}
+    seconds = in_turn(takes, runs)
+    report.times(seconds)
+    plain = seconds["ocicat resolve NAME"]
+    for kind in few:
+        report.pairs(f"query, {kind} / resolve", seconds[f"ocicat query, {kind}, {data.FEW} matches"], plain, LIMIT)
+    for kind in few:
+        one, other = (seconds[f"ocicat query, {kind}, {which}"] for which in ("many", f"{data.FEW} matches"))
+        rows = min(data.MANY, world.stores) - data.FEW
+        each = Spread.of([1e6 * (a - b) / rows for a, b in zip(one, other, strict=True)])
+        more = f"microseconds, quartiles {each.low:.1f} - {each.high:.1f}"
+        report.holds(f"query, {kind}, a row beyond", each.median, MICROSECONDS_A_ROW, more)
+    runs = world.slow_runs + 2
+    greps = _greps(world)
+    if greps:
+        searched = in_turn({**greps, **{kind: world.ocicat(db, "query", text) for kind, text in few.items()}}, runs)
+        report.times({label: each for label, each in searched.items() if label in greps})
+        for label in greps:
+            for kind in few if label.startswith("grep") else ():
+                report.at_least(f"{label} / query, {kind}", searched[kind], searched[label], TIMES)
+
+
+def _questions(stores: int) -> dict[str, str]:
+    stores = data.MANY if stores != data.FEW else stores
+    digest = data.shared(stores)["digest"]
+    return {
+        "name": f"docker.io/shared/in-{stores}:in{stores}",
+        "tag": f":in{stores}",
+        "digest": digest,
+        "prefix": f"@{digest[:19]}",
+    }
+
+
+def _greps(world: World) -> dict[str, Take]:
+    """`grep -lF` over all files: what it asks for makes no difference to it."""
+    files = f"{world.mix}/*/*/index.json"
+    text = f"docker.io/shared/in-{data.FEW}:in{data.FEW}"
+    shell = {
+        "grep -lF over all": f"printf '%s\\0' {files} | LC_ALL=C xargs -0 -n 20000 grep -lF {text}",
+        "rg -lF over all": f"rg -lF --no-ignore {text} {world.mix}",
+    }
+    return {
+        label: cold(["sh", "-c", command], world.environment)
+        for label, command in shell.items()
+        if shutil.which(label.split()[0])
+    }

@@ -1,0 +1,106 @@
+"""What the rows share: the installed program, layouts and catalogs, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from functools import cached_property
+
+from benchmarks import data
+from benchmarks.clock import Take, cold, driven
+from benchmarks.data import Big
+from benchmarks.installed import build, install, plain_environment
+from benchmarks.report import say
+
+DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
+SETTLED = 0.5
+"""Seconds after which a file that was written stands still (docs/settings.md: 250 ms)."""
+
+
+class World:
+    """Everything below `directory`; what is there already is used again. `quick` makes all of it smaller."""
+
+    def __init__(self, directory: str, *, quick: bool) -> None:
+        self.directory = directory
+        self.quick = quick
+        self.stores = 1_000 if quick else 10_000
+        self.runs = 20 if quick else 60
+        self.slow_runs = 2 if quick else 3
+        self.home = f"{directory}/home"
+        os.makedirs(self.home, exist_ok=True)
+        self.environment = plain_environment(self.home)
+
+    @cached_property
+    def bin(self) -> str:
+        """The `bin` of a plain venv with the wheel of this checkout, and the parsers that it is measured against."""
+        say("building the wheel and installing it into a plain venv")
+        for old in ("dist", "venv"):
+            shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
+        wheel, _ = build(f"{self.directory}/dist")
+        return install(wheel, f"{self.directory}/venv", "ijson")
+
+    # --- processes ----------------------------------------------------------------------------------------------
+
+    def ocicat(self, db: str, *arguments: str, status: int = 0, stdin: str = os.devnull) -> Take:
+        """A cold `ocicat --db DB ...`."""
+        return cold([f"{self.bin}/ocicat", "--db", db, *arguments], self.environment, status=status, stdin=stdin)
+
+    def python(self, code: str, *arguments: str) -> Take:
+        """A cold `python -c CODE ...` of the same venv."""
+        return cold([f"{self.bin}/python", "-c", code, *arguments], self.environment)
+
+    def drive(self, driver: str, *arguments: str) -> list[float]:
+        """The numbers that one of benchmarks/drivers prints."""
+        return driven([f"{self.bin}/python", f"{DRIVERS}/{driver}.py", *arguments], self.environment)
+
+    # --- layouts ------------------------------------------------------------------------------------------------
+
+    def big(self, entries: int) -> Big:
+        """One layout of so many entries."""
+        say(f"a layout of {entries:,} entries")
+        return data.big(f"{self.directory}/big/{entries}", entries)
+
+    @cached_property
+    def mix(self) -> str:
+        """The root of 10,000 stores of 100 entries."""
+        say(f"{self.stores:,} layouts of {data.ENTRIES} entries")
+        return data.mix(f"{self.directory}/mix-{self.stores}", self.stores)
+
+    # --- catalogs -----------------------------------------------------------------------------------------------
+
+    def registered(self, name: str, *paths: str) -> str:
+        """A new catalog in which these are registered and not read."""
+        db = f"{self.directory}/{name}.db"
+        drop(db)
+        self.ocicat(db, "add", "--no-index", *paths)()
+        self.drive("register", db)
+        time.sleep(SETTLED)
+        return db
+
+    @cached_property
+    def catalog(self) -> str:
+        """The catalog of the mix, all read."""
+        db = f"{self.directory}/catalog-{self.stores}.db"
+        if not os.path.exists(db):
+            made = self.registered("catalog.new", self.mix)
+            say("indexing them")
+            self.ocicat(made, "index")()
+            os.rename(made, db)
+            drop(made)
+        return db
+
+    @cached_property
+    def small(self) -> str:
+        """The catalog of ten stores of the mix: 1,000 entries."""
+        db = self.registered("small", data.mix(f"{self.directory}/mix-10", 10))
+        self.ocicat(db, "index")()
+        return db
+
+
+def drop(db: str) -> None:
+    """Remove a catalog and the files beside it."""
+    directory, name = os.path.split(db)
+    for other in os.listdir(directory):
+        if other.startswith(name):
+            os.unlink(f"{directory}/{other}")

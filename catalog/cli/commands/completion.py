@@ -1,0 +1,19 @@
+"""`ocicat completion`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.scripts import SCRIPTS
+from catalog.errors import UsageError
+
+
+@click.command(name="completion")
+@click.argument("shell", type=click.Choice(tuple(SCRIPTS)), required=False, metavar="bash|zsh|fish")
+def command(shell: str | None) -> int:
+    """Print the script by which a shell completes ocicat's command line (docs/completion.md)."""
+    if shell is None:  # click's own message has several lines
+        raise UsageError("no shell is named: write 'ocicat completion bash', zsh or fish")
+    formats.write(SCRIPTS[shell])
+    return 0

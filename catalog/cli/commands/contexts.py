@@ -1,0 +1,126 @@
+"""`ocicat contexts`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from catalog.cli import contexts as ways
+from catalog.cli import messages
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.dockerfile.images import MAX_BYTES, Build, read
+from catalog.errors import NotFound, UsageError
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.lookup.stores import store_ids
+from catalog.names.escape import shown
+from catalog.names.exhausted import exhausted
+from catalog.names.platform import Platform, normalize
+
+
+@click.command(name="contexts")
+@click.argument("dockerfile", metavar="DOCKERFILE")
+@click.option("--platform", metavar="P", help="Build for os/arch[/variant], as buildx build --platform.")
+@click.option("--target", metavar="T", default="", help="Build this stage. [default: the last one]")
+@click.option("--build-arg", "arguments", multiple=True, metavar="K=V", help="A build argument. Repeatable.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("flags", "json", "bake")),
+    default="flags",
+    help="Options of buildx build, an object an image, or a file for buildx bake. [default: flags]",
+)
+@click.option("--strict", is_flag=True, help="An image that the catalog has not is an error.")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    dockerfile: str,
+    platform: str | None,
+    target: str,
+    arguments: tuple[str, ...],
+    format_: str,
+    strict: bool,
+    stores: tuple[str, ...],
+    first: bool,
+) -> int:
+    """Print the --build-context options for the images of DOCKERFILE that the catalog has (docs/builds.md).
+
+    docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
+    stdin. Images that the catalog has not are named on stderr.
+    """
+    build = Build(
+        builder=normalize("linux", os.uname().machine),
+        platform=None if platform is None else Platform.parse(platform),
+        target=target,
+        arguments=dict(_arguments(arguments)),
+    )
+    images = read(_text(dockerfile), build)
+    reader = Reader(catalog_path(globals_.db))
+    try:
+        scope = store_ids(reader, stores) if stores else None
+        asking = Asking(reader, messages.note, stores=scope, strict=strict)
+        found = list(ways.answers(asking, images, first=first))
+    finally:
+        reader.close()
+    worst = _tell(found, strict=strict)
+    if format_ == "json":
+        ways.write_json(found)
+        return worst
+    refused = ways.write_flags(found) if format_ == "flags" else ways.write_bake(found, target or "default")
+    return max([worst, *map(messages.fail, refused)])
+
+
+def _tell(found: list[ways.Context], *, strict: bool) -> int:
+    """Name on stderr what has no answer, each once; returns the highest status."""
+    worst = 0
+    told: set[str] = set()
+    for image, _, _, error in found:
+        if error is None or image.context in told:
+            continue
+        told.add(image.context)
+        if isinstance(error, NotFound) and not strict:
+            messages.note(f"{shown(image.text)} (line {image.line}) is left to buildx: {error}")
+            continue
+        if isinstance(error, NotFound) and not error.hint:
+            error = NotFound(f"{error} (line {image.line})", "'ocicat add PATH' adds more layouts")  # noqa: PLW2901
+        worst = max(worst, messages.fail(error))
+    return worst
+
+
+def _arguments(texts: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The build arguments; a name alone takes its value from the environment, as in buildx, or is none."""
+    found = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--build-arg {shown(text)} has no name: write NAME=VALUE")
+        given = value if equals else os.environ.get(name)
+        if given is not None:
+            found.append((name, given))
+    return found
+
+
+def _text(path: str) -> str:
+    """The Dockerfile, no more of it than one may have; raises UsageError."""
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        ran_out = exhausted(error.errno) if isinstance(error, OSError) else None
+        if ran_out is not None:
+            raise ran_out from error
+        reason = error.strerror if isinstance(error, OSError) else "it holds a NUL"
+        raise UsageError(
+            f"cannot read the Dockerfile {shown(path)} ({reason}): give its path, or - for stdin"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{shown(path)} is longer than {MAX_BYTES} bytes: give a Dockerfile")
+    return data.decode("utf-8", "surrogateescape")

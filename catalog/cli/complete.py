@@ -1,0 +1,119 @@
+"""`ocicat __complete WORD...`: what the last word may become. Called by the scripts of `ocicat completion`, at each Tab.
+
+The first line says how to take the others: `words` (a space may follow), `parts` (none may), `files` or `directories` (the
+shell completes those itself). Commands and options are those of click, frozen (catalog/cli/words.py): importing a command to
+ask for its options may take a quarter of a second. Nothing is ever said on stderr, and an error completes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from catalog.cli import formats, words
+from catalog.db.location import catalog_path
+from catalog.errors import OcicatError
+from catalog.lookup.complete import Completer, NoCatalog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from catalog.lookup.complete import Offer
+
+_PLAIN = "._-/:@+%=,"
+"""Characters besides letters and digits that no shell takes for anything else, inside of a word."""
+
+
+def run(arguments: list[str]) -> int:
+    """Print what the last of `arguments` may become."""
+    try:
+        mode, offers = _complete(arguments or [""])
+    except (OcicatError, NoCatalog, sqlite3.Error, OSError, UnicodeError):
+        return 0
+    lines = [text for text, _ in offers if _is_plain(text)]
+    if lines and not all(whole for _, whole in offers):
+        mode = "parts"
+    if lines or mode in ("files", "directories"):
+        formats.write("".join(f"{line}\n" for line in (mode, *dict.fromkeys(lines))))
+    return 0
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a shell takes a text as it is. A layout chooses its names: bash would run what it inserts."""
+    return text.isprintable() and all(each.isalnum() or each in _PLAIN for each in text)
+
+
+def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
+    *before, current = [word[1:] if word[:1] in ("'", '"') else word for word in arguments]
+    options: dict[str, words.Kind] = dict(words.OPTIONS)
+    places: tuple[words.Kind, ...] = ()
+    commands = words.COMMANDS
+    is_command_due = True
+    is_open = True  # no `--` yet
+    database: str | None = None
+    waiting: str | None = None
+    count = 0
+    for word in before:
+        if waiting is not None:
+            database = word if waiting == "--db" else database
+            waiting = None
+        elif is_open and word == "--":
+            is_open = False
+        elif is_open and word.startswith("-") and word != "-":
+            name, equals, value = word.partition("=")
+            if equals:
+                database = value if name == "--db" else database
+            elif options.get(name, words.OPTIONS.get(name)) is not None:
+                waiting = name
+        elif is_command_due:
+            command = commands.get(word)
+            if command is None:
+                return "words", []
+            options, places = command.options, command.arguments
+            commands, is_command_due = command.commands, bool(command.commands)
+        else:
+            count += 1
+    if waiting is not None:
+        return _of_kind(options.get(waiting, words.OPTIONS.get(waiting)), current, database)
+    if is_open and current.startswith("-"):
+        name, equals, value = current.partition("=")
+        if not equals:
+            return "words", _beginning(options, current)
+        mode, offers = _of_kind(options.get(name, words.OPTIONS.get(name)), value, database)
+        return mode, [(f"{name}={text}", whole) for text, whole in offers]
+    if is_command_due:
+        return "words", _beginning(commands, current)
+    if not places or (count >= len(places) and places[-1] != words.MORE):
+        return "words", []
+    kinds = [kind for kind in places if kind != words.MORE]
+    return _of_kind(kinds[min(count, len(kinds) - 1)], current, database)
+
+
+def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str, list[Offer]]:
+    """What a value of a kind may be."""
+    if kind is None or kind == "":
+        return "words", []
+    if isinstance(kind, tuple):
+        return "words", _beginning(kind, current)
+    if kind in ("files", "directories") or (kind == "places" and current[:1] in ("/", ".", "~")):
+        return ("files" if kind == "files" else "directories"), []
+    path = catalog_path(None if database is None else os.path.expanduser(database))
+    completer = Completer(path)
+    try:
+        ask = {
+            "references": completer.references,
+            "stores": completer.stores,
+            "places": completer.places,
+            "tags": completer.tags,
+            "digests": completer.digests,
+            "contents": completer.contents,
+            "repositories": completer.repositories,
+        }[kind]
+        return "words", ask(current)
+    finally:
+        completer.close()
+
+
+def _beginning(texts: Iterable[str], current: str) -> list[Offer]:
+    return [(text, not text.endswith("=")) for text in texts if text.startswith(current)]

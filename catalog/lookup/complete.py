@@ -1,0 +1,181 @@
+"""What the beginning of a word may become: names, tags, digests, repositories and stores, by index range.
+
+Nothing is scanned: one search finds the next value of a range, and what is offered is a hundred of them at most. Of more,
+groups are offered: what begins alike up to the next `/`, else up to the next character. A shell inserts what all that it is
+offered begins with, so that a list which was cut off would lead it astray.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from itertools import islice
+
+from catalog.db.location import sqlite_uri
+from catalog.lookup import frozen
+from catalog.names.pattern import upper_bound
+from catalog.names.reference import split_repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST = 100
+"""So many values are offered at most."""
+_WAIT_SECONDS = 0.05
+"""For a catalog that somebody holds: a shell that waits looks broken."""
+_MOST_SECONDS = 0.25
+"""For all that is asked."""
+_LAST = "\U0010ffff"
+_HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
+_LAYOUT = "oci-layout://"
+
+Offer = tuple[str, bool]
+"""A text, and whether it is a whole value and no group."""
+
+
+class NoCatalog(Exception):
+    """There is none that could be asked."""
+
+
+class Completer:
+    """A catalog that completes. Raises NoCatalog, and sqlite3.Error where it is broken or takes too long."""
+
+    def __init__(self, path: str) -> None:
+        if not os.path.isfile(path):
+            raise NoCatalog
+        self._connection = sqlite3.connect(
+            sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_WAIT_SECONDS
+        )
+        deadline = time.monotonic() + _MOST_SECONDS
+        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        row = self._connection.execute(frozen.SCHEMA_VERSION).fetchone()
+        if str(row and row[0]).partition(".")[0] != str(frozen.SCHEMA_MAJOR):
+            raise NoCatalog
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def references(self, prefix: str) -> list[Offer]:
+        """What a reference that begins so may be (resolution.md section 5)."""
+        if prefix.startswith(_LAYOUT):
+            stores = self.stores(prefix[len(_LAYOUT) :])
+            return [(_LAYOUT + text, False) for text, _ in stores]  # a tag or an image may stand behind it
+        if prefix.startswith(":"):
+            return [(f":{text}", whole) for text, whole in self.tags(prefix[1:])]
+        if prefix.startswith(("@", "sha256:", "sha384:", "sha512:")):
+            at = "@" if prefix.startswith("@") else ""
+            return [(at + text, whole) for text, whole in self.digests(prefix.removeprefix("@"))]
+        names = list(islice(self._names(prefix), MOST + 1))
+        if len(names) <= MOST:
+            return [(name, True) for name in names]
+        return self._tags_of(prefix) or [
+            (f"{text}:" if whole else text, False) for text, whole in self.repositories(prefix)
+        ]
+
+    def tags(self, prefix: str) -> list[Offer]:
+        """Tags of any repository, or of none."""
+        return self._offers(frozen.NEXT_TAG, prefix)
+
+    def digests(self, prefix: str) -> list[Offer]:
+        """Digests of entries, and of manifests below them; a group may hold others."""
+        return [each for each in self.contents(prefix) if not each[1] or self._is_manifest(each[0])]
+
+    def contents(self, prefix: str) -> list[Offer]:
+        """Digests of whatever the catalog knows, layers and configs too."""
+        return self._offers(frozen.NEXT_DIGEST, prefix)
+
+    def repositories(self, prefix: str) -> list[Offer]:
+        """Repositories, as Docker shows them; in full where that is how it begins."""
+        if prefix.startswith(_HUB):
+            return self._offers(frozen.NEXT_REPOSITORY, prefix, "/")
+        return self._offers(frozen.NEXT_FAMILIAR, prefix, "/")
+
+    def stores(self, prefix: str) -> list[Offer]:
+        """Names of stores."""
+        return self._offers(frozen.NEXT_STORE, prefix, "/")
+
+    def places(self, prefix: str) -> list[Offer]:
+        """Names of stores and roots."""
+        return [*self._offers(frozen.NEXT_ROOT, prefix), *self.stores(prefix)]
+
+    def _is_manifest(self, digest: str) -> bool:
+        return self._connection.execute(frozen.IS_MANIFEST, {"digest": digest}).fetchone() is not None
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        """Names with tags, each in the form in which `prefix` begins it: `alpine:3.16`, or in full."""
+        if "/" not in prefix:
+            for name, _ in self._each(frozen.NEXT_NAME, _OFFICIAL + prefix, _itself):
+                short = name[len(_OFFICIAL) :]
+                if "/" not in short:  # docker.io/library/a/b is library/a/b, and a/b another
+                    yield short
+        skipped = None if prefix.startswith("library/") else _OFFICIAL
+        for name, _ in self._each(frozen.NEXT_NAME, _HUB + prefix, _itself, skipped):
+            yield name[len(_HUB) :]
+        skipped = None if prefix.startswith(_HUB) else _HUB
+        for name, _ in self._each(frozen.NEXT_NAME, prefix, _itself, skipped):
+            yield name
+
+    def _tags_of(self, prefix: str) -> list[Offer]:
+        """The tags of one repository, where `prefix` is one with the beginning of a tag."""
+        written, colon, tag = prefix.rpartition(":")
+        parts = split_repository(written) if colon and "/" not in tag else None
+        if parts is None:
+            return []
+        full = f"{parts[0]}/{parts[1]}:" if parts[0] else f"{parts[1]}:"
+        offers = self._offers(frozen.NEXT_NAME, full + tag)
+        return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
+
+    def _offers(self, statement: str, prefix: str, delimiter: str = "") -> list[Offer]:
+        """The values that begin so, or what groups of them begin with."""
+        offers = list(islice(self._each(statement, prefix, _itself), MOST + 1))
+        if len(offers) <= MOST:
+            return offers
+        if delimiter:
+            cut = _up_to(delimiter, len(prefix))
+            offers = list(islice(self._each(statement, prefix, cut), MOST + 1))
+            if len(offers) <= MOST:
+                return offers
+        length = len(prefix)
+        while True:
+            length += 1
+            offers = list(islice(self._each(statement, prefix, _first(length)), MOST + 1))
+            if len(offers) > 1:
+                return offers if len(offers) <= MOST else []
+
+    def _each(
+        self, statement: str, prefix: str, cut: Callable[[str], str], skipped: str | None = None
+    ) -> Iterator[Offer]:
+        """Each value that begins so, as `cut` leaves it: from one to the next that is cut otherwise, by a search each."""
+        low, high = prefix, upper_bound(prefix) or _LAST
+        while True:
+            row = self._connection.execute(statement, {"low": low, "high": high}).fetchone()
+            if row is None:
+                return
+            value: str = row[0]
+            if skipped is not None and value.startswith(skipped):
+                low = upper_bound(skipped) or _LAST
+                continue
+            piece = cut(value)
+            yield piece, piece == value
+            low = f"{value}\0" if piece == value else upper_bound(piece) or _LAST
+
+
+def _itself(value: str) -> str:
+    return value
+
+
+def _up_to(delimiter: str, begin: int) -> Callable[[str], str]:
+    """Cuts behind the next delimiter."""
+
+    def cut(value: str) -> str:
+        end = value.find(delimiter, begin)
+        return value if end < 0 else value[: end + 1]
+
+    return cut
+
+
+def _first(length: int) -> Callable[[str], str]:
+    return lambda value: value[:length]

@@ -1,0 +1,136 @@
+"""Real shells at a terminal of their own: a line is typed, Tab is pressed, and the command says what it was given."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+from tests.cli.program import CLEAN, OCICAT
+
+END = "|end|"
+_SECONDS = 20.0
+
+# The command itself completes, and otherwise tells its arguments.
+_TELLS = f'ocicat() {{ if [ "$1" = __complete ]; then command ocicat "$@"; else printf "<%s>" "$@"; printf "%s\\n" "{END[:3]}""{END[3:]}"; fi; }}'
+
+BASH = f"""
+bind 'set enable-bracketed-paste off'
+bind 'set completion-query-items 0'
+bind 'set page-completions off'
+eval "$(command ocicat completion bash)"
+{_TELLS}
+PS1=
+echo ready"!"
+"""
+ZSH = f"""
+PS1= ; unsetopt zle_bracketed_paste 2>/dev/null; unset zle_bracketed_paste
+autoload -Uz compinit && compinit -u -D
+source <(command ocicat completion zsh)
+{_TELLS}
+setopt no_beep no_list_ambiguous
+echo ready"!"
+"""
+
+
+class Terminal:
+    """An interactive shell. `typed` types a line with `\\t` in it, and gives the arguments that the command had."""
+
+    def __init__(self, shell: str, directory: Path, db: str, setup: str = "") -> None:
+        if shell == "bash":
+            start, argv = BASH, ["bash", "--norc", "--noprofile", "-i"]
+        else:
+            start, argv = ZSH, ["zsh", "-f", "-i"]
+        self._main, inner = pty.openpty()
+        environment = CLEAN | {
+            "OCICAT_DB": db,
+            "HOME": str(directory),
+            "TERM": "dumb",
+            "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}",
+        }
+        self._process = subprocess.Popen(
+            argv, stdin=inner, stdout=inner, stderr=inner, cwd=directory, env=environment, start_new_session=True
+        )
+        os.close(inner)
+        script = directory / "start"
+        script.write_text(f"{start}\n{setup}\n")
+        self._write(f". {script}\n")
+        try:
+            self.read_until("ready!")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._main)
+
+    def typed(self, line: str) -> list[str]:
+        """The arguments. Each Tab waits until the shell has answered it."""
+        for number, piece in enumerate(line.split("\t")):
+            if number:
+                self._write("\t")
+                self.quiet()
+            self._write(piece)
+        self._write("\n")
+        told = self.read_until(END).partition(END)[0]
+        return told[told.rindex("\n") + 1 :].removeprefix("<").removesuffix(">").split("><")
+
+    def listed(self, line: str) -> str:
+        """What the terminal shows once the line was typed, Tabs and all; the line is thrown away."""
+        self._write(line)
+        shown = self.quiet()
+        self._write("\x15")
+        self.quiet()
+        return shown
+
+    def read_until(self, text: str) -> str:
+        seen = ""
+        deadline = time.monotonic() + _SECONDS
+        while text not in seen:
+            assert time.monotonic() < deadline, seen
+            seen += self._read(0.1)
+        return seen
+
+    def quiet(self, seconds: float = 0.4) -> str:
+        """What comes until nothing has come for some time."""
+        seen = ""
+        last = time.monotonic()
+        while time.monotonic() - last < seconds:
+            more = self._read(0.05)
+            if more:
+                seen += more
+                last = time.monotonic()
+        return seen
+
+    def _read(self, seconds: float) -> str:
+        if not select.select([self._main], [], [], seconds)[0]:
+            return ""
+        return os.read(self._main, 65536).decode("utf-8", "replace")
+
+    def _write(self, text: str) -> None:
+        os.write(self._main, text.encode())
+
+
+def fish(line: str, directory: Path, db: str) -> list[str]:
+    """What fish offers for the end of a line, without descriptions."""
+    environment = CLEAN | {
+        "OCICAT_DB": db,
+        "HOME": str(directory),
+        "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}",
+    }
+    script = 'ocicat completion fish | source; complete -C "$argv[1]"'
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script, line],
+        cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) in ((0, ""), (1, "")), done
+    return [each.partition("\t")[0] for each in done.stdout.splitlines()]

@@ -1,0 +1,94 @@
+"""When blobs that come by themselves are listed: once that is over, and now and then while it goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db.engine import Writer
+from catalog.ingest.registry import Registry, Store
+from catalog.ingest.settings import Settings
+from catalog.watch.contents import MOST_LOOKS, Contents
+from tests.cli.program import called
+from tests.watch.harness import Followed, wait_for
+from tests.writers import make_image, make_layout, write_blob
+
+A_BLOB = "application/octet-stream"
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    """The catalog of a layout with an image, all of it read."""
+    make_image(make_layout(f"{tmp_path}/a"), "x")
+    db = f"{tmp_path}/catalog.db"
+    stand_still(f"{tmp_path}/a")
+    assert called("add", f"{tmp_path}/a", db=db).status == 0
+    with Writer(db) as opened:
+        yield opened
+
+
+def stand_still(path: str) -> None:
+    """Wait until the directories of blobs have not changed within a tick of the clock, and say what they hold for good."""
+    while time.time() - max(os.stat(f"{path}/blobs{end}").st_mtime for end in ("", "/sha256")) <= 2.1:
+        time.sleep(0.05)
+
+
+def touch(path: str, seconds_ago: int) -> None:
+    """Let the directory of blobs look as if one came so long ago."""
+    then = time.time() - seconds_ago
+    os.utime(f"{path}/blobs/sha256", (then, then))
+
+
+def the_store(writer: Writer) -> Store:
+    with writer.snapshot() as connection:
+        (store,) = Registry(connection).stores()
+    return store
+
+
+def listed(contents: Contents) -> int:
+    """How many steps there were to do."""
+    steps = 0
+    while contents.step(0):
+        steps += 1
+    return steps
+
+
+def test_they_are_listed_when_they_are_the_same_in_two_looks(writer: Writer) -> None:
+    contents = Contents(writer, Settings)
+    store = the_store(writer)
+    for at_once in (False, True):
+        contents.look(store, at_once=at_once)
+        assert listed(contents) == 0  # nothing has come
+    touch(store.path, 1000)
+    for look in range(3):
+        contents.look(store, at_once=False)
+        assert bool(listed(contents)) == (look == 1)
+        store = the_store(writer)
+    touch(store.path, 900)
+    contents.look(store, at_once=True)
+    assert listed(contents)
+
+
+def test_while_they_come_they_are_listed_now_and_then(writer: Writer) -> None:
+    contents = Contents(writer, Settings)
+    times = 0
+    for look in range(3 * MOST_LOOKS):
+        store = the_store(writer)
+        touch(store.path, 1000 + look)
+        contents.look(store, at_once=False)
+        times += bool(listed(contents))
+    assert times == 3
+
+
+def test_beside_a_daemon_they_are_listed_in_the_end(quick: Followed) -> None:
+    store = make_layout(quick.path("root/a"))
+    quick.add_root("root")
+    quick.start("--rescan", "0.2")
+    count = "SELECT count(*) FROM blobs"
+    for number in range(30):
+        write_blob(store, f"{number}".encode(), A_BLOB)
+    wait_for(lambda: quick.reader.connection.execute(count).fetchone() == (30,), what=quick.log)
