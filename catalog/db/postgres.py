@@ -76,6 +76,7 @@ def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[t
 def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> None:
     """Set what every session has: who this host is, and whether it may write."""
     connection.execute("SELECT set_config('ocicat.host', %s, false)", (this_host(),))
+    connection.execute("SET jit = off")  # no statement runs long enough to repay what compiling it costs
     if read_only:
         connection.execute("SET default_transaction_read_only = on")
 

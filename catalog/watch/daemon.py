@@ -352,7 +352,7 @@ class Daemon:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
         if not self._clock.can_be_believed():
             return
-        with writer.transaction() as connection:
+        with writer.transaction(alone=True) as connection:
             for name in drop_missing(Registry(connection), Rows(connection), self._configured.now.settings, now_ms()):
                 text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
                 self._report(Notice("store-dropped", text, store=name))

@@ -45,7 +45,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
                 stores += [store for store in registry.stores() if store.root_id in below]
         with progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
-        with writer.transaction() as connection:
+        with writer.transaction(alone=True) as connection:
             for name in drop_missing(Registry(connection), Rows(connection), settings, now_ms()):
                 messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
             prune(connection, settings, now_ms())
