@@ -70,6 +70,21 @@ def test_an_index_is_handed_over_whole_since_buildx_picks_the_platform(shelf: Sh
     assert result.lines == [f"{FLAG} multi:1=oci-layout://{shelf.root}/multi@{shelf.digests['multi', '1']}"]
 
 
+def test_several_platforms_as_buildx_takes_them(shelf: Shelf) -> None:
+    both = "linux/amd64,linux/arm64"
+    assert len(contexts(shelf, "FROM multi:1", "--platform", both, "--strict").lines) == 1
+    found = objects(contexts(shelf, "FROM multi:1", "--platform", both, "--format", "json"))
+    assert [each["platform"] for each in found] == both.split(",")
+    assert (
+        len(objects(contexts(shelf, "FROM --platform=linux/arm64 multi:1", "--platform", both, "--format", "json")))
+        == 1
+    )
+    assert contexts(shelf, "FROM ctr:3.16", "--platform", both, "--strict").status == 1
+    result = contexts(shelf, "ARG TARGETARCH\nFROM ctr:$TARGETARCH", "--platform", both)
+    assert [line.split()[1] for line in result.said[-2:]] == ["ctr:amd64", "ctr:arm64"]
+    one_error(contexts(shelf, "FROM multi:1", "--platform", "linux/amd64,"), 2, "platform")
+
+
 def test_an_image_that_is_not_there_for_the_platform_is_left_to_buildx(shelf: Shelf) -> None:
     result = contexts(shelf, "FROM multi:1", "--platform", "linux/s390x")
     assert (result.status, result.out) == (0, "")

@@ -23,7 +23,7 @@ from catalog.names.platform import Platform, normalize
 
 @click.command(name="contexts")
 @click.argument("dockerfile", metavar="DOCKERFILE")
-@click.option("--platform", metavar="P", help="Build for os/arch[/variant], as buildx build --platform.")
+@click.option("--platform", metavar="P", help="Build for os/arch[/variant], or several with commas.")
 @click.option("--target", metavar="T", default="", help="Build this stage. [default: the last one]")
 @click.option("--build-arg", "arguments", multiple=True, metavar="K=V", help="A build argument. Repeatable.")
 @click.option(
@@ -53,18 +53,14 @@ def command(
     docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
     stdin. Images that the catalog has not are named on stderr.
     """
-    build = Build(
-        builder=normalize("linux", os.uname().machine),
-        platform=None if platform is None else Platform.parse(platform),
-        target=target,
-        arguments=dict(_arguments(arguments)),
-    )
-    images = read(_text(dockerfile), build)
+    platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
+    builder, given, text = normalize("linux", os.uname().machine), dict(_arguments(arguments)), _text(dockerfile)
+    images = [image for each in platforms for image in read(text, Build(builder, each, target, given))]
     reader = Reader(catalog_path(globals_.db))
     try:
         scope = store_ids(reader, stores) if stores else None
         asking = Asking(reader, messages.note, stores=scope, strict=strict)
-        found = list(ways.answers(asking, images, first=first))
+        found = list(ways.answers(asking, dict.fromkeys(images), first=first))
     finally:
         reader.close()
     worst = _tell(found, strict=strict)
