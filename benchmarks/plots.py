@@ -20,7 +20,7 @@ def main(numbers: str, directory: str = "docs/plots") -> None:
         curves: dict[str, dict[str, float]] = json.load(file)
     lookups = [curve for curve in curves if curve not in FIRST]
     _plot(curves, lookups, "the last name of one layout, cold process", f"{directory}/lookup.svg")
-    _plot(curves, FIRST, "first index of one layout, names stage", f"{directory}/first-index.svg")
+    _plot(curves, FIRST, "first index, names stage (a million: one layout, and 10,000)", f"{directory}/first-index.svg")
 
 
 def _plot(curves: dict[str, dict[str, float]], shown: Sequence[str], title: str, path: str) -> None:

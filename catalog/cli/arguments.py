@@ -8,7 +8,7 @@ from catalog.errors import UsageError
 from catalog.ingest.registry import Registry, Root, Store
 
 
-def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
+def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click calls it so
     """Refuse an empty text where a name or a path goes: as a path it would be the working directory.
 
     It is what a script's unset variable gives, and would add, or remove, what nobody meant.

@@ -5,13 +5,13 @@ Each option that takes a value, and each argument, has a kind: what a shell comp
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
 from catalog.cli import formats
 from catalog.cli.main import COMMANDS, group
+from catalog.db.freeze import write
 from catalog.lookup.match import FIELDS
 from catalog.reports.reports import REPORTS
 
@@ -128,17 +128,7 @@ def _kind(parameter: click.Parameter, otherwise: object) -> object:
 
 def main() -> int:
     """Write words.py, or with `--check` tell whether it is stale."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "words.py")
-    text = render()
-    if "--check" in sys.argv[1:]:
-        with open(path, encoding="utf-8") as file:
-            if file.read() != text:
-                print("catalog/cli/words.py is stale: run 'make freeze'", file=sys.stderr)
-                return 1
-        return 0
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return 0
+    return write("cli/words.py", render())
 
 
 if __name__ == "__main__":

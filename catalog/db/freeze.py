@@ -27,18 +27,22 @@ def render() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lookup", "frozen.py")
-    text = render()
+def write(module: str, text: str) -> int:
+    """Write the generated `module` of the package (`lookup/frozen.py`), or with `--check` tell whether it is stale."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), module)
     if "--check" in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:
             if file.read() != text:
-                print("catalog/lookup/frozen.py is stale: run 'make freeze'", file=sys.stderr)
+                print(f"catalog/{module} is stale: run 'make freeze'", file=sys.stderr)
                 return 1
         return 0
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     return 0
+
+
+def main() -> int:
+    return write("lookup/frozen.py", render())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ from sqlalchemy import (
 from catalog.db.schema import (
     CHILD,
     CONFIG,
+    INDEX,
     LAYER,
+    MANIFEST,
     SUBJECT,
     annotation_key,
     config,
@@ -426,7 +428,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "NEXT_DIGEST": _next(content.c.digest),
     "IS_MANIFEST": select(content.c.id).where(
         content.c.digest == _digest,
-        or_(content.c.kind.in_([literal_column("1"), literal_column("2")]), _is_an_entrys),
+        or_(content.c.kind.in_([literal_column(str(kind)) for kind in (MANIFEST, INDEX)]), _is_an_entrys),
     ),
     "NEXT_REPOSITORY": _next(repository.c.name),
     "NEXT_FAMILIAR": _next(repository.c.familiar),

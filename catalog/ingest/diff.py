@@ -64,7 +64,7 @@ class Diff:
         """The old entry at `place` follows `pending` new ones: the sort keys of those."""
         sort = self._old.sorts[place]
         last = self._last
-        if not pending:  # as with nearly all, where one tag of 100,000 moved: a sixth of the whole time
+        if not pending:  # as with nearly all, where one tag of 100,000 moved: a tenth of the whole time
             if last is None or sort > last:
                 self._last = sort
             else:

@@ -12,7 +12,7 @@ from catalog.cli import messages
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.dockerfile.images import MAX_BYTES, Build, read
-from catalog.errors import NotFound, UsageError
+from catalog.errors import NotFound, OcicatError, UsageError
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
@@ -83,8 +83,10 @@ def _tell(found: list[ways.Context], *, strict: bool) -> int:
             messages.note(f"{shown(image.text)} (line {image.line}) is left to buildx: {error}")
             continue
         if isinstance(error, NotFound) and not error.hint:
-            error = NotFound(f"{error} (line {image.line})", "'ocicat add PATH' adds more layouts")  # noqa: PLW2901
-        worst = max(worst, messages.fail(error))
+            told_as: OcicatError = NotFound(f"{error} (line {image.line})", "'ocicat add PATH' adds more layouts")
+        else:
+            told_as = error
+        worst = max(worst, messages.fail(told_as))
     return worst
 
 

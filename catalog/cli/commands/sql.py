@@ -46,7 +46,7 @@ def command(
         show = formats.open_format(format_, columns, columns)
         at = {column: place for place, column in enumerate(columns)}
         for row in rows:
-            show.row(lambda column, row=row: row[at[column]])  # type: ignore[misc]
+            show.row(lambda column, row=row: row[at[column]])  # type: ignore[misc]  # mypy infers no type for the default
         show.end()
     finally:
         reader.close()
