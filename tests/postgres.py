@@ -78,8 +78,12 @@ class Server:
         if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
             self.ask(f"CREATE DATABASE {TEMPLATE}")
             open_writer(self.url(TEMPLATE), upgrade=True).close()
+        return self.new_database(TEMPLATE)
+
+    def new_database(self, template: str = "template0") -> str:
+        """The URL of a new database, without anything in it."""
         name = f"catalog_{next(self._numbers)}"
-        self.ask(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        self.ask(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -56,7 +56,7 @@ TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
 """Texts of catalog.watch.configuration."""
 
 TABLES = {"roots": True, "stores": False}
-PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir")
+PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as")
 """The keys of `[[roots]]` and of `[[stores]]`; `path` is needed."""
 
 
@@ -183,7 +183,10 @@ class _File:
         shared = values.get("shared_blob_dir")
         if shared is not None and shared != "":
             shared = self._path(f"shared_blob_dir of {table}", shared)
-        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared))
+        shared_as = text("shared_as")
+        if shared_as:
+            self._checked(table, lambda: checked_name(shared_as))
+        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as))
 
     def _path(self, what: str, value: object) -> str:
         path = self._text(what, value)

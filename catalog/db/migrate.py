@@ -53,15 +53,15 @@ def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
-def run_migrations(connection: Connection) -> None:
-    """Run every migration that the database behind `connection` has not had, inside its transaction."""
+def run_migrations(connection: Connection, to: str = "head") -> None:
+    """Run every migration that the database behind `connection` has not had, up to one, inside its transaction."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", _scripts().replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _scripts() -> str:

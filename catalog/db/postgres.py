@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from catalog.db.location import is_url
 from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, CatalogUnreachable, NoRoom
 from catalog.names.escape import shown
+from catalog.names.paths import checked_name
 
 if TYPE_CHECKING:
     from typing import Any
@@ -32,8 +33,11 @@ _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
 def this_host() -> str:
-    """The name of this machine in a shared catalog: OCICAT_HOST, else what the system calls it."""
-    return os.environ.get("OCICAT_HOST") or os.uname().nodename
+    """The name of this machine in a shared catalog: OCICAT_HOST, else what the system calls it.
+
+    Raises UsageError for one that could not stand in HOST:STORE.
+    """
+    return checked_name(os.environ.get("OCICAT_HOST") or os.uname().nodename)
 
 
 def displayed(where: str) -> str:

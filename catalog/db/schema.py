@@ -33,7 +33,7 @@ from sqlalchemy import (
 from catalog.db import kinds
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 0
+SCHEMA_MINOR = 1
 APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
@@ -88,6 +88,7 @@ root = Table(
     Column("priority", Integer, nullable=False),
     Column("shared_blobs", _text, comment="a directory of blobs that its layouts share"),
     Column("shared_blobs_bytes", LargeBinary, comment="that path itself where it is not UTF-8"),
+    Column("shared_as", _text, comment="what all hosts call it that see it, on a file system that they share"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a directory that is searched for layouts",
@@ -131,12 +132,14 @@ store = Table(
     Column("indexed_at", BigInteger),
     Column("changed_at", BigInteger),
     Column("first_at", BigInteger, comment="when its index.json was first taken: what it tells of its past ends there"),
+    Column("shared_as", _text, comment="stores of several hosts that have the same one are one layout, seen by each"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",
 )
 
 _partial("ix_store_content_pending", store.c.content_pending, where=store.c.content_pending == true())
+_partial("ix_store_shared_as", store.c.shared_as, where=store.c.shared_as.is_not(None))
 
 snapshot = Table(
     "snapshot",

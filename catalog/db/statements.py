@@ -340,6 +340,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.changed_at,
         store.c.shared_blobs,
         host.c.name.label("host"),
+        store.c.shared_as,
     )
     .select_from(store.join(host, host.c.id == store.c.host_id))
     .order_by(store.c.priority, store.c.name),

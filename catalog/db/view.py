@@ -26,17 +26,36 @@ class View(NamedTuple):
         for number, (name, expression, documentation) in enumerate(self.columns):
             comma = "" if number == last else ","
             lines.append(f"  {_render(expression, engine)} AS {name}{comma} -- {documentation}")
-        lines.append(self.source)
+        lines.append(_counted_once(self.source, engine))
         for expressions, source in self.more:
-            lines += ["UNION ALL", "SELECT " + ", ".join(_render(e, engine) for e in expressions), source]
+            lines += ["UNION ALL", "SELECT " + ", ".join(_render(e, engine) for e in expressions)]
+            lines.append(_counted_once(source, engine))
         return "\n".join(lines)
 
+    def comments(self) -> list[str]:
+        """The statements that give PostgreSQL the documentation; SQLite keeps it with the text of the view."""
+        quoted = [(f"VIEW {self.name}", self.sentence)]
+        quoted += [(f"COLUMN {self.name}.{name}", documentation) for name, _, documentation in self.columns]
+        return ["COMMENT ON {} IS '{}'".format(what, text.replace("'", "''")) for what, text in quoted]
 
+
+_HERE = "(SELECT id FROM host WHERE name = current_setting('ocicat.host', true))"
 _STORE_NAME = (
-    "CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name"
+    f"CASE WHEN store.host_id = {_HERE} THEN store.name"
     " ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END"
 )
 """A store of this host by its name, of another one by `HOST:STORE`. Without a session of ocicat's every host is another."""
+_THERE = "store.state <> 'missing'"
+ONCE = (
+    "(store.shared_as IS NULL OR store.id = (SELECT twin.id FROM store AS twin"
+    " WHERE twin.shared_as = store.shared_as AND twin.state <> 'missing'"
+    f" ORDER BY (twin.host_id = {_HERE}) IS TRUE DESC, twin.changed_at DESC NULLS LAST, twin.id LIMIT 1))"
+)
+"""A layout that several hosts see counts as it is seen from here, or else by the host that saw it change last."""
+
+
+def _counted_once(source: str, engine: str) -> str:
+    return source.replace(_THERE, f"{_THERE} AND {ONCE}") if engine == "postgresql" else source
 
 
 def _render(expression: str, engine: str) -> str:

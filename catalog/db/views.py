@@ -58,7 +58,6 @@ VIEWS = (
         (
             ("name", "store.name", "name of the store"),
             ("path", "store.path", "absolute path; percent-encoded where it is not UTF-8"),
-            ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it lies on"),
             ("root", "root.name", "the root below which it was found, or null"),
             ("state", "store.state", "ok, empty, invalid, unreadable or missing"),
             ("error", "store.error", "why it is not ok, or null"),
@@ -72,6 +71,8 @@ VIEWS = (
             ("indexed_at", "@store.indexed_at", "when its index.json was last read into the catalog"),
             ("changed_at", "@store.changed_at", "when a change of its entries was last seen"),
             ("pending", "store.content_pending", "1 while what its digests are is not all read"),
+            ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it lies on"),
+            ("shared_as", "store.shared_as", "the same in stores of several hosts that are one layout, else null"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
         keys=("name", "path"),

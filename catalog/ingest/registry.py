@@ -47,13 +47,14 @@ NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
 
 class StoreSettings(NamedTuple):
-    """What `add` was given; None where it was not. An empty `prefix` or `shared_blobs` takes away what there was."""
+    """What `add` was given; None where it was not. An empty text, of those that may be, takes away what there was."""
 
     name: str | None = None
     naming: Naming | None = None
     prefix: str | None = None
     priority: int | None = None
     shared_blobs: str | None = None
+    shared_as: str | None = None
 
     @property
     def given(self) -> bool:
@@ -71,6 +72,7 @@ class Root(NamedTuple):
     prefix: str | None
     priority: int
     shared_blobs: str | None
+    shared_as: str | None
 
 
 class Store(NamedTuple):
@@ -308,6 +310,7 @@ class Registry:
             "prefix": above.prefix if above else None,
             "priority": above.priority if above else 0,
             **_shared_blobs(above.shared_blobs if above else None),
+            "shared_as": _shared_as(above, text) if above else None,
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
@@ -331,6 +334,12 @@ class Registry:
             .where(store.c.root_id == root_id, ~store.c.own_settings)
             .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs))
         )
+        # Where a store lies is no setting of its own: below a root that is shared, all are.
+        below = select(store.c.id, store.c.path, store.c.shared_as, store.c.own_settings)
+        for store_id, path, shared_as, own in self.connection.execute(below.where(store.c.root_id == root_id)).all():
+            now = _shared_as(mine, path)
+            if shared_as != now and not (own and now is None):
+                self.connection.execute(update(store).where(store.c.id == store_id).values(shared_as=now))
 
     def _row_at(self, table: Table, path: str) -> RowMapping | None:
         question = select(table).where(table.c.host_id == self.host_id, table.c.path == path)
@@ -384,7 +393,16 @@ def _values(settings: StoreSettings) -> dict[str, object]:
         values["priority"] = settings.priority
     if settings.shared_blobs is not None:
         values |= _shared_blobs(settings.shared_blobs)
+    if settings.shared_as is not None:
+        values["shared_as"] = settings.shared_as or None
     return values
+
+
+def _shared_as(above: Root, path: str) -> str | None:
+    """What the store at `path`, as the catalog keeps it, is shared as below its root: the same wherever that is mounted."""
+    if above.shared_as is None:
+        return None
+    return above.shared_as + path[len(encode_path(above.path)[0].rstrip("/")) :]
 
 
 def _shared_blobs(path: str | None) -> dict[str, object]:
@@ -402,6 +420,7 @@ def _root(row: RowMapping) -> Root:
         row["prefix"],
         row["priority"],
         _decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
+        row["shared_as"],
     )
 
 

@@ -18,6 +18,7 @@ from catalog.db.placeholders import named
 from catalog.db.postgres import CHANNEL, connect, displayed, explain
 from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, metadata, root, store
 from catalog.db.statements import STATEMENTS
+from catalog.db.view import ONCE
 from catalog.db.views import VIEWS
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.lookup import frozen
@@ -31,6 +32,7 @@ _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_
                    "STORE_ENTRIES"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
+_COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"  # noqa: S608
 
 _priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
 _other = host.alias("other_host")
@@ -76,12 +78,13 @@ def _place() -> Select[Any]:
 class PostgresReader(Reader):
     """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_hosts", "_listening", "_session", "_texts")
+    __slots__ = ("_copies", "_hosts", "_listening", "_session", "_texts")
 
     def __init__(self, url: str) -> None:
         self.path = url
         self._texts: dict[str, tuple[str, dict[str, Any], bool]] = {}
         self._hosts: dict[int, str | None] = {}
+        self._copies: frozenset[int] | None = None
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._session = connect(url, read_only=True)
         try:
@@ -129,6 +132,12 @@ class PostgresReader(Reader):
             row = self.row(f"{asked} WHERE store.id = :store_id", {"store_id": store_id})
             self._hosts[store_id] = None if row is None or row[1] else str(row[0])
         return self._hosts[store_id]
+
+    def is_copy(self, store_id: int) -> bool:
+        """Whether another host sees that store's layout too and is the one to ask: this one, or who saw it change last."""
+        if self._copies is None:
+            self._copies = frozenset(row[0] for row in self.rows(_COPIES, {}))
+        return store_id in self._copies
 
     def listen(self) -> None:
         """Begin to notice what others commit."""

@@ -96,9 +96,14 @@ class Asking:
         return self._itself(found)
 
     def _near(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """Those in stores of this host; only where it has none, those of others, which come after."""
+        """Those in stores of this host; only where it has none, those of others, which come after.
+
+        Of a layout that several hosts see, one of them speaks.
+        """
         is_near: bool | None = None
         for match in matches:
+            if self.reader.is_copy(match.store_id):
+                continue
             near = self.reader.host_of(match.store_id) is None
             if is_near and not near:
                 return

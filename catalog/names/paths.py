@@ -39,7 +39,7 @@ def checked_name(name: str) -> str:
     """`name` as `--name` takes it; raises UsageError with the rule it breaks."""
     if not name or name[0] in "/." or any(c in ":@" or c.isspace() or not c.isprintable() for c in name):
         raise UsageError(
-            f"no name for a store: {shown(name)}: it has no ':', '@', white space or control character, "
+            f"no name: {shown(name)}: it has no ':', '@', white space or control character, "
             "and begins with neither '/' nor '.'"
         )
     return name

@@ -310,7 +310,6 @@ _SQLITE = (
 SELECT
   store.name AS name, -- name of the store
   store.path AS path, -- absolute path; percent-encoded where it is not UTF-8
-  (SELECT host.name FROM host WHERE host.id = store.host_id) AS host, -- the machine that it lies on
   root.name AS root, -- the root below which it was found, or null
   store.state AS state, -- ok, empty, invalid, unreadable or missing
   store.error AS error, -- why it is not ok, or null
@@ -1037,9 +1036,8 @@ _POSTGRESQL = (
     """CREATE INDEX ix_referrer_subject ON referrer (subject_id, referrer_id)""",
     """CREATE VIEW stores AS -- a row a store (layout)
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS name, -- name of the store
+  store.name AS name, -- name of the store
   store.path AS path, -- absolute path; percent-encoded where it is not UTF-8
-  (SELECT host.name FROM host WHERE host.id = store.host_id) AS host, -- the machine that it lies on
   root.name AS root, -- the root below which it was found, or null
   store.state AS state, -- ok, empty, invalid, unreadable or missing
   store.error AS error, -- why it is not ok, or null
@@ -1056,7 +1054,7 @@ SELECT
 FROM store LEFT JOIN root ON root.id = store.root_id""",
     """CREATE VIEW images AS -- a row a name: every lookup key of every entry; stores that are missing are left out
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   store.path AS path, -- absolute path of the store
   name.name AS name, -- full canonical name with tag, or null where the entry has a tag alone
   repository.name AS repository, -- canonical repository, docker.io/library/alpine, or null
@@ -1117,7 +1115,7 @@ LEFT JOIN platform ON platform.id = entry.platform_id
 WHERE store.state <> 'missing'""",
     """CREATE VIEW unnamed AS -- a row an entry that has no name and no tag
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   store.path AS path, -- absolute path of the store
   content.digest AS digest, -- digest of the descriptor
   nullif(media_type.name, '') AS media_type, -- media type, as the descriptor claims
@@ -1227,7 +1225,7 @@ JOIN media_type ON media_type.id = edge.media_type_id
 WHERE edge.role = 2 AND EXISTS (SELECT 1 FROM store_blob AS held JOIN store AS holder ON holder.id = held.store_id WHERE held.content_id = edge.parent_id AND holder.state <> 'missing')""",
     """CREATE VIEW blobs AS -- a row a blob that lies in a store, whatever it is; stores that are missing are left out
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   store.path AS path, -- absolute path of the store
   content.digest AS digest, -- digest of the blob, which is its name in the store
   store_blob.size AS size, -- bytes, as the file system says
@@ -1263,7 +1261,7 @@ JOIN content AS parent ON parent.id = edge.parent_id
 WHERE content_annotation.is_label AND EXISTS (SELECT 1 FROM store_blob AS held JOIN store AS holder ON holder.id = held.store_id WHERE held.content_id = edge.parent_id AND holder.state <> 'missing')""",
     """CREATE VIEW annotations AS -- a row an annotation of an entry, its two names left out (images.ref_name, images.image_name), or of a manifest
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   content.digest AS digest, -- digest of the descriptor, or of the manifest or image index
   annotation_key.name AS key, -- key of the annotation
   entry_annotation.value AS value, -- its value
@@ -1276,7 +1274,7 @@ JOIN store ON store.id = entry.store_id
 JOIN content ON content.id = entry.content_id
 WHERE store.state <> 'missing'
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, content.digest, annotation_key.name, content_annotation.value, 'manifest', substr(content_annotation.value, 1, 128)
+SELECT store.name, content.digest, annotation_key.name, content_annotation.value, 'manifest', substr(content_annotation.value, 1, 128)
 FROM content_annotation
 JOIN annotation_key ON annotation_key.id = content_annotation.key_id
 JOIN content ON content.id = content_annotation.content_id
@@ -1357,7 +1355,7 @@ AND NOT EXISTS (
 )""",
     """CREATE VIEW history AS -- what a name of a store answered, and when: one row a span, the standing ones with until null
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   name_span.name AS name, -- full canonical name, or null where there was a tag alone
   repository.name AS repository, -- canonical repository, or null
   name_span.tag AS tag, -- the tag
@@ -1370,7 +1368,7 @@ JOIN store ON store.id = name_span.store_id
 JOIN content ON content.id = name_span.content_id
 LEFT JOIN repository ON repository.id = name_span.repository_id
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, name.name, repository.name, name.tag, content.digest, to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), NULL, CAST(NULL AS TEXT)
+SELECT store.name, name.name, repository.name, name.tag, content.digest, to_char(to_timestamp(name.since / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), NULL, CAST(NULL AS TEXT)
 FROM name
 JOIN entry ON entry.id = name.entry_id
 JOIN store ON store.id = name.store_id
@@ -1379,7 +1377,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
 WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
     """CREATE VIEW snapshots AS -- a row a change of an index.json, as it was seen
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   to_char(to_timestamp(snapshot.at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, -- when it was taken into the catalog
   snapshot.generation AS generation, -- rises by one with each change of that store
   snapshot.sha256 AS sha256, -- of the bytes of index.json, hex
@@ -1392,16 +1390,16 @@ SELECT
 FROM snapshot JOIN store ON store.id = snapshot.store_id""",
     """CREATE VIEW problems AS -- what ocicat check lists: stores that are not well, entries, names and blobs that cannot be used or are not there
 SELECT
-  CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END AS store, -- name of the store
+  store.name AS store, -- name of the store
   problem.kind AS kind, -- kind of problem (docs/problems.md)
   problem.subject AS subject, -- what it is about
   problem.detail AS detail -- why
 FROM problem JOIN store ON store.id = problem.store_id
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, store.state, store.path, coalesce(store.error, '')
+SELECT store.name, store.state, store.path, coalesce(store.error, '')
 FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, 'missing-blob', content.digest, 'the manifest of an entry'
+SELECT store.name, 'missing-blob', content.digest, 'the manifest of an entry'
 FROM store
 JOIN entry ON entry.store_id = store.id
 JOIN content ON content.id = entry.content_id
@@ -1411,7 +1409,7 @@ AND entry.id = (
   WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id
 )
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, 'missing-blob', content.digest, CASE WHEN edge.role = 1 THEN 'config of ' ELSE 'layers[' || edge.position || '] of ' END
+SELECT store.name, 'missing-blob', content.digest, CASE WHEN edge.role = 1 THEN 'config of ' ELSE 'layers[' || edge.position || '] of ' END
   || parent.digest
 FROM store
 JOIN store_blob ON store_blob.store_id = store.id
@@ -1431,7 +1429,7 @@ AND EXISTS (
     WHERE entry.content_id = above.id AND entry.store_id = store_blob.store_id
   )
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, 'unusable-content', content.digest, 'is no JSON, which its media type claims'
+SELECT store.name, 'unusable-content', content.digest, 'is no JSON, which its media type claims'
 FROM store
 JOIN store_blob ON store_blob.store_id = store.id
 JOIN content ON content.id = store_blob.content_id
@@ -1460,7 +1458,7 @@ AND EXISTS (
     WHERE entry.content_id = above.id AND entry.store_id = store_blob.store_id
   )
 UNION ALL
-SELECT CASE WHEN store.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host', true)) THEN store.name ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END, 'digest-differs', content.digest, 'its bytes are not what its digest says'
+SELECT store.name, 'digest-differs', content.digest, 'its bytes are not what its digest says'
 FROM store
 JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good
 JOIN content ON content.id = store_blob.content_id

@@ -61,6 +61,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             prefix = "registry.example.com"
             priority = -1
             shared_blob_dir = "DIR/blobs"
+            shared_as = "farm"
             [[stores]]
             path = "DIR/store"
             name = "s"
@@ -75,9 +76,9 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
     assert (found.metrics, found.log_format) == (":9418", "json")
     root, store = found.places
     assert (root.path, root.is_root) == (f"{tmp_path}/root", True)
-    assert root.settings == (None, Naming("path"), "registry.example.com", -1, f"{tmp_path}/blobs")
+    assert root.settings == (None, Naming("path"), "registry.example.com", -1, f"{tmp_path}/blobs", "farm")
     assert (store.path, store.is_root) == (f"{tmp_path}/store", False)
-    assert store.settings == ("s", Naming("fixed", "docker.io/team/app"), None, None, "")
+    assert store.settings == ("s", Naming("fixed", "docker.io/team/app"), None, None, "", None)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("[[roots]]\npath = 5", "path of [[roots]] is a text"),
         ('[[roots]]\npath = "/a\\u0000b"', "is an absolute path"),
         ('[[stores]]\npath = "/a"\nnames = "x"', "[[stores]] has no key names: path, name, naming"),
-        ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: no name for a store: a:b"),
+        ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: no name: a:b"),
         ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: no naming policy: x"),
         ('[[stores]]\npath = "/a"\nprefix = "r.example.com"', 'prefix of [[stores]] /a goes with naming = "path"'),
         ('[[roots]]\npath = "/a"\nnaming = "path"\nprefix = "a b"', "prefix of [[roots]] /a is no registry"),

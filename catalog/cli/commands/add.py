@@ -20,6 +20,7 @@ from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
+from catalog.names.paths import checked_name
 
 _MOST = (1 << 31) - 1
 
@@ -37,6 +38,12 @@ _MOST = (1 << 31) - 1
     metavar="DIR",
     help="Blobs lie in DIR too, as skopeo and podman put them there by that option; '' for no longer.",
 )
+@click.option(
+    "--shared-as",
+    metavar="NAME",
+    help="What every host of a shared catalog calls the file system that PATH is on, so that a layout that several see"
+    " counts once; '' for no longer.",
+)
 @click.option("--no-index", is_flag=True, help="Register only.")
 @click.pass_obj
 def command(
@@ -47,6 +54,7 @@ def command(
     prefix: str | None,
     priority: int | None,
     shared_blob_dir: str | None,
+    shared_as: str | None,
     no_index: bool,
 ) -> int:
     """Register PATH: a layout becomes a store; any other directory becomes a root, under which every layout is found,
@@ -59,7 +67,7 @@ def command(
         raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
     settings = load_settings(globals_.config)
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
-    given = StoreSettings(name, policy, prefix, priority, shared)
+    given = StoreSettings(name, policy, prefix, priority, shared, checked_name(shared_as) if shared_as else shared_as)
     real = [_directory(path) for path in paths]
     with open_writer(catalog_path(globals_.db)) as writer:
         with writer.transaction() as connection:

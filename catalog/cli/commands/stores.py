@@ -25,6 +25,7 @@ FIELDS = (
     "changed_at",
     "shared_blob_dir",
     "host",
+    "shared_as",
 )
 
 
@@ -40,7 +41,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS)
         for row in reader.rows(frozen.STORES, {}):
-            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, shared, host = row
+            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, *others = row
             if states and state not in states:
                 continue
             values: dict[str, object] = {
@@ -53,8 +54,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
                 "priority": priority,
                 "indexed_at": rfc3339(indexed_at),
                 "changed_at": rfc3339(changed_at),
-                "shared_blob_dir": shared,
-                "host": host,
+                **dict(zip(FIELDS[-3:], others, strict=True)),
             }
             show.row(values.__getitem__)
         show.end()
