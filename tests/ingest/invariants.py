@@ -47,8 +47,7 @@ EMPTY = {
 
 def broken(catalogue: Catalogue, said: Mapping[str, Sequence[writers.Descriptor]]) -> list[object]:
     """What does not hold; `said` is what each store said last."""
-    found: list[object] = [row for row in catalogue.sql("PRAGMA integrity_check") if row != ("ok",)]
-    found += catalogue.sql("PRAGMA foreign_key_check")
+    found: list[object] = [*catalogue.reader.damage()]
     found += [(sentence, row) for sentence, statement in EMPTY.items() for row in catalogue.sql(statement)]
     for store, elements in said.items():
         found += _out_of_order(catalogue, store, elements)
