@@ -137,10 +137,10 @@ def _sentence(text: str) -> str:
 DOCUMENTS: dict[str, Callable[[], str]] = {"sql.md": render_views, "reports.md": render_reports}
 
 
-def main() -> int:
-    """Write the documents, or compare them."""
+def keep(documents: dict[str, Callable[[], str]]) -> int:
+    """Write each document below docs/, or with `--check` compare it; returns the exit status."""
     status = 0
-    for name, render in DOCUMENTS.items():
+    for name, render in documents.items():
         path, text = os.path.join(DOCS, name), render()
         if "--check" in sys.argv[1:]:
             with open(path, encoding="utf-8") as file:
@@ -154,4 +154,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep(DOCUMENTS))

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 from catalog import errors
 from catalog.cli import config
 from catalog.cli.answer import QUERY_COLUMNS
 from catalog.cli.commands import check, history, status, stores
-from catalog.cli.main import COMMANDS
+from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup.match import FIELDS
@@ -186,11 +187,34 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-def test_the_document_of_the_views_is_what_make_docs_writes() -> None:
+@pytest.mark.parametrize("script", ["sql_docs.py", "command_docs.py"])
+def test_the_generated_documents_are_what_make_docs_writes(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "contrib/sql_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, f"contrib/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_variable_of_the_commands_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = read("docs/commands.md")
+    top = click.Context(group, info_name="ocicat", auto_envvar_prefix="OCICAT")
+    contexts = {"": top}
+    for name in COMMANDS:
+        command = group.get_command(top, name)
+        assert command is not None
+        contexts[f" {name}"] = click.Context(command, parent=top, info_name=name)
+    found = 0
+    for name, context in contexts.items():
+        part = section(text, f"## ocicat{name}\n" if name else "## Options of every command")
+        part = part.partition("\n### ")[0]
+        rows = re.findall(r"^\| `(-[^ `]+)[^|`]*(?:\\\|[^|`]*)*` \| [^|]*\| `(OCICAT_\w+)`", part, re.MULTILINE)
+        options = [each for each in context.command.params if isinstance(each, click.Option) and not each.hidden]
+        assert [option for option, _ in rows] == [max(o.opts, key=len) for o in options if "--version" not in o.opts]
+        for option, (_, variable) in zip(options, rows, strict=False):
+            monkeypatch.setenv(variable, "7")
+            assert option.resolve_envvar_value(context) == "7", variable
+            found += 1
+    assert found > 50
 
 
 def test_the_readme_names_every_command_and_the_two_of_make() -> None:
