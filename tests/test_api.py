@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 import catalog
-from catalog import Ambiguous, Catalog, CatalogUnavailable, InvalidReference, NotFound, Reference, UnknownStore
+from catalog import (
+    Ambiguous,
+    Catalog,
+    CatalogUnavailable,
+    InvalidReference,
+    NotFound,
+    Reference,
+    UnknownStore,
+    UsageError,
+)
 from tests import writers
 
 
@@ -66,9 +75,29 @@ def test_a_catalog_resolves(path: str) -> None:
             opened.resolve(":edge")
         with pytest.raises(NotFound, match="ask for ':edge'"):
             opened.resolve("edge")
+        assert [m.store for m in opened.query(":edge", annotations="org.opencontainers.image.ref.name=edge")] == [
+            "images/a",
+            "images/b",
+        ]
+        assert list(opened.query(":edge", labels=("no-such",))) == []
+        with pytest.raises(UsageError, match="no time"):
+            opened.query(":edge", since="yesterday")
         with pytest.raises(UnknownStore):
             opened.resolve("alpine", store="nowhere")
         assert opened.index() == 0
+
+
+def test_a_match_has_the_fields_of_an_object(path: str) -> None:
+    """Each key of the objects of `query` is an attribute too, of the same value."""
+    with Catalog.open(path) as opened:
+        found = opened.resolve("alpine:3.16")
+        assert found.as_object() == {field: getattr(found, field) for field in found.as_object()}
+        assert (found.media_type, found.names, found.platforms, found.shadowed) == (
+            writers.MANIFEST_TYPE,
+            ["docker.io/library/alpine:3.16"],
+            ["linux/amd64"],
+            False,
+        )
 
 
 def test_notes_say_what_stands_beside_an_answer(path: str, tmp_path: Path) -> None:

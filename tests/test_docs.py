@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import itertools
 import os
 import re
@@ -15,14 +16,16 @@ from typing import NamedTuple
 import click
 import pytest
 
+import catalog
 from catalog import errors
+from catalog.api import Filters
 from catalog.cli import config
 from catalog.cli.answer import QUERY_COLUMNS
 from catalog.cli.commands import check, history, status, stores
 from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
-from catalog.lookup.match import FIELDS
+from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
 from tests import writers
 
@@ -123,6 +126,50 @@ def test_every_example_prints_what_the_document_says(document: Path, tmp_path: P
         assert re.fullmatch(as_expression(example.output), printed), (
             f"{example.place}: $ {example.command}\n--- the document says\n{example.output}--- it printed\n{printed}"
         )
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The documented catalog, as the first lines of docs/python.md make it."""
+    shell = Shell(tmp_path_factory.mktemp("python"))
+    for example in examples(read("docs/python.md"), "python.md"):
+        assert shell.run(example.command) == example.output
+    return shell
+
+
+def test_the_python_session_is_as_it_is_told(shelf: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All `>>>` of the document are one session."""
+    monkeypatch.setenv("OCICAT_DB", shelf.environment["OCICAT_DB"])
+    blocks = re.findall(r"^```pycon\n(.*?)^```$", read("docs/python.md"), re.MULTILINE | re.DOTALL)
+    text = "\n".join(blocks).replace("/srv/", f"{shelf.srv}/")
+    session = doctest.DocTestParser().get_doctest(text, {}, "python.md", None, 0)
+    assert len(session.examples) >= 20
+    told: list[str] = []
+    doctest.DocTestRunner().run(session, out=told.append)
+    session.globs.clear()
+    assert told == []
+
+
+def test_the_python_scripts_print_what_is_told(shelf: Shell) -> None:
+    found = re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", read("docs/python.md"), re.MULTILINE | re.DOTALL
+    )
+    assert len(found) == read("docs/python.md").count("```python\n")
+    for script, output in found:
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=shelf.environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+def test_the_python_document_tells_all_that_is_public() -> None:
+    text = read("docs/python.md")
+    assert all(f"`{name}" in text for name in catalog.__all__ if name != "__version__")
+    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(text, "## `Match`"), re.MULTILINE)
+    assert {name for row in told for name in re.findall(r"\w+", row)} == set(FIELDS)
+    assert all(isinstance(getattr(Match, name, None), property) for name in FIELDS if name != "fallback")
+    filters = re.findall(r"`(\w+)`", text[text.index("The filters of `query`") :].partition(";")[0])[1:]
+    assert filters == list(Filters.__annotations__)
 
 
 def test_settings_are_those_of_the_code() -> None:
