@@ -40,6 +40,8 @@ An option has a variable, which the tables name; what the command line says has 
 | `OCICAT_CONFIG` | the settings, as `--config` |
 | `OCICAT_DEBUG` | `1`: as `--debug` |
 | `STATE_DIRECTORY`, `XDG_DATA_HOME`, `HOME` | where the catalog is without `--db` ([scripts.md](scripts.md#where-the-catalog-is)) |
+| `NO_COLOR` | to anything: no colour, which there is on a terminal alone; none either where `TERM` is not set or is `dumb` |
+| `COLUMNS` | the width of a table on a terminal, before what that says itself |
 | `NOTIFY_SOCKET`, `WATCHDOG_USEC` | `watch`: set by systemd, which is told of the start, of life and of the end |
 | `NAME` | `contexts --build-arg NAME` without a value takes it from there, as buildx does |
 

@@ -13,6 +13,7 @@ from tests.cli.program import CLEAN, OCICAT
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
+    "catalog.cli.table",  # where one is asked for
     "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
     "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",

@@ -80,7 +80,7 @@ def command(
 def _list(refused: tuple[str, ...], format_: str | None) -> None:
     if refused:
         raise UsageError("no report is named: give its NAME first, 'ocicat report' lists them")
-    show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"))
+    show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"), prose=True)
     for each in REPORTS:
         show.row({"report": each.name, "sentence": each.sentence}.__getitem__)
     show.end()
