@@ -271,7 +271,8 @@ class Rows:
             for column in _DIGESTS.get(table.name, ()):
                 digest: BindParameter[str] = bindparam(f"v_{column}")
                 values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
-            return insert(table).values(values), [f"v_{column.name}" for column in table.columns]
+            # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
+            return insert(table).values(values).inline(), [f"v_{column.name}" for column in table.columns]
 
         return self._text(f"insert {table.name}", make)
 
