@@ -30,7 +30,7 @@ from catalog.watch.configuration import Configuration
 from tests import writers
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(p for p in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 ALPINE = "docker.io/library/alpine"
 
 # The layouts that the examples talk about. They lie below /srv there, and below a temporary directory here.
@@ -234,8 +234,8 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-@pytest.mark.parametrize("script", ["sql_docs.py", "command_docs.py"])
-def test_the_generated_documents_are_what_make_docs_writes(script: str) -> None:
+@pytest.mark.parametrize("script", ["sql_docs.py", "command_docs.py", "completion_files.py"])
+def test_the_generated_files_are_what_make_docs_writes(script: str) -> None:
     done = subprocess.run(
         [sys.executable, f"contrib/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -301,6 +301,18 @@ def subclasses(kind: type[errors.OcicatError]) -> Iterator[type[errors.OcicatErr
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_every_claim_of_security_names_a_test_that_is_there() -> None:
+    found = []
+    for line in read("SECURITY.md").splitlines():
+        file = ""
+        for path, name in re.findall(r"`(tests/[a-z_/]+\.py)?::(\w+)`", line):
+            file = path or file
+            found.append(name)
+            assert f"\ndef {name}(" in read(file), f"{file}::{name}"
+    assert len(found) > 40
+    assert len(found) == read("SECURITY.md").count("::")
 
 
 def read(name: str) -> str:

@@ -25,7 +25,7 @@ SQLITE3 = {
     # What `import sqlite3` brings with it, on each Python that is supported.
     "sqlite3", "sqlite3.dbapi2", "_sqlite3", "datetime", "_datetime", "time", "collections", "collections.abc",
     "_collections", "_collections_abc", "itertools", "keyword", "operator", "_operator", "reprlib", "functools",
-    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math",
+    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math", "warnings",
 }  # fmt: skip
 
 HEAVY = (
