@@ -145,4 +145,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(keep({"commands.md": render}))
+    sys.exit(keep({"docs/commands.md": render}))
