@@ -201,6 +201,12 @@ def unit_of(key: str) -> str:
     return {"watch.metrics": "HOST:PORT", "log.format": "text or json"}.get(key) or units[key.rpartition("_")[2]]
 
 
+def test_the_index_of_the_documents_has_them_all() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", read("docs/README.md")))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+    assert {f"../{path.name}" for path in ROOT.glob("*.md")} - {"../README.md"} <= linked
+
+
 def test_the_settings_example_is_taken(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```$", read("docs/settings.md"), re.MULTILINE | re.DOTALL)
     file = tmp_path / "ocicat.toml"
