@@ -167,6 +167,21 @@ def test_columns_of_the_environment_has_precedence(shelf: Shelf) -> None:
         assert Seen("stores", db=shelf.db, columns=60, env={"COLUMNS": nonsense}).out == narrow
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_bar_of_progress_stays_in_its_line(cli: Own, columns: int) -> None:
+    root = f"{cli.directory}/images"
+    for number in range(30):
+        layout = writers.make_layout(f"{root}/{number}")
+        entry = writers.make_image(layout, f"image {number}", layers=5)
+        writers.write_index(layout, writers.empty_index(writers.name_entry(entry, "tag", "", "1")))
+    for arguments in (("add", root), ("verify", "--full")):
+        seen = Seen("--config", cli.config, *arguments, db=cli.db, columns=columns, env={"TERM": "xterm"})
+        assert seen.status == 0
+        drawn = re.sub(r"\x1b\[\??[0-9;]*[A-Za-z]", "", seen.err)
+        assert "100%" in drawn
+        assert max(len(line) for line in re.split(r"[\r\n]", drawn)) <= columns
+
+
 # Colour
 
 
