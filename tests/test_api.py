@@ -119,3 +119,28 @@ def test_no_catalog_is_told(tmp_path: Path) -> None:
     """A catalog that is not there is an error of ours."""
     with pytest.raises(CatalogUnavailable):
         Catalog.open(str(tmp_path / "none.db"))
+
+
+def test_its_types_are_there_for_those_who_use_it(tmp_path: Path) -> None:
+    """What mypy says of a program that is right, but for one filter that there is not."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from catalog import Catalog, Match\n\n"
+        "with Catalog.open() as catalog:\n"
+        '    found: Match = catalog.resolve("x", platform="linux/amd64", store=("a", "b"))\n'
+        "    digest: str = found.digest\n"
+        "    size: int | None = found.size\n"
+        '    for match in catalog.query("*", labels="a=b", unnamed=True):\n'
+        "        reveal_type(match.annotations)\n"
+        '    catalog.query("x", bogus=1)\n',
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    notes = [line for line in done.stdout.splitlines() if ": note: Revealed type is " in line]
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [note.rpartition("dict[")[2] for note in notes] == ['str, str]"']
+    assert len(errors) == 1
+    assert 'Unexpected keyword argument "bogus" for "query" of "Catalog"' in errors[0]
