@@ -79,7 +79,9 @@ def _contents() -> str:
 
 
 def _command(command: click.Command, path: str, above: click.Context) -> Iterator[str]:
-    words = WORDS[path.removeprefix("ocicat ")]
+    words = WORDS.get(path.removeprefix("ocicat "))
+    if words is None:
+        sys.exit(f"contrib/command_words.py says nothing of {path}: write what its statuses mean, and an example")
     context = click.Context(command, info_name=path.rpartition(" ")[2], parent=above)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield f"{'###' if path.count(' ') > 1 else '##'} {path}\n\n```text\n{usage}\n```\n"
