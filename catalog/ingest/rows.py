@@ -294,7 +294,8 @@ class Rows:
             for column in _DIGESTS.get(table.name, ()):
                 digest: BindParameter[str] = bindparam(f"v_{column}")
                 values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
-            made = insert(table).values(values)
+            # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
+            made = insert(table).values(values).inline()
             if self._is_shared and table in _DICTIONARIES:
                 made = made.on_conflict_do_nothing()
             return made, [f"v_{column.name}" for column in table.columns]

@@ -13,6 +13,7 @@ from tests.cli.program import CLEAN, OCICAT
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
+    "catalog.cli.table",  # where one is asked for
     "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
     "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
@@ -24,7 +25,7 @@ SQLITE3 = {
     # What `import sqlite3` brings with it, on each Python that is supported.
     "sqlite3", "sqlite3.dbapi2", "_sqlite3", "datetime", "_datetime", "time", "collections", "collections.abc",
     "_collections", "_collections_abc", "itertools", "keyword", "operator", "_operator", "reprlib", "functools",
-    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math",
+    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math", "warnings",
 }  # fmt: skip
 
 HEAVY = (
