@@ -10,8 +10,8 @@ import time
 from catalog.db.failures import gone
 from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
+from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Store
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from catalog.db.locks import WRITER, FileLock
-from catalog.ingest.registry import Registry, Store, StoreSettings
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, StoreSettings
 from catalog.ingest.verify import Trouble, Verification
 from tests import writers
 from tests.conftest import Catalogue
