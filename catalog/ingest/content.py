@@ -21,8 +21,9 @@ from sqlalchemy import Connection, update
 
 from catalog.db.engine import Writer
 from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE, store
+from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
@@ -93,12 +94,8 @@ class ContentStage:
         With `look`, those too whose directories changed since; with `even_read`, all that were ever indexed.
         """
         with self._writer.snapshot() as connection:
-            stores = [s for s in Registry(connection).stores() if s.state != "missing"]
-        return [
-            s.id
-            for s in stores
-            if s.content_pending or (s.indexed_before and (even_read or (look and _blobs_changed(s))))
-        ]
+            stores = Registry(connection).stores()
+        return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
     def run(self, store_id: int) -> Iterator[int]:
         """Read the content of one store; yields, after each transaction, how many blobs were read so far.
@@ -244,11 +241,6 @@ class ContentStage:
 def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
     found = Rows(connection).cursor.execute(_UNREAD, (store_id,)).fetchall()
     return [digest for (digest,) in found if digest not in problems]
-
-
-def _blobs_changed(found: Store) -> bool:
-    """Whether blobs came or went since they were listed, though perhaps the index.json did not change."""
-    return blobs_identity(found.path, found.shared_blobs) != (found.blobs_identity or "")
 
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:

@@ -15,7 +15,6 @@ another process taken a later change meanwhile, an older reading must not win.
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -23,8 +22,9 @@ from typing import NamedTuple
 from catalog.db.engine import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.ingest.apply import Outcome, write_content, write_state
+from catalog.ingest.known import Store, differs, has_problem
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.layout.index import (
@@ -194,7 +194,7 @@ class Intake:
         except IndexChanged:
             self._put_off(waiting, now + _RETRY_SECONDS)
         except IndexProblem as problem:
-            if problem.file is None and _is_known(store, problem):
+            if problem.file is None and has_problem(store, problem):
                 self.done += 1  # as before: it may not be opened, or its directory is a link
                 return True
             if problem.file in (file, None):
@@ -214,7 +214,7 @@ class Intake:
     def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> bool:
         """No file to read: that is a change too, once it has lasted for the settling time."""
         store = waiting.store
-        if _is_known(store, problem):
+        if has_problem(store, problem):
             self.done += 1
             return True
         self._seen(waiting, now, (problem.state, problem.reason))
@@ -339,19 +339,6 @@ class Intake:
         self._put_off(waiting, now + _RETRY_SECONDS)
 
 
-def differs(store: Store, file: FileState) -> bool:
-    """Whether a stat says that there is something of `store` to read: another file, or other rules for its keys.
-
-    A store that could not be read, or was gone, is looked at although its file is the same as before.
-    """
-    return (
-        os.path.islink(store.path)  # what stands behind it may be the very file that was read
-        or store.file_identity != file.identity
-        or store.state in ("unreadable", "missing")
-        or store.keys_are_old
-    )
-
-
 def unsettled(stores: Iterable[Store], report: Report) -> None:
     """Say which stores never stood still."""
     for store in stores:
@@ -367,11 +354,6 @@ def now_ms() -> int:
 def _age(file: FileState) -> float:
     """Seconds since the file's own times say that it changed; less than nothing where they are of a time to come."""
     return (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
-
-
-def _is_known(store: Store, problem: IndexProblem) -> bool:
-    """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
-    return (store.state, store.error) == (problem.state, problem.reason) and not store.keys_are_old
 
 
 def _is_still(path: str, reading: _Reading) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Container
 
 from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
-from catalog.ingest.registry import Store
+from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories
 

@@ -23,8 +23,8 @@ from typing import NamedTuple
 from catalog.db.engine import Writer
 from catalog.errors import CatalogLocked
 from catalog.ingest.intake import Report, now_ms
+from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
-from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
 from catalog.names.digest import is_docker_digest

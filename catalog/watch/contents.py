@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from catalog.db.engine import Writer
 from catalog.ingest.content import ContentStage
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
 

@@ -21,7 +21,19 @@ from tests.postgres import Server
 from tests.reports import worlds
 from tests.reports.conftest import FIXTURES, fixtures
 
-NOW = {"indexed_at", "changed_at", "state_since", "since", "until", "at", "day", "first", "last", "verified_at", "took_ms"}
+NOW = {
+    "indexed_at",
+    "changed_at",
+    "state_since",
+    "since",
+    "until",
+    "at",
+    "day",
+    "first",
+    "last",
+    "verified_at",
+    "took_ms",
+}
 """Columns that say when something was read, which is not the same moment in both."""
 
 

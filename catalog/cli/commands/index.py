@@ -49,7 +49,5 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
             for name in drop_missing(Registry(connection), Rows(connection), settings, now_ms()):
                 messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
             prune(connection, settings, now_ms())
-    messages.detail(
-        f"{summary.stores} stores, {summary.found} of them new, {summary.changed} changed, {summary.unsettled} being written"
-    )
+    messages.detail(str(summary))
     return 0
