@@ -14,7 +14,14 @@ import re
 from typing import TYPE_CHECKING
 
 from catalog.db.location import is_url
-from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, CatalogUnreachable, NoRoom
+from catalog.errors import (
+    CatalogConflict,
+    CatalogLocked,
+    CatalogMissing,
+    CatalogUnavailable,
+    CatalogUnreachable,
+    NoRoom,
+)
 from catalog.names.escape import shown
 from catalog.names.paths import checked_name
 
@@ -26,9 +33,17 @@ if TYPE_CHECKING:
 SCHEME = "postgresql+psycopg://"
 CHANNEL = "ocicat"
 """Who listens here is told of every commit."""
+LOCK = 0x6F636963  # 'ocic'
+MIGRATING, SHARED, EDGES = range(3)
+"""The advisory locks: LOCK with one of these, in the order in which they are taken. A host's own has its name's hash."""
 
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+_UNREACHABLE = (
+    "08", "25006", "25P03", "25P04", "28", "3D", "53300", "57P",
+)  # fmt: skip
+"""SQLSTATEs, or their beginnings, that another server, another time or another right may do away with: the connection, a
+standby that only reads, a transaction that the server ended, the login, the database, too many clients, a shutdown."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -90,17 +105,19 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
     where = shown(displayed(url))
     state = getattr(error, "sqlstate", None) or ""
     said = shown(_first_line(error))
-    if state in ("55P03", "40P01", "40001"):
+    if state in ("40P01", "40001"):
+        return CatalogConflict(f"{where} is being written by others: try again")
+    if state == "55P03":
         return CatalogLocked(f"{where} is being written by others: try again")
     if state == "57014":
         return CatalogLocked(f"{where} did not answer in time: try again")
-    if state.startswith("53"):
+    if state.startswith("53") and state != "53300":  # that one: too many clients
         return NoRoom(f"{where} has no room left ({said}): free some space on the server's disk, nothing was lost")
     if state == "42P01":
         return CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
     if state == "42501":
         return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
-    if not state or state.startswith(("08", "57P", "28", "3D")):
+    if not state or state.startswith(_UNREACHABLE):
         return CatalogUnreachable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
     return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")
 

@@ -33,6 +33,13 @@ EVERY_MS = 86_400_000
 """Retention looks at whole tables, so it runs once a day."""
 
 
+def retain(connection: Connection, settings: Settings, now: int) -> list[str]:
+    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows."""
+    dropped = drop_missing(Registry(connection), Rows(connection), settings, now)
+    prune(connection, settings, now)
+    return dropped
+
+
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:
     """Drop the rows of stores that are missing for longer than the grace time; returns the names of those."""
     dropped: list[str] = []
