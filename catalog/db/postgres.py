@@ -102,6 +102,8 @@ def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> Non
 
 def explain(error: Exception, url: str) -> CatalogUnavailable:
     """The error of ours for what psycopg said about the catalog at `url`."""
+    import psycopg
+
     where = shown(displayed(url))
     state = getattr(error, "sqlstate", None) or ""
     said = shown(_first_line(error))
@@ -117,7 +119,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
     if state == "42501":
         return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
-    if not state or state.startswith(_UNREACHABLE):
+    if state.startswith(_UNREACHABLE) or (not state and isinstance(error, psycopg.OperationalError)):
         return CatalogUnreachable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
     return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")
 

@@ -39,33 +39,41 @@ class PostgresGate(Gate):
         for name in sorted(names(statement) - set(parameters)):
             raise RefusedSQL(f"the statement is wrong: no value for :{name}: give one with -p {name}=VALUE")
         session = connect(self._path, read_only=True)
+        cursor = session.cursor(name="asked")
         try:
             session.autocommit = False
             session.read_only = True
             session.execute(f"SET LOCAL statement_timeout = {max(1, int(self._timeout * 1000))}")
-            cursor = session.cursor(name="asked")
-            cursor.itersize = _CHUNK
             # With a parameter the text goes by the extended protocol, which takes one statement.
             cursor.execute(named(statement.strip().rstrip(";")), dict(parameters))
+            columns = unique([column.name for column in cursor.description or ()])
+            rows = cursor.fetchmany(_CHUNK)  # most answers end here, and nothing is left open
+            if len(rows) < _CHUNK:
+                _close(session, cursor)
+                return columns, (tuple(map(_plain, row)) for row in rows)
         except psycopg.Error as error:
-            session.close()
+            _close(session, cursor)
             raise self._failed(error) from None
         except BaseException:
-            session.close()
+            _close(session, cursor)
             raise
-        columns = unique([column.name for column in cursor.description or ()])
-        return columns, self._fetched(session, cursor)
+        return columns, self._fetched(session, cursor, rows)
 
     def _fetched(
-        self, session: psycopg.Connection[tuple[object, ...]], cursor: psycopg.ServerCursor[tuple[object, ...]]
+        self,
+        session: psycopg.Connection[tuple[object, ...]],
+        cursor: psycopg.ServerCursor[tuple[object, ...]],
+        rows: list[tuple[object, ...]],
     ) -> Iterator[tuple[object, ...]]:
         try:
-            for row in cursor:
-                yield tuple(map(_plain, row))
+            while rows:
+                for row in rows:
+                    yield tuple(map(_plain, row))
+                rows = cursor.fetchmany(_CHUNK)
         except psycopg.Error as error:
             raise self._failed(error) from None
         finally:
-            session.close()
+            _close(session, cursor)
 
     def _failed(self, error: psycopg.Error) -> BaseException:
         state = error.sqlstate or ""
@@ -82,6 +90,11 @@ class PostgresGate(Gate):
             return found
         said = shown(str(error).strip().split("\n", 1)[0])
         return RefusedSQL(f"the statement is wrong: {said}; 'ocicat sql --schema' lists views and columns")
+
+
+def _close(session: psycopg.Connection[tuple[object, ...]], cursor: psycopg.ServerCursor[tuple[object, ...]]) -> None:
+    session.close()  # the server forgets the cursor with its session, a statement that runs included
+    cursor.close()
 
 
 def _plain(value: object) -> object:

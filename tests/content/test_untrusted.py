@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 
+from catalog.db.location import is_url
+from catalog.db.schema import metadata
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.index import Limits
@@ -313,7 +314,7 @@ def test_a_platform_with_a_slash_is_not_another_one(catalogue: Catalogue, tmp_pa
 # What is not to be known
 
 
-def test_secrets_of_a_config_are_nowhere_in_the_file(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_secrets_of_a_config_are_nowhere_in_the_catalog(catalogue: Catalogue, tmp_path: Path) -> None:
     path = layout(tmp_path / "s")
     secret = "hunter2-0123456789"
     inner = {
@@ -334,19 +335,14 @@ def test_secrets_of_a_config_are_nowhere_in_the_file(catalogue: Catalogue, tmp_p
     put_as(path, digest_of(b"other"), writers.dump(config))
     catalogue.add(path)
     assert catalogue.sql("SELECT DISTINCT value FROM labels") == [("label-value",)]
-    catalogue.writer.checkpoint()
-    files = b"".join(Path(f"{catalogue.path}{suffix}").read_bytes() for suffix in ("", "-wal", "-shm"))
-    assert b"label-value" in files
-    assert secret.encode() not in files
-    assert not [row for row in dump(catalogue.path) if secret in row]
-
-
-def dump(path: str) -> list[str]:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        return list(connection.iterdump())
-    finally:
-        connection.close()
+    rows = [str(row) for table in metadata.tables for row in catalogue.sql(f"SELECT * FROM {table}")]
+    assert [row for row in rows if "label-value" in row]
+    assert not [row for row in rows if secret in row]
+    if not is_url(catalogue.path):
+        catalogue.writer.checkpoint()
+        files = b"".join(Path(f"{catalogue.path}{suffix}").read_bytes() for suffix in ("", "-wal", "-shm"))
+        assert b"label-value" in files
+        assert secret.encode() not in files
 
 
 # One store and another

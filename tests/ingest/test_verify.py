@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from catalog.db.locks import WRITER, FileLock
+from catalog.db.engine import open_writer
 from catalog.ingest.registry import Registry, Store, StoreSettings
 from catalog.ingest.verify import Trouble, Verification
+from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.conftest import Catalogue
 
@@ -394,12 +395,12 @@ def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pyt
     image(catalogue, "a", layers=20)
     run = Run(catalogue)
     recorded: list[int] = []
-    with sqlite3.connect(f"file:{catalogue.path}?mode=ro", uri=True) as other:
+    other = open_reader(catalogue.path)
 
-        def look(*_: object) -> None:
-            recorded.append(other.execute("SELECT count(*) FROM store_blob WHERE is_good").fetchone()[0])
+    def look(*_: object) -> None:
+        recorded.extend(row[0] for row in other.rows("SELECT count(*) FROM store_blob WHERE is_good", {}))
 
-        run.run(stores(catalogue), look)
+    run.run(stores(catalogue), look)
     other.close()
     assert recorded == sorted(recorded)
     assert len(set(recorded)) > 4
@@ -412,16 +413,19 @@ def test_a_catalog_that_is_locked_for_a_while_loses_nothing(
     monkeypatch.setattr("catalog.ingest.verify.BATCH", 1)
     _, digests = image(catalogue, "a", layers=20)
     run = Run(catalogue)
-    lock = FileLock(catalogue.path + WRITER, "locked by the test")
-
-    def block(*_: object) -> None:
-        if run.verified >= 3:
-            lock.release()
-        elif run.verified and lock._descriptor is None:
-            lock.acquire(0)
-
     monkeypatch.setattr(catalogue.writer, "_timeout", 0)
-    run.run(stores(catalogue), block)
+    with open_writer(catalogue.path) as other, contextlib.ExitStack() as held:
+        is_held = False
+
+        def block(*_: object) -> None:
+            nonlocal is_held
+            if run.verified >= 3:
+                held.close()
+            elif run.verified and not is_held:
+                held.enter_context(other.transaction())
+                is_held = True
+
+        run.run(stores(catalogue), block)
     assert verdicts(catalogue) == {("a", digest): True for digest in digests}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from catalog.reports.gate import open_gate
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.program import called
@@ -63,8 +64,8 @@ def test_every_report_documents_the_columns_it_has(world: World) -> None:
     assert len({each.name for each in REPORTS}) == len(REPORTS) == 11
     for each in REPORTS:
         parameters = dict.fromkeys((name for name, _ in each.parameters), "")
-        found = world.catalogue.reader.connection.execute(each.sql, parameters)
-        assert [column[0] for column in found.description] == [column.name for column in each.columns]
+        columns, _ = open_gate(world.catalogue.reader).run(each.sql, parameters)
+        assert columns == tuple(column.name for column in each.columns)
         assert all(column.documentation for column in each.columns)
 
 

@@ -55,8 +55,10 @@ def count(catalogue: Catalogue, statement: str, parameters: dict[str, str], of: 
 
 
 @pytest.fixture(scope="module")
-def sizes(tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]) -> Iterator[Sizes]:
-    made = [new_catalogue(str(tmp_path_factory.mktemp("size"))) for _ in range(3)]
+def sizes(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> Iterator[Sizes]:
+    made = [new_sqlite_catalogue(str(tmp_path_factory.mktemp("size"))) for _ in range(3)]
     for catalogue, number in zip(made, (SMALL, MIDDLE, LARGE), strict=True):
         fill(catalogue, number)
     yield Sizes(*made)
