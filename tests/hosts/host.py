@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cli.program import CLEAN, OCICAT, Ran, ran
+from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
 from tests.watch.harness import DEADLINE, wait_for
 
 
 class Host:
     """The host `name` of the catalog at `url`; what it keeps is below `directory`. Files settle in `settle_ms`."""
 
-    def __init__(self, directory: Path, name: str, url: str, *, settle_ms: int = 50, **env: str) -> None:
+    def __init__(
+        self, directory: Path, name: str, url: str, env: Mapping[str, str] | None = None, *, settle_ms: int = 50
+    ) -> None:
         self.name = name
         self.url = url
         self.directory = f"{directory}/{name}"
@@ -27,12 +29,16 @@ class Host:
         os.makedirs(self.directory, exist_ok=True)
         self.config = f"{self.directory}/settings.toml"
         Path(self.config).write_text(f"[watch]\nsettle_ms = {settle_ms}\n")
-        self.env = {"OCICAT_HOST": name, "HOME": self.directory, **env}
+        self.env = {"OCICAT_HOST": name, "HOME": self.directory, **(env or {})}
         self._log = f"{self.directory}/daemon.log"
 
     def __call__(self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ran:
         """Run the program."""
         return ran("--config", self.config, *arguments, db=self.url, stdin=stdin, env={**self.env, **(env or {})})
+
+    def call(self, *arguments: str) -> Ran:
+        """The same in this process, where many runs are needed."""
+        return called("--config", self.config, *arguments, db=self.url, env=self.env)
 
     def done(self, *arguments: str) -> Ran:
         """A run that has to end well."""
@@ -107,9 +113,9 @@ class Host:
 
 
 @contextmanager
-def hosts(directory: Path, url: str, *names: str, **settings: int) -> Iterator[list[Host]]:
+def hosts(directory: Path, url: str, *names: str) -> Iterator[list[Host]]:
     """Hosts of one catalog, whose daemons are ended with them."""
-    made = [Host(directory, name, url, **settings) for name in names]  # type: ignore[arg-type]
+    made = [Host(directory, name, url) for name in names]
     try:
         yield made
     finally:
