@@ -87,7 +87,7 @@ def write_content(
             generation,
             now,
             changed_at,
-            found.content_pending or (applied is not None and changed),
+            applied is not None and changed,  # or as before
             first_at,
         ),
     )

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from catalog.db.engine import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.ingest.apply import Outcome, write_content, write_state
@@ -279,33 +281,7 @@ class Intake:
 
     def _write_all(self, batch: list[_Reading]) -> None:
         began = time.monotonic()
-        later: list[_Reading] = []
-        told: list[tuple[Store, _Reading, Outcome]] = []
-        with self._writer.transaction() as connection:
-            registry, rows = Registry(connection), Rows(connection)
-            fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
-            for reading in batch:
-                store = fresh.get(reading.store.id)
-                if store is None:
-                    continue  # removed by another process meanwhile
-                if not _is_still(store.path, reading):
-                    later.append(reading)
-                    continue
-                now = now_ms()
-                if reading.content is not None:
-                    outcome = write_content(
-                        rows,
-                        store,
-                        reading.content,
-                        reading.version,
-                        now,
-                        reading.took_ms,
-                        full=reading.full,
-                    )
-                elif reading.problem is not None:
-                    outcome = write_state(connection, rows, store, reading.problem, now)
-                told.append((store, reading, outcome))
-            rows.flush()
+        later, told = self._writer.write(lambda connection: _written(connection, batch))
         for reading in later:
             self._later(reading)
         self.done += len(batch) - len(later)
@@ -337,6 +313,39 @@ class Intake:
         waiting = _Waiting(reading.store, now, full=reading.full)
         waiting.first = reading.first
         self._put_off(waiting, now + _RETRY_SECONDS)
+
+
+def _written(
+    connection: Connection, batch: list[_Reading]
+) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
+    """Write a batch; returns what is to be read later, since it changed meanwhile, and what the others came to."""
+    later: list[_Reading] = []
+    told: list[tuple[Store, _Reading, Outcome]] = []
+    registry, rows = Registry(connection), Rows(connection)
+    fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
+    for reading in batch:
+        store = fresh.get(reading.store.id)
+        if store is None:
+            continue  # removed by another process meanwhile
+        if not _is_still(store.path, reading):
+            later.append(reading)
+            continue
+        now = now_ms()
+        if reading.content is not None:
+            outcome = write_content(
+                rows,
+                store,
+                reading.content,
+                reading.version,
+                now,
+                reading.took_ms,
+                full=reading.full,
+            )
+        elif reading.problem is not None:
+            outcome = write_state(connection, rows, store, reading.problem, now)
+        told.append((store, reading, outcome))
+    rows.flush()
+    return later, told
 
 
 def unsettled(stores: Iterable[Store], report: Report) -> None:

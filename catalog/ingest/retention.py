@@ -31,6 +31,13 @@ from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 
 
+def retain(connection: Connection, settings: Settings, now: int) -> list[str]:
+    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows."""
+    dropped = drop_missing(Registry(connection), Rows(connection), settings, now)
+    prune(connection, settings, now)
+    return dropped
+
+
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:
     """Drop the rows of stores that are missing for longer than the grace time; returns the names of those."""
     dropped: list[str] = []

@@ -122,8 +122,7 @@ def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
     """Register these layouts, found below a root, unless they are known or left out; returns their ids."""
     if not paths:
         return []
-    with writer.transaction() as connection:
-        registered = Registry(connection).discovered(paths, now_ms())
+    registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))
     for _, path, name in registered:
         if name is not None:
             text = f"{shown(path)}: its name was taken, it is called {shown(name)}"

@@ -73,9 +73,9 @@ class Reader:
         """The host that a store belongs to, None where that is this one."""
         return None
 
-    def is_copy(self, store_id: int) -> bool:  # noqa: ARG002 - as above
-        """Whether the layout of that store is seen by another host too, which is the one to ask about it."""
-        return False
+    def copies(self) -> frozenset[int]:
+        """The stores, at this moment, whose layouts are seen by another host too, which is the one to ask about them."""
+        return frozenset()
 
     def ids_of_host(self, name: str) -> frozenset[int]:
         """The ids of the stores of a host; raises UnknownStore for one that there is not."""
