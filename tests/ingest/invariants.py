@@ -11,7 +11,7 @@ from tests.oracle import IMAGE_NAME, REF_NAME
 EMPTY = {
     "a name that nobody answers, or several do": (
         "SELECT store_id, repository_id, tag FROM name WHERE tag IS NOT NULL"
-        " GROUP BY store_id, repository_id, tag HAVING sum(NOT shadowed) <> 1"
+        " GROUP BY store_id, repository_id, tag HAVING count(CASE WHEN NOT shadowed THEN 1 END) <> 1"
     ),
     "a name without a tag that is shadowed": "SELECT id FROM name WHERE tag IS NULL AND shadowed",
     "a name that does not stand where its entry does": (
@@ -20,11 +20,11 @@ EMPTY = {
     ),
     "a name that is not its halves": (
         "SELECT name.id FROM name LEFT JOIN repository ON repository.id = repository_id"
-        " WHERE name.name IS NOT repository.name || ':' || name.tag"
+        " WHERE name.name IS DISTINCT FROM repository.name || ':' || name.tag"
     ),
     "one that answers after one that is shadowed": (
         "SELECT one.id FROM name AS one JOIN name AS other ON one.store_id = other.store_id AND one.tag = other.tag"
-        " AND one.repository_id IS other.repository_id WHERE NOT one.shadowed AND other.shadowed"
+        " AND one.repository_id IS NOT DISTINCT FROM other.repository_id WHERE NOT one.shadowed AND other.shadowed"
         " AND (one.source, one.sort) > (other.source, other.sort)"
     ),
     "two entries of a store with one sort key": (
