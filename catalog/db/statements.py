@@ -2,7 +2,8 @@
 `catalog/lookup/frozen.py`, which is all that `query` and `resolve` load; a test fails when that is stale.
 
 Each is one search of one index: tests/lookup/test_steps.py counts the virtual machine's steps at two sizes. All of them
-yield the columns of MATCH, in that order. Bound parameters are the names in `bindparam`.
+yield the columns of MATCH, in that order. Bound parameters are the names in `bindparam`. What may be null is sorted with
+nulls first in so many words, as SQLite does anyway and PostgreSQL would not.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _tag_anywhere() -> Select[Any]:
     """Every entry whose tag, or one of whose raw annotations, is exactly that: three arms, three indexes."""
     raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
-    return select(arms).order_by(arms.c.priority, arms.c.store, arms.c.source, arms.c.sort)
+    return select(arms).order_by(arms.c.priority, arms.c.store, arms.c.source.nulls_first(), arms.c.sort)
 
 
 def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
@@ -270,7 +271,7 @@ def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[
             standing, ~name.c.shadowed, name.c.tag.is_not(None)
         ),
     ).subquery("spans")
-    return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name, both.c.tag)
+    return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name.nulls_first(), both.c.tag)
 
 
 def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
@@ -295,7 +296,9 @@ STATEMENTS: dict[str, Select[Any]] = {
         content.c.digest, *_ENTRY_ORDER
     ),
     "BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest),
-    "BY_REPOSITORY": _by_key(repository.c.name == bindparam("repository")).order_by(name.c.tag, *_KEY_ORDER),
+    "BY_REPOSITORY": _by_key(repository.c.name == bindparam("repository")).order_by(
+        name.c.tag.nulls_first(), *_KEY_ORDER
+    ),
     "BY_NAME_RANGE": _by_key(name.c.name >= _low, name.c.name < _high).order_by(name.c.name, *_KEY_ORDER),
     "BY_ANY_NAME": _by_key(name.c.name.is_not(None)).order_by(name.c.name, *_KEY_ORDER),
     "BY_TAG_RANGE": _by_key(name.c.tag >= _low, name.c.tag < _high).order_by(name.c.tag, *_KEY_ORDER),

@@ -29,9 +29,26 @@ HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = cur
 """The id of this host; null while it has no store."""
 _FARTHER = 1 << 40  # more than any priority
 _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_NAME", "BY_TAG_RANGE", "BY_ANY_TAG",
-                   "STORE_ENTRIES"})  # fmt: skip
+                   "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
+_LISTINGS = frozenset({"BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"})
+"""Those of them that read all there is, where a hash join beats a million searches."""
+
+
+def _planner(freely: str) -> str:
+    """Let the planner join as it likes, or only by searching an index from row to row, as SQLite does.
+
+    A lookup goes by no statistics then. Those lag behind a first load, and take a name that one store has a thousand times
+    for one that a thousand stores have.
+    """
+    settings = (
+        f"set_config('{each}', '{freely}', false)" for each in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+    )
+    return f"SELECT {', '.join(settings)}"
+
+
+_SEARCHING, _FREELY = _planner("off"), _planner("on")
 _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"  # noqa: S608
 
 _priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
@@ -82,11 +99,12 @@ class PostgresReader(Reader):
 
     def __init__(self, url: str) -> None:
         self.path = url
-        self._texts: dict[str, tuple[str, dict[str, Any], bool]] = {}
+        self._texts: dict[str, tuple[str, dict[str, Any], str]] = {}
         self._hosts: dict[int, str | None] = {}
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._session = connect(url, read_only=True)
         try:
+            self.row(_SEARCHING, {})
             self._check_version()
         except BaseException:
             self.close()
@@ -102,11 +120,11 @@ class PostgresReader(Reader):
         """The rows of a statement; raises CatalogUnavailable."""
         if _is_nowhere(parameters):
             return
-        text, constants, wide = self._text(statement)
+        text, constants, name = self._text(statement)
         values = {**constants, **parameters}
         try:
-            if wide:
-                yield from self._streamed(text, values)
+            if name in _WIDE:
+                yield from self._streamed(text, values, freely=name in _LISTINGS)
             else:
                 yield from self._session.execute(text, values).fetchall()
         except psycopg.Error as error:
@@ -178,24 +196,30 @@ class PostgresReader(Reader):
                 found.append(f"{table.name}: {error}")
         return found
 
-    def _streamed(self, text: str, values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def _streamed(self, text: str, values: dict[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
         # With hold: other statements run between two rows, and each is a transaction of its own.
         with self._session.cursor(name=f"wide_{id(values)}", withhold=True) as cursor:
             cursor.itersize = _CHUNK
-            cursor.execute(text, values)
+            if freely:
+                self._session.execute(_FREELY)
+            try:
+                cursor.execute(text, values)
+            finally:
+                if freely:
+                    self._session.execute(_SEARCHING)
             yield from cursor
 
-    def _text(self, statement: str) -> tuple[str, dict[str, Any], bool]:
-        """A statement of `frozen`, or one with `:name` for parameters, as PostgreSQL takes it; its constants; is it wide."""
+    def _text(self, statement: str) -> tuple[str, dict[str, Any], str]:
+        """A statement of `frozen`, or one with `:name` for parameters, as PostgreSQL takes it; its constants; its name."""
         known = self._texts.get(statement)
         if known is None:
             name = _names().get(statement)
             if name is None:
-                known = named(statement), {}, False
+                known = named(statement), {}, ""
             else:
                 compiled = _of_many_hosts(name, STATEMENTS[name]).compile(dialect=_dialect())
                 constants = {key: value for key, value in compiled.params.items() if value is not None}
-                known = str(compiled), constants, name in _WIDE
+                known = str(compiled), constants, name
             self._texts[statement] = known
         return known
 

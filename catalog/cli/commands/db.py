@@ -7,12 +7,13 @@ import sys
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import formats, messages
 from catalog.cli.main import Globals
+from catalog.cli.progress import progress
 from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path
+from catalog.db.location import catalog_path, is_url
 from catalog.db.postgres import displayed
-from catalog.errors import CatalogUnavailable
+from catalog.errors import CatalogUnavailable, UsageError
 from catalog.lookup.reader import open_reader
 from catalog.names.escape import escape, shown
 
@@ -68,7 +69,21 @@ def vacuum(globals_: Globals) -> int:
 
 
 @command.command()
-@click.option("--to", "url", required=True, metavar="URL", help="Where to.")
-def copy(url: str) -> int:  # noqa: ARG001 - it may hold a password: never repeated
-    """Copy the catalog into PostgreSQL: not in this version."""
-    raise CatalogUnavailable("--to cannot be served: this version keeps the catalog in SQLite alone")
+@click.option("--to", "url", required=True, metavar="URL", help="Where to: postgresql+psycopg://...")
+@click.pass_obj
+def copy(globals_: Globals, url: str) -> int:
+    """Copy the catalog into one on PostgreSQL, whole, with its past, as this host's (docs/postgres.md).
+
+    'ocicat --db URL db upgrade' makes that one. All is copied or nothing, and the file stays as it is.
+    """
+    source = catalog_path(globals_.db)
+    if is_url(source):
+        raise UsageError(f"{shown(displayed(source))} is on a server: give the file that is to be copied with --db")
+    if not is_url(url):
+        raise UsageError("--to takes the URL of a catalog on a server: postgresql+psycopg://USER@SERVER/DATABASE")
+    from catalog.db.copy import copy as copied
+
+    with open_writer(source, create=False) as old, open_writer(catalog_path(url)) as new, progress() as draw:
+        rows = copied(old, new, draw)
+    messages.detail(f"{rows} rows copied to {shown(displayed(new.path))}")
+    return 0

@@ -1,0 +1,239 @@
+"""A catalog moved from its file into one on a server, whole, with its past.
+
+Strategy. All of it is one transaction of the server's that keeps other writers out, and one snapshot of the file: it is
+there or it is not, and may be tried again. A table at a time is streamed into a temporary one beside its own and goes from
+there into its own by one statement, so that the server does what grows with the catalog and this process holds a few
+rows. Ids are made new: rows that are this host's alone have theirs shifted by what the table's sequence gave; digests and the
+words of the dictionaries, which all hosts share, are those that are there already or else shifted too. What is known of
+a digest that another host has read already is not copied again: it is the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from sqlalchemy import Table
+
+from catalog.db.engine import Writer
+from catalog.db.postgres import displayed, this_host
+from catalog.db.schema import (
+    UNREAD,
+    annotation_key,
+    config,
+    content,
+    content_annotation,
+    edge,
+    host,
+    manifest,
+    media_type,
+    meta,
+    metadata,
+    name,
+    platform,
+    referrer,
+    repository,
+    store,
+)
+from catalog.errors import UsageError
+from catalog.names.escape import shown
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from sqlalchemy import Connection
+
+_SHARED = {
+    table.name: key
+    for table, key in (
+        (media_type, "name"), (platform, "name"), (annotation_key, "name"), (repository, "name"), (content, "digest"),
+    )
+}  # fmt: skip
+"""What the hosts have in common, by table: the column by which a row is the same row."""
+
+_SAID_OF = {
+    manifest.name: "content_id",
+    config.name: "content_id",
+    content_annotation.name: "content_id",
+    edge.name: "parent_id",
+    referrer.name: "content_id",
+}
+"""Whose rows are what a digest's bytes say: the column of that digest. A referrer without one is said by an entry."""
+
+_TABLES = [table for table in metadata.sorted_tables if table not in (meta, host)]
+_FETCHED = 1000
+
+Draw = Callable[[str, int, int], None]
+
+
+def copy(source: Writer, target: Writer, draw: Draw) -> int:
+    """Copy all that the file `source` holds into the catalog `target`, as this host's; returns the number of rows.
+
+    `draw` is told how many rows of how many are done, each once read and once written. Raises UsageError where this host
+    has stores in `target`.
+    """
+    with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
+        return _Copy(_driver(snapshot), _driver(connection), displayed(target.path), draw).run()
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+class _Copy:
+    """One copy, inside its two transactions."""
+
+    def __init__(
+        self, source: sqlite3.Connection, target: psycopg.Connection[tuple[Any, ...]], where: str, draw: Draw
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._where = where
+        self._draw = draw
+        self._shifts: dict[str, int] = {}
+        self._done = self._total = 0
+
+    def run(self) -> int:
+        host_id = self._host()
+        self._total = 2 * sum(
+            self._source.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] for table in _TABLES
+        )
+        for table in _TABLES:
+            self._stage(table)
+            if table.name in _SHARED:
+                self._merge(table)
+            else:
+                self._insert(table, host_id)
+                self._execute(SQL("DROP TABLE {}").format(_staged(table)))
+        for row in self._source.execute("SELECT key, value FROM meta WHERE key <> 'schema'").fetchall():
+            self._target.execute("INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", row)
+        for table in _TABLES:  # else the planner would know nothing of them until the server comes round
+            self._execute(SQL("ANALYZE {}").format(Identifier(table.name)))
+        return self._total // 2
+
+    def _host(self) -> int:
+        """The id of this host, which is to have nothing there yet."""
+        called = this_host()
+        self._target.execute("INSERT INTO host (name) VALUES (%s) ON CONFLICT DO NOTHING", (called,))
+        found = self._target.execute("SELECT id FROM host WHERE name = %s", (called,)).fetchone()
+        assert found is not None
+        for table in ("root", "store", "left_out"):
+            question = SQL("SELECT 1 FROM {} WHERE host_id = %s LIMIT 1").format(Identifier(table))
+            if self._target.execute(question, found).fetchone() is not None:
+                raise UsageError(
+                    f"{shown(self._where)} has stores of the host {shown(called)} already: "
+                    "copy into another database, or as another host with OCICAT_HOST=NAME"
+                )
+        return int(found[0])
+
+    def _stage(self, table: Table) -> None:
+        """Let the rows of a table stand in a temporary one, as they are."""
+        own, staged = Identifier(table.name), _staged(table)
+        self._execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(staged, own))
+        columns = SQL(", ").join(Identifier(column.name) for column in table.columns)
+        listed = ", ".join(f'"{column.name}"' for column in table.columns)
+        rows = self._source.execute(f"SELECT {listed} FROM {table.name}")
+        with self._target.cursor() as cursor, cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(staged, columns)) as to:
+            while some := rows.fetchmany(_FETCHED):
+                for row in some:
+                    to.write_row(row)
+                self._progress(len(some))
+        if "id" in table.columns:
+            self._shift(table)
+
+    def _shift(self, table: Table) -> None:
+        """What is added to the ids of a table: all of them are taken from its sequence at once."""
+        sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
+        last = self._source.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}").fetchone()[0]
+        found = self._execute(SQL(f"SELECT setval({sequence}, nextval({sequence}) + {{}})").format(Literal(last)))
+        self._shifts[table.name] = int(found.fetchone()[0]) - last
+
+    def _merge(self, table: Table) -> None:
+        """Add what the hosts do not have in common yet; the temporary table then says for each old id which one it is.
+
+        `is_told` are digests of which the file knows more than the server does.
+        """
+        own, staged, key = Identifier(table.name), _staged(table), Identifier(_SHARED[table.name])
+        columns = [Identifier(column.name) for column in table.columns if column.name != "id"]
+        is_content = table is content
+        is_told = SQL("(old.kind <> {0} AND coalesce(own.kind, {0}) = {0})").format(Literal(UNREAD))
+        self._execute(
+            SQL(
+                "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT old.id, coalesce(own.id, old.id + {}) AS new_id,"
+                " own.id IS NULL AS is_new, {} AS is_told FROM {} AS old LEFT JOIN {} AS own ON own.{} = old.{}"
+            ).format(
+                _known(table), Literal(self._shifts[table.name]), is_told if is_content else SQL("true"),
+                staged, own, key, key,
+            )
+        )  # fmt: skip
+        inserted = self._execute(
+            SQL("INSERT INTO {} (id, {}) SELECT known.new_id, {} FROM {} AS known JOIN {} AS old USING (id)"
+                " WHERE known.is_new").format(
+                own, SQL(", ").join(columns), SQL(", ").join(SQL("old.{}").format(column) for column in columns),
+                _known(table), staged,
+            )
+        )  # fmt: skip
+        if is_content:
+            self._execute(
+                SQL(
+                    "UPDATE content SET kind = old.kind, size = old.size FROM {} AS known JOIN {} AS old USING (id)"
+                    " WHERE content.id = known.new_id AND known.is_told AND NOT known.is_new"
+                ).format(_known(table), staged)
+            )
+        found = self._execute(SQL("SELECT count(*) FROM {}").format(_known(table)))
+        self._progress(max(inserted.rowcount, int(found.fetchone()[0])))
+        self._execute(SQL("DROP TABLE {}").format(staged))
+        self._execute(SQL("ANALYZE {}").format(_known(table)))
+
+    def _insert(self, table: Table, host_id: int) -> None:
+        """Let the rows of a table that is this host's alone, or says what digests are, go in with their new ids."""
+        values: list[Composable] = []
+        joins: list[Composable] = []
+        numbers = itertools.count()
+        where: Composable = SQL("")
+        for column in table.columns:
+            old = SQL("old.{}").format(Identifier(column.name))
+            refers = next((key.column.table for key in column.foreign_keys), None)
+            if column.name == "id":
+                refers = table
+            elif column is name.c.store_id:
+                refers = store  # the entry's, repeated
+            if refers is None:
+                values.append(old)
+            elif refers is host:
+                values.append(Literal(host_id))
+            elif refers.name in _SHARED:
+                known = Identifier(f"known_{next(numbers)}")
+                # From the left: a row whose digest is not there would be refused, and never be left out.
+                joins.append(SQL(" LEFT JOIN {} AS {} ON {}.id = {}").format(_known(refers), known, known, old))
+                values.append(SQL("{}.new_id").format(known))
+                if _SAID_OF.get(table.name) == column.name:
+                    where = SQL(" WHERE {}.is_told OR {} IS NULL").format(known, old)
+            else:
+                values.append(SQL("{} + {}").format(old, Literal(self._shifts[refers.name])))
+        columns = SQL(", ").join(Identifier(column.name) for column in table.columns)
+        self._execute(
+            SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS old{}{}").format(
+                Identifier(table.name), columns, SQL(", ").join(values), _staged(table), SQL("").join(joins), where
+            )
+        )
+        found = self._execute(SQL("SELECT count(*) FROM {}").format(_staged(table)))
+        self._progress(int(found.fetchone()[0]))
+
+    def _progress(self, rows: int) -> None:
+        self._done += rows
+        self._draw("copying", self._done, self._total)
+
+    def _execute(self, statement: SQL | Composed) -> Any:
+        return self._target.execute(statement)
+
+
+def _staged(table: Table) -> Identifier:
+    return Identifier(f"copied_{table.name}")
+
+
+def _known(table: Table) -> Identifier:
+    return Identifier(f"known_{table.name}")

@@ -1,0 +1,121 @@
+"""What a lookup on PostgreSQL costs: it searches indexes, whatever the planner believes, and looks at as many rows at any size.
+
+As test_steps.py does on SQLite; there is no counter of steps here, but a plan that was run says how many rows each of its
+nodes came to, those that it left out among them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from catalog.db.copy import copy
+from catalog.db.engine import open_writer
+from catalog.lookup import frozen
+from catalog.lookup.postgres import PostgresReader
+from tests.lookup.sizes import Sized
+from tests.lookup.test_steps import ASKED, FACTOR, FIRST, LARGE, SMALL, Asked
+from tests.postgres import Server
+
+FEW = {"host", "root", "meta", "left_out", "store", "media_type", "platform", "annotation_key"}
+"""Tables that a lookup may read from end to end: of their rows there are few for each host."""
+PARTIAL = {"ix_entry_long"}
+"""Indexes over the few rows that are odd: they may be read from end to end."""
+
+
+class Readers(NamedTuple):
+    """The catalogs of tests/lookup/sizes.py, copied to the server."""
+
+    small: PostgresReader
+    large: PostgresReader
+
+
+@pytest.fixture(scope="module")
+def readers(sized: Callable[[int], Sized], server: Server) -> Iterator[Readers]:
+    made = []
+    for size in (SMALL, LARGE):
+        url = server.new_catalog()
+        with open_writer(sized(size).catalogue.path) as old, open_writer(url) as new:
+            copy(old, new, lambda _what, _done, _total: None)
+        made.append(PostgresReader(url))
+    yield Readers(*made)
+    for reader in made:
+        reader.close()
+
+
+def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
+    """The plan of a statement, after it was run; `generic` is the one that serves for any parameters."""
+    text, constants, _ = reader._text(getattr(frozen, asked.statement))
+    values: dict[str, Any] = {**constants, **asked.parameters}
+    for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
+        if key in values:
+            row = reader.row(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]})
+            assert row is not None
+            values[key] = row[0]
+    if "entry_id" in values:
+        values["entry_id"] += 1  # the first id that a sequence gives is left out
+    session = reader._session
+    session.execute(f"SET plan_cache_mode = {'force_generic_plan' if generic else 'force_custom_plan'}")
+    ((found,),) = session.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}", values, prepare=True).fetchall()
+    plan: dict[str, Any] = found[0]["Plan"]
+    assert plan["Actual Rows"] == asked.rows or asked.read == FIRST
+    return plan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def read_whole(plan: dict[str, Any]) -> list[str]:
+    """The nodes that read a large table, or an index of one, from end to end."""
+    return [
+        f"{node['Node Type']} {node.get('Index Name', '')} of {node['Relation Name']}"
+        for node in nodes(plan)
+        if node.get("Relation Name", "meta") not in FEW
+        and node["Node Type"] != "Bitmap Heap Scan"
+        and "Index Cond" not in node
+        and node.get("Index Name") not in PARTIAL
+    ]
+
+
+def looked_at(plan: dict[str, Any]) -> int:
+    """How many rows the nodes of a plan came to."""
+    dropped = "Rows Removed by Filter", "Rows Removed by Index Recheck", "Rows Removed by Join Filter"
+    return sum(
+        (node["Actual Rows"] + sum(node.get(each, 0) for each in dropped)) * node["Actual Loops"]
+        for node in nodes(plan)
+        if node.get("Relation Name", "meta") not in FEW
+    )
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["", "generic"])
+@pytest.mark.parametrize(
+    "asked", ASKED, ids=lambda each: f"{each.statement}-{'-'.join(map(str, each.parameters.values()))}"[:70]
+)
+def test_a_lookup_costs_the_same_at_any_size(readers: Readers, asked: Asked, generic: bool) -> None:
+    small, large = (planned(reader, asked, generic=generic) for reader in readers)
+    assert read_whole(large) == [], json.dumps(large, indent=1)
+    if asked.read != FIRST:  # of which SQLite reads one row, and PostgreSQL all
+        assert looked_at(large) <= looked_at(small) * FACTOR + 2  # a plan may be another one
+
+
+def test_what_reads_all_would_be_told(readers: Readers) -> None:
+    """The rule above sees a scan where there is one."""
+    ((found,),) = readers.large._session.execute(
+        "EXPLAIN (FORMAT JSON) SELECT count(fingerprint) FROM entry"
+    ).fetchall()
+    assert read_whole(found[0]["Plan"])
+
+
+def test_a_listing_leaves_the_planner_as_it_was(readers: Readers) -> None:
+    reader = readers.small
+    rows = reader.rows(frozen.BY_ANY_NAME, {})
+    assert next(rows)
+    assert reader.row("SHOW enable_hashjoin", {}) == ("off",)
+    assert len(list(rows)) > SMALL / 2

@@ -1,0 +1,48 @@
+"""Asking a view on PostgreSQL by a key reads no large table from end to end: the plan the server itself chooses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from catalog.db.copy import copy
+from catalog.db.engine import open_writer
+from catalog.db.placeholders import named
+from catalog.db.postgres import connect
+from tests.conftest import Catalogue
+from tests.lookup.test_plans import looked_at, read_whole
+from tests.postgres import Server
+from tests.reports.sizes import fill
+from tests.reports.test_view_steps import IMAGE, KEYS, LARGE
+
+Session = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def session(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], server: Server
+) -> Iterator[Session]:
+    """A session on a catalog of LARGE images, as `ocicat sql` has it."""
+    url = server.new_catalog()
+    catalogue = new_sqlite_catalogue(str(tmp_path_factory.mktemp("size")))
+    fill(catalogue, LARGE)
+    with open_writer(url) as new:
+        copy(catalogue.writer, new, lambda _what, _done, _total: None)
+    with connect(url, read_only=True) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("view", "key"), [(view, key) for view, keys in KEYS.items() for key in keys])
+def test_a_key_is_an_index_search(session: Session, view: str, key: str) -> None:
+    ((number,),) = session.execute("SELECT id FROM content WHERE digest = %s", (IMAGE,)).fetchall()
+    values = {name: value.format(number - 1) for name, value in KEYS[view][key].items()}  # named after ids as they were
+    statement = f"SELECT * FROM {view} WHERE {' AND '.join(f'{name} = :{name}' for name in values)}"
+    ((found,),) = session.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {named(statement)}", values).fetchall()
+    plan = found[0]["Plan"]
+    assert plan["Actual Rows"] > 0 or view == "unnamed"
+    assert read_whole(plan) == [], json.dumps(plan, indent=1)
+    assert looked_at(plan) <= LARGE / 100
