@@ -16,7 +16,8 @@ from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
-from catalog.ingest.registry import Registry, Root, Store, StoreSettings
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, Root, StoreSettings
 from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
