@@ -39,9 +39,9 @@ class View(NamedTuple):
         return ["COMMENT ON {} IS '{}'".format(what, text.replace("'", "''")) for what, text in quoted]
 
 
-_HERE = "(SELECT id FROM host WHERE name = current_setting('ocicat.host', true))"
-_STORE_NAME = (
-    f"CASE WHEN store.host_id = {_HERE} THEN store.name"
+HERE = "(SELECT id FROM host WHERE name = current_setting('ocicat.host', true))"
+STORE_NAME = (
+    f"CASE WHEN store.host_id = {HERE} THEN store.name"
     " ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END"
 )
 """A store of this host by its name, of another one by `HOST:STORE`. Without a session of ocicat's every host is another."""
@@ -49,7 +49,7 @@ _THERE = "store.state <> 'missing'"
 ONCE = (
     "(store.shared_as IS NULL OR store.id = (SELECT twin.id FROM store AS twin"
     " WHERE twin.shared_as = store.shared_as AND twin.state <> 'missing'"
-    f" ORDER BY (twin.host_id = {_HERE}) IS TRUE DESC, twin.changed_at DESC NULLS LAST, twin.id LIMIT 1))"
+    f" ORDER BY (twin.host_id = {HERE}) IS TRUE DESC, twin.changed_at DESC NULLS LAST, twin.id LIMIT 1))"
 )
 """A layout that several hosts see counts as it is seen from here, or else by the host that saw it change last."""
 
@@ -64,7 +64,7 @@ def _render(expression: str, engine: str) -> str:
     `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before.
     """
     if engine == "postgresql" and expression == "store.name":
-        return _STORE_NAME
+        return STORE_NAME
     if engine == "sqlite":
         expression = expression.replace("string_agg(", "group_concat(")
     if not expression.startswith("@"):

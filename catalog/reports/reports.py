@@ -72,7 +72,12 @@ SELECT store, count(*) AS blobs, sum(size) AS apparent,
 FROM held GROUP BY store
 UNION ALL
 SELECT name, 0, 0, 0, 0 FROM stores
-WHERE state <> 'missing' AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.store = stores.name)
+WHERE state <> 'missing' AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.store = stores.name) AND NOT EXISTS (
+  SELECT 1 FROM stores AS twin
+  WHERE twin.shared_as = stores.shared_as AND twin.name <> stores.name AND twin.state <> 'missing' AND (
+    (twin.name LIKE '%:%', twin.name) < (stores.name LIKE '%:%', stores.name) OR EXISTS (SELECT 1 FROM blobs WHERE blobs.store = twin.name)
+  )
+)
 ORDER BY apparent DESC, store""",
 )
 

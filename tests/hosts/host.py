@@ -47,8 +47,10 @@ class Host:
         return result
 
     def objects(self, *arguments: str) -> list[dict[str, Any]]:
-        """What a run that has to end well printed as JSON."""
-        found: list[dict[str, Any]] = json.loads(self.done(*arguments, "--format", "json").out)
+        """What a run that has to end well printed as JSON; in this process."""
+        result = self.call(*arguments, "--format", "json")
+        assert result.status == 0, result
+        found: list[dict[str, Any]] = json.loads(result.out)
         return found
 
     def path(self, name: str) -> str:

@@ -6,15 +6,18 @@ import click
 
 from catalog.cli import formats
 from catalog.cli.main import Globals
-from catalog.db.location import catalog_path
+from catalog.db.location import catalog_path, is_url
+from catalog.db.view import HERE, STORE_NAME
 from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 
 COLUMNS = ("store", "kind", "subject", "detail")
 _PROBLEMS = (
     "SELECT store.id, problems.store, problems.kind, problems.subject, problems.detail"
-    " FROM problems JOIN store ON store.name = problems.store ORDER BY store.priority, store.name, kind, subject, detail"
+    " FROM problems JOIN store ON {name} = problems.store ORDER BY {order}store.priority, problems.store, kind, subject, detail"
 )
+_OWN = _PROBLEMS.format(name="store.name", order="")
+_SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS TRUE DESC, ")
 
 
 @click.command(name="check")
@@ -28,7 +31,7 @@ def command(globals_: Globals, names: tuple[str, ...], format_: str | None) -> i
         wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
-        for row in reader.rows(_PROBLEMS, {}):
+        for row in reader.rows(_SHARED if is_url(reader.path) else _OWN, {}):
             if wanted is None or row[0] in wanted:
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)
