@@ -30,6 +30,7 @@ bench: $(VENV)/.ready
 
 stress: $(VENV)/.ready
 	$(BIN)/python -m tests.stress
+	$(BIN)/python -m tests.hosts
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze

@@ -47,6 +47,10 @@ _UNREACHABLE = (
 )  # fmt: skip
 """SQLSTATEs, or their beginnings, that another server, another time or another right may do away with: the connection, a
 standby that only reads, a transaction that the server ended, the login, the database, too many clients, a shutdown."""
+_NOTICE_SILENCE = {
+    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
+}  # fmt: skip
+"""Seconds, and milliseconds: a server that is gone without a word (its power, a network) is noticed within a minute."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -119,16 +123,19 @@ def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[t
     """
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
     except ImportError as error:
         raise CatalogUnavailable(_NO_DRIVER) from error
     try:
-        connection = psycopg.connect(
-            conninfo(url),
-            autocommit=True,
-            connect_timeout=max(2, int(timeout)),
-            application_name="ocicat",
-            client_encoding="UTF8",
-        )
+        # What the URL says itself counts.
+        options: dict[str, Any] = {
+            "connect_timeout": max(2, int(timeout)),
+            "application_name": "ocicat",
+            **_NOTICE_SILENCE,
+            **conninfo_to_dict(conninfo(url)),
+            "client_encoding": "UTF8",
+        }
+        connection = psycopg.connect(make_conninfo(**options), autocommit=True)
     except psycopg.Error as error:
         raise explain(error, url) from None  # its arguments would be part of a traceback
     try:

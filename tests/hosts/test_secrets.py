@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from catalog.db.postgres import displayed
+from catalog.db.postgres import connect, displayed
 from tests import writers
 from tests.cli.program import Ran, one_error, ran
 from tests.hosts.host import Host
@@ -236,6 +237,16 @@ def test_options_of_tls_reach_libpq(secure: SecureServer, ways: Ways, tmp_path: 
     (tmp_path / "strange.crt").write_bytes(certificate.read_bytes()[:100])
     broken = Host(tmp_path, "broken", f"{url}?sslmode=verify-full&sslrootcert={tmp_path}/strange.crt", env)
     one_error(broken("query"), 4, "cannot reach")
+
+
+def test_what_the_url_says_of_the_connection_counts(secure: SecureServer, ways: Ways) -> None:
+    """Of a server that is gone without a word the kernel tells in a minute, or when somebody has said."""
+    url, _ = ways("userinfo")
+    for options, idle, name in (("", 30, "ocicat"), ("?keepalives_idle=77&application_name=mine", 77, "mine")):
+        with connect(url + options, read_only=True) as session, socket.socket(fileno=os.dup(session.fileno())) as wire:
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert session.execute("SHOW application_name").fetchone() == (name,)
 
 
 def test_the_connection_is_encrypted_where_that_is_asked_for(secure: SecureServer, ways: Ways, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def is_idle(server: Server) -> bool:
     found = server.ask(SESSIONS)
     states = [row[2] for row in found]
     asked = [str(row[1]) for row in found]
-    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("FROM name" in text for text in asked)  # fmt: skip
+    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("AS entry_id" in text for text in asked)  # fmt: skip
 
 
 def test_it_asks_nothing_until_somebody_commits(mortal: Server, new_host: NewHost) -> None:
@@ -104,7 +104,7 @@ def test_it_ends_with_status_4_where_the_server_is_away_when_the_time_is_over(
     here = new_host("here")
     layout(here.path("images/app"))
     here.done("add", here.path("images"))
-    with waiting(mortal, here, "other:1", "--timeout", "6") as process:
+    with waiting(mortal, here, "other:1", "--timeout", "10") as process:
         mortal.stop("immediate")
         try:
             ended = process.ended()
