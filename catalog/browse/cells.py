@@ -16,7 +16,7 @@ from catalog.browse.questions import PAST, WHERE
 from catalog.names.digest import is_digest
 from catalog.names.escape import escape
 
-_NO_DIGESTS = frozenset({"chain", "value", "beginning", "subject_text", "detail"})
+_NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
 _NAMES = frozenset({"name", "base_name", "image_name"})
 
 

@@ -19,6 +19,7 @@ from datasette.app import Datasette
 from datasette.database import Database, Results
 from datasette.views.base import DatasetteError
 
+from catalog.browse.door import asked_path
 from catalog.db.failures import explain
 from catalog.db.view import View
 from catalog.db.views import VIEWS
@@ -112,7 +113,12 @@ class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
         """The rows of a statement; what is wrong with it is for its reader's page, not for the terminal."""
         if custom_time_limit is None and sql.startswith("select count(*) from "):
             custom_time_limit = COUNT_MS
-        return await super().execute(sql, params, truncate, custom_time_limit, page_size, log_sql_errors=False)
+        try:
+            return await super().execute(sql, params, truncate, custom_time_limit, page_size, log_sql_errors=False)
+        except sqlite3.OperationalError as error:
+            if asked_path.get().endswith(".csv"):  # of which Datasette would make an empty file, with status 200
+                raise DatasetteError(str(error), title="Invalid SQL", status=400) from error
+            raise
 
     async def attached_databases(self) -> list[Any]:
         """None."""

@@ -9,7 +9,9 @@ changed. The policy in each answer keeps a page from loading anything from the n
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -27,6 +29,12 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
+
+
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?")
+
+asked_path: ContextVar[str] = ContextVar("asked_path", default="")
+"""The path of the request that is being answered."""
 
 
 class Door:
@@ -47,6 +55,7 @@ class Door:
         elif not self._is_ours([value for name, value in scope["headers"] if name == b"host"]):
             await _refuse(send, 421, "This is not asked for by a name of its own: see --host in docs/browse.md.")
         else:
+            asked_path.set(scope["path"])
             await self._application(scope, receive, _closed(send))
 
     def _is_ours(self, hosts: list[bytes]) -> bool:
@@ -57,10 +66,9 @@ class Door:
 
 
 def host_of(text: str) -> str:
-    """The host of a Host header, without its port and in lower case."""
-    if text.startswith("["):
-        return text[1:].partition("]")[0].lower()
-    return text.partition(":")[0].lower()
+    """The host of a Host header, without its port and in lower case; empty where it is no host (RFC 3986, section 3.2.2)."""
+    found = _HOST.fullmatch(text)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def is_address(host: str) -> bool:

@@ -42,12 +42,14 @@ _WHERE = Question(
     "Where is a digest, and what",
     "Everything that the catalog has of a digest: its names, the stores it lies in, what it is made of, what is made of it.",
     f"""SELECT relation, store, name, digest, detail, size FROM (
-  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, digest,
+  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, NULL AS digest,
     platforms AS detail, size
   FROM images WHERE digest = :digest
-  UNION ALL SELECT 2, 0, 'stands unnamed in', store, NULL, digest, platforms, size FROM unnamed WHERE digest = :digest
-  UNION ALL SELECT 3, 0, 'lies in', store, NULL, digest, path, size FROM blobs WHERE digest = :digest
-  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, digest, coalesce(platform, artifact_type, media_type), size
+  UNION ALL SELECT 2, 0, 'stands unnamed in', store, NULL, NULL, platforms, size FROM unnamed WHERE digest = :digest
+  UNION ALL SELECT 3, 0, 'lies in', store, NULL, NULL,
+    CASE is_good WHEN 1 THEN 'verified at ' || verified_at WHEN 0 THEN 'its bytes are not what its digest says' END, size
+  FROM blobs WHERE digest = :digest
+  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, NULL, coalesce(platform, artifact_type, media_type), size
   FROM manifests WHERE digest = :digest
   UNION ALL SELECT 5, position, 'has the manifest', NULL, NULL, digest, platform, size
   FROM platforms WHERE image_index = :digest
