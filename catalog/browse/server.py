@@ -116,6 +116,7 @@ def serve(asked: Door, listening: socket.socket, url: str, opened: Callable[[boo
         access_log=False,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=_END_SECONDS,
     )
