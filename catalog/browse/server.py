@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 import webbrowser
 from collections.abc import Callable
 from types import FrameType
@@ -110,6 +111,8 @@ def url_of(listening: socket.socket, host: str) -> str:
 
 def serve(asked: Door, listening: socket.socket, url: str, opened: Callable[[bool], None] | None) -> None:
     """Print `url` and answer until SIGINT or SIGTERM; `opened`, where given, is told whether a browser was found."""
+    # Datasette leaves coroutines behind where a page fails halfway; nobody at the terminal can do anything about it.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
         asked,
         log_level="error",

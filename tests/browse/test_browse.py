@@ -160,6 +160,37 @@ def test_no_other_database_and_no_file_can_be_had(site: Site) -> None:
     assert [each["name"] for each in told["views"]] == [view.name for view in VIEWS]
 
 
+ODD_QUERIES = (
+    "_timelimit=x", "_timelimit=-1", "_next=x", "_next=-1", "_sort=nope", "_sort_desc=nope", "_col=nope", "_facet=nope",
+    "_facet_array=name", "_facet_date=since", "_facet_size=x", "_size=-1", "_size=x", "_through=x", "_search=x", "_search_name=x",
+    "_through=%7B%22table%22:%22x%22,%22column%22:%22a%22,%22value%22:%22b%22%7D", "name__nope=1", "_labels=on", "name__in=%5B1",
+    "name__arraycontains=x", "name__date=x", "_where=x", "_where=1%3Bselect+1", "_fts_table=store&_search=a&_fts_pk=b",
+    "_searchmode=raw&_search=x", "_ttl=x", "_shape=object", "name=%00", "name=%ff", "name__contains=%ed%a0%80",
+    "size__gt=99999999999999999999999", "_stream=1", "_trace=1", "_context=1",
+)  # fmt: skip
+
+
+def test_what_cannot_be_read_is_the_askers_mistake_and_no_word_on_the_terminal(shown: Place) -> None:
+    with browsing(shown.db) as site:
+        for query in ODD_QUERIES:
+            for form in ("", ".json", ".csv"):
+                answer = site.get(f"/catalog/images{form}?{query}")
+                assert answer.status in (200, 400, 403), (query, form, answer)
+                assert "Traceback" not in answer.text
+        for statement in (
+            "select 1; select 2",
+            "select '\0'",
+            "select",
+            "select zeroblob(10) as x",
+            "select 9e999",
+            "sel",
+        ):
+            assert site.sql(statement).status in (200, 400), statement
+            assert site.sql(statement, ".json").status in (200, 400), statement
+        assert site.get("/catalog/stores").status == 200
+        assert site.end(signal.SIGTERM) == (0, b"", b"")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_nothing_but_a_question_is_answered(site: Site, method: str) -> None:
     for path in ("/", "/catalog", "/catalog/stores", "/-/messages", "/-/logout"):
