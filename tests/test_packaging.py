@@ -6,6 +6,7 @@ Both need the package index, for the build backend and for the dependencies.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -158,3 +159,38 @@ def test_the_wheel_serves_in_an_empty_venv_an_empty_directory_and_an_empty_home(
     assert run(f"{bin_}/ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert run(f"{bin_}/ocicat", "stores", "--format", "{name} {state}") == "layouts/app ok\n"
     assert list(directory.iterdir()) == []
+
+
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize("version", sorted({"3.11", "3.12", "3.13"} - {THIS}))
+def test_it_indexes_and_answers_on_each_python_that_is_here(
+    built: Built, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that are supported, but the one on which the suite itself runs."""
+    monkeypatch.setenv("PYENV_VERSION", version)  # where `python3.12` is pyenv's
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-m", "venv", "--help"], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no Python {version} here")
+    bin_ = install(built.wheel, str(tmp_path / "venv"), python=python)
+    layout = writers.make_layout(str(tmp_path / "layouts/app"))
+    image = writers.make_image(layout, "app", labels={"vendor": "ACME"})
+    entry = writers.name_entry(image, "containerd", "docker.io/library/app", "1.0")
+    writers.write_index(layout, writers.empty_index(entry))
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [f"{bin_}/ocicat", "--db", str(tmp_path / "catalog.db"), *arguments],
+            env=plain_environment(str(tmp_path)) | {"PYTHONWARNINGS": "error"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    run("add", str(tmp_path / "layouts"))
+    assert run("resolve", "app:1.0", "--platform", "linux/amd64") == f"{image['digest']}\n"
+    assert run("query", "--label", "vendor=ACME", "--fresh", "--count") == "1\n"
+    assert run("verify") == ""
+    assert run("sql", "SELECT count(*) FROM blobs WHERE is_good") == "3\n"
+    assert run("history", "app:1.0", "--format", "{digest}") == f"{image['digest']}\n"

@@ -257,8 +257,10 @@ class Rows:
             self.cursor.execute(self._lookup(table), (text,))
             row = self.cursor.fetchone()
             if row is None:
-                self._put(table, [(self.id_of(table.name), text, *more)])
-                found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
+                found = self.id_of(table.name)
+                self._put(table, [(found, text, *more)])
+                if self._is_shared:  # another host may have been the first
+                    found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
             else:
                 found = int(row[0])
             known[text] = found

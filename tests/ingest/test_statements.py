@@ -103,6 +103,7 @@ def test_a_pass_over_what_did_not_change_takes_as_many_statements_for_any_number
     assert counts[0] == counts[1]
 
 
+@ON_SQLITE
 def test_no_row_is_written_by_a_statement_that_returns_something(new: New, tmp_path: Path) -> None:
     """SQLAlchemy adds RETURNING where a key is a subquery; executemany of Python 3.12 and later then fails as misused."""
     catalogue = new(tmp_path / "catalog")

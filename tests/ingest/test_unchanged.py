@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -88,8 +88,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Any, catalogue: Catalogue) -> World:
-    return World(str(tmp_path), catalogue)
+def world(tmp_path: Any, new_sqlite_catalogue: Callable[[str], Catalogue]) -> Iterator[World]:
+    """A catalog in a file: one on a server is asked by the pass itself."""
+    catalogue = new_sqlite_catalogue(str(tmp_path))
+    yield World(str(tmp_path), catalogue)
+    catalogue.close()
 
 
 # --- changes: each takes the world, and all but the last few are such that a pass would write or say something ----------
@@ -386,10 +389,12 @@ def test_a_catalog_that_cannot_be_used_is_left_to_the_pass(world: World, harm: s
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_whatever_happens_in_whatever_order(data: st.DataObject, new_catalogue: Callable[[str], Catalogue]) -> None:
+def test_whatever_happens_in_whatever_order(
+    data: st.DataObject, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> None:
     """Several changes between two passes, as far as each can still be made; and at the end the look finds peace."""
     with tempfile.TemporaryDirectory() as directory:
-        world = World(os.path.realpath(directory), new_catalogue(directory))
+        world = World(os.path.realpath(directory), new_sqlite_catalogue(directory))
         for _ in range(3):
             for change in data.draw(st.lists(st.sampled_from([*CHANGES, *QUIET]), max_size=3)):
                 try:
