@@ -121,11 +121,18 @@ def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[t
 
     `timeout` is in seconds.
     """
+    import logging
+
     try:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
     except ImportError as error:
         raise CatalogUnavailable(_NO_DRIVER) from error
+    # Both would tell of a lost connection on stderr, in words of their own, beside what is told here.
+    for each in ("psycopg", "sqlalchemy"):
+        logger = logging.getLogger(each)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
     try:
         # What the URL says itself counts.
         options: dict[str, Any] = {

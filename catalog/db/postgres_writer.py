@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+_ALONE_SECONDS = 2.0
 _TRIES = 6
 _PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
 
@@ -74,7 +75,9 @@ class PostgresWriter(Writer):
         """
         with self._explained(), self._engine_now().begin() as connection:
             cursor = connection.connection.cursor()
-            cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
+            # Who waits to be alone has all others wait behind: not for long.
+            patience = min(self._timeout, _ALONE_SECONDS) if alone else self._timeout
+            cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(patience * 1000))}")
             how = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
             cursor.execute(f"SELECT {how}({LOCK}, {SHARED})")
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (this_host(), LOCK))

@@ -4,8 +4,11 @@ and then whatever nothing refers to any more (schema.md section 6).
 
 from __future__ import annotations
 
+import contextlib
+
 from sqlalchemy import Connection, delete, or_, select, update
 
+from catalog.db.engine import Writer
 from catalog.db.schema import (
     UNREAD,
     config,
@@ -24,6 +27,7 @@ from catalog.db.schema import (
     store,
     store_blob,
 )
+from catalog.errors import CatalogLocked
 from catalog.ingest.known import is_retention_due
 from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
@@ -31,10 +35,17 @@ from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 
 
-def retain(connection: Connection, settings: Settings, now: int) -> list[str]:
-    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows."""
-    dropped = drop_missing(Registry(connection), Rows(connection), settings, now)
-    prune(connection, settings, now)
+def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
+    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows.
+
+    Pruning keeps all hosts out: only when it is due, and where one of them writes for long it is due the next time as well.
+    """
+    dropped = writer.write(lambda connection: drop_missing(Registry(connection), Rows(connection), settings, now))
+    with writer.snapshot() as connection:
+        due = is_retention_due(_last(connection), now)
+    if due:
+        with contextlib.suppress(CatalogLocked):
+            writer.write(lambda connection: prune(connection, settings, now), alone=True)
     return dropped
 
 
@@ -80,8 +91,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
 
 def prune(connection: Connection, settings: Settings, now: int) -> bool:
     """Prune history and what is referred to no more, if a day has gone since the last time; returns whether it did."""
-    last = connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
-    if not is_retention_due(last, now):
+    if not is_retention_due(_last(connection), now):
         return False
     # What a layout itself tells of its past is kept for as long as it does.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
@@ -99,6 +109,11 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
     connection.execute(delete(meta).where(meta.c.key == "pruned_ms"))
     connection.execute(meta.insert().values(key="pruned_ms", value=str(now)))
     return True
+
+
+def _last(connection: Connection) -> str | None:
+    """When retention last ran, as the catalog keeps it."""
+    return connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
 
 
 def _sweep_content(connection: Connection) -> None:

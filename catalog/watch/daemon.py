@@ -357,7 +357,7 @@ class Daemon:
         if not self._clock.can_be_believed():
             return
         settings = self._configured.now.settings
-        for name in writer.write(lambda connection: retain(connection, settings, now_ms()), alone=True):
+        for name in retain(writer, settings, now_ms()):
             text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
             self._report(Notice("store-dropped", text, store=name))
 

@@ -10,7 +10,6 @@ told before.
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -312,13 +311,8 @@ class Fleet:
         waited = 0
         for host in self._hosts:
             host.alive()
-            log = host.log()
-            waited += sum("cannot reach" in line for line in log)
-            strange = [
-                line for line in log
-                if not re.search(r"watching |cannot reach|is followed again|ended by a signal", line)
-            ]  # fmt: skip
-            assert not strange, (host.name, strange[:10])
+            waited += sum("cannot reach" in line for line in host.log())
+            assert not host.strange(), (host.name, host.strange()[:10])
             assert host.stop() == 0
         with open(f"{self._server.directory}/log", encoding="utf-8", errors="replace") as file:
             said = file.read()

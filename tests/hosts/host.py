@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,10 @@ from typing import Any
 
 from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
 from tests.watch.harness import DEADLINE, wait_for
+
+_USUAL = re.compile(
+    r"ocicat: (watching \d+ stores|cannot reach postgresql\+psycopg://|postgresql\S* is followed again|ended by a signal)"
+)
 
 
 class Host:
@@ -105,6 +110,10 @@ class Host:
         if self.daemon is not None and self.daemon.poll() is None:
             self.daemon.kill()
             self.daemon.wait()
+
+    def strange(self) -> list[str]:
+        """What the daemons said beside that they begin, wait for the server, go on and end."""
+        return [line for line in self.log() if not _USUAL.match(line)]
 
     def log(self) -> list[str]:
         """What the daemons have said so far."""

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from catalog.db.engine import open_writer
-from catalog.db.postgres import LOCK, conninfo
+from catalog.db.postgres import LOCK, SHARED, conninfo
 from catalog.errors import CatalogConflict
 from tests import writers
 from tests.cli.program import one_error
@@ -68,6 +68,7 @@ def test_a_connection_that_is_killed_in_a_transaction_loses_no_change(
         answers(here, "app:1", digest)
         wait_for(lambda: "is followed again" in here.log()[-1], what=here.log)
     assert mortal.ask(SNAPSHOTS, database(url)) == [(3,)]
+    assert here.strange() == []
 
 
 def test_every_connection_is_killed_between_two_changes(mortal: Server, url: str, new_host: NewHost) -> None:
@@ -105,6 +106,7 @@ def test_a_server_that_is_away_is_waited_for_and_what_changed_meanwhile_is_taken
     wait_for(lambda: "is followed again" in here.log()[-1], what=here.log)
     assert mortal.ask(SNAPSHOTS, database(url)) == [(2,)]
     assert here.stop() == late.stop() == 0
+    assert here.strange() == late.strange() == []
 
 
 def test_what_the_server_undid_since_hosts_were_in_each_others_way_is_run_again(
@@ -128,6 +130,23 @@ def test_what_the_server_undid_since_hosts_were_in_each_others_way_is_run_again(
     assert here.call("resolve", "app:1").out == f"{digest}\n"
     with open(f"{mortal.directory}/log", encoding="utf-8") as file:
         assert "deadlock detected" in file.read()
+
+
+def test_a_host_that_writes_for_long_holds_up_no_index_of_another_and_only_its_pruning(
+    mortal: Server, url: str, new_host: NewHost
+) -> None:
+    here = new_host("here")
+    digest = layout(here.path("images/app"))
+    here.done("add", here.path("images"), "--no-index")
+    pruned = "SELECT count(*) FROM meta WHERE key = 'pruned_ms'"
+    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, SHARED):
+        assert here("index") == (0, "", "")
+        assert here.call("resolve", "app:1").out == f"{digest}\n"
+        assert mortal.ask(pruned, database(url)) == [(0,)]
+    assert here("index") == (0, "", "")
+    assert mortal.ask(pruned, database(url)) == [(1,)]
+    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, SHARED):
+        assert here("index", "--full") == (0, "", "")  # it is not due, and nobody is kept out
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])

@@ -44,7 +44,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
                 stores += [store for store in registry.stores() if store.root_id in below]
         with progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
-        for name in writer.write(lambda connection: retain(connection, settings, now_ms()), alone=True):
+        for name in retain(writer, settings, now_ms()):
             messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
     messages.detail(str(summary))
     return 0
