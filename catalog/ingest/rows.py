@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from catalog.db.schema import (
@@ -38,22 +38,18 @@ from catalog.names.digest import is_digest
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
 FLUSH_ROWS = 100_000
 """Some 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are met."""
 
 _TABLES = (
-    content, entry, name, entry_annotation, problem, name_span, snapshot,
+    entry, name, entry_annotation, problem, name_span, snapshot,
     manifest, config, edge, content_annotation, store_blob, referrer,
 )  # fmt: skip
 """In the order in which they are written."""
 
-_DIGESTS = {
-    "entry": ("content_id",),
-    "edge": ("child_id",),
-    "store_blob": ("content_id",),
-    "referrer": ("subject_id", "referrer_id"),
-}
-"""Columns that are given a digest and hold its content's id."""
+_DIGESTS = {"entry": (3,), "edge": (3,), "store_blob": (1,), "referrer": (1, 2)}
+"""Columns that are given a digest and hold its content's id, by their place."""
 
 STORE_COLUMNS = (
     "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
@@ -75,15 +71,16 @@ class Rows:
         self.cursor = driver.cursor()
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
-        self._pending: dict[str, list[Row]] = {table.name: [] for table in _TABLES}
+        self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
         self._stores: list[Row] = []
+        self._digests: set[str] = set()
         self._count = 0
 
     # --- rows of each table -------------------------------------------------------------------------------------
 
-    def entry(self, row: Row) -> None:
-        """`row` is (id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, fingerprint, long_ref_name, long_image_name); the digest becomes its content's id.
+    def entry(self, row: list[Any]) -> None:
+        """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
+        image_name, ref_tail, fingerprint, long_ref_name, long_image_name]; the digest becomes its content's id.
         """
         self._digest(row[3])
         self._add("entry", row)
@@ -119,7 +116,7 @@ class Rows:
     def blob(self, store_id: int, digest: str, size: int) -> None:
         """A blob of `size` bytes lies in a store."""
         self._digest(digest)
-        self._add("store_blob", (store_id, digest, size, None, None, None))
+        self._add("store_blob", [store_id, digest, size, None, None, None])
 
     def manifest(
         self, content_id: int, media_type: str, artifact_type: str | None, layers: int, size: int, chain: str | None
@@ -146,7 +143,7 @@ class Rows:
         """A manifest or index points to the digest `child`."""
         self._digest(child)
         platform_id = self.platform(platform) if platform else None
-        self._add("edge", (parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain))
+        self._add("edge", [parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain])
 
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
         """The annotations of a manifest or index, or the labels of a config."""
@@ -163,7 +160,7 @@ class Rows:
         if is_digest(subject):
             self._digest(subject)
             self._digest(digest)
-            self._add("referrer", (self.id_of("referrer"), subject, digest, how, entry_id, content_id))
+            self._add("referrer", [self.id_of("referrer"), subject, digest, how, entry_id, content_id])
 
     def content(self, digest: str) -> int:
         """The id of a digest, which is known from now on."""
@@ -174,7 +171,7 @@ class Rows:
         return int(row[0])
 
     def _digest(self, digest: str) -> None:
-        self._pending["content"].append((digest,))
+        self._digests.add(digest)
 
     @property
     def full(self) -> bool:
@@ -183,17 +180,36 @@ class Rows:
 
     def flush(self) -> None:
         """Write everything that waits."""
+        if self._digests:
+            self._put_ids()
         for table in _TABLES:
             rows = self._pending[table.name]
             if rows:
-                if table is content:
-                    rows = sorted(set(rows))  # in the order of the index: its pages are met once each
                 self.cursor.executemany(self._insert(table), rows)
                 self._pending[table.name] = []
         if self._stores:
             self.cursor.executemany(self._update_store(), self._stores)
             self._stores = []
         self._count = 0
+
+    def _put_ids(self) -> None:
+        """Let the digests that wait be known, and put their ids into the rows that were given them.
+
+        All at once and in the order of the index, whose pages are met once each: a search in each insert met them at random.
+        """
+        digests = sorted(self._digests)
+        self._digests = set()
+        self.cursor.executemany(self._insert(content), [(digest,) for digest in digests])
+        ids: dict[str, int] = {}
+        for some in chunks(digests):
+            marks = ",".join("?" * len(some))
+            ids.update(
+                self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks})", some).fetchall()
+            )
+        for table, places in _DIGESTS.items():
+            for row in self._pending[table]:
+                for place in places:
+                    row[place] = ids[row[place]]
 
     # --- ids and dictionaries -----------------------------------------------------------------------------------
 
@@ -253,7 +269,7 @@ class Rows:
 
     # --- statements ---------------------------------------------------------------------------------------------
 
-    def _add(self, table: str, row: Row) -> None:
+    def _add(self, table: str, row: Row | list[Any]) -> None:
         self._pending[table].append(row)
         self._count += 1
 
@@ -268,9 +284,6 @@ class Rows:
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
-            for column in _DIGESTS.get(table.name, ()):
-                digest: BindParameter[str] = bindparam(f"v_{column}")
-                values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
             return insert(table).values(values), [f"v_{column.name}" for column in table.columns]
 
         return self._text(f"insert {table.name}", make)
@@ -298,7 +311,7 @@ class Rows:
         return text
 
 
-def chunks(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
     """`items` in pieces that fit into one statement's list of parameters."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
