@@ -13,18 +13,19 @@ commit of its names until a pass over it has come to its end. Children that lie 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from catalog.db.engine import Writer
-from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE, store
+from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry
-from catalog.ingest.rows import Rows
+from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import MAX_SIZE, Descriptor
@@ -33,6 +34,9 @@ from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
 from catalog.names.platform import platform_text
 
+GROUP = 32
+GROUP_ENTRIES = 2_000
+"""So many stores, or stores of so many entries, are read together: five commits for all of them instead of for each."""
 BATCH = 500
 BATCH_BYTES = 16 << 20
 """So many blobs, or so many bytes of them, are read for one transaction."""
@@ -42,7 +46,7 @@ _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 
 _IS_CHILD = f"EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role IN ({CHILD}, {CONFIG}))"
 _UNREAD = (
-    "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
+    "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND ({_IS_CHILD} OR"
     " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id))"
 )
@@ -52,10 +56,10 @@ _DOUBTED = (
     f" WHERE problem.store_id = ? AND problem.stage = 1 AND content.kind <> {UNREAD}"
 )
 _UNREAD_ELSEWHERE = (
-    "SELECT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
+    "SELECT DISTINCT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
     " JOIN store_blob AS other ON other.content_id = content.id"
-    f" WHERE edge.parent_id = ? AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
-    " (SELECT 1 FROM store_blob AS here WHERE here.store_id = ? AND here.content_id = content.id)"
+    f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
+    " (SELECT 1 FROM store_blob AS here WHERE here.store_id IN (%s) AND here.content_id = content.id)"
 )
 _OTHER_COPIES = (
     "SELECT other.store_id FROM content JOIN store_blob AS other ON other.content_id = content.id"
@@ -68,11 +72,31 @@ _OTHER_COPIES = (
 class _Read(NamedTuple):
     """A blob that was read and proved: what it is, one of the kinds of content."""
 
+    content_id: int
     digest: str
     size: int
     kind: int
     manifest: Manifest | None
     config: Config | None
+
+
+class _Reading:
+    """A store whose content is being read: `problems` are those of its blobs by their digest."""
+
+    def __init__(self, store: Store, blobs: BlobDirectories) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.identity: str | None = blobs_identity(store.path, store.shared_blobs)
+        self.problems: dict[str, BlobProblem] = {}
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """Kind, subject and detail of all that is wrong with its blobs, in order."""
+        unlisted = {
+            encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
+            for path, reason in self.blobs.unlisted.items()
+        }
+        told = self.problems | unlisted
+        return sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
 
 
 class ContentStage:
@@ -97,66 +121,69 @@ class ContentStage:
             stores = Registry(connection).stores()
         return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
-    def run(self, store_id: int) -> Iterator[int]:
-        """Read the content of one store; yields, after each transaction, how many blobs were read so far.
+    def run(self, store_ids: Sequence[int]) -> Iterator[int]:
+        """Read the content of these stores, small ones together; yields, after each transaction, how many blobs were read.
 
         What calls it may stop between two of them: the rest is done another time.
         """
         with self._writer.snapshot() as connection:
-            found = Registry(connection).stores([store_id])
-        if not found:
-            return
+            found = Registry(connection).stores(store_ids)
         self.known = 0
-        self.woken.discard(store_id)
-        with BlobDirectories(found[0].path, found[0].shared_blobs) as blobs:
-            identity: str | None = blobs_identity(found[0].path, found[0].shared_blobs)
-            list_blobs(self._writer, found[0], blobs)
-            yield 0
-            done = 0
-            problems = self._still_doubted(store_id, blobs)
-            while True:
-                while unread := self._unread(store_id, problems):
-                    self.known += len(unread)
-                    for batch in self._batches(blobs, unread, problems):
-                        self._write(store_id, batch)
-                        done += len(batch)
-                        yield done
-                    list_shared(self._writer, found[0], blobs)  # what they point to
-                told = problems | {
-                    encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
-                    for path, reason in blobs.unlisted.items()
-                }
-                if blobs.unlisted:
-                    identity = None  # it may be listed another time, and look no different
-                if self._finish(found[0], identity, problems, told):
-                    break
-        yield done
+        self._done = 0
+        self.woken.difference_update(store_ids)
+        for group in _groups(found):
+            with contextlib.ExitStack() as opened:
+                yield from self._run([_Reading(s, opened.enter_context(_blobs(s))) for s in group])
 
-    def _unread(self, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
-        """Digests that lie in the store, should be read and were not."""
-        with self._writer.snapshot() as connection:
-            return _unread(connection, store_id, problems)
+    def _run(self, readings: list[_Reading]) -> Iterator[int]:
+        list_blobs(self._writer, ((each.store, each.blobs) for each in readings))
+        yield self._done
+        for each in readings:
+            self._doubt(each)
+        left = readings
+        while left:
+            while unread := self._unread(left):
+                self.known += sum(len(contents) for _, contents in unread)
+                for batch in self._batches(unread):
+                    self._write([each.store.id for each in left], batch)
+                    self._done += len(batch)
+                    yield self._done
+                for each in left:
+                    list_shared(self._writer, each.store, each.blobs)  # what they point to
+            for each in left:
+                if each.blobs.unlisted:
+                    each.identity = None  # it may be listed another time, and look no different
+            left = self._finish(left)
+        yield self._done
 
-    def _still_doubted(self, store_id: int, blobs: BlobDirectories) -> dict[str, BlobProblem]:
-        """What was wrong with blobs that need no reading any more, since a good copy lies elsewhere, and still is."""
+    def _unread(self, readings: list[_Reading]) -> list[tuple[_Reading, list[tuple[int, str]]]]:
+        """What lies in each store, should be read and was not: ids and digests, where there is any."""
         with self._writer.snapshot() as connection:
-            doubted = [digest for (digest,) in Rows(connection).cursor.execute(_DOUBTED, (store_id,))]
-        problems: dict[str, BlobProblem] = {}
-        for digest in doubted:
-            self._read(blobs, digest, problems)
-        return problems
+            found = [(each, _unread(connection, each)) for each in readings]
+        return [(each, contents) for each, contents in found if contents]
+
+    def _doubt(self, reading: _Reading) -> None:
+        """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
+        with self._writer.snapshot() as connection:
+            doubted = Rows(connection).cursor.execute(_DOUBTED, (reading.store.id,)).fetchall()
+        for (digest,) in doubted:
+            self._read(reading, 0, digest)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _batches(
-        self, blobs: BlobDirectories, digests: list[str], problems: dict[str, BlobProblem]
-    ) -> Iterator[list[_Read]]:
-        """What these blobs are, as much as one transaction takes at a time; those that cannot be used go into `problems`."""
+    def _batches(self, unread: list[tuple[_Reading, list[tuple[int, str]]]]) -> Iterator[list[_Read]]:
+        """What these blobs are, as much as one transaction takes at a time; those that cannot be used become problems.
+
+        What lies in several stores is read from the first where it is good.
+        """
         batch: list[_Read] = []
         size = 0
-        for digest in digests:
-            read = self._read(blobs, digest, problems)
-            if read is not None:
+        seen: set[int] = set()
+        for reading, contents in unread:
+            for content_id, digest in contents:
+                if content_id in seen or (read := self._read(reading, content_id, digest)) is None:
+                    continue
+                seen.add(content_id)
                 batch.append(read)
                 size += read.size
                 if len(batch) >= BATCH or size >= BATCH_BYTES:
@@ -165,35 +192,35 @@ class ContentStage:
         if batch:
             yield batch
 
-    def _read(self, blobs: BlobDirectories, digest: str, problems: dict[str, BlobProblem]) -> _Read | None:
+    def _read(self, reading: _Reading, content_id: int, digest: str) -> _Read | None:
         try:
-            data = blobs.read(digest, self._settings.limits.descriptor_bytes)
+            data = reading.blobs.read(digest, self._settings.limits.descriptor_bytes)
             if data is None:
                 raise BlobProblem("missing-blob", "was there when the directory was listed")
         except BlobProblem as problem:
-            problems[digest] = problem
+            reading.problems[digest] = problem
             return None
         try:
             manifest, config = parse_manifest(data), parse_config(data)
         except ValueError:
-            return _Read(digest, len(data), UNUSABLE, None, None)
+            return _Read(content_id, digest, len(data), UNUSABLE, None, None)
         kind = OTHER if manifest is None else INDEX if manifest.is_index else MANIFEST
-        return _Read(digest, len(data), kind, manifest, config)
+        return _Read(content_id, digest, len(data), kind, manifest, config)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, store_id: int, batch: list[_Read]) -> None:
+    def _write(self, store_ids: list[int], batch: list[_Read]) -> None:
         parents: list[int] = []
         with self._writer.transaction() as connection:
             rows = Rows(connection)
-            for read in batch:
-                content_id = rows.content(read.digest)
-                kind = rows.cursor.execute("SELECT kind FROM content WHERE id = ?", (content_id,)).fetchone()[0]
-                if kind:
-                    continue  # read by another process meanwhile
+            for read in sorted(batch, key=lambda read: read.content_id):
+                content_id = read.content_id
                 rows.cursor.execute(
-                    "UPDATE content SET kind = ?, size = ? WHERE id = ?", (read.kind, read.size, content_id)
+                    f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND digest = ? AND kind = {UNREAD}",
+                    (read.kind, read.size, content_id, read.digest),
                 )
+                if not rows.cursor.rowcount:
+                    continue  # read, or forgotten, by another process meanwhile
                 if read.config is not None:
                     _write_config(rows, content_id, read.config)
                 if read.manifest is not None:
@@ -202,43 +229,74 @@ class ContentStage:
                 if rows.full:
                     rows.flush()
             rows.flush()
-            self._wake(connection, _UNREAD_ELSEWHERE, [(parent, store_id) for parent in parents])
+            self._wake(rows, store_ids, _unread_elsewhere(rows, store_ids, parents))
 
-    def _wake(self, connection: Connection, question: str, asked: list[tuple[object, ...]]) -> None:
-        """Note that the stores that `question` finds hold something that is to be read by now."""
-        cursor = Rows(connection).cursor
-        ids = {row[0] for each in asked for row in cursor.execute(question, each)}
-        cursor.executemany("UPDATE store SET content_pending = 1 WHERE id = ?", [(store_id,) for store_id in ids])
-        self.woken |= ids
+    def _wake(self, rows: Rows, store_ids: Collection[int], woken: set[int]) -> None:
+        """Note that these stores hold something that is to be read by now, but for those that are being read."""
+        woken -= set(store_ids)
+        rows.cursor.executemany("UPDATE store SET content_pending = 1 WHERE id = ?", [(one,) for one in woken])
+        self.woken |= woken
 
-    def _finish(
-        self, found: Store, identity: str | None, problems: dict[str, BlobProblem], told: dict[str, BlobProblem]
-    ) -> bool:
-        """Note what is wrong (`told`), and that all is read, unless the store changed; whether nothing is left to read."""
-        wanted = sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
+    def _finish(self, readings: list[_Reading]) -> list[_Reading]:
+        """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
         with self._writer.transaction() as connection:
-            if _unread(connection, found.id, problems):
-                return False  # another process has found out more
-            now = Registry(connection).stores([found.id])
-            if not now or now[0].path != found.path:
-                return True  # removed meanwhile
+            left = [each for each in readings if _unread(connection, each)]  # another process has found out more
+            ids = [each.store.id for each in readings if each not in left]
+            paths = {
+                store.id: store.path for store in Registry(connection).stores(ids)
+            }  # others were removed meanwhile
+            done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
             rows = Rows(connection)
-            rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (found.id,))
-            for kind, subject, reason in wanted:
-                rows.problem(found.id, None, kind, subject, reason, in_blob=True)
-            rows.flush()
-            self._wake(connection, _OTHER_COPIES, [(digest, found.id) for digest in problems])
-            connection.execute(
-                update(store)
-                .where(store.c.id == found.id, store.c.generation == found.generation)
-                .values(content_pending=False, blobs_identity=identity)
+            rows.cursor.executemany(
+                "DELETE FROM problem WHERE store_id = ? AND stage = 1", [(each.store.id,) for each in done]
             )
-        return True
+            for each in done:
+                for kind, subject, reason in each.told():
+                    rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
+            rows.flush()
+            asked = [(digest, each.store.id) for each in done for digest in each.problems]
+            copies = {row[0] for one in asked for row in rows.cursor.execute(_OTHER_COPIES, one)}
+            self._wake(rows, [each.store.id for each in readings], copies)
+            rows.cursor.executemany(
+                "UPDATE store SET content_pending = 0, blobs_identity = ? WHERE id = ? AND generation = ?",
+                [(each.identity, each.store.id, each.store.generation) for each in done],
+            )
+        return left
 
 
-def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
-    found = Rows(connection).cursor.execute(_UNREAD, (store_id,)).fetchall()
-    return [digest for (digest,) in found if digest not in problems]
+def _groups(stores: Iterable[Store]) -> Iterator[list[Store]]:
+    group: list[Store] = []
+    entries = 0
+    for store in stores:
+        if group and (len(group) >= GROUP or entries + store.entries > GROUP_ENTRIES):
+            yield group
+            group, entries = [], 0
+        group.append(store)
+        entries += store.entries
+    if group:
+        yield group
+
+
+def _blobs(store: Store) -> BlobDirectories:
+    return BlobDirectories(store.path, store.shared_blobs)
+
+
+def _unread(connection: Connection, reading: _Reading) -> list[tuple[int, str]]:
+    found = Rows(connection).cursor.execute(_UNREAD, (reading.store.id,)).fetchall()
+    return [(content_id, digest) for content_id, digest in found if digest not in reading.problems]
+
+
+def _unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int]) -> set[int]:
+    """The stores that hold a child of `parents` that is to be read and lies in none of `store_ids`."""
+    found: set[int] = set()
+    for some in chunks(parents):
+        question = _UNREAD_ELSEWHERE % (_marks(some), _marks(store_ids))
+        found.update(row[0] for row in rows.cursor.execute(question, (*some, *store_ids)).fetchall())
+    return found
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:

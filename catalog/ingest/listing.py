@@ -8,13 +8,16 @@ store reaches there is nobody's.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
 from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories
+
+LISTED = 10_000
+"""Blobs of small stores that are written in one transaction."""
 
 _REACHED = (
     "WITH RECURSIVE reached (id) AS ("
@@ -29,24 +32,39 @@ _HELD = (
 )
 
 
-def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
-    """Let `store_blob` say what the directories of a store hold.
+def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> None:
+    """Let `store_blob` say what the directories of these stores hold, as many of them a transaction as have LISTED blobs.
 
     Where one of them could not be looked into, nothing is taken for gone.
     """
-    there = dict(blobs.list())
-    there |= _shared(writer, found, blobs, there)
+    listed: list[tuple[Store, BlobDirectories, dict[str, int]]] = []
+    count = 0
+    for found, blobs in stores:
+        there = dict(blobs.list())
+        there |= _shared(writer, found, blobs, there)
+        listed.append((found, blobs, there))
+        count += len(there)
+        if count >= LISTED:
+            _follow(writer, listed)
+            listed, count = [], 0
+    if listed:
+        _follow(writer, listed)
+
+
+def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, int]]]) -> None:
     with writer.transaction() as connection:
         rows = Rows(connection)
-        gone: list[tuple[int, int]] = []
-        for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
-            known = there.get(digest)
-            if known == size:
-                del there[digest]
-            elif known is not None or not blobs.unlisted:
-                gone.append((found.id, content_id))
-        rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-        _write(rows, found, there)
+        for found, blobs, there in listed:
+            gone: list[tuple[int, int]] = []
+            for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
+                known = there.get(digest)
+                if known == size:
+                    del there[digest]
+                elif known is not None or not blobs.unlisted:
+                    gone.append((found.id, content_id))
+            rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
+            _write(rows, found, there)
+        rows.flush()
 
 
 def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
@@ -61,6 +79,7 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
         for _, digest, _ in rows.cursor.execute(_HELD, (found.id,)):
             there.pop(digest, None)  # by another process meanwhile
         _write(rows, found, there)
+        rows.flush()
 
 
 def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, int]:
@@ -78,4 +97,3 @@ def _write(rows: Rows, found: Store, there: dict[str, int]) -> None:
         return  # removed by another process meanwhile
     for digest, size in sorted(there.items()):
         rows.blob(found.id, digest, size)
-    rows.flush()
