@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 
 from catalog.db.postgres import connect, displayed
-from tests import writers
 from tests.cli.program import Ran, one_error, ran
+from tests.hosts.conftest import layout
 from tests.hosts.host import Host
 from tests.hosts.secure import PASSWORD, ROLE, SecureServer
 from tests.watch.harness import wait_for
@@ -120,13 +120,28 @@ def clean_below(directory: str, password: str = PASSWORD) -> list[str]:
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_give_a_password_lets_in_and_tells_nobody(ways: Ways, tmp_path: Path, way: str) -> None:
     here = host(tmp_path, ways(way))
-    path = writers.make_layout(here.path("images/app"))
-    entry = writers.name_entry(writers.make_image(path, "app"), "short", "docker.io/library/app", "1")
-    writers.write_index(path, writers.empty_index(entry))
+    digest = layout(here.path("images/app"))
+    said = [
+        here.call("--verbose", "add", here.path("images")),
+        here.call("--verbose", "resolve", "app:1"),
+        here.call("status", "--format", "json"),
+        here.call("db", "path"),
+    ]
+    assert [each.status for each in said] == [0, 0, 0, 0], said
+    assert said[1].out == f"{digest}\n"
+    clean(*said)
+    clean_below(here.directory)
+
+
+@pytest.mark.parametrize("way", ["userinfo", "option", "service"])
+def test_neither_a_daemon_nor_a_command_tells_it(ways: Ways, secure: SecureServer, tmp_path: Path, way: str) -> None:
+    here = host(tmp_path, ways(way))
+    digest = layout(here.path("images/app"))
     told = [here("--verbose", "add", here.path("images"))]
     assert told[0].status == 0, told
     try:
         here.start("--rescan", "1")
+        clean(Path(f"/proc/{here.daemon_pid}/cmdline").read_text(), str(secure.ask("SELECT * FROM pg_stat_activity")))
         status = here("status", "--check")
         call = here.call
         said = [
@@ -136,7 +151,7 @@ def test_each_way_to_give_a_password_lets_in_and_tells_nobody(ways: Ways, tmp_pa
             here("watch"), status,
         ]  # fmt: skip
         assert status.status == 0, status
-        assert said[0].out.strip() == entry["digest"]
+        assert said[0].out == f"{digest}\n"
         assert said[-3].out == "words\napp:1\n"
         assert "already follows" in said[-2].err
         clean(*told, *said)
