@@ -105,6 +105,7 @@ def test_while_one_host_lags_behind_a_third_one_has_the_newest_and_no_choice(see
     second = layout(f"{seen.nfs}/app", seed="second")
     _mount(seen.nfs, seen.there)
     seen.two.done("index")
+    assert [report(host, "drift") for host in seen.everybody] == [[], [], []]  # two hosts' sights of one layout
     assert seen.third.done("resolve", "app:1").out == f"{second}\n"
     assert seen.two.done("resolve", "app:1").out == f"{second}\n"
     assert seen.one.done("resolve", "app:1").out == f"{seen.app}\n"  # it has not looked yet, and says what it knows
@@ -116,6 +117,18 @@ def test_while_one_host_lags_behind_a_third_one_has_the_newest_and_no_choice(see
     assert [row["digest"] for row in rows(seen.third, "SELECT digest FROM images WHERE tag = '1' AND name LIKE '%/app:1'")] == [third]  # fmt: skip
     listed = seen.third.call("query", "app:1", "--format", "{store} {digest}").lines
     assert len(listed) == 2, listed  # query tells what each host says
+
+
+def test_drift_from_another_layout_is_told_once_a_layout(seen: Seen) -> None:
+    layout(seen.third.path("alone"), seed="another")
+    seen.third.done("add", seen.third.path("alone"))
+    seen.third.done("index")
+    for host, here in zip(seen.everybody, ("images/app", "shelf/app", "one:images/app"), strict=True):
+        told = {row["store"]: row["digest"] for row in report(host, "drift")}
+        assert len(told) == 2, (host.name, told)
+        there = [digest for store, digest in told.items() if store.endswith("/app")]
+        assert there == [seen.app], (host.name, told)
+        assert host is seen.third or here in told, (host.name, told)
 
 
 def test_what_is_gone_for_the_one_that_saw_it_last_is_no_answer_by_the_other(seen: Seen) -> None:
