@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from catalog.db.engine import open_writer
-from catalog.db.postgres import LOCK, SHARED, conninfo
+from catalog.db.postgres import EDGES, LOCK, SHARED, conninfo
 from catalog.errors import CatalogConflict
 from tests import writers
 from tests.cli.program import one_error
@@ -196,6 +196,33 @@ def test_a_manifest_that_two_hosts_come_to_know_at_the_same_time_is_read_by_one_
     wait_for(lambda: mortal.ask(pending, database(url)) == [(False,), (False,)], what=far.log)
     kinds = f"SELECT kind FROM content WHERE digest = '{child['digest']}'"
     assert mortal.ask(kinds, database(url)) == [(1,)]
+
+
+def test_nobody_finds_that_all_is_read_while_another_writes_what_is_a_child(
+    mortal: Server, url: str, new_host: NewHost
+) -> None:
+    """Neither sees the other's rows before they are committed: one would wake nobody, and the other look too early."""
+    here = new_host("here")
+    layout(here.path("images/app"))
+    child = writers.make_image(here.path("images/app"), "child")["digest"]
+    here.done("add", here.path("images"))
+    kind = f"SELECT kind FROM content WHERE digest = '{child}'"
+    assert mortal.ask(kind, database(url)) == [(0,)]  # nobody refers to it
+    said = []
+    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, EDGES) as session:
+        session.execute("INSERT INTO content (digest, kind) VALUES ('sha256:parent', 2)")
+        session.execute(
+            "INSERT INTO edge (parent_id, role, position, child_id, media_type_id) SELECT parent.id, 0, 0, child.id, media_type.id"
+            " FROM content AS parent, content AS child, media_type WHERE parent.digest = 'sha256:parent' AND child.digest = %s"
+            " LIMIT 1",
+            (child,),
+        )
+        thread = threading.Thread(target=lambda: said.append(here.call("index", "--full")))
+        thread.start()
+        waiting(mortal)
+    thread.join()
+    assert [(each.status, each.err) for each in said] == [(0, "")]
+    assert mortal.ask(kind, database(url)) == [(1,)]
 
 
 def test_a_daemon_hears_that_another_host_found_more_to_read_in_its_stores(
