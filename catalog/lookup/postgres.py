@@ -20,7 +20,7 @@ from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, metada
 from catalog.db.statements import STATEMENTS
 from catalog.db.view import ONCE
 from catalog.db.views import VIEWS
-from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.errors import CatalogMissing, CatalogVersion
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
@@ -32,6 +32,8 @@ _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_
                    "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
+_DAMAGE = "XX", "58", "22"
+"""Classes of what the server says of rows that it cannot read: its own state, its disk, their data."""
 _LISTINGS = frozenset({"BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"})
 """Those of them that read all there is, where a hash join beats a million searches."""
 
@@ -194,9 +196,11 @@ class PostgresReader(Reader):
         found = []
         for table in metadata.sorted_tables:
             try:
-                self.row(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}", {})  # noqa: S608
-            except CatalogUnavailable as error:
-                found.append(f"{table.name}: {error}")
+                self._session.execute(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")  # noqa: S608
+            except psycopg.Error as error:
+                if not (error.sqlstate or "").startswith(_DAMAGE):
+                    raise explain(error, self.path) from None
+                found.append(f"{table.name}: {shown(str(error))}")
         return found
 
     def _streamed(self, text: str, values: dict[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:

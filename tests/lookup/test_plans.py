@@ -46,8 +46,8 @@ def readers(sized: Callable[[int], Sized], server: Server) -> Iterator[Readers]:
         reader.close()
 
 
-def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
-    """The plan of a statement, after it was run; `generic` is the one that serves for any parameters."""
+def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]:
+    """A statement as it is sent, with the ids of the stores and digests that its parameters name."""
     text, constants, _ = reader._text(getattr(frozen, asked.statement))
     values: dict[str, Any] = {**constants, **asked.parameters}
     for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
@@ -57,6 +57,12 @@ def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> d
             values[key] = row[0]
     if "entry_id" in values:
         values["entry_id"] += 1  # the first id that a sequence gives is left out
+    return text, values
+
+
+def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
+    """The plan of a statement, after it was run; `generic` is the one that serves for any parameters."""
+    text, values = question(reader, asked)
     session = reader._session
     session.execute(f"SET plan_cache_mode = {'force_generic_plan' if generic else 'force_custom_plan'}")
     ((found,),) = session.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}", values, prepare=True).fetchall()
