@@ -5,7 +5,7 @@ Prints what docs/scale.md quotes. The rows are those of tests/lookup/sizes.py, r
 
 from __future__ import annotations
 
-import resource
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -57,10 +57,14 @@ def main(size: int) -> None:
 
 
 def _copied(path: str, url: str) -> None:
-    at = time.monotonic()
-    subprocess.run([OCICAT, "db", "copy", "--to", url], env={**CLEAN, "OCICAT_DB": path}, check=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"ocicat db copy     {time.monotonic() - at:8.1f} s   {peak:>13,} KiB at most, or what this process had")
+    at, peak = time.monotonic(), 0
+    with subprocess.Popen([OCICAT, "db", "copy", "--to", url], env={**CLEAN, "OCICAT_DB": path}) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+                peak = max(peak, *(int(line.split()[1]) for line in file if line.startswith("VmHWM")), 0)
+            time.sleep(0.2)
+    assert process.returncode == 0
+    print(f"ocicat db copy     {time.monotonic() - at:8.1f} s   {peak:>13,} KiB at most")
 
 
 def _report(url: str) -> None:
@@ -86,9 +90,7 @@ def _lookups(reader: PostgresReader) -> None:
             reader._session.execute(text, values).fetchall()
             times.append(time.perf_counter() - at)
         found = f"{asked.statement:28}{plan['Actual Rows']:>8}{looked_at(plan):>12}{median(times) * 1000:>9.2f}"
-        print(
-            f"{found}  {', '.join(read_whole(plan)) or '-'}{'  (SQLite reads one row)' if asked.read == FIRST else ''}"
-        )
+        print(f"{found}  {', '.join(read_whole(plan)) or '-'}{'  (the first of them)' if asked.read == FIRST else ''}")
 
 
 if __name__ == "__main__":
