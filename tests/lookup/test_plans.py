@@ -21,9 +21,11 @@ from tests.lookup.test_steps import ASKED, FACTOR, LARGE, SMALL, Asked
 from tests.lookup.test_steps import FIRST as ONE
 from tests.postgres import Server
 
-FEW = {"host", "root", "meta", "left_out", "store", "media_type", "platform", "annotation_key"}
-"""Tables that a lookup may read from end to end: of their rows there are few for each host."""
-PARTIAL = {"ix_entry_long"}
+FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
+"""Tables that a lookup may read from end to end: of their rows there are few, however many names there are."""
+NAMES_STORES = {"NEXT_STORE"}
+"""Statements that read all stores: what one is called, seen from another host, stands in no index."""
+PARTIAL = {"ix_entry_long", "ix_store_content_pending"}
 """Indexes over the few rows that are odd: they may be read from end to end."""
 PER_ROW = 8
 """So many tables, at most, are searched for a row."""
@@ -111,6 +113,9 @@ def looked_at(plan: dict[str, Any]) -> int:
 )
 def test_a_lookup_costs_the_same_at_any_size(readers: Readers, asked: Asked, generic: bool) -> None:
     small, large = (planned(reader, asked, generic=generic) for reader in readers)
+    if asked.statement in NAMES_STORES:
+        assert {node["Relation Name"] for node in nodes(large) if "Relation Name" in node} <= {"store", "host"}
+        return
     assert read_whole(large) == [], json.dumps(large, indent=1)
     assert not any(
         node["Node Type"].startswith("Gather") for node in nodes(large)
