@@ -18,9 +18,9 @@ def build(directory: str) -> tuple[str, str]:
     return wheel, sdist
 
 
-def install(wheel: str, directory: str, *others: str) -> str:
-    """A new venv at `directory` of the same Python with the wheel, and `others`, installed, and the path of its `bin`."""
-    _run(sys.executable, "-m", "venv", directory)
+def install(wheel: str, directory: str, *others: str, python: str = sys.executable) -> str:
+    """A new venv of `python` at `directory` with the wheel, and `others`, installed, and the path of its `bin`."""
+    _run(python, "-m", "venv", directory)
     _run(f"{directory}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, *others)
     return f"{directory}/bin"
 

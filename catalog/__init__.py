@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         CatalogUnavailable,
         InvalidReference,
         NotFound,
+        NotInTime,
         OcicatError,
         UnknownStore,
+        UsageError,
     )
     from catalog.lookup.match import Match
     from catalog.names.reference import Reference
@@ -34,9 +36,11 @@ __all__ = [
     "InvalidReference",
     "Match",
     "NotFound",
+    "NotInTime",
     "OcicatError",
     "Reference",
     "UnknownStore",
+    "UsageError",
     "__version__",
 ]
 

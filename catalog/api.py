@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from catalog.db.location import catalog_path
 from catalog.errors import NotFound
@@ -15,8 +15,31 @@ from catalog.names.platform import Platform
 from catalog.names.query import parse_query
 
 
+class Filters(TypedDict, total=False):
+    """What narrows `query`: the filters of `ocicat query` by their names, with underscores.
+
+    `annotations` and `labels` are KEY or KEY=VALUE, one or several; `since` is a time or an age, as on the command line.
+    """
+
+    tag: str
+    digest: str
+    repository: str
+    media_type: str
+    unnamed: bool
+    platform: str
+    artifact_type: str
+    annotations: str | tuple[str, ...]
+    labels: str | tuple[str, ...]
+    contains: str
+    referrers_of: str
+    since: str
+
+
+_SEVERAL = ("annotations", "labels")
+
+
 class Catalog:
-    """A catalog, open for questions. A context manager; not for use by several threads at once.
+    """A catalog, open for questions. A context manager; for the thread that opened it alone.
 
     What the command line says on stderr beside an answer (a store that cannot be read, buildx's single-entry rule) is in
     `notes` after each question.
@@ -41,17 +64,22 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Any) -> Iterator[Match]:
+    def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Unpack[Filters]) -> Iterator[Match]:
         """Every entry that `text` matches, in the order in which they answer; none is no error.
 
-        `store` is a name or a glob, or several; `filters` are those of `ocicat query` by their names with underscores
-        (`tag`, `digest`, `repository`, `media_type`, `unnamed`, `platform`, `artifact_type`, `annotations`, `labels`,
-        `contains`, `referrers_of`, `since`). Raises InvalidReference, UnknownStore, CatalogUnavailable.
+        `store` is a name or a glob, or several; `filters` narrow (class Filters). Raises InvalidReference, UnknownStore,
+        UsageError for a filter that is wrong, NotInTime while the content that a filter needs is not all read, and
+        CatalogUnavailable.
         """
-        from catalog.cli.filters import Filters
+        from catalog.cli.filters import Filters as Narrowing
 
         asking = self._asking(store)
-        accept = Filters(**filters).accepting(self._reader, asking.stores) if filters else None
+        accept = None
+        if filters:
+            given = {
+                key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
+            }
+            accept = Narrowing(**given).accepting(self._reader, asking.stores)  # type: ignore[arg-type]  # keys and values are apart
         return (match for match in asking.matches(parse_query(text)) if accept is None or accept(match))
 
     def resolve(

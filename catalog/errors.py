@@ -11,6 +11,7 @@
     └── CatalogUnavailable    4  the catalog cannot serve
         ├── CatalogMissing        there is no catalog yet
         ├── CatalogLocked         somebody else writes, past the time limit
+        │   └── CatalogConflict       two hosts got in each other's way: the transaction is to be run again
         ├── CatalogUnreachable    its server does not answer, or does not let us in
         ├── CatalogVersion        made by a newer ocicat, or not upgraded
         ├── NoRoom                its disk is full, or fails
@@ -86,6 +87,10 @@ class CatalogMissing(CatalogUnavailable):
 
 class CatalogLocked(CatalogUnavailable):
     """Another process holds the catalog past the time limit."""
+
+
+class CatalogConflict(CatalogLocked):
+    """The server undid a transaction since another host's was in its way: run again, it is likely to pass."""
 
 
 class CatalogUnreachable(CatalogUnavailable):

@@ -14,7 +14,7 @@ from catalog.db.view import View
 from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS, Report
 
-DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
+PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _HEAD = """<!-- Made by `make docs` out of catalog/db/views.py. Do not edit. -->
 # The public views
@@ -134,18 +134,18 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-DOCUMENTS: dict[str, Callable[[], str]] = {"sql.md": render_views, "reports.md": render_reports}
+DOCUMENTS: dict[str, Callable[[], str]] = {"docs/sql.md": render_views, "docs/reports.md": render_reports}
 
 
-def main() -> int:
-    """Write the documents, or compare them."""
+def keep(documents: dict[str, Callable[[], str]]) -> int:
+    """Write each file, by its path in the project, or with `--check` compare it; returns the exit status."""
     status = 0
-    for name, render in DOCUMENTS.items():
-        path, text = os.path.join(DOCS, name), render()
+    for name, render in documents.items():
+        path, text = os.path.join(PROJECT, name), render()
         if "--check" in sys.argv[1:]:
             with open(path, encoding="utf-8") as file:
                 if file.read() != text:
-                    print(f"docs/{name} is stale: run 'make docs'", file=sys.stderr)
+                    print(f"{name} is stale: run 'make docs'", file=sys.stderr)
                     status = 1
         else:
             with open(path, "w", encoding="utf-8") as file:
@@ -154,4 +154,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep(DOCUMENTS))

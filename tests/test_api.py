@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 import catalog
-from catalog import Ambiguous, Catalog, CatalogUnavailable, InvalidReference, NotFound, Reference, UnknownStore
+from catalog import (
+    Ambiguous,
+    Catalog,
+    CatalogUnavailable,
+    InvalidReference,
+    NotFound,
+    Reference,
+    UnknownStore,
+    UsageError,
+)
 from tests import writers
 
 
@@ -66,9 +75,29 @@ def test_a_catalog_resolves(path: str) -> None:
             opened.resolve(":edge")
         with pytest.raises(NotFound, match="ask for ':edge'"):
             opened.resolve("edge")
+        assert [m.store for m in opened.query(":edge", annotations="org.opencontainers.image.ref.name=edge")] == [
+            "images/a",
+            "images/b",
+        ]
+        assert list(opened.query(":edge", labels=("no-such",))) == []
+        with pytest.raises(UsageError, match="no time"):
+            opened.query(":edge", since="yesterday")
         with pytest.raises(UnknownStore):
             opened.resolve("alpine", store="nowhere")
         assert opened.index() == 0
+
+
+def test_a_match_has_the_fields_of_an_object(path: str) -> None:
+    """Each key of the objects of `query` is an attribute too, of the same value."""
+    with Catalog.open(path) as opened:
+        found = opened.resolve("alpine:3.16")
+        assert found.as_object() == {field: getattr(found, field) for field in found.as_object()}
+        assert (found.media_type, found.names, found.platforms, found.shadowed) == (
+            writers.MANIFEST_TYPE,
+            ["docker.io/library/alpine:3.16"],
+            ["linux/amd64"],
+            False,
+        )
 
 
 def test_notes_say_what_stands_beside_an_answer(path: str, tmp_path: Path) -> None:
@@ -90,3 +119,28 @@ def test_no_catalog_is_told(tmp_path: Path) -> None:
     """A catalog that is not there is an error of ours."""
     with pytest.raises(CatalogUnavailable):
         Catalog.open(str(tmp_path / "none.db"))
+
+
+def test_its_types_are_there_for_those_who_use_it(tmp_path: Path) -> None:
+    """What mypy says of a program that is right, but for one filter that there is not."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from catalog import Catalog, Match\n\n"
+        "with Catalog.open() as catalog:\n"
+        '    found: Match = catalog.resolve("x", platform="linux/amd64", store=("a", "b"))\n'
+        "    digest: str = found.digest\n"
+        "    size: int | None = found.size\n"
+        '    for match in catalog.query("*", labels="a=b", unnamed=True):\n'
+        "        reveal_type(match.annotations)\n"
+        '    catalog.query("x", bogus=1)\n',
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    notes = [line for line in done.stdout.splitlines() if ": note: Revealed type is " in line]
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [note.rpartition("dict[")[2] for note in notes] == ['str, str]"']
+    assert len(errors) == 1
+    assert 'Unexpected keyword argument "bogus" for "query" of "Catalog"' in errors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import itertools
 import os
 import re
@@ -12,21 +13,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
+import catalog
 from catalog import errors
+from catalog.api import Filters
 from catalog.cli import config
 from catalog.cli.answer import QUERY_COLUMNS
 from catalog.cli.commands import check, history, status, stores
-from catalog.cli.main import COMMANDS
+from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
-from catalog.lookup.match import FIELDS
+from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
 from tests import writers
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(p for p in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 ALPINE = "docker.io/library/alpine"
 
 # The layouts that the examples talk about. They lie below /srv there, and below a temporary directory here.
@@ -124,6 +128,50 @@ def test_every_example_prints_what_the_document_says(document: Path, tmp_path: P
         )
 
 
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The documented catalog, as the first lines of docs/python.md make it."""
+    shell = Shell(tmp_path_factory.mktemp("python"))
+    for example in examples(read("docs/python.md"), "python.md"):
+        assert shell.run(example.command) == example.output
+    return shell
+
+
+def test_the_python_session_is_as_it_is_told(shelf: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All `>>>` of the document are one session."""
+    monkeypatch.setenv("OCICAT_DB", shelf.environment["OCICAT_DB"])
+    blocks = re.findall(r"^```pycon\n(.*?)^```$", read("docs/python.md"), re.MULTILINE | re.DOTALL)
+    text = "\n".join(blocks).replace("/srv/", f"{shelf.srv}/")
+    session = doctest.DocTestParser().get_doctest(text, {}, "python.md", None, 0)
+    assert len(session.examples) >= 20
+    told: list[str] = []
+    doctest.DocTestRunner().run(session, out=told.append)
+    session.globs.clear()
+    assert told == []
+
+
+def test_the_python_scripts_print_what_is_told(shelf: Shell) -> None:
+    found = re.findall(
+        r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", read("docs/python.md"), re.MULTILINE | re.DOTALL
+    )
+    assert len(found) == read("docs/python.md").count("```python\n")
+    for script, output in found:
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=shelf.environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+def test_the_python_document_tells_all_that_is_public() -> None:
+    text = read("docs/python.md")
+    assert all(f"`{name}" in text for name in catalog.__all__ if name != "__version__")
+    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(text, "## `Match`"), re.MULTILINE)
+    assert {name for row in told for name in re.findall(r"\w+", row)} == set(FIELDS)
+    assert all(isinstance(getattr(Match, name, None), property) for name in FIELDS if name != "fallback")
+    filters = re.findall(r"`(\w+)`", text[text.index("The filters of `query`") :].partition(";")[0])[1:]
+    assert filters == list(Filters.__annotations__)
+
+
 def test_settings_are_those_of_the_code() -> None:
     documented = {
         key: (default, unit)
@@ -151,6 +199,12 @@ def default_of(key: str) -> str:
 def unit_of(key: str) -> str:
     units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds"}
     return {"watch.metrics": "HOST:PORT", "log.format": "text or json"}.get(key) or units[key.rpartition("_")[2]]
+
+
+def test_the_index_of_the_documents_has_them_all() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", read("docs/README.md")))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+    assert {f"../{path.name}" for path in ROOT.glob("*.md")} - {"../README.md"} <= linked
 
 
 def test_the_settings_example_is_taken(tmp_path: Path) -> None:
@@ -186,11 +240,34 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-def test_the_document_of_the_views_is_what_make_docs_writes() -> None:
+@pytest.mark.parametrize("script", ["sql_docs.py", "command_docs.py", "completion_files.py"])
+def test_the_generated_files_are_what_make_docs_writes(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "contrib/sql_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, f"contrib/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_variable_of_the_commands_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = read("docs/commands.md")
+    top = click.Context(group, info_name="ocicat", auto_envvar_prefix="OCICAT")
+    contexts = {"": top}
+    for name in COMMANDS:
+        command = group.get_command(top, name)
+        assert command is not None
+        contexts[f" {name}"] = click.Context(command, parent=top, info_name=name)
+    found = 0
+    for name, context in contexts.items():
+        part = section(text, f"## ocicat{name}\n" if name else "## Options of every command")
+        part = part.partition("\n### ")[0]
+        rows = re.findall(r"^\| `(-[^ `]+)[^|`]*(?:\\\|[^|`]*)*` \| [^|]*\| `(OCICAT_\w+)`", part, re.MULTILINE)
+        options = [each for each in context.command.params if isinstance(each, click.Option) and not each.hidden]
+        assert [option for option, _ in rows] == [max(o.opts, key=len) for o in options if "--version" not in o.opts]
+        for option, (_, variable) in zip(options, rows, strict=False):
+            monkeypatch.setenv(variable, "7")
+            assert option.resolve_envvar_value(context) == "7", variable
+            found += 1
+    assert found > 50
 
 
 def test_the_readme_names_every_command_and_the_two_of_make() -> None:
@@ -230,6 +307,16 @@ def subclasses(kind: type[errors.OcicatError]) -> Iterator[type[errors.OcicatErr
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_every_claim_of_security_names_a_test_that_is_there() -> None:
+    found, file = [], ""
+    for path, name in re.findall(r"`(tests/[a-z_/]+\.py)?::(\w+)`", read("SECURITY.md")):
+        file = path or file  # `::name` is of the file that was named last
+        found.append(name)
+        assert f"\ndef {name}(" in read(file), f"{file}::{name}"
+    assert len(found) > 40
+    assert len(found) == read("SECURITY.md").count("::")
 
 
 def read(name: str) -> str:

@@ -6,9 +6,11 @@ Both need the package index, for the build backend and for the dependencies.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,10 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.installed import SOURCE, build, install, plain_environment
+from catalog.dockerfile.images import Build, read
+from catalog.names.platform import normalize
 from tests import writers
+from tests.cli.program import ran
 
 
 class Built(NamedTuple):
@@ -44,6 +49,17 @@ def sdist_files(path: str) -> Iterator[tuple[str, bytes]]:
                 yield member.name.partition("/")[2], file.read()
 
 
+SHARED = {
+    "bash-completion/completions/ocicat": "contrib/completion/ocicat",
+    "zsh/site-functions/_ocicat": "contrib/completion/_ocicat",
+    "fish/vendor_completions.d/ocicat.fish": "contrib/completion/ocicat.fish",
+    "ocicat/systemd/ocicat.service": "contrib/systemd/ocicat.service",
+    "ocicat/systemd/ocicat-user.service": "contrib/systemd/ocicat-user.service",
+    "ocicat/systemd/ocicat.sysusers": "contrib/systemd/ocicat.sysusers",
+}
+"""What stands below `share` where a wheel is installed, and where it is here."""
+
+
 def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built) -> None:
     files = wheel_files(built.wheel)
     of_the_package = {str(path.relative_to(SOURCE)) for path in Path(SOURCE, "catalog").rglob("*.py")}
@@ -54,7 +70,10 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
     }
     assert len(migrations) >= 3
     launchers = [name for name in files if name.endswith(".data/scripts/ocicat")]
-    others = {name for name in files if ".dist-info/" not in name} - set(launchers)
+    shared = {name.partition(".data/data/share/")[2]: name for name in files if ".data/data/share/" in name}
+    assert set(shared) == set(SHARED)
+    assert all(files[shared[name]] == Path(SOURCE, source).read_bytes() for name, source in SHARED.items())
+    others = {name for name in files if ".dist-info/" not in name} - set(launchers) - set(shared.values())
     assert others == of_the_package | migrations | {"catalog/py.typed"}
     assert len(launchers) == 1
     assert files[launchers[0]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there
@@ -66,8 +85,40 @@ def test_the_sdist_can_be_built_and_tested_from(built: Built) -> None:
     assert {
         "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "catalog/py.typed",
         "contrib/demo.py", "contrib/launcher/ocicat", "migrations/env.py", "tests/writers.py", "docs/scripts.md",
-        "benchmarks/__main__.py",
+        "benchmarks/__main__.py", "contrib/completion/_ocicat", "contrib/systemd/ocicat.service", "SECURITY.md",
+        "CONTRIBUTING.md", ".ci/run", "Containerfile", ".dockerignore",
     } <= names  # fmt: skip
+
+
+def test_the_containerfile_is_one_and_the_program_takes_its_command() -> None:
+    """No daemon is needed for that: our own reader, BuildKit's parser, and the program itself."""
+    text = Path(SOURCE, "Containerfile").read_text(encoding="utf-8")
+    images = read(text, Build(normalize("linux", "x86_64")))
+    assert {image.text for image in images} == {"python:3.13-slim"}
+    parser = pytest.importorskip("dockerfile", reason="BuildKit's parser comes as a wheel for few machines")
+    commands = {each.cmd: list(each.value) for each in parser.parse_string(text)}
+    assert commands["HEALTHCHECK"] == ["CMD", "ocicat", "status", "--check"]
+    assert commands["USER"] == ["ocicat"]
+    state = dict(zip(commands["ENV"][::2], commands["ENV"][1::2], strict=True))["STATE_DIRECTORY"]
+    assert commands["VOLUME"] == [state]
+    assert ran("db", "path", env={"STATE_DIRECTORY": state}).out == f"{state}/catalog.db\n"
+    assert commands["ENTRYPOINT"] == ["ocicat"]
+    assert ran(*commands["CMD"], "--help").status == 0
+
+
+def test_a_container_build_gets_what_the_wheel_is_made_of() -> None:
+    lines = Path(SOURCE, ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert "*" in lines
+    settings = tomllib.loads(Path(SOURCE, "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = {*wheel["packages"], *wheel["force-include"], *wheel["shared-data"], *wheel["shared-scripts"]}
+    project = settings["project"]
+    assert {source.partition("/")[0] for source in sources} | {
+        project["readme"],
+        *project["license-files"],
+        "pyproject.toml",
+    } == kept
 
 
 def test_nothing_of_this_machine_is_in_them(built: Built) -> None:
@@ -95,6 +146,11 @@ def test_the_wheel_serves_in_an_empty_venv_an_empty_directory_and_an_empty_home(
         assert done.stderr == ""
         return done.stdout
 
+    for shell, name in (("bash", "bash-completion/completions/ocicat"), ("zsh", "zsh/site-functions/_ocicat"),
+                        ("fish", "fish/vendor_completions.d/ocicat.fish")):  # fmt: skip
+        assert run(f"{bin_}/ocicat", "completion", shell) == (tmp_path / "venv/share" / name).read_text(
+            encoding="utf-8"
+        )
     assert run(f"{bin_}/python", "-c", "import catalog; print(catalog.__file__)").startswith(str(tmp_path / "venv"))
     catalog = run(f"{bin_}/ocicat", "db", "path").strip()
     assert catalog == f"{home}/.local/share/ocicat/catalog.db"
@@ -103,3 +159,38 @@ def test_the_wheel_serves_in_an_empty_venv_an_empty_directory_and_an_empty_home(
     assert run(f"{bin_}/ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert run(f"{bin_}/ocicat", "stores", "--format", "{name} {state}") == "layouts/app ok\n"
     assert list(directory.iterdir()) == []
+
+
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize("version", sorted({"3.11", "3.12", "3.13"} - {THIS}))
+def test_it_indexes_and_answers_on_each_python_that_is_here(
+    built: Built, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that are supported, but the one on which the suite itself runs."""
+    monkeypatch.setenv("PYENV_VERSION", version)  # where `python3.12` is pyenv's
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-m", "venv", "--help"], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no Python {version} here")
+    bin_ = install(built.wheel, str(tmp_path / "venv"), python=python)
+    layout = writers.make_layout(str(tmp_path / "layouts/app"))
+    image = writers.make_image(layout, "app", labels={"vendor": "ACME"})
+    entry = writers.name_entry(image, "containerd", "docker.io/library/app", "1.0")
+    writers.write_index(layout, writers.empty_index(entry))
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [f"{bin_}/ocicat", "--db", str(tmp_path / "catalog.db"), *arguments],
+            env=plain_environment(str(tmp_path)) | {"PYTHONWARNINGS": "error"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    run("add", str(tmp_path / "layouts"))
+    assert run("resolve", "app:1.0", "--platform", "linux/amd64") == f"{image['digest']}\n"
+    assert run("query", "--label", "vendor=ACME", "--fresh", "--count") == "1\n"
+    assert run("verify") == ""
+    assert run("sql", "SELECT count(*) FROM blobs WHERE is_good") == "3\n"
+    assert run("history", "app:1.0", "--format", "{digest}") == f"{image['digest']}\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
-import gzip
 import hashlib
 import io
 import json
@@ -19,6 +18,7 @@ import tarfile
 import tempfile
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -105,11 +105,16 @@ def make_image(
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": write_blob(path, dump(config), CONFIG_TYPE),
-        "layers": [write_blob(path, gzip.compress(tar, mtime=0), LAYER_TYPE) for tar in tars],
+        "layers": [write_blob(path, _gzip(tar), LAYER_TYPE) for tar in tars],
     }
     if extra_annotations:
         manifest["annotations"] = dict(extra_annotations)
     return write_blob(path, dump(manifest), MANIFEST_TYPE)
+
+
+def _gzip(data: bytes) -> bytes:
+    """The same bytes from every Python: gzip.compress has another operating system in its header from 3.13 on."""
+    return zlib.compress(data, level=9, wbits=31)
 
 
 def _tar(name: str, data: bytes) -> bytes:

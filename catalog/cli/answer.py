@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from catalog.cli.filters import Filters
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
+_SPARE = ("media_type", "ref_name", "size")
 
 
 class Options:
@@ -187,7 +188,7 @@ def run_query(options: Options) -> int:
         freshen = _freshener(options, reader, scope)
         accept = _any if options.filters is None else options.filters.accepting(reader, scope)
         worst = [0]
-        show = None if options.count else formats.open_format(options.format, QUERY_COLUMNS, FIELDS)
+        show = None if options.count else formats.open_format(options.format, QUERY_COLUMNS, FIELDS, spare=_SPARE)
         if options.refs:
             found = _once(_all(options, asking, accept, worst, freshen, show))
         else:

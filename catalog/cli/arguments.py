@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from catalog.errors import UsageError
-from catalog.ingest.registry import Registry, Root, Store
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, Root
 
 
 def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click calls it so

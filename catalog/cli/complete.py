@@ -13,7 +13,7 @@ import sqlite3
 from catalog.cli import formats, words
 from catalog.db.location import catalog_path
 from catalog.errors import OcicatError
-from catalog.lookup.complete import Completer, NoCatalog
+from catalog.lookup.complete import NoCatalog, open_completer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str,
     if kind in ("files", "directories") or (kind == "places" and current[:1] in ("/", ".", "~")):
         return ("files" if kind == "files" else "directories"), []
     path = catalog_path(None if database is None else os.path.expanduser(database))
-    completer = Completer(path)
+    completer = open_completer(path)
     try:
         ask = {
             "references": completer.references,

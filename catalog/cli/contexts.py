@@ -79,6 +79,11 @@ def _one(asking: Asking, images: list[Image], shared: set[int], *, first: bool) 
             len(lines),
         )
     ((digest, match),) = found.items()
+    if (host := match.host) is not None:
+        raise NotFound(
+            f"{shown(match.store)} lies on the host {shown(host)}, and buildx looks here",
+            "build there, or copy the image to a layout of this host",
+        )
     if match.store_id in shared and not os.path.exists(_own_blob(match, digest)):
         raise NotFound(
             f"{shown(match.store)} keeps {digest} in a shared directory of blobs, where buildx does not look",

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Get = Callable[[str], object]
 
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
-_TABLE_ROWS = 200  # so many rows are kept back to find the widths of a table's columns
-_TABLE_CELL = 80  # a wider cell does not widen its column
 _INFINITY = float("inf")
 
 
@@ -99,18 +97,23 @@ def open_format(
     *,
     header: bool = True,
     also: Sequence[str] = (),
+    spare: Sequence[str] = (),
+    prose: bool = False,
 ) -> Format:
     """The format that `--format` names; by default a table on a terminal, tsv into a pipe. Writes nothing yet.
 
     `columns` are those of table, tsv and csv; `fields` those of JSON and templates; `header` is whether csv begins with
-    its columns; `also` are formats that the caller has besides. Raises UsageError.
+    its columns; `also` are formats that the caller has besides. Of a table `spare` are columns that a narrow terminal can do
+    without, and with `prose` the last column is sentences. Raises UsageError.
     """
     if asked is None:
         asked = "table" if sys.stdout.isatty() else "tsv"
     if asked == "tsv":
         return _Tsv(columns)
     if asked == "table":
-        return _Table(columns)
+        from catalog.cli.table import Table
+
+        return Table(columns, spare, prose=prose)
     if asked == "json":
         return _Json(fields)
     if asked == "jsonl":
@@ -157,48 +160,6 @@ class _Csv(Format):
         """RFC 4180; cells hold no line ends, those are escaped."""
         quoted = ['"' + c.replace('"', '""') + '"' if "," in c or '"' in c or c[:1] == " " else c for c in cells]
         write(",".join(quoted) + "\r\n")
-
-
-class _Table(Format):
-    def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._kept: list[list[str]] | None = []
-        self._widths: list[int] = []
-
-    def row(self, get: Get) -> None:
-        self._add([cell(get(column)) for column in self._columns])
-
-    def nothing(self) -> None:
-        self._add(["" for _ in self._columns])
-
-    def flush(self) -> None:
-        if self._kept:  # somebody waits for them: the widths are those of what came so far
-            self._begin()
-        flush()
-
-    def end(self) -> None:
-        if self._kept:
-            self._begin()
-
-    def _add(self, cells: list[str]) -> None:
-        if self._kept is None:
-            self._line(cells)
-            return
-        self._kept.append(cells)
-        if len(self._kept) >= _TABLE_ROWS:
-            self._begin()
-
-    def _begin(self) -> None:
-        kept, self._kept = self._kept or [], None
-        header = [cell(column.upper()) for column in self._columns]
-        lines = [header, *kept]
-        self._widths = [min(max(len(line[at]) for line in lines), _TABLE_CELL) for at in range(len(header))]
-        for line in lines:
-            self._line(line)
-
-    def _line(self, cells: list[str]) -> None:
-        padded = [text.ljust(width) for text, width in zip(cells, self._widths, strict=True)]
-        write("  ".join(padded).rstrip() + "\n")
 
 
 class _Json(Format):

@@ -101,7 +101,7 @@ def _options(command: click.Command, name: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
-            for text in option.opts:
+            for text in (*option.opts, *option.secondary_opts):
                 found[text] = _kind(option, OPTIONS.get(text, ""))
     if name == "resolve":
         found["--format"] = ("oci-layout", *formats.NAMES)

@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "Read every blob and compare its digest.",
     "sql": "Ask in SQL, read-only, over the public views.",
     "report": "Print a ready report over all stores.",
+    "browse": "Show the catalog in a web browser.",
     "db": "Look after the database itself.",
     "completion": "Print the script by which a shell completes command lines.",
 }

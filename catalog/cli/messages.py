@@ -39,13 +39,25 @@ def detail(text: str) -> None:
 
 def say(text: str) -> None:
     """One line on stderr. Line ends and control characters that slipped in become spaces."""
-    write("ocicat: " + "".join(c if c.isprintable() or c == "\t" else " " for c in text) + "\n")
+    write("ocicat: " + _plain(text) + "\n")
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
+
+
+def _error() -> str:
+    if not sys.stderr.isatty():
+        return "error:"
+    from catalog.cli.colour import BAD, is_coloured, paint
+
+    return paint("error:", BAD) if is_coloured(sys.stderr) else "error:"
 
 
 def fail(error: OcicatError) -> int:
     """Say what went wrong, with an ambiguous reference's candidates below it; returns the exit status."""
     trace(error)
-    say(f"error: {error}")
+    write(f"ocicat: {_error()} {_plain(str(error))}\n")
     candidates = getattr(error, "candidates", ())
     if candidates:
         more = getattr(error, "total", 0) - len(candidates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 Draw = Callable[[str, int, int], None]
 _STEPS = 200
+_WIDEST = 36  # click's own
+_LEAST = 5
+_BESIDE = len("  []  100%  00:00:00")
+_BYTES = len("  1023.9 MiB of 1023.9 GiB")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -48,7 +53,12 @@ class _Bars:
             self.end()
             self._what = what
             self._bar = click.progressbar(
-                length=1, label=what, file=sys.stderr, update_min_steps=1, item_show_func=lambda text: text
+                length=1,
+                label=what,
+                file=sys.stderr,
+                width=self._width(what),
+                update_min_steps=1,
+                item_show_func=lambda text: text,
             )
             self._bar.__enter__()
         bar = self._bar
@@ -56,6 +66,14 @@ class _Bars:
         if done - bar.pos >= max(1, total // _STEPS) or done == total:
             bar.finished = False  # there may be more to do than there was
             bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._in_bytes else None)
+
+    def _width(self, what: str) -> int:
+        """How wide a bar may be beside what else stands in its line: a line that wraps is a new one at each step."""
+        try:
+            room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except (OSError, ValueError):
+            room = 80
+        return max(_LEAST, min(_WIDEST, room - len(what) - _BESIDE - (_BYTES if self._in_bytes else 0)))
 
     def end(self) -> None:
         if self._bar is not None:

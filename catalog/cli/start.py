@@ -1,4 +1,5 @@
-"""The entry point. Plain forms of `query` and `resolve` are answered from here, without click.
+"""The entry point. Plain forms of `query` and `resolve` are answered from here, without click; so is an `index` of what did
+not change.
 
 Measured (facts.md section 3): `import sqlite3` 18 ms, this way 19, a lazy click group 55, click and SQLAlchemy 289. Scripts
 call these two thousands of times. The plain form is references and the options of `_FLAGS` and `_VALUES`; everything else,
@@ -49,12 +50,30 @@ def _answer(arguments: list[str]) -> int:
         return complete.run(arguments[1:])
     options = plain(arguments)
     if options is None:
+        if _is_unchanged(arguments):
+            return 0
         from catalog.cli.main import run_click
 
         return run_click(arguments)
     from catalog.cli.answer import run_query, run_resolve
 
     return run_resolve(options) if options.command == "resolve" else run_query(options)
+
+
+def _is_unchanged(arguments: list[str]) -> bool:
+    """Whether this is a plain `index` and nothing has changed: then it is over, before click and SQLAlchemy are loaded."""
+    db = plain_index(arguments)
+    if db is None:
+        return False
+    from catalog.db.location import catalog_path
+    from catalog.ingest.unchanged import nothing_to_do
+
+    summary = nothing_to_do(catalog_path(db))
+    if summary is None:
+        return False
+    if "--verbose" in arguments:
+        messages.say(str(summary))
+    return True
 
 
 def _flush() -> int:
@@ -78,10 +97,7 @@ def _told(do: Callable[[], int]) -> int:
 
 def plain(arguments: list[str]) -> Options | None:
     """The options of a plain `query` or `resolve`, None for anything that click had better read."""
-    environ = os.environ
-    if any(name.startswith("OCICAT_") and name not in ("OCICAT_DB", "OCICAT_DEBUG") for name in environ):
-        return None
-    if environ.get("OCICAT_DEBUG", "") not in ("", "0", "1"):
+    if not _is_plain_environment():
         return None
     command: str | None = None
     refs: list[str] = []
@@ -123,3 +139,33 @@ def plain(arguments: list[str]) -> Options | None:
     options.first = "--first" in flags
     options.strict = "--strict" in flags
     return options
+
+
+def plain_index(arguments: list[str]) -> str | None:
+    """What `--db` gives, or nothing, of an `index` of everything that goes by no other option or variable than those that
+    say how much is said; None for anything that click had better read.
+    """
+    if "index" not in arguments or not _is_plain_environment():
+        return None
+    db = ""
+    commands = 0
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if word == "index":
+            commands += 1
+        elif option == "--db" and not db:
+            db = value if equals else next(words, "")
+            if not db or db.startswith("-"):
+                return None
+        elif word not in ("--quiet", "--verbose"):
+            return None
+    return db if commands == 1 else None
+
+
+def _is_plain_environment() -> bool:
+    """Whether no variable is set that click would read as an option."""
+    environ = os.environ
+    if any(name.startswith("OCICAT_") and name not in ("OCICAT_DB", "OCICAT_DEBUG") for name in environ):
+        return False
+    return environ.get("OCICAT_DEBUG", "") in ("", "0", "1")

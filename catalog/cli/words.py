@@ -37,6 +37,7 @@ COMMANDS = {
     'verify': Command({'--jobs': '', '--full': None, '--format': ('table', 'tsv', 'csv', 'json', 'jsonl'), '--help': None}, ('stores', '...'), {}),
     'sql': Command({'-p': '', '--timeout': '', '--schema': None, '--format': ('table', 'tsv', 'csv', 'json', 'jsonl'), '--help': None}, ('',), {}),
     'report': Command({'--store': 'stores', '-p': '', '--timeout': '', '--format': ('table', 'tsv', 'csv', 'json', 'jsonl'), '--help': None}, (('usage', 'duplicates', 'drift', 'shared', 'unreferenced', 'missing', 'orphans', 'bases', 'platforms', 'churn', 'growth'),), {}),
+    'browse': Command({'--host': '', '--port': '', '--open': None, '--no-open': None, '--timeout': '', '--help': None}, (), {}),
     'db': Command({'--help': None}, (), {'path': Command({'--help': None}, (), {}), 'upgrade': Command({'--help': None}, (), {}), 'check': Command({'--help': None}, (), {}), 'vacuum': Command({'--help': None}, (), {}), 'copy': Command({'--to': '', '--help': None}, (), {})}),
     'completion': Command({'--help': None}, (('bash', 'zsh', 'fish'),), {}),
 }

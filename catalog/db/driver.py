@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 from sqlalchemy import Connection
 
 from catalog.db.placeholders import positional
+from catalog.db.postgres import EDGES, LOCK
 
 _BLOCK = 500
 
@@ -82,6 +83,17 @@ def cursor_of(connection: Connection) -> Cursor:
         raise RuntimeError("the connection is closed")
     cursor: Cursor = driver.cursor() if not is_postgres(connection) else _Postgres(driver.cursor())
     return cursor
+
+
+def keep_edges(connection: Connection, *, still: bool) -> None:
+    """Until the end of the transaction let no other host write what contents point to (`still`), or let none rely on it.
+
+    A host that finds nothing more to read in a store, while another one is about to write that something is a child of its
+    own, would never read it. On SQLite one transaction writes at a time.
+    """
+    if is_postgres(connection):
+        how = "pg_advisory_xact_lock" if still else "pg_advisory_xact_lock_shared"
+        cursor_of(connection).execute(f"SELECT {how}({LOCK}, {EDGES})")
 
 
 def new_ids(connection: Connection, table: str) -> Iterator[int]:

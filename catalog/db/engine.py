@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +24,8 @@ from catalog.db.locks import WRITER, FileLock
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 from catalog.names.exhausted import refuse_exhausted
+
+Written = TypeVar("Written")
 
 LOCK_SECONDS = 30.0
 """How long a writer waits for another one before it ends with status 4."""
@@ -82,6 +84,14 @@ class Writer:
             raise CatalogUnavailable("the catalog is closed")
         with self._locked(), self._explained(), self._engine.begin() as connection:
             yield connection
+
+    def write(self, work: Callable[[Connection], Written], *, alone: bool = False) -> Written:
+        """What `work` returns, which is given a `transaction`.
+
+        Where other hosts write too it may be run again from its beginning: let it keep nothing of a run that failed.
+        """
+        with self.transaction(alone=alone) as connection:
+            return work(connection)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:

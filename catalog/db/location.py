@@ -32,12 +32,13 @@ def beside(where: str) -> str:
         return where
     import hashlib
 
+    from catalog.db.postgres import place
+
     state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):
         state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    # What is behind the host's name and port alone: a password that changes is no other catalog.
-    place = where.rpartition("@")[2].partition("?")[0] + where.partition("?")[2]
-    return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place.encode()).hexdigest()[:16]}")
+    # The server and the database alone: a login that changes is no other catalog, and a hash of a password is a trace of it.
+    return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place(where).encode()).hexdigest()[:16]}")
 
 
 def _place(given: str | None) -> str:

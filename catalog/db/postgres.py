@@ -14,7 +14,14 @@ import re
 from typing import TYPE_CHECKING
 
 from catalog.db.location import is_url
-from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, CatalogUnreachable, NoRoom
+from catalog.errors import (
+    CatalogConflict,
+    CatalogLocked,
+    CatalogMissing,
+    CatalogUnavailable,
+    CatalogUnreachable,
+    NoRoom,
+)
 from catalog.names.escape import shown
 from catalog.names.paths import checked_name
 
@@ -26,9 +33,20 @@ if TYPE_CHECKING:
 SCHEME = "postgresql+psycopg://"
 CHANNEL = "ocicat"
 """Who listens here is told of every commit."""
+LOCK = 0x6F636963  # 'ocic'
+MIGRATING, SHARED, EDGES = range(3)
+"""The advisory locks: LOCK with one of these, in the order in which they are taken. A host's own has its name's hash."""
 
-_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
-_PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+_LOGIN = re.compile(r"[^?]*@|[^/?]*:(?!\d*(?:[,/?]|$)).*@")
+"""What stands before the server in a URL, the @ included, though it may be written so that libpq reads it otherwise: somebody
+may have left a /, @ or ? of a password as it is."""
+_SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
+"""Options of libpq that are nobody's business."""
+_UNREACHABLE = (
+    "08", "25006", "25P03", "25P04", "28", "3D", "53300", "57P",
+)  # fmt: skip
+"""SQLSTATEs, or their beginnings, that another server, another time or another right may do away with: the connection, a
+standby that only reads, a transaction that the server ended, the login, the database, too many clients, a shutdown."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -41,8 +59,52 @@ def this_host() -> str:
 
 
 def displayed(where: str) -> str:
-    """The catalog's place as it may be shown: a path as it is, a URL without its password."""
-    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1@", where)) if is_url(where) else where
+    """The catalog's place as it may be shown: a path as it is, a URL without its passwords."""
+    if not is_url(where):
+        return where
+    scheme, _, rest = where.partition("://")
+    user, _, behind = _parts(rest)
+    place, mark, options = behind.partition("?")
+    shown_options = (
+        f"{option.partition('=')[0]}=***" if _is_secret(option) else option for option in options.split("&")
+    )
+    return f"{scheme}://{user}{place}{mark}{'&'.join(shown_options)}"
+
+
+def _parts(rest: str) -> tuple[str, str, str]:
+    """Of a URL behind its scheme: the user with the @, the password, and what follows."""
+    found = _LOGIN.match(rest)
+    if found is None:
+        return "", "", rest
+    user, colon, password = found[0][:-1].partition(":")
+    return f"{user}@", colon and password, rest[found.end() :]
+
+
+def _is_secret(option: str) -> bool:
+    from urllib.parse import unquote
+
+    return unquote(option.partition("=")[0]) in _SECRETS
+
+
+def place(url: str) -> str:
+    """What tells the catalog at `url` from others, whoever logs in: its server and database, as libpq finds them.
+
+    Empty where that cannot be told: connecting says why.
+    """
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        return ""
+    try:
+        given = conninfo_to_dict(conninfo(url))
+    except psycopg.Error:
+        return ""
+    # What the URL leaves out libpq takes from its variables, and from the file of services.
+    found = {each.keyword.decode(): each.val.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.val}
+    found |= {key: str(value) for key, value in given.items()}
+    found.setdefault("dbname", found.get("user", ""))
+    return " ".join(f"{key}={found.get(key, '')}" for key in ("host", "hostaddr", "port", "dbname", "service"))
 
 
 def conninfo(url: str) -> str:
@@ -91,22 +153,34 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
 
     where = shown(displayed(url))
     state = getattr(error, "sqlstate", None) or ""
-    said = shown(_first_line(error))
-    if state in ("55P03", "40P01", "40001"):
+    said = shown(_said(error, url))
+    if state in ("40P01", "40001"):
+        return CatalogConflict(f"{where} is being written by others: try again")
+    if state == "55P03":
         return CatalogLocked(f"{where} is being written by others: try again")
     if state == "57014":
         return CatalogLocked(f"{where} did not answer in time: try again")
-    if state.startswith("53"):
+    if state.startswith("53") and state != "53300":  # that one: too many clients
         return NoRoom(f"{where} has no room left ({said}): free some space on the server's disk, nothing was lost")
     if state == "42P01":
         return CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
     if state == "42501":
         return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
-    if state.startswith(("08", "57P", "28", "3D")) or (not state and isinstance(error, psycopg.OperationalError)):
+    if state.startswith(_UNREACHABLE) or (not state and isinstance(error, psycopg.OperationalError)):
         return CatalogUnreachable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
     return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")
 
 
-def _first_line(error: Exception) -> str:
+def _said(error: Exception, url: str) -> str:
+    """The first line of what psycopg said, unless it may repeat a part of the password."""
+    import psycopg
+
+    _, password, behind = _parts(url.partition("://")[2])
+    if set("/@?#") & set(password):
+        return "its password ends early, as the URL is written: percent-encode /, @, ? and # in it"
+    secrets = [option.partition("=")[2] for option in behind.partition("?")[2].split("&") if _is_secret(option)]
     text = str(error).strip()
+    # libpq repeats what it cannot read of a URL.
+    if isinstance(error, psycopg.ProgrammingError) and any(each and each in text for each in (password, *secrets)):
+        return "its password is not percent-encoded as it should be"
     return text.split("\n", 1)[0] if text else type(error).__name__

@@ -4,7 +4,9 @@ Strategy. A store belongs to one host, so its rows are written by that host alon
 transaction, gives that host's processes the same order that a file's lock gives them on SQLite. What hosts share, digests
 and the words of the dictionaries, is put in by short transactions of its own (catalog.ingest.rows), so that nobody waits for
 another host's long one and no two wait for each other; what is said of a digest is written under the lock of its row, in
-the order of ids. What nothing refers to is deleted under a lock that no other transaction may share (`alone`).
+the order of ids, and so is what is said of another host's store: that it has something to read (catalog.ingest.content).
+Where hosts get in each other's way all the same, the server undoes one of the two, and `write` runs it again. What nothing
+refers to is deleted under a lock that no other transaction may share (`alone`).
 
 A connection that is lost is made anew by the next transaction. Every commit is told on a channel, which is what `wait` and
 the daemon hear.
@@ -13,17 +15,19 @@ the daemon hear.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from catalog.db.engine import LOCK_SECONDS, Writer
+from catalog.db.engine import LOCK_SECONDS, Writer, Written
 from catalog.db.migrate import is_older, run_migrations
-from catalog.db.postgres import CHANNEL, connect, displayed, explain, this_host
-from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.db.postgres import CHANNEL, LOCK, MIGRATING, SHARED, connect, displayed, explain, this_host
+from catalog.errors import CatalogConflict, CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.names.escape import shown
 
 if TYPE_CHECKING:
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-_LOCK = 0x6F636963  # 'ocic'
-_MIGRATING, _SHARED = 0, 1
+_TRIES = 6
+_PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
 
 
 class PostgresWriter(Writer):
@@ -72,10 +76,19 @@ class PostgresWriter(Writer):
             cursor = connection.connection.cursor()
             cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
             how = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            cursor.execute(f"SELECT {how}({_LOCK}, {_SHARED})")
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (this_host(), _LOCK))
+            cursor.execute(f"SELECT {how}({LOCK}, {SHARED})")
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (this_host(), LOCK))
             yield connection
             cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
+
+    def write(self, work: Callable[[Connection], Written], *, alone: bool = False) -> Written:
+        """What `work` returns, which is given a `transaction`; run again where another host's was in the way."""
+        for number in range(_TRIES - 1):
+            try:
+                return super().write(work, alone=alone)
+            except CatalogConflict:
+                time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))
+        return super().write(work, alone=alone)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -94,6 +107,8 @@ class PostgresWriter(Writer):
                 self._heard += 1
             self._heard += sum(1 for _ in self._listening.notifies(timeout=0))
         except psycopg.Error as error:
+            if self._listening is not None:
+                self._listening.close()
             self._listening = None
             raise explain(error, self.path) from None
         return self._heard
@@ -129,7 +144,7 @@ class PostgresWriter(Writer):
         with self._explained():
             if upgrade:
                 with self._engine_now().begin() as connection:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK}, {_MIGRATING})")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK}, {MIGRATING})")
                     run_migrations(connection)
                 return
             with self._engine_now().connect() as connection:

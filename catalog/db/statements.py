@@ -31,6 +31,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from catalog.db.registered import STANDINGS
 from catalog.db.schema import (
     CHILD,
     CONFIG,
@@ -426,6 +427,9 @@ STATEMENTS: dict[str, Select[Any]] = {
     ).order_by(store.c.id),
     "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
     "LEFT_OUT": select(left_out.c.path),
+    "HOSTS": select(host.c.id).order_by(host.c.id),
+    "STANDINGS": STANDINGS,
+    "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
     # what a shell completes
     "NEXT_NAME": _next(name.c.name),
     "NEXT_TAG": _next(name.c.tag),

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, update
 
 from catalog.db.schema import store
 from catalog.ingest.history import retell, tell
+from catalog.ingest.known import Store
 from catalog.ingest.names import Applied, StoreNames
-from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.history import told_spans
 from catalog.layout.index import IndexContent, IndexProblem
@@ -87,7 +87,7 @@ def write_content(
             generation,
             now,
             changed_at,
-            found.content_pending or (applied is not None and changed),
+            applied is not None and changed,  # or as before
             first_at,
         ),
     )

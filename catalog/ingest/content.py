@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, update
 
+from catalog.db.driver import keep_edges
 from catalog.db.engine import Writer
 from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE, store
+from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
@@ -93,12 +95,8 @@ class ContentStage:
         With `look`, those too whose directories changed since; with `even_read`, all that were ever indexed.
         """
         with self._writer.snapshot() as connection:
-            stores = [s for s in Registry(connection).stores() if s.state != "missing"]
-        return [
-            s.id
-            for s in stores
-            if s.content_pending or (s.indexed_before and (even_read or (look and _blobs_changed(s))))
-        ]
+            stores = Registry(connection).stores()
+        return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
     def run(self, store_id: int) -> Iterator[int]:
         """Read the content of one store; yields, after each transaction, how many blobs were read so far.
@@ -186,69 +184,84 @@ class ContentStage:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def _write(self, store_id: int, batch: list[_Read]) -> None:
-        parents: list[int] = []
-        with self._writer.transaction() as connection:
-            rows = Rows(connection)
-            # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
-            for content_id, read in sorted(
-                ((rows.content(read.digest), read) for read in batch), key=lambda one: one[0]
-            ):
-                rows.cursor.execute(
-                    f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND kind = {UNREAD}",
-                    (read.kind, read.size, content_id),
-                )
-                if not rows.cursor.rowcount:
-                    continue  # read by another process meanwhile
-                if read.config is not None:
-                    _write_config(rows, content_id, read.config)
-                if read.manifest is not None:
-                    _write_manifest(rows, content_id, read.digest, read.manifest)
-                    parents.append(content_id)
-                if rows.full:
-                    rows.flush()
-            rows.flush()
-            self._wake(connection, _UNREAD_ELSEWHERE, [(parent, store_id) for parent in parents])
-
-    def _wake(self, connection: Connection, question: str, asked: list[tuple[object, ...]]) -> None:
-        """Note that the stores that `question` finds hold something that is to be read by now."""
-        cursor = Rows(connection).cursor
-        ids = {row[0] for each in asked for row in cursor.execute(question, each)}
-        cursor.executemany("UPDATE store SET content_pending = TRUE WHERE id = ?", [(store_id,) for store_id in ids])
-        self.woken |= ids
+        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_id, batch))
 
     def _finish(
         self, found: Store, identity: str | None, problems: dict[str, BlobProblem], told: dict[str, BlobProblem]
     ) -> bool:
         """Note what is wrong (`told`), and that all is read, unless the store changed; whether nothing is left to read."""
         wanted = sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
-        with self._writer.transaction() as connection:
+
+        def finish(connection: Connection) -> tuple[bool, set[int]]:
+            keep_edges(connection, still=True)
             if _unread(connection, found.id, problems):
-                return False  # another process has found out more
+                return False, set()  # another process has found out more
             now = Registry(connection).stores([found.id])
             if not now or now[0].path != found.path:
-                return True  # removed meanwhile
+                return True, set()  # removed meanwhile
             rows = Rows(connection)
             rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (found.id,))
             for kind, subject, reason in wanted:
                 rows.problem(found.id, None, kind, subject, reason, in_blob=True)
             rows.flush()
-            self._wake(connection, _OTHER_COPIES, [(digest, found.id) for digest in problems])
+            # This one too is written in its turn.
+            woken = _wake(connection, _OTHER_COPIES, [(digest, found.id) for digest in problems], beside=found.id)
             connection.execute(
                 update(store)
                 .where(store.c.id == found.id, store.c.generation == found.generation)
                 .values(content_pending=False, blobs_identity=identity)
             )
-        return True
+            return True, woken
+
+        done, woken = self._writer.write(finish)
+        self.woken |= woken
+        return done
+
+
+def _write_read(connection: Connection, store_id: int, batch: list[_Read]) -> set[int]:
+    """Write what was read of a store; the ids of other stores that have something to be read by now."""
+    keep_edges(connection, still=False)
+    parents: list[int] = []
+    rows = Rows(connection)
+    # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
+    for content_id, read in sorted(((rows.content(read.digest), read) for read in batch), key=lambda one: one[0]):
+        rows.cursor.execute(
+            f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND kind = {UNREAD}",
+            (read.kind, read.size, content_id),
+        )
+        if not rows.cursor.rowcount:
+            continue  # read by another process meanwhile
+        if read.config is not None:
+            _write_config(rows, content_id, read.config)
+        if read.manifest is not None:
+            _write_manifest(rows, content_id, read.digest, read.manifest)
+            parents.append(content_id)
+        if rows.full:
+            rows.flush()
+    rows.flush()
+    return _wake(connection, _UNREAD_ELSEWHERE, [(parent, store_id) for parent in parents])
+
+
+def _wake(
+    connection: Connection, question: str, asked: list[tuple[object, ...]], *, beside: int | None = None
+) -> set[int]:
+    """Note that the stores that `question` finds hold something that is to be read by now; their ids.
+
+    They are written in the order of ids, since another host may be writing them, `beside` among them.
+    """
+    cursor = Rows(connection).cursor
+    ids = {row[0] for each in asked for row in cursor.execute(question, each)}
+    if ids:
+        written = ids if beside is None else ids | {beside}
+        cursor.executemany(
+            "UPDATE store SET content_pending = TRUE WHERE id = ?", [(store_id,) for store_id in sorted(written)]
+        )
+    return ids
 
 
 def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
     found = Rows(connection).cursor.execute(_UNREAD, (store_id,)).fetchall()
     return [digest for (digest,) in found if digest not in problems]
-
-
-def _blobs_changed(found: Store) -> bool:
-    """Whether blobs came or went since they were listed, though perhaps the index.json did not change."""
-    return blobs_identity(found.path, found.shared_blobs) != (found.blobs_identity or "")
 
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:

@@ -15,16 +15,18 @@ another process taken a later change meanwhile, an older reading must not win.
 from __future__ import annotations
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from catalog.db.engine import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.ingest.apply import Outcome, write_content, write_state
+from catalog.ingest.known import Store, differs, has_problem
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.layout.index import (
@@ -194,7 +196,7 @@ class Intake:
         except IndexChanged:
             self._put_off(waiting, now + _RETRY_SECONDS)
         except IndexProblem as problem:
-            if problem.file is None and _is_known(store, problem):
+            if problem.file is None and has_problem(store, problem):
                 self.done += 1  # as before: it may not be opened, or its directory is a link
                 return True
             if problem.file in (file, None):
@@ -214,7 +216,7 @@ class Intake:
     def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> bool:
         """No file to read: that is a change too, once it has lasted for the settling time."""
         store = waiting.store
-        if _is_known(store, problem):
+        if has_problem(store, problem):
             self.done += 1
             return True
         self._seen(waiting, now, (problem.state, problem.reason))
@@ -279,33 +281,7 @@ class Intake:
 
     def _write_all(self, batch: list[_Reading]) -> None:
         began = time.monotonic()
-        later: list[_Reading] = []
-        told: list[tuple[Store, _Reading, Outcome]] = []
-        with self._writer.transaction() as connection:
-            registry, rows = Registry(connection), Rows(connection)
-            fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
-            for reading in batch:
-                store = fresh.get(reading.store.id)
-                if store is None:
-                    continue  # removed by another process meanwhile
-                if not _is_still(store.path, reading):
-                    later.append(reading)
-                    continue
-                now = now_ms()
-                if reading.content is not None:
-                    outcome = write_content(
-                        rows,
-                        store,
-                        reading.content,
-                        reading.version,
-                        now,
-                        reading.took_ms,
-                        full=reading.full,
-                    )
-                elif reading.problem is not None:
-                    outcome = write_state(connection, rows, store, reading.problem, now)
-                told.append((store, reading, outcome))
-            rows.flush()
+        later, told = self._writer.write(lambda connection: _written(connection, batch))
         for reading in later:
             self._later(reading)
         self.done += len(batch) - len(later)
@@ -339,17 +315,37 @@ class Intake:
         self._put_off(waiting, now + _RETRY_SECONDS)
 
 
-def differs(store: Store, file: FileState) -> bool:
-    """Whether a stat says that there is something of `store` to read: another file, or other rules for its keys.
-
-    A store that could not be read, or was gone, is looked at although its file is the same as before.
-    """
-    return (
-        os.path.islink(store.path)  # what stands behind it may be the very file that was read
-        or store.file_identity != file.identity
-        or store.state in ("unreadable", "missing")
-        or store.keys_are_old
-    )
+def _written(
+    connection: Connection, batch: list[_Reading]
+) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
+    """Write a batch; returns what is to be read later, since it changed meanwhile, and what the others came to."""
+    later: list[_Reading] = []
+    told: list[tuple[Store, _Reading, Outcome]] = []
+    registry, rows = Registry(connection), Rows(connection)
+    fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
+    for reading in batch:
+        store = fresh.get(reading.store.id)
+        if store is None:
+            continue  # removed by another process meanwhile
+        if not _is_still(store.path, reading):
+            later.append(reading)
+            continue
+        now = now_ms()
+        if reading.content is not None:
+            outcome = write_content(
+                rows,
+                store,
+                reading.content,
+                reading.version,
+                now,
+                reading.took_ms,
+                full=reading.full,
+            )
+        elif reading.problem is not None:
+            outcome = write_state(connection, rows, store, reading.problem, now)
+        told.append((store, reading, outcome))
+    rows.flush()
+    return later, told
 
 
 def unsettled(stores: Iterable[Store], report: Report) -> None:
@@ -367,11 +363,6 @@ def now_ms() -> int:
 def _age(file: FileState) -> float:
     """Seconds since the file's own times say that it changed; less than nothing where they are of a time to come."""
     return (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
-
-
-def _is_known(store: Store, problem: IndexProblem) -> bool:
-    """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
-    return (store.state, store.error) == (problem.state, problem.reason) and not store.keys_are_old
 
 
 def _is_still(path: str, reading: _Reading) -> bool:

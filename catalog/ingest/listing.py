@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from sqlalchemy import Connection
+
 from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
-from catalog.ingest.registry import Store
+from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories
 
@@ -36,17 +38,21 @@ def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
     """
     there = dict(blobs.list())
     there |= _shared(writer, found, blobs, there)
-    with writer.transaction() as connection:
+
+    def follow(connection: Connection) -> None:
+        new = dict(there)
         rows = Rows(connection)
         gone: list[tuple[int, int]] = []
         for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
-            known = there.get(digest)
+            known = new.get(digest)
             if known == size:
-                del there[digest]
+                del new[digest]
             elif known is not None or not blobs.unlisted:
                 gone.append((found.id, content_id))
         rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-        _write(rows, found, there)
+        _write(rows, found, new)
+
+    writer.write(follow)
 
 
 def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
@@ -56,11 +62,13 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
     with writer.snapshot() as connection:
         held = {digest for _, digest, _ in Rows(connection).cursor.execute(_HELD, (found.id,))}
     there = _shared(writer, found, blobs, held)
-    with writer.transaction() as connection:
+
+    def add(connection: Connection) -> None:
         rows = Rows(connection)
-        for _, digest, _ in rows.cursor.execute(_HELD, (found.id,)):
-            there.pop(digest, None)  # by another process meanwhile
-        _write(rows, found, there)
+        held = {digest for _, digest, _ in rows.cursor.execute(_HELD, (found.id,))}  # by another process meanwhile
+        _write(rows, found, {digest: size for digest, size in there.items() if digest not in held})
+
+    writer.write(add)
 
 
 def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, int]:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from catalog.db.engine import Writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
@@ -30,10 +32,13 @@ def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
     """
     there = [place for place in places if os.path.isdir(place.path)]
     if there:
-        with writer.transaction() as connection:
+
+        def register(connection: Connection) -> None:
             registry = Registry(connection)
             for place in there:
                 _register(registry, place)
+
+        writer.write(register)
     return [place for place in places if place not in there]
 
 

@@ -6,7 +6,6 @@ given its own by an `add` of its path.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -15,10 +14,12 @@ from sqlalchemy import Connection, CursorResult, RowMapping, Table, bindparam, d
 
 from catalog.db.driver import is_postgres, new_ids
 from catalog.db.postgres import this_host
+from catalog.db.registered import STORES
 from catalog.db.schema import host, left_out, root, store
 from catalog.errors import UnknownStore, UsageError
+from catalog.ingest.known import Store, decoded, stored
 from catalog.names.escape import shown
-from catalog.names.keys import RULES_VERSION, NameProblem, Naming
+from catalog.names.keys import Naming
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path
 
 _FEW = 1000
@@ -26,22 +27,7 @@ _FEW = 1000
 # Made once: putting a statement together takes three times as long as asking for one store.
 _HOST = select(host.c.id).order_by(host.c.id).limit(1)
 _NAMED_HOST = select(host.c.id).where(host.c.name == bindparam("name"))
-_OWN = (
-    "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
-    "keyed_by", "entries", "generation", "changed_at", "first_at",
-)  # fmt: skip
-"""The fields of a Store, up to `root_path`, that are columns of the same name."""
-_STORE = (
-    *(store.c[column] for column in _OWN), root.c.path.label("root_path"), store.c.shared_blobs, store.c.blobs_identity,
-    store.c.content_pending, store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
-)  # fmt: skip
-"""The columns of a Store in the order of its fields, and behind them the bytes of its paths."""
-_STORES = (
-    select(*_STORE)
-    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
-    .where(store.c.host_id == bindparam("host"))
-    .order_by(store.c.priority, store.c.name)
-)
+_STORES = STORES.order_by(store.c.priority, store.c.name)
 _SOME_STORES = _STORES.where(store.c.id.in_(bindparam("ids", expanding=True)))
 NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
@@ -73,53 +59,6 @@ class Root(NamedTuple):
     priority: int
     shared_blobs: str | None
     shared_as: str | None
-
-
-class Store(NamedTuple):
-    """A registered store, as a pass needs it; `path` is the path to open, times are milliseconds."""
-
-    id: int
-    root_id: int | None
-    name: str
-    path: str
-    naming: str
-    prefix: str | None
-    state: str
-    error: str | None
-    state_since: int
-    file_identity: str | None
-    sha256: str | None
-    keyed_by: str | None
-    entries: int
-    generation: int
-    changed_at: int | None
-    first_at: int | None
-    root_path: str | None
-    shared_blobs: str | None
-    blobs_identity: str | None
-    content_pending: bool
-
-    @property
-    def indexed_before(self) -> bool:
-        """Whether its index.json was ever read."""
-        return self.keyed_by is not None
-
-    def repository(self) -> tuple[str | None, NameProblem | None]:
-        """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
-        relative = None
-        if self.root_path is not None and self.naming == "path":  # no other policy asks for it
-            relative = os.path.relpath(self.path, self.root_path)
-        return _repository(self.naming, relative, self.prefix)
-
-    def keys_should_be(self) -> str:
-        """What `keyed_by` says when the keys, and the problem of their policy, are those of today's rules and settings."""
-        repository, problem = self.repository()
-        return f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
-
-    @property
-    def keys_are_old(self) -> bool:
-        """Whether there are keys, and they are those of other rules or settings than today's."""
-        return self.keyed_by is not None and self.keyed_by != self.keys_should_be()
 
 
 class Registry:
@@ -157,7 +96,7 @@ class Registry:
         if wanted is not None and len(wanted) <= _FEW:  # SQLite takes so many parameters and no more
             question, given["ids"] = _SOME_STORES, list(wanted)
         rows = self.connection.execute(question, given).all()
-        return [_store(*row) for row in rows if wanted is None or row[0] in wanted]
+        return [stored(*row) for row in rows if wanted is None or row[0] in wanted]
 
     def content_pending(self) -> list[int]:
         """The ids of the stores that are there and whose content is not all read."""
@@ -361,12 +300,6 @@ class Registry:
         return name
 
 
-@functools.lru_cache(maxsize=256)
-def _repository(naming: str, relative: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
-    # Most stores of a catalog share one policy, and each sweep asks for that of every store.
-    return Naming.parse(naming).repository(relative, prefix)
-
-
 def _new_id(result: CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     if key is None:
@@ -419,23 +352,6 @@ def _root(row: RowMapping) -> Root:
         row["naming"],
         row["prefix"],
         row["priority"],
-        _decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
+        decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
         row["shared_as"],
     )
-
-
-def _store(*row: Any) -> Store:
-    # By place: each sweep reads all stores, and names would cost more than the database does.
-    found = Store(*row[:-3])
-    path_bytes, root_path_bytes, shared_bytes = row[-3:]
-    if path_bytes is None and root_path_bytes is None and shared_bytes is None:
-        return found
-    return found._replace(
-        path=decode_path(found.path, path_bytes),
-        root_path=_decoded(found.root_path, root_path_bytes),
-        shared_blobs=_decoded(found.shared_blobs, shared_bytes),
-    )
-
-
-def _decoded(path: str | None, path_bytes: bytes | None) -> str | None:
-    return None if path is None else decode_path(path, path_bytes)

@@ -24,13 +24,18 @@ from catalog.db.schema import (
     store,
     store_blob,
 )
+from catalog.ingest.known import is_retention_due
 from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 
-EVERY_MS = 86_400_000
-"""Retention looks at whole tables, so it runs once a day."""
+
+def retain(connection: Connection, settings: Settings, now: int) -> list[str]:
+    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows."""
+    dropped = drop_missing(Registry(connection), Rows(connection), settings, now)
+    prune(connection, settings, now)
+    return dropped
 
 
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:
@@ -76,7 +81,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
 def prune(connection: Connection, settings: Settings, now: int) -> bool:
     """Prune history and what is referred to no more, if a day has gone since the last time; returns whether it did."""
     last = connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
-    if last is not None and 0 <= now - int(last) < EVERY_MS:
+    if not is_retention_due(last, now):
         return False
     # What a layout itself tells of its past is kept for as long as it does.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()

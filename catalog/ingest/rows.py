@@ -63,7 +63,8 @@ _DIGESTS = {
 _NEW_DIGESTS = (
     # Those that are there are left alone: to say of them that they conflict, one would wait for whoever writes what they are.
     "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
-    " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest) ON CONFLICT DO NOTHING"
+    " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest)"
+    " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # in one order: each waits for the other's last, and none for ever
 )
 
 STORE_COLUMNS = (
@@ -203,7 +204,8 @@ class Rows:
                     self.cursor.executemany(self._insert(table), rows)
                 self._pending[table.name] = []
         if self._stores:
-            self.cursor.executemany(self._update_store(), self._stores)
+            # In the order of ids: another host may be about to say of them that there is something to read.
+            self.cursor.executemany(self._update_store(), sorted(self._stores, key=lambda row: int(row[-1])))
             self._stores = []
         self._count = 0
 
@@ -255,8 +257,10 @@ class Rows:
             self.cursor.execute(self._lookup(table), (text,))
             row = self.cursor.fetchone()
             if row is None:
-                self._put(table, [(self.id_of(table.name), text, *more)])
-                found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
+                found = self.id_of(table.name)
+                self._put(table, [(found, text, *more)])
+                if self._is_shared:  # another host may have been the first
+                    found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
             else:
                 found = int(row[0])
             known[text] = found
@@ -294,7 +298,8 @@ class Rows:
             for column in _DIGESTS.get(table.name, ()):
                 digest: BindParameter[str] = bindparam(f"v_{column}")
                 values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
-            made = insert(table).values(values)
+            # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
+            made = insert(table).values(values).inline()
             if self._is_shared and table in _DICTIONARIES:
                 made = made.on_conflict_do_nothing()
             return made, [f"v_{column.name}" for column in table.columns]
@@ -303,7 +308,10 @@ class Rows:
 
     def _update_store(self) -> str:
         def make() -> tuple[Any, Sequence[str]]:
-            ordered: list[tuple[Any, Any]] = [(store.c[column], bindparam(f"v_{column}")) for column in STORE_COLUMNS]
+            values: dict[str, Any] = {column: bindparam(f"v_{column}") for column in STORE_COLUMNS}
+            # Another host may have said since the row was read that there is something to read.
+            values["content_pending"] = store.c.content_pending | values["content_pending"]
+            ordered: list[tuple[Any, Any]] = [(store.c[column], value) for column, value in values.items()]
             return (
                 update(store).where(store.c.id == bindparam("which")).ordered_values(*ordered),
                 [*(f"v_{column}" for column in STORE_COLUMNS), "which"],

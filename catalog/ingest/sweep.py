@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import NamedTuple
 
 from catalog.db.engine import Writer
 from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
+from catalog.ingest.known import Store, Summary, unknown_layouts
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry, Root, Store
+from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
-from catalog.layout.discover import Listings, discover
+from catalog.layout.discover import Listings
 from catalog.names.escape import shown
+
+__all__ = ["INDEXING", "READING", "Progress", "Summary", "Sweep", "find_new", "register"]
 
 Progress = Callable[[str, int, int], None]
 """Told of what is done (a word or two), how much of it, and of how much."""
@@ -22,15 +24,6 @@ Progress = Callable[[str, int, int], None]
 INDEXING = "indexing"
 READING = "reading content"
 _PARTS = 1000  # of a store whose content is read: how many blobs it has shows only on the way
-
-
-class Summary(NamedTuple):
-    """How many stores a pass looked at, found new, changed, and could not settle."""
-
-    stores: int
-    found: int
-    changed: int
-    unsettled: int
 
 
 class Sweep:
@@ -121,16 +114,15 @@ def find_new(
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    found = (path for each in roots for path in discover(each.path, unreadable, on_directory, listings, known))
-    return register(writer, [path for path in found if path not in known], report)
+    tops = (root.path for root in roots)
+    return register(writer, list(unknown_layouts(tops, known, unreadable, on_directory, listings)), report)
 
 
 def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
     """Register these layouts, found below a root, unless they are known or left out; returns their ids."""
     if not paths:
         return []
-    with writer.transaction() as connection:
-        registered = Registry(connection).discovered(paths, now_ms())
+    registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))
     for _, path, name in registered:
         if name is not None:
             text = f"{shown(path)}: its name was taken, it is called {shown(name)}"

@@ -20,11 +20,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from catalog.db.engine import Writer
-from catalog.errors import CatalogLocked
+from catalog.errors import CatalogLocked, CatalogUnreachable
 from catalog.ingest.intake import Report, now_ms
+from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
-from catalog.ingest.registry import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
 from catalog.names.digest import is_docker_digest
@@ -185,7 +187,8 @@ class Verification:
                         self._take(each.result())
                     progress("verifying", min(self._read, total), total)
                     if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
-                        with contextlib.suppress(CatalogLocked):  # somebody writes for long: hours of reading can wait
+                        # Somebody writes for long, or the server is away: hours of reading can wait.
+                        with contextlib.suppress(CatalogLocked, CatalogUnreachable):
                             self._record()
             except BaseException:
                 self._stop.set()
@@ -265,13 +268,15 @@ class Verification:
         self._recorded = time.monotonic()
         if not self._waiting:
             return
-        with self._writer.transaction() as connection:
-            cursor = Rows(connection).cursor
-            cursor.executemany(_RECORD, _rows(self._waiting))
-            # A manifest that was not believed is to be read now that it is good: let the next pass look at its store.
-            good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
-            cursor.executemany(_LOOK_AGAIN, [(store_id,) for store_id, _ in good & self._doubted])
+        self._writer.write(self._write)
         self._waiting = []
+
+    def _write(self, connection: Connection) -> None:
+        cursor = Rows(connection).cursor
+        cursor.executemany(_RECORD, _rows(self._waiting))
+        # A manifest that was not believed is to be read now that it is good: let the next pass look at its store.
+        good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
+        cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
 
 
 def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple[object, ...]]:

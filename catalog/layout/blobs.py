@@ -8,13 +8,13 @@ opened, directories that are links neither. A shared blob directory (skopeo's `-
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from catalog.layout.files import lstat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.exhausted import refuse_exhausted
 
@@ -23,7 +23,7 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # serves where it may be searched and not listed
 _MAX_ALGORITHMS = 16
 _CHUNK = 1 << 20
-_WATCHED = (".", "sha256", "sha384", "sha512", "blake3")
+_WATCHED = ("sha256", "sha384", "sha512", "blake3")
 _TICK_NS = 2_000_000_000
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
 
@@ -163,44 +163,45 @@ class BlobDirectories:
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
         finally:
             os.close(descriptor)
+        import hashlib  # not for who only looks whether blobs came: loading it takes as long as looking at 300 stores
+
         algorithm, _, encoded = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != encoded:
             raise BlobProblem("digest-differs", f"its {len(data)} bytes are not what its digest says")
         return data
 
 
-def blobs_identity(store_path: str, shared: str | None = None) -> str:
+def blobs_identity(store_path: str, shared: str | None = None, blobs: os.stat_result | None = None) -> str:
     """Changes when a blob of a registered algorithm comes or goes: inodes and modification times of directories.
 
     A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
     rule; two seconds are FAT's): then each answer is another one. A stat for each directory; never raises OSError.
     Where a file system counts the directories in a directory, as links, no more are looked for than there are.
+    `blobs` is what lstat said of the layout's own, where that is known.
     """
     pieces: list[str] = []
     now = time.time_ns()
     racy = False
-    for top in (f"{store_path}/blobs", *([shared] if shared else [])):
-        try:
-            directory = os.open(top, _SEARCH)
-        except OSError:
-            continue
-        try:
-            left = 0
-            for name in _WATCHED:
-                try:
-                    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                except OSError:
-                    continue
-                pieces.append(f"{name}:{found.st_ino}:{found.st_mtime_ns}")
-                racy = racy or abs(now - found.st_mtime_ns) < _TICK_NS
-                if name == ".":
-                    left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
-                elif stat.S_ISDIR(found.st_mode):
-                    left -= 1
-                    if left == 0:
-                        break
-        finally:
-            os.close(directory)
+    for top in (f"{store_path}/blobs", shared) if shared else (f"{store_path}/blobs",):
+        found = blobs or lstat(top)
+        blobs = None
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            continue  # a link is none: nothing is followed
+        changed = found.st_mtime_ns
+        pieces.append(f".:{found.st_ino}:{changed}")
+        racy = racy or abs(now - changed) < _TICK_NS
+        left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
+        for name in _WATCHED:
+            found = lstat(f"{top}/{name}")
+            if found is None:
+                continue
+            changed = found.st_mtime_ns
+            pieces.append(f"{name}:{found.st_ino}:{changed}")
+            racy = racy or abs(now - changed) < _TICK_NS
+            if stat.S_ISDIR(found.st_mode):
+                left -= 1
+                if left == 0:
+                    break
     return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
 
 
@@ -209,6 +210,8 @@ def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], 
 
     `each` is called with the number of bytes of every piece that was read; what it raises ends the reading. Raises OSError.
     """
+    import hashlib
+
     digest = hashlib.new(algorithm)
     while size > 0 and (piece := os.read(descriptor, min(size, _CHUNK))):
         digest.update(piece)

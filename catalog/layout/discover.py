@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Container, Iterator
 
+from catalog.layout.files import lstat
 from catalog.names.exhausted import refuse_exhausted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -71,15 +72,17 @@ def discover(
     on_directory: Callable[[], None] = lambda: None,
     listings: Listings | None = None,
     known: Container[str] = (),
+    is_leaf: Callable[[str], bool] | None = None,
 ) -> Iterator[str]:
     """The absolute paths of all layouts at or below `root`, a layout before those in it, in the order of their names.
 
     Paths that are not UTF-8 come with surrogate escapes. A directory that cannot be read, or is gone since its parent
     was read, goes to `on_error` with its path, and the search goes on. `root` itself may be hidden or a symbolic link.
     `on_directory` is called before each directory is read: there may be many without a layout. With `listings` those that
-    did not change since are not listed again; nor are layouts among `known` that hold `blobs` and no other directory.
-    Raises Exhausted.
+    did not change since are not listed again; nor are layouts among `known` that hold `blobs` and no other directory
+    (`is_leaf`, where that was looked at before). Raises Exhausted.
     """
+    is_leaf = is_leaf or holds_blobs_alone
     root = os.path.abspath(root)
     # For each directory on the way down, its path with a slash and the names in it that are still to come, last first.
     pending = [("", [root])]
@@ -94,7 +97,7 @@ def discover(
         before = None if listings is None else listings.get(path, follow=flags == _DIRECTORY)
         if before is not None:
             layout, below = before
-        elif path in known and _holds_blobs_alone(path):
+        elif path in known and is_leaf(path):
             layout, below = True, []
         else:
             layout, below = _look(path, flags, on_error, listings)
@@ -105,17 +108,17 @@ def discover(
             pending.append((f"{path.rstrip('/')}/", sorted(below, reverse=True)))
 
 
-def _holds_blobs_alone(path: str) -> bool:
+def holds_blobs_alone(path: str, directory: os.stat_result | None = None, blobs: os.stat_result | None = None) -> bool:
     """Whether there is nothing to search in a directory: where links count the directories in it, `blobs` is the only one.
 
     Two stats for a listing, which was half of a pass over 10,000 stores that did not change. Where a file system counts no links
-    (btrfs has 1), the answer is no.
+    (btrfs has 1), the answer is no. `directory` and `blobs` are what lstat said of the two, where that is known.
     """
-    try:
-        found = os.lstat(path)
-    except OSError:
+    directory = directory or lstat(path)
+    if directory is None or not stat.S_ISDIR(directory.st_mode) or directory.st_nlink != 3:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_nlink == 3 and stat.S_ISDIR(_mode(f"{path}/blobs"))
+    blobs = blobs or lstat(f"{path}/blobs")
+    return blobs is not None and stat.S_ISDIR(blobs.st_mode)
 
 
 def _look(
@@ -164,7 +167,5 @@ def _identity(found: os.stat_result) -> _Identity:
 
 
 def _mode(path: str) -> int:
-    try:
-        return os.lstat(path).st_mode
-    except OSError:
-        return 0
+    found = lstat(path)
+    return 0 if found is None else found.st_mode

@@ -42,7 +42,7 @@ class FileState(NamedTuple):
     @property
     def identity(self) -> str:
         """One text for all of it, as the catalog keeps it: equal means that the same bytes were read."""
-        return ":".join(map(str, self))
+        return "%d:%d:%d:%d:%d" % self  # noqa: UP031 - the fastest way by a third, and each pass asks it of all stores
 
 
 class IndexProblem(Exception):
@@ -58,6 +58,14 @@ class IndexProblem(Exception):
 
 class IndexChanged(Exception):
     """The file changed while it was read: somebody is writing it. Read it again later; what came so far is void."""
+
+
+def lstat(path: str) -> os.stat_result | None:
+    """What lstat says; None where it says nothing, whatever the reason. Never raises OSError."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def stat_index(store_path: str) -> FileState:

@@ -12,14 +12,16 @@ import sqlite3
 import time
 from itertools import islice
 
-from catalog.db.location import sqlite_uri
+from catalog.db.location import is_url, sqlite_uri
+from catalog.errors import NotInTime
 from catalog.lookup import frozen
 from catalog.names.pattern import upper_bound
 from catalog.names.reference import split_repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
 MOST = 100
 """So many values are offered at most."""
@@ -27,7 +29,9 @@ _WAIT_SECONDS = 0.05
 """For a catalog that somebody holds: a shell that waits looks broken."""
 _MOST_SECONDS = 0.25
 """For all that is asked."""
-_LAST = "\U0010ffff"
+_MOST_SECONDS_SHARED = 1.0  # on a server: each search is a round trip
+_FIRST, _LAST = "\x01", "\U0010ffff"
+"""The least character that a text of the catalog has behind another one, and the greatest: no NUL is ever stored."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
 _LAYOUT = "oci-layout://"
 
@@ -37,6 +41,11 @@ Offer = tuple[str, bool]
 
 class NoCatalog(Exception):
     """There is none that could be asked."""
+
+
+def open_completer(where: str) -> Completer:
+    """The catalog at a path or a URL, opened to complete from; raises as Completer, or CatalogUnavailable."""
+    return SharedCompleter(where) if is_url(where) else Completer(where)
 
 
 class Completer:
@@ -50,13 +59,17 @@ class Completer:
         )
         deadline = time.monotonic() + _MOST_SECONDS
         self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        row = self._connection.execute(frozen.SCHEMA_VERSION).fetchone()
+        row = self._row(frozen.SCHEMA_VERSION, {})
         if str(row and row[0]).partition(".")[0] != str(frozen.SCHEMA_MAJOR):
             raise NoCatalog
 
     def close(self) -> None:
         """Close it."""
         self._connection.close()
+
+    def _row(self, statement: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
+        return found
 
     def references(self, prefix: str) -> list[Offer]:
         """What a reference that begins so may be (resolution.md section 5)."""
@@ -102,7 +115,7 @@ class Completer:
         return [*self._offers(frozen.NEXT_ROOT, prefix), *self.stores(prefix)]
 
     def _is_manifest(self, digest: str) -> bool:
-        return self._connection.execute(frozen.IS_MANIFEST, {"digest": digest}).fetchone() is not None
+        return self._row(frozen.IS_MANIFEST, {"digest": digest}) is not None
 
     def _names(self, prefix: str) -> Iterator[str]:
         """Names with tags, each in the form in which `prefix` begins it: `alpine:3.16`, or in full."""
@@ -151,7 +164,7 @@ class Completer:
         """Each value that begins so, as `cut` leaves it: from one to the next that is cut otherwise, by a search each."""
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
-            row = self._connection.execute(statement, {"low": low, "high": high}).fetchone()
+            row = self._row(statement, {"low": low, "high": high})
             if row is None:
                 return
             value: str = row[0]
@@ -160,7 +173,26 @@ class Completer:
                 continue
             piece = cut(value)
             yield piece, piece == value
-            low = f"{value}\0" if piece == value else upper_bound(piece) or _LAST
+            low = f"{value}{_FIRST}" if piece == value else upper_bound(piece) or _LAST
+
+
+class SharedCompleter(Completer):
+    """One on a server. Raises CatalogUnavailable."""
+
+    def __init__(self, url: str) -> None:
+        from catalog.lookup.reader import open_reader
+
+        self._reader = open_reader(url)
+        self._deadline = time.monotonic() + _MOST_SECONDS_SHARED
+
+    def close(self) -> None:
+        """Close it."""
+        self._reader.close()
+
+    def _row(self, statement: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
+        if time.monotonic() > self._deadline:
+            raise NotInTime("completing takes too long: write it out")
+        return self._reader.row(statement, values)
 
 
 def _itself(value: str) -> str:

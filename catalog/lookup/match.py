@@ -47,7 +47,8 @@ _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontai
 class Match:
     """One entry that matches. `row` has the columns of frozen.COLUMNS.
 
-    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for.
+    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for. `names`,
+    `platforms` and `annotations` are read when they are asked for, so while the catalog is open.
     """
 
     __slots__ = ("_reader", "below", "fallback", "row")
@@ -121,6 +122,17 @@ class Match:
         return found
 
     @property
+    def names(self) -> list[str]:
+        """All names of the entry, containerd's first."""
+        return [name for _, _, name in self.lookup_keys() if name is not None]
+
+    @property
+    def repository(self) -> str | None:
+        """The canonical repository, or None."""
+        found: str | None = self.row[_AT["repository"]]
+        return found
+
+    @property
     def tag(self) -> str | None:
         """The tag, or None."""
         found: str | None = self.row[_AT["tag"]]
@@ -131,6 +143,50 @@ class Match:
         """The raw `org.opencontainers.image.ref.name`, or None."""
         found: str | None = self.row[_AT["ref_name"]]
         return found
+
+    @property
+    def image_name(self) -> str | None:
+        """The raw `io.containerd.image.name`, or None."""
+        found: str | None = self.row[_AT["image_name"]]
+        return found
+
+    @property
+    def media_type(self) -> str | None:
+        """The media type of the descriptor, as it claims; None where it has none, and of the past."""
+        found: str | None = self.row[_AT["media_type"]]
+        return found
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the manifest, as the descriptor claims; None of the past."""
+        found: int | None = self.row[_AT["size"]]
+        return found
+
+    @property
+    def artifact_type(self) -> str | None:
+        """The artifact type of the descriptor, as it claims, or None."""
+        found: str | None = self.row[_AT["artifact_type"]]
+        return found
+
+    @property
+    def platforms(self) -> list[str]:
+        """`os/arch[/variant]` of each image; empty while unknown."""
+        return self._platforms()
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations of the descriptor."""
+        return self._annotations()
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether another entry of that store answers for this name."""
+        return bool(self.row[_AT["shadowed"]])
+
+    @property
+    def indexed_at(self) -> str | None:
+        """When its store was last read into the catalog, RFC 3339 in UTC."""
+        return rfc3339(self.row[_AT["indexed_at"]])
 
     @property
     def sort(self) -> int:
@@ -159,7 +215,7 @@ class Match:
         if field == "fallback":
             return self.fallback
         if field == "names":
-            return [name for _, _, name in self.lookup_keys() if name is not None]
+            return self.names
         if field == "annotations":
             return self._annotations()
         if field == "platforms":

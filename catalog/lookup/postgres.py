@@ -108,13 +108,12 @@ def first_rows(name: str, text: str) -> str:
 class PostgresReader(Reader):
     """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_copies", "_hosts", "_listening", "_session", "_texts")
+    __slots__ = ("_hosts", "_listening", "_session", "_texts")
 
     def __init__(self, url: str) -> None:
         self.path = url
         self._texts: dict[str, tuple[str, dict[str, Any], str]] = {}
         self._hosts: dict[int, str | None] = {}
-        self._copies: frozenset[int] | None = None
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._session = connect(url, read_only=True)
         try:
@@ -170,11 +169,9 @@ class PostgresReader(Reader):
             self._hosts[store_id] = None if row is None or row[1] else str(row[0])
         return self._hosts[store_id]
 
-    def is_copy(self, store_id: int) -> bool:
-        """Whether another host sees that store's layout too and is the one to ask: this one, or who saw it change last."""
-        if self._copies is None:
-            self._copies = frozenset(row[0] for row in self.rows(_COPIES, {}))
-        return store_id in self._copies
+    def copies(self) -> frozenset[int]:
+        """The stores whose layouts another host sees too and is the one to ask: this one, or who saw it change last."""
+        return frozenset(row[0] for row in self.rows(_COPIES, {}))
 
     def listen(self) -> None:
         """Begin to notice what others commit."""

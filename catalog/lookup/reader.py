@@ -73,9 +73,9 @@ class Reader:
         """The host that a store belongs to, None where that is this one."""
         return None
 
-    def is_copy(self, store_id: int) -> bool:  # noqa: ARG002 - as above
-        """Whether the layout of that store is seen by another host too, which is the one to ask about it."""
-        return False
+    def copies(self) -> frozenset[int]:
+        """The stores, at this moment, whose layouts are seen by another host too, which is the one to ask about them."""
+        return frozenset()
 
     def ids_of_host(self, name: str) -> frozenset[int]:
         """The ids of the stores of a host; raises UnknownStore for one that there is not."""
@@ -126,7 +126,7 @@ class Reader:
                 raise explain(error, self.path) from error
             if not self.row("SELECT 1 FROM sqlite_master", {}):
                 raise CatalogMissing(f"{shown(self.path)} is empty: 'ocicat add PATH' makes a catalog of it") from error
-            row = None
+            row = self._version_at_last()
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
         major, _, minor = str(row and row[0]).partition(".")
@@ -139,3 +139,13 @@ class Reader:
             )
         if int(minor) < frozen.SCHEMA_MINOR:
             raise CatalogVersion(f"{shown(self.path)} is of an older ocicat: run 'ocicat db upgrade'")
+
+    def _version_at_last(self) -> tuple[Any, ...] | None:
+        """The version of a catalog whose first writer has committed since it was asked for; None where it has none."""
+        try:
+            found: tuple[Any, ...] | None = self.connection.execute(frozen.SCHEMA_VERSION).fetchone()
+        except sqlite3.Error as error:
+            if str(error).startswith("no such "):
+                return None
+            raise explain(error, self.path) from error
+        return found

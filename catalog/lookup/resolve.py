@@ -101,10 +101,13 @@ class Asking:
         Of a layout that several hosts see, one of them speaks.
         """
         is_near: bool | None = None
+        copies: frozenset[int] | None = None  # asked for once a question: who saw a layout change last may change
         for match in matches:
-            if self.reader.is_copy(match.store_id):
-                continue
             near = self.reader.host_of(match.store_id) is None
+            if not near:
+                copies = self.reader.copies() if copies is None else copies
+                if match.store_id in copies:
+                    continue
             if is_near and not near:
                 return
             is_near = near

@@ -1,17 +1,9 @@
 """SQL that can only read the public views (cli.md, `sql`).
 
-Strategy. The statement is anybody's text, so nothing is decided by looking at it. SQLite's authorizer is asked for every
-access while the statement is compiled, and lets pass reading a public view, what that view itself reads, and functions;
-so there is no ATTACH, no PRAGMA, no VACUUM INTO, no temporary table, no extension, and no private table, on a connection
-that is read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). Limits keep one value and
-the heap from growing.
-
-A thread beside it ends what runs past the time limit, or is interrupted by Ctrl-C, which Python notices only between two
-of its own instructions. A progress handler does not do: it counts SQLite's instructions, and a single one, say making a
-value of 60 MB, can take a second. The time in which somebody reads the rows that came does not count.
-
-That private tables are refused keeps people's SQL working over upgrades, and no secret: who may read the file may read
-them by other means, and a common table expression that is called like a view passes for it.
+Strategy. What a statement may do at all is guard.py's. A thread beside it ends what runs past the time limit, or is
+interrupted by Ctrl-C, which Python notices only between two of its own instructions. A progress handler does not do: it
+counts SQLite's instructions, and a single one, say making a value of 60 MB, can take a second. The time in which somebody
+reads the rows that came does not count.
 """
 
 from __future__ import annotations
@@ -27,20 +19,13 @@ from collections.abc import Iterator, Mapping
 
 from catalog.db.failures import explain
 from catalog.db.location import is_url
-from catalog.db.views import VIEWS
-from catalog.db.walks import WALKS
 from catalog.errors import NotInTime, RefusedSQL
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
+from catalog.reports.guard import HEAP_BYTES, Guard
 
 TIMEOUT_SECONDS = 60.0
-_LENGTH_BYTES = 64 << 20
-_HEAP_BYTES = 512 << 20
-
-_PUBLIC = frozenset(view.name for view in VIEWS) | frozenset(WALKS)
-_TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _AGAIN_SECONDS = 0.05
-_REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 
 
 def open_gate(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Gate:
@@ -58,19 +43,9 @@ class Gate:
     def __init__(self, reader: Reader, timeout: float = TIMEOUT_SECONDS) -> None:
         self._path = reader.path
         self._timeout = timeout
-        self._refused = ""
-        connection = reader.connection
-        connection.execute(f"PRAGMA hard_heap_limit={_HEAP_BYTES}")
-        connection.execute("PRAGMA query_only=ON")
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LENGTH_BYTES)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        for function in _TABLE_FUNCTIONS:
-            # Met for the first time it is declared, as if it were created: what the authorizer would refuse.
-            connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608
-        connection.set_authorizer(self._authorize)
-        self._connection = connection
-        self._clock = _Clock(connection)
+        self._guard = Guard(reader.connection)
+        self._connection = reader.connection
+        self._clock = _Clock(reader.connection)
 
     def run(
         self, statement: str, parameters: Mapping[str, str]
@@ -83,7 +58,7 @@ class Gate:
         refuse_bytes("the statement", statement)
         for name, value in parameters.items():
             refuse_bytes(f"the value of :{name}", value)
-        self._refused = ""
+        self._guard.refused = ""
         self._clock.start(self._timeout)
         try:
             cursor = self._connection.execute(statement, parameters)
@@ -109,29 +84,10 @@ class Gate:
         finally:
             self._clock.stop()
 
-    def _authorize(
-        self, action: int, first: str | None, second: str | None, _database: str | None, source: str | None
-    ) -> int:
-        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and (
-            source in _PUBLIC
-            or first in _PUBLIC
-            or first in _TABLE_FUNCTIONS
-            or not second  # a table of a view that no column is read of: SQLite names no view for it
-        ):
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() not in _REFUSED_FUNCTIONS:
-            return sqlite3.SQLITE_OK
-        self._refused = self._refused or (
-            f"reading {shown(first)}" if action == sqlite3.SQLITE_READ and first else "that"
-        )
-        return sqlite3.SQLITE_DENY
-
     def _explained(self, error: Exception) -> BaseException:
-        if self._refused:
+        if self._guard.refused:
             return RefusedSQL(
-                f"{self._refused} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
+                f"{self._guard.refused} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
             )
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_INTERRUPT:
@@ -141,7 +97,7 @@ class Gate:
                 )
             return KeyboardInterrupt()
         if isinstance(error, MemoryError):
-            return NotInTime(f"the statement needs more than {_HEAP_BYTES >> 20} MiB of memory: narrow it")
+            return NotInTime(f"the statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it")
         if (
             isinstance(error, sqlite3.Error)
             and code is not None

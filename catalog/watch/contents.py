@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from catalog.db.engine import Writer
 from catalog.ingest.content import ContentStage
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
 
@@ -25,6 +26,7 @@ class Contents:
         self._writer = writer
         self._settings = settings
         self._changed_before = -1
+        self._version = -1
         self._changed: set[int] = set()
         self._seen: dict[int, tuple[str, int]] = {}  # what blobs that change looked like, and in how many looks
         self._to_read: list[int] = []
@@ -68,6 +70,11 @@ class Contents:
             self._to_read += self._woken - set(self._to_read)
             self._woken.clear()
         return True
+
+    def heard(self, version: int) -> None:
+        """The catalog's `data_version`: with another one than before, somebody may have found something more to be read."""
+        if version != self._version:
+            self._version, self._changed_before = version, -1
 
     def begin_again(self) -> None:
         """Something went wrong on the way: what is pending is asked for anew."""

@@ -26,9 +26,7 @@ from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
 from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry
-from catalog.ingest.retention import drop_missing, prune
-from catalog.ingest.rows import Rows
+from catalog.ingest.retention import retain
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
@@ -151,7 +149,12 @@ class Daemon:
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
         contents = Contents(writer, lambda: self._configured.now.settings)
-        self._reload(writer)
+        while not self._stop:
+            try:
+                self._reload(writer)
+                break
+            except _PASSING as error:
+                self._back_off(error)
         stores, roots = len(self._registered.stores), len(self._registered.roots)
         place = shown(displayed(self._path))
         text = f"watching {stores} stores and {roots} roots of {place}"
@@ -175,7 +178,7 @@ class Daemon:
         if self._read_again:
             self._configure(intake)
         self._configured.register(writer)
-        self._follow_registry(writer, intake)
+        self._follow_registry(writer, intake, contents)
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._service.check()
@@ -317,8 +320,9 @@ class Daemon:
 
     # --- what there is ------------------------------------------------------------------------------------------
 
-    def _follow_registry(self, writer: Writer, intake: Intake) -> None:
-        """Notice that another process has added or removed stores or roots."""
+    def _follow_registry(self, writer: Writer, intake: Intake, contents: Contents) -> None:
+        """Notice that another process has added or removed stores or roots, or found more to be read in one."""
+        contents.heard(writer.data_version())
         if self._registered.is_outdated(writer):
             self._offer(writer, intake, self._reload(writer))
 
@@ -352,11 +356,10 @@ class Daemon:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
         if not self._clock.can_be_believed():
             return
-        with writer.transaction(alone=True) as connection:
-            for name in drop_missing(Registry(connection), Rows(connection), self._configured.now.settings, now_ms()):
-                text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
-                self._report(Notice("store-dropped", text, store=name))
-            prune(connection, self._configured.now.settings, now_ms())
+        settings = self._configured.now.settings
+        for name in writer.write(lambda connection: retain(connection, settings, now_ms()), alone=True):
+            text = f"{shown(name)}: missing for longer than the grace time, its rows are dropped"
+            self._report(Notice("store-dropped", text, store=name))
 
     def _show_life(self) -> None:
         if time.monotonic() >= self._next_beat:

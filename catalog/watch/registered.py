@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from catalog.db.engine import Writer
-from catalog.ingest.registry import Registry, Root, Store
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, Root
 
 
 class Registered:

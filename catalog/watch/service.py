@@ -12,8 +12,8 @@ from catalog.db.location import is_url
 from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
+from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Store
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.notify import Notifier

@@ -130,6 +130,7 @@ def by_click(arguments: list[str]) -> int:
     """What `start.run` does, with no look at the plain forms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "plain", lambda _arguments: None)
+        patch.setattr(start, "plain_index", lambda _arguments: None)
         return start.run(arguments)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests import writers
 from tests.cli.conftest import Shelf
 from tests.cli.program import CLEAN, OCICAT
+from tests.conftest import stamp
 
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
+    "catalog.cli.table",  # where one is asked for
     "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
     "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
@@ -24,7 +28,7 @@ SQLITE3 = {
     # What `import sqlite3` brings with it, on each Python that is supported.
     "sqlite3", "sqlite3.dbapi2", "_sqlite3", "datetime", "_datetime", "time", "collections", "collections.abc",
     "_collections", "_collections_abc", "itertools", "keyword", "operator", "_operator", "reprlib", "functools",
-    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math",
+    "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math", "warnings",
 }  # fmt: skip
 
 HEAVY = (
@@ -128,3 +132,18 @@ def test_the_launcher_adds_nothing(shelf: Shelf) -> None:
     )
     before = {line.rpartition("|")[2].strip() for line in bare.stderr.decode().splitlines()}
     assert names - before - OURS - SQLITE3 == set()
+
+
+def test_an_index_of_what_did_not_change_loads_neither_sqlalchemy_nor_click(shelf: Shelf, tmp_path: Path) -> None:
+    """Loading them takes longer than looking at 10,000 stores (docs/performance.md)."""
+    path = writers.make_layout(str(tmp_path / "layout"))
+    for directory in (f"{path}/blobs", f"{path}/blobs/sha256"):
+        stamp(directory)
+    own = shelf._replace(db=str(tmp_path / "catalog.db"))
+    for arguments in (("add", path), ("index",)):
+        assert "sqlalchemy" in loaded(own, *arguments)
+    found = {name.partition(".")[0] for name in loaded(own, "index")}
+    assert not found & (set(HEAVY) - {"re", "typing", "enum", "fcntl", "contextlib"})
+    assert "catalog.ingest.unchanged" in loaded(own, "index")
+    writers.write_index(path, writers.empty_index(writers.fake_descriptor("new")))
+    assert "sqlalchemy" in loaded(own, "index")

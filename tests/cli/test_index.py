@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from catalog.cli import start
 from tests import writers
 from tests.cli.conftest import Own, retag
-from tests.cli.program import one_error
+from tests.cli.program import by_click, called, one_error
+from tests.conftest import stamp
 
 Layout = Callable[..., str]
 
@@ -140,3 +142,64 @@ def test_the_rows_of_a_store_that_stays_away_go_after_the_grace_time(cli: Own, l
 def test_an_empty_catalog(cli: Own) -> None:
     cli.done("db", "upgrade")
     cli.done("index")
+
+
+def _settled(cli: Own, layout: Layout, tmp_path: Path) -> None:
+    """A catalog of two stores that have not changed for long."""
+    for name in ("images/a", "images/b"):
+        path = layout(name, "1")
+        for directory in ("blobs", "blobs/sha256"):
+            stamp(f"{path}/{directory}")
+    cli.done("add", str(tmp_path / "images"))
+    cli.done("index")
+
+
+@pytest.mark.parametrize(
+    "words", [["index"], ["--verbose", "index"], ["index", "--quiet"], ["--quiet", "index", "--verbose"]]
+)
+@pytest.mark.parametrize("change", [None, "write", "tear", "remove", "discover"])
+def test_with_and_without_a_first_look_it_says_and_does_the_same(
+    cli: Own, layout: Layout, tmp_path: Path, words: list[str], change: str | None
+) -> None:
+    """On two copies of one catalog."""
+    _settled(cli, layout, tmp_path)
+    copies = [f"{cli.db}.{number}" for number in range(2)]
+    for db in copies:
+        shutil.copyfile(cli.db, db)
+        called("index", db=db)
+    if change == "write":
+        retag(str(tmp_path / "images/a"), "1", "new")
+    elif change == "tear":
+        Path(tmp_path, "images/a/index.json").write_text("{")
+    elif change == "remove":
+        shutil.rmtree(tmp_path / "images/b")
+    elif change == "discover":
+        layout("images/c", "1")
+    found = []
+    for db, run in zip(copies, (start.run, by_click), strict=True):
+        passes = [called(*words, db=db, run=run) for _ in range(2)]
+        stores = [line.split("\t")[:4] for line in called("stores", "--format", "tsv", db=db).lines]
+        found.append((passes, stores))
+    assert found[0] == found[1]
+    assert [done.status for done in found[0][0]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["index", "a"], ["index", "--full"], ["--config", "f", "index"], ["index", "--db"], ["index", "--db", "-x"],
+        ["index", "index"], ["index", "--help"], ["--debug", "index"], ["index", "--db", "a", "--db", "b"], ["--db", "index"],
+        ["query", "x"], ["add", "index"], ["index", "--", "x"], ["index", "--db="], ["--verbose=1", "index"],
+    ],
+)  # fmt: skip
+def test_any_other_index_is_left_to_click(words: list[str]) -> None:
+    assert start.plain_index(words) is None
+
+
+def test_these_are_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OCICAT_INDEX_FULL", raising=False)
+    assert start.plain_index(["index"]) == ""
+    assert start.plain_index(["--db", "index", "--quiet", "index", "--verbose"]) == "index"
+    assert start.plain_index(["index", "--db=a"]) == "a"
+    monkeypatch.setenv("OCICAT_INDEX_FULL", "1")
+    assert start.plain_index(["index"]) is None

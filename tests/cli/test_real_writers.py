@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -163,3 +164,56 @@ def test_a_copy_is_found_fresh_at_once(cli: Own, source: str, tmp_path: Path) ->
         result = cli("resolve", "--fresh", f"oci-layout://{target}:t")
         assert (result.status, result.err) == (0, ""), result
         assert result.out == skopeo_digest(f"oci:{target}:t") + "\n"
+
+
+SPELLINGS = ("tag", "short", "canonical", "containerd")
+
+
+def told() -> list[tuple[str, str, list[str]]]:
+    """The rows of the table of spellings in docs/resolution.md: a tool, what it is asked, and what each spelling answers."""
+    text = (Path(__file__).parents[2] / "docs" / "resolution.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ((?:skopeo|BuildKit|regctl|ocicat) `.*) \|$", text[text.index("| asked | `3.16`") :], re.MULTILINE
+    )
+    found = []
+    for row in rows:
+        asked, *answers = row.split(" | ")
+        for tool_name, reference in re.findall(r"(\w+) `([^`]+)`", asked):
+            found.append((tool_name, reference, answers))
+    return found
+
+
+@needs_skopeo
+@needs_umoci
+def test_who_finds_what_is_as_the_document_says(cli: Own, tmp_path: Path) -> None:
+    paths, digests = [], []
+    for style in SPELLINGS:
+        path = writers.make_layout(str(tmp_path / style))
+        entry, other = (writers.make_image(path, f"{style} {seed}") for seed in ("alpine", "other"))
+        names = writers.name_entry(other, "canonical", "docker.io/library/other", "9")
+        writers.write_index(
+            path, writers.empty_index(names, writers.name_entry(entry, style, "docker.io/library/alpine", "3.16"))
+        )
+        paths.append(path)
+        digests.append(entry["digest"])
+    cli.done("add", *paths)
+    rows = told()
+    assert len(rows) == 10
+    for tool_name, reference, answers in rows:
+        assert len(answers) == len(SPELLINGS)
+        for path, digest, answer in zip(paths, digests, answers, strict=True):
+            asked = reference.replace("PATH", path)
+            if tool_name in ("skopeo", "umoci"):
+                command = ("skopeo", "inspect", "--raw") if tool_name == "skopeo" else ("umoci", "stat", "--image")
+                done = subprocess.run([*command, asked], capture_output=True, timeout=60, check=False)
+                assert (done.returncode == 0) == (answer == "yes"), done
+            ours = asked if "://" in asked or tool_name == "ocicat" else f"oci:{asked.removeprefix('oci:')}"
+            found = cli("resolve", ours, "--store", path)
+            if answer == "yes":
+                assert found.out == f"{digest}\n", ours
+            elif tool_name == "ocicat":
+                assert found.status == 1
+        if tool_name == "BuildKit":  # it says no to some of which ocicat knows the tag all the same
+            assert all(cli("resolve", reference.replace("PATH", path)).status == 0 for path in paths)
+    for path, digest in zip(paths[1:], digests[1:], strict=True):
+        assert cli("resolve", f"oci-layout://{path}/alpine:3.16").out == f"{digest}\n"

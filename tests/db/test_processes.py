@@ -12,12 +12,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from catalog.db import engine
+from catalog.lookup.reader import Reader
 from tests import writers
 from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
 
@@ -113,6 +114,21 @@ def test_a_reader_beside_the_first_writer_meets_no_half_of_it(tmp_path: Path) ->
         assert process.returncode == 0
     assert all("there is no catalog" in message or "is empty" in message for message in seen), seen
     assert called("stores", db=db) == (0, "", "")
+
+
+def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog was empty when it was asked for its version, and is one when it is asked what it is."""
+    db = tmp_path / "c.db"
+    db.touch()
+    look = Reader.row
+
+    def row(self: Reader, statement: str, parameters: Mapping[str, object]) -> tuple[object, ...] | None:
+        if "sqlite_master" in statement:
+            assert ran("db", "upgrade", db=str(db)).status == 0
+        return look(self, statement, parameters)
+
+    monkeypatch.setattr(Reader, "row", row)
+    Reader(str(db)).close()
 
 
 def test_killed_at_any_moment_nothing_is_torn(tmp_path: Path, config: str, server: Callable[..., int]) -> None:

@@ -101,3 +101,20 @@ def test_a_pass_over_what_did_not_change_takes_as_many_statements_for_any_number
         catalogue.add(str(root))
         counts.append(statements(catalogue, catalogue.index))
     assert counts[0] == counts[1]
+
+
+@ON_SQLITE
+def test_no_row_is_written_by_a_statement_that_returns_something(new: New, tmp_path: Path) -> None:
+    """SQLAlchemy adds RETURNING where a key is a subquery; executemany of Python 3.12 and later then fails as misused."""
+    catalogue = new(tmp_path / "catalog")
+    path = writers.make_layout(str(tmp_path / "layout"))
+    writers.write_index(path, writers.empty_index(writers.make_image(path, "image", labels={"k": "v"})))
+    driver = catalogue.writer._driver
+    assert isinstance(driver, sqlite3.Connection)
+    seen: list[str] = []
+    driver.set_trace_callback(seen.append)
+    catalogue.add(path)
+    driver.set_trace_callback(None)
+    written = {each.split()[2] for each in seen if each.startswith("INSERT INTO")}
+    assert {"content", "edge", "store_blob", "content_annotation"} <= written
+    assert not [each for each in seen if "RETURNING" in each and "INSERT INTO store " not in each]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from catalog.db.engine import open_writer
-from catalog.ingest.registry import Registry, Store, StoreSettings
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, StoreSettings
 from catalog.ingest.verify import Trouble, Verification
 from catalog.lookup.reader import open_reader
 from tests import writers

@@ -286,7 +286,10 @@ def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, li
     data = index(element(1), "DEEP", element(2)).replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1), digest(2)]
-    assert [(one.subject, one.detail[:15]) for one in found.skipped] == [("manifests[1]", "nested too deep")]
+    # Python 3.13 reads as deep as we do, and can say what it is.
+    (problem,) = found.skipped
+    assert problem.subject == "manifests[1]"
+    assert problem.detail.startswith("an array" if sys.version_info >= (3, 13) else "nested too deep")
 
 
 @pytest.mark.parametrize("limits", WAYS[1:], ids=["in-batches", "streamed"])

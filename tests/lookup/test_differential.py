@@ -23,18 +23,23 @@ options = st.builds(
 SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a commit costs least
 
 
-@settings(max_examples=30)
-@given(world=worlds(), options=options)
-def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, world: World, options: Options) -> None:
-    with tempfile.TemporaryDirectory(dir=SHM) as made:
-        directory, before = os.path.realpath(made), os.getcwd()
-        os.chdir(directory)
-        catalogue = new_catalogue(directory)
-        try:
-            oracle = Still(make(world, catalogue, directory))
-            refs = references(oracle, directory)
-            assert differences(catalogue, oracle, refs, directory, [PLAIN]) == []
-            assert differences(catalogue, oracle, refs[::3], directory, [options]) == []
-        finally:
-            catalogue.close()
-            os.chdir(before)
+def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, engine: str) -> None:
+    """Fewer worlds on a server: there each statement is a round trip, and the names mean what they mean on SQLite."""
+
+    @settings(max_examples=30 if engine == "sqlite" else 6)
+    @given(world=worlds(), options=options)
+    def compare(world: World, options: Options) -> None:
+        with tempfile.TemporaryDirectory(dir=SHM) as made:
+            directory, before = os.path.realpath(made), os.getcwd()
+            os.chdir(directory)
+            catalogue = new_catalogue(directory)
+            try:
+                oracle = Still(make(world, catalogue, directory))
+                refs = references(oracle, directory)
+                assert differences(catalogue, oracle, refs, directory, [PLAIN]) == []
+                assert differences(catalogue, oracle, refs[::3], directory, [options]) == []
+            finally:
+                catalogue.close()
+                os.chdir(before)
+
+    compare()

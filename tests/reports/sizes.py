@@ -11,6 +11,7 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
+from catalog.db.driver import cursor_of, is_postgres
 from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD
 from tests.conftest import Catalogue
 
@@ -99,7 +100,11 @@ def fill(catalogue: Catalogue, images: int) -> None:
             for referrer, how in ((signature, "cosign"), (fallback, "fallback")) if is_fifth else ():
                 add("referrer", id=next(numbers), subject_id=image, referrer_id=referrer, how=how, entry_id=entry)
     with catalogue.writer.transaction() as connection:
-        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        if is_postgres(connection):
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        else:
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        cursor = cursor_of(connection)
         for table, rows in tables.items():
             of_columns: dict[tuple[str, ...], list[tuple[object, ...]]] = defaultdict(list)
             for row in rows:
@@ -108,4 +113,4 @@ def fill(catalogue: Catalogue, images: int) -> None:
                 unique = list(dict.fromkeys(values))
                 marks = ", ".join("?" * len(columns))
                 statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-                connection.exec_driver_sql(statement, unique)
+                cursor.executemany(statement, unique)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from catalog.lookup.reader import open_reader
 from catalog.reports.gate import open_gate
 from catalog.reports.reports import REPORTS
 from tests import writers
@@ -64,7 +66,8 @@ def test_every_report_documents_the_columns_it_has(world: World) -> None:
     assert len({each.name for each in REPORTS}) == len(REPORTS) == 11
     for each in REPORTS:
         parameters = dict.fromkeys((name for name, _ in each.parameters), "")
-        columns, _ = open_gate(world.catalogue.reader).run(each.sql, parameters)
+        with contextlib.closing(open_reader(world.catalogue.path)) as reader:
+            columns, _ = open_gate(reader).run(each.sql, parameters)
         assert columns == tuple(column.name for column in each.columns)
         assert all(column.documentation for column in each.columns)
 

@@ -198,13 +198,13 @@ class Difference:
         said: dict[str, Counter[tuple[object, ...]]] = {name: Counter() for name in self._expected}
         columns = "store, repository, tag, digest, ref_name, image_name, shadowed"
         for statement in (f"SELECT {columns} FROM images", "SELECT store, digest FROM unnamed"):
-            for store, *row in reader.connection.execute(statement):
+            for store, *row in reader.rows(statement, {}):
                 said.setdefault(store, Counter())[tuple(row)] += 1
         return sorted(name for name, rows in said.items() if rows != self._expected.get(name))
 
     def explain(self, reader: Reader, name: str) -> str:
-        state = reader.connection.execute("SELECT state, error, indexed_at FROM stores WHERE name = ?", (name,))
-        return f"{name}: {state.fetchone()}, should be {self._expected.get(name)}"
+        state = reader.row("SELECT state, error, indexed_at FROM stores WHERE name = :name", {"name": name})
+        return f"{name}: {state}, should be {self._expected.get(name)}"
 
 
 def share(values: Sequence[float], part: float) -> float:

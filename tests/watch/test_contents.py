@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from catalog.db.engine import Writer
-from catalog.ingest.registry import Registry, Store
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.watch.contents import MOST_LOOKS, Contents
 from tests.cli.program import called

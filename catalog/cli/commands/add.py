@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import click
+from sqlalchemy import Connection
 
 from catalog.cli import messages
 from catalog.cli.arguments import filled
@@ -15,7 +16,8 @@ from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
-from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.known import Store
+from catalog.ingest.registry import Registry, Root, StoreSettings
 from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
@@ -69,21 +71,25 @@ def command(
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     given = StoreSettings(name, policy, prefix, priority, shared, checked_name(shared_as) if shared_as else shared_as)
     real = [_directory(path) for path in paths]
+
+    def register(connection: Connection) -> tuple[list[Root], list[Store]]:
+        registry = Registry(connection)
+        root_ids: set[int] = set()
+        store_ids: set[int] = set()
+        for path in real:
+            if registry.is_root(path) or not is_layout(path):
+                root_ids.add(registry.add_root(path, given))
+            else:
+                store_ids.add(registry.add_store(path, given, now_ms()))
+        roots = [root for root in registry.roots() if root.id in root_ids]
+        stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
+        policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
+        if prefix and any(each != "path" for each in policies):
+            raise UsageError("--prefix goes with --naming path: give both")
+        return roots, stores
+
     with open_writer(catalog_path(globals_.db)) as writer:
-        with writer.transaction() as connection:
-            registry = Registry(connection)
-            root_ids: set[int] = set()
-            store_ids: set[int] = set()
-            for path in real:
-                if registry.is_root(path) or not is_layout(path):
-                    root_ids.add(registry.add_root(path, given))
-                else:
-                    store_ids.add(registry.add_store(path, given, now_ms()))
-            roots = [root for root in registry.roots() if root.id in root_ids]
-            stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
-            policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
-            if prefix and any(each != "path" for each in policies):
-                raise UsageError("--prefix goes with --naming path: give both")
+        roots, stores = writer.write(register)
         if no_index:
             return 0
         with progress() as draw:

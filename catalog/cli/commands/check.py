@@ -26,7 +26,7 @@ def command(globals_: Globals, names: tuple[str, ...], format_: str | None) -> i
     reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = store_ids(reader, names) if names else None
-        show = formats.open_format(format_, COLUMNS, COLUMNS)
+        show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
         for row in reader.rows(_PROBLEMS, {}):
             if wanted is None or row[0] in wanted:

@@ -13,7 +13,7 @@ from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.dockerfile.images import MAX_BYTES, Build, read
 from catalog.errors import NotFound, OcicatError, UsageError
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
@@ -56,7 +56,7 @@ def command(
     platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
     builder, given, text = normalize("linux", os.uname().machine), dict(_arguments(arguments)), _text(dockerfile)
     images = [image for each in platforms for image in read(text, Build(builder, each, target, given))]
-    reader = Reader(catalog_path(globals_.db))
+    reader = open_reader(catalog_path(globals_.db))
     try:
         scope = store_ids(reader, stores) if stores else None
         asking = Asking(reader, messages.note, stores=scope, strict=strict)

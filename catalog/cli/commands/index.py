@@ -14,8 +14,7 @@ from catalog.db.location import catalog_path
 from catalog.ingest.intake import now_ms
 from catalog.ingest.places import not_there, register_places
 from catalog.ingest.registry import Registry
-from catalog.ingest.retention import drop_missing, prune
-from catalog.ingest.rows import Rows
+from catalog.ingest.retention import retain
 from catalog.ingest.sweep import Sweep
 from catalog.names.escape import shown
 
@@ -34,7 +33,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
     with open_writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
         for place in register_places(writer, configuration.places):
             messages.say(not_there(place))
-        with writer.transaction() as connection:
+        with writer.snapshot() as connection:
             registry = Registry(connection)
             roots, stores = registry.roots(), None
             if names:
@@ -45,11 +44,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
                 stores += [store for store in registry.stores() if store.root_id in below]
         with progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
-        with writer.transaction(alone=True) as connection:
-            for name in drop_missing(Registry(connection), Rows(connection), settings, now_ms()):
-                messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
-            prune(connection, settings, now_ms())
-    messages.detail(
-        f"{summary.stores} stores, {summary.found} of them new, {summary.changed} changed, {summary.unsettled} being written"
-    )
+        for name in writer.write(lambda connection: retain(connection, settings, now_ms()), alone=True):
+            messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
+    messages.detail(str(summary))
     return 0

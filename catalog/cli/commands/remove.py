@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Connection
 
 from catalog.cli.arguments import filled, find
 from catalog.cli.main import Globals
@@ -19,7 +20,8 @@ def command(globals_: Globals, names: tuple[str, ...]) -> int:
 
     A store below a root is left out from then on, until it is added again.
     """
-    with open_writer(catalog_path(globals_.db), create=False) as writer, writer.transaction() as connection:
+
+    def forget(connection: Connection) -> None:
         registry = Registry(connection)
         for text in names:
             roots, stores = find(registry, text)
@@ -27,4 +29,7 @@ def command(globals_: Globals, names: tuple[str, ...]) -> int:
                 registry.remove_root(root)
             for store in stores:
                 registry.remove_store(store)
+
+    with open_writer(catalog_path(globals_.db), create=False) as writer:
+        writer.write(forget)
     return 0

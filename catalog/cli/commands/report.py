@@ -24,7 +24,13 @@ from catalog.reports.reports import REPORTS, Report
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only rows of this store, or glob. Repeatable.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_SECONDS,
+    metavar="SECONDS",
+    help="Give up after so long, with status 4. [default: 60]",
+)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(
@@ -74,7 +80,7 @@ def command(
 def _list(refused: tuple[str, ...], format_: str | None) -> None:
     if refused:
         raise UsageError("no report is named: give its NAME first, 'ocicat report' lists them")
-    show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"))
+    show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"), prose=True)
     for each in REPORTS:
         show.row({"report": each.name, "sentence": each.sentence}.__getitem__)
     show.end()

@@ -20,7 +20,13 @@ from catalog.reports.gate import TIMEOUT_SECONDS, open_gate
 @click.option(
     "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of :NAME in the statement. Repeatable."
 )
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_SECONDS,
+    metavar="SECONDS",
+    help="Give up after so long, with status 4. [default: 60]",
+)
 @click.option("--schema", is_flag=True, help="Print the public views and their columns.")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj

@@ -38,7 +38,7 @@ def command(globals_: Globals, check: bool, format_: str | None) -> int:
         show = formats.open_format("jsonl" if format_ == "json" else format_, keys, keys)
         show.row(values.__getitem__)
     else:
-        show = formats.open_format(format_, COLUMNS, COLUMNS)
+        show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         for key, value in values.items():
             show.row({"key": key, "value": value}.__getitem__)
     show.end()

@@ -39,7 +39,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     """List the stores, one a line, in the order in which they answer."""
     reader = open_reader(catalog_path(globals_.db))
     try:
-        show = formats.open_format(format_, COLUMNS, FIELDS)
+        show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
         for row in reader.rows(frozen.STORES, {}):
             _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, *others = row
             if states and state not in states:

@@ -36,7 +36,7 @@ def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: b
     """
     path = catalog_path(globals_.db)
     wanted = _wanted(path, names)
-    show = formats.open_format(format_, COLUMNS, COLUMNS)
+    show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
     with open_writer(path, create=False) as writer:
         with writer.snapshot() as connection:
             stores = [s for s in Registry(connection).stores() if s.state != "missing"]

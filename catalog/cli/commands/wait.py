@@ -10,7 +10,15 @@ from catalog.cli import messages
 from catalog.cli.main import Globals
 from catalog.db.location import beside, catalog_path
 from catalog.db.locks import DAEMON, is_held
-from catalog.errors import Ambiguous, InvalidReference, NotFound, NotInTime, OcicatError, UnknownStore
+from catalog.errors import (
+    Ambiguous,
+    CatalogUnreachable,
+    InvalidReference,
+    NotFound,
+    NotInTime,
+    OcicatError,
+    UnknownStore,
+)
 from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.names import query as kinds
@@ -18,6 +26,7 @@ from catalog.names.escape import shown
 from catalog.names.query import Query, parse_digest, parse_query
 
 _DEFAULT_SECONDS = 60.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
 
 
 @click.command(name="wait")
@@ -37,20 +46,40 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
     wanted = None if digest is None else parse_digest(digest)
     if wanted is not None and wanted.kind != kinds.DIGEST:
         raise InvalidReference(f"{shown(digest or '')} is the beginning of a digest: --digest takes a whole one")
-    reader = open_reader(catalog_path(globals_.db))
-    try:
-        if not is_held(beside(reader.path) + DAEMON):
-            messages.note("no daemon runs: only 'ocicat index' brings changes")
-        deadline = time.monotonic() + timeout
-        reader.listen()
-        while (last := _ask(reader, query, wanted)) is not None:
+    path = catalog_path(globals_.db)
+    deadline = time.monotonic() + timeout
+    reader: Reader | None = open_reader(path)
+    if not is_held(beside(path) + DAEMON):
+        messages.note("no daemon runs: only 'ocicat index' brings changes")
+    pause = _SHORTEST_PAUSE
+    while True:
+        try:
+            if reader is None:
+                reader = open_reader(path)
+            return _follow(reader, query, wanted, timeout, deadline)
+        except CatalogUnreachable as error:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise NotFound(f"not within {timeout:g} seconds: {last}")
-            reader.wait_for_change(left)
-        return 0
-    finally:
-        reader.close()
+                raise
+            if pause == _SHORTEST_PAUSE:
+                messages.note(f"{error}; waiting for it to come back")
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            if reader is not None:
+                reader.close()
+            reader = None
+
+
+def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, deadline: float) -> int:
+    """Wait until REF resolves as wanted, asking again when somebody has committed; raises NotFound after the time limit."""
+    reader.listen()
+    while (last := _ask(reader, query, wanted)) is not None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise NotFound(f"not within {timeout:g} seconds: {last}")
+        reader.wait_for_change(left)
+    return 0
 
 
 def _ask(reader: Reader, query: Query, wanted: Query | None) -> OcicatError | None:

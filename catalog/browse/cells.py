@@ -1,0 +1,53 @@
+"""Links from a cell to the page about what it says: a digest, a name, a store. A plugin of Datasette's.
+
+Cells hold untrusted text. What a link shows is escaped twice: unprintable characters as on a terminal, so that no name
+turns a line round or looks like another, and then for HTML.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from datasette import hookimpl
+from markupsafe import Markup
+
+from catalog.browse.description import DATABASE
+from catalog.browse.questions import PAST, WHERE
+from catalog.names.digest import is_digest
+from catalog.names.escape import escape
+
+_NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
+_NAMES = frozenset({"name", "base_name", "image_name"})
+
+
+@hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
+def render_cell(value: object, column: str, table: str | None, database: str) -> Markup | str | None:
+    """The HTML of a cell, or None for Datasette's own."""
+    if not isinstance(value, str) or not value or database != DATABASE:
+        return None
+    path = _path(value, column, table)
+    if path is not None:
+        # What is no text of Unicode's, a lone surrogate, cannot be in the catalog: it is UTF-8.
+        return Markup('<a href="{}">{}</a>').format(f"/{DATABASE}/{path[0]}?{urlencode(path[1])}", _safe(value))
+    safe = _safe(value)
+    return safe if safe != value else None
+
+
+def _path(value: str, column: str, table: str | None) -> tuple[str, dict[str, str]] | None:
+    if column not in _NO_DIGESTS and is_digest(value) and value.startswith("sha"):
+        return WHERE, {"digest": value}
+    if column == "store":
+        return "stores", {"name__exact": value}
+    if table == "stores" and column == "name":
+        return "images", {"store__exact": value}
+    if column in _NAMES and table != "images":
+        return ("images", {"name__exact": value}) if "/" in value else (PAST, {"name": value})  # else a tag alone
+    if column in ("name", "tag"):
+        return PAST, {"name": value}
+    if column in ("repository", "familiar"):
+        return "images", {f"{column}__exact": value}
+    return None
+
+
+def _safe(value: str) -> str:
+    return value if value.isprintable() else escape(value)

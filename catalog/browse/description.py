@@ -1,0 +1,94 @@
+"""What Datasette is told of the catalog, its metadata: from the same source as docs/sql.md and docs/reports.md.
+
+Documentation is ours and is escaped all the same where it goes into HTML. The links are relative to the server's root.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from catalog._version import __version__
+from catalog.browse.questions import FIND, QUESTIONS, WHERE, Question
+from catalog.db.view import View
+from catalog.db.views import VIEWS
+from catalog.reports.reports import REPORTS, Report
+
+DATABASE = "catalog"
+"""What the catalog is called in addresses."""
+
+PLOTS = "/-/plots"
+"""Where the plots are."""
+
+STYLE = "/-/ocicat.css"
+"""Where it is said what pages look like."""
+
+FACETS: dict[str, tuple[str, ...]] = {
+    "stores": ("state", "root", "naming"),
+    "images": ("store", "media_type", "artifact_type", "shadowed"),
+    "unnamed": ("store", "media_type"),
+    "manifests": ("kind", "platform", "artifact_type"),
+    "platforms": ("platform",),
+    "layers": ("media_type",),
+    "blobs": ("store", "is_good"),
+    "labels": ("key",),
+    "annotations": ("key", "origin"),
+    "referrers": ("how", "artifact_type"),
+    "history": ("store", "origin"),
+    "snapshots": ("store",),
+    "problems": ("kind", "store"),
+}
+"""The columns that a view is counted by without being asked to: few values, and none that is worked out for each row."""
+
+SEARCH = f"""<form class="ocicat" action="/{DATABASE}/{FIND}" method="get" role="search">
+<p><label for="text">A name, or a part of one</label> <input type="search" id="text" name="text">
+<input type="submit" value="Find"></p></form>
+<form class="ocicat" action="/{DATABASE}/{WHERE}" method="get">
+<p><label for="digest">A digest</label> <input type="search" id="digest" name="digest">
+<input type="submit" value="Where is it"></p></form>"""
+"""The two ways in, on the first page and on that of all queries and views."""
+
+
+def metadata() -> dict[str, Any]:
+    """The metadata of the whole server."""
+    return {
+        "title": "ocicat",
+        "about": f"ocicat {__version__}, read-only",
+        "databases": {
+            DATABASE: {
+                "description_html": SEARCH,
+                "tables": {view.name: _view(view) for view in VIEWS},
+                "queries": {question.name: _question(question) for question in QUESTIONS},
+            }
+        },
+    }
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "description": f"{view.sentence[:1].upper()}{view.sentence[1:]}.",
+        "columns": {name: documentation for name, _, documentation in view.columns},
+        "facets": list(FACETS[view.name]),
+    }
+
+
+def _question(question: Question) -> dict[str, Any]:
+    text = f"<p>{html.escape(question.sentence)}</p>"
+    for report in REPORTS:
+        if question.name == f"report-{report.name}":
+            text += _columns(report)
+    return {
+        "sql": question.sql,
+        "params": list(question.parameters),
+        "title": question.title,
+        "description": question.sentence,
+        "description_html": text,
+        "hide_sql": True,
+    }
+
+
+def _columns(report: Report) -> str:
+    parameters = [(f":{name}", documentation) for name, documentation in report.parameters]
+    columns = [(each.name, f"{each.documentation}{' (bytes)' if each.is_size else ''}") for each in report.columns]
+    rows = "".join(f"<dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd>" for a, b in (*parameters, *columns))
+    return f'<dl class="column-descriptions">{rows}</dl>'

@@ -1,0 +1,56 @@
+"""`ocicat browse`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import click
+
+from catalog.cli import messages
+from catalog.cli.main import Globals
+from catalog.db.location import catalog_path
+from catalog.errors import UsageError
+from catalog.lookup.reader import Reader
+
+PORT = 8001
+TIMEOUT_SECONDS = 10.0
+
+
+@click.command(name="browse")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="PORT", help="0: a free one."
+)
+@click.option("--open/--no-open", "opens", default=False, help="Open a browser there too. [default: no-open]")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.pass_obj
+def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float) -> int:
+    """Show the catalog in a web browser, read-only, until SIGINT or SIGTERM: prints the address.
+
+    It has no password. On 127.0.0.1, where it listens unless --host says otherwise, every user of this machine can ask it.
+    """
+    given = globals_.db or os.environ.get("OCICAT_DB", "")
+    if "://" in given:
+        raise UsageError("browse needs a catalog in SQLite: give --db the path of its file, not a URL")
+    path = catalog_path(globals_.db)
+    Reader(path).close()
+    if importlib.util.find_spec("datasette") is None:
+        raise UsageError("browse needs Datasette: pip install 'ocicat[browse]'")
+    from catalog.browse import server
+
+    if not host:
+        raise UsageError("an empty --host is no address: write --host 127.0.0.1, say")
+    listening = server.listen(host, port)
+    url = server.url_of(listening, host)
+    if not server.is_loopback(listening):
+        messages.say(
+            f"warning: whoever reaches {host} over the network can read the whole catalog: there is no password"
+        )
+    server.serve(server.application(path, host, timeout, messages.defect), listening, url, _say if opens else None)
+    return 0
+
+
+def _say(found: bool) -> None:
+    if not found:
+        messages.note("no web browser was found: open the address yourself")

@@ -1,0 +1,35 @@
+"""What a pass asks of each store: by SQLAlchemy (catalog.ingest.registry), and frozen, where nothing may have changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, bindparam, select
+
+from catalog.db.schema import root, store
+
+_OWN = (
+    "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
+    "keyed_by", "entries", "generation", "changed_at", "first_at",
+)  # fmt: skip
+"""The fields of a Store, up to `root_path`, that are columns of the same name."""
+_STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by")
+"""Those of a Standing."""
+_BOTH = (
+    root.c.path.label("root_path"), store.c.shared_blobs, store.c.blobs_identity, store.c.content_pending,
+    store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
+)  # fmt: skip
+
+
+def _of_host(columns: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(*(store.c[column] for column in columns), *_BOTH)
+        .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+        .where(store.c.host_id == bindparam("host"))
+    )
+
+
+STORES = _of_host(_OWN)
+"""The fields of catalog.ingest.known.Store in their order, and behind them the bytes of its paths; all stores of a host."""
+STANDINGS = _of_host(_STANDING)
+"""The same for catalog.ingest.known.Standing."""

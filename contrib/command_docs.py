@@ -1,0 +1,150 @@
+"""`make docs`: docs/commands.md out of click's commands and options, and of command_words.py.
+
+With `--check` it writes nothing, and ends with status 1 where the file is not what it would write. The examples are run by
+tests/test_docs.py, as those of every document are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+import click
+from command_words import WORDS
+from sql_docs import keep
+
+from catalog.cli.main import COMMANDS, group
+
+_HEAD = """<!-- Made by `make docs` out of the commands of click and contrib/command_words.py. Do not edit. -->
+# Commands
+
+Every command, option, default and environment variable. What scripts may rely on (formats, statuses, streams) is in
+[scripts.md](scripts.md), what a REF means in [resolution.md](resolution.md). The examples are run by the tests, one after the
+other, on the layouts that README.md shows.
+
+"""
+
+_GLOBAL = """
+They stand before the command or behind it, `--version` before it alone. `--help` behind a command tells of that command.
+
+## Environment
+
+An option has a variable, which the tables name; what the command line says has precedence. A flag is set by `1`, `true`, `yes` or
+`on`. An option that is repeatable takes several values with blanks between.
+
+| variable | |
+|---|---|
+| `OCICAT_DB` | the catalog, as `--db` |
+| `OCICAT_CONFIG` | the settings, as `--config` |
+| `OCICAT_DEBUG` | `1`: as `--debug` |
+| `STATE_DIRECTORY`, `XDG_DATA_HOME`, `HOME` | where the catalog is without `--db` ([scripts.md](scripts.md#where-the-catalog-is)) |
+| `NO_COLOR` | to anything: no colour, which there is on a terminal alone; none either where `TERM` is not set or is `dumb` |
+| `COLUMNS` | the width of a table on a terminal, before what that says itself |
+| `NOTIFY_SOCKET`, `WATCHDOG_USEC` | `watch`: set by systemd, which is told of the start, of life and of the end |
+| `NAME` | `contexts --build-arg NAME` without a value takes it from there, as buildx does |
+
+## Exit status
+
+| status | means |
+|---|---|
+| 0 | done; each reference asked for was found |
+| 1 | something asked for was not found, or `check`, `verify` or `status --check` found problems |
+| 2 | the call is wrong: an unknown option, a malformed reference, an unknown store, refused SQL |
+| 3 | `resolve`, `contexts`: ambiguous |
+| 4 | the catalog cannot serve, not in time, or not in this version |
+| 130 | interrupted by Ctrl-C |
+| 141 | nobody reads stdout any more (`ocicat query \\| head -1`), as a shell reports SIGPIPE |
+
+Each command below says what the first ones mean for it; 4 means the same everywhere.
+"""
+
+
+def render() -> str:
+    """docs/commands.md."""
+    context = click.Context(group, info_name="ocicat")
+    parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
+    parts += ["\n".join(_options(_visible(group), "OCICAT")), "\n", _GLOBAL]
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        assert command is not None
+        parts.append("\n" + "\n".join(_command(command, f"ocicat {name}", context)))
+    return "".join(parts)
+
+
+def _contents() -> str:
+    rows = [f"| [`ocicat {name}`](#ocicat-{name}) | {short} |" for name, short in COMMANDS.items()]
+    return "\n".join(["| command | |", "|---|---|", *rows, ""])
+
+
+def _command(command: click.Command, path: str, above: click.Context) -> Iterator[str]:
+    words = WORDS.get(path.removeprefix("ocicat "))
+    if words is None:
+        sys.exit(f"contrib/command_words.py says nothing of {path}: write what its statuses mean, and an example")
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=above)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    yield f"{'###' if path.count(' ') > 1 else '##'} {path}\n\n```text\n{usage}\n```\n"
+    yield _linked(inspect.cleandoc(command.help or "").replace("*", "\\*")) + "\n"
+    options = _visible(command)
+    if options:
+        yield from _options(options, "")
+        yield ""
+    if words.statuses:
+        yield "Status: " + "; ".join(f"{status} {meaning}" for status, meaning in words.statuses.items()) + ".\n"
+    if words.to_copy:
+        yield f"```sh\n{words.to_copy}```\n"
+    if words.examples:
+        yield f"```console\n{words.examples}```\n"
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _command(below, f"{path} {name}", context)
+
+
+def _visible(command: click.Command) -> list[click.Option]:
+    return [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+
+
+def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
+    """The table of a command's options. `prefix` begins the variables of those for which click makes them up."""
+    yield "| option | default | variable | |"
+    yield "|---|---|---|---|"
+    for option in options:
+        text, default = _help(option)
+        name = max(option.opts, key=len)
+        shown = name if option.is_flag else f"{name} {option.make_metavar(click.Context(group))}"
+        variable = option.envvar or (f"{prefix}_{name.lstrip('-').upper()}" if name not in _WITHOUT else None)
+        yield f"| `{_cell(shown)}` | {default} | {f'`{variable}`' if variable else ''} | {_cell(text)} |"
+
+
+_WITHOUT = ("--version", "--help")
+_ANY_NUMBER = 1 << 30
+"""A limit from there on is that of the machine, and no news."""
+
+
+def _help(option: click.Option) -> tuple[str, str]:
+    """The help of an option without its default, and the default."""
+    assert option.help, f"{option.opts}: an option says what it does"
+    text, default = option.help, ""
+    found = re.search(r" ?\[default: (.*?)\]", text)
+    if found:
+        text, default = text.replace(found[0], ""), found[1]
+    elif "--format" in option.opts:
+        default = "on a terminal `table`, else `tsv`"
+    if isinstance(option.type, click.IntRange | click.FloatRange) and not (option.type.max or 0) >= _ANY_NUMBER:
+        least = "more than" if option.type.min_open else "at least"
+        most = f", at most {option.type.max}" if option.type.max else ""
+        text = f"{text} ({least} {option.type.min}{most})"
+    return _linked(text), _linked(default)
+
+
+def _linked(text: str) -> str:
+    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(keep({"docs/commands.md": render}))

@@ -1,0 +1,185 @@
+"""What docs/commands.md says of each command besides what click knows: what its statuses mean, and examples.
+
+The examples are run in this order, which is that of the commands, on one catalog.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """Statuses but 4, which means the same everywhere; examples with what they print; lines that no test runs."""
+
+    statuses: dict[int, str]
+    examples: str = ""
+    to_copy: str = ""
+
+
+_UNKNOWN = "an unknown store"
+
+WORDS = {
+    "add": Words(
+        {0: "registered, also where a layout is broken (a line each)", 2: "no such directory, or a name that is taken"},
+        r"""$ ocicat add /srv/builds /srv/mirror
+$ ocicat add /srv/registry --naming path --prefix registry.example.com
+$ ocicat add /srv/builds/alpine --name base --priority -1
+$ ocicat add /srv/nowhere; echo "status $?"
+ocicat: error: /srv/nowhere does not exist: give the path of a layout, or of a directory that holds layouts
+status 2
+""",
+    ),
+    "remove": Words(
+        {0: "forgotten", 2: "an unknown store or root: then nothing is forgotten"},
+        r"""$ ocicat remove base
+$ ocicat remove base; echo "status $?"
+ocicat: error: no store or root is called base: 'ocicat stores' lists them, 'ocicat add' adds one
+status 2
+$ ocicat add /srv/builds/alpine
+""",
+    ),
+    "stores": Words(
+        {0: "listed, also where there is none"},
+        r"""$ ocicat stores --format '{name} {state} {entries}'
+builds/alpine ok 2
+builds/app ok 2
+builds/scratch ok 1
+mirror/alpine ok 2
+mirror/patched ok 1
+registry/library/alpine ok 1
+registry/team/tool ok 2
+$ ocicat stores --state invalid --state missing
+""",
+    ),
+    "index": Words(
+        {0: "looked at, also where a store is not well (a line each)", 2: "an unknown store or root"},
+        r"""$ ocicat index
+$ ocicat index builds mirror/patched --full
+""",
+        "*/5 * * * *  ocicat --quiet index     # a line of crontab, where no daemon runs\n",
+    ),
+    "watch": Words(
+        {0: "ended by SIGTERM or SIGINT", 2: "a wrong configuration"},
+        to_copy="""ocicat watch                           # Ctrl-C ends it
+ocicat --config ocicat.toml watch --metrics 9418 --log-format json
+""",
+    ),
+    "query": Words(
+        {
+            0: "each REF matched something, or there was none",
+            1: "a REF matched nothing",
+            2: f"a malformed REF, or {_UNKNOWN}",
+        },
+        r"""$ ocicat query 'alpine:*' --format '{store}\t{name}\t{digest}'
+mirror/alpine	docker.io/library/alpine:3.16	sha256:5f9c3ecd4d39…
+mirror/patched	docker.io/library/alpine:3.16	sha256:53dd06ce1d32…
+mirror/alpine	docker.io/library/alpine:3.17	sha256:c418c8ccc0fb…
+$ ocicat query --repository acme/app --sort -tag --limit 1 --format '{name} {size}'
+docker.io/acme/app:1.1 401
+$ ocicat query --platform linux/amd64 --count
+11
+$ echo ':3.17' | ocicat query - --format '{store}'
+mirror/alpine
+registry/library/alpine
+$ ocicat query acme/app:9; echo "status $?"
+ocicat: error: no image docker.io/acme/app:9; 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
+status 1
+""",
+    ),
+    "resolve": Words(
+        {0: "one answer for each REF", 1: "a REF was not found", 2: f"a malformed REF, or {_UNKNOWN}", 3: "ambiguous"},
+        r"""$ ocicat resolve acme/app:1.0
+sha256:69f3c796e89e8f37a2bcf7e34f84af9f114362b4606960f5d0273addb4592d99
+$ ocicat resolve alpine:3.16 --store mirror/patched
+sha256:53dd06ce1d32d848f6422bdd6451109275f67a067f12050569b82855baa30d02
+$ ocicat resolve alpine:3.17 --first --format oci-layout
+oci-layout:///srv/mirror/alpine@sha256:c418c8ccc0fbc6a22936e66ef7c3733851af00e3cec99ed60328af79e49e8472
+$ printf 'acme/app:1.1\nacme/app:9\n' | ocicat resolve - 2>/dev/null; echo "status $?"
+sha256:e18848eaebee0cd92aa5ef7cf8d4150754964722cd04dccfeca87ee78a90e525
+
+status 1
+""",
+    ),
+    "history": Words(
+        {0: "printed", 1: "no history of REF", 2: f"a malformed REF, or {_UNKNOWN}"},
+        r"""$ ocicat history acme/app:1.0 --format '{store} {digest} since {since}'
+builds/app sha256:69f3c796e89e… since 20…Z
+""",
+    ),
+    "wait": Words(
+        {0: "REF resolves", 1: "not within the time limit", 2: "a malformed REF"},
+        r"""$ ocicat --quiet wait acme/app:1.0 --timeout 5; echo "status $?"
+status 0
+""",
+    ),
+    "contexts": Words(
+        {
+            0: "printed, also where images are left to buildx",
+            1: "`--strict`: the catalog has not all of them",
+            2: f"no Dockerfile, or {_UNKNOWN}",
+            3: "ambiguous",
+        },
+        r"""$ printf 'FROM acme/app:1.1\nCOPY --from=alpine:3.17 /etc /etc\n' | ocicat contexts --first -
+--build-context acme/app:1.1=oci-layout:///srv/builds/app@sha256:e18848eaebee…
+--build-context alpine:3.17=oci-layout:///srv/mirror/alpine@sha256:c418c8ccc0fb…
+""",
+    ),
+    "status": Words(
+        {0: "told", 1: "`--check`: no daemon runs, or it lags behind"},
+        r"""$ ocicat status --format '{stores} stores, {entries} entries, daemon: {daemon}'
+7 stores, 11 entries, daemon: none
+$ ocicat status --check >/dev/null; echo "status $?"
+ocicat: no daemon runs: start 'ocicat watch'
+status 1
+""",
+    ),
+    "check": Words(
+        {0: "no problem", 1: "there are problems, listed", 2: _UNKNOWN},
+        r"""$ ocicat check; echo "status $?"
+status 0
+""",
+    ),
+    "verify": Words(
+        {0: "what was read is good", 1: "a blob is not", 2: _UNKNOWN},
+        r"""$ ocicat verify 'mirror/*'; echo "status $?"
+status 0
+""",
+    ),
+    "sql": Words(
+        {0: "answered, also by no row", 2: "a statement that is wrong, or does more than read the public views"},
+        r"""$ ocicat sql 'SELECT store, digest FROM images WHERE name = :name' -p name=docker.io/acme/app:1.0
+builds/app	sha256:69f3c796e89e…
+$ ocicat sql 'DELETE FROM images'; echo "status $?"
+ocicat: error: the statement is wrong: cannot modify images because it is a view; 'ocicat sql --schema' lists views and columns
+status 2
+""",
+    ),
+    "report": Words(
+        {0: "printed, also where it has no row", 2: f"no such report, or {_UNKNOWN}"},
+        r"""$ ocicat report usage --store 'mirror/*'
+mirror/alpine	6	1678	0	1678
+mirror/patched	3	849	849	0
+""",
+    ),
+    "db": Words({}),
+    "db path": Words(
+        {0: "printed"},
+        r"""$ ocicat db path
+/srv/home/catalog.db
+""",
+    ),
+    "db upgrade": Words({0: "it is of this version's schema"}, "$ ocicat db upgrade\n"),
+    "db check": Words(
+        {0: "no damage found"},
+        r"""$ ocicat db check; echo "status $?"
+status 0
+""",
+    ),
+    "db vacuum": Words({0: "done"}, "$ ocicat db vacuum\n"),
+    "db copy": Words({}),
+    "completion": Words(
+        {0: "printed", 2: "no such shell"},
+        to_copy='eval "$(ocicat completion bash)"       # in ~/.bashrc; zsh and fish: completion.md\n',
+    ),
+}
+"""By the command's name, a command below `db` by both."""

@@ -1,0 +1,47 @@
+"""The pictures of docs/browse.md: `python contrib/screenshots.py` writes docs/screenshots/*.png, by the layouts of the tests.
+
+It needs Debian's chromium and chromium-driver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from tests.browse.served import browsing, build, chromium
+
+WHERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "screenshots")
+LIMIT = 150_000
+"""Bytes of a picture at most: they are part of every clone."""
+
+
+def main() -> int:
+    """Write all of them."""
+    os.makedirs(WHERE, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        place = build(directory, hostile=False)
+        pages = {
+            "home": "",
+            "find-name": "catalog/find-name?text=alpine:3.16",
+            "where-is": f"catalog/where-is?digest={place.digests['3.16']}",
+            "images": "catalog/images",
+            "plots": "-/plots",
+        }
+        with browsing(place.db) as site, chromium() as browser:
+            for name, path in pages.items():
+                browser.get(site.url + path)
+                file = os.path.join(WHERE, f"{name}.png")
+                browser.save_screenshot(file)
+                size = os.path.getsize(file)
+                print(f"{os.path.relpath(file)}: {size:,} bytes")
+                if size > LIMIT:
+                    print(f"more than {LIMIT:,} bytes: show less", file=sys.stderr)
+                    return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Layouts, their catalog and a running `ocicat browse`, made once and only read; a browser; and a place of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.browse.served import Place, Site, browsing, build, chromium
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """What `site` shows."""
+    return build(str(tmp_path_factory.mktemp("browse")))
+
+
+@pytest.fixture(scope="session")
+def site(shown: Place) -> Iterator[Site]:
+    """A running `ocicat browse` of `shown`."""
+    with browsing(shown.db) as running:
+        yield running
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Place:
+    """Layouts and a catalog that a test may change."""
+    return build(str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """A headless Chromium."""
+    with chromium() as driver:
+        yield driver

@@ -1,0 +1,165 @@
+"""A running `ocicat browse`, the layouts that it shows, and a browser to look at it: for the tests and contrib/screenshots.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from email.message import Message
+from typing import IO, NamedTuple
+
+from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+from tests import writers
+from tests.cli.program import CLEAN, called
+
+HOSTILE = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>\u202e\x1b[31m"
+ALPINE = "docker.io/library/alpine"
+SECONDS = 30
+"""No test waits that long: it only keeps what hangs from hanging the tests."""
+
+_PROGRAM = "from catalog.cli import start; start.main()"
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1100,800",
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Layouts below `root`, the catalog of them, and digests by what they are."""
+
+    root: str
+    db: str
+    config: str
+    digests: dict[str, str]
+
+    def read(self) -> None:
+        """Read what changed into the catalog."""
+        done = called("--config", self.config, "index", db=self.db)
+        assert done.status == 0, done
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP."""
+
+    status: int
+    text: str
+    headers: Message
+
+
+class Site:
+    """A running `ocicat browse`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+        """Ask for a page."""
+        request = urllib.request.Request(self.url.rstrip("/") + path, headers=dict(headers or {}), method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                return Answer(answer.status, answer.read().decode(), answer.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode(), error.headers)
+
+    def sql(self, statement: str, form: str = "") -> Answer:
+        """Ask in SQL of one's own."""
+        return self.get(f"/catalog{form}?{urllib.parse.urlencode({'sql': statement})}")
+
+    def end(self, number: int) -> tuple[int, bytes, bytes]:
+        """Send a signal; the exit status, and what was left on stdout and on stderr."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, out, err
+
+
+def build(directory: str, *, hostile: bool = True) -> Place:
+    """Two stores that share an image and differ in a tag, one of an image index, `odd` where it may be hostile."""
+    root = f"{directory}/srv"
+    digests: dict[str, str] = {}
+    for store, tags in (("builds", ("3.15", "3.16")), ("mirror", ("3.16", "3.17"))):
+        layout = writers.make_layout(f"{root}/{store}/alpine")
+        entries = []
+        for tag in tags:
+            image = writers.make_image(layout, f"alpine-{tag}", layers=3, labels={"maintainer": "acme"})
+            digests[tag] = image["digest"]
+            entries.append(writers.name_entry(image, "containerd", ALPINE, tag))
+        writers.write_index(layout, writers.empty_index(*entries))
+    layout = writers.make_layout(f"{root}/builds/app")
+    children = [
+        writers.make_image(layout, f"app-{arch}", arch=arch, layers=2) | {"platform": writers.platform("linux", arch)}
+        for arch in ("amd64", "arm64")
+    ]
+    index = writers.make_index_image(layout, children)
+    digests |= {"index": index["digest"], "child": children[0]["digest"]}
+    writers.write_index(
+        layout, writers.empty_index(writers.name_entry(index, "containerd", "docker.io/acme/app", "1.0"))
+    )
+    if hostile:
+        layout = writers.make_layout(f"{root}/odd")
+        entry = writers.make_image(layout, "odd", labels={HOSTILE: HOSTILE}, extra_annotations={HOSTILE: HOSTILE})
+        digests["odd"] = entry["digest"]
+        annotations = {writers.REF_NAME: HOSTILE, HOSTILE: HOSTILE}
+        writers.write_index(layout, writers.empty_index(entry | {"annotations": annotations, "artifactType": HOSTILE}))
+    config = f"{directory}/settings.toml"
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("[watch]\nsettle_ms = 0\n")
+    db = f"{directory}/catalog.db"
+    done = called("--config", config, "add", *sorted(each.path for each in os.scandir(root)), db=db)
+    assert done.status == 0, done
+    return Place(root, db, config, digests)
+
+
+@contextlib.contextmanager
+def browsing(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Site]:
+    """`ocicat browse` on a free port; what it says on stderr is read at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, "--db", db, "browse", "--port", "0", *arguments],
+        env={**CLEAN, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    timer = threading.Timer(SECONDS * 4, process.kill)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode()
+        assert re.fullmatch(r"http://[^/]+:\d+/\n", url), (url, _rest(process.stderr))
+        yield Site(process, url.strip())
+    finally:
+        timer.cancel()
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
+def _rest(stream: IO[bytes] | None) -> bytes:
+    return b"" if stream is None else stream.read()
+
+
+@contextlib.contextmanager
+def chromium(flags: Sequence[str] = ()) -> Iterator[Chrome]:
+    """A headless Chromium of Debian's, with nothing remembered."""
+    for needed in ("/usr/bin/chromium", "/usr/bin/chromedriver"):
+        assert os.path.exists(needed), f"there is no {needed}: .ci/run installs chromium and chromium-driver"
+    options = Options()
+    options.binary_location = "/usr/bin/chromium"
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with tempfile.TemporaryDirectory(prefix="ocicat-browser-", ignore_cleanup_errors=True) as profile:
+        for flag in (*_FLAGS, f"--user-data-dir={profile}", *flags):
+            options.add_argument(flag)
+        driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        try:
+            driver.set_page_load_timeout(SECONDS)
+            yield driver
+        finally:
+            driver.quit()

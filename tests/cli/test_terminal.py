@@ -1,0 +1,225 @@
+"""Tables on a real pseudo-terminal of a known width: they fit, tell what they leave out, and are safe; colour.
+
+test_formats.py has what holds at any width. How wide a character is, is worked out here anew, from Unicode's own table.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+import unicodedata
+
+import pytest
+
+from tests import writers
+from tests.cli.conftest import Own, Shelf
+from tests.cli.program import CLEAN, OCICAT, called, ran
+
+PAINT = re.compile(r"\x1b\[(?:1|31|0)m")
+LISTINGS = {
+    "query": ("query",),
+    "stores": ("stores",),
+    "check": ("check",),
+    "status": ("status",),
+    "history": ("history", ":*"),
+    "reports": ("report",),
+    "usage": ("report", "usage"),
+    "sql": ("sql", "SELECT store, path, digest, since FROM images"),
+    "wide": ("sql", "SELECT '漢字かな' || store AS one, path || '한글' AS two, 'e\u0301\u0301' AS three FROM images"),
+}
+
+
+class Seen:
+    """What a terminal got of stdout and of stderr, each a terminal of its own, and the exit status."""
+
+    def __init__(self, *arguments: str, db: str, columns: int, env: dict[str, str] | None = None) -> None:
+        out, their_out = terminal(columns)
+        err, their_err = terminal(columns)
+        with subprocess.Popen(
+            [OCICAT, *arguments], stdin=subprocess.DEVNULL, stdout=their_out, stderr=their_err,
+            env=CLEAN | {"OCICAT_DB": db} | (env or {}),
+        ) as process:  # fmt: skip
+            os.close(their_out)
+            os.close(their_err)
+            pieces: list[str] = []
+            reader = threading.Thread(target=lambda: pieces.append(drained(err)))
+            reader.start()
+            self.out = drained(out)
+            reader.join()
+            (self.err,) = pieces
+            self.status = process.wait(20)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.split("\n")[:-1]
+
+
+def terminal(columns: int) -> tuple[int, int]:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return leader, follower
+
+
+def drained(leader: int) -> str:
+    seen = b""
+    try:
+        while piece := os.read(leader, 1 << 16):
+            seen += piece
+    except OSError:  # nobody has the other end open any more
+        pass
+    os.close(leader)
+    return seen.decode().replace("\r\n", "\n")
+
+
+def places(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132, 200])
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_a_table_is_no_wider_than_the_terminal(shelf: Shelf, listing: str, columns: int) -> None:
+    seen = Seen(*LISTINGS[listing], db=shelf.db, columns=columns)
+    assert seen.status in (0, 1)
+    assert len(seen.lines) > 1
+    assert max(map(places, seen.lines)) <= columns
+    assert all(line.isprintable() for line in seen.lines)
+
+
+@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "usage"])  # sizes are for people there
+def test_where_there_is_room_it_is_whole(shelf: Shelf, listing: str) -> None:
+    seen = Seen("--quiet", *LISTINGS[listing], db=shelf.db, columns=1000)
+    assert seen.err == ""
+    piped = shelf.ask("--quiet", *LISTINGS[listing], "--format", "table").out
+    assert re.sub(" +", " ", seen.out) == re.sub(" +", " ", piped)  # there a column is 80 wide at most
+
+
+def test_into_a_pipe_it_is_whole_at_any_width(shelf: Shelf) -> None:
+    whole = shelf.ask("query", "--format", "table")
+    assert ran("query", "--format", "table", db=shelf.db, env={"COLUMNS": "40"}) == whole
+
+
+def test_a_digest_is_told_shortly_and_is_a_reference_still(shelf: Shelf) -> None:
+    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
+    (short,) = re.findall(r"sha256:[0-9a-f]+", seen.out)
+    assert len(short) == len("sha256:") + 12
+    assert called("resolve", short, db=shelf.db).out == shelf.digests["ctr", "3.16"] + "\n"
+
+
+def test_what_is_left_out_is_told(shelf: Shelf) -> None:
+    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
+    assert seen.lines[0].split() == ["STORE", "NAME", "TAG", "DIGEST"]
+    assert seen.err == "ocicat: no room for media_type, ref_name, size: a wider terminal, or --format, shows all\n"
+    assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=60).err == ""
+    assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
+
+
+def test_a_cell_loses_its_middle_and_shows_it(shelf: Shelf) -> None:
+    statement = f"SELECT '{'a' * 50}b{'c' * 50}' AS long, 'short' AS short"
+    assert Seen("sql", statement, db=shelf.db, columns=40).lines[1] == f"{'a' * 16}…{'c' * 16}  short"
+
+
+def test_prose_goes_on_below_itself_and_none_is_lost(shelf: Shelf) -> None:
+    wide, narrow = (Seen("report", db=shelf.db, columns=columns) for columns in (1000, 60))
+    assert narrow.out.split() == wide.out.split()
+    assert len(narrow.lines) > len(wide.lines)
+    assert all(line.startswith(" " * wide.lines[0].index("SENTENCE")) for line in narrow.lines if line[0] == " ")
+
+
+def test_columns_stand_below_one_another_though_characters_are_wide(shelf: Shelf) -> None:
+    statement = "SELECT '漢字' AS a, 1 AS b UNION ALL SELECT 'abcdef', 2 UNION ALL SELECT 'e\u0301\u0301\u0301', 3"
+    for columns in (20, 1000):
+        lines = Seen("sql", statement, db=shelf.db, columns=columns).lines
+        assert [places(line[: line.index(end)]) for line, end in zip(lines, "B123", strict=True)] == [8] * 4
+
+
+def test_marks_without_width_do_not_make_a_cell_endless(shelf: Shelf) -> None:
+    statement = (
+        "SELECT 'x' || replace(hex(zeroblob(5000)), '00', '\u0301') AS marks, 'y' AS y, printf('%.90c', 'z') AS z"
+    )
+    seen = Seen("sql", statement, db=shelf.db, columns=60)
+    assert max(map(len, seen.lines)) < 300
+
+
+def test_too_many_columns_are_left_to_the_terminal_whole(shelf: Shelf) -> None:
+    statement = "SELECT " + ", ".join(f"'{'v' * 12}' AS c{number}" for number in range(20))
+    seen = Seen("sql", statement, db=shelf.db, columns=60)
+    assert seen.lines[1].split() == ["v" * 12] * 20
+
+
+def test_a_row_that_comes_late_and_is_too_wide_is_cut_to_the_columns(shelf: Shelf) -> None:
+    statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300) SELECT iif(i = 290, printf('%.90c', 'z'), 'narrow one') AS a, i FROM n"
+    lines = Seen("sql", statement, db=shelf.db, columns=60).lines
+    assert lines[289:292] == ["narrow one  289", "zzzzz…zzzz  290", "narrow one  291"]
+
+
+def test_columns_of_the_environment_has_precedence(shelf: Shelf) -> None:
+    narrow = Seen("stores", db=shelf.db, columns=60).out
+    assert Seen("stores", db=shelf.db, columns=200, env={"COLUMNS": "60"}).out == narrow
+    for nonsense in ("0", "x", "-5", "", "²"):
+        assert Seen("stores", db=shelf.db, columns=60, env={"COLUMNS": nonsense}).out == narrow
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_bar_of_progress_stays_in_its_line(cli: Own, columns: int) -> None:
+    root = f"{cli.directory}/images"
+    for number in range(30):
+        layout = writers.make_layout(f"{root}/{number}")
+        entry = writers.make_image(layout, f"image {number}", layers=5)
+        writers.write_index(layout, writers.empty_index(writers.name_entry(entry, "tag", "", "1")))
+    for arguments in (("add", root), ("verify", "--full")):
+        seen = Seen("--config", cli.config, *arguments, db=cli.db, columns=columns, env={"TERM": "xterm"})
+        assert seen.status == 0
+        drawn = re.sub(r"\x1b\[\??[0-9;]*[A-Za-z]", "", seen.err)
+        assert "100%" in drawn
+        assert max(len(line) for line in re.split(r"[\r\n]", drawn)) <= columns
+
+
+# Colour
+
+
+@pytest.fixture
+def torn(cli: Own) -> Own:
+    """A catalog of a store that is well, and of one that is not."""
+    good, bad = (writers.make_layout(f"{cli.directory}/{name}") for name in ("good", "torn"))
+    with open(f"{bad}/index.json", "w", encoding="utf-8") as file:
+        file.write("{")
+    assert cli("add", good, bad).status == 0
+    return cli
+
+
+def test_on_a_terminal_that_can_a_header_and_what_is_not_well_are_painted(torn: Own) -> None:
+    seen = Seen("stores", db=torn.db, columns=200, env={"TERM": "xterm"})
+    assert seen.lines[0].startswith("\x1b[1mNAME")
+    assert "\x1b[31minvalid\x1b[0m" in seen.out
+    assert seen.out.count("\x1b[31m") == 1
+    assert PAINT.sub("", seen.out) == Seen("stores", db=torn.db, columns=200).out
+    wrong = Seen("stores", "--state", "x", db=torn.db, columns=200, env={"TERM": "xterm"})
+    assert wrong.err.startswith("ocicat: \x1b[31merror:\x1b[0m ")
+
+
+@pytest.mark.parametrize("env", [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}, {}])
+def test_where_nobody_wants_it_or_it_cannot_be_there_is_none(torn: Own, env: dict[str, str]) -> None:
+    assert "\x1b" not in Seen("stores", db=torn.db, columns=200, env=env).out
+    assert "\x1b" not in Seen("stores", "--state", "x", db=torn.db, columns=200, env=env).err
+
+
+def test_an_empty_no_color_says_nothing_and_a_pipe_has_none(torn: Own) -> None:
+    assert "\x1b[1m" in Seen("stores", db=torn.db, columns=200, env={"TERM": "xterm", "NO_COLOR": ""}).out
+    for arguments in (("stores", "--format", "table"), ("stores", "--state", "x")):
+        piped = ran(*arguments, db=torn.db, env={"TERM": "xterm"})
+        assert "\x1b" not in piped.out + piped.err
+
+
+@pytest.mark.parametrize("listing", ["query", "stores", "check"])
+def test_nothing_of_a_layout_is_a_control_character_with_colour_either(shelf: Shelf, listing: str) -> None:
+    for columns in (60, 200):
+        seen = Seen(*LISTINGS[listing], db=shelf.db, columns=columns, env={"TERM": "xterm"})
+        assert all(PAINT.sub("", line).isprintable() for line in seen.lines)

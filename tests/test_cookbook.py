@@ -1,0 +1,175 @@
+"""docs/cookbook.md: every statement is taken out of the document and run, on the peers' fixtures and on layouts of our own.
+
+On our own layouts, which the suite makes, each question has an answer; the fixtures of ../shared, where they are there, must
+not keep one from being answered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests import writers
+from tests.cli.program import called
+
+ROOT = Path(__file__).parent.parent
+FIXTURES = ROOT.parent / "shared" / "fixtures"
+TEXT = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
+FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+BASE = "docker.io/library/base"
+SBOM = "application/spdx+json"
+
+
+class Question(NamedTuple):
+    asked: str
+    sql: str
+
+
+def questions() -> Iterator[Question]:
+    for found in re.finditer(r"^([^\n]+(?:\n[^\n]+)*)\n\n```sql\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL):
+        yield Question(found[1].replace("\n", " "), found[2])
+
+
+QUESTIONS = list(questions())
+
+
+def image(layout: str, *layers: str, labels: dict[str, str] | None = None, **more: Any) -> writers.Descriptor:
+    """A manifest of these layers, and nothing else that makes it what it is; `more` are further fields of it."""
+    config = writers.platform("linux", "amd64") | {"created": writers.CREATED, "config": {"Labels": labels or {}}}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": writers.MANIFEST_TYPE,
+        "config": writers.write_blob(layout, writers.dump(config), writers.CONFIG_TYPE),
+        "layers": [writers.write_blob(layout, layer.encode(), writers.LAYER_TYPE) for layer in layers],
+    } | more
+    return writers.write_blob(layout, writers.dump(manifest), writers.MANIFEST_TYPE)
+
+
+def named(entry: writers.Descriptor, repository: str, tag: str) -> writers.Descriptor:
+    return writers.name_entry(entry, "canonical", repository, tag)
+
+
+APP, EDGE, CHART, GONE, WIN = (f"docker.io/acme/{each}" for each in ("app:1", "app:edge", "chart:1", "gone:1", "win:1"))
+ONE, TWO = "own/one", "own/two"
+ANSWERS: dict[str, tuple[str, list[object]]] = {
+    "Which stores hold": ("store", [ONE, TWO]),
+    "Under which names": ("image", [f"{BASE}:1", f"{BASE}:1"]),
+    "Which images have this layer": ("image", [APP, EDGE, f"{BASE}:1", f"{BASE}:1"]),
+    "Which images are in more": ("image", [f"{BASE}:1"]),
+    "Which names are one image": ("name", [APP]),
+    "Which images carry": ("image", [EDGE]),
+    "Which images are the biggest": ("image", []),
+    "Which layers take": ("digest", []),  # as many as there is room for
+    "How much do two": ("blobs", [14]),
+    "What would be gone": ("blobs", [2]),
+    "Which blobs does no entry": ("blobs", [9, 2]),
+    "Which entries have lost": ("store", [ONE, TWO]),
+    "Which tags moved": ("image", [EDGE, GONE]),
+    "Which names are new": ("image", [APP, EDGE, CHART, GONE, WIN, f"{BASE}:1", APP, f"{BASE}:1"]),
+    "Which names are gone": ("image", [GONE]),
+    "Which tags move most": ("image", [EDGE]),
+    "Which stores has nobody": ("name", ["own/torn", TWO, ONE]),
+    "Which images that still": ("image", [APP, EDGE, WIN, f"{BASE}:1", APP, f"{BASE}:1"]),
+    "Which images are built": ("image", [APP, EDGE]),
+    "Which images say of no": ("image", [CHART]),
+    "Which image indexes lack": ("image", [APP]),
+    "Which image indexes are sparse": ("platform", ["linux/s390x"]),
+    "Which images have foreign": ("is_here", [0]),
+    "What is there about": ("artifact_type", [SBOM]),
+    "Which named images": ("name", [APP, EDGE, CHART, WIN, APP]),
+    "Which stores cannot": ("state", ["invalid"]),
+    "Which blobs were found": ("image", [APP]),
+    "How many blobs": ("blobs", [14]),
+}
+"""By the beginning of a question: a column, and what stands in it for our own layouts; empty: anything."""
+
+
+class World(NamedTuple):
+    db: str
+    values: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two stores that share images, one that is torn, what moved, what went, what nobody reaches, and a bad blob."""
+    top = tmp_path_factory.mktemp("cookbook")
+    one, two, torn = (writers.make_layout(f"{top}/own/{name}") for name in ("one", "two", "torn"))
+    base = image(one, "base")
+    app = image(one, "base", "app", labels={"vendor": "ACME"})
+    old = image(one, "old")
+    foreign = {"mediaType": FOREIGN, "digest": f"sha256:{'f' * 64}", "size": 7, "urls": ["https://example.com/layer"]}
+    windows = image(one, layers=[foreign])
+    here = app | {"platform": writers.platform("linux", "amd64")}
+    absent = writers.fake_descriptor("elsewhere") | {"platform": writers.platform("linux", "s390x")}
+    sparse = writers.make_index_image(one, [here, absent])
+    chart = image(
+        one, artifactType="application/vnd.example.chart", config=writers.write_blob(one, b"{}", "application/x")
+    )
+    sbom = image(one, "sbom", subject=base, artifactType=SBOM)
+    shutil.copytree(f"{one}/blobs", f"{two}/blobs", dirs_exist_ok=True)
+    only = image(two, "only here")
+    steady = [
+        named(base, BASE, "1"),
+        named(sparse, "docker.io/acme/app", "1"),
+        named(windows, "docker.io/acme/win", "1"),
+    ]
+    steady += [named(chart, "docker.io/acme/chart", "1"), named(chart, "docker.io/acme/gone", "1"), sbom]
+    writers.write_index(one, writers.empty_index(*steady, named(old, "docker.io/acme/app", "edge")))
+    writers.write_index(two, writers.empty_index(named(base, BASE, "1"), named(old, "docker.io/acme/app", "1"), only))
+    db = f"{top}/catalog.db"
+    assert called("add", f"{top}/own", db=db).status == 0
+    moved = [each for each in steady if "gone" not in str(each)]
+    writers.write_index(one, writers.empty_index(*moved, named(app, "docker.io/acme/app", "edge")), "umoci")
+    Path(torn, "index.json").write_text("{", encoding="utf-8")
+    (bad,) = Path(two).glob(f"blobs/sha256/{layer_of(one, old)}")
+    bad.write_bytes(b"bad")
+    assert called("index", db=db).status == 0
+    assert called("verify", "own/two", db=db).status == 1
+    if FIXTURES.is_dir():
+        assert called("add", str(FIXTURES), db=db).status == 0
+        for each in ("manifest", "name_lookups", "two_images_manifest"):  # neither oci-layout nor blobs: by hand alone
+            path = FIXTURES / "container-libs/image/oci/layout/fixtures" / each
+            assert called("add", str(path), db=db).status == 0
+    values = {
+        "digest": base["digest"],
+        "layer": f"sha256:{layer_of(one, base)}",
+        "name": f"{BASE}:1",
+        "key": "vendor",
+        "value": "ACME",
+        "days": "0",
+        "before": "2025-01-01",
+        "platform": "linux/arm64",
+    }
+    return World(db, values)
+
+
+def layer_of(layout: str, entry: writers.Descriptor) -> str:
+    """The hex of the one layer of an image."""
+    text = Path(layout, "blobs/sha256", entry["digest"].removeprefix("sha256:")).read_text(encoding="utf-8")
+    (layer,) = json.loads(text)["layers"]
+    return str(layer["digest"]).removeprefix("sha256:")
+
+
+def test_there_are_many_and_each_is_a_question() -> None:
+    assert len(QUESTIONS) >= 20
+    assert len(QUESTIONS) == TEXT.count("```sql\n")
+    assert len(ANSWERS) == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
+def test_each_question_has_an_answer(world: World, question: Question) -> None:
+    wanted = {name: world.values[name] for name in re.findall(r"(?<!:):([a-z]+)", question.sql)}
+    given = [text for name, value in wanted.items() for text in ("-p", f"{name}={value}")]
+    result = called("sql", *given, "--format", "json", question.sql, db=world.db)
+    assert (result.status, result.err) == (0, "")
+    rows = json.loads(result.out)
+    (column, expected) = next(answer for begin, answer in ANSWERS.items() if question.asked.startswith(begin))
+    found = [row[column] for row in rows if "fixtures/" not in str(row)]
+    assert found == expected if expected else found
+    assert called("sql", *given, "--format", "json", question.sql, db=world.db).out == result.out
