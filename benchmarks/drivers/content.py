@@ -14,9 +14,8 @@ def main(db: str) -> None:
     writer = Writer(db)
     began = time.perf_counter()
     stage = ContentStage(writer, Settings())
-    for store_id in stage.pending():
-        for _ in stage.run(store_id):
-            pass
+    for _ in stage.run(stage.pending()):
+        pass
     writer.close()
     print(time.perf_counter() - began)
 

@@ -8,6 +8,7 @@ changed. The policy in each answer keeps a page from loading anything from the n
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -38,10 +39,14 @@ asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 
 
 class Door:
-    """Lets pass to `application` what is a question and comes to one of our own names; `host` is the one listened at."""
+    """Lets pass to `application` what is a question and comes to one of our own names; `host` is the one listened at.
 
-    def __init__(self, application: Application, host: str) -> None:
+    `defect` is told of what the application lets fall; whoever asked is told that something went wrong.
+    """
+
+    def __init__(self, application: Application, host: str, defect: Callable[[Exception], object]) -> None:
         self._application = application
+        self._defect = defect
         self._names = {"localhost", host.lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +61,27 @@ class Door:
             await _refuse(send, 421, "This is not asked for by a name of its own: see --host in docs/browse.md.")
         else:
             asked_path.set(scope["path"])
-            await self._application(scope, receive, _closed(send))
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+            await send(message)
+
+        try:
+            await self._application(scope, receive, with_headers)
+        except asyncio.CancelledError:  # a signal came, and the statement took longer than it was given to end
+            if not begun:
+                await _refuse(send, 503, "ocicat browse was ended.")
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
+            self._defect(error)
+            if not begun:
+                await _refuse(send, 500, "This is a defect of ocicat: where it runs stands more.")
 
     def _is_ours(self, hosts: list[bytes]) -> bool:
         if len(hosts) != 1:
@@ -78,15 +103,6 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _closed(send: Send) -> Send:
-    async def with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
-        await send(message)
-
-    return with_headers
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:

@@ -73,7 +73,7 @@ def application(path: str, host: str, timeout: float, defect: Callable[[Exceptio
     for name in list(datasette.databases):
         datasette.remove_database(name)
     datasette.add_database(Catalog(datasette, path), name=DATABASE)
-    return Door(datasette.app(), host)
+    return Door(datasette.app(), host, defect)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -115,7 +115,7 @@ def serve(asked: Door, listening: socket.socket, url: str, opened: Callable[[boo
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
         asked,
-        log_level="error",
+        log_level="critical",  # what goes wrong is told by door.py and trouble.py
         access_log=False,
         lifespan="on",
         server_header=False,

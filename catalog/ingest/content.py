@@ -13,19 +13,20 @@ commit of its names until a pass over it has come to its end. Children that lie 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from catalog.db.driver import keep_edges
 from catalog.db.engine import Writer
-from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE, store
+from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry
-from catalog.ingest.rows import Rows
+from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import MAX_SIZE, Descriptor
@@ -34,6 +35,9 @@ from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
 from catalog.names.platform import platform_text
 
+GROUP = 32
+GROUP_ENTRIES = 2_000
+"""So many stores, or stores of so many entries, are read together: five commits for all of them instead of for each."""
 BATCH = 500
 BATCH_BYTES = 16 << 20
 """So many blobs, or so many bytes of them, are read for one transaction."""
@@ -43,7 +47,7 @@ _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 
 _IS_CHILD = f"EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role IN ({CHILD}, {CONFIG}))"
 _UNREAD = (
-    "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
+    "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND ({_IS_CHILD} OR"
     " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id))"
 )
@@ -53,10 +57,10 @@ _DOUBTED = (
     f" WHERE problem.store_id = ? AND problem.stage = 1 AND content.kind <> {UNREAD}"
 )
 _UNREAD_ELSEWHERE = (
-    "SELECT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
+    "SELECT DISTINCT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
     " JOIN store_blob AS other ON other.content_id = content.id"
-    f" WHERE edge.parent_id = ? AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
-    " (SELECT 1 FROM store_blob AS here WHERE here.store_id = ? AND here.content_id = content.id)"
+    f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
+    " (SELECT 1 FROM store_blob AS here WHERE here.store_id IN (%s) AND here.content_id = content.id)"
 )
 _OTHER_COPIES = (
     "SELECT other.store_id FROM content JOIN store_blob AS other ON other.content_id = content.id"
@@ -69,11 +73,31 @@ _OTHER_COPIES = (
 class _Read(NamedTuple):
     """A blob that was read and proved: what it is, one of the kinds of content."""
 
+    content_id: int
     digest: str
     size: int
     kind: int
     manifest: Manifest | None
     config: Config | None
+
+
+class _Reading:
+    """A store whose content is being read: `problems` are those of its blobs by their digest."""
+
+    def __init__(self, store: Store, blobs: BlobDirectories) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.identity: str | None = blobs_identity(store.path, store.shared_blobs)
+        self.problems: dict[str, BlobProblem] = {}
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """Kind, subject and detail of all that is wrong with its blobs, in order."""
+        unlisted = {
+            encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
+            for path, reason in self.blobs.unlisted.items()
+        }
+        told = self.problems | unlisted
+        return sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
 
 
 class ContentStage:
@@ -98,66 +122,69 @@ class ContentStage:
             stores = Registry(connection).stores()
         return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
-    def run(self, store_id: int) -> Iterator[int]:
-        """Read the content of one store; yields, after each transaction, how many blobs were read so far.
+    def run(self, store_ids: Sequence[int]) -> Iterator[int]:
+        """Read the content of these stores, small ones together; yields, after each transaction, how many blobs were read.
 
         What calls it may stop between two of them: the rest is done another time.
         """
         with self._writer.snapshot() as connection:
-            found = Registry(connection).stores([store_id])
-        if not found:
-            return
+            found = Registry(connection).stores(store_ids)
         self.known = 0
-        self.woken.discard(store_id)
-        with BlobDirectories(found[0].path, found[0].shared_blobs) as blobs:
-            identity: str | None = blobs_identity(found[0].path, found[0].shared_blobs)
-            list_blobs(self._writer, found[0], blobs)
-            yield 0
-            done = 0
-            problems = self._still_doubted(store_id, blobs)
-            while True:
-                while unread := self._unread(store_id, problems):
-                    self.known += len(unread)
-                    for batch in self._batches(blobs, unread, problems):
-                        self._write(store_id, batch)
-                        done += len(batch)
-                        yield done
-                    list_shared(self._writer, found[0], blobs)  # what they point to
-                told = problems | {
-                    encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
-                    for path, reason in blobs.unlisted.items()
-                }
-                if blobs.unlisted:
-                    identity = None  # it may be listed another time, and look no different
-                if self._finish(found[0], identity, problems, told):
-                    break
-        yield done
+        self._done = 0
+        self.woken.difference_update(store_ids)
+        for group in _groups(found):
+            with contextlib.ExitStack() as opened:
+                yield from self._run([_Reading(s, opened.enter_context(_blobs(s))) for s in group])
 
-    def _unread(self, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
-        """Digests that lie in the store, should be read and were not."""
-        with self._writer.snapshot() as connection:
-            return _unread(connection, store_id, problems)
+    def _run(self, readings: list[_Reading]) -> Iterator[int]:
+        list_blobs(self._writer, ((each.store, each.blobs) for each in readings))
+        yield self._done
+        for each in readings:
+            self._doubt(each)
+        left = readings
+        while left:
+            while unread := self._unread(left):
+                self.known += sum(len(contents) for _, contents in unread)
+                for batch in self._batches(unread):
+                    self._write([each.store.id for each in left], batch)
+                    self._done += len(batch)
+                    yield self._done
+                for each in left:
+                    list_shared(self._writer, each.store, each.blobs)  # what they point to
+            for each in left:
+                if each.blobs.unlisted:
+                    each.identity = None  # it may be listed another time, and look no different
+            left = self._finish(left)
+        yield self._done
 
-    def _still_doubted(self, store_id: int, blobs: BlobDirectories) -> dict[str, BlobProblem]:
-        """What was wrong with blobs that need no reading any more, since a good copy lies elsewhere, and still is."""
+    def _unread(self, readings: list[_Reading]) -> list[tuple[_Reading, list[tuple[int, str]]]]:
+        """What lies in each store, should be read and was not: ids and digests, where there is any."""
         with self._writer.snapshot() as connection:
-            doubted = [digest for (digest,) in Rows(connection).cursor.execute(_DOUBTED, (store_id,))]
-        problems: dict[str, BlobProblem] = {}
-        for digest in doubted:
-            self._read(blobs, digest, problems)
-        return problems
+            found = [(each, _unread(connection, each)) for each in readings]
+        return [(each, contents) for each, contents in found if contents]
+
+    def _doubt(self, reading: _Reading) -> None:
+        """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
+        with self._writer.snapshot() as connection:
+            doubted = Rows(connection).cursor.execute(_DOUBTED, (reading.store.id,)).fetchall()
+        for (digest,) in doubted:
+            self._read(reading, 0, digest)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _batches(
-        self, blobs: BlobDirectories, digests: list[str], problems: dict[str, BlobProblem]
-    ) -> Iterator[list[_Read]]:
-        """What these blobs are, as much as one transaction takes at a time; those that cannot be used go into `problems`."""
+    def _batches(self, unread: list[tuple[_Reading, list[tuple[int, str]]]]) -> Iterator[list[_Read]]:
+        """What these blobs are, as much as one transaction takes at a time; those that cannot be used become problems.
+
+        What lies in several stores is read from the first where it is good.
+        """
         batch: list[_Read] = []
         size = 0
-        for digest in digests:
-            read = self._read(blobs, digest, problems)
-            if read is not None:
+        seen: set[int] = set()
+        for reading, contents in unread:
+            for content_id, digest in contents:
+                if content_id in seen or (read := self._read(reading, content_id, digest)) is None:
+                    continue
+                seen.add(content_id)
                 batch.append(read)
                 size += read.size
                 if len(batch) >= BATCH or size >= BATCH_BYTES:
@@ -166,71 +193,47 @@ class ContentStage:
         if batch:
             yield batch
 
-    def _read(self, blobs: BlobDirectories, digest: str, problems: dict[str, BlobProblem]) -> _Read | None:
+    def _read(self, reading: _Reading, content_id: int, digest: str) -> _Read | None:
         try:
-            data = blobs.read(digest, self._settings.limits.descriptor_bytes)
+            data = reading.blobs.read(digest, self._settings.limits.descriptor_bytes)
             if data is None:
                 raise BlobProblem("missing-blob", "was there when the directory was listed")
         except BlobProblem as problem:
-            problems[digest] = problem
+            reading.problems[digest] = problem
             return None
         try:
             manifest, config = parse_manifest(data), parse_config(data)
         except ValueError:
-            return _Read(digest, len(data), UNUSABLE, None, None)
+            return _Read(content_id, digest, len(data), UNUSABLE, None, None)
         kind = OTHER if manifest is None else INDEX if manifest.is_index else MANIFEST
-        return _Read(digest, len(data), kind, manifest, config)
+        return _Read(content_id, digest, len(data), kind, manifest, config)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, store_id: int, batch: list[_Read]) -> None:
-        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_id, batch))
+    def _write(self, store_ids: list[int], batch: list[_Read]) -> None:
+        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_ids, batch))
 
-    def _finish(
-        self, found: Store, identity: str | None, problems: dict[str, BlobProblem], told: dict[str, BlobProblem]
-    ) -> bool:
-        """Note what is wrong (`told`), and that all is read, unless the store changed; whether nothing is left to read."""
-        wanted = sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
-
-        def finish(connection: Connection) -> tuple[bool, set[int]]:
-            keep_edges(connection, still=True)
-            if _unread(connection, found.id, problems):
-                return False, set()  # another process has found out more
-            now = Registry(connection).stores([found.id])
-            if not now or now[0].path != found.path:
-                return True, set()  # removed meanwhile
-            rows = Rows(connection)
-            rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (found.id,))
-            for kind, subject, reason in wanted:
-                rows.problem(found.id, None, kind, subject, reason, in_blob=True)
-            rows.flush()
-            # This one too is written in its turn.
-            woken = _wake(connection, _OTHER_COPIES, [(digest, found.id) for digest in problems], beside=found.id)
-            connection.execute(
-                update(store)
-                .where(store.c.id == found.id, store.c.generation == found.generation)
-                .values(content_pending=False, blobs_identity=identity)
-            )
-            return True, woken
-
-        done, woken = self._writer.write(finish)
+    def _finish(self, readings: list[_Reading]) -> list[_Reading]:
+        """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
+        left, woken = self._writer.write(lambda connection: _write_end(connection, readings))
         self.woken |= woken
-        return done
+        return left
 
 
-def _write_read(connection: Connection, store_id: int, batch: list[_Read]) -> set[int]:
-    """Write what was read of a store; the ids of other stores that have something to be read by now."""
+def _write_read(connection: Connection, store_ids: Collection[int], batch: list[_Read]) -> set[int]:
+    """Write what was read of stores; the ids of others that have something to be read by now."""
     keep_edges(connection, still=False)
     parents: list[int] = []
     rows = Rows(connection)
     # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
-    for content_id, read in sorted(((rows.content(read.digest), read) for read in batch), key=lambda one: one[0]):
+    for read in sorted(batch, key=lambda read: read.content_id):
+        content_id = read.content_id
         rows.cursor.execute(
-            f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND kind = {UNREAD}",
-            (read.kind, read.size, content_id),
+            f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND digest = ? AND kind = {UNREAD}",
+            (read.kind, read.size, content_id, read.digest),
         )
         if not rows.cursor.rowcount:
-            continue  # read by another process meanwhile
+            continue  # read, or forgotten, by another process meanwhile
         if read.config is not None:
             _write_config(rows, content_id, read.config)
         if read.manifest is not None:
@@ -239,29 +242,76 @@ def _write_read(connection: Connection, store_id: int, batch: list[_Read]) -> se
         if rows.full:
             rows.flush()
     rows.flush()
-    return _wake(connection, _UNREAD_ELSEWHERE, [(parent, store_id) for parent in parents])
+    woken = _unread_elsewhere(rows, list(store_ids), parents)
+    _set_pending(rows, woken)
+    return woken
 
 
-def _wake(
-    connection: Connection, question: str, asked: list[tuple[object, ...]], *, beside: int | None = None
-) -> set[int]:
-    """Note that the stores that `question` finds hold something that is to be read by now; their ids.
+def _write_end(connection: Connection, readings: list[_Reading]) -> tuple[list[_Reading], set[int]]:
+    """Write the end of reading stores; those of which there is more to read, and the ids of others that have something by now."""
+    keep_edges(connection, still=True)
+    left = [each for each in readings if _unread(connection, each)]  # another process has found out more
+    ids = [each.store.id for each in readings if each not in left]
+    paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # others were removed meanwhile
+    done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
+    rows = Rows(connection)
+    rows.cursor.executemany("DELETE FROM problem WHERE store_id = ? AND stage = 1", [(each.store.id,) for each in done])
+    for each in done:
+        for kind, subject, reason in each.told():
+            rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
+    rows.flush()
+    asked = [(digest, each.store.id) for each in done for digest in each.problems]
+    copies = {row[0] for one in asked for row in rows.cursor.execute(_OTHER_COPIES, one)}
+    woken = copies - {each.store.id for each in readings}
+    if woken:
+        _set_pending(rows, woken | {each.store.id for each in done})  # these too are written in their turn
+    rows.cursor.executemany(
+        "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",
+        sorted(((each.identity, each.store.id, each.store.generation) for each in done), key=lambda row: row[1]),
+    )
+    return left, woken
 
-    They are written in the order of ids, since another host may be writing them, `beside` among them.
-    """
-    cursor = Rows(connection).cursor
-    ids = {row[0] for each in asked for row in cursor.execute(question, each)}
-    if ids:
-        written = ids if beside is None else ids | {beside}
-        cursor.executemany(
-            "UPDATE store SET content_pending = TRUE WHERE id = ?", [(store_id,) for store_id in sorted(written)]
-        )
-    return ids
+
+def _set_pending(rows: Rows, store_ids: set[int]) -> None:
+    """Note that these stores hold something that is to be read by now, in the order of ids: other hosts write them too."""
+    rows.cursor.executemany(
+        "UPDATE store SET content_pending = TRUE WHERE id = ?", [(one,) for one in sorted(store_ids)]
+    )
 
 
-def _unread(connection: Connection, store_id: int, problems: dict[str, BlobProblem]) -> list[str]:
-    found = Rows(connection).cursor.execute(_UNREAD, (store_id,)).fetchall()
-    return [digest for (digest,) in found if digest not in problems]
+def _groups(stores: Iterable[Store]) -> Iterator[list[Store]]:
+    group: list[Store] = []
+    entries = 0
+    for store in stores:
+        if group and (len(group) >= GROUP or entries + store.entries > GROUP_ENTRIES):
+            yield group
+            group, entries = [], 0
+        group.append(store)
+        entries += store.entries
+    if group:
+        yield group
+
+
+def _blobs(store: Store) -> BlobDirectories:
+    return BlobDirectories(store.path, store.shared_blobs)
+
+
+def _unread(connection: Connection, reading: _Reading) -> list[tuple[int, str]]:
+    found = Rows(connection).cursor.execute(_UNREAD, (reading.store.id,)).fetchall()
+    return [(content_id, digest) for content_id, digest in found if digest not in reading.problems]
+
+
+def _unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int]) -> set[int]:
+    """The stores that hold a child of `parents` that is to be read and lies in none of `store_ids`."""
+    found: set[int] = set()
+    for some in chunks(parents):
+        question = _UNREAD_ELSEWHERE % (_marks(some), _marks(store_ids))
+        found.update(row[0] for row in rows.cursor.execute(question, (*some, *store_ids)).fetchall())
+    return found
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:

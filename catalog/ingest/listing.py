@@ -8,7 +8,7 @@ store reaches there is nobody's.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -17,6 +17,9 @@ from catalog.db.schema import SUBJECT
 from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories
+
+LISTED = 10_000
+"""Blobs of small stores that are written in one transaction."""
 
 _REACHED = (
     "WITH RECURSIVE reached (id) AS ("
@@ -31,26 +34,40 @@ _HELD = (
 )
 
 
-def list_blobs(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
-    """Let `store_blob` say what the directories of a store hold.
+def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> None:
+    """Let `store_blob` say what the directories of these stores hold, as many of them a transaction as have LISTED blobs.
 
     Where one of them could not be looked into, nothing is taken for gone.
     """
-    there = dict(blobs.list())
-    there |= _shared(writer, found, blobs, there)
+    listed: list[tuple[Store, BlobDirectories, dict[str, int]]] = []
+    count = 0
+    for found, blobs in stores:
+        there = dict(blobs.list())
+        there |= _shared(writer, found, blobs, there)
+        listed.append((found, blobs, there))
+        count += len(there)
+        if count >= LISTED:
+            _follow(writer, listed)
+            listed, count = [], 0
+    if listed:
+        _follow(writer, listed)
 
+
+def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, int]]]) -> None:
     def follow(connection: Connection) -> None:
-        new = dict(there)
         rows = Rows(connection)
-        gone: list[tuple[int, int]] = []
-        for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
-            known = new.get(digest)
-            if known == size:
-                del new[digest]
-            elif known is not None or not blobs.unlisted:
-                gone.append((found.id, content_id))
-        rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-        _write(rows, found, new)
+        for found, blobs, there in listed:
+            new = dict(there)
+            gone: list[tuple[int, int]] = []
+            for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
+                known = new.get(digest)
+                if known == size:
+                    del new[digest]
+                elif known is not None or not blobs.unlisted:
+                    gone.append((found.id, content_id))
+            rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
+            _write(rows, found, new)
+        rows.flush()
 
     writer.write(follow)
 
@@ -67,6 +84,7 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
         rows = Rows(connection)
         held = {digest for _, digest, _ in rows.cursor.execute(_HELD, (found.id,))}  # by another process meanwhile
         _write(rows, found, {digest: size for digest, size in there.items() if digest not in held})
+        rows.flush()
 
     writer.write(add)
 
@@ -86,4 +104,3 @@ def _write(rows: Rows, found: Store, there: dict[str, int]) -> None:
         return  # removed by another process meanwhile
     for digest, size in sorted(there.items()):
         rows.blob(found.id, digest, size)
-    rows.flush()

@@ -139,7 +139,7 @@ class StoreNames:
         keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository)
         platform = descriptor.platform_text
         rows.entry(
-            (
+            [
                 entry_id,
                 self._store_id,
                 sort,
@@ -154,7 +154,7 @@ class StoreNames:
                 fingerprint,
                 ref_name is not None and is_long(ref_name),
                 image_name is not None and is_long(image_name),
-            )
+            ]
         )
         self._write_keys(entry_id, sort, keys, problems, touch=True)
         if len(annotations) > (ref_name is not None) + (image_name is not None):

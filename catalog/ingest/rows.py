@@ -11,9 +11,9 @@ digest that nothing comes to refer to is deleted in time, as any other (ingest/r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from catalog.db.driver import cursor_of, is_postgres, new_ids
@@ -41,24 +41,20 @@ from catalog.names.digest import is_digest
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
 FLUSH_ROWS = 100_000
 """Some 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are met."""
 
 _TABLES = (
-    content, entry, name, entry_annotation, problem, name_span, snapshot,
+    entry, name, entry_annotation, problem, name_span, snapshot,
     manifest, config, edge, content_annotation, store_blob, referrer,
 )  # fmt: skip
 """In the order in which they are written."""
 
 _DICTIONARIES = (media_type, platform, annotation_key, repository)
 
-_DIGESTS = {
-    "entry": ("content_id",),
-    "edge": ("child_id",),
-    "store_blob": ("content_id",),
-    "referrer": ("subject_id", "referrer_id"),
-}
-"""Columns that are given a digest and hold its content's id."""
+_DIGESTS = {"entry": (3,), "edge": (3,), "store_blob": (1,), "referrer": (1, 2)}
+"""Columns that are given a digest and hold its content's id, by their place."""
 
 _NEW_DIGESTS = (
     # Those that are there are left alone: to say of them that they conflict, one would wait for whoever writes what they are.
@@ -87,15 +83,16 @@ class Rows:
         self.cursor = cursor_of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
-        self._pending: dict[str, list[Row]] = {table.name: [] for table in _TABLES}
+        self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
         self._stores: list[Row] = []
+        self._digests: set[str] = set()
         self._count = 0
 
     # --- rows of each table -------------------------------------------------------------------------------------
 
-    def entry(self, row: Row) -> None:
-        """`row` is (id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, fingerprint, long_ref_name, long_image_name); the digest becomes its content's id.
+    def entry(self, row: list[Any]) -> None:
+        """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
+        image_name, ref_tail, fingerprint, long_ref_name, long_image_name]; the digest becomes its content's id.
         """
         self._digest(row[3])
         self._add("entry", row)
@@ -131,7 +128,7 @@ class Rows:
     def blob(self, store_id: int, digest: str, size: int) -> None:
         """A blob of `size` bytes lies in a store."""
         self._digest(digest)
-        self._add("store_blob", (store_id, digest, size, None, None, None))
+        self._add("store_blob", [store_id, digest, size, None, None, None])
 
     def manifest(
         self, content_id: int, media_type: str, artifact_type: str | None, layers: int, size: int, chain: str | None
@@ -158,7 +155,7 @@ class Rows:
         """A manifest or index points to the digest `child`."""
         self._digest(child)
         platform_id = self.platform(platform) if platform else None
-        self._add("edge", (parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain))
+        self._add("edge", [parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain])
 
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
         """The annotations of a manifest or index, or the labels of a config."""
@@ -175,7 +172,7 @@ class Rows:
         if is_digest(subject):
             self._digest(subject)
             self._digest(digest)
-            self._add("referrer", (self.id_of("referrer"), subject, digest, how, entry_id, content_id))
+            self._add("referrer", [self.id_of("referrer"), subject, digest, how, entry_id, content_id])
 
     def content(self, digest: str) -> int:
         """The id of a digest, which is known from now on."""
@@ -186,7 +183,7 @@ class Rows:
         return int(row[0])
 
     def _digest(self, digest: str) -> None:
-        self._pending["content"].append((digest,))
+        self._digests.add(digest)
 
     @property
     def full(self) -> bool:
@@ -195,19 +192,37 @@ class Rows:
 
     def flush(self) -> None:
         """Write everything that waits."""
+        if self._digests:
+            self._put_ids()
         for table in _TABLES:
             rows = self._pending[table.name]
             if rows:
-                if table is content:
-                    self._put(content, sorted(set(rows)))  # in the order of the index: its pages are met once each
-                else:
-                    self.cursor.executemany(self._insert(table), rows)
+                self.cursor.executemany(self._insert(table), rows)
                 self._pending[table.name] = []
         if self._stores:
             # In the order of ids: another host may be about to say of them that there is something to read.
             self.cursor.executemany(self._update_store(), sorted(self._stores, key=lambda row: int(row[-1])))
             self._stores = []
         self._count = 0
+
+    def _put_ids(self) -> None:
+        """Let the digests that wait be known, and put their ids into the rows that were given them.
+
+        All at once and in the order of the index, whose pages are met once each: a search in each insert met them at random.
+        """
+        digests = sorted(self._digests)
+        self._digests = set()
+        self._put(content, [(digest,) for digest in digests])
+        ids: dict[str, int] = {}
+        for some in chunks(digests):
+            marks = ",".join("?" * len(some))
+            ids.update(
+                self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks})", some).fetchall()
+            )
+        for table, places in _DIGESTS.items():
+            for row in self._pending[table]:
+                for place in places:
+                    row[place] = ids[row[place]]
 
     # --- ids and dictionaries -----------------------------------------------------------------------------------
 
@@ -268,7 +283,7 @@ class Rows:
 
     # --- statements ---------------------------------------------------------------------------------------------
 
-    def _add(self, table: str, row: Row) -> None:
+    def _add(self, table: str, row: Row | list[Any]) -> None:
         self._pending[table].append(row)
         self._count += 1
 
@@ -295,9 +310,6 @@ class Rows:
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
-            for column in _DIGESTS.get(table.name, ()):
-                digest: BindParameter[str] = bindparam(f"v_{column}")
-                values[column] = select(content.c.id).where(content.c.digest == digest).scalar_subquery()
             # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
             made = insert(table).values(values).inline()
             if self._is_shared and table in _DICTIONARIES:
@@ -332,7 +344,7 @@ class Rows:
         return text
 
 
-def chunks(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
     """`items` in pieces that fit into one statement's list of parameters."""
     return (items[start : start + size] for start in range(0, len(items), size))
 

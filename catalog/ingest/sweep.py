@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from catalog.db.engine import Writer
-from catalog.ingest.content import ContentStage
+from catalog.ingest.content import GROUP, ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
 from catalog.ingest.known import Store, Summary, unknown_layouts
 from catalog.ingest.notice import Notice
@@ -85,12 +85,13 @@ class Sweep:
         to_read = [store_id for store_id in stage.pending(look=True, even_read=full) if store_id in store_ids]
         number = 0
         while number < len(to_read) and (number == 0 or time.monotonic() < until):
-            for done in stage.run(to_read[number]):
-                part = min(done * _PARTS // (stage.known + 1), _PARTS - 1)
+            some = to_read[number : number + GROUP]
+            for done in stage.run(some):
+                part = min(done * _PARTS * len(some) // (stage.known + 1), _PARTS * len(some) - 1)
                 self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
                 if done and time.monotonic() >= until:
                     return  # each pass gets on, however little time it has
-            number += 1
+            number += len(some)
             self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
             to_read += stage.woken - set(to_read[number:])
             stage.woken.clear()

@@ -143,7 +143,7 @@ class Verification:
             self._report(f"{shown(store.name)}: the directory is gone: nothing to verify ({shown(store.path)})")
             return
         with BlobDirectories(store.path, store.shared_blobs) as blobs:
-            list_blobs(self._writer, store, blobs)
+            list_blobs(self._writer, [(store, blobs)])
             for path, reason in blobs.unlisted.items():
                 subject = encode_path(path)[0]
                 self.troubles.append(

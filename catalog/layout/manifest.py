@@ -70,6 +70,19 @@ class _WireConfig(msgspec.Struct, gc=False):
     config: _WireInner | None = None
 
 
+class _Digest(msgspec.Struct, gc=False):
+    digest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Shape(msgspec.Struct, gc=False):
+    """What tells a manifest from an image's config: that one's `config` is no descriptor."""
+
+    config: _Digest
+    layers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    manifests: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_shape = msgspec.json.Decoder(_Shape).decode
 _decode_wire = msgspec.json.Decoder(_Wire).decode
 _decode_config = msgspec.json.Decoder(_WireConfig).decode
 
@@ -78,6 +91,8 @@ def parse_manifest(data: bytes) -> Manifest | None:
     """The manifest or index in `data`; None for JSON that is neither. Raises ValueError for what is no JSON."""
     wire = _decode_plain(data)
     if wire is None:
+        if _is_of_a_config(data):
+            return None
         try:
             return _parse_tolerant(data)
         except RecursionError:
@@ -111,6 +126,17 @@ def _decode_plain(data: bytes) -> _Wire | None:
     if len(several) > MAX_CHILDREN or any(bad_digest(one.digest) for one in (*several, *single)):
         return None
     return wire
+
+
+def _is_of_a_config(data: bytes) -> bool:
+    """Whether a glance tells that `data` is no manifest: each config would go the long way, 50 us instead of 3."""
+    if b"\\u0000" in data:
+        return False
+    try:
+        shape = _decode_shape(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return all(found is msgspec.UNSET for found in (shape.config.digest, shape.layers, shape.manifests))
 
 
 def _parse_tolerant(data: bytes) -> Manifest | None:

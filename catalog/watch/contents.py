@@ -64,7 +64,7 @@ class Contents:
                 self._to_read = self._due(changed)
             if not self._to_read:
                 return False
-            self._reading = ContentStage(self._writer, self._settings(), self._woken).run(self._to_read.pop())
+            self._reading = ContentStage(self._writer, self._settings(), self._woken).run([self._to_read.pop()])
         if next(self._reading, None) is None:
             self._reading = None
             self._to_read += self._woken - set(self._to_read)

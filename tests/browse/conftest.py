@@ -11,13 +11,13 @@ from selenium.webdriver import Chrome
 from tests.browse.served import Place, Site, browsing, build, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """What `site` shows."""
     return build(str(tmp_path_factory.mktemp("browse")))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(shown: Place) -> Iterator[Site]:
     """A running `ocicat browse` of `shown`."""
     with browsing(shown.db) as running:
@@ -30,7 +30,7 @@ def own(tmp_path: Path) -> Place:
     return build(str(tmp_path))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Chrome]:
     """A headless Chromium."""
     with chromium() as driver:

@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from email.message import Message
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
@@ -129,12 +129,13 @@ def browsing(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> 
         [sys.executable, "-c", _PROGRAM, "--db", db, "browse", "--port", "0", *arguments],
         env={**CLEAN, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    timer = threading.Timer(SECONDS * 4, process.kill)
+    timer = threading.Timer(SECONDS, process.kill)  # of one that says nothing
     timer.start()
     try:
         assert process.stdout is not None
         url = process.stdout.readline().decode()
-        assert re.fullmatch(r"http://[^/]+:\d+/\n", url), (url, _rest(process.stderr))
+        timer.cancel()
+        assert re.fullmatch(r"http://[^/]+:\d+/\n", url), (url, _rest(process))
         yield Site(process, url.strip())
     finally:
         timer.cancel()
@@ -142,8 +143,9 @@ def browsing(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> 
         process.communicate(timeout=SECONDS)
 
 
-def _rest(stream: IO[bytes] | None) -> bytes:
-    return b"" if stream is None else stream.read()
+def _rest(process: subprocess.Popen[bytes]) -> bytes:
+    process.kill()
+    return process.communicate(timeout=SECONDS)[1]
 
 
 @contextlib.contextmanager

@@ -124,4 +124,4 @@ def take_names(catalogue: Catalogue) -> None:
 def reading(catalogue: Catalogue, store: str) -> Iterator[int]:
     """The content of one store, to be read step by step."""
     ((store_id,),) = catalogue.sql("SELECT id FROM store WHERE name = ?", store)
-    return ContentStage(catalogue.writer, catalogue.settings).run(store_id)
+    return ContentStage(catalogue.writer, catalogue.settings).run([store_id])
