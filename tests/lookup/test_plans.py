@@ -85,25 +85,25 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-def read_whole(plan: dict[str, Any]) -> list[str]:
-    """The nodes that read a large table, or an index of one, from end to end."""
+def read_whole(plan: dict[str, Any], few: set[str] = FEW) -> list[str]:
+    """The nodes that read a table, or an index of one, from end to end, but those with few rows."""
     return [
         f"{node['Node Type']} {node.get('Index Name', '')} of {node['Relation Name']}"
         for node in nodes(plan)
-        if node.get("Relation Name", "meta") not in FEW
+        if node.get("Relation Name", "meta") not in few
         and node["Node Type"] != "Bitmap Heap Scan"
         and "Index Cond" not in node
         and node.get("Index Name") not in PARTIAL
     ]
 
 
-def looked_at(plan: dict[str, Any]) -> int:
+def looked_at(plan: dict[str, Any], few: set[str] = FEW) -> int:
     """How many rows the nodes of a plan came to."""
     dropped = "Rows Removed by Filter", "Rows Removed by Index Recheck", "Rows Removed by Join Filter"
     return sum(
         (node["Actual Rows"] + sum(node.get(each, 0) for each in dropped)) * node["Actual Loops"]
         for node in nodes(plan)
-        if node.get("Relation Name", node.get("Index Name", "meta")) not in FEW  # an index of its own fills a bitmap
+        if node.get("Relation Name", node.get("Index Name", "meta")) not in few  # an index of its own fills a bitmap
     )
 
 
