@@ -176,7 +176,12 @@ status 0
 """,
     ),
     "db vacuum": Words({0: "done"}, "$ ocicat db vacuum\n"),
-    "db copy": Words({}),
+    "db copy": Words(
+        {0: "copied, all of it", 2: "this host has stores there already, or one of the two is not where it should be"},
+        to_copy="""ocicat --db postgresql+psycopg://ocicat_owner@db.example.com/ocicat db upgrade
+ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
+""",
+    ),
     "completion": Words(
         {0: "printed", 2: "no such shell"},
         to_copy='eval "$(ocicat completion bash)"       # in ~/.bashrc; zsh and fish: completion.md\n',

@@ -20,7 +20,7 @@ from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, metada
 from catalog.db.statements import STATEMENTS
 from catalog.db.view import ONCE
 from catalog.db.views import VIEWS
-from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
+from catalog.errors import CatalogMissing, CatalogVersion
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
@@ -32,6 +32,15 @@ _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_
                    "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
+_MANY = frozenset({"BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
+                   "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
+                   "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "REACHING", "STORE_REACHING", "CONTAINING",
+                   "CONTENTS_IN_RANGE", "REFERRERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"})  # fmt: skip
+"""Statements whose rows are few as a rule, and the first of them most often all that is wanted: a layout may have one tag a
+million times. A cursor would be two more round trips: it is opened only where there are more rows than FIRST."""
+FIRST = 200
+_DAMAGE = "XX", "58", "22"
+"""Classes of what the server says of rows that it cannot read: its own state, its disk, their data."""
 _LISTINGS = frozenset({"BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"})
 """Those of them that read all there is, where a hash join beats a million searches."""
 
@@ -40,12 +49,11 @@ def _planner(freely: str) -> str:
     """Let the planner join as it likes, or only by searching an index from row to row, as SQLite does.
 
     A lookup goes by no statistics then. Those lag behind a first load, and take a name that one store has a thousand times
-    for one that a thousand stores have.
+    for one that a thousand stores have: it would start other processes for one row, which takes ten times as long as it does.
     """
-    settings = (
-        f"set_config('{each}', '{freely}', false)" for each in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
-    )
-    return f"SELECT {', '.join(settings)}"
+    settings = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
+    settings["max_parallel_workers_per_gather"] = "0"
+    return f"SELECT {', '.join(f'set_config({name!r}, {value!r}, false)' for name, value in settings.items())}"
 
 
 _SEARCHING, _FREELY = _planner("off"), _planner("on")
@@ -92,6 +100,11 @@ def _place() -> Select[Any]:
     )
 
 
+def first_rows(name: str, text: str) -> str:
+    """The text of a statement as it is asked first."""
+    return f"{text} LIMIT {FIRST}" if name in _MANY else text
+
+
 class PostgresReader(Reader):
     """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
 
@@ -125,6 +138,12 @@ class PostgresReader(Reader):
         try:
             if name in _WIDE:
                 yield from self._streamed(text, values, freely=name in _LISTINGS)
+            elif name in _MANY:
+                first = self._session.execute(first_rows(name, text), values).fetchall()
+                yield from first
+                if len(first) == FIRST:
+                    had = set(first)
+                    yield from (row for row in self._streamed(text, values, freely=False) if row not in had)
             else:
                 yield from self._session.execute(text, values).fetchall()
         except psycopg.Error as error:
@@ -191,9 +210,11 @@ class PostgresReader(Reader):
         found = []
         for table in metadata.sorted_tables:
             try:
-                self.row(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}", {})  # noqa: S608
-            except CatalogUnavailable as error:
-                found.append(f"{table.name}: {error}")
+                self._session.execute(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")  # noqa: S608
+            except psycopg.Error as error:
+                if not (error.sqlstate or "").startswith(_DAMAGE):
+                    raise explain(error, self.path) from None
+                found.append(f"{table.name}: {shown(str(error))}")
         return found
 
     def _streamed(self, text: str, values: dict[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:

@@ -259,6 +259,10 @@ def test_what_cannot_be_copied_or_copied_to(cli: Own, layout: Layout, server: Se
     one_error(cli("db", "copy", "--to", empty), 4, "'ocicat db upgrade'")
     one_error(cli("db", "copy", "--to", f"{cli.directory}/b.db"), 2, "postgresql+psycopg://")
     one_error(called("db", "copy", "--to", empty, db=empty), 2, "--db")
+
+
+def test_no_password_is_repeated(cli: Own, layout: Layout) -> None:
+    cli.done("add", layout("a", "1"))
     for url in (
         "postgresql+psycopg://user:secret@127.0.0.1:1/db",
         "postgresql+psycopg://u@127.0.0.1:1/d?password=secret",
