@@ -5,7 +5,8 @@ its rows never change; a blob whose bytes do not hash to its name is a problem o
 store's directories hold is listed, and `store_blob` follows by difference. Then everything that is an entry of the store,
 or a child or config of something known, lies in the store and was never read, is read: first what the names stage brought,
 then what that points to, and so on; cycles end since nothing is read twice. Where a child lies in other stores alone, or
-good there alone, those are to be read again: so what is known in the end does not depend on the order of stores.
+good there alone, those are to be read again: so what is known in the end does not depend on the order of stores. Small
+stores go these steps together, a transaction a step and not one for each: the number of commits rules the time.
 
 Everything is found from the database again, so it goes on after a kill where it was: a store is `content_pending` from the
 commit of its names until a pass over it has come to its end. Children that lie nowhere are normal (sparse layouts).
@@ -103,7 +104,7 @@ class _Reading:
 class ContentStage:
     """Reads the content of stores through `writer`.
 
-    `known` is how many blobs of the store at hand are known to be read; what they point to comes on top. Into `woken` go
+    `known` is how many blobs of the stores at hand are known to be read; what they point to comes on top. Into `woken` go
     the ids of stores that turned out to hold something more to be read, though their own reading may have been at its end.
     """
 
@@ -131,8 +132,8 @@ class ContentStage:
             found = Registry(connection).stores(store_ids)
         self.known = 0
         self._done = 0
-        self.woken.difference_update(store_ids)
         for group in _groups(found):
+            self.woken.difference_update(store.id for store in group)
             with contextlib.ExitStack() as opened:
                 yield from self._run([_Reading(s, opened.enter_context(_blobs(s))) for s in group])
 

@@ -23,6 +23,7 @@ from catalog.names.reference import is_tag
 PENDING = 10_000
 """How many new entries wait for the old one that follows them before they get their sort keys."""
 
+_SUBJECT = "io.containerd.manifest.subject"
 _NONE: Mapping[str, str] = {}
 
 NAME_PROBLEMS = ("unusable-name", "name-digest", "long-name")
@@ -49,6 +50,8 @@ class StoreNames:
         self._now = now
         self._first = first
         self._answers = Answers(rows, store_id, now)
+        self._entry_ids, self._name_ids = rows.ids_of("entry"), rows.ids_of("name")
+        self._types: dict[str, int] = {}
         self._seen: set[int] = set()  # of a store's first reading: hashes of its keys, to notice a second of the same
 
     def apply(self, descriptors: Iterable[Descriptor]) -> Applied:
@@ -133,18 +136,22 @@ class StoreNames:
 
     def _add(self, descriptor: Descriptor, fingerprint: int, sort: int) -> int:
         rows = self._rows
-        entry_id = rows.id_of("entry")
+        entry_id = next(self._entry_ids)
         annotations = descriptor.annotations or _NONE
         ref_name, image_name = annotations.get(REF_NAME), annotations.get(IMAGE_NAME)
         keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository)
-        platform = descriptor.platform_text
+        platform = descriptor.platform_text if descriptor.platform is not None else None
+        media_type = descriptor.media_type
+        media_type_id = self._types.get(media_type)
+        if media_type_id is None:
+            media_type_id = self._types[media_type] = rows.media_type(media_type)
         rows.entry(
             [
                 entry_id,
                 self._store_id,
                 sort,
                 descriptor.digest,
-                rows.media_type(descriptor.media_type),
+                media_type_id,
                 descriptor.size,
                 rows.media_type(descriptor.artifact_type) if descriptor.artifact_type else None,
                 rows.platform(platform) if platform else None,
@@ -152,16 +159,17 @@ class StoreNames:
                 image_name,
                 ref_tail(ref_name),
                 fingerprint,
-                ref_name is not None and is_long(ref_name),
-                image_name is not None and is_long(image_name),
+                rows.flags[ref_name is not None and is_long(ref_name)],
+                rows.flags[image_name is not None and is_long(image_name)],
             ]
         )
         self._write_keys(entry_id, sort, keys, problems, touch=True)
         if len(annotations) > (ref_name is not None) + (image_name is not None):
             for key_text, value in descriptor.other_annotations.items():
                 rows.annotation(entry_id, key_text, value)
-        for subject, how in dict.fromkeys(referrals(keys, annotations)):
-            rows.referrer(subject, descriptor.digest, how, entry_id=entry_id)
+        if may_refer(keys, annotations):
+            for subject, how in dict.fromkeys(referrals(keys, annotations)):
+                rows.referrer(subject, descriptor.digest, how, entry_id=entry_id)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
         if rows.full:
@@ -171,17 +179,17 @@ class StoreNames:
     def _touch_key(self, key: Key) -> None:
         if key.tag is not None:
             repository_id = None if key.repository is None else self._rows.repository(key.repository)
-            self._touch(NameKey(repository_id, key.tag, key.name))
+            self._touch(repository_id, key.tag, key.name)
 
-    def _touch(self, key: NameKey) -> None:
+    def _touch(self, repository_id: int | None, tag: str, name: str | None) -> None:
         if self._first:
             # Only a second key of the same name needs a look: nothing stood here before. Two names of one hash would
             # only cost a needless look.
-            mark = hash(key)
+            mark = hash((repository_id, tag))
             if mark not in self._seen:
                 self._seen.add(mark)
                 return
-        self._answers.touch(key, is_new=self._first)
+        self._answers.touch(NameKey(repository_id, tag, name), is_new=self._first)
 
     def _write_keys(
         self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], *, touch: bool = False
@@ -191,11 +199,11 @@ class StoreNames:
         for key in keys:
             repository, tag, source = key
             repository_id = None if repository is None else rows.repository(repository)
-            name = key.name
+            name = None if repository is None or tag is None else f"{repository}:{tag}"
             if touch and tag is not None:
-                self._touch(NameKey(repository_id, tag, name))
+                self._touch(repository_id, tag, name)
             row: Row = (
-                rows.id_of("name"), entry_id, self._store_id, repository_id, tag, name, source, sort, False, self._now,
+                next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source, sort, rows.flags[False], self._now,
             )  # fmt: skip
             rows.name(row)
         for kind, subject, detail in problems:
@@ -251,6 +259,16 @@ class StoreNames:
         return len(changed)
 
 
+def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:
+    """Whether `referrals` may have any: hardly an entry has, and all are asked."""
+    if _SUBJECT in annotations:
+        return True
+    for key in keys:  # noqa: SIM110 - `any` takes longer, and this is asked of each entry
+        if key.tag is not None and key.tag.startswith("sha256-"):
+            return True
+    return False
+
+
 def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The subjects that an entry says it is about, and how: by its tag, or by containerd's annotation.
 
@@ -262,8 +280,8 @@ def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[t
             digits, dot, kind = key.tag[len("sha256-") :].partition(".")
             if is_docker_digest(f"sha256:{digits}") and (not dot or kind in ("sig", "att", "sbom")):
                 yield f"sha256:{digits}", "cosign" if dot else "fallback"
-    if "io.containerd.manifest.subject" in annotations:
-        yield annotations["io.containerd.manifest.subject"], "containerd"
+    if _SUBJECT in annotations:
+        yield annotations[_SUBJECT], "containerd"
 
 
 def ref_tail(ref_name: str | None) -> str | None:

@@ -81,6 +81,9 @@ class Rows:
         # The driver takes positions, which SQLAlchemy's own dialect of psycopg does not use.
         self._dialect = postgresql.dialect(paramstyle="format") if self._is_shared else connection.dialect  # type: ignore[no-untyped-call]
         self.cursor = cursor_of(connection)
+        # sqlite3 looks for an adapter of each bool, a third of a microsecond; PostgreSQL knows a bool from a number.
+        self.flags: tuple[int, int] = (False, True) if self._is_shared else (0, 1)
+        """False and True, as a row is to hold them."""
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
         self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
@@ -94,12 +97,15 @@ class Rows:
         """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
         image_name, ref_tail, fingerprint, long_ref_name, long_image_name]; the digest becomes its content's id.
         """
-        self._digest(row[3])
-        self._add("entry", row)
+        # Not by `_digest` and `_add`: of this there is one for each entry, and a call is a hundredth of what that costs.
+        self._digests.add(row[3])
+        self._pending["entry"].append(row)
+        self._count += 1
 
     def name(self, row: Row) -> None:
         """`row` has the columns of the table, in its order."""
-        self._add("name", row)
+        self._pending["name"].append(row)
+        self._count += 1
 
     def annotation(self, entry_id: int, key: str, value: str) -> None:
         """One annotation of an entry that is no name."""
@@ -160,7 +166,7 @@ class Rows:
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
         """The annotations of a manifest or index, or the labels of a config."""
         for key, value in annotations.items():
-            self._add("content_annotation", (content_id, is_label, self.annotation_key(key), value))
+            self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
@@ -228,10 +234,14 @@ class Rows:
 
     def id_of(self, table: str) -> int:
         """A new id for a row of `table`."""
+        return next(self.ids_of(table))
+
+    def ids_of(self, table: str) -> Iterator[int]:
+        """New ids for rows of `table`, as many as are asked for."""
         ids = self._ids.get(table)
         if ids is None:
             ids = self._ids[table] = new_ids(self._connection, table)
-        return next(ids)
+        return ids
 
     def media_type(self, text: str) -> int:
         """The id of a media type, known from now on."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.db.views import VIEWS
+from catalog.ingest import content, listing
 from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import CLEAN, called
@@ -195,3 +196,38 @@ def left_after(db: str, steps: int) -> None:
     with Writer(db) as writer:
         for _ in range(steps):
             Sweep(writer, Settings(settle_ms=0), print).run([], None, content_seconds=0)
+
+
+@pytest.mark.parametrize(("stores", "entries", "blobs"), [(1, 1, 500), (2, 2_000, 3), (5, 11, 1), (32, 2_000, 7)])
+def test_however_many_stores_are_read_together_the_views_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: int, entries: int, blobs: int
+) -> None:
+    """So many at once, or of so many entries; so many blobs, and listed ones, a transaction."""
+    config = no_settling(tmp_path)
+    root = world(tmp_path)
+    usual, other = f"{tmp_path}/usual.db", f"{tmp_path}/other.db"
+    assert called("--config", config, "add", root, db=usual).status == 0
+    monkeypatch.setattr(content, "GROUP", stores)
+    monkeypatch.setattr(content, "GROUP_ENTRIES", entries)
+    monkeypatch.setattr(content, "BATCH", blobs)
+    monkeypatch.setattr(listing, "LISTED", blobs)
+    assert called("--config", config, "add", root, db=other).status == 0
+    assert views(other) == views(usual)
+    assert views(other)["problems"]
+
+
+def test_a_good_copy_in_the_same_group_is_read_though_the_first_is_bad(tmp_path: Path) -> None:
+    """And the bad one is told where it was tried: a digest that is known is not read again."""
+    for bad, good in (("a", "b"), ("b", "a")):
+        config, root, db = no_settling(tmp_path), tmp_path / bad, f"{tmp_path}/{bad}.db"
+        for name in (bad, good):
+            path = layout(root / name)
+            image = manifest(path, AMD64)
+            write(path, named(image))
+            if name == bad:
+                put_as(path, image["digest"], b"{}")
+        assert called("--config", config, "add", str(root), db=db).status == 0
+        found = called("resolve", "alpine:1", "--platform", "linux/amd64", "--store", f"{bad}/{good}", db=db)
+        assert found.out == f"{image['digest']}\n"
+        told = [line.split("\t")[:2] for line in called("check", db=db).lines]
+        assert told == ([[f"{bad}/{bad}", "digest-differs"]] if bad < good else [])
