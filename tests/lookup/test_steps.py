@@ -47,6 +47,7 @@ LISTINGS: dict[str, Parameters] = {
     "STORES": {},
     "STORE_ENTRIES": {"store_id": "large"},
     "STORE_FILES": {},
+    "STANDINGS": {"host": 1},
     "SPANS": {},
 }
 
@@ -139,6 +140,8 @@ ASKED = [
     Asked("LABELS_OF", {"content_id": child(1)}, 1),
     Asked("REFERRERS_OF", {"digest": child(1)}, 1),
     Asked("PENDING", {}, 0),
+    Asked("HOSTS", {}, 1),
+    Asked("PRUNED", {}, 0),
     Asked("ROOTS", {}, 1),
     Asked("LEFT_OUT", {}, 0),
     Asked("SPANS_BY_NAME", {"name": f"{APP}:1.1"}, 2),
