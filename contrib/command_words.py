@@ -124,6 +124,15 @@ status 0
 --build-context alpine:3.17=oci-layout:///srv/mirror/alpine@sha256:c418c8ccc0fb…
 """,
     ),
+    "browse": Words(
+        {
+            0: "ended by SIGINT or SIGTERM",
+            2: f"Datasette is not installed, the port is taken, the catalog is on a server, or {_UNKNOWN}",
+        },
+        r"""$ ocicat browse --port 8001
+http://127.0.0.1:8001/
+""",
+    ),
     "status": Words(
         {0: "told", 1: "`--check`: no daemon runs, or it lags behind"},
         r"""$ ocicat status --format '{stores} stores, {entries} entries, daemon: {daemon}'

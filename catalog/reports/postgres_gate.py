@@ -85,6 +85,9 @@ class PostgresGate(Gate):
             return RefusedSQL(
                 "that is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
             )
+        if state == "42501":
+            said = shown(str(error).strip().split("\n", 1)[0])
+            return RefusedSQL(f"that is refused ({said}): docs/postgres.md says what each role may read")
         if not state or state.startswith(("08", "53", "57P", "XX")):
             found: CatalogUnavailable = explain(error, self._path)
             return found

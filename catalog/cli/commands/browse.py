@@ -23,7 +23,14 @@ TIMEOUT_SECONDS = 10.0
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="PORT", help="0: a free one."
 )
 @click.option("--open/--no-open", "opens", default=False, help="Open a browser there too. [default: no-open]")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=TIMEOUT_SECONDS, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long one statement of a page may run.",
+)
 @click.pass_obj
 def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float) -> int:
     """Show the catalog in a web browser, read-only, until SIGINT or SIGTERM: prints the address.
