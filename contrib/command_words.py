@@ -129,8 +129,7 @@ status 0
             0: "ended by SIGINT or SIGTERM",
             2: f"Datasette is not installed, the port is taken, the catalog is on a server, or {_UNKNOWN}",
         },
-        r"""$ ocicat browse --port 8001
-http://127.0.0.1:8001/
+        to_copy="""ocicat browse --port 8001                # prints where it is; Ctrl-C ends it
 """,
     ),
     "status": Words(
