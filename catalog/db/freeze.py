@@ -1,4 +1,4 @@
-"""Renders `catalog/db/statements.py` into `catalog/lookup/frozen.py`: `python -m catalog.db.freeze [--check]`."""
+"""Renders `catalog/db/statements.py` into `catalog/lookup/frozen.py`, and for PostgreSQL `frozen_postgres.py`: `python -m catalog.db.freeze [--check]`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def write(module: str, text: str) -> int:
 
 
 def main() -> int:
-    return write("lookup/frozen.py", render())
+    from catalog.db import hosts
+
+    return write("lookup/frozen.py", render()) or write("lookup/frozen_postgres.py", hosts.render())
 
 
 if __name__ == "__main__":

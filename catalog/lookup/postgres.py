@@ -1,4 +1,4 @@
-"""The shared catalog opened for reading: the same statements as on SQLite, rendered for PostgreSQL.
+"""The shared catalog opened for reading: the same statements as on SQLite, as catalog/db/hosts.py renders them for PostgreSQL.
 
 What is asked of the stores of many hosts answers for this one first, and calls the store of another one `HOST:STORE`. A
 plain name, and a path, are those of this host.
@@ -10,24 +10,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Select, String, bindparam, case, func, literal_column, or_, select
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql.visitors import replacement_traverse
 
 from catalog.db.placeholders import named
 from catalog.db.postgres import CHANNEL, connect, displayed, explain
-from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, metadata, root, store
-from catalog.db.statements import STATEMENTS
 from catalog.db.view import ONCE
-from catalog.db.views import VIEWS
 from catalog.errors import CatalogMissing, CatalogVersion
-from catalog.lookup import frozen
+from catalog.lookup import frozen, frozen_postgres
+from catalog.lookup.frozen import SCHEMA_MAJOR, SCHEMA_MINOR
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
 
-HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = current_setting('ocicat.host'))")
-"""The id of this host; null while it has no store."""
-_FARTHER = 1 << 40  # more than any priority
 _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_NAME", "BY_TAG_RANGE", "BY_ANY_TAG",
                    "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
@@ -58,46 +50,6 @@ def _planner(freely: str) -> str:
 
 _SEARCHING, _FREELY = _planner("off"), _planner("on")
 _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"  # noqa: S608
-
-_priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
-_other = host.alias("other_host")
-_host_name = select(_other.c.name).where(_other.c.id == store.c.host_id).correlate(store).scalar_subquery()
-_store_name = case((store.c.host_id == HERE, store.c.name), else_=func.concat(_host_name, ":", store.c.name))
-
-
-def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
-    """The statement as it is asked of a catalog of many hosts."""
-    if name == "STORE_BY_NAME_OR_PATH":
-        return _place()
-    for table, local in ((store, "STORE_FILES"), (root, "ROOTS"), (left_out, "LEFT_OUT")):
-        if name == local:
-            return statement.where(table.c.host_id == HERE)
-
-    def replaced(element: Any, **_: Any) -> Any:
-        if element is store.c.priority:
-            return _priority
-        return _store_name if element is store.c.name else None
-
-    found = replacement_traverse(statement, {}, replaced)
-    assert isinstance(found, Select)
-    return found
-
-
-def _place() -> Select[Any]:
-    """The store of this host with a name or path, or the one that `HOST:STORE` names."""
-    text = bindparam("store_name", type_=String)
-    elsewhere = (host.c.name == func.split_part(text, ":", 1)) & (
-        store.c.name == func.substr(text, func.strpos(text, ":") + 1)
-    )
-    path = bindparam("path", type_=String)
-    columns = (store.c.path, store.c.state, store.c.state_since, store.c.elements, store.c.entries)
-    return (
-        select(store.c.id, _store_name.label("name"), *columns)
-        .select_from(store.join(host, host.c.id == store.c.host_id))
-        .where(or_((store.c.host_id == HERE) & or_(store.c.name == text, store.c.path == path), elsewhere))
-        .order_by(case((store.c.host_id == HERE, 0), else_=1))
-        .limit(1)
-    )
 
 
 def first_rows(name: str, text: str) -> str:
@@ -203,10 +155,14 @@ class PostgresReader(Reader):
 
     def views(self) -> list[str]:
         """The statements that made the public views, with their documentation, by name."""
+        from catalog.db.views import VIEWS
+
         return [view.create("postgresql") for view in sorted(VIEWS, key=lambda view: view.name)]
 
     def damage(self) -> list[str]:
         """What is wrong with the database, a line each: every row of every table is read once."""
+        from catalog.db.schema import metadata
+
         found = []
         for table in metadata.sorted_tables:
             try:
@@ -235,12 +191,7 @@ class PostgresReader(Reader):
         known = self._texts.get(statement)
         if known is None:
             name = _names().get(statement)
-            if name is None:
-                known = named(statement), {}, ""
-            else:
-                compiled = _of_many_hosts(name, STATEMENTS[name]).compile(dialect=_dialect())
-                constants = {key: value for key, value in compiled.params.items() if value is not None}
-                known = str(compiled), constants, name
+            known = (named(statement), {}, "") if name is None else (*frozen_postgres.STATEMENTS[name], name)
             self._texts[statement] = known
         return known
 
@@ -269,9 +220,5 @@ _by_text: dict[str, str] = {}
 def _names() -> dict[str, str]:
     """The names of the frozen statements by their texts."""
     if not _by_text:
-        _by_text.update({getattr(frozen, name): name for name in STATEMENTS})
+        _by_text.update({getattr(frozen, name): name for name in frozen_postgres.STATEMENTS})
     return _by_text
-
-
-def _dialect() -> PGDialect_psycopg:
-    return PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]

@@ -17,12 +17,12 @@ from sqlalchemy import Dialect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from catalog.db import freeze, statements
+from catalog.db import freeze, hosts, statements
 from catalog.db.engine import Writer
 from catalog.db.postgres import conninfo
 from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata
 from catalog.db.views import VIEWS
-from catalog.lookup import frozen
+from catalog.lookup import frozen, frozen_postgres
 from tests.postgres import Server
 
 SQLITE: Dialect = sqlite.dialect()
@@ -133,6 +133,7 @@ def test_the_postgresql_texts_compare_bytewise_and_fit_its_limits() -> None:
 
 def test_the_frozen_statements_are_those_of_their_source() -> None:
     assert Path(frozen.__file__).read_text() == freeze.render(), "run 'make freeze'"
+    assert Path(frozen_postgres.__file__).read_text() == hosts.render(), "run 'make freeze'"
 
 
 def test_freeze_check_says_when_they_are_stale(tmp_path: Path) -> None:
