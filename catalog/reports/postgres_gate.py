@@ -36,6 +36,8 @@ class PostgresGate(Gate):
         refuse_bytes("the statement", statement)
         for name, value in parameters.items():
             refuse_bytes(f"the value of :{name}", value)
+        if any("\0" in text for text in (statement, *parameters.values())):
+            raise RefusedSQL("the statement, or a value, has a NUL character: PostgreSQL takes none")
         for name in sorted(names(statement) - set(parameters)):
             raise RefusedSQL(f"the statement is wrong: no value for :{name}: give one with -p {name}=VALUE")
         session = connect(self._path, read_only=True)

@@ -13,6 +13,7 @@ import pytest
 
 from tests import writers
 from tests.cli.program import Ran, called
+from tests.conftest import Place
 
 NASTY = "t\tn\nr\rb\\e\x1b[31mc\x9bd\x7fu\u202el\u2028p\u200f"
 """Tab, line ends, backslash, ESC, a C1 control, DEL, a bidi override, a line separator, a bidi mark."""
@@ -54,7 +55,7 @@ def make_layout(path: str, style: str, repository: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def shelf(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Shelf:
     """`images` is a root: alpine (bare tags), busybox (short names), ctr (containerd's pairs), none (no names), multi
     (an index image), odd (names and a directory full of control characters), \\xff (a path that is no UTF-8), hurt (torn
     since it was indexed), void (no entries). `solo`, beside it, holds busybox with other digests, at priority 5.
@@ -103,7 +104,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     digests |= {("solo", tag): digest for tag, digest in solo.items()}
 
     config = no_settling(base)
-    db = str(base / "catalog.db")
+    db = place(str(base))
     for arguments in (("add", root), ("add", str(base / "solo"), "--name", "solo", "--priority", "5")):
         done = called("--config", config, *arguments, db=db)
         assert done.status == 0, done
@@ -144,9 +145,9 @@ def objects(result: Ran) -> list[dict[str, object]]:
 class Own:
     """A catalog of the test's own, empty at first, without settling. Calling it is calling `ocicat`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, db: str) -> None:
         self.directory = str(directory)
-        self.db = str(directory / "own.db")
+        self.db = db
         self.config = no_settling(directory)
 
     def __call__(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ran:
@@ -164,8 +165,11 @@ class Own:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Own:
-    return Own(tmp_path)
+def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Own:
+    if engine == "sqlite":
+        return Own(tmp_path, str(tmp_path / "own.db"))
+    place: Place = request.getfixturevalue("place")
+    return Own(tmp_path, place(str(tmp_path)))
 
 
 @pytest.fixture

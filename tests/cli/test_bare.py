@@ -11,7 +11,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Shelf
 from tests.cli.program import CLEAN, OCICAT
-from tests.conftest import stamp
+from tests.conftest import ON_SQLITE, stamp
 
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
@@ -67,6 +67,7 @@ FORMS = (
 )  # fmt: skip
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("arguments", FORMS)
 def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     found = loaded(shelf, *arguments)
@@ -79,6 +80,7 @@ def test_the_list_holds_nothing_that_is_loaded_no_more(shelf: Shelf) -> None:
     assert {name for name in OURS if name not in found} == set()
 
 
+@ON_SQLITE
 def test_json_is_loaded_for_json_alone(shelf: Shelf) -> None:
     found = loaded(shelf, "resolve", "ctr:3.16", "--format", "json")
     assert "json" in found
@@ -120,6 +122,7 @@ def test_the_package_itself_loads_nothing() -> None:
     }
 
 
+@ON_SQLITE
 def test_the_launcher_adds_nothing(shelf: Shelf) -> None:
     """The program as installed, by Python's own account."""
     done = subprocess.run(

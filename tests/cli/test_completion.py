@@ -21,6 +21,7 @@ from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import CLEAN, OCICAT, called, one_error
 from tests.cli.shells import Terminal, fish
+from tests.conftest import ON_SQLITE
 from tests.lookup.sizes import Sized
 
 
@@ -189,6 +190,7 @@ def absent(path: Path, shelf: Shelf) -> None:
     pass
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("make", [broken, empty, cut, newer, foreign, directory, fifo, absent])
 def test_a_catalog_that_cannot_be_asked_completes_nothing_and_says_nothing(
     shelf: Shelf, tmp_path: Path, make: Callable[[Path, Shelf], None]
@@ -209,6 +211,7 @@ def test_a_catalog_that_cannot_be_asked_completes_nothing_and_says_nothing(
     assert offered(str(path), "resol") == ["resolve"]
 
 
+@ON_SQLITE
 def test_a_locked_catalog_is_not_waited_for(shelf: Shelf, tmp_path: Path) -> None:
     path = str(tmp_path / "catalog.db")
     shutil.copy(shelf.db, path)
@@ -293,6 +296,7 @@ def test_the_frozen_words_are_those_of_click() -> None:
     assert list(words.COMMANDS) == list(COMMANDS)
 
 
+@ON_SQLITE
 def test_it_loads_no_more_than_it_needs(shelf: Shelf) -> None:
     script = (
         "import sys; before = set(sys.modules); from catalog.cli import start; start.run(['__complete', 'resolve', 'mul']);"
@@ -408,5 +412,5 @@ def test_the_script_is_one_of_the_shell(shell: str) -> None:
 
 
 def test_another_shell_is_a_wrong_call(tmp_path: Path) -> None:
-    one_error(Own(tmp_path)("completion", "tcsh"), 2, "tcsh")
-    one_error(Own(tmp_path)("completion"), 2, "zsh or fish")
+    one_error(Own(tmp_path, str(tmp_path / "own.db"))("completion", "tcsh"), 2, "tcsh")
+    one_error(Own(tmp_path, str(tmp_path / "own.db"))("completion"), 2, "zsh or fish")

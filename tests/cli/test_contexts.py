@@ -297,4 +297,4 @@ def test_a_file_that_cannot_be_read(shelf: Shelf, tmp_path: Path) -> None:
 def test_without_a_catalog_status_4(tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text("FROM a")
-    one_error(Own(tmp_path)("contexts", str(file)), 4, "no catalog")
+    one_error(Own(tmp_path, str(tmp_path / "own.db"))("contexts", str(file)), 4, "no catalog")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, one_error, ran
+from tests.conftest import ON_SQLITE
 
 Layout = Callable[..., str]
 
@@ -26,6 +27,7 @@ def test_path_gives_the_bytes_to_a_program(tmp_path: Path) -> None:
     assert ran(b"--db", name, b"db", b"path").out == os.fsdecode(name) + "\n"
 
 
+@ON_SQLITE
 def test_a_link_to_the_catalog_is_the_catalog(cli: Own, layout: Layout, tmp_path: Path) -> None:
     cli.done("add", layout("a", "1"))
     os.symlink(cli.db, tmp_path / "link.db")
@@ -35,6 +37,7 @@ def test_a_link_to_the_catalog_is_the_catalog(cli: Own, layout: Layout, tmp_path
     assert not os.path.exists(tmp_path / "link.db.writer")
 
 
+@ON_SQLITE
 def test_upgrade_makes_a_catalog_and_does_no_harm_to_one(cli: Own, layout: Layout) -> None:
     cli.done("db", "upgrade")
     assert os.stat(cli.db).st_mode & 0o777 == 0o640
@@ -48,6 +51,7 @@ def test_a_sound_catalog_passes_the_check(shelf: Shelf) -> None:
     assert shelf.ask("db", "check") == (0, "", "")
 
 
+@ON_SQLITE
 def test_the_check_finds_damage(cli: Own) -> None:
     cli.done("add", writers.big_layout(f"{cli.directory}/a", 200))
     cli.done("db", "vacuum")
@@ -65,6 +69,7 @@ def test_the_check_finds_damage(cli: Own) -> None:
     assert all(line.isprintable() for line in result.lines)
 
 
+@ON_SQLITE
 def test_the_check_finds_rows_without_their_parents(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("a", "1"))
     with sqlite3.connect(cli.db) as connection:
@@ -75,6 +80,7 @@ def test_the_check_finds_rows_without_their_parents(cli: Own, layout: Layout) ->
     assert any("name" in line and "entry" in line for line in result.lines)
 
 
+@ON_SQLITE
 def test_vacuum_gives_room_back(cli: Own, layout: Layout) -> None:
     cli.done("add", writers.big_layout(f"{cli.directory}/a", 2000), layout("b", "1"))
     cli.done("remove", "a")

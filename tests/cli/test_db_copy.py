@@ -26,6 +26,7 @@ from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf, no_settling, retag
 from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
+from tests.conftest import ON_SQLITE
 from tests.postgres import Server
 from tests.reports import worlds
 from tests.reports.conftest import FIXTURES, fixtures
@@ -174,6 +175,7 @@ def test_a_pass_over_the_copy_finds_nothing_to_do(moved: Moved) -> None:
     assert tables(moved.url) == before
 
 
+@ON_SQLITE
 def test_what_changes_is_taken_into_the_copy(cli: Own, layout: Layout, server: Server) -> None:
     """Ids go on behind those that were copied."""
     path, url = layout("a", "1", "2"), server.new_catalog()
@@ -217,6 +219,7 @@ def test_beside_another_host_each_has_its_own(moved: Moved, server: Server) -> N
     assert tables(url) == before
 
 
+@ON_SQLITE
 def test_what_another_host_has_not_read_is_told_by_the_copy(cli: Own, layout: Layout, server: Server) -> None:
     """One host has but the name of an image, the other one has the image too."""
     here, url = layout("here", "1"), server.new_catalog()
@@ -242,6 +245,7 @@ def test_progress_ends_where_it_said(moved: Moved, server: Server) -> None:
     assert len(told) > len(metadata.tables)
 
 
+@ON_SQLITE
 def test_a_second_time_is_refused(cli: Own, layout: Layout, server: Server) -> None:
     cli.done("add", layout("a", "1"))
     url = server.new_catalog()
@@ -251,6 +255,7 @@ def test_a_second_time_is_refused(cli: Own, layout: Layout, server: Server) -> N
     assert tables(url) == before
 
 
+@ON_SQLITE
 def test_what_cannot_be_copied_or_copied_to(cli: Own, layout: Layout, server: Server) -> None:
     empty = server.new_database()
     one_error(cli("db", "copy", "--to", empty), 4, "no catalog", "add")
@@ -261,6 +266,7 @@ def test_what_cannot_be_copied_or_copied_to(cli: Own, layout: Layout, server: Se
     one_error(called("db", "copy", "--to", empty, db=empty), 2, "--db")
 
 
+@ON_SQLITE
 def test_no_password_is_repeated(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("a", "1"))
     for url in (

@@ -16,6 +16,7 @@ from catalog.names.escape import escape
 from tests import writers
 from tests.cli.conftest import NASTY, SHOWN, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, one_error
+from tests.conftest import ON_SQLITE
 
 LISTINGS = {
     "query": ("query",),
@@ -189,6 +190,7 @@ def test_on_a_terminal_a_path_is_escaped(shelf: Shelf) -> None:
     assert (status, text) == (0, "/x\\x1b[31m\n")
 
 
+@ON_SQLITE
 def test_a_long_table_streams_and_keeps_its_columns(shelf: Shelf) -> None:
     statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) SELECT i, 'x' AS x FROM n"
     lines = shelf.ask("sql", statement, "--format", "table").lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.db.engine import open_writer
 from catalog.names.moment import parse_moment
 from tests import writers
 from tests.cli.conftest import Own, retag
@@ -225,8 +226,5 @@ def test_a_store_that_stays_away_loses_its_rows_after_the_grace_time(cli: Own, l
 
 def forget_pruning(cli: Own) -> None:
     """Let a day have gone since retention last ran."""
-    import sqlite3
-
-    with sqlite3.connect(cli.db) as connection:
-        connection.execute("UPDATE meta SET value = '0' WHERE key = 'pruned_ms'")
-    connection.close()
+    with open_writer(cli.db) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '0' WHERE key = 'pruned_ms'")

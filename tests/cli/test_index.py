@@ -13,7 +13,7 @@ from catalog.cli import start
 from tests import writers
 from tests.cli.conftest import Own, retag
 from tests.cli.program import by_click, called, one_error
-from tests.conftest import stamp
+from tests.conftest import ON_SQLITE, stamp
 
 Layout = Callable[..., str]
 
@@ -80,6 +80,7 @@ def test_what_is_not_registered_is_refused(cli: Own, layout: Layout, text: str) 
     assert cli.done("resolve", "oci-layout://a:1").out == digest
 
 
+@ON_SQLITE
 def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
     path = layout("a", "1")
     cli.done("add", path)
@@ -154,6 +155,7 @@ def _settled(cli: Own, layout: Layout, tmp_path: Path) -> None:
     cli.done("index")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "words", [["index"], ["--verbose", "index"], ["index", "--quiet"], ["--quiet", "index", "--verbose"]]
 )

@@ -6,12 +6,12 @@ import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.program import CLEAN, one_error
@@ -24,10 +24,11 @@ needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo
 
 def held(cli: Own) -> dict[str, set[str]]:
     """The digests of the blobs that lie in each store, as the catalog says."""
-    with contextlib.closing(sqlite3.connect(cli.db)) as connection:
-        rows = connection.execute(
+    with contextlib.closing(open_reader(cli.db)) as reader:
+        rows = reader.rows(
             "SELECT store.name, content.digest FROM store_blob JOIN store ON store.id = store_blob.store_id"
-            " JOIN content ON content.id = store_blob.content_id"
+            " JOIN content ON content.id = store_blob.content_id",
+            {},
         )
         found: dict[str, set[str]] = {}
         for store, digest in rows:

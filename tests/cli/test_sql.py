@@ -13,6 +13,7 @@ import pytest
 from catalog.db.views import VIEWS
 from tests.cli.conftest import SHOWN, Own, Shelf
 from tests.cli.program import CLEAN, OCICAT, one_error
+from tests.conftest import ON_SQLITE
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 
@@ -40,6 +41,7 @@ def test_parameters_are_values_and_no_sql(shelf: Shelf) -> None:
         one_error(shelf.ask("sql", "SELECT :a", "-p", bad), 2, "-p NAME=VALUE")
 
 
+@ON_SQLITE
 def test_formats(shelf: Shelf) -> None:
     statement = "SELECT 1 AS one, NULL AS none, 'a\tb' AS text, 1.5 AS real, x'00ff' AS blob, 9e999 AS big"
     assert shelf.ask("sql", statement).out == "1\t\ta\\tb\t1.5\t00ff\tinf\n"
@@ -119,6 +121,7 @@ HEAVY = "SELECT count(x) FROM (SELECT randomblob(60000000) AS x FROM stores, sto
 """Few instructions of SQLite's, each of which takes long."""
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("statement", [f"SELECT count(*) FROM ({ENDLESS})", HEAVY])
 def test_past_the_time_limit_is_status_4(shelf: Shelf, statement: str) -> None:
     began = time.monotonic()
@@ -141,6 +144,7 @@ def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
         assert process.wait(20) == 0
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("statement", [f"SELECT count(*) FROM ({ENDLESS})", ENDLESS, HEAVY])
 def test_ctrl_c_ends_it_at_once(shelf: Shelf, statement: str) -> None:
     with subprocess.Popen(

@@ -19,6 +19,7 @@ from catalog.watch.observer import kernel_limit
 from catalog.watch.status import LATE_SECONDS, encode, read_daemon, watches_advised, why_late
 from tests.cli.conftest import Own
 from tests.cli.program import one_error, ran
+from tests.conftest import ON_SQLITE
 from tests.watch.harness import followed
 from tests.writers import make_layout, torn
 
@@ -53,6 +54,7 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
+@ON_SQLITE
 def test_what_it_says_of_the_catalog(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1", "2"), layout("none"), layout("hurt", "1"), layout("gone", "1"))
     torn(f"{cli.directory}/hurt", b'{"manifests":[', 10)
@@ -123,6 +125,7 @@ def test_check_with_a_daemon(tmp_path: Path) -> None:
         assert catalog("status", "--check").status == 1
 
 
+@ON_SQLITE
 def test_a_daemon_that_is_late(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1"))
     with published(cli.db, pid=7, beat=now()):
@@ -141,6 +144,7 @@ def test_a_daemon_that_is_late(cli: Own, layout: Layout) -> None:
     assert cli("status").status == 0  # only --check judges
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"pid": {}, "beat": "x", "since": "y"}', b"{}" * 50_000])
 def test_what_a_daemon_publishes_is_not_trusted(cli: Own, layout: Layout, data: bytes) -> None:
     cli.done("add", layout("app", "1"))
@@ -155,6 +159,7 @@ def test_what_a_daemon_publishes_is_not_trusted(cli: Own, layout: Layout, data: 
     assert read_daemon(cli.db) is None
 
 
+@ON_SQLITE
 def test_the_limit_of_watches(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1"))
     said = {"pid": 7, "beat": now(), "watched": 60_000, "unwatched": 40_000}
@@ -188,6 +193,7 @@ def test_a_late_daemon_by_its_times() -> None:
     assert why_late({}) is not None
 
 
+@ON_SQLITE
 def test_its_own_file_is_never_read_half(cli: Own, layout: Layout) -> None:
     """The daemon rewrites it in place every few seconds; whoever reads at that moment reads again."""
     cli.done("add", layout("app", "1"))

@@ -20,6 +20,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import CLEAN, OCICAT, called, ran
+from tests.conftest import ON_SQLITE
 
 PAINT = re.compile(r"\x1b\[(?:1|31|0)m")
 LISTINGS = {
@@ -140,6 +141,7 @@ def test_columns_stand_below_one_another_though_characters_are_wide(shelf: Shelf
         assert [places(line[: line.index(end)]) for line, end in zip(lines, "B123", strict=True)] == [8] * 4
 
 
+@ON_SQLITE
 def test_marks_without_width_do_not_make_a_cell_endless(shelf: Shelf) -> None:
     statement = (
         "SELECT 'x' || replace(hex(zeroblob(5000)), '00', '\u0301') AS marks, 'y' AS y, printf('%.90c', 'z') AS z"
@@ -154,6 +156,7 @@ def test_too_many_columns_are_left_to_the_terminal_whole(shelf: Shelf) -> None:
     assert seen.lines[1].split() == ["v" * 12] * 20
 
 
+@ON_SQLITE
 def test_a_row_that_comes_late_and_is_too_wide_is_cut_to_the_columns(shelf: Shelf) -> None:
     statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300) SELECT iif(i = 290, printf('%.90c', 'z'), 'narrow one') AS a, i FROM n"
     lines = Seen("sql", statement, db=shelf.db, columns=60).lines

@@ -17,6 +17,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, SECONDS, common_directory, needs_root, one_error, ran_as_nobody
+from tests.conftest import ON_SQLITE
 
 SKIPPED = "ocicat: blobs: {} read; {} skipped, which were good and are unchanged since (--full reads them too)"
 
@@ -89,6 +90,7 @@ def test_a_wrong_call_is_status_2(shelf: Shelf, arguments: tuple[str, ...]) -> N
     one_error(shelf.ask("verify", *arguments), 2)
 
 
+@ON_SQLITE
 def test_without_a_catalog(cli: Own) -> None:
     one_error(cli("verify"), 4)
     assert not os.path.exists(cli.db)
@@ -130,7 +132,7 @@ def test_check_knows_what_verify_found(cli: Own, tmp_path: Path) -> None:
 def common() -> Iterator[Own]:
     """A catalog and a directory that everybody may use."""
     with common_directory() as directory:
-        yield Own(directory)
+        yield Own(directory, str(directory / "own.db"))
 
 
 def opened(own: Own) -> None:
@@ -180,6 +182,7 @@ def counted(db: str) -> tuple[int, int]:
         return found
 
 
+@ON_SQLITE
 def test_ctrl_c_keeps_what_was_verified(cli: Own, tmp_path: Path) -> None:
     blobs = image(tmp_path / "a")
     endless = tmp_path / "a/blobs/sha256" / ("f" * 64)  # the last to be read

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.conftest import Own, retag
 from tests.cli.program import CLEAN, OCICAT, one_error, ran
+from tests.conftest import ON_SQLITE
 from tests.watch.harness import followed, wait_for
 from tests.writers import fake_descriptor, make_layout, name_entry, read_index, retag_replace, write_index
 
@@ -83,6 +84,7 @@ def test_it_returns_at_once_when_it_is_there(cli: Own, layout: Layout) -> None:
     assert cli("--quiet", "wait", ":1").err == ""
 
 
+@ON_SQLITE
 def test_index_brings_it_too(cli: Own, layout: Layout) -> None:
     path = layout("app", "1")
     cli.done("add", path)
@@ -102,6 +104,7 @@ def test_status_1_at_the_limit(cli: Own, layout: Layout, arguments: tuple[str, .
         assert said.out == ""
 
 
+@ON_SQLITE
 def test_several_digests_are_waited_out(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("one", "1"), layout("two", "1"))
     said = cli("--quiet", "wait", ":1", "--timeout", "0")
