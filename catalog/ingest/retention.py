@@ -45,7 +45,8 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
         due = is_retention_due(_last(connection), now)
     if due:
         with contextlib.suppress(CatalogLocked):
-            writer.write(lambda connection: prune(connection, settings, now), alone=True)
+            # A millisecond later: what has just been dropped is of the past by then.
+            writer.write(lambda connection: prune(connection, settings, now + 1), alone=True)
     return dropped
 
 
@@ -96,7 +97,9 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
     # What a layout itself tells of its past is kept for as long as it does.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
     connection.execute(
-        delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
+        delete(name_span).where(
+            name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told)
+        )
     )
     connection.execute(delete(snapshot).where(snapshot.c.at < now - settings.history_ms))
     _sweep_content(connection)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import writers
 from tests.browse.served import ALPINE, Place, Site, browsing
@@ -15,6 +19,14 @@ ESCAPED = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1
 
 def cells(browser: Chrome, column: str) -> list[str]:
     return [each.text for each in browser.find_elements(By.CSS_SELECTOR, f"td.col-{column}")]
+
+
+def shows(browser: Chrome, column: str, expected: list[str]) -> None:
+    """A page follows a key or a click when it does: it is waited for until its cells are these."""
+    waiting = WebDriverWait(browser, 20, ignored_exceptions=(StaleElementReferenceException,))
+    with contextlib.suppress(TimeoutException):
+        waiting.until(lambda _: cells(browser, column) == expected)
+    assert cells(browser, column) == expected
 
 
 def link(browser: Chrome, text: str) -> WebElement:
@@ -33,16 +45,19 @@ def row_of(browser: Chrome, text: str) -> list[WebElement]:
 def test_from_a_name_to_its_digest_its_layers_and_their_stores(browser: Chrome, site: Site, shown: Place) -> None:
     browser.get(site.url)
     browser.find_element(By.ID, "text").send_keys("alpine:3.16\n")
-    assert cells(browser, "store") == ["builds/alpine", "mirror/alpine"]
+    shows(browser, "store", ["builds/alpine", "mirror/alpine"])
     assert set(cells(browser, "name")) == {f"{ALPINE}:3.16"}
     link(browser, shown.digests["3.16"]).click()
-    relations = cells(browser, "relation")
-    assert relations == ["is named"] * 2 + ["lies in"] * 2 + ["is a manifest", "has the config"] + ["has the layer"] * 3
+    shows(
+        browser,
+        "relation",
+        ["is named"] * 2 + ["lies in"] * 2 + ["is a manifest", "has the config"] + ["has the layer"] * 3,
+    )
     row_of(browser, "has the layer")[3].find_element(By.TAG_NAME, "a").click()
-    assert cells(browser, "relation") == ["lies in", "lies in", "is a layer of"]
+    shows(browser, "relation", ["lies in", "lies in", "is a layer of"])
     assert row_of(browser, "is a layer of")[2].text == f"{ALPINE}:3.16"
     link(browser, "mirror/alpine").click()
-    assert cells(browser, "path") == [f"{shown.root}/mirror/alpine"]
+    shows(browser, "path", [f"{shown.root}/mirror/alpine"])
     link(browser, "mirror/alpine").click()
     assert sorted(cells(browser, "tag")) == ["3.16", "3.17"]
 
@@ -60,7 +75,7 @@ def test_a_facet_narrows_a_view(browser: Chrome, site: Site) -> None:
     browser.get(f"{site.url}catalog/images")
     facet = browser.find_element(By.CSS_SELECTOR, "[data-column=store]")
     next(each for each in facet.find_elements(By.TAG_NAME, "a") if each.text == "builds/app").click()
-    assert cells(browser, "name") == ["docker.io/acme/app:1.0"]
+    shows(browser, "name", ["docker.io/acme/app:1.0"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ def test_the_plots_show_every_store_and_what_it_shares(browser: Chrome, site: Si
 def test_what_is_indexed_meanwhile_is_on_the_next_page_and_the_past_of_a_tag_too(browser: Chrome, own: Place) -> None:
     with browsing(own.db) as site:
         browser.get(f"{site.url}catalog/tag-history?name=alpine:3.17")
-        assert cells(browser, "digest") == [own.digests["3.17"]]
+        shows(browser, "digest", [own.digests["3.17"]])
         layout = f"{own.root}/mirror/alpine"
         moved = writers.make_image(layout, "moved")
         index = writers.read_index(layout)
@@ -124,8 +139,8 @@ def test_what_is_indexed_meanwhile_is_on_the_next_page_and_the_past_of_a_tag_too
         writers.write_index(layout, writers.empty_index(index["manifests"][0], entry))
         own.read()
         browser.refresh()
-        assert cells(browser, "digest") == [own.digests["3.17"], moved["digest"]]
+        shows(browser, "digest", [own.digests["3.17"], moved["digest"]])
         assert [bool(each.strip()) for each in cells(browser, "until")] == [True, False]
         browser.find_element(By.NAME, "name").clear()
         browser.find_element(By.NAME, "name").send_keys("3.15\n")
-        assert cells(browser, "store") == ["builds/alpine"]
+        shows(browser, "store", ["builds/alpine"])

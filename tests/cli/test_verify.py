@@ -6,7 +6,6 @@ import contextlib
 import os
 import pty
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, SECONDS, common_directory, needs_root, one_error, ran_as_nobody
@@ -175,11 +175,10 @@ def test_a_blob_without_permission(common: Own) -> None:
 
 def counted(db: str) -> tuple[int, int]:
     """How many blobs there are, and how many are good, as the catalog says."""
-    with contextlib.closing(sqlite3.connect(db)) as connection:
-        found: tuple[int, int] = connection.execute(
-            "SELECT count(*), count(*) FILTER (WHERE is_good) FROM store_blob"
-        ).fetchone()
-        return found
+    with contextlib.closing(open_reader(db)) as reader:
+        found = reader.row("SELECT count(*), count(*) FILTER (WHERE is_good) FROM store_blob", {})
+        assert found is not None
+        return found[0], found[1]
 
 
 @ON_SQLITE
