@@ -97,9 +97,7 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
     # What a layout itself tells of its past is kept for as long as it does.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
     connection.execute(
-        delete(name_span).where(
-            name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told)
-        )
+        delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
     )
     connection.execute(delete(snapshot).where(snapshot.c.at < now - settings.history_ms))
     _sweep_content(connection)
