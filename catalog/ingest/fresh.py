@@ -52,8 +52,9 @@ def make_fresh(
     queries = list(queries)
     content = content or any(query.digest is not None for query in queries)
     concerned, places = _concerned(reader, queries, stores)
-    behind = _behind(reader, concerned, content=content)
+    # In this order: what a daemon registers between the two looks is new in the first, or behind in the second.
     new = _new_layouts(reader, places)
+    behind = _behind(reader, concerned, content=content)
     may_write = True
     while behind or new:
         left = began + seconds - time.monotonic()

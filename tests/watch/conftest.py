@@ -8,20 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import Server
 from tests.watch.harness import Followed, followed
 
 
+def _url(request: pytest.FixtureRequest) -> str | None:
+    """None for a file, which is what a test has that does not say ON_BOTH."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    server: Server = request.getfixturevalue("server")
+    return server.new_catalog()
+
+
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Followed]:
+def catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """A catalog of the test's own with the default settling time, without a daemon yet."""
-    with followed(tmp_path) as made:
+    with followed(tmp_path, _url(request)) as made:
         yield made
 
 
 @pytest.fixture
-def quick(tmp_path: Path) -> Iterator[Followed]:
+def quick(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """One that settles in a fifth of that, for tests that take many steps."""
-    with followed(tmp_path, settle_ms=50) as made:
+    with followed(tmp_path, _url(request), settle_ms=50) as made:
         yield made
 
 

@@ -19,10 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
 from catalog.db.locks import WRITER, is_held
 from catalog.errors import Ambiguous, OcicatError
 from catalog.lookup.past import spans
-from catalog.lookup.reader import Reader
+from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
@@ -66,12 +68,21 @@ class StillOracle(Oracle):
         return self._scans
 
 
-class Followed:
-    """A catalog at `directory`/catalog.db and its daemon; calling it is calling `ocicat`, all but the daemon in this process."""
+def on_both(fixture: str) -> pytest.MarkDecorator:
+    """Runs a test on both engines by its `catalog` or `quick`; others are about the kernel, or files beside the catalog."""
+    return pytest.mark.parametrize(fixture, ["sqlite", "postgresql"], indirect=True)
 
-    def __init__(self, directory: Path, **settings: float) -> None:
+
+class Followed:
+    """A catalog at `directory`/catalog.db, or at a URL, and its daemon; calling it is calling `ocicat`, all but the daemon in
+    this process.
+    """
+
+    def __init__(self, directory: Path, db: str | None = None, **settings: float) -> None:
         self.directory = str(directory)
-        self.db = f"{directory}/catalog.db"
+        self.db = db or f"{directory}/catalog.db"
+        self.env = {"XDG_STATE_HOME": f"{directory}/.state"}
+        """Where a daemon of a catalog on a server keeps what it says of itself."""
         self.config = f"{directory}/settings.toml"
         self.daemon: subprocess.Popen[bytes] | None = None
         self.roots: dict[str, str] = {}  # name by path
@@ -90,11 +101,11 @@ class Followed:
         Path(self.config).write_text("\n".join(lines) + "\n")
 
     def __call__(self, *arguments: str) -> Ran:
-        return called("--config", self.config, *arguments, db=self.db)
+        return called("--config", self.config, *arguments, db=self.db, env=self.env)
 
     def program(self, *arguments: str) -> Ran:
         """The same in a process of its own."""
-        return ran("--config", self.config, *arguments, db=self.db)
+        return ran("--config", self.config, *arguments, db=self.db, env=self.env)
 
     def done(self, *arguments: str) -> Ran:
         """A run that has to end well."""
@@ -159,7 +170,7 @@ class Followed:
         options = options or ("--rescan", "3600")
         command = [*before, *program, "--db", self.db, "--config", self.config, "watch", *options]
         with open(self._log, "ab") as log:
-            self.daemon = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env=CLEAN)
+            self.daemon = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env})
         if ready:
             wait_for(self._has_looked, what=self.log)
 
@@ -208,7 +219,7 @@ class Followed:
     @property
     def reader(self) -> Reader:
         if self._reader is None:
-            self._reader = Reader(self.db)
+            self._reader = open_reader(self.db)
         return self._reader
 
     def ask(self, ref: str) -> Outcome:
@@ -223,7 +234,7 @@ class Followed:
 
     def stores(self) -> dict[str, dict[str, Any]]:
         """What `ocicat stores` says, by name."""
-        rows = self.reader.connection.execute("SELECT name, path, state, error, entries FROM store")
+        rows = self.reader.rows("SELECT name, path, state, error, entries FROM store", {})
         return {row[0]: dict(zip(("path", "state", "error", "entries"), row[1:], strict=True)) for row in rows}
 
     def spans(self) -> list[tuple[str, str | None, str | None, str, int, int | None]]:
@@ -298,11 +309,13 @@ class Followed:
 
 
 @contextlib.contextmanager
-def followed(directory: Path, **settings: float) -> Iterator[Followed]:
+def followed(directory: Path, db: str | None = None, **settings: float) -> Iterator[Followed]:
     """A catalog of the test's own, without a daemon yet, which is ended with it."""
-    made = Followed(directory, **settings)
+    made = Followed(directory, db, **settings)
     try:
-        yield made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", made.env["XDG_STATE_HOME"])  # for what this process reads of the daemon
+            yield made
     finally:
         made.close()
 

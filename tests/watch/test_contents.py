@@ -15,7 +15,7 @@ from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.watch.contents import MOST_LOOKS, Contents
 from tests.cli.program import called
-from tests.watch.harness import Followed, wait_for
+from tests.watch.harness import Followed, on_both, wait_for
 from tests.writers import make_image, make_layout, write_blob
 
 A_BLOB = "application/octet-stream"
@@ -85,6 +85,7 @@ def test_while_they_come_they_are_listed_now_and_then(writer: Writer) -> None:
     assert times == 3
 
 
+@on_both("quick")
 def test_beside_a_daemon_they_are_listed_in_the_end(quick: Followed) -> None:
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
@@ -92,4 +93,4 @@ def test_beside_a_daemon_they_are_listed_in_the_end(quick: Followed) -> None:
     count = "SELECT count(*) FROM blobs"
     for number in range(30):
         write_blob(store, f"{number}".encode(), A_BLOB)
-    wait_for(lambda: quick.reader.connection.execute(count).fetchone() == (30,), what=quick.log)
+    wait_for(lambda: quick.reader.row(count, {}) == (30,), what=quick.log)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from catalog.db.location import beside
 from catalog.db.locks import DAEMON, WRITER, is_held
 from catalog.watch.status import read_daemon
 from tests import writers
 from tests.cli.program import one_error
-from tests.watch.harness import Followed, Load, wait_for
+from tests.watch.harness import Followed, Load, on_both, wait_for
 from tests.writers import fake_descriptor, make_layout, name_entry, read_index, write_index
 
 APP = "docker.io/library/app"
@@ -58,11 +59,12 @@ def test_a_second_daemon_says_which_one_runs(catalog: Followed) -> None:
     assert catalog.stop() == 0
 
 
+@on_both("catalog")
 def test_the_lock_is_free_as_soon_as_the_daemon_is_killed(catalog: Followed) -> None:
     catalog.start()
-    assert is_held(catalog.db + DAEMON)
+    assert is_held(beside(catalog.db) + DAEMON)
     catalog.stop(signal.SIGKILL)
-    assert not is_held(catalog.db + DAEMON)
+    assert not is_held(beside(catalog.db) + DAEMON)
     assert read_daemon(catalog.db) is None  # although its file still says much
     catalog.start()
     assert catalog.state()["daemon_pid"] == pid(catalog)
@@ -89,6 +91,7 @@ def test_a_daemon_starts_although_somebody_asks_for_one_all_the_time(quick: Foll
 # Signals
 
 
+@on_both("catalog")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     make_layout(catalog.path("root/a"))
@@ -99,6 +102,7 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     assert catalog.state()["daemon"] == "none"
 
 
+@on_both("quick")
 def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
     for number in range(40):
         make_layout(quick.path(f"root/{number}"))
@@ -125,6 +129,7 @@ def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: F
     quick.settled()
 
 
+@on_both("quick")
 def test_sighup_looks_at_everything_at_once(quick: Followed) -> None:
     """What no event tells of: with --poll nothing else would be looked at for an hour."""
     store = make_layout(quick.path("root/a"))
@@ -141,6 +146,7 @@ def test_sighup_looks_at_everything_at_once(quick: Followed) -> None:
 # Other processes
 
 
+@on_both("quick")
 def test_stores_and_roots_added_and_removed_by_others_are_followed(quick: Followed) -> None:
     quick.start()
     make_layout(quick.path("one/a"))
@@ -170,6 +176,7 @@ def test_stores_and_roots_added_and_removed_by_others_are_followed(quick: Follow
     assert quick.stop() == 0
 
 
+@on_both("quick")
 def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> None:
     """The count of stores is the same then, and SQLite gives the new one the old one's number."""
     one, two = make_layout(quick.path("one")), make_layout(quick.path("two"))
@@ -185,6 +192,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
         quick.settled()
 
 
+@on_both("quick")
 def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
     """What is in it belongs to the deeper one; once that is no root, to the other again, and is watched all the time."""
     store = make_layout(quick.path("outer/inner/deep/a"))
@@ -207,6 +215,7 @@ def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
         quick.settled()
 
 
+@on_both("quick")
 def test_registered_without_being_indexed(quick: Followed) -> None:
     quick.start()
     tag(make_layout(quick.path("root/a")), "1", "x")
@@ -217,6 +226,7 @@ def test_registered_without_being_indexed(quick: Followed) -> None:
     quick.settled()
 
 
+@on_both("quick")
 def test_a_store_removed_while_its_change_is_pending(quick: Followed) -> None:
     store = make_layout(quick.path("root/a"))
     other = make_layout(quick.path("root/b"))
@@ -270,6 +280,7 @@ def test_locked_before_it_starts(quick: Followed) -> None:
     quick.settled()
 
 
+@on_both("quick")
 def test_beside_index_all_the_time(quick: Followed) -> None:
     """Both take what changed, under one lock; neither loses it nor takes it twice."""
     stores = [make_layout(quick.path(f"root/{number}")) for number in range(3)]
@@ -288,8 +299,8 @@ def test_beside_index_all_the_time(quick: Followed) -> None:
             quick.settled()
     finally:
         load.kill()
-    for store, number in quick.reader.connection.execute(
-        "SELECT name, (SELECT count(*) FROM snapshot WHERE store_id = store.id) FROM store"
+    for store, number in quick.reader.rows(
+        "SELECT name, (SELECT count(*) FROM snapshot WHERE store_id = store.id) FROM store", {}
     ):
         assert number == 9, store  # the empty layout and eight changes, each once
     assert quick.stop() == 0
@@ -312,6 +323,7 @@ def test_it_says_how_it_is_from_its_first_moment(quick: Followed) -> None:
     assert (values["daemon_watched"], values["daemon_unwatched"], values["daemon_waiting"]) == (2, 0, 0)
 
 
+@on_both("quick")
 def test_an_unreadable_place_is_told_once_and_again_when_it_came_back(quick: Followed) -> None:
     make_layout(quick.path("root/a"))
     root = quick.add_root("root")
@@ -358,6 +370,7 @@ def test_what_the_limit_of_watches_leaves_out_is_swept_and_told(quick: Followed)
     quick.settled()
 
 
+@on_both("quick")
 def test_poll_alone(quick: Followed) -> None:
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
@@ -371,6 +384,7 @@ def test_poll_alone(quick: Followed) -> None:
     quick.settled()
 
 
+@on_both("quick")
 def test_events_that_are_lost_are_made_up_for(quick: Followed) -> None:
     """The kernel's queue runs over while the daemon hangs, and what happened then is not in it."""
     for name in ("moved", "remade", "stays"):

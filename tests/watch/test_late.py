@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.watch.harness import Followed, wait_for
+from tests.watch.harness import Followed, on_both, wait_for
 from tests.watch.test_daemon import APP, tag, writer_lock
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry
 
@@ -13,6 +13,7 @@ def told(catalog: Followed, words: str) -> int:
     return sum(words in line for line in catalog.log())
 
 
+@on_both("catalog")
 def test_a_store_that_never_stands_still(catalog: Followed) -> None:
     catalog.configure(settle_ms=50, late_seconds=LATE_SECONDS)
     busy, other = make_layout(catalog.path("root/busy")), make_layout(catalog.path("root/other"))

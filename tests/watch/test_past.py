@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 
+from catalog.db.engine import open_writer
 from tests import writers
-from tests.watch.harness import Followed, wait_for
+from tests.watch.harness import Followed, on_both, wait_for
 from tests.writers import (
     WRITE_STYLES,
     dump,
@@ -27,6 +27,7 @@ def retagged(path: str, tag: str, seed: str) -> tuple[bytes, str]:
     return dump(writers.retag_replace(read_index(path), entry)), entry["digest"]
 
 
+@on_both("catalog")
 def test_spans_are_the_states_that_settled(catalog: Followed) -> None:
     """linuxkit takes the name away and gives it back, crane writes an empty index first: neither is a span, nor a gap."""
     path = make_layout(catalog.path("root/a"))
@@ -51,6 +52,7 @@ def test_spans_are_the_states_that_settled(catalog: Followed) -> None:
             assert catalog("resolve", "app:moves", "--at", at).out == span[3] + "\n"
 
 
+@on_both("catalog")
 def test_several_rewrites_in_a_row_are_one_change(catalog: Followed) -> None:
     path = make_layout(catalog.path("root/a"))
     catalog.add_root("root")
@@ -64,6 +66,7 @@ def test_several_rewrites_in_a_row_are_one_change(catalog: Followed) -> None:
     assert len(spans) <= 3, spans  # one, unless this process was kept waiting in between
 
 
+@on_both("quick")
 def test_the_daemon_prunes(quick: Followed) -> None:
     """As `index` does, when it starts and then every hour."""
     path, gone = make_layout(quick.path("root/a")), make_layout(quick.path("root/gone"))
@@ -77,9 +80,8 @@ def test_the_daemon_prunes(quick: Followed) -> None:
     quick.done("index")
     assert len(quick.spans()) == 4
     quick.configure(settle_ms=50, history_days=0, grace_days=0)
-    with sqlite3.connect(quick.db) as connection:
-        connection.execute("DELETE FROM meta WHERE key = 'pruned_ms'")
-    connection.close()
+    with open_writer(quick.db) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM meta WHERE key = 'pruned_ms'")
     quick.start()
     wait_for(lambda: len(quick.spans()) == 1, what=quick.spans)
     assert quick.spans()[0][3] == fake_descriptor("new")["digest"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.watch.harness import Followed, wait_for
+from tests.cli.program import Ran
+from tests.watch.harness import Followed, on_both, wait_for
 from tests.writers import empty_index, make_image, make_layout, name_entry, write_index
 
 SOON = 5.0
@@ -43,6 +44,7 @@ def is_soon(catalog: Followed, ref: str, digest: str | None) -> None:
     wait_for(lambda: catalog.ask(ref).digest == digest, SOON, what=lambda: [catalog.ask(ref), catalog.log()])
 
 
+@on_both("catalog")
 @needs_skopeo
 def test_skopeo_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> None:
     catalog.add_root("root")
@@ -61,6 +63,7 @@ def test_skopeo_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> No
     assert [line for line in catalog.log() if "defect" in line or "Traceback" in line] == []
 
 
+@on_both("catalog")
 @needs_umoci
 def test_umoci_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> None:
     store = catalog.add_root("root") + "/box"
@@ -78,6 +81,7 @@ def test_umoci_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> Non
     catalog.settled()
 
 
+@on_both("catalog")
 @needs_skopeo
 def test_deletions_by_skopeo(catalog: Followed, images: dict[str, str]) -> None:
     catalog.add_root("root")
@@ -90,6 +94,7 @@ def test_deletions_by_skopeo(catalog: Followed, images: dict[str, str]) -> None:
     is_soon(catalog, "oci-layout://root/app:v1", None)
 
 
+@on_both("catalog")
 @needs_skopeo
 @pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon"])
 def test_fresh_after_skopeo(catalog: Followed, images: dict[str, str], daemon: bool) -> None:
@@ -100,16 +105,17 @@ def test_fresh_after_skopeo(catalog: Followed, images: dict[str, str], daemon: b
     source, store = catalog.path("source"), catalog.path("root/new/app")
     for tag in ("one", "two", "one"):
         skopeo_copy(f"{source}:{tag}", f"{store}:v1")
-        assert catalog.program("resolve", "--fresh", f"oci-layout://{store}:v1").out == images[tag] + "\n"
-        assert catalog("resolve", "--fresh", "oci-layout://root/new/app:v1").out == images[tag] + "\n"
-        assert catalog("resolve", "--fresh", f"oci:{store}:v1").out == images[tag] + "\n"
+        assert catalog.program("resolve", "--fresh", f"oci-layout://{store}:v1") == Ran(0, images[tag] + "\n", "")
+        assert catalog("resolve", "--fresh", "oci-layout://root/new/app:v1") == Ran(0, images[tag] + "\n", "")
+        assert catalog("resolve", "--fresh", f"oci:{store}:v1") == Ran(0, images[tag] + "\n", "")
     skopeo_copy(f"{source}:two", catalog.path("root/other") + ":app:v3")
-    assert catalog("resolve", "--fresh", "app:v3").out == images["two"] + "\n"
+    assert catalog("resolve", "--fresh", "app:v3") == Ran(0, images["two"] + "\n", "")
     assert catalog("query", "--fresh", "app:v3", "--format", "{store}").out == "root/other\n"
     shutil.rmtree(catalog.path("root/other"))
     assert catalog("resolve", "--fresh", "app:v3").status == 1
 
 
+@on_both("catalog")
 @needs_umoci
 @pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon"])
 def test_fresh_after_umoci(catalog: Followed, images: dict[str, str], daemon: bool) -> None:
@@ -119,7 +125,7 @@ def test_fresh_after_umoci(catalog: Followed, images: dict[str, str], daemon: bo
     if daemon:
         catalog.start()
     run("umoci", "tag", "--image", f"{store}:one", "again")
-    assert catalog("resolve", "--fresh", "oci-layout://root/box:again").out == images["one"] + "\n"
+    assert catalog("resolve", "--fresh", "oci-layout://root/box:again") == Ran(0, images["one"] + "\n", "")
     run("umoci", "rm", "--image", f"{store}:one")
     assert catalog("resolve", "--fresh", "oci-layout://root/box:one").status == 1
     assert catalog("resolve", "--fresh", "--store", "root/box", ":one").status == 1

@@ -1,0 +1,57 @@
+"""A layout that somebody registers, without reading it yet, while `--fresh` looks: it is waited for all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from catalog.ingest.fresh import make_fresh
+from catalog.ingest.registry import Registry
+from catalog.lookup import frozen
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.names.query import parse_query
+from tests import writers
+from tests.conftest import Catalogue
+
+
+class Between(Reader):
+    """Does `then` after it has been asked for the files of all stores so many times."""
+
+    __slots__ = ("after", "then")
+
+    def __init__(self, path: str, after: int, then: Callable[[], None]) -> None:
+        super().__init__(path)
+        self.after, self.then = after, then
+
+    def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        found = list(super().rows(statement, parameters))
+        if statement == frozen.STORE_FILES:
+            self.after -= 1
+            if self.after == 0:
+                self.then()
+        return iter(found)
+
+
+def test_what_is_registered_between_two_looks(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
+    """A daemon registers what it found below a root in one transaction, and reads it in another."""
+    for after in (1, 2, 3):
+        directory = tmp_path / str(after)
+        (directory / "root").mkdir(parents=True)
+        catalogue = new_sqlite_catalogue(str(directory))
+        catalogue.add(str(directory / "root"))
+        layout = writers.make_layout(str(directory / "root" / "new"))
+        entry = writers.name_entry(writers.fake_descriptor("x"), "short", "docker.io/library/app", "v")
+        writers.write_index(layout, writers.empty_index(entry))
+
+        def register(catalogue: Catalogue = catalogue, layout: str = layout) -> None:
+            with catalogue.writer.transaction() as connection:
+                Registry(connection).discovered([layout], 1)
+
+        reader = Between(catalogue.path, after, register)
+        query = parse_query("app:v")
+        make_fresh(reader, [query], None, catalogue.settings, 30)
+        assert Asking(reader, print).resolve(query).digest == entry["digest"], after
+        reader.close()
+        catalogue.close()
