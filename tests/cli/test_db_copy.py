@@ -30,6 +30,7 @@ from tests.conftest import ON_SQLITE
 from tests.postgres import Server
 from tests.reports import worlds
 from tests.reports.conftest import FIXTURES, fixtures
+from tests.watch.harness import wait_for
 
 Layout = Callable[..., str]
 Rows = list[tuple[Any, ...]]
@@ -316,8 +317,8 @@ def test_killed_in_the_middle_it_leaves_nothing(
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     session.rollback()
-    while server.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO \"problem\"%' AND state = 'active'"):
-        time.sleep(0.02)
+    still = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'INSERT INTO \"problem\"%' AND state = 'active'"
+    wait_for(lambda: not server.ask(still))
     assert tables(url) == before
     assert ran("db", "copy", "--to", url, db=moved.db) == (0, "", "")
     assert len(ask(url, "SELECT * FROM images")) == len(ask(moved.db, "SELECT * FROM images")) + 1
