@@ -1,9 +1,14 @@
-"""The numbers that stand in the database for a kind of content and for the role of an edge. Imports nothing."""
+"""The numbers that stand in the database for a kind of content, the role of an edge, and how a blob is reached. Imports nothing."""
 
 from __future__ import annotations
 
-UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE = KINDS = range(5)
-"""`content.kind`: not read yet (nor perhaps ever), a manifest, an index, JSON that is neither, bytes that are no use."""
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE = KINDS = range(6)
+"""`content.kind`: not read (yet), a manifest, an index, JSON that is neither and names no digest, bytes that are no JSON,
+and JSON that nobody can follow: an unknown kind that names digests, or a manifest that contradicts itself."""
 
 CHILD, CONFIG, LAYER, SUBJECT = ROLES = range(4)
 """`edge.role`: a manifest of an index, and a manifest's config, layer, and subject."""
+
+UNREACHED, REFERRING, LISTED = REACHES = range(3)
+"""`store_blob.reach`: nothing in use reaches the blob; only a manifest does that no entry lists and whose subject is in use;
+an entry does."""

@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     func,
     true,
 )
@@ -33,7 +34,7 @@ from sqlalchemy import (
 from catalog.db import kinds
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 1
+SCHEMA_MINOR = 2
 APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
@@ -52,6 +53,11 @@ _text = String().with_variant(String(collation="C"), "postgresql")
 
 def _primary() -> Column[int]:
     return Column("id", _id, primary_key=True)
+
+
+def _flag(name: str, comment: str) -> Column[bool]:
+    """A column that is false unless somebody sets it."""
+    return Column(name, Boolean, nullable=False, server_default=false(), comment=comment)
 
 
 def _partial(index_name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
@@ -89,6 +95,7 @@ root = Table(
     Column("shared_blobs", _text, comment="a directory of blobs that its layouts share"),
     Column("shared_blobs_bytes", LargeBinary, comment="that path itself where it is not UTF-8"),
     Column("shared_as", _text, comment="what all hosts call it that see it, on a file system that they share"),
+    _flag("sparse", "its layouts are sparse: layers that are absent are expected to be"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a directory that is searched for layouts",
@@ -133,6 +140,12 @@ store = Table(
     Column("changed_at", BigInteger),
     Column("first_at", BigInteger, comment="when its index.json was first taken: what it tells of its past ends there"),
     Column("shared_as", _text, comment="stores of several hosts that have the same one are one layout, seen by each"),
+    _flag("sparse", "layers that are absent are expected to be"),
+    Column(
+        "doubt", _text, comment="the digest, or directory, because of which nobody can tell what is unused; null: none"
+    ),
+    Column("doubt_reason", _text, comment="what is the matter with it"),
+    _flag("unlisted", "a directory of its blobs could not be listed: nothing in it counts as missing"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",
@@ -159,7 +172,13 @@ snapshot = Table(
     comment="one change of one index.json, as it was seen",
 )
 
-media_type = Table("media_type", metadata, _primary(), Column("name", _text, nullable=False, unique=True))
+media_type = Table(
+    "media_type",
+    metadata,
+    _primary(),
+    Column("name", _text, nullable=False, unique=True),
+    _flag("is_leaf", "what has it is no manifest and leads to no other blob (catalog.names.media_types)"),
+)
 
 platform = Table(
     "platform", metadata, _primary(), Column("name", _text, nullable=False, unique=True, comment="os/arch[/variant]")
@@ -187,8 +206,9 @@ content = Table(
     comment="a digest, once for all stores",
 )
 
-UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE = kinds.KINDS
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE = kinds.KINDS
 CHILD, CONFIG, LAYER, SUBJECT = kinds.ROLES
+UNREACHED, REFERRING, LISTED = kinds.REACHES
 
 entry = Table(
     "entry",
@@ -207,6 +227,7 @@ entry = Table(
     Column("fingerprint", BigInteger, nullable=False, comment="64 bits of the descriptor's meaning, for the diff"),
     Column("long_ref_name", Boolean, nullable=False, comment="ref_name is too long to be indexed"),
     Column("long_image_name", Boolean, nullable=False, comment="image_name is too long to be indexed"),
+    _flag("embedded", "the descriptor has the manifest itself in its field `data`"),
     comment="a descriptor in an index.json",
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)
@@ -313,6 +334,8 @@ edge = Table(
     Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False),
     Column("size", BigInteger, comment="bytes, as the descriptor claims"),
     Column("chain", _text, comment="of a layer: hash of the digests of the layers up to it"),
+    _flag("is_foreign", "a layer that need not lie in a layout: nondistributable, or with `urls`"),
+    _flag("embedded", "the descriptor has the blob itself in its field `data`"),
     sqlite_with_rowid=False,
     comment="a manifest or index points to another content",
 )
@@ -336,6 +359,23 @@ Index(
     content_annotation.c.content_id,
 )
 
+layer_annotation = Table(
+    "layer_annotation",
+    metadata,
+    Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False, comment="of the layer in its manifest"),
+    Column("key_id", _id, ForeignKey("annotation_key.id"), primary_key=True, autoincrement=False),
+    Column("value", _text, nullable=False),
+    sqlite_with_rowid=False,
+    comment="annotations of the descriptors of a manifest's layers",
+)
+Index(
+    "ix_layer_annotation_value",
+    layer_annotation.c.key_id,
+    func.substr(layer_annotation.c.value, 1, 128),
+    layer_annotation.c.content_id,
+)
+
 store_blob = Table(
     "store_blob",
     metadata,
@@ -345,11 +385,16 @@ store_blob = Table(
     Column("verified_at", BigInteger, comment="when its bytes were last hashed"),
     Column("verified_as", _text, comment="the file that was hashed then: size, mtime, ctime, inode"),
     Column("is_good", Boolean, comment="whether they were what its digest says; null before"),
+    Column("mtime", BigInteger, comment="modification time of its file; null where there is none (embedded)"),
+    _flag("looked", "nothing points to it as a manifest, and its first bytes are none"),
+    _flag("embedded", "no file: a descriptor of the store has the bytes in its field `data`"),
+    Column("reach", SmallInteger, comment="see REACHES; null until the content of its store has been read"),
     sqlite_with_rowid=False,
     comment="a blob lies in a store",
 )
 Index("ix_store_blob_content", store_blob.c.content_id, store_blob.c.store_id)
 _partial("ix_store_blob_bad", store_blob.c.store_id, where=~store_blob.c.is_good)
+_partial("ix_store_blob_unlisted", store_blob.c.store_id, where=store_blob.c.reach < 2)
 
 referrer = Table(
     "referrer",
@@ -357,7 +402,7 @@ referrer = Table(
     _primary(),
     Column("subject_id", _id, ForeignKey("content.id"), nullable=False),
     Column("referrer_id", _id, ForeignKey("content.id"), nullable=False),
-    Column("how", _text, nullable=False, comment="subject, fallback, cosign, buildkit or containerd"),
+    Column("how", _text, nullable=False, comment="subject, fallback, cosign, buildkit, containerd or kind"),
     Column(
         "entry_id",
         _id,

@@ -29,9 +29,13 @@ _REACHED = (
     " SELECT content.digest FROM reached JOIN content ON content.id = reached.id"
 )
 _HELD = (
-    "SELECT content.id, content.digest, store_blob.size FROM store_blob"
+    "SELECT content.id, content.digest, store_blob.size, store_blob.mtime, store_blob.embedded FROM store_blob"
     " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
 )
+
+
+File = tuple[int, int]
+"""Size in bytes and modification time in milliseconds of a blob's file."""
 
 
 def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> None:
@@ -39,10 +43,10 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
 
     Where one of them could not be looked into, nothing is taken for gone.
     """
-    listed: list[tuple[Store, BlobDirectories, dict[str, int]]] = []
+    listed: list[tuple[Store, BlobDirectories, dict[str, File]]] = []
     count = 0
     for found, blobs in stores:
-        there = dict(blobs.list())
+        there = {digest: (size, mtime) for digest, size, mtime in blobs.list()}
         there |= _shared(writer, found, blobs, there)
         listed.append((found, blobs, there))
         count += len(there)
@@ -53,19 +57,26 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
         _follow(writer, listed)
 
 
-def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, int]]]) -> None:
+def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, File]]]) -> None:
     def follow(connection: Connection) -> None:
         rows = Rows(connection)
         for found, blobs, there in listed:
             new = dict(there)
             gone: list[tuple[int, int]] = []
-            for content_id, digest, size in rows.cursor.execute(_HELD, (found.id,)):
+            touched: list[tuple[int, int, int]] = []
+            for content_id, digest, size, mtime, embedded in rows.cursor.execute(_HELD, (found.id,)):
                 known = new.get(digest)
-                if known == size:
+                if known is not None and known[0] == size and not embedded:
+                    if known[1] != mtime:
+                        touched.append((known[1], found.id, content_id))
                     del new[digest]
-                elif known is not None or not blobs.unlisted:
+                elif known is not None or not (embedded or blobs.unlisted):
                     gone.append((found.id, content_id))
             rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
+            # Its first bytes may be others now, so that it is to be looked at again.
+            rows.cursor.executemany(
+                "UPDATE store_blob SET mtime = ?, looked = FALSE WHERE store_id = ? AND content_id = ?", touched
+            )
             _write(rows, found, new)
         rows.flush()
 
@@ -77,30 +88,30 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
     if found.shared_blobs is None:
         return
     with writer.snapshot() as connection:
-        held = {digest for _, digest, _ in Rows(connection).cursor.execute(_HELD, (found.id,))}
+        held = {row[1] for row in Rows(connection).cursor.execute(_HELD, (found.id,))}
     there = _shared(writer, found, blobs, held)
 
     def add(connection: Connection) -> None:
         rows = Rows(connection)
-        held = {digest for _, digest, _ in rows.cursor.execute(_HELD, (found.id,))}  # by another process meanwhile
-        _write(rows, found, {digest: size for digest, size in there.items() if digest not in held})
+        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}  # by another process meanwhile
+        _write(rows, found, {digest: file for digest, file in there.items() if digest not in held})
         rows.flush()
 
     writer.write(add)
 
 
-def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, int]:
-    """What a store reaches, is not `known`, and lies in the shared directory, with its size."""
+def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, File]:
+    """What a store reaches, is not `known`, and lies in the shared directory, with its size and time."""
     if found.shared_blobs is None:
         return {}
     with writer.snapshot() as connection:
         reached = [row[0] for row in Rows(connection).cursor.execute(_REACHED, (found.id,))]
     stats = ((digest, blobs.stat(digest)) for digest in reached if digest not in known)
-    return {digest: stat.st_size for digest, stat in stats if stat is not None}
+    return {digest: (stat.st_size, stat.st_mtime_ns // 1_000_000) for digest, stat in stats if stat is not None}
 
 
-def _write(rows: Rows, found: Store, there: dict[str, int]) -> None:
+def _write(rows: Rows, found: Store, there: dict[str, File]) -> None:
     if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
         return  # removed by another process meanwhile
-    for digest, size in sorted(there.items()):
-        rows.blob(found.id, digest, size)
+    for digest, (size, mtime) in sorted(there.items()):
+        rows.blob(found.id, digest, size, mtime)

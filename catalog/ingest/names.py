@@ -23,6 +23,9 @@ from catalog.names.reference import is_tag
 PENDING = 10_000
 """How many new entries wait for the old one that follows them before they get their sort keys."""
 
+EMBEDDED_BYTES = 4 << 20
+"""The largest manifest that is taken from a descriptor's field `data`."""
+
 _SUBJECT = "io.containerd.manifest.subject"
 _NONE: Mapping[str, str] = {}
 
@@ -161,6 +164,7 @@ class StoreNames:
                 fingerprint,
                 rows.flags[ref_name is not None and is_long(ref_name)],
                 rows.flags[image_name is not None and is_long(image_name)],
+                rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
             ]
         )
         self._write_keys(entry_id, sort, keys, problems, touch=True)

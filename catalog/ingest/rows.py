@@ -25,6 +25,7 @@ from catalog.db.schema import (
     edge,
     entry,
     entry_annotation,
+    layer_annotation,
     manifest,
     media_type,
     name,
@@ -38,6 +39,7 @@ from catalog.db.schema import (
     store_blob,
 )
 from catalog.names.digest import is_digest
+from catalog.names.media_types import is_leaf
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
@@ -47,7 +49,7 @@ FLUSH_ROWS = 100_000
 
 _TABLES = (
     entry, name, entry_annotation, problem, name_span, snapshot,
-    manifest, config, edge, content_annotation, store_blob, referrer,
+    manifest, config, edge, content_annotation, layer_annotation, store_blob, referrer,
 )  # fmt: skip
 """In the order in which they are written."""
 
@@ -95,7 +97,7 @@ class Rows:
 
     def entry(self, row: list[Any]) -> None:
         """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, fingerprint, long_ref_name, long_image_name]; the digest becomes its content's id.
+        image_name, ref_tail, fingerprint, long_ref_name, long_image_name, embedded]; the digest becomes its content's id.
         """
         # Not by `_digest` and `_add`: of this there is one for each entry, and a call is a hundredth of what that costs.
         self._digests.add(row[3])
@@ -131,10 +133,12 @@ class Rows:
 
     # --- rows of content ----------------------------------------------------------------------------------------
 
-    def blob(self, store_id: int, digest: str, size: int) -> None:
-        """A blob of `size` bytes lies in a store."""
+    def blob(self, store_id: int, digest: str, size: int, mtime: int | None) -> None:
+        """A blob of `size` bytes lies in a store. `mtime` is its file's, in milliseconds; None where it is embedded."""
         self._digest(digest)
-        self._add("store_blob", [store_id, digest, size, None, None, None])
+        no, yes = self.flags
+        embedded = yes if mtime is None else no
+        self._add("store_blob", [store_id, digest, size, None, None, None, mtime, no, embedded, None])
 
     def manifest(
         self, content_id: int, media_type: str, artifact_type: str | None, layers: int, size: int, chain: str | None
@@ -157,16 +161,26 @@ class Rows:
         media_type: str,
         size: int | None,
         chain: str | None,
+        *,
+        is_foreign: bool = False,
+        embedded: bool = False,
     ) -> None:
         """A manifest or index points to the digest `child`."""
         self._digest(child)
         platform_id = self.platform(platform) if platform else None
-        self._add("edge", [parent_id, role, position, child, platform_id, self.media_type(media_type), size, chain])
+        flags = self.flags[is_foreign], self.flags[embedded]
+        media_type_id = self.media_type(media_type)
+        self._add("edge", [parent_id, role, position, child, platform_id, media_type_id, size, chain, *flags])
 
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
         """The annotations of a manifest or index, or the labels of a config."""
         for key, value in annotations.items():
             self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
+
+    def layer_annotations(self, content_id: int, position: int, annotations: dict[str, str]) -> None:
+        """The annotations of the descriptor of a manifest's layer."""
+        for key, value in annotations.items():
+            self._add("layer_annotation", (content_id, position, self.annotation_key(key), value))
 
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
@@ -245,7 +259,7 @@ class Rows:
 
     def media_type(self, text: str) -> int:
         """The id of a media type, known from now on."""
-        return self._intern(media_type, text, ())
+        return self._intern(media_type, text, (self.flags[is_leaf(text)],))
 
     def platform(self, text: str) -> int:
         """The id of a platform, known from now on."""
@@ -275,7 +289,7 @@ class Rows:
                 found = known[canonical] = row[0]
         return found
 
-    def _intern(self, table: Table, text: str, more: tuple[str, ...]) -> int:
+    def _intern(self, table: Table, text: str, more: tuple[object, ...]) -> int:
         known = self._interned.setdefault(table.name, {})
         found = known.get(text)
         if found is None:

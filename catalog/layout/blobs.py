@@ -59,8 +59,10 @@ class BlobDirectories:
                 os.close(descriptor)
         self._open.clear()
 
-    def list(self) -> Iterator[tuple[str, int]]:
-        """The digest and the size in bytes of each blob in the layout's own directory. Never raises OSError.
+    def list(self) -> Iterator[tuple[str, int, int]]:
+        """Digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
+
+        Never raises OSError.
 
         A shared directory is not listed: what of it belongs to a store is what the store points to, and that is `stat`.
         """
@@ -239,7 +241,7 @@ def _algorithms(top: str) -> list[str]:
     return sorted(names, key=lambda name: (name not in _WATCHED, name))[:_MAX_ALGORITHMS]
 
 
-def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
+def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int, int]]:
     """The blobs in a directory that may be searched. Raises OSError."""
     if directory < 0:
         return
@@ -255,6 +257,6 @@ def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int]]:
                 except FileNotFoundError:
                     continue
                 if stat.S_ISREG(found.st_mode):
-                    yield digest, found.st_size
+                    yield digest, found.st_size, found.st_mtime_ns // 1_000_000
     finally:
         os.close(descriptor)

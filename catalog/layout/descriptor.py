@@ -7,13 +7,15 @@ entry (resolution.md section 2), and the only field that nothing goes without is
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Annotated, Any
 
 import msgspec
 
 from catalog.layout.text import clean, kind, kind_of, loads, shorten
-from catalog.names.digest import is_digest
+from catalog.names.digest import is_digest, is_docker_digest
+from catalog.names.media_types import is_foreign
 from catalog.names.platform import platform_text
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -48,6 +50,26 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     artifact_type: str | None = None
     platform: Platform | None = None
     annotations: dict[str, str] | None = None
+    urls: list[str] | None = None
+    data: str | None = None
+
+    def embedded(self, limit: int) -> bytes | None:
+        """The bytes in `data`, of at most `limit`, if they are what size and digest say; else None (descriptor.md, "data")."""
+        if self.data is None or len(self.data) > 4 * limit // 3 + 4:
+            return None
+        try:
+            found = base64.b64decode(self.data, validate=True)
+        except ValueError:
+            return None
+        algorithm, _, encoded = self.digest.partition(":")
+        if len(found) > limit or self.size not in (None, len(found)) or not is_docker_digest(self.digest):
+            return None
+        return found if hashlib.new(algorithm, found).hexdigest() == encoded else None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a layer that need not lie in a layout: nondistributable, or one with `urls` (descriptor.md)."""
+        return bool(self.urls) or is_foreign(self.media_type)
 
     @property
     def flaws(self) -> tuple[str, ...]:
@@ -146,9 +168,11 @@ def decode_tolerant(raw: bytes) -> Descriptor | str:
     artifact_type = _text(fields, "artifactType", flaws)
     platform = _platform(fields.get("platform"), flaws)
     annotations = _annotations(fields.get("annotations"), flaws)
+    urls = _texts(fields.get("urls"), flaws)
+    data = _text(fields, "data", flaws)
     if not flaws.lines:
-        return Descriptor(digest, media_type, size, artifact_type, platform, annotations)
-    return FlawedDescriptor(digest, media_type, size, artifact_type, platform, annotations, flaws.done())
+        return Descriptor(digest, media_type, size, artifact_type, platform, annotations, urls, data)
+    return FlawedDescriptor(digest, media_type, size, artifact_type, platform, annotations, urls, data, flaws.done())
 
 
 def bad_digest(digest: str) -> str:
@@ -192,6 +216,15 @@ def _text(fields: dict[str, Any], key: str, flaws: _Flaws, prefix: str = "") -> 
         return clean(value)
     flaws.add(f"{prefix}{key} is {kind(value)}, not a string")
     return None
+
+
+def _texts(value: object, flaws: _Flaws) -> list[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        flaws.add(f"urls is {kind(value)}, not an array")
+        return None
+    return [clean(each) for each in value if isinstance(each, str)]
 
 
 def _size(value: object, flaws: _Flaws) -> int | None:

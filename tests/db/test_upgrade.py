@@ -45,7 +45,14 @@ def test_a_catalog_of_the_first_version(tmp_path: Path, command: tuple[str, ...]
     of_first_version(old, now)
     one_error(called("query", db=old), 4, "older ocicat", "'ocicat db upgrade'")
     assert called(*command, db=old).status == 0
-    for question in (("query",), ("sql", "SELECT * FROM images ORDER BY 1, 2, 3"), ("stores", "--format", "json")):
+    assert called("index", db=old).status == 0
+    for question in (
+        ("query",),
+        ("sql", "SELECT * FROM images ORDER BY 1, 2, 3"),
+        ("sql", "SELECT * FROM blobs ORDER BY 1, 2, 3"),
+        ("sql", "SELECT * FROM history ORDER BY 1, 2, 3"),
+        ("stores", "--format", "{name} {path} {state} {entries} {naming}"),
+    ):
         expected = called(*question, db=now)
         assert expected.status == 0
         assert called(*question, db=old).out == expected.out

@@ -1,0 +1,81 @@
+"""What blobs are used for, sparse stores, embedded blobs, foreign layers, and annotations of layers (schema 1.2).
+
+All that was derived from manifests is thrown away, and every store is marked so that the next pass reads its index.json
+and its manifests again: manifests are read by other rules than before. Names, history and verdicts stay.
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_WORDS = {
+    "sqlite": {"text": "VARCHAR", "flag": "BOOLEAN DEFAULT 0 NOT NULL", "id": "INTEGER", "end": " WITHOUT ROWID"},
+    "postgresql": {
+        "text": 'VARCHAR COLLATE "C"',
+        "flag": "BOOLEAN DEFAULT false NOT NULL",
+        "id": "BIGINT",
+        "end": "",
+    },
+}
+
+_LEAVES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.buildkit.cacheconfig.v0",
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.in-toto+json",
+    "application/octet-stream",
+    "application/x-tar",
+    "application/gzip",
+    "application/zstd",
+)
+
+_STATEMENTS = (
+    "ALTER TABLE root ADD COLUMN sparse {flag}",
+    "ALTER TABLE store ADD COLUMN sparse {flag}",
+    "ALTER TABLE store ADD COLUMN doubt {text}",
+    "ALTER TABLE store ADD COLUMN doubt_reason {text}",
+    "ALTER TABLE store ADD COLUMN unlisted {flag}",
+    "ALTER TABLE media_type ADD COLUMN is_leaf {flag}",
+    "ALTER TABLE entry ADD COLUMN embedded {flag}",
+    "ALTER TABLE edge ADD COLUMN is_foreign {flag}",
+    "ALTER TABLE edge ADD COLUMN embedded {flag}",
+    "ALTER TABLE store_blob ADD COLUMN mtime BIGINT",
+    "ALTER TABLE store_blob ADD COLUMN looked {flag}",
+    "ALTER TABLE store_blob ADD COLUMN embedded {flag}",
+    "ALTER TABLE store_blob ADD COLUMN reach SMALLINT",
+    "CREATE INDEX ix_store_blob_unlisted ON store_blob (store_id) WHERE reach < 2",
+    """CREATE TABLE layer_annotation (
+    content_id {id} NOT NULL,
+    position INTEGER NOT NULL,
+    key_id {id} NOT NULL,
+    value {text} NOT NULL,
+    CONSTRAINT pk_layer_annotation PRIMARY KEY (content_id, position, key_id),
+    CONSTRAINT fk_layer_annotation_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_layer_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+){end}""",
+    "CREATE INDEX ix_layer_annotation_value ON layer_annotation (key_id, substr(value, 1, 128), content_id)",
+    "UPDATE media_type SET is_leaf = (1 = 1) WHERE name IN ("
+    + ", ".join(f"'{name}'" for name in _LEAVES)
+    + ") OR name LIKE 'application/vnd.oci.image.layer.%' OR name LIKE 'application/vnd.docker.image.rootfs.%'",
+    "DELETE FROM referrer",
+    "DELETE FROM edge",
+    "DELETE FROM content_annotation",
+    "DELETE FROM config",
+    "DELETE FROM manifest",
+    "DELETE FROM problem WHERE stage = 1",
+    "UPDATE content SET kind = 0, size = NULL WHERE kind <> 0",
+    "UPDATE entry SET fingerprint = 0",  # so that each is read anew
+    "UPDATE store SET content_pending = (entries > 0 OR content_pending), blobs_identity = NULL, file_identity = NULL,"
+    " sha256 = NULL",
+    "UPDATE meta SET value = '1.2' WHERE key = 'schema'",
+)
+
+
+def upgrade() -> None:
+    words = _WORDS[op.get_bind().dialect.name]
+    for statement in _STATEMENTS:
+        text = statement.format(**words) if "{" in statement else statement
+        # % would be a parameter's mark to psycopg, which is not asked to look for any here.
+        op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)
