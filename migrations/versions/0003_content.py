@@ -56,9 +56,8 @@ _STATEMENTS = (
     CONSTRAINT fk_layer_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
 ){end}""",
     "CREATE INDEX ix_layer_annotation_value ON layer_annotation (key_id, substr(value, 1, 128), content_id)",
-    "UPDATE media_type SET is_leaf = (1 = 1) WHERE name IN ("
-    + ", ".join(f"'{name}'" for name in _LEAVES)
-    + ") OR name LIKE 'application/vnd.oci.image.layer.%' OR name LIKE 'application/vnd.docker.image.rootfs.%'",
+    """UPDATE media_type SET is_leaf = (1 = 1) WHERE name IN ({leaves})
+    OR name LIKE 'application/vnd.oci.image.layer.%' OR name LIKE 'application/vnd.docker.image.rootfs.%'""",
     "DELETE FROM referrer",
     "DELETE FROM edge",
     "DELETE FROM content_annotation",
@@ -67,8 +66,8 @@ _STATEMENTS = (
     "DELETE FROM problem WHERE stage = 1",
     "UPDATE content SET kind = 0, size = NULL WHERE kind <> 0",
     "UPDATE entry SET fingerprint = 0",  # so that each is read anew
-    "UPDATE store SET content_pending = (entries > 0 OR content_pending), blobs_identity = NULL, file_identity = NULL,"
-    " sha256 = NULL",
+    """UPDATE store SET content_pending = (entries > 0 OR content_pending),
+    blobs_identity = NULL, file_identity = NULL, sha256 = NULL""",
     "UPDATE meta SET value = '1.2' WHERE key = 'schema'",
 )
 
@@ -76,6 +75,6 @@ _STATEMENTS = (
 def upgrade() -> None:
     words = _WORDS[op.get_bind().dialect.name]
     for statement in _STATEMENTS:
-        text = statement.format(**words) if "{" in statement else statement
+        text = statement.format(**words, leaves=", ".join(f"'{name}'" for name in _LEAVES))
         # % would be a parameter's mark to psycopg, which is not asked to look for any here.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)
