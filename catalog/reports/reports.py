@@ -91,12 +91,14 @@ _DUPLICATES = Report(
         Column("digest", "the entry that does not answer"),
         Column("answers", "the digest that answers instead"),
     ),
-    """SELECT store, name, tag, digest, (
-    SELECT min(other.digest) FROM images AS other
-    WHERE other.store = images.store AND other.tag = images.tag AND NOT other.shadowed
-    AND coalesce(other.repository, '') = coalesce(images.repository, '')
-  ) AS answers
-FROM images WHERE shadowed
+    """WITH named AS ( -- one pass over all names, since a search for each would be quadratic in how often one stands
+  SELECT store, name, tag, digest, shadowed, CASE WHEN tag IS NOT NULL THEN
+    min(CASE WHEN NOT shadowed THEN digest END) OVER (PARTITION BY store, coalesce(repository, ''), tag)
+  END AS answers
+  FROM images
+)
+SELECT store, name, tag, digest, answers
+FROM named WHERE shadowed
 ORDER BY store, coalesce(name, ''), tag, digest""",
 )
 

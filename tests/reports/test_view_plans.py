@@ -13,6 +13,8 @@ from catalog.db.copy import copy
 from catalog.db.engine import open_writer
 from catalog.db.placeholders import named
 from catalog.db.postgres import connect
+from catalog.reports.reports import REPORTS
+from tests import writers
 from tests.conftest import Catalogue
 from tests.lookup.test_plans import FEW, looked_at, read_whole
 from tests.postgres import Server
@@ -47,3 +49,21 @@ def test_a_key_is_an_index_search(session: Session, view: str, key: str) -> None
     few = {*FEW, "store"}  # of which there are a hundred
     assert read_whole(plan, few) == [], json.dumps(plan, indent=1)
     assert looked_at(plan, few) <= LARGE / 100
+
+
+def test_duplicates_of_one_name_are_read_once(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], server: Server
+) -> None:
+    (report,) = (each for each in REPORTS if each.name == "duplicates")
+    path = writers.make_layout(str(tmp_path_factory.mktemp("crowd") / "s"))
+    name, many = "docker.io/library/crowd", 500
+    entries = [writers.name_entry(writers.fake_descriptor(str(each)), "short", name, "1") for each in range(many)]
+    writers.write_index(path, writers.empty_index(*entries))
+    catalogue = Catalogue(server.new_catalog())
+    catalogue.add(path)
+    catalogue.close()
+    with connect(catalogue.path, read_only=True) as made:
+        ((found,),) = made.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {report.sql}").fetchall()
+    plan = found[0]["Plan"]
+    assert plan["Actual Rows"] == many - 1
+    assert looked_at(plan, FEW) <= many * 10, json.dumps(plan, indent=1)

@@ -9,6 +9,7 @@ import pytest
 
 from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS
+from tests import writers
 from tests.conftest import Catalogue
 from tests.reports.sizes import digest, fill
 
@@ -173,3 +174,28 @@ def test_a_report_over_all_costs_what_there_is(sizes: Sizes, name: str) -> None:
     parameters = dict.fromkeys((parameter for parameter, _ in report.parameters), "")
     small, large = (count(each, report.sql, parameters, 100).steps for each in (sizes.small, sizes.middle))
     assert large <= small * MIDDLE / SMALL * 1.5
+
+
+@pytest.mark.parametrize("key", ["name", "tag"])
+def test_duplicates_of_one_name_cost_what_there_is(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], key: str
+) -> None:
+    """Each entry of one name, or of one bare tag, is not compared with all others of it."""
+    (report,) = (each for each in REPORTS if each.name == "duplicates")
+    steps = []
+    for number in (SMALL, MIDDLE):
+        catalogue = new_sqlite_catalogue(str(tmp_path_factory.mktemp("crowd")))
+        path = writers.make_layout(str(tmp_path_factory.mktemp("layout") / "s"))
+        style = "short" if key == "name" else "tag"
+        entries = [
+            writers.name_entry(writers.fake_descriptor(str(each)), style, "docker.io/library/crowd", "1")
+            for each in range(number)
+        ]
+        writers.write_index(path, writers.empty_index(*entries))
+        catalogue.add(path)
+        counted = count(catalogue, report.sql, {}, 100)
+        catalogue.close()
+        assert len(counted.rows) == number - 1
+        assert {row[4] for row in counted.rows} == {entries[0]["digest"]}
+        steps.append(counted.steps)
+    assert steps[1] <= steps[0] * MIDDLE / SMALL * 1.5
