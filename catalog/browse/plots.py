@@ -29,7 +29,7 @@ _NOW = "SELECT coalesce(sum(entries), 0) AS entries FROM stores WHERE state <> '
 _CHANGES = """SELECT substr(at, 1, 10) AS day, sum(added) - sum(removed) AS more
 FROM snapshots WHERE store IN (SELECT name FROM stores WHERE state <> 'missing')
 GROUP BY substr(at, 1, 10) ORDER BY day DESC"""
-_USAGE = next(report.sql for report in REPORTS if report.name == "usage")
+_USAGE = next(report.statement() for report in REPORTS if report.name == "usage")
 
 _PAGE = """{% extends "base.html" %}
 {% block title %}ocicat: plots{% endblock %}

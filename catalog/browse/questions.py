@@ -94,7 +94,7 @@ QUESTIONS = (
             f"report-{report.name}",
             f"Report: {report.name}",
             f"{report.sentence[:1].upper()}{report.sentence[1:]}.",
-            report.sql,
+            report.statement(),
             tuple(name for name, _ in report.parameters),
         )
         for report in REPORTS

@@ -6,9 +6,9 @@ many hold it, as long as one does.
 
 from __future__ import annotations
 
-from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, MANIFEST, SUBJECT
+from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, SUBJECT, UNREACHED
 from catalog.db.view import PATH, STORE, View
-from catalog.db.walks import held_somewhere, reachable
+from catalog.db.walks import IS_JUDGED, held_somewhere
 
 _BEGINNING = "its first 128 characters: what there is an index on, so ask by this and key, and then by value"
 _ARTIFACT_TYPE = f"""(
@@ -33,6 +33,11 @@ _MANIFEST = (
     ("layers", "manifest.layers", "number of its layers"),
     ("layers_size", "manifest.layers_size", "bytes of its layers, as it claims"),
     ("chain", "manifest.chain", "hash of its layers in order: images with the same chain have the same layers"),
+    (
+        "listed",
+        f"EXISTS (SELECT 1 FROM store_blob AS held WHERE held.content_id = manifest.content_id AND held.reach = {LISTED})",
+        "0 if no entry of any store reaches it",
+    ),
 )
 # SQLite turns a chain of two outer joins into inner ones, so that it can be gone from its far end, only in a second look,
 # which it takes after it has merged a subquery: the one at the end is there for that. Without it, asking by subject or
@@ -124,17 +129,33 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
             ("size", "store_blob.size", "bytes, as the file system says"),
             (
                 "reachable",
-                reachable("store_blob.store_id", "store_blob.content_id"),
-                "1 where an entry reaches it: as its manifest, one of an index, a config or a layer",
+                f"CASE WHEN {IS_JUDGED} THEN store_blob.reach > {UNREACHED} END",
+                "1 if it is in use: by an entry, or by a referrer of something in use; null if unknown (see unjudged)",
             ),
             ("verified_at", "@store_blob.verified_at", "when its bytes were last compared with its digest, or null"),
             ("is_good", "store_blob.is_good", "1 where they were what the digest says, 0 where not; null before"),
+            ("modified", "@store_blob.mtime", "when its file was last written"),
         ),
         """FROM store_blob
 JOIN store ON store.id = store_blob.store_id
 JOIN content ON content.id = store_blob.content_id
-WHERE store.state <> 'missing'""",
+WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
         keys=("digest",),
+    ),
+    View(
+        "unjudged",
+        "one row per store of which nobody can tell what is unused, so that reports leave it out",
+        (
+            STORE,
+            ("subject", "coalesce(store.doubt, '')", "the digest, directory or file because of which"),
+            (
+                "reason",
+                """CASE WHEN store.state NOT IN ('ok', 'empty') THEN 'the store is ' || store.state
+    WHEN store.content_pending THEN 'its manifests are not all read yet' ELSE store.doubt_reason END""",
+                "what is the matter",
+            ),
+        ),
+        f"FROM store WHERE store.state <> 'missing' AND NOT ({IS_JUDGED})",
     ),
     View(
         "labels",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE = KINDS = range(6)
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE, AMBIGUOUS = KINDS = range(7)
 """`content.kind`: not read (yet), a manifest, an index, JSON that is neither and names no digest, bytes that are no JSON,
-and JSON that nobody can follow: an unknown kind that names digests, or a manifest that contradicts itself."""
+JSON of an unknown kind that names digests, and a manifest that contradicts itself (CVE-2021-41190)."""
 
 CHILD, CONFIG, LAYER, SUBJECT = ROLES = range(4)
 """`edge.role`: a manifest of an index, and a manifest's config, layer, and subject."""

@@ -21,15 +21,15 @@ _BOTH = (
 )  # fmt: skip
 
 
-def _of_host(columns: tuple[str, ...]) -> Select[Any]:
+def _of_host(columns: tuple[str, ...], both: tuple[Any, ...] = _BOTH) -> Select[Any]:
     return (
-        select(*(store.c[column] for column in columns), *_BOTH)
+        select(*(store.c[column] for column in columns), *both)
         .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
         .where(store.c.host_id == bindparam("host"))
     )
 
 
-STORES = _of_host(_OWN)
+STORES = _of_host(_OWN, (*_BOTH[:4], store.c.sparse, *_BOTH[4:]))
 """The fields of catalog.ingest.known.Store in their order, and behind them the bytes of its paths; all stores of a host."""
 STANDINGS = _of_host(_STANDING)
 """The same for catalog.ingest.known.Standing."""

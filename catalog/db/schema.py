@@ -206,7 +206,7 @@ content = Table(
     comment="a digest, once for all stores",
 )
 
-UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE = kinds.KINDS
+UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE, AMBIGUOUS = kinds.KINDS
 CHILD, CONFIG, LAYER, SUBJECT = kinds.ROLES
 UNREACHED, REFERRING, LISTED = kinds.REACHES
 
@@ -239,6 +239,7 @@ for _raw, _indexed in (
 ):
     _held = _raw.is_not(None) if _indexed is None else _raw.is_not(None) & _indexed
     _partial(f"ix_entry_{_raw.name}", _raw, entry.c.store_id, entry.c.sort, where=_held)
+_partial("ix_entry_embedded", entry.c.store_id, where=entry.c.embedded)
 _partial("ix_entry_long", entry.c.store_id, where=entry.c.long_ref_name | entry.c.long_image_name)
 
 name = Table(
@@ -307,6 +308,7 @@ manifest = Table(
     Column("layers", Integer, nullable=False),
     Column("layers_size", BigInteger, nullable=False, comment="bytes, as its descriptors claim"),
     Column("chain", _text, comment="hash of the digests of its layers, in order"),
+    _flag("partial", "some of its descriptors could not be used, so that not all that it points to is known"),
     comment="a manifest or an index, read once for the whole catalog; its rows never change",
 )
 _partial("ix_manifest_chain", manifest.c.chain, where=manifest.c.chain.is_not(None))
@@ -341,6 +343,7 @@ edge = Table(
 )
 Index("ix_edge_child", edge.c.child_id, edge.c.role, edge.c.position, edge.c.parent_id)
 _partial("ix_edge_chain", edge.c.chain, where=edge.c.chain.is_not(None))
+_partial("ix_edge_embedded", edge.c.parent_id, where=edge.c.embedded)
 
 content_annotation = Table(
     "content_annotation",

@@ -9,7 +9,7 @@ an index search; nothing aggregates but correlated subqueries.
 from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
-from catalog.db.kinds import CONFIG, LAYER, UNUSABLE
+from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, UNREACHED, UNUSABLE
 from catalog.db.view import PATH, STORE, View
 from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held, reachable
 
@@ -213,6 +213,18 @@ JOIN store_blob ON store_blob.store_id = store.id
 JOIN content ON content.id = store_blob.content_id
 WHERE content.kind = {UNUSABLE} AND store.state <> 'missing' AND {_CLAIMED}
 AND {reachable("store_blob.store_id", "content.id")}""",
+            ),
+            (
+                (
+                    "store.name",
+                    "'ambiguous-manifest'",
+                    "content.digest",
+                    "'has the fields of several kinds of manifest, or of another kind than its media type (CVE-2021-41190)'",
+                ),
+                f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id
+JOIN content ON content.id = store_blob.content_id
+WHERE content.kind = {AMBIGUOUS} AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
             ),
             (
                 ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),

@@ -8,7 +8,7 @@ further, whatever they are elsewhere. A subject is no part of what is about it.
 
 from __future__ import annotations
 
-from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, UNREAD
+from catalog.db.kinds import AMBIGUOUS, CHILD, CONFIG, INDEX, LAYER, OPAQUE, UNREAD
 
 WALKS = ("above", "below")
 """Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
@@ -32,6 +32,10 @@ def held_somewhere(content_id: str) -> str:
     )
 
 
+IS_JUDGED = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
+"""Whether it is known of each blob of the store if it is in use (catalog.ingest.reach)."""
+
+
 def reachable(store_id: str, content_id: str) -> str:
     """Whether an entry of the store reaches the blob, over manifests that lie in that store: a reader has no other way."""
     step = f"JOIN store_blob AS held ON held.store_id = {store_id} AND held.content_id = edge.parent_id"
@@ -48,17 +52,25 @@ def reachable(store_id: str, content_id: str) -> str:
   )"""
 
 
-TOTAL_SIZE = f"""CASE WHEN content.kind <> {UNREAD} THEN (
-    WITH RECURSIVE below(id, role) AS (
-      SELECT entry.content_id, {CHILD}
-      UNION SELECT edge.child_id, edge.role FROM below CROSS JOIN edge
-      WHERE below.role = {CHILD} AND edge.parent_id = below.id AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})
+_LEAF = "(SELECT media_type.is_leaf FROM media_type WHERE media_type.id = {0}.media_type_id)"
+TOTAL_SIZE = f"""(
+    WITH RECURSIVE below(id, leads) AS (
+      SELECT entry.content_id, NOT {_LEAF.format("entry")}
+      UNION SELECT edge.child_id, edge.role = {CHILD} AND NOT {_LEAF.format("edge")} FROM below CROSS JOIN edge
+      WHERE below.leads AND edge.parent_id = below.id AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})
       AND {held("entry.store_id", "edge.parent_id")}
     )
-    SELECT CAST(sum(store_blob.size) AS BIGINT) FROM store_blob
+    SELECT CASE WHEN NOT EXISTS (
+      SELECT 1 FROM below CROSS JOIN content AS node WHERE below.leads AND node.id = below.id AND (
+        node.kind IN ({OPAQUE}, {AMBIGUOUS}) OR node.kind = {UNREAD} AND EXISTS (
+          SELECT 1 FROM store_blob AS held
+          WHERE held.store_id = entry.store_id AND held.content_id = node.id AND NOT held.looked
+        )
+      )
+    ) THEN CAST(sum(store_blob.size) AS BIGINT) END FROM store_blob
     WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT below.id FROM below)
-  ) END"""
-"""Bytes in its store of all that an entry reaches, each blob once; null where its manifest was not read."""
+  )"""
+"""Bytes in its store of all that an entry reaches, each blob once; null where it lies there and was not read or understood."""
 
 PLATFORMS = f"""(
     WITH RECURSIVE below(id, platform_id) AS (

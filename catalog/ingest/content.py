@@ -4,7 +4,10 @@ Strategy. Blobs are content-addressed, so a manifest is read once for the whole 
 its rows never change; a blob whose bytes do not hash to its name is a problem of that store and is never believed. What a
 store's directories hold is listed, and `store_blob` follows by difference. Then everything that is an entry of the store,
 or a child or config of something known, lies in the store and was never read, is read: first what the names stage brought,
-then what that points to, and so on; cycles end since nothing is read twice. Where a child lies in other stores alone, or
+then what that points to, and so on; cycles end since nothing is read twice. What its media type calls a layer or the like is
+no manifest and is not read. When all that is done, small blobs that nothing points to are looked at: one that begins like JSON
+is read, and if it is a manifest it is known as one, with all that it points to. At the end, reach.py notes which blobs of
+the store are in use. Where a child lies in other stores alone, or
 good there alone, those are to be read again: so what is known in the end does not depend on the order of stores. Small
 stores go these steps together, a transaction a step and not one for each: the number of commits rules the time.
 
@@ -15,7 +18,9 @@ commit of its names until a pass over it has come to its end. Children that lie 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,15 +28,31 @@ from sqlalchemy import Connection
 
 from catalog.db.driver import keep_edges
 from catalog.db.engine import Writer
-from catalog.db.schema import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD, UNUSABLE
+from catalog.db.schema import (
+    AMBIGUOUS,
+    CHILD,
+    CONFIG,
+    INDEX,
+    LAYER,
+    MANIFEST,
+    OPAQUE,
+    OTHER,
+    SUBJECT,
+    UNREAD,
+    UNUSABLE,
+)
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
+from catalog.ingest.reach import write_reach
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import MAX_SIZE, Descriptor
-from catalog.layout.manifest import Config, Manifest, parse_config, parse_manifest
+from catalog.layout.files import IndexChanged, IndexProblem
+from catalog.layout.index import Limits, read_index
+from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
+from catalog.names.media_types import CONFIGS, MANIFESTS
 from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
 from catalog.names.platform import platform_text
@@ -46,11 +67,54 @@ BATCH_BYTES = 16 << 20
 _CONTAINERD_SUBJECT = "io.containerd.manifest.subject"
 _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 
-_IS_CHILD = f"EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role IN ({CHILD}, {CONFIG}))"
+_MOST = ":most"
+"""Stands in the statements for the limit of a manifest in bytes, a setting."""
+
+_CONFIG_TYPES = ", ".join(f"'{name}'" for name in sorted(CONFIGS))
+_MANIFEST_TYPES = ", ".join(f"'{name}'" for name in sorted({*MANIFESTS, ""}))
+_CLAIM = (
+    "SELECT 1 FROM edge JOIN media_type ON media_type.id = edge.media_type_id"
+    " WHERE edge.child_id = content.id AND edge.role = {role} AND {of}"
+)
+_IS_CHILD = (
+    f"(EXISTS ({_CLAIM.format(role=CHILD, of='NOT media_type.is_leaf')})"
+    # The config of an artifact may be of any kind and size.
+    f" OR EXISTS ({_CLAIM.format(role=CONFIG, of=f'(media_type.name IN ({_CONFIG_TYPES}) OR store_blob.size <= {_MOST})')}))"
+)
+_ENTRY_CLAIM = (
+    "EXISTS (SELECT 1 FROM entry JOIN media_type ON media_type.id = entry.media_type_id"
+    " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id AND {of})"
+)
 _UNREAD = (
+    "SELECT content.id, content.digest, store_blob.embedded,"
+    f" ({_ENTRY_CLAIM.format(of=f'media_type.name IN ({_MANIFEST_TYPES})')}"
+    f" OR EXISTS ({_CLAIM.format(role=CHILD, of=f'media_type.name IN ({_MANIFEST_TYPES})')})"
+    f" OR EXISTS ({_CLAIM.format(role=CONFIG, of=f'media_type.name IN ({_CONFIG_TYPES})')})) AS claimed"
+    " FROM store_blob JOIN content ON content.id = store_blob.content_id"
+    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked"
+    f" AND ({_IS_CHILD} OR {_ENTRY_CLAIM.format(of='NOT media_type.is_leaf')})"
+)
+_UNLISTED = (
     "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND ({_IS_CHILD} OR"
-    " EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id))"
+    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked AND NOT store_blob.embedded"
+    f" AND store_blob.size BETWEEN 2 AND {_MOST}"
+    " AND NOT EXISTS (SELECT 1 FROM entry"
+    " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
+    f" AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role <> {SUBJECT})"
+)
+_LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
+_EMBEDDED_CHILDREN = (
+    "SELECT DISTINCT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
+    " JOIN content ON content.id = edge.child_id"
+    " WHERE store_blob.store_id = ? AND edge.embedded"
+)
+_EMBEDDED_ENTRIES = (
+    "SELECT DISTINCT content.digest FROM entry JOIN content ON content.id = entry.content_id"
+    " WHERE entry.store_id = ? AND entry.embedded"
+)
+_EMBEDDED_ROWS = (
+    "SELECT content.digest, content.id, store_blob.embedded FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
 )
 _DOUBTED = (
     "SELECT content.digest FROM problem JOIN content ON content.digest = problem.subject"
@@ -59,20 +123,26 @@ _DOUBTED = (
 )
 _UNREAD_ELSEWHERE = (
     "SELECT DISTINCT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
-    " JOIN store_blob AS other ON other.content_id = content.id"
-    f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}) AND content.kind = {UNREAD} AND NOT EXISTS"
+    " JOIN media_type ON media_type.id = edge.media_type_id"
+    " JOIN store_blob AS other ON other.content_id = content.id AND NOT other.looked"
+    f" WHERE edge.parent_id IN (%s) AND content.kind = {UNREAD}"
+    f" AND (edge.role = {CHILD} AND NOT media_type.is_leaf OR edge.role = {CONFIG}) AND NOT EXISTS"
     " (SELECT 1 FROM store_blob AS here WHERE here.store_id IN (%s) AND here.content_id = content.id)"
 )
 _OTHER_COPIES = (
-    "SELECT other.store_id FROM content JOIN store_blob AS other ON other.content_id = content.id"
-    f" WHERE content.digest = ? AND content.kind = {UNREAD} AND other.store_id <> ? AND {_IS_CHILD} AND NOT EXISTS"
+    "SELECT store_blob.store_id FROM content JOIN store_blob ON store_blob.content_id = content.id"
+    f" WHERE content.digest = ? AND content.kind = {UNREAD} AND store_blob.store_id <> ? AND NOT store_blob.looked"
+    f" AND {_IS_CHILD} AND NOT EXISTS"
     # One whose copy is known to be no better is left in peace: two of those would wake each other for ever.
-    " (SELECT 1 FROM problem WHERE problem.store_id = other.store_id AND stage = 1 AND subject = content.digest)"
+    " (SELECT 1 FROM problem WHERE problem.store_id = store_blob.store_id AND stage = 1 AND subject = content.digest)"
 )
 
 
+_DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+
+
 class _Read(NamedTuple):
-    """A blob that was read and proved: what it is, one of the kinds of content."""
+    """A blob that was read and proved: what it is, one of the kinds of content. `problem` says why it is ambiguous."""
 
     content_id: int
     digest: str
@@ -82,14 +152,40 @@ class _Read(NamedTuple):
     config: Config | None
 
 
+class _Unread(NamedTuple):
+    """A blob to be read. `claimed`: some descriptor calls it a manifest or an image's config by its media type."""
+
+    content_id: int
+    digest: str
+    embedded: bool = False
+    claimed: bool = True
+
+
 class _Reading:
-    """A store whose content is being read: `problems` are those of its blobs by their digest."""
+    """A store whose content is being read: `problems` are those of its blobs by their digest.
+
+    `passed` has the reasons why others were not read, which are no problems: nothing calls them manifests.
+    """
 
     def __init__(self, store: Store, blobs: BlobDirectories) -> None:
+        self.passed: dict[str, str] = {}
+        self._embedded: dict[str, bytes] | None = None
         self.store = store
         self.blobs = blobs
         self.identity: str | None = blobs_identity(store.path, store.shared_blobs)
         self.problems: dict[str, BlobProblem] = {}
+
+    def in_index(self, digest: str, limits: Limits) -> bytes | None:
+        """The bytes of a manifest that a descriptor of index.json has in its field `data`; None if it is gone from there."""
+        if self._embedded is None:
+            self._embedded = {}
+            with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.path, limits) as index:
+                for descriptor in index:
+                    if descriptor.data is not None:
+                        data = descriptor.embedded(limits.descriptor_bytes)
+                        if data is not None:
+                            self._embedded[descriptor.digest] = data
+        return self._embedded.get(digest)
 
     def told(self) -> list[tuple[str, str, str]]:
         """Kind, subject and detail of all that is wrong with its blobs, in order."""
@@ -139,17 +235,19 @@ class ContentStage:
 
     def _run(self, readings: list[_Reading]) -> Iterator[int]:
         list_blobs(self._writer, ((each.store, each.blobs) for each in readings))
+        self._embed(readings)
         yield self._done
         for each in readings:
             self._doubt(each)
         left = readings
         while left:
-            while unread := self._unread(left):
+            while unread := self._unread(left) or self._unlisted(left):
                 self.known += sum(len(contents) for _, contents in unread)
                 for batch in self._batches(unread):
                     self._write([each.store.id for each in left], batch)
                     self._done += len(batch)
                     yield self._done
+                self._embed(left)
                 for each in left:
                     list_shared(self._writer, each.store, each.blobs)  # what they point to
             for each in left:
@@ -158,22 +256,53 @@ class ContentStage:
             left = self._finish(left)
         yield self._done
 
-    def _unread(self, readings: list[_Reading]) -> list[tuple[_Reading, list[tuple[int, str]]]]:
-        """What lies in each store, should be read and was not: ids and digests, where there is any."""
+    @property
+    def _most(self) -> int:
+        return self._settings.limits.descriptor_bytes
+
+    def _unread(self, readings: list[_Reading]) -> list[tuple[_Reading, list[_Unread]]]:
+        """What lies in each store, should be read and was not, where there is any."""
         with self._writer.snapshot() as connection:
-            found = [(each, _unread(connection, each)) for each in readings]
+            found = [(each, _unread(connection, each, self._most)) for each in readings]
         return [(each, contents) for each, contents in found if contents]
+
+    def _unlisted(self, readings: list[_Reading]) -> list[tuple[_Reading, list[_Unread]]]:
+        """What lies in each store, nothing points to, and begins like JSON; all else like it is noted as looked at."""
+        found: list[tuple[_Reading, list[_Unread]]] = []
+        looked: list[tuple[int, int]] = []
+        for each in readings:
+            with self._writer.snapshot() as connection:
+                rows = Rows(connection).cursor.execute(_UNLISTED.replace(_MOST, str(self._most)), (each.store.id,))
+                unlisted = [_Unread(row[0], row[1], claimed=False) for row in rows.fetchall()]
+            to_read = [
+                one for one in unlisted if one.digest not in each.passed and _is_like_json(each.blobs, one.digest)
+            ]
+            kept = {one.content_id for one in to_read}
+            looked += [(each.store.id, one.content_id) for one in unlisted if one.content_id not in kept]
+            if to_read:
+                found.append((each, to_read))
+        if looked:
+            self._writer.write(lambda connection: Rows(connection).cursor.executemany(_LOOKED, looked))
+        return found
+
+    def _embed(self, readings: Iterable[_Reading]) -> None:
+        """Let `store_blob` have the blobs that descriptors of these stores embed, as far as no file has them."""
+        for each in readings:
+            with self._writer.snapshot() as connection:
+                new, gone = _embedded(Rows(connection), each.store.id)
+            if new or gone:
+                self._writer.write(functools.partial(_write_embedded, store_id=each.store.id))
 
     def _doubt(self, reading: _Reading) -> None:
         """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
         with self._writer.snapshot() as connection:
             doubted = Rows(connection).cursor.execute(_DOUBTED, (reading.store.id,)).fetchall()
         for (digest,) in doubted:
-            self._read(reading, 0, digest)
+            self._read(reading, _Unread(0, digest))
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _batches(self, unread: list[tuple[_Reading, list[tuple[int, str]]]]) -> Iterator[list[_Read]]:
+    def _batches(self, unread: list[tuple[_Reading, list[_Unread]]]) -> Iterator[list[_Read]]:
         """What these blobs are, as much as one transaction takes at a time; those that cannot be used become problems.
 
         What lies in several stores is read from the first where it is good.
@@ -182,10 +311,10 @@ class ContentStage:
         size = 0
         seen: set[int] = set()
         for reading, contents in unread:
-            for content_id, digest in contents:
-                if content_id in seen or (read := self._read(reading, content_id, digest)) is None:
+            for one in contents:
+                if one.content_id in seen or (read := self._read(reading, one)) is None:
                     continue
-                seen.add(content_id)
+                seen.add(one.content_id)
                 batch.append(read)
                 size += read.size
                 if len(batch) >= BATCH or size >= BATCH_BYTES:
@@ -194,38 +323,97 @@ class ContentStage:
         if batch:
             yield batch
 
-    def _read(self, reading: _Reading, content_id: int, digest: str) -> _Read | None:
+    def _read(self, reading: _Reading, one: _Unread) -> _Read | None:
+        digest = one.digest
         try:
-            data = reading.blobs.read(digest, self._settings.limits.descriptor_bytes)
+            data = reading.in_index(digest, self._settings.limits) if one.embedded else None
+            data = reading.blobs.read(digest, self._most) if data is None else data
             if data is None:
                 raise BlobProblem("missing-blob", "was there when the directory was listed")
         except BlobProblem as problem:
-            reading.problems[digest] = problem
+            if one.claimed:
+                reading.problems[digest] = problem
+            elif problem.kind != "large-manifest" or _is_like_json(reading.blobs, digest):
+                reading.passed[digest] = problem.reason
+            else:  # large, and no JSON: whatever it is, it is no manifest
+                self._writer.write(
+                    lambda connection: Rows(connection).cursor.execute(_LOOKED, (reading.store.id, one.content_id))
+                )
             return None
-        try:
-            manifest, config = parse_manifest(data), parse_config(data)
-        except ValueError:
-            return _Read(content_id, digest, len(data), UNUSABLE, None, None)
-        kind = OTHER if manifest is None else INDEX if manifest.is_index else MANIFEST
-        return _Read(content_id, digest, len(data), kind, manifest, config)
+        return _understood(one.content_id, digest, data)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     def _write(self, store_ids: list[int], batch: list[_Read]) -> None:
-        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_ids, batch))
+        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_ids, batch, self._most))
 
     def _finish(self, readings: list[_Reading]) -> list[_Reading]:
         """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
-        left, woken = self._writer.write(lambda connection: _write_end(connection, readings))
+        left, woken = self._writer.write(lambda connection: _write_end(connection, readings, self._most))
         self.woken |= woken
         return left
 
 
-def _write_read(connection: Connection, store_ids: Collection[int], batch: list[_Read]) -> set[int]:
+def _understood(content_id: int, digest: str, data: bytes) -> _Read:
+    """What a blob is, by its bytes, which are what its digest says."""
+    try:
+        manifest, config = parse_manifest(data), parse_config(data)
+    except AmbiguousManifest:
+        return _Read(content_id, digest, len(data), AMBIGUOUS, None, None)
+    except ValueError:
+        return _Read(content_id, digest, len(data), UNUSABLE, None, None)
+    if manifest is not None:
+        kind = INDEX if manifest.is_index else MANIFEST
+    else:
+        kind = OPAQUE if config is None and _DIGEST.search(data) else OTHER
+    return _Read(content_id, digest, len(data), kind, manifest, config)
+
+
+def _is_like_json(blobs: BlobDirectories, digest: str) -> bool:
+    """Whether a blob begins as a JSON object does; False if it cannot be read."""
+    try:
+        return blobs.beginning(digest, 64).lstrip(b" \t\r\n")[:1] == b"{"
+    except BlobProblem:
+        return False
+
+
+def _embedded(rows: Rows, store_id: int) -> tuple[set[str], set[int]]:
+    """The digests that descriptors of a store embed and nothing of it holds yet, and the rows of those that are gone."""
+    wanted = {
+        row[0]
+        for question in (_EMBEDDED_ENTRIES, _EMBEDDED_CHILDREN)
+        for row in rows.cursor.execute(question, (store_id,)).fetchall()
+    }
+    held = set()
+    gone = set()
+    for digest, content_id, embedded in rows.cursor.execute(_EMBEDDED_ROWS, (store_id,)).fetchall():
+        held.add(digest)
+        if embedded and digest not in wanted:
+            gone.add(content_id)
+    return wanted - held, gone
+
+
+def _write_embedded(connection: Connection, store_id: int) -> None:
+    rows = Rows(connection)
+    new, gone = _embedded(rows, store_id)
+    rows.cursor.executemany(
+        "DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", [(store_id, each) for each in sorted(gone)]
+    )
+    sizes: dict[str, int] = {}
+    for some in chunks(sorted(new)):
+        question = f"SELECT digest, coalesce(size, 0) FROM content WHERE digest IN ({_marks(some)})"
+        sizes.update(rows.cursor.execute(question, tuple(some)).fetchall())
+    for digest, size in sorted(sizes.items()):
+        rows.blob(store_id, digest, size, None)
+    rows.flush()
+
+
+def _write_read(connection: Connection, store_ids: Collection[int], batch: list[_Read], most: int) -> set[int]:
     """Write what was read of stores; the ids of others that have something to be read by now."""
     keep_edges(connection, still=False)
     parents: list[int] = []
     rows = Rows(connection)
+    nested: list[_Read] = []
     # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
     for read in sorted(batch, key=lambda read: read.content_id):
         content_id = read.content_id
@@ -238,20 +426,23 @@ def _write_read(connection: Connection, store_ids: Collection[int], batch: list[
         if read.config is not None:
             _write_config(rows, content_id, read.config)
         if read.manifest is not None:
-            _write_manifest(rows, content_id, read.digest, read.manifest)
+            nested += _write_manifest(rows, content_id, read.digest, read.manifest, most)
             parents.append(content_id)
         if rows.full:
             rows.flush()
     rows.flush()
     woken = _unread_elsewhere(rows, list(store_ids), parents)
     _set_pending(rows, woken)
+    if nested:  # their ids are known now; each is smaller than what it stands in
+        known = [(rows.content(read.digest), read) for read in {read.digest: read for read in nested}.values()]
+        woken |= _write_read(connection, store_ids, [read._replace(content_id=one) for one, read in known], most)
     return woken
 
 
-def _write_end(connection: Connection, readings: list[_Reading]) -> tuple[list[_Reading], set[int]]:
+def _write_end(connection: Connection, readings: list[_Reading], most: int) -> tuple[list[_Reading], set[int]]:
     """Write the end of reading stores; those of which there is more to read, and the ids of others that have something by now."""
     keep_edges(connection, still=True)
-    left = [each for each in readings if _unread(connection, each)]  # another process has found out more
+    left = [each for each in readings if _unread(connection, each, most)]  # another process has found out more
     ids = [each.store.id for each in readings if each not in left]
     paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # others were removed meanwhile
     done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
@@ -261,8 +452,12 @@ def _write_end(connection: Connection, readings: list[_Reading]) -> tuple[list[_
         for kind, subject, reason in each.told():
             rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
     rows.flush()
+    for each in done:
+        reasons = each.passed | {digest: problem.reason for digest, problem in each.problems.items()}
+        write_reach(rows, each.store.id, reasons, each.blobs.unlisted, sparse=each.store.sparse)
     asked = [(digest, each.store.id) for each in done for digest in each.problems]
-    copies = {row[0] for one in asked for row in rows.cursor.execute(_OTHER_COPIES, one)}
+    other_copies = _OTHER_COPIES.replace(_MOST, str(most))
+    copies = {row[0] for one in asked for row in rows.cursor.execute(other_copies, one)}
     woken = copies - {each.store.id for each in readings}
     if woken:
         _set_pending(rows, woken | {each.store.id for each in done})  # these too are written in their turn
@@ -297,9 +492,10 @@ def _blobs(store: Store) -> BlobDirectories:
     return BlobDirectories(store.path, store.shared_blobs)
 
 
-def _unread(connection: Connection, reading: _Reading) -> list[tuple[int, str]]:
-    found = Rows(connection).cursor.execute(_UNREAD, (reading.store.id,)).fetchall()
-    return [(content_id, digest) for content_id, digest in found if digest not in reading.problems]
+def _unread(connection: Connection, reading: _Reading, most: int) -> list[_Unread]:
+    question = _UNREAD.replace(_MOST, str(most))
+    found = [_Unread(*row) for row in Rows(connection).cursor.execute(question, (reading.store.id,)).fetchall()]
+    return [one for one in found if one.digest not in reading.problems and one.digest not in reading.passed]
 
 
 def _unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int]) -> set[int]:
@@ -315,18 +511,20 @@ def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
 
 
-def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest) -> None:
+def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest, most: int) -> list[_Read]:
+    """Write what a manifest says; what its descriptors embed of manifests and configs, their ids not known yet."""
+    nested: list[_Read] = []
     chain: str | None = None
     subjects: dict[tuple[str, str, str], None] = {}
     for position, layer in enumerate(manifest.layers):
         chain = _chain(chain, layer.digest)
-        _write_edge(rows, content_id, LAYER, position, layer, chain)
+        _write_edge(rows, content_id, LAYER, position, layer, most, chain)
     if manifest.config is not None:
-        _write_edge(rows, content_id, CONFIG, 0, manifest.config)
+        nested += _write_edge(rows, content_id, CONFIG, 0, manifest.config, most)
     if manifest.subject is not None:
-        _write_edge(rows, content_id, SUBJECT, 0, manifest.subject)
+        _write_edge(rows, content_id, SUBJECT, 0, manifest.subject, 0)
     for position, child in enumerate(manifest.manifests):
-        _write_edge(rows, content_id, CHILD, position, child)
+        nested += _write_edge(rows, content_id, CHILD, position, child, most)
         annotations = child.annotations or {}
         for key, how in ((_BUILDKIT_SUBJECT, "buildkit"), (_CONTAINERD_SUBJECT, "containerd")):
             if key in annotations:
@@ -342,15 +540,30 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
         len(manifest.layers),
         min(sum(layer.size or 0 for layer in manifest.layers), MAX_SIZE),
         chain,
+        partial=manifest.partial,
     )
     rows.content_annotations(content_id, manifest.annotations, is_label=False)
+    return nested
 
 
 def _write_edge(
-    rows: Rows, parent_id: int, role: int, position: int, child: Descriptor, chain: str | None = None
-) -> None:
-    platform = child.platform_text
-    rows.edge(parent_id, role, position, child.digest, platform, child.media_type, child.size, chain)
+    rows: Rows, parent_id: int, role: int, position: int, child: Descriptor, most: int, chain: str | None = None
+) -> list[_Read]:
+    """Write that a manifest points to a blob; the blob itself if its descriptor embeds it in at most `most` bytes."""
+    data = child.embedded(most)
+    rows.edge(
+        parent_id,
+        role,
+        position,
+        child.digest,
+        child.platform_text,
+        child.media_type,
+        child.size,
+        chain,
+        is_foreign=role == LAYER and child.is_foreign,
+        embedded=data is not None,
+    )
+    return [] if data is None else [_understood(0, child.digest, data)]
 
 
 def _write_config(rows: Rows, content_id: int, config: Config) -> None:

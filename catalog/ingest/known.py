@@ -59,6 +59,7 @@ class Store(NamedTuple):
     shared_blobs: str | None
     blobs_identity: str | None
     content_pending: bool
+    sparse: bool
 
     @property
     def indexed_before(self) -> bool:

@@ -141,11 +141,20 @@ class Rows:
         self._add("store_blob", [store_id, digest, size, None, None, None, mtime, no, embedded, None])
 
     def manifest(
-        self, content_id: int, media_type: str, artifact_type: str | None, layers: int, size: int, chain: str | None
+        self,
+        content_id: int,
+        media_type: str,
+        artifact_type: str | None,
+        layers: int,
+        size: int,
+        chain: str | None,
+        *,
+        partial: bool = False,
     ) -> None:
         """What a manifest or index says of itself; `size` is that of its layers in bytes."""
         artifact_type_id = self.media_type(artifact_type) if artifact_type else None
-        self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain))
+        flag = self.flags[partial]
+        self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flag))
 
     def config(self, content_id: int, platform: str, created: int | None) -> None:
         """What a config says; `created` is in milliseconds since 1970, UTC."""

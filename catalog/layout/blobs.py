@@ -102,6 +102,19 @@ class BlobDirectories:
             raise problem
         return None
 
+    def beginning(self, digest: str, size: int) -> bytes:
+        """The first `size` bytes of a blob, or all if it has fewer; empty if it is not there. Raises BlobProblem."""
+        opened = self.open(digest)
+        if opened is None:
+            return b""
+        try:
+            return _read(opened[0], size)
+        except OSError as error:
+            refuse_exhausted(error)
+            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
+        finally:
+            os.close(opened[0])
+
     def stat(self, digest: str) -> os.stat_result | None:
         """The stat of the file that `open` would open; None where there is none. Never raises OSError."""
         for directory, encoded in self._places(digest):

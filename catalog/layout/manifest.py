@@ -1,4 +1,8 @@
-"""What a manifest, an index or a config says (image-spec manifest.md, image-index.md, config.md; Docker's schema 2).
+"""What a manifest, an index or a config says (image-spec manifest.md, image-index.md, config.md; Docker's schema 1 and 2).
+
+OCI 1.1's release candidates had an artifact manifest, whose `blobs` are taken as layers. A document that has the fields of
+two kinds, or of another kind than its media type, means different things to different readers (CVE-2021-41190): nothing of
+it is believed.
 
 Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets
 (schema.md section 1). What a blob is, its own structure says, not what some descriptor claims for it: were a config only
@@ -9,19 +13,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
 
 from catalog.layout.descriptor import Descriptor, bad_digest, decode
 from catalog.layout.text import clean, loads
+from catalog.names.media_types import (
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA_1,
+    DOCKER_SIGNED,
+    INDEXES,
+    MANIFESTS,
+    OCI_ARTIFACT,
+    OCI_MANIFEST,
+)
 
 MAX_CHILDREN = 100_000
 """Descriptors of one manifest or index that are kept; 4 MiB hold some 50,000."""
 
 
 class Manifest(NamedTuple):
-    """A manifest or index. `is_index` where it lists manifests; absent parts are empty or None."""
+    """A manifest or index. `is_index` where it lists manifests; absent parts are empty or None.
+
+    `partial` says that some of its descriptors could not be used; `flaws` says which, in words.
+    """
 
     is_index: bool
     media_type: str
@@ -32,6 +49,11 @@ class Manifest(NamedTuple):
     subject: Descriptor | None
     annotations: dict[str, str]
     flaws: Sequence[str]
+    partial: bool = False
+
+
+class AmbiguousManifest(Exception):
+    """A document that is a manifest to one reader and an index to another; the message says why, in one line."""
 
 
 class Config(NamedTuple):
@@ -44,6 +66,12 @@ class Config(NamedTuple):
     labels: dict[str, str]
 
 
+class _BlobSum(msgspec.Struct, gc=False):
+    """A layer of Docker's schema 1."""
+
+    digest: str = msgspec.field(name="blobSum")
+
+
 class _Wire(msgspec.Struct, rename="camel", gc=False):
     """A manifest or index as it should be; anything odd goes the long way."""
 
@@ -52,6 +80,8 @@ class _Wire(msgspec.Struct, rename="camel", gc=False):
     config: Descriptor | None = None
     layers: list[Descriptor] | None = None
     manifests: list[Descriptor] | None = None
+    blobs: list[Descriptor] | None = None
+    fs_layers: list[_BlobSum] | None = None
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
@@ -88,7 +118,10 @@ _decode_config = msgspec.json.Decoder(_WireConfig).decode
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
-    """The manifest or index in `data`; None for JSON that is neither. Raises ValueError for what is no JSON."""
+    """The manifest or index in `data`; None for JSON that is neither.
+
+    Raises ValueError for what is no JSON, and AmbiguousManifest.
+    """
     wire = _decode_plain(data)
     if wire is None:
         if _is_of_a_config(data):
@@ -97,10 +130,22 @@ def parse_manifest(data: bytes) -> Manifest | None:
             return _parse_tolerant(data)
         except RecursionError:
             raise ValueError("nested too deep") from None
-    is_index = wire.manifests is not None
-    if not is_index and wire.layers is None and wire.config is None:
+    lists = {
+        name
+        for name, found in (
+            ("manifests", wire.manifests),
+            ("config", wire.config),
+            ("layers", wire.layers),
+            ("blobs", wire.blobs),
+            ("fsLayers", wire.fs_layers),
+        )
+        if found is not None
+    }
+    is_index = _kind_of(wire.media_type, lists)
+    if is_index is None:
         return None
-    children, layers = wire.manifests or [], wire.layers or []
+    children = wire.manifests or []
+    layers = wire.layers or wire.blobs or [Descriptor(one.digest) for one in reversed(wire.fs_layers or ())]
     return Manifest(
         is_index,
         wire.media_type,
@@ -114,6 +159,33 @@ def parse_manifest(data: bytes) -> Manifest | None:
     )
 
 
+_FIELDS: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
+    (INDEXES, frozenset({"manifests"})),
+    (frozenset({OCI_MANIFEST, DOCKER_MANIFEST}), frozenset({"config", "layers"})),
+    (frozenset({OCI_ARTIFACT}), frozenset({"blobs"})),
+    (frozenset({DOCKER_SCHEMA_1, DOCKER_SIGNED}), frozenset({"fsLayers"})),
+)
+"""The media types of each kind of manifest, and the fields that point to other blobs in that kind alone."""
+
+
+def _kind_of(media_type: str, lists: AbstractSet[str]) -> bool | None:
+    """Whether a document with these fields is an index; None if it is no manifest. Raises AmbiguousManifest.
+
+    `blobs` and `fsLayers` alone make no manifest of a document that does not say by its media type that it is one.
+    """
+    declared = next((fields for types, fields in _FIELDS if media_type in types), None)
+    used = [fields for _, fields in _FIELDS if fields & lists]
+    if len(used) > 1 and (declared is not None or (lists & {"manifests"} and lists & {"config", "layers"})):
+        raise AmbiguousManifest(f"has the fields {', '.join(sorted(lists))}, which no one kind of manifest has")
+    if declared is not None:
+        if used and used[0] is not declared:
+            raise AmbiguousManifest(f"has the media type {media_type} and the field {min(lists)}")
+        return "manifests" in declared
+    if "manifests" in lists:
+        return True
+    return False if lists & {"config", "layers"} else None
+
+
 def _decode_plain(data: bytes) -> _Wire | None:
     if b"\\u0000" in data:
         return None
@@ -121,7 +193,7 @@ def _decode_plain(data: bytes) -> _Wire | None:
         wire = _decode_wire(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    several = (*(wire.manifests or ()), *(wire.layers or ()))
+    several = (*(wire.manifests or ()), *(wire.layers or ()), *(wire.blobs or ()), *(wire.fs_layers or ()))
     single = [one for one in (wire.config, wire.subject) if one is not None]
     if len(several) > MAX_CHILDREN or any(bad_digest(one.digest) for one in (*several, *single)):
         return None
@@ -144,22 +216,41 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
     if not isinstance(fields, dict):
         return None
     flaws: list[str] = []
-    manifests, layers = fields.get("manifests"), fields.get("layers")
-    is_index = isinstance(manifests, list)
-    config = None if is_index else _descriptor(fields.get("config"), "config", flaws)
-    if not is_index and not isinstance(layers, list) and config is None:
+    media_type = _text(fields.get("mediaType")) or ""
+    lists = {name for name in ("manifests", "layers", "blobs", "fsLayers") if isinstance(fields.get(name), list)}
+    # The `config` of an image's config is no descriptor, and neither are the layers of some other formats.
+    config = _descriptor(fields.get("config"), "config", flaws) if isinstance(fields.get("config"), dict) else None
+    layers = _descriptors(fields.get("layers"), "layers", flaws)
+    if config is not None:
+        lists.add("config")
+    elif not layers and fields.get("layers") and media_type not in MANIFESTS:
+        lists.discard("layers")
+    is_index = _kind_of(media_type, lists)
+    if is_index is None:
         return None
+    if "blobs" in lists:
+        layers = _descriptors(fields.get("blobs"), "blobs", flaws)
+    elif "fsLayers" in lists:
+        layers = _descriptors(_blob_sums(fields["fsLayers"]), "fsLayers", flaws)
+    manifests = _descriptors(fields.get("manifests"), "manifests", flaws)
+    subject = _descriptor(fields.get("subject"), "subject", flaws)
     return Manifest(
         is_index,
-        _text(fields.get("mediaType")) or "",
+        media_type,
         _text(fields.get("artifactType")),
-        _descriptors(manifests, "manifests", flaws),
-        config,
-        [] if is_index else _descriptors(layers, "layers", flaws),
-        _descriptor(fields.get("subject"), "subject", flaws),
+        manifests,
+        None if is_index else config,
+        [] if is_index else layers,
+        subject,
         _strings(fields.get("annotations")),
         flaws,
+        partial=bool(flaws),
     )
+
+
+def _blob_sums(found: list[object]) -> list[object]:
+    """The layers of Docker's schema 1 as descriptors, the lowest one first as in every other kind."""
+    return [{"digest": each.get("blobSum")} if isinstance(each, dict) else each for each in reversed(found)]
 
 
 def parse_config(data: bytes) -> Config | None:

@@ -1,26 +1,29 @@
 """Ready reports: each is one query over the public views (cli.md, `report`), documented here, once (docs/reports.md).
 
-They are SQL that anybody could type, and run through the same gate. They are written for the whole catalog, so they go down
-from the entries once, where the column `blobs.reachable` goes up from each blob it is asked for.
+They are SQL that anybody could type, and run through the same gate.
 """
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a report; `is_size` says that it is a number of bytes."""
+    """A column of a report; `is_size` says that it is a number of bytes, `is_age` a number of seconds."""
 
     name: str
     documentation: str
     is_size: bool = False
+    is_age: bool = False
 
 
 class Report(NamedTuple):
     """A report: its name, one sentence, its columns in order, its query, and the parameters as (name, documentation).
 
-    A parameter that is not given is the empty text.
+    A parameter that is not given is the empty text. In the query `$DAY_AGO` stands for the time 24 hours ago as the views
+    write times, and `$AGE(column)` for the age of such a time in seconds: the engines have no words in common for them.
+    `left_out` says what the report does to a store of the view `unjudged`; empty if that view is no concern of it.
     """
 
     name: str
@@ -28,6 +31,22 @@ class Report(NamedTuple):
     columns: tuple[Column, ...]
     sql: str
     parameters: tuple[tuple[str, str], ...] = ()
+    left_out: str = ""
+
+    def statement(self, *, postgresql: bool = False) -> str:
+        """The query in the words of SQLite, or of PostgreSQL."""
+        day_ago, age = _POSTGRESQL_TIMES if postgresql else _SQLITE_TIMES
+        return re.sub(r"\$AGE\((\w+)\)", age, self.sql.replace("$DAY_AGO", day_ago))
+
+
+_SQLITE_TIMES = (
+    "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
+    r"CAST((julianday('now') - julianday(\1)) * 86400 AS INTEGER)",
+)
+_POSTGRESQL_TIMES = (
+    """to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+    r"CAST(extract(epoch FROM now() - CAST(\1 AS timestamptz)) AS BIGINT)",
+)
 
 
 _STORE = Column("store", "name of the store")
@@ -140,23 +159,79 @@ FROM shared
 ORDER BY saves DESC, digest""",  # noqa: S608
 )
 
+_LAST_NAME = """(
+    SELECT coalesce(history.name, ':' || history.tag) FROM history
+    WHERE history.digest = {0}.digest ORDER BY history.since DESC, history.name LIMIT 1
+  )"""
+_AGE = (
+    Column("modified", "when its file was last written"),
+    Column("age", "seconds since then", is_age=True),
+)
+
 _UNREFERENCED = Report(
     "unreferenced",
-    "blobs that no entry of their store reaches",
+    "blobs that nothing in use needs: no entry of their store reaches them, and no referrer of something in use",
     (
         _STORE,
         Column("digest", "digest of the blob"),
         Column("size", "its bytes", is_size=True),
+        Column("kind", "layer, manifest, index, config or other, as far as is known"),
+        Column("media_type", "its media type, as a manifest says itself, else as one that has it claims, or null"),
+        Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
+        *_AGE,
     ),
-    f"""{_REACHED}, used(store, digest) AS (
-  SELECT store, digest FROM reached
-  UNION SELECT present.store, layers.digest FROM present JOIN layers ON layers.manifest = present.digest
-  UNION SELECT present.store, manifests.config FROM present JOIN manifests ON manifests.digest = present.digest
+    f"""WITH unused AS (
+  SELECT store, digest, size, modified FROM blobs
+  WHERE NOT reachable AND modified <= coalesce(nullif(:older_than, ''), $DAY_AGO)
 )
-SELECT held.store, held.digest, held.size
-FROM held LEFT JOIN used ON used.store = held.store AND used.digest = held.digest
-WHERE used.store IS NULL AND held.store IN (SELECT name FROM stores WHERE NOT pending)
-ORDER BY held.store, held.digest""",  # noqa: S608
+SELECT unused.store, unused.digest, unused.size,
+  coalesce((SELECT kind FROM manifests WHERE manifests.digest = unused.digest), {_KIND.replace("blobs.", "unused.")}) AS kind,
+  coalesce(
+    (SELECT media_type FROM manifests WHERE manifests.digest = unused.digest),
+    (SELECT min(layers.media_type) FROM layers WHERE layers.digest = unused.digest),
+    (SELECT min(manifests.config_type) FROM manifests WHERE manifests.config = unused.digest)
+  ) AS media_type,
+  {_LAST_NAME.format("unused")} AS last_name, unused.modified, $AGE(modified) AS age
+FROM unused
+ORDER BY unused.store, unused.digest""",  # noqa: S608
+    (
+        (
+            "older_than",
+            "only blobs last written at least so long ago (90m, 24h, 7d; default 24h): a copy writes blobs before entries",
+        ),
+    ),
+    "is left out",
+)
+
+_LOST = Report(
+    "lost",
+    "manifests and image indexes that no name points to any more: what a writer overwrote, or retagged",
+    (
+        _STORE,
+        Column("digest", "digest of the manifest or image index"),
+        Column("kind", "manifest or index"),
+        Column("media_type", "its media type, as it says itself, or null"),
+        Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
+        Column("unnamed", "1 if an entry without a name is left, 0 if no entry reaches it"),
+        Column("size", "its bytes", is_size=True),
+        *_AGE,
+    ),
+    f"""WITH lost AS (
+  SELECT blobs.store, blobs.digest, blobs.size, blobs.modified, 0 AS unnamed FROM blobs
+  WHERE NOT blobs.reachable AND NOT EXISTS (
+    SELECT 1 FROM platforms JOIN blobs AS above ON above.digest = platforms.image_index
+    WHERE platforms.digest = blobs.digest AND above.store = blobs.store AND NOT above.reachable
+  )
+  UNION SELECT unnamed.store, unnamed.digest, blobs.size, blobs.modified, 1
+  FROM unnamed JOIN blobs ON blobs.digest = unnamed.digest AND blobs.store = unnamed.store
+  WHERE EXISTS (SELECT 1 FROM history WHERE history.digest = unnamed.digest AND history.store = unnamed.store)
+  AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = unnamed.digest AND images.store = unnamed.store)
+)
+SELECT lost.store, lost.digest, manifests.kind, manifests.media_type, {_LAST_NAME.format("lost")} AS last_name,
+  lost.unnamed, lost.size, lost.modified, $AGE(modified) AS age
+FROM lost JOIN manifests ON manifests.digest = lost.digest
+ORDER BY lost.store, lost.digest""",  # noqa: S608
+    left_out="is left out",
 )
 
 _MISSING = Report(
@@ -315,6 +390,7 @@ REPORTS = (
     _DRIFT,
     _SHARED,
     _UNREFERENCED,
+    _LOST,
     _MISSING,
     _ORPHANS,
     _BASES,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
 from catalog.cli import formats
 from catalog.cli.commands.sql import parameter
 from catalog.cli.main import Globals
+from catalog.cli.messages import note
 from catalog.cli.progress import human
-from catalog.db.location import catalog_path
+from catalog.db.location import catalog_path, is_url
 from catalog.errors import UsageError
 from catalog.lookup import frozen
+from catalog.lookup.match import rfc3339
 from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, open_gate
+from catalog.reports.gate import TIMEOUT_SECONDS, Gate, open_gate
 from catalog.reports.reports import REPORTS, Report
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @click.command(name="report")
@@ -55,7 +60,7 @@ def command(
         if key not in values:
             takes = f"it takes {', '.join(values)}" if values else "it takes none"
             raise UsageError(f"the report {name} has no parameter {shown(key)}: {takes}")
-        values[key] = value
+        values[key] = _threshold(value) if key == "older_than" else value
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
     reader = open_reader(catalog_path(globals_.db))
@@ -63,13 +68,19 @@ def command(
         wanted = _names(reader, stores) if stores else None
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
-        found, rows = open_gate(reader, timeout).run(report.sql, values)
+        ages = {column.name for column in report.columns if column.is_age} if is_shown else set()
+        gate = open_gate(reader, timeout)
+        if report.left_out:
+            _tell_unjudged(gate, report.left_out, wanted)
+        found, rows = gate.run(report.statement(postgresql=is_url(reader.path)), values)
         show = formats.open_format(format_, found, found)
         for row in rows:
             cells = dict(zip(found, row, strict=True))
             if wanted is None or cells["store"] in wanted:
                 for column in sizes:
                     cells[column] = _human(cells[column])
+                for column in ages:
+                    cells[column] = _age(cells[column])
                 show.row(cells.__getitem__)
         show.end()
     finally:
@@ -96,6 +107,35 @@ def _find(name: str) -> Report:
 def _names(reader: Reader, texts: tuple[str, ...]) -> set[str]:
     ids = store_ids(reader, texts)
     return {row[1] for row in reader.rows(frozen.STORES, {}) if row[0] in ids}
+
+
+def _tell_unjudged(gate: Gate, left_out: str, wanted: set[str] | None) -> None:
+    """Say on stderr which stores nobody can judge, and why: what is unused there is not known."""
+    _, rows = gate.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
+    for store, subject, reason in rows:
+        if wanted is None or store in wanted:
+            because = f"{shown(str(subject))} {reason}" if subject else str(reason)
+            note(f"{shown(str(store))} {left_out}: {because}")
+
+
+def _threshold(age: str) -> str:
+    """The time so long ago, as the views write times; `age` is a number and s, m, h, d or w. Raises UsageError."""
+    number, unit = age[:-1] or age, age[-1:]
+    if age == "0":
+        number, unit = "0", "s"
+    if unit not in _UNITS or not number.isascii() or not number.isdecimal() or len(number) > 9:
+        raise UsageError(f"older_than={shown(age)} is no age: write 90m, 24h or 7d, or 0 for all")
+    return rfc3339(max(0, int(time.time() * 1000) - int(number) * _UNITS[unit] * 1000)) or ""
+
+
+def _age(seconds: object) -> object:
+    """An age as a person reads it: the largest unit that fits."""
+    if not isinstance(seconds, int):
+        return seconds
+    for unit in ("d", "h", "m"):
+        if seconds >= _UNITS[unit]:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{max(seconds, 0)}s"
 
 
 def _human(size: object) -> object:

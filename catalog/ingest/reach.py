@@ -1,0 +1,187 @@
+"""Which blobs of a store are in use, and whether anybody can tell: what `store_blob.reach` and `store.doubt` say.
+
+Strategy. People delete what nothing reaches, so a way that ends at something unread must never make a blob look unused. From
+the entries of the store the walk goes down over manifests and indexes that lie in it. Then manifests that no entry lists,
+but whose subject is in use, count too (cosign 3 saves signatures like that), with all that they point to. Every manifest
+on the way must lie in the store, be what its digest says as far as is known, and be understood. The first one that is not
+is the store's doubt, and no blob of a store in doubt is called unused. A blob that its media type calls a layer, a config
+or the like is no manifest: the way ends there without a doubt.
+
+In a sparse store manifests that are absent are expected to be, and lead nowhere.
+
+The walk is linear in the edges below the store's entries; rows are written only for blobs whose reach is another one now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from catalog.db.schema import (
+    AMBIGUOUS,
+    CHILD,
+    CONFIG,
+    INDEX,
+    LAYER,
+    LISTED,
+    MANIFEST,
+    OPAQUE,
+    OTHER,
+    REFERRING,
+    SUBJECT,
+    UNREACHED,
+    UNREAD,
+    UNUSABLE,
+)
+from catalog.ingest.rows import Rows, chunks
+
+_ENTRIES = (
+    "SELECT DISTINCT entry.content_id, media_type.is_leaf FROM entry"
+    " JOIN media_type ON media_type.id = entry.media_type_id WHERE entry.store_id = ?"
+)
+_BELOW = (
+    "SELECT DISTINCT edge.child_id, edge.role, media_type.is_leaf FROM edge"
+    " JOIN media_type ON media_type.id = edge.media_type_id"
+    f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})"
+)
+_NODES = (
+    "SELECT content.id, content.digest, content.kind, content.size, manifest.partial,"
+    " store_blob.size, store_blob.is_good, store_blob.looked FROM content"
+    " LEFT JOIN manifest ON manifest.content_id = content.id"
+    " LEFT JOIN store_blob ON store_blob.content_id = content.id AND store_blob.store_id = ?"
+    " WHERE content.id IN (%s)"
+)
+_SUBJECTS = (
+    "SELECT store_blob.content_id, edge.child_id FROM store_blob"
+    f" JOIN edge ON edge.parent_id = store_blob.content_id AND edge.role = {SUBJECT} WHERE store_blob.store_id = ?"
+)
+_INDEX_PROBLEM = (
+    "SELECT kind, detail FROM problem WHERE store_id = ? AND stage = 0 AND entry_id IS NULL"
+    " AND kind IN ('bad-descriptor', 'not-an-index') ORDER BY id LIMIT 1"
+)
+_HELD = "SELECT content_id, reach FROM store_blob WHERE store_id = ?"
+_SET = "UPDATE store_blob SET reach = ? WHERE store_id = ? AND content_id = ?"
+
+
+class Doubt(NamedTuple):
+    """Because of which digest, directory or file nobody can tell what is unused in a store, and why."""
+
+    subject: str
+    reason: str
+
+
+def write_reach(
+    rows: Rows, store_id: int, problems: Mapping[str, str], unlisted: Mapping[str, str], *, sparse: bool
+) -> None:
+    """Set what reaches each blob of a store, and the store's doubt.
+
+    `problems` has the reasons why blobs of this store could not be read, by digest; `unlisted` those of directories.
+    """
+    walk = _Walk(rows, store_id, problems, sparse=sparse)
+    walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
+    walk.referrers()
+    held = rows.cursor.execute(_HELD, (store_id,)).fetchall()
+    changed = [
+        (reach, store_id, content_id)
+        for content_id, before in held
+        if (reach := walk.reach.get(content_id, UNREACHED)) != before
+    ]
+    rows.cursor.executemany(_SET, changed)
+    doubts = [Doubt(path, f"the directory cannot be listed: {reason}") for path, reason in sorted(unlisted.items())]
+    index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
+    if index_problem is not None:
+        doubts.append(Doubt("index.json", index_problem[1]))
+    doubt = doubts[0] if doubts else walk.doubt
+    rows.cursor.execute(
+        "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?",
+        (*(doubt or (None, None)), rows.flags[bool(unlisted)], store_id),
+    )
+
+
+class _Walk:
+    """The way down from the entries of one store. `reach` is what was found to be in use, by content id."""
+
+    def __init__(self, rows: Rows, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
+        self._cursor = rows.cursor
+        self._store_id = store_id
+        self._problems = problems
+        self._sparse = sparse
+        self._seen: set[int] = set()  # what was gone down from
+        self.entries = self._cursor.execute(_ENTRIES, (store_id,)).fetchall()
+        self.reach: dict[int, int] = {row[0]: LISTED for row in self.entries}
+        self.doubt: Doubt | None = None
+
+    def down(self, ids: Iterable[int], reach: int) -> list[int]:
+        """Note all that is below these manifests, themselves included; the ids that were not known to be in use before."""
+        new: list[int] = []
+        todo = list(ids)
+        while todo:
+            level = [one for one in dict.fromkeys(todo) if one not in self._seen]
+            todo = []
+            self._seen.update(level)
+            for some in chunks(level):
+                marks = ",".join("?" * len(some))
+                rows = self._cursor.execute(_NODES % marks, (self._store_id, *some)).fetchall()
+                leading = [row[0] for row in rows if self._leads_on(*row[1:])]
+                for parents in chunks(leading):
+                    marks = ",".join("?" * len(parents))
+                    for child, role, is_leaf in self._cursor.execute(_BELOW % marks, tuple(parents)).fetchall():
+                        if child not in self.reach:
+                            self.reach[child] = reach
+                            new.append(child)
+                        if role == CHILD and not is_leaf:
+                            todo.append(child)
+        return new
+
+    def referrers(self) -> None:
+        """Note the manifests of the store whose subject is in use, those about these, and so on, and what they point to."""
+        by_subject: dict[int, list[int]] = {}
+        for referrer, subject in self._cursor.execute(_SUBJECTS, (self._store_id,)):
+            by_subject.setdefault(subject, []).append(referrer)
+        in_use = [subject for subject in by_subject if subject in self.reach]
+        while in_use:
+            about = [each for subject in in_use for each in by_subject.pop(subject, ())]
+            new = [each for each in about if each not in self.reach]
+            self.reach.update(dict.fromkeys(new, REFERRING))
+            new += self.down(new, REFERRING)
+            in_use = [each for each in new if each in by_subject]
+
+    def _leads_on(
+        self,
+        digest: str,
+        kind: int,
+        size: int | None,
+        partial: bool | None,
+        held: int | None,
+        is_good: bool | None,
+        looked: bool | None,
+    ) -> bool:
+        """Whether the children of a manifest on the way are known and count; notes a doubt if it could have any unknown."""
+        if held is None and self._sparse:
+            return False
+        reason = self._problems.get(digest)
+        if held is None:
+            reason = "does not lie in the store, so what belongs to it is not known"
+        elif reason is None and is_good is not None and not is_good:
+            reason = "its bytes are not what its digest says"
+        elif reason is None and size is not None and held != size:
+            reason = f"has {held} bytes instead of {size}"
+        elif reason is None:
+            reason = _unclear(kind, partial=bool(partial), looked=bool(looked))
+        if reason is not None and (self.doubt is None or digest < self.doubt.subject):
+            self.doubt = Doubt(digest, reason)
+        return kind in (MANIFEST, INDEX)
+
+
+def _unclear(kind: int, *, partial: bool, looked: bool) -> str | None:
+    """Why the children of something that lies in the store as it should are not known; None if they are."""
+    if kind == UNREAD:
+        return None if looked else "was not read"
+    if kind == OPAQUE:
+        return "is of an unknown kind, and names other blobs"
+    if kind == AMBIGUOUS:
+        return "is a manifest that contradicts itself"
+    if kind in (MANIFEST, INDEX) and partial:
+        return "some of its descriptors cannot be used"
+    assert kind in (MANIFEST, INDEX, OTHER, UNUSABLE)
+    return None
