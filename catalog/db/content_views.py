@@ -35,7 +35,7 @@ _MANIFEST = (
     ("chain", "manifest.chain", "hash of its layers in order: images with the same chain have the same layers"),
     (
         "listed",
-        f"EXISTS (SELECT 1 FROM store_blob AS held WHERE held.content_id = manifest.content_id AND held.reach = {LISTED})",
+        held_somewhere("manifest.content_id", f"held.reach = {LISTED}"),
         "0 if no entry of any store reaches it",
     ),
 )

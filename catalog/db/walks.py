@@ -24,11 +24,11 @@ def held(store_id: str, content_id: str) -> str:
     )
 
 
-def held_somewhere(content_id: str) -> str:
-    """Whether a blob lies in any store that is there."""
+def held_somewhere(content_id: str, condition: str = "") -> str:
+    """Whether a blob lies in any store that is there, and for which `condition` on its row `held` is true."""
     return (
         "EXISTS (SELECT 1 FROM store_blob AS held JOIN store AS holder ON holder.id = held.store_id"
-        f" WHERE held.content_id = {content_id} AND holder.state <> 'missing')"
+        f" WHERE held.content_id = {content_id} AND holder.state <> 'missing'{condition and f' AND {condition}'})"
     )
 
 

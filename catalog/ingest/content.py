@@ -100,7 +100,9 @@ _UNLISTED = (
     f" AND store_blob.size BETWEEN 2 AND {_MOST}"
     " AND NOT EXISTS (SELECT 1 FROM entry"
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
-    f" AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.child_id = content.id AND edge.role <> {SUBJECT})"
+    # What other stores use it for does not count: what is known must not depend on the order in which stores are read.
+    " AND NOT EXISTS (SELECT 1 FROM edge JOIN store_blob AS above ON above.content_id = edge.parent_id"
+    f" WHERE edge.child_id = content.id AND edge.role <> {SUBJECT} AND above.store_id = store_blob.store_id)"
 )
 _LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
 _EMBEDDED_CHILDREN = (
@@ -274,9 +276,8 @@ class ContentStage:
             with self._writer.snapshot() as connection:
                 rows = Rows(connection).cursor.execute(_UNLISTED.replace(_MOST, str(self._most)), (each.store.id,))
                 unlisted = [_Unread(row[0], row[1], claimed=False) for row in rows.fetchall()]
-            to_read = [
-                one for one in unlisted if one.digest not in each.passed and _is_like_json(each.blobs, one.digest)
-            ]
+            unlisted = [one for one in unlisted if one.digest not in each.passed]
+            to_read = [one for one in unlisted if _is_like_json(each.blobs, one.digest)]
             kept = {one.content_id for one in to_read}
             looked += [(each.store.id, one.content_id) for one in unlisted if one.content_id not in kept]
             if to_read:

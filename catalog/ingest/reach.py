@@ -5,7 +5,8 @@ the entries of the store the walk goes down over manifests and indexes that lie 
 but whose subject is in use, count too (cosign 3 saves signatures like that), with all that they point to. Every manifest
 on the way must lie in the store, be what its digest says as far as is known, and be understood. The first one that is not
 is the store's doubt, and no blob of a store in doubt is called unused. A blob that its media type calls a layer, a config
-or the like is no manifest: the way ends there without a doubt.
+or the like is no manifest: the way ends there without a doubt. Neither does it matter whether a blob that could not be read lies on a way: it may be a
+manifest whose subject is in use.
 
 In a sparse store manifests that are absent are expected to be, and lead nowhere.
 
@@ -91,7 +92,11 @@ def write_reach(
     index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
     if index_problem is not None:
         doubts.append(Doubt("index.json", index_problem[1]))
-    doubt = doubts[0] if doubts else walk.doubt
+    if walk.doubt is not None:
+        doubts.append(walk.doubt)
+    # Whatever could not be read may be a manifest about something in use, or about to be repaired.
+    doubts += [Doubt(*each) for each in sorted(problems.items())]
+    doubt = doubts[0] if doubts else None
     rows.cursor.execute(
         "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?",
         (*(doubt or (None, None)), rows.flags[bool(unlisted)], store_id),

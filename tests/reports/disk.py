@@ -1,7 +1,8 @@
 """What layouts hold, read from their files with json and hashlib alone: the answers that views and reports are held to.
 
 Nothing of the catalog is used here. A digest is read where it lies in a layout whose bytes hash to it, as an entry of that
-layout or as a child or config of something read: what that says counts for every layout.
+layout or as a child or config of something read, and then whatever nothing in that layout points to and begins like JSON:
+what that says counts for every layout.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class Layout:
             for each in files:
                 self.blobs[f"{os.path.basename(directory)}:{each}"] = os.path.getsize(f"{directory}/{each}")
 
+    def modified(self, digest: str) -> str:
+        """When the file of a blob was last written, as the views write times."""
+        found = os.stat(f"{self.path}/blobs/{digest.replace(':', '/')}").st_mtime_ns // 1_000_000
+        return f"{datetime.fromtimestamp(found // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{found % 1000:03d}Z"
+
     def read(self, digest: str) -> bytes | None:
         """The bytes of a blob, where they are what its digest says."""
         algorithm, _, name = digest.partition(":")
@@ -57,6 +63,15 @@ class Disk:
             wanted = [(each, d) for each in self.layouts for d in (each.digests | pointed) & set(each.blobs)]
             fresh = {d: data for each, d in wanted if d not in self.read and (data := each.read(d)) is not None}
             if not fresh:
+                unlisted = [
+                    (each, d) for each in self.layouts for d in set(each.blobs) - each.digests - self._pointed(each)
+                ]
+                fresh = {
+                    d: data
+                    for each, d in unlisted
+                    if d not in self.read and (data := each.read(d)) is not None and data.startswith(b"{")
+                }
+            if not fresh:
                 break
             self.read |= fresh
             for digest, data in fresh.items():
@@ -75,6 +90,11 @@ class Disk:
         elif any(isinstance(document.get(key), list | dict) for key in ("manifests", "layers", "config")):
             self.manifests[digest] = document
         return {*self.children(digest), *self.config(digest)}
+
+    def _pointed(self, layout: Layout) -> set[str]:
+        """What the manifests that lie in a layout point to, their subjects left out."""
+        here = set(layout.blobs) & set(self.manifests)
+        return {one for each in here for one in (*self.children(each), *self.parts(each))}
 
     # --- what a digest says -------------------------------------------------------------------------------------
 
@@ -135,8 +155,27 @@ class Disk:
         manifests = self.below(layout, digests)
         return manifests.union(*(self.parts(each) for each in manifests & set(layout.blobs)))
 
+    def is_judged(self, layout: Layout) -> bool:
+        """Whether every manifest on the way from the entries lies in the layout, is whole, and was read."""
+        return all(
+            digest in layout.blobs and layout.read(digest) is not None for digest in self.below(layout, layout.digests)
+        )
+
+    def in_use(self, layout: Layout) -> set[str]:
+        """What the entries reach, and manifests of the layout that are about any of that, with what these reach."""
+        used = self.reached(layout, layout.digests)
+        while True:
+            about = {
+                each
+                for each in set(layout.blobs) & set(self.manifests) - used
+                if (self.manifests[each].get("subject") or {}).get("digest") in used
+            }
+            if not about:
+                return used
+            used |= self.reached(layout, about)
+
     def total_size(self, layout: Layout, digest: str) -> int | None:
-        if digest not in layout.blobs or digest not in self.read:
+        if digest not in layout.blobs or not (self.below(layout, {digest}) & set(layout.blobs) <= set(self.read)):
             return None
         return sum(layout.blobs[each] for each in self.reached(layout, {digest}) & set(layout.blobs))
 
@@ -178,6 +217,7 @@ class Disk:
                 None if self.is_index(digest) else self.created(digest),
                 len(layers),
                 sum(each["size"] for each in layers),
+                any(digest in self.below(each, each.digests) & set(each.blobs) for each in self.layouts),
             )
 
     def platform_rows(self) -> Iterator[Row]:
@@ -194,9 +234,11 @@ class Disk:
 
     def blob_rows(self) -> Iterator[Row]:
         for layout in self.layouts:
-            reached = self.reached(layout, layout.digests)
+            used = self.in_use(layout)
+            judged = self.is_judged(layout)
             for digest, size in layout.blobs.items():
-                yield layout.name, layout.path, digest, size, digest in reached, None, None
+                reachable = digest in used if judged else None
+                yield layout.name, layout.path, digest, size, reachable, None, None, layout.modified(digest)
 
     def label_rows(self) -> Iterator[Row]:
         for digest, _ in self.held():

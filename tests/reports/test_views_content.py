@@ -53,7 +53,7 @@ def test_images_and_unnamed_say_what_an_entry_reaches(world: World) -> None:
 def test_manifests(world: World) -> None:
     columns = (
         "digest, kind, media_type, artifact_type, size, config, config_type, config_size, subject, platform, created,"
-        " layers, layers_size"
+        " layers, layers_size, listed"
     )
     same(world.catalogue.sql(f"SELECT {columns} FROM manifests"), world.disk.manifest_rows())
 
