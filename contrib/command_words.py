@@ -115,7 +115,7 @@ status 0
     "contexts": Words(
         {
             0: "printed, also where images are left to buildx",
-            1: "`--strict`: the catalog has not all of them",
+            1: "`--strict`: the catalog does not have all of them complete",
             2: f"no Dockerfile, or {_UNKNOWN}",
             3: "ambiguous",
         },

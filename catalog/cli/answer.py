@@ -87,6 +87,10 @@ def run_resolve(options: Options) -> int:
             from catalog.names.platform import Platform
 
             asking.platform = Platform.parse(options.platform)
+        if options.strict and asked == "oci-layout":
+            from catalog.lookup.needed import Needs
+
+            asking.needs = Needs(reader, (asking.platform,))
         freshen = _freshener(options, reader, scope)
         always = len(options.refs) > 1 or "-" in options.refs
         worst = 0

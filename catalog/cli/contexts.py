@@ -9,7 +9,7 @@ from typing import NamedTuple
 from catalog.cli import formats
 from catalog.errors import Ambiguous, CatalogUnavailable, NotFound, NotInTime, OcicatError, UsageError
 from catalog.lookup import frozen
-from catalog.lookup.find import find
+from catalog.lookup.needed import Needs
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import Query
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from catalog.lookup.match import Match
     from catalog.lookup.reader import Reader
     from catalog.lookup.resolve import Asking
+    from catalog.names.platform import Platform
 
 FIELDS = ("name", "reference", "platform", "found", "store", "path", "digest", "line", "error")
 """The keys of an object of `--format json`. Keys are only ever added."""
@@ -38,7 +39,7 @@ class Context(NamedTuple):
     error: OcicatError | None
 
 
-def answers(asking: Asking, images: Iterable[Image], *, first: bool) -> Iterator[Context]:
+def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first: bool) -> Iterator[Context]:
     """The answer for each image; those that BuildKit looks up by one name have one digest, or none."""
     by_name: dict[str, list[Image]] = {}
     for image in images:
@@ -46,7 +47,7 @@ def answers(asking: Asking, images: Iterable[Image], *, first: bool) -> Iterator
     shared = {row[0] for row in asking.reader.rows(frozen.STORES, {}) if row[11] is not None}
     for together in by_name.values():
         try:
-            match, digest = _one(asking, together, shared, first=first)
+            match, digest = _one(asking, together, _Building(asking.reader, builder, shared), first=first)
         except OcicatError as error:
             if isinstance(error, CatalogUnavailable) and not isinstance(error, NotInTime):
                 raise
@@ -55,7 +56,23 @@ def answers(asking: Asking, images: Iterable[Image], *, first: bool) -> Iterator
             yield from (Context(image, match, digest, None) for image in together)
 
 
-def _one(asking: Asking, images: list[Image], shared: set[int], *, first: bool) -> tuple[Match, str]:
+class _Building:
+    """What buildx can take from a layout: all of an image, in the directory of the layout itself, on this host."""
+
+    def __init__(self, reader: Reader, builder: Platform, shared: set[int]) -> None:
+        self._reader = reader
+        self._builder = builder
+        self._shared = shared
+
+    def needs(self, platforms: tuple[Platform | None, ...]) -> Needs:
+        """What is needed of an image that is built on for each of these platforms."""
+        return Needs(self._reader, platforms, self._builder, self._is_there)
+
+    def _is_there(self, match: Match, digest: str) -> bool:
+        return match.store_id not in self._shared or os.path.exists(_own_blob(match, digest))
+
+
+def _one(asking: Asking, images: list[Image], building: _Building, *, first: bool) -> tuple[Match, str]:
     """The match and the digest for all images of one name; raises what `resolve` raises, and NotFound."""
     image = images[0]
     if any(each.is_stage for each in images):
@@ -63,33 +80,34 @@ def _one(asking: Asking, images: list[Image], shared: set[int], *, first: bool) 
             f"{shown(image.context)} is the name of a stage too, and a context of that name would take the stage's place",
             "give the stage another name",
         )
-    found: dict[str, Match] = {}
-    for each in images:
-        asking.platform = each.platform
-        query = _query(each)
-        match = asking.resolve(query, first=first)
-        found.setdefault(_whole(asking.reader, query, match), match)
-    if len(found) > 1:
-        lines = [f"{shown(match.store)}\t{shown(match.name or '-')}\t{digest}" for digest, match in found.items()]
-        platforms = ", ".join(dict.fromkeys(str(each.platform) for each in images if each.platform))
+    query = _query(image)
+    platforms = tuple(dict.fromkeys(each.platform for each in images))
+
+    def found_for(*wanted: Platform | None) -> Match:
+        asking.needs = building.needs(wanted)
+        return asking.resolve(query, first=first)
+
+    try:
+        match = found_for(*platforms)
+    except NotFound:
+        if len(platforms) == 1:
+            raise
+        apart = {match.digest: match for match in map(found_for, platforms)}
+        lines = [f"{shown(match.store)}\t{shown(match.name or '-')}\t{digest}" for digest, match in apart.items()]
+        told = ", ".join(str(each) for each in platforms if each)
         raise Ambiguous(
-            f"{shown(image.text)} is needed for {platforms}, and no one entry has them all; "
+            f"{shown(image.text)} is needed for {told}, and no one entry has them all; "
             "narrow with --store, or give each platform a build of its own",
             lines,
             len(lines),
-        )
-    ((digest, match),) = found.items()
+        ) from None
     if (host := match.host) is not None:
         raise NotFound(
             f"{shown(match.store)} lies on the host {shown(host)}, and buildx looks here",
             "build there, or copy the image to a layout of this host",
         )
-    if match.store_id in shared and not os.path.exists(_own_blob(match, digest)):
-        raise NotFound(
-            f"{shown(match.store)} keeps {digest} in a shared directory of blobs, where buildx does not look",
-            "copy the image to a layout of its own",
-        )
-    return match, digest
+    # The index, where the answer is one: buildx picks the platform itself, and one context serves every platform.
+    return match, match.digest if query.digest is None else query.digest
 
 
 def _query(image: Image) -> Query:
@@ -98,17 +116,6 @@ def _query(image: Image) -> Query:
     kind = kinds.NAME if reference.digest is None else kinds.NAME_DIGEST
     tag = reference.tag or (None if reference.digest else "latest")
     return Query(image.text, kind, repository=reference.repository, tag=tag, digest=reference.digest)
-
-
-def _whole(reader: Reader, query: Query, match: Match) -> str:
-    """The digest to hand to buildx: that of the index where the answer is its image for a platform.
-
-    buildx picks the platform itself, and one named context serves every platform that a build asks for.
-    """
-    if query.digest is not None:
-        return query.digest
-    entries = (entry.digest for entry in find(reader, query, None, None) if entry.entry_id == match.entry_id)
-    return next(entries, match.digest)
 
 
 def _own_blob(match: Match, digest: str) -> bytes:
@@ -190,9 +197,9 @@ def _source(context: Context) -> str:
         raise UsageError("nothing was found")
     if match.path_bytes is not None:
         raise UsageError(f"the path of store {shown(match.store)} is no UTF-8, and cannot be told: move the layout")
-    if ":" in match.path or "@" in match.path:
+    if ":" in match.path:  # an `@` is none of the kind: buildx splits at the last one, which stands before the digest
         raise UsageError(
-            f"buildx takes a path apart at ':' and '@', so it cannot read that of store {shown(match.store)} "
-            f"({shown(match.path)}): move the layout to a path without them"
+            f"buildx takes a path apart at ':', so it cannot read that of store {shown(match.store)} "
+            f"({shown(match.path)}): move the layout to a path without it"
         )
     return f"oci-layout://{match.path}@{context.digest}"

@@ -244,6 +244,45 @@ SPAN = (
 _ended = name_span
 
 
+def _needed() -> Select[Any]:
+    """The blobs that an image needs, and what is known of each in a store: itself first, then its config and its layers.
+
+    `held` is null where the blob does not lie in the store. Layers that need not lie in a layout are left out.
+    """
+
+    def arm(role: ColumnElement[int], of: FromClause, expected: ColumnElement[int | None]) -> list[ColumnElement[Any]]:
+        blob = store_blob.c
+        return [
+            role.label("role"), of.c.id, of.c.digest, of.c.kind, expected.label("expected"), blob.size.label("held"),
+            blob.is_good, blob.embedded,
+        ]  # fmt: skip
+
+    def here(of: FromClause) -> ColumnElement[bool]:
+        return and_(store_blob.c.store_id == _store, store_blob.c.content_id == of.c.id)
+
+    itself = (
+        select(*arm(literal_column(str(CHILD)), content, content.c.size), literal_column("0").label("position"))
+        .select_from(content.outerjoin(store_blob, here(content)))
+        .where(content.c.digest == _digest)
+    )
+    below = (
+        select(*arm(edge.c.role, _child, func.coalesce(edge.c.size, _child.c.size)), edge.c.position)
+        .select_from(
+            content.join(edge, edge.c.parent_id == content.c.id)
+            .join(_child, _child.c.id == edge.c.child_id)
+            .outerjoin(store_blob, here(_child))
+        )
+        .where(
+            content.c.digest == _digest,
+            edge.c.role.in_([literal_column(str(role)) for role in (CONFIG, LAYER)]),
+            ~edge.c.is_foreign,
+        )
+    )
+    both = union_all(itself, below).subquery("needed")
+    columns = [column for column in both.c if column.name != "position"]
+    return select(*columns).order_by(both.c.role, both.c.position)
+
+
 def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
     """What names answered, and when (schema.md section 1). What a missing store said last is part of its past."""
 
@@ -391,6 +430,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .where(edge.c.parent_id == _content, edge.c.role == CHILD)
     .order_by(edge.c.position),
     "IS_HERE": select(store_blob.c.size).where(store_blob.c.store_id == _store, store_blob.c.content_id == _content),
+    "NEEDED": _needed(),
     "CONFIG_OF": select(
         platform.c.name,
         select(store_blob.c.content_id)

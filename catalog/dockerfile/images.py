@@ -51,12 +51,16 @@ class Image(NamedTuple):
 
 
 class Build(NamedTuple):
-    """How a Dockerfile is built: `docker buildx build --platform --target --build-arg`, and the builder's own platform."""
+    """How a Dockerfile is built: `docker buildx build --platform --target --build-arg`, and the builder's own platform.
+
+    `replaced` are the names of contexts that are given elsewhere: of images, and of stages, which then need nothing.
+    """
 
     builder: Platform
     platform: Platform | None = None
     target: str = ""
     arguments: Mapping[str, str] = {}
+    replaced: frozenset[str] = frozenset()
 
 
 def context_name(reference: Reference) -> str:
@@ -73,7 +77,7 @@ def read(text: str, build: Build) -> list[Image]:
     _check_cycles(stages)
     needed = _reached(stages, _target(stages, build.target))
     names = {stage.name for stage in needed if stage.name and not stage.is_alias}
-    images = {image for stage in needed for image in stage.images}
+    images = {image for stage in needed for image in stage.images if image.context not in build.replaced}
     return sorted(
         (image._replace(is_stage=image.context in names) for image in images),
         key=lambda image: (image.line, image.text, str(image.platform)),
@@ -147,6 +151,8 @@ class _Reader:
         if not self._stages:
             raise InvalidDockerfile("it has no FROM, so there is nothing to build: give a Dockerfile")
         for stage in self._stages:
+            if stage.name in self._build.replaced:
+                continue  # convert.go: a named context takes the place of a stage, with all that the stage does
             for instruction in stage.instructions:
                 stage.needs += self._needs(instruction)
                 if instruction.name == "onbuild":
@@ -192,7 +198,8 @@ class _Reader:
                 platform = Platform.parse(self._expand(asked, values, line))
             except InvalidReference as error:
                 raise invalid(line, str(error)) from error
-        return _Stage(line, name, self._named.get(base) or _image(line, base, platform))
+        found = self._named.get(base) or _image(line, base, platform)
+        return _Stage(line, name, None if name in self._build.replaced else found)
 
     def _expand(self, text: str, values: Mapping[str, str], line: int) -> str:
         try:

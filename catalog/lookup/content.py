@@ -104,7 +104,7 @@ def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match 
         return None, "its manifest is not there to read"
     if kind not in (MANIFEST, INDEX):
         return None, "it is no image"
-    children = [child for child in _children(reader, match) if child[6] and child[4] != _ATTESTATION]
+    children = [child for child in images_of(reader, match) if child[6]]
     for candidate in wanted.candidates():
         for content_id, digest, media_type, size, platform, is_here, _ in children:
             if platform != str(candidate):
@@ -126,6 +126,11 @@ def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match 
     if kind == MANIFEST and not children:
         return None, "its config is not there to read, or no image's"
     return None, f"it has none for {wanted}"
+
+
+def images_of(reader: Reader, match: Match) -> list[Child]:
+    """What an entry has for each platform, flat and in order, but attestations: those are no image's."""
+    return [child for child in _children(reader, match) if child[4] != _ATTESTATION]
 
 
 def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from catalog.lookup.needed import Needs
     from catalog.lookup.reader import Reader
     from catalog.lookup.stores import Place
     from catalog.names.platform import Platform
@@ -32,7 +33,8 @@ class Asking:
     """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
 
     `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. `moment` asks the past:
-    milliseconds since 1970, UTC. `platform` has `resolve` answer with an index's child for it.
+    milliseconds since 1970, UTC. `platform` has `resolve` answer with an index's child for it. `needs` has it answer with
+    what is complete alone.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Asking:
         self.strict = strict
         self.moment = moment
         self.platform = platform
+        self.needs: Needs | None = None
         self._note = note
         self._noted: set[int] = set()
+        self._passed_over: set[str] = set()
 
     def matches(self, query: Query) -> Iterator[Match]:
         """Every match that may be answered with, in order; raises UnknownStore."""
@@ -75,18 +79,22 @@ class Asking:
             found = _only(query, self.past(query), first=first)
             if found is None:
                 raise self.missing(query)
+            if self.needs is not None:
+                self.needs.images(found)
             return found
         place = self._place(query)
-        if query.kind == kinds.NAME:
-            found = _only(query, self._for_platform(query, self._near(self._answers(query))), first=first)
+        if place is None and self.needs is not None:
+            found = self._complete(query, self.needs, first=first)
+            found = next(iter(self._for_platform(query, [found])), None)
         elif place is None:
-            matches = self._near(self._matches(query, None, digests=True))
-            found = _only(query, self._for_platform(query, matches), first=first)
+            found = _only(query, self._for_platform(query, self._candidates(query)), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
             found = next(matches, None)  # every form but one inside a store means the first that it finds
             if found is not None and query.kind == kinds.OCI and query.tag is None and place.entries > 1:
                 raise _ambiguous(query, [found, *islice(matches, CANDIDATES - 1)], place.entries, 1)
+            if found is not None and self.needs is not None:
+                self.needs.images(self._itself(found))
             if found is not None:
                 found = next(iter(self._for_platform(query, [found])), None)
         if found is None:
@@ -94,6 +102,40 @@ class Asking:
         if query.digest is not None and query.tag is not None:
             self._note_moved_tag(query, place)
         return self._itself(found)
+
+    def _candidates(self, query: Query) -> Iterator[Match]:
+        """What answers over all stores, one match for each store and digest."""
+        found = self._answers(query) if query.kind == kinds.NAME else self._matches(query, None, digests=True)
+        return self._near(found)
+
+    def _complete(self, query: Query, needs: Needs, *, first: bool) -> Match:
+        """The one answer among those that are complete; a line for each other one that it is given before.
+
+        Raises NotFound that says why the first one is not, where none is; else as `resolve`.
+        """
+        refused: list[tuple[str, NotFound]] = []
+        used: dict[tuple[int, str], object] = {}
+
+        def complete() -> Iterator[Match]:
+            for match in self._candidates(query):
+                try:
+                    used[match.entry_id, match.answered] = needs.images(self._itself(match))
+                except NotFound as error:
+                    refused.append((match.answered, error))
+                else:
+                    yield match
+
+        found = _only(query, complete(), first=first, used=lambda match: used[match.entry_id, match.answered])
+        if found is None and not refused:
+            raise self.missing(query)
+        others = refused[1:] if found is None else refused
+        for digest, error in others:
+            if (found is None or digest != found.answered) and str(error) not in self._passed_over:
+                self._passed_over.add(str(error))
+                self._note(str(error))
+        if found is None:
+            raise refused[0][1]
+        return found
 
     def _near(self, matches: Iterable[Match]) -> Iterator[Match]:
         """Those in stores of this host; only where it has none, those of others, which come after.
@@ -251,14 +293,17 @@ class Asking:
         self._note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
 
 
-def _only(query: Query, candidates: Iterable[Match], *, first: bool) -> Match | None:
+def _only(
+    query: Query, candidates: Iterable[Match], *, first: bool, used: Callable[[Match], object] | None = None
+) -> Match | None:
     """The answer where all candidates have one digest, from the first store in order; raises Ambiguous where not.
 
-    `first` looks at the first store alone. The candidates may come in any order of stores.
+    `first` looks at the first store alone. The candidates may come in any order of stores. `used` says what of a candidate
+    has to be the same, where that is not the digest it answers with.
     """
     answer: Match | None = None
     several: list[Match] = []
-    digests: set[str] = set()
+    digests: set[object] = set()
     stores: set[int] = set()
     total = 0
     for match in candidates:
@@ -269,7 +314,7 @@ def _only(query: Query, candidates: Iterable[Match], *, first: bool) -> Match | 
         elif first and match.store_id != answer.store_id:
             continue
         total += 1
-        digests.add(match.answered)
+        digests.add(match.answered if used is None else used(match))
         stores.add(match.store_id)
         if len(several) < CANDIDATES:
             several.append(match)

@@ -198,11 +198,11 @@ def test_what_a_shell_would_take_apart_is_refused_in_flags_alone(cli: Own, name:
     assert json.loads(said["json"].out)[0]["path"] == said["path"]
 
 
-@pytest.mark.parametrize("name", ["a:b", "a@b"])
+@pytest.mark.parametrize("name", ["a:b", "a:b@c"])
 def test_what_buildx_would_take_apart_is_refused_in_both(cli: Own, name: str) -> None:
     said = at(cli, name)
-    one_error(said["flags"], 2, "buildx", "':' and '@'")
-    one_error(said["bake"], 2, "buildx", "':' and '@'")
+    one_error(said["flags"], 2, "buildx", "':'")
+    one_error(said["bake"], 2, "buildx", "':'")
     assert json.loads(said["json"].out)[0]["path"] == said["path"]
 
 

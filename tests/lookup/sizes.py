@@ -108,7 +108,7 @@ def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
             ):
                 content_id = rows.content(digest)
                 rows.cursor.execute("UPDATE content SET kind = ?, size = 9 WHERE id = ?", (kind, content_id))
-                rows.blob(store_id, digest, 9)
+                rows.blob(store_id, digest, 9, 0)
                 data = writers.dump(document)
                 if kind == OTHER:
                     found = parse_config(data)
@@ -117,7 +117,7 @@ def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
                 else:
                     read = parse_manifest(data)
                     assert read is not None
-                    content._write_manifest(rows, content_id, digest, read)
+                    content._write_manifest(rows, content_id, digest, read, 0)
             rows.referrer(manifest, element["digest"], "cosign", content_id=content_id)
         rows.flush()
 

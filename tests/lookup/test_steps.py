@@ -134,6 +134,7 @@ ASKED = [
     Asked("EDGE_TO", {"digest": child(1)}, 1),
     Asked("CHILDREN", {"content_id": digest("0-1"), "store_id": "large"}, 1),
     Asked("IS_HERE", {"content_id": child(1), "store_id": "large"}, 1),
+    Asked("NEEDED", {"digest": child(1), "store_id": "large"}, 4),
     Asked("CONFIG_OF", {"content_id": child(1), "store_id": "large"}, 1),
     Asked("ARTIFACT_TYPE_OF", {"content_id": child(1)}, 1),
     Asked("CONTENT_ANNOTATIONS", {"content_id": digest("0-1")}, 1),

@@ -11,14 +11,16 @@ from catalog.cli import contexts as ways
 from catalog.cli import messages
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
-from catalog.dockerfile.images import MAX_BYTES, Build, read
+from catalog.dockerfile.images import MAX_BYTES, Build, context_name, read
 from catalog.errors import NotFound, OcicatError, UsageError
+from catalog.lookup.needed import this_machine
 from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
 from catalog.names.exhausted import exhausted
-from catalog.names.platform import Platform, normalize
+from catalog.names.platform import Platform
+from catalog.names.reference import Reference
 
 
 @click.command(name="contexts")
@@ -33,7 +35,8 @@ from catalog.names.platform import Platform, normalize
     default="flags",
     help="Options of buildx build, an object an image, or a file for buildx bake. [default: flags]",
 )
-@click.option("--strict", is_flag=True, help="An image that the catalog has not is an error.")
+@click.option("--strict", is_flag=True, help="An image that is not in the catalog, or not complete, is an error.")
+@click.option("--skip", multiple=True, metavar="NAME", help="A context that is given to buildx elsewhere. Repeatable.")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
 @click.pass_obj
@@ -45,22 +48,26 @@ def command(
     arguments: tuple[str, ...],
     format_: str,
     strict: bool,
+    skip: tuple[str, ...],
     stores: tuple[str, ...],
     first: bool,
 ) -> int:
     """Print the --build-context options for the images of DOCKERFILE that the catalog has (docs/builds.md).
 
     docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
-    stdin. Images that the catalog has not are named on stderr.
+    stdin. Images that the catalog does not have, or not with all the blobs that the build needs, are named on stderr.
     """
     platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
-    builder, given, text = normalize("linux", os.uname().machine), dict(_arguments(arguments)), _text(dockerfile)
-    images = [image for each in platforms for image in read(text, Build(builder, each, target, given))]
+    given, text = dict(_arguments(arguments)), _text(dockerfile)
+    builder = this_machine()
+    replaced = frozenset(context_name(Reference.parse(name)) for name in skip)
+    images = [image for each in platforms for image in read(text, Build(builder, each, target, given, replaced))]
     reader = open_reader(catalog_path(globals_.db))
     try:
         scope = store_ids(reader, stores) if stores else None
         asking = Asking(reader, messages.note, stores=scope, strict=strict)
-        found = list(ways.answers(asking, dict.fromkeys(images), first=first))
+        builder = Platform.parse(given["BUILDPLATFORM"]) if given.get("BUILDPLATFORM") else builder
+        found = list(ways.answers(asking, dict.fromkeys(images), builder=builder, first=first))
     finally:
         reader.close()
     worst = _tell(found, strict=strict)

@@ -13,7 +13,11 @@ from catalog.cli.main import Globals
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--platform", metavar="P", help="Of an index, its child for os/arch[/variant].")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
-@click.option("--strict", is_flag=True, help="Refuse buildx's single-entry rule and stores that cannot be read.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse buildx's single-entry rule, stores that cannot be read and, as oci-layout, incomplete images.",
+)
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
