@@ -87,7 +87,7 @@ def run_resolve(options: Options) -> int:
             from catalog.names.platform import Platform
 
             asking.platform = Platform.parse(options.platform)
-        if options.strict and asked == "oci-layout":
+        if _checks_blobs(options):
             from catalog.lookup.needed import Needs
 
             asking.needs = Needs(reader, (asking.platform,))
@@ -148,6 +148,11 @@ class _Shown:
         """Finish."""
         if self._by is not None:
             self._by.end()
+
+
+def _checks_blobs(options: Options) -> bool:
+    """Whether an answer has to have all of its blobs: it is meant for a build, and nothing less is wanted."""
+    return options.strict and options.format == "oci-layout"
 
 
 def _resolve_format(asked: str | None) -> _Shown:
@@ -331,7 +336,8 @@ def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -
     from catalog.ingest.fresh import make_fresh
 
     settings = load_settings(options.config)
-    needs = options.platform is not None or (options.filters is not None and options.filters.content_option is not None)
+    filtered = options.filters is not None and options.filters.content_option is not None
+    needs = options.platform is not None or filtered or _checks_blobs(options)
     if "-" in options.refs:
         return lambda query: make_fresh(reader, [] if query is None else [query], scope, settings, content=needs)
     queries = []

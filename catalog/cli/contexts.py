@@ -83,12 +83,21 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
     query = _query(image)
     platforms = tuple(dict.fromkeys(each.platform for each in images))
 
-    def found_for(*wanted: Platform | None) -> Match:
+    def found_for(*wanted: Platform | None, shadowed: bool = False) -> Match:
         asking.needs = building.needs(wanted)
-        return asking.resolve(query, first=first)
+        return asking.resolve(query, first=first, shadowed=shadowed)
+
+    def for_all() -> Match:
+        """An entry that has all platforms: one that answers for its store, else one that another entry shadows."""
+        try:
+            return found_for(*platforms)
+        except NotFound:
+            if len(platforms) == 1 or query.kind != kinds.NAME:
+                raise
+            return found_for(*platforms, shadowed=True)
 
     try:
-        match = found_for(*platforms)
+        match = for_all()
     except NotFound:
         if len(platforms) == 1:
             raise

@@ -73,8 +73,11 @@ class Asking:
         if found and query.digest is not None:
             self._note_pending(query, place)
 
-    def resolve(self, query: Query, *, first: bool = False) -> Match:
-        """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell."""
+    def resolve(self, query: Query, *, first: bool = False, shadowed: bool = False) -> Match:
+        """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell.
+
+        With `needs`, `shadowed` tries the other entries of a store too, where the one that answers for it does not serve.
+        """
         if self.moment is not None:
             found = _only(query, self.past(query), first=first)
             if found is None:
@@ -84,7 +87,7 @@ class Asking:
             return found
         place = self._place(query)
         if place is None and self.needs is not None:
-            found = self._complete(query, self.needs, first=first)
+            found = self._complete(query, self.needs, first=first, shadowed=shadowed)
             found = next(iter(self._for_platform(query, [found])), None)
         elif place is None:
             found = _only(query, self._for_platform(query, self._candidates(query)), first=first)
@@ -108,7 +111,7 @@ class Asking:
         found = self._answers(query) if query.kind == kinds.NAME else self._matches(query, None, digests=True)
         return self._near(found)
 
-    def _complete(self, query: Query, needs: Needs, *, first: bool) -> Match:
+    def _complete(self, query: Query, needs: Needs, *, first: bool, shadowed: bool) -> Match:
         """The one answer among those that are complete; a line for each other one that it is given before.
 
         Raises NotFound that says why the first one is not, where none is; else as `resolve`.
@@ -117,12 +120,17 @@ class Asking:
         used: dict[tuple[int, str], object] = {}
 
         def complete() -> Iterator[Match]:
-            for match in self._candidates(query):
+            served: set[int] = set()
+            matches = self._near(self._matches(query, None)) if shadowed else self._candidates(query)
+            for match in matches:
+                if shadowed and match.store_id in served:
+                    continue
                 try:
                     used[match.entry_id, match.answered] = needs.images(self._itself(match))
                 except NotFound as error:
                     refused.append((match.answered, error))
                 else:
+                    served.add(match.store_id)
                     yield match
 
         found = _only(query, complete(), first=first, used=lambda match: used[match.entry_id, match.answered])

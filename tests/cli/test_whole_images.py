@@ -90,6 +90,17 @@ def test_a_blob_that_is_not_there_as_it_should_be(cli: Own, store: str, role: st
     left_out(cli, hit)
 
 
+def test_a_blob_of_other_bytes_is_none_once_that_is_known(cli: Own, store: str) -> None:
+    image = writers.make_image(store, "app")
+    layer = read(store, image["digest"])["layers"][0]
+    named(store, image)
+    Path(blob(store, layer["digest"])).write_bytes(bytes(layer["size"]))
+    cli("add", store)
+    assert len(contexts(cli, "--strict").lines) == 1
+    cli("verify")
+    left_out(cli, layer["digest"], "damaged")
+
+
 def test_a_blob_that_goes_is_missed_at_the_next_look_and_one_that_comes_serves(cli: Own, store: str) -> None:
     image = writers.make_image(store, "app")
     layer = read(store, image["digest"])["layers"][0]["digest"]
@@ -217,6 +228,17 @@ def test_one_entry_that_has_all_platforms_comes_before_those_that_have_one(cli: 
     assert contexts(cli, "--platform", f"linux/{HERE}").status == 3
 
 
+@pytest.mark.parametrize("first", [HERE, OTHER])
+def test_an_entry_that_another_one_shadows_serves_where_it_alone_has_all(cli: Own, store: str, first: str) -> None:
+    images = {arch: writers.make_image(store, arch, arch=arch) for arch in (HERE, OTHER)}
+    whole = writers.make_index_image(store, [on(each, arch) for arch, each in images.items()])
+    named(store, images[first], whole)
+    cli.done("add", store)
+    result = contexts(cli, "--platform", f"linux/{HERE},linux/{OTHER}", "--strict")
+    assert (result.status, result.lines) == (0, [f"{FLAG} app:1=oci-layout://{store}@{whole['digest']}"])
+    assert contexts(cli).lines == [f"{FLAG} app:1=oci-layout://{store}@{images[first]['digest']}"]
+
+
 def test_an_index_and_its_image_alone_are_one_answer_for_a_platform(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "a"))
     image = writers.make_image(path, "app", arch=HERE)
@@ -305,6 +327,13 @@ def test_every_form_of_a_reference_is_checked(cli: Own, store: str, form: Callab
     if form in FORMS[:3]:
         one_error(called(*asked, "--at", "2100-01-01", db=cli.db), 1, layer)
     assert called(*asked[:2], asked[-1], db=cli.db).status == 0  # --strict alone checks nothing
+
+
+def test_fresh_waits_for_what_the_check_needs(cli: Own, store: str) -> None:
+    cli.done("add", store)
+    named(store, writers.make_image(store, "app"))
+    asked = "resolve", "--fresh", "--strict", "--format", "oci-layout", "app:1"
+    assert len(cli.done(*asked).lines) == 1
 
 
 def test_of_several_references_each_has_its_line(cli: Own, store: str) -> None:
