@@ -56,7 +56,7 @@ TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
 """Texts of catalog.watch.configuration."""
 
 TABLES = {"roots": True, "stores": False}
-PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as")
+PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse")
 """The keys of `[[roots]]` and of `[[stores]]`; `path` is needed."""
 
 
@@ -186,7 +186,10 @@ class _File:
         shared_as = text("shared_as")
         if shared_as:
             self._checked(table, lambda: checked_name(shared_as))
-        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as))
+        sparse = values.get("sparse")
+        if sparse is not None and not isinstance(sparse, bool):
+            raise self._wrong(f"sparse of {table} is true or false")
+        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
 
     def _path(self, what: str, value: object) -> str:
         path = self._text(what, value)

@@ -322,6 +322,12 @@ _is_an_entrys = select(entry.c.id).where(entry.c.content_id == content.c.id).cor
 _in_store = name.c.store_id == _store
 _entry_in_store = entry.c.store_id == _store
 
+
+def _is_whole(of: FromClause) -> ColumnElement[bool]:
+    """Whether a blob of a store has as many bytes as its digest was proved for, if it was anywhere."""
+    return or_(store_blob.c.embedded, of.c.size.is_(None), store_blob.c.size == of.c.size)
+
+
 STATEMENTS: dict[str, Select[Any]] = {
     "SCHEMA_VERSION": select(meta.c.value).where(meta.c.key == "schema"),
     # over all stores
@@ -384,6 +390,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.shared_blobs,
         host.c.name.label("host"),
         store.c.shared_as,
+        store.c.sparse,
     )
     .select_from(store.join(host, host.c.id == store.c.host_id))
     .order_by(store.c.priority, store.c.name),
@@ -418,7 +425,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         func.nullif(media_type.c.name, "").label("media_type"),
         edge.c.size,
         select(store_blob.c.content_id)
-        .where(store_blob.c.store_id == _store, store_blob.c.content_id == _child.c.id)
+        .where(store_blob.c.store_id == _store, store_blob.c.content_id == _child.c.id, _is_whole(_child))
         .exists()
         .label("is_here"),
     )
@@ -429,12 +436,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .where(edge.c.parent_id == _content, edge.c.role == CHILD)
     .order_by(edge.c.position),
-    "IS_HERE": select(store_blob.c.size).where(store_blob.c.store_id == _store, store_blob.c.content_id == _content),
+    "IS_HERE": select(store_blob.c.size)
+    .select_from(store_blob.join(content, content.c.id == store_blob.c.content_id))
+    .where(store_blob.c.store_id == _store, store_blob.c.content_id == _content, _is_whole(content)),
     "NEEDED": _needed(),
     "CONFIG_OF": select(
         platform.c.name,
         select(store_blob.c.content_id)
-        .where(store_blob.c.store_id == _store, store_blob.c.content_id == edge.c.child_id)
+        .select_from(store_blob.join(content, content.c.id == store_blob.c.content_id))
+        .where(store_blob.c.store_id == _store, store_blob.c.content_id == edge.c.child_id, _is_whole(content))
         .exists()
         .label("is_here"),
     )

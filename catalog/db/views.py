@@ -9,9 +9,9 @@ an index search; nothing aggregates but correlated subqueries.
 from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
-from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, UNREACHED, UNUSABLE
+from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, SUBJECT, UNREACHED, UNUSABLE
 from catalog.db.view import PATH, STORE, View
-from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held, reachable
+from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held
 
 _ENTRY = """JOIN store ON store.id = entry.store_id
 JOIN content ON content.id = entry.content_id
@@ -40,7 +40,34 @@ _REACHED = (
 _JSON_TYPES = """'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json',
     'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.distribution.manifest.v2+json',
     'application/vnd.docker.distribution.manifest.list.v2+json', 'application/vnd.docker.container.image.v1+json'"""
-_LISTED = "NOT store.content_pending AND store.state <> 'missing'"
+_NO_PROBLEM = """NOT EXISTS (
+  SELECT 1 FROM problem WHERE problem.store_id = store.id AND problem.subject = content.digest
+  AND problem.stage = 1 AND problem.kind IN ({})
+)"""
+_IS_LISTED = f"""NOT store.content_pending AND NOT store.unlisted AND store.state <> 'missing'
+AND {_NO_PROBLEM.format("'bad-blob'")}"""
+_MISSING_ENTRIES = f"""FROM store
+JOIN entry ON entry.store_id = store.id
+JOIN content ON content.id = entry.content_id
+WHERE {_IS_LISTED} AND NOT {held("entry.store_id", "entry.content_id")}
+AND entry.id = (
+  SELECT min(same.id) FROM entry AS same
+  WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id
+)"""
+_MISSING_PARTS = f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id
+JOIN content AS parent ON parent.id = store_blob.content_id
+JOIN edge ON edge.parent_id = store_blob.content_id AND edge.role IN ({CONFIG}, {LAYER})
+JOIN content ON content.id = edge.child_id
+WHERE {_IS_LISTED} AND NOT {held("store_blob.store_id", "edge.child_id")}
+AND store_blob.reach = {LISTED} AND NOT edge.is_foreign AND NOT (store.sparse AND edge.role = {LAYER})"""
+_ENTRY_CLAIMS = "FROM entry WHERE entry.content_id = content.id AND entry.store_id = store.id"
+_EDGE_CLAIMS = f"""FROM edge JOIN store_blob AS above ON above.content_id = edge.parent_id AND above.store_id = store.id
+  WHERE edge.child_id = content.id AND edge.role <> {SUBJECT}"""
+_CLAIMED_SIZE = f"""coalesce(
+  (SELECT max(entry.size) {_ENTRY_CLAIMS}),
+  (SELECT max(edge.size) {_EDGE_CLAIMS})
+)"""
 _CLAIMED = f"""(
   EXISTS (
     SELECT 1 FROM entry JOIN media_type ON media_type.id = entry.media_type_id
@@ -72,6 +99,7 @@ VIEWS = (
             ("changed_at", "@store.changed_at", "when a change of its entries was last seen"),
             ("pending", "store.content_pending", "1 while what its digests are is not all read"),
             ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it lies on"),
+            ("sparse", "store.sparse", "1 if layers that are absent are expected to be"),
             ("shared_as", "store.shared_as", "the same in stores of several hosts that are one layout, else null"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
@@ -165,6 +193,34 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
         "FROM snapshot JOIN store ON store.id = snapshot.store_id",
     ),
     View(
+        "missing",
+        "one row per blob that is not there and should be: manifests of entries, configs and layers",
+        (
+            STORE,
+            PATH,
+            ("digest", "content.digest", "what is not there"),
+            ("role", "CAST('manifest' AS TEXT)", "manifest (of an entry), config or layer"),
+            ("manifest", "CAST(NULL AS TEXT)", "the manifest that needs it; null if an entry does"),
+            ("position", "CAST(NULL AS INTEGER)", "of a layer, its place in the list of its manifest, from 0"),
+            ("size", "entry.size", "its bytes, as is claimed"),
+        ),
+        _MISSING_ENTRIES,
+        (
+            (
+                (
+                    "store.name",
+                    "store.path",
+                    "content.digest",
+                    f"CASE WHEN edge.role = {CONFIG} THEN 'config' ELSE 'layer' END",
+                    "parent.digest",
+                    f"CASE WHEN edge.role = {LAYER} THEN edge.position END",
+                    "edge.size",
+                ),
+                _MISSING_PARTS,
+            ),
+        ),
+    ),
+    View(
         "problems",
         "what ocicat check lists: stores that are not well, entries, names and blobs that cannot be used or are not there",
         (
@@ -176,19 +232,17 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
         "FROM problem JOIN store ON store.id = problem.store_id",
         (
             (
-                ("store.name", "store.state", "store.path", "coalesce(store.error, '')"),
+                (
+                    "store.name",
+                    "CASE WHEN store.error LIKE 'index.json is a symbolic link%' THEN 'linked' ELSE store.state END",
+                    "store.path",
+                    "coalesce(store.error, '')",
+                ),
                 "FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')",
             ),
             (
                 ("store.name", "'missing-blob'", "content.digest", "'the manifest of an entry'"),
-                f"""FROM store
-JOIN entry ON entry.store_id = store.id
-JOIN content ON content.id = entry.content_id
-WHERE {_LISTED} AND NOT {held("entry.store_id", "entry.content_id")}
-AND entry.id = (
-  SELECT min(same.id) FROM entry AS same
-  WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id
-)""",
+                _MISSING_ENTRIES,
             ),
             (
                 (
@@ -198,13 +252,7 @@ AND entry.id = (
                     f"""CASE WHEN edge.role = {CONFIG} THEN 'config of ' ELSE 'layers[' || edge.position || '] of ' END
   || parent.digest""",
                 ),
-                f"""FROM store
-JOIN store_blob ON store_blob.store_id = store.id
-JOIN content AS parent ON parent.id = store_blob.content_id
-JOIN edge ON edge.parent_id = store_blob.content_id AND edge.role IN ({CONFIG}, {LAYER})
-JOIN content ON content.id = edge.child_id
-WHERE {_LISTED} AND NOT {held("store_blob.store_id", "edge.child_id")}
-AND {reachable("store_blob.store_id", "edge.parent_id")}""",
+                _MISSING_PARTS,
             ),
             (
                 ("store.name", "'unusable-content'", "content.digest", "'is no JSON, which its media type claims'"),
@@ -212,7 +260,7 @@ AND {reachable("store_blob.store_id", "edge.parent_id")}""",
 JOIN store_blob ON store_blob.store_id = store.id
 JOIN content ON content.id = store_blob.content_id
 WHERE content.kind = {UNUSABLE} AND store.state <> 'missing' AND {_CLAIMED}
-AND {reachable("store_blob.store_id", "content.id")}""",
+AND store_blob.reach = {LISTED}""",
             ),
             (
                 (
@@ -228,13 +276,39 @@ WHERE content.kind = {AMBIGUOUS} AND store.state <> 'missing' AND store_blob.rea
             ),
             (
                 ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),
-                """FROM store
+                f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good
 JOIN content ON content.id = store_blob.content_id
-WHERE store.state <> 'missing' AND NOT EXISTS (
-  SELECT 1 FROM problem WHERE problem.store_id = store.id AND problem.kind = 'digest-differs'
-  AND problem.subject = content.digest
-)""",
+WHERE store.state <> 'missing' AND {_NO_PROBLEM.format("'digest-differs'")}""",
+            ),
+            (
+                (
+                    "store.name",
+                    "'digest-differs'",
+                    "content.digest",
+                    "'has ' || store_blob.size || ' bytes, but its digest is that of ' || content.size",
+                ),
+                f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.embedded
+JOIN content ON content.id = store_blob.content_id
+WHERE store.state <> 'missing' AND content.size <> store_blob.size AND coalesce(store_blob.is_good, TRUE)
+AND {_NO_PROBLEM.format("'digest-differs'")}""",
+            ),
+            (
+                (
+                    "store.name",
+                    "'truncated-blob'",
+                    "content.digest",
+                    f"'has ' || store_blob.size || ' bytes instead of ' || {_CLAIMED_SIZE}",
+                ),
+                f"""FROM store
+JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.embedded
+JOIN content ON content.id = store_blob.content_id
+WHERE store.state <> 'missing' AND content.size IS NULL AND store_blob.is_good IS NULL
+AND {_CLAIMED_SIZE} IS NOT NULL
+AND NOT EXISTS (SELECT 1 {_ENTRY_CLAIMS} AND entry.size = store_blob.size)
+AND NOT EXISTS (SELECT 1 {_EDGE_CLAIMS} AND edge.size = store_blob.size)
+AND {_NO_PROBLEM.format("'digest-differs'")}""",
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Ways through the edges, as pieces of SQL for the views: up from a blob to the entries that reach it, down from an entry.
+"""Ways through the edges, as pieces of SQL for the views: down from an entry to what it reaches.
 
 Each is a recursive CTE within a correlated subquery, so that a view stays one search for whoever asks by its key: it walks
 for the rows that come out, not for all. `UNION` ends cycles. `CROSS JOIN` is what keeps SQLite from turning a step round,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from catalog.db.kinds import AMBIGUOUS, CHILD, CONFIG, INDEX, LAYER, OPAQUE, UNREAD
 
-WALKS = ("above", "below")
+WALKS = ("below",)
 """Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
 
 ATTESTATION = "unknown/unknown"
@@ -34,22 +34,6 @@ def held_somewhere(content_id: str, condition: str = "") -> str:
 
 IS_JUDGED = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
 """Whether it is known of each blob of the store if it is in use (catalog.ingest.reach)."""
-
-
-def reachable(store_id: str, content_id: str) -> str:
-    """Whether an entry of the store reaches the blob, over manifests that lie in that store: a reader has no other way."""
-    step = f"JOIN store_blob AS held ON held.store_id = {store_id} AND held.content_id = edge.parent_id"
-    return f"""EXISTS (
-    WITH RECURSIVE above(id) AS (
-      SELECT {content_id}
-      UNION SELECT edge.parent_id FROM edge {step}
-      WHERE edge.child_id = {content_id} AND edge.role IN ({CONFIG}, {LAYER})
-      UNION SELECT edge.parent_id FROM above CROSS JOIN edge {step}
-      WHERE edge.child_id = above.id AND edge.role = {CHILD}
-    )
-    SELECT 1 FROM above CROSS JOIN entry
-    WHERE entry.content_id = above.id AND entry.store_id = {store_id}
-  )"""
 
 
 _LEAF = "(SELECT media_type.is_leaf FROM media_type WHERE media_type.id = {0}.media_type_id)"

@@ -54,7 +54,6 @@ from catalog.layout.index import Limits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
 from catalog.names.media_types import CONFIGS, MANIFESTS
 from catalog.names.moment import milliseconds
-from catalog.names.paths import encode_path
 from catalog.names.platform import platform_text
 
 GROUP = 32
@@ -191,11 +190,7 @@ class _Reading:
 
     def told(self) -> list[tuple[str, str, str]]:
         """Kind, subject and detail of all that is wrong with its blobs, in order."""
-        unlisted = {
-            encode_path(path)[0]: BlobProblem("unreadable-blob", f"the directory cannot be listed: {reason}")
-            for path, reason in self.blobs.unlisted.items()
-        }
-        told = self.problems | unlisted
+        told = self.problems | self.blobs.problems()
         return sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
 
 
@@ -454,8 +449,9 @@ def _write_end(connection: Connection, readings: list[_Reading], most: int) -> t
             rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
     rows.flush()
     for each in done:
-        reasons = each.passed | {digest: problem.reason for digest, problem in each.problems.items()}
-        write_reach(rows, each.store.id, reasons, each.blobs.unlisted, sparse=each.store.sparse)
+        problems = each.problems | each.blobs.problems()
+        reasons = each.passed | {subject: problem.reason for subject, problem in problems.items()}
+        write_reach(rows, each.store.id, reasons, each.blobs.unknown(), sparse=each.store.sparse)
     asked = [(digest, each.store.id) for each in done for digest in each.problems]
     other_copies = _OTHER_COPIES.replace(_MOST, str(most))
     copies = {row[0] for one in asked for row in rows.cursor.execute(other_copies, one)}

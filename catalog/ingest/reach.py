@@ -76,7 +76,8 @@ def write_reach(
 ) -> None:
     """Set what reaches each blob of a store, and the store's doubt.
 
-    `problems` has the reasons why blobs of this store could not be read, by digest; `unlisted` those of directories.
+    `problems` has the reasons why blobs of this store could not be read, by digest; `unlisted` those why it is not known which
+    blobs lie in a directory.
     """
     walk = _Walk(rows, store_id, problems, sparse=sparse)
     walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
@@ -88,7 +89,7 @@ def write_reach(
         if (reach := walk.reach.get(content_id, UNREACHED)) != before
     ]
     rows.cursor.executemany(_SET, changed)
-    doubts = [Doubt(path, f"the directory cannot be listed: {reason}") for path, reason in sorted(unlisted.items())]
+    doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
     index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
     if index_problem is not None:
         doubts.append(Doubt("index.json", index_problem[1]))
@@ -162,10 +163,10 @@ class _Walk:
         looked: bool | None,
     ) -> bool:
         """Whether the children of a manifest on the way are known and count; notes a doubt if it could have any unknown."""
-        if held is None and self._sparse:
-            return False
         reason = self._problems.get(digest)
-        if held is None:
+        if held is None and reason is None:
+            if self._sparse:
+                return False
             reason = "does not lie in the store, so what belongs to it is not known"
         elif reason is None and is_good is not None and not is_good:
             reason = "its bytes are not what its digest says"

@@ -41,6 +41,7 @@ class StoreSettings(NamedTuple):
     priority: int | None = None
     shared_blobs: str | None = None
     shared_as: str | None = None
+    sparse: bool | None = None
 
     @property
     def given(self) -> bool:
@@ -59,6 +60,7 @@ class Root(NamedTuple):
     priority: int
     shared_blobs: str | None
     shared_as: str | None
+    sparse: bool
 
 
 class Registry:
@@ -169,6 +171,8 @@ class Registry:
         if row is not None:
             if settings.name is not None and settings.name != row["name"]:
                 values["name"] = self._new_name(settings.name, "")
+            if values.get("sparse", row["sparse"]) != row["sparse"]:
+                values["content_pending"] = True  # what is absent means something else now
             if values:
                 self.connection.execute(update(store).where(store.c.id == row["id"]).values(values))
             return int(row["id"])
@@ -250,6 +254,7 @@ class Registry:
             "priority": above.priority if above else 0,
             **_shared_blobs(above.shared_blobs if above else None),
             "shared_as": _shared_as(above, text) if above else None,
+            "sparse": above.sparse if above else False,
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
@@ -272,6 +277,11 @@ class Registry:
             update(store)
             .where(store.c.root_id == root_id, ~store.c.own_settings)
             .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs))
+        )
+        self.connection.execute(
+            update(store)
+            .where(store.c.root_id == root_id, ~store.c.own_settings, store.c.sparse != mine.sparse)
+            .values(sparse=mine.sparse, content_pending=True)
         )
         # Where a store lies is no setting of its own: below a root that is shared, all are.
         below = select(store.c.id, store.c.path, store.c.shared_as, store.c.own_settings)
@@ -328,6 +338,8 @@ def _values(settings: StoreSettings) -> dict[str, object]:
         values |= _shared_blobs(settings.shared_blobs)
     if settings.shared_as is not None:
         values["shared_as"] = settings.shared_as or None
+    if settings.sparse is not None:
+        values["sparse"] = settings.sparse
     return values
 
 
@@ -354,4 +366,5 @@ def _root(row: RowMapping) -> Root:
         row["priority"],
         decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
         row["shared_as"],
+        row["sparse"],
     )

@@ -31,7 +31,6 @@ from catalog.ingest.rows import Rows
 from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
-from catalog.names.paths import encode_path
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,7 +44,7 @@ _TICK_NS = 20_000_000  # a file's times are those of the kernel's clock, which t
 
 _HELD = (
     "SELECT content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
-    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? ORDER BY content.digest"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? AND NOT store_blob.embedded ORDER BY content.digest"
 )
 _RECORD = (
     "UPDATE store_blob SET is_good = ?, verified_as = ?, verified_at = ?"
@@ -97,7 +96,8 @@ class Verification:
 
     `jobs` files are read at a time, those too with `full` that were verified and are unchanged. Afterwards, and when it was
     interrupted, `troubles` are what is not good; `verified` counts files that were read, `skipped` those that were not since
-    they are unchanged, `unproved` blobs whose digest is of an algorithm that cannot be checked, `gone` those that vanished.
+    they are unchanged, `unproved` blobs whose digest is of an algorithm that cannot be checked, `gone` those that vanished,
+    `odd` blobs and directories of blobs that are symbolic links or no regular files.
     """
 
     def __init__(self, writer: Writer, report: Report, *, jobs: int, full: bool = False) -> None:
@@ -112,7 +112,7 @@ class Verification:
         self._recorded = time.monotonic()
         self._doubted: set[tuple[int, str]] = set()
         self.troubles: list[Trouble] = []
-        self.verified = self.skipped = self.unproved = self.gone = 0
+        self.verified = self.skipped = self.unproved = self.gone = self.odd = 0
 
     def run(self, stores: Iterable[Store], progress: Progress) -> None:
         """Verify the blobs of these stores, telling `progress` how many bytes were read of how many.
@@ -144,11 +144,9 @@ class Verification:
             return
         with BlobDirectories(store.path, store.shared_blobs) as blobs:
             list_blobs(self._writer, [(store, blobs)])
-            for path, reason in blobs.unlisted.items():
-                subject = encode_path(path)[0]
-                self.troubles.append(
-                    Trouble(store.name, "unreadable-blob", subject, f"the directory cannot be listed: {reason}")
-                )
+            for subject, problem in blobs.problems().items():
+                self.troubles.append(Trouble(store.name, problem.kind, subject, problem.reason))
+            self.odd += blobs.odd
             with self._writer.snapshot() as connection:
                 cursor = Rows(connection).cursor
                 held = cursor.execute(_HELD, (store.id,)).fetchall()

@@ -1,7 +1,7 @@
 """A layout's blobs (image-spec, image-layout.md): which there are, and the bytes of a small one, proved by its digest.
 
-Untrusted as everything in a store: names that are no digest are passed over, links and special files are not followed or
-opened, directories that are links neither. A shared blob directory (skopeo's `--shared-blob-dir`) is laid out the same way,
+Untrusted as everything in a store: names that are no digest are passed over. Symbolic links are not followed and special
+files are not opened; each is noted as a problem, so that nobody takes such a blob for absent. A shared blob directory (skopeo's `--shared-blob-dir`) is laid out the same way,
 `ALGORITHM/ENCODED`, outside of the layout; an operator names it, never the layout.
 """
 
@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from catalog.layout.files import lstat
+from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.exhausted import refuse_exhausted
+from catalog.names.paths import encode_path
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,6 +27,9 @@ _CHUNK = 1 << 20
 _WATCHED = ("sha256", "sha384", "sha512", "blake3")
 _TICK_NS = 2_000_000_000
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
+_MOST_ODD = 100
+"""Blobs that are no regular files are named one by one up to this number, and counted beyond it."""
+_ODD_LINK = "is a symbolic link, which is not followed: put a copy of the file in its place"
 
 
 class BlobProblem(Exception):
@@ -47,6 +51,8 @@ class BlobDirectories:
         self._tops = [f"{store_path}/blobs", *([shared] if shared else [])]
         self._shared = shared
         self._open: dict[tuple[str, str], int] = {}
+        self._odd: dict[str, str] = {}  # by digest, what it is instead of a regular file
+        self._not_directories: dict[str, BlobProblem] = {}
         self.unlisted: dict[str, str] = {}
         """The directories that could not be looked into, each with the reason: what lies there is not known."""
 
@@ -67,16 +73,71 @@ class BlobDirectories:
         A shared directory is not listed: what of it belongs to a store is what the store points to, and that is `stat`.
         """
         top = self._tops[0]
+        self._odd = {}
         try:
-            algorithms = _algorithms(top)
+            algorithms, others = _algorithms(top)
         except OSError as error:
             self._note(top, error)
             return
+        for name in others:
+            self._note_no_directory(f"{top}/{name}")
         for algorithm in algorithms:
             try:
-                yield from _listed(self._directory(top, algorithm), algorithm)
+                yield from self._listed(self._directory(top, algorithm), algorithm)
             except OSError as error:
                 self._note(f"{top}/{algorithm}", error)
+
+    def _listed(self, directory: int, algorithm: str) -> Iterator[tuple[str, int, int]]:
+        """The blobs in a directory that may be searched. Raises OSError."""
+        if directory < 0:
+            return
+        descriptor = os.open(".", _LIST, dir_fd=directory)
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    digest = f"{algorithm}:{entry.name}"
+                    if not is_digest(digest):
+                        continue
+                    try:
+                        found = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if stat.S_ISREG(found.st_mode):
+                        yield digest, found.st_size, found.st_mtime_ns // 1_000_000
+                    else:
+                        self._note_odd(digest, found)
+        finally:
+            os.close(descriptor)
+
+    def problems(self) -> dict[str, BlobProblem]:
+        """What was met that cannot be read: directories by their paths, as the catalog keeps them, and blobs by their digests.
+
+        A blob that is well in another of the store's directories is no problem.
+        """
+        told = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted()}
+        told |= self._not_directories
+        odd = self._odd_here()
+        if len(odd) > _MOST_ODD:
+            more = f"{len(odd) - _MOST_ODD} more blobs are symbolic links or no regular files, and are not read"
+            told[self._tops[0]] = BlobProblem("bad-blob", more)
+        told = {encode_path(path)[0]: problem for path, problem in told.items()}
+        return told | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
+
+    def unknown(self) -> dict[str, str]:
+        """The directories of whose blobs it is not known which there are, each with the reason."""
+        unknown = dict(self._unlisted()) | {path: each.reason for path, each in self._not_directories.items()}
+        return unknown | ({self._tops[0]: "holds many symbolic links"} if len(self._odd_here()) > _MOST_ODD else {})
+
+    @property
+    def odd(self) -> int:
+        """How many blobs, and directories of blobs, are symbolic links or no regular files."""
+        return len(self._odd_here()) + len(self._not_directories)
+
+    def _odd_here(self) -> tuple[str, ...]:
+        return tuple(sorted(each for each in self._odd if self._shared is None or self.stat(each) is None))
+
+    def _unlisted(self) -> Iterator[tuple[str, str]]:
+        return ((path, f"the directory cannot be listed: {reason}") for path, reason in self.unlisted.items())
 
     def open(self, digest: str) -> tuple[int, os.stat_result] | None:
         """A descriptor of the blob, open for reading, and its stat; None where there is none. The caller closes it.
@@ -124,6 +185,7 @@ class BlobDirectories:
                 continue
             if stat.S_ISREG(found.st_mode):
                 return found
+            self._note_odd(digest, found)
         return None
 
     def _places(self, digest: str) -> Iterator[tuple[int, str]]:
@@ -157,6 +219,31 @@ class BlobDirectories:
         # An operator named the shared directory: that it is not there is worth a word.
         if error.errno not in _NOT_THERE or path == self._shared:
             self.unlisted[path] = error.strerror or str(error)
+        elif error.errno != errno.ENOENT:
+            self._note_no_directory(path)
+
+    def _note_odd(self, digest: str, found: os.stat_result) -> None:
+        self._odd[digest] = _ODD_LINK if stat.S_ISLNK(found.st_mode) else f"is {file_type(found)}"
+
+    def _note_no_directory(self, path: str) -> None:
+        """Note that what should be a directory of blobs is something else, unless it leads to the shared one."""
+        found = lstat(path)
+        if found is None or stat.S_ISDIR(found.st_mode):
+            return
+        if not stat.S_ISLNK(found.st_mode):
+            self._not_directories[path] = BlobProblem("bad-blob", f"is {file_type(found)}, not a directory of blobs")
+        elif not self._is_shared(path):
+            self._not_directories[path] = BlobProblem("linked", _link_advice(path))
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether a link in the layout leads to the shared directory, or to one in it, whose blobs are known thereby."""
+        own = self._tops[0]
+        if self._shared is None or not (path == own or path.startswith(f"{own}/")):
+            return False
+        try:
+            return os.path.samefile(path, self._shared + path[len(own) :])
+        except OSError:
+            return False
 
     def read(self, digest: str, limit: int) -> bytes | None:
         """The bytes of a blob of at most `limit` bytes, proved by its digest; None where there is none.
@@ -243,33 +330,42 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _algorithms(top: str) -> list[str]:
-    """The names of the directories in a directory of blobs, registered algorithms first. Raises OSError."""
+def _link_advice(path: str) -> str:
+    """What works where a directory of blobs is a link. The link is read, and not followed."""
+    try:
+        target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    except OSError:
+        target = ""
+    above, name = os.path.split(path)
+    if name != "blobs":
+        above, target = os.path.split(above)[0], os.path.dirname(target) if os.path.basename(target) == name else ""
+    link = "is a symbolic link, which is not followed"
+    if not target:
+        return f"{link}: put a directory in its place, by a bind mount or a copy"
+    return (
+        f"{link}: give its directory to 'ocicat add {encode_path(above)[0]} --shared-blob-dir {encode_path(target)[0]}'"
+    )
+
+
+def _algorithms(top: str) -> tuple[list[str], list[str]]:
+    """The names of the directories in a directory of blobs, registered algorithms first, and of what stands in place of one.
+
+    Raises OSError.
+    """
+    names: list[str] = []
+    others: list[str] = []
     descriptor = os.open(top, _LIST)
     try:
         with os.scandir(descriptor) as entries:
-            names = [e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
-    finally:
-        os.close(descriptor)
-    return sorted(names, key=lambda name: (name not in _WATCHED, name))[:_MAX_ALGORITHMS]
-
-
-def _listed(directory: int, algorithm: str) -> Iterator[tuple[str, int, int]]:
-    """The blobs in a directory that may be searched. Raises OSError."""
-    if directory < 0:
-        return
-    descriptor = os.open(".", _LIST, dir_fd=directory)
-    try:
-        with os.scandir(descriptor) as entries:
             for entry in entries:
-                digest = f"{algorithm}:{entry.name}"
-                if not is_digest(digest):
+                if entry.name.startswith("."):
                     continue
-                try:
-                    found = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    yield digest, found.st_size, found.st_mtime_ns // 1_000_000
+                if entry.is_dir(follow_symlinks=False):
+                    names.append(entry.name)
+                elif entry.name in _WATCHED or (entry.is_symlink() and entry.is_dir()):
+                    others.append(entry.name)
     finally:
         os.close(descriptor)
+    return sorted(names, key=lambda name: (name not in _WATCHED, name))[:_MAX_ALGORITHMS], sorted(others)[
+        :_MAX_ALGORITHMS
+    ]

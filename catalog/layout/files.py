@@ -60,6 +60,11 @@ class IndexChanged(Exception):
     """The file changed while it was read: somebody is writing it. Read it again later; what came so far is void."""
 
 
+def file_type(found: os.stat_result) -> str:
+    """What a file is, in words, by its stat."""
+    return "a regular file" if stat.S_ISREG(found.st_mode) else _TYPES.get(stat.S_IFMT(found.st_mode), "no file")
+
+
 def lstat(path: str) -> os.stat_result | None:
     """What lstat says; None where it says nothing, whatever the reason. Never raises OSError."""
     try:
@@ -204,7 +209,10 @@ def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
 
 
 def _not_regular(name: str, found: os.stat_result) -> IndexProblem:
-    return IndexProblem("invalid", f"{name} is {_TYPES.get(stat.S_IFMT(found.st_mode), 'no file')}, not a regular file")
+    if stat.S_ISLNK(found.st_mode):
+        advice = "put a copy of the file in its place, or add the layout that it leads into"
+        return IndexProblem("invalid", f"{name} is a symbolic link, which is not followed: {advice}")
+    return IndexProblem("invalid", f"{name} is {file_type(found)}, not a regular file")
 
 
 def _unreadable(name: str, error: OSError) -> IndexProblem:

@@ -56,20 +56,6 @@ _KIND = """CASE
     WHEN EXISTS (SELECT 1 FROM manifests WHERE manifests.config = blobs.digest) THEN 'config'
     ELSE 'other'
   END"""
-_REACHED = """WITH RECURSIVE held(store, digest, size) AS ( -- what lies where
-  SELECT store, digest, size FROM blobs
-), reached(store, digest) AS ( -- entries, and what stands below them in image indexes
-  SELECT store, digest FROM images
-  UNION SELECT store, digest FROM unnamed
-  UNION SELECT reached.store, platforms.digest
-  FROM reached
-  JOIN held ON held.store = reached.store AND held.digest = reached.digest
-  JOIN platforms ON platforms.image_index = reached.digest
-), present(store, digest) AS ( -- those of them that lie in their store: there is no way over the others
-  SELECT reached.store, reached.digest
-  FROM reached JOIN held ON held.store = reached.store AND held.digest = reached.digest
-)"""
-
 _USAGE = Report(
     "usage",
     "how much each store holds, and how much of it no other store holds",
@@ -244,19 +230,9 @@ _MISSING = Report(
         Column("manifest", "the manifest that needs it; null where an entry does"),
         Column("size", "its bytes, as is claimed", is_size=True),
     ),
-    f"""{_REACHED}, wanted(store, digest, role, manifest, size) AS (
-  SELECT store, digest, 'manifest', '', size FROM images
-  UNION SELECT store, digest, 'manifest', '', size FROM unnamed
-  UNION SELECT present.store, layers.digest, 'layer', layers.manifest, layers.size
-  FROM present JOIN layers ON layers.manifest = present.digest
-  UNION SELECT present.store, manifests.config, 'config', manifests.digest, manifests.config_size
-  FROM present JOIN manifests ON manifests.digest = present.digest WHERE manifests.config IS NOT NULL
-)
-SELECT wanted.store, wanted.digest, wanted.role, nullif(wanted.manifest, '') AS manifest, max(wanted.size) AS size
-FROM wanted LEFT JOIN held ON held.store = wanted.store AND held.digest = wanted.digest
-WHERE held.store IS NULL AND wanted.store IN (SELECT name FROM stores WHERE NOT pending)
-GROUP BY wanted.store, wanted.digest, wanted.role, wanted.manifest
-ORDER BY wanted.store, wanted.digest, wanted.role, wanted.manifest""",  # noqa: S608
+    """SELECT store, digest, role, manifest, max(size) AS size
+FROM missing GROUP BY store, digest, role, manifest
+ORDER BY store, digest, role, coalesce(manifest, '')""",
 )
 
 _ORPHANS = Report(

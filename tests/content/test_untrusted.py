@@ -177,12 +177,39 @@ def test_links_and_special_files_are_no_blobs(catalogue: Catalogue, tmp_path: Pa
     image = manifest(path, config)
     outer = index(path, image)
     write(path, named(outer))
-    make_special(how, file_of(path, {"outer": outer, "image": image, "config": config}[what]["digest"]))
+    digest = {"outer": outer, "image": image, "config": config}[what]["digest"]
+    make_special(how, file_of(path, digest))
     catalogue.add(path)
     assert count(catalogue, "store_blob") == [2]
     assert resolved(catalogue, image["digest"]) == (Said(1) if what == "outer" else Said(0, image["digest"], "s"))
     assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(1)
-    assert problems(catalogue) == set()
+    assert problems(catalogue) == {("s", "bad-blob", digest)}
+    assert [each for each in listed_problems(catalogue) if each[1] == digest] == [("bad-blob", digest)]
+    file = file_of(path, digest)
+    os.rmdir(file) if how == "directory" else os.unlink(file)
+    os.rename(f"{file}.away", file)
+    catalogue.index()
+    assert listed_problems(catalogue) == []
+
+
+def listed_problems(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Kind and subject of what `ocicat check` lists."""
+    return sorted(catalogue.sql("SELECT kind, subject FROM problems"))
+
+
+def test_many_links_are_counted_and_nothing_is_missing(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    entries = [named(manifest(path, AMD64, layer(str(n))), f"alpine:{n}") for n in range(120)]
+    write(path, *entries)
+    os.rename(f"{path}/blobs/sha256", tmp_path / "away")
+    os.mkdir(f"{path}/blobs/sha256")
+    for name in os.listdir(tmp_path / "away"):
+        os.symlink(tmp_path / "away" / name, f"{path}/blobs/sha256/{name}")
+    catalogue.add(path)
+    found = listed_problems(catalogue)
+    assert [kind for kind, _ in found] == ["bad-blob"] * 101
+    assert f"{path}/blobs" in [subject for _, subject in found]
+    assert catalogue.sql("SELECT detail FROM problems WHERE subject = ?", f"{path}/blobs")[0][0].startswith("21 more")
 
 
 @pytest.mark.parametrize("level", ["blobs", "blobs/sha256"])
@@ -193,7 +220,8 @@ def test_links_as_directories_lead_nowhere(catalogue: Catalogue, tmp_path: Path,
     os.symlink(tmp_path / "away", f"{path}/{level}")
     catalogue.add(path)
     assert count(catalogue, "store_blob", "manifest") == [0, 0]
-    assert problems(catalogue) == set()
+    assert listed_problems(catalogue) == [("linked", f"{path}/{level}")]
+    assert "--shared-blob-dir" in catalogue.sql("SELECT detail FROM problems")[0][0] or level == "blobs/sha256"
     for name in ("blobs", level):
         os.utime(f"{path}/{name}", (1, 1), follow_symlinks=False)
     before = blobs_identity(path)
@@ -212,6 +240,7 @@ def test_files_where_directories_should_be(catalogue: Catalogue, tmp_path: Path)
     catalogue.index()
     assert count(catalogue, "store_blob") == [0]
     assert pending(catalogue) == []
+    assert problems(catalogue) == {("s", "bad-blob", f"{path}/blobs")}
 
 
 # Numbers

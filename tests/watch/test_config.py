@@ -62,6 +62,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             priority = -1
             shared_blob_dir = "DIR/blobs"
             shared_as = "farm"
+            sparse = true
             [[stores]]
             path = "DIR/store"
             name = "s"
@@ -76,9 +77,9 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
     assert (found.metrics, found.log_format) == (":9418", "json")
     root, store = found.places
     assert (root.path, root.is_root) == (f"{tmp_path}/root", True)
-    assert root.settings == (None, Naming("path"), "registry.example.com", -1, f"{tmp_path}/blobs", "farm")
+    assert root.settings == (None, Naming("path"), "registry.example.com", -1, f"{tmp_path}/blobs", "farm", True)
     assert (store.path, store.is_root) == (f"{tmp_path}/store", False)
-    assert store.settings == ("s", Naming("fixed", "docker.io/team/app"), None, None, "", None)
+    assert store.settings == ("s", Naming("fixed", "docker.io/team/app"), None, None, "", None, None)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ('[[roots]]\npath = "/a"\nnaming = "path"\nprefix = "a b"', "prefix of [[roots]] /a is no registry"),
         ('[[roots]]\npath = "/a"\npriority = 1.5', "priority of [[roots]] /a is a whole number from "),
         ('[[roots]]\npath = "/a"\nshared_blob_dir = "b"', "the shared_blob_dir of [[roots]] /a is an absolute path"),
+        ('[[roots]]\npath = "/a"\nsparse = 1', "sparse of [[roots]] /a is true or false"),
         ('[[roots]]\npath = "/a/"\n[[stores]]\npath = "/a"', "/a is there twice"),
         ("a = " + "[" * 9000, "is no "),
     ],

@@ -46,6 +46,11 @@ _MOST = (1 << 31) - 1
     help="What every host of a shared catalog calls the file system that PATH is on, so that a layout that several see"
     " counts once; '' for no longer.",
 )
+@click.option(
+    "--sparse/--no-sparse",
+    default=None,
+    help="Layers that are absent are expected to be, as in layouts of pack and rules_img, and are no problem.",
+)
 @click.option("--no-index", is_flag=True, help="Register only.")
 @click.pass_obj
 def command(
@@ -57,6 +62,7 @@ def command(
     priority: int | None,
     shared_blob_dir: str | None,
     shared_as: str | None,
+    sparse: bool | None,
     no_index: bool,
 ) -> int:
     """Register PATH: a layout becomes a store; any other directory becomes a root, under which every layout is found,
@@ -69,7 +75,8 @@ def command(
         raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
     settings = load_settings(globals_.config)
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
-    given = StoreSettings(name, policy, prefix, priority, shared, checked_name(shared_as) if shared_as else shared_as)
+    known_as = checked_name(shared_as) if shared_as else shared_as
+    given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
     real = [_directory(path) for path in paths]
 
     def register(connection: Connection) -> tuple[list[Root], list[Store]]:

@@ -26,6 +26,7 @@ FIELDS = (
     "shared_blob_dir",
     "host",
     "shared_as",
+    "sparse",
 )
 
 
@@ -41,7 +42,7 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
         for row in reader.rows(frozen.STORES, {}):
-            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, *others = row
+            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, *others, sparse = row
             if states and state not in states:
                 continue
             values: dict[str, object] = {
@@ -54,7 +55,8 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
                 "priority": priority,
                 "indexed_at": rfc3339(indexed_at),
                 "changed_at": rfc3339(changed_at),
-                **dict(zip(FIELDS[-3:], others, strict=True)),
+                **dict(zip(FIELDS[-4:-1], others, strict=True)),
+                "sparse": bool(sparse),
             }
             show.row(values.__getitem__)
         show.end()

@@ -74,6 +74,8 @@ def _tell(run: Verification) -> None:
         counts.append(f"{run.skipped} skipped, which were good and are unchanged since (--full reads them too)")
     if run.unproved:
         counts.append(f"{run.unproved} cannot be proved, since only sha256, sha384 and sha512 can")
+    if run.odd:
+        counts.append(f"{run.odd} not read, since they are symbolic links or no regular files")
     if run.gone:
         counts.append(f"{run.gone} gone meanwhile")
     (messages.note if len(counts) > 1 else messages.detail)("blobs: " + "; ".join(counts))

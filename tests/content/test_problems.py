@@ -1,0 +1,124 @@
+"""What `check` and `missing` tell of blobs: problems, and not the habits of writers."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.conftest import Catalogue, Said
+from tests.content.asking import resolved
+from tests.content.layouts import file_of, index, layer, layout, manifest, named, put, write
+
+AMD64 = {"os": "linux", "architecture": "amd64"}
+FOREIGN = (
+    {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
+    {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"},
+    {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
+    {"urls": ["https://example.com/base"]},
+)
+
+
+def told(catalogue: Catalogue) -> list[tuple[str, str, str]]:
+    """Store, kind and subject of what `ocicat check` lists."""
+    return sorted(catalogue.sql("SELECT store, kind, subject FROM problems"))
+
+
+def missing(catalogue: Catalogue) -> list[tuple[str, str, str]]:
+    return sorted(catalogue.sql("SELECT store, digest, role FROM missing"))
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_layer_is_not_missing(catalogue: Catalogue, tmp_path: Path, foreign: dict[str, object]) -> None:
+    path = layout(tmp_path / "s")
+    write(path, named(manifest(path, AMD64, layer("base") | foreign)))
+    catalogue.add(path)
+    assert told(catalogue) == missing(catalogue) == []
+    write(path, named(manifest(path, AMD64, layer("base") | foreign, layer("top"))))
+    catalogue.index()
+    assert missing(catalogue) == [("s", layer("top")["digest"], "layer")]
+
+
+def test_embedded_blobs_are_there(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    config = put(path, AMD64)
+    data = Path(file_of(path, config["digest"])).read_bytes()
+    os.unlink(file_of(path, config["digest"]))
+    embedded = config | {"mediaType": writers.CONFIG_TYPE, "data": base64.b64encode(data).decode()}
+    image = manifest(path, embedded)
+    write(path, named(image))
+    catalogue.add(path)
+    assert told(catalogue) == missing(catalogue) == []
+    assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(0, image["digest"], "s")
+    assert catalogue.sql("SELECT digest FROM blobs") == [(image["digest"],)]
+
+
+def test_manifests_of_an_index_may_be_absent(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    write(path, named(index(path, put(path, AMD64), {"mediaType": writers.MANIFEST_TYPE} | layer("other"))))
+    catalogue.add(path)
+    assert told(catalogue) == missing(catalogue) == []
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+@pytest.mark.parametrize("size", [0, 20, 10_000])
+def test_a_blob_of_another_size_is_told_whichever_copy_was_read_first(
+    catalogue: Catalogue, tmp_path: Path, good_first: bool, size: int
+) -> None:
+    good, bad = layout(tmp_path / "good"), layout(tmp_path / "bad")
+    for path in (good, bad):
+        image = manifest(path, AMD64)
+        write(path, named(image, f"{os.path.basename(path)}:1"))
+    os.truncate(file_of(bad, image["digest"]), size)
+    for path in (good, bad) if good_first else (bad, good):
+        catalogue.add(path)
+    assert told(catalogue) == [("bad", "digest-differs", image["digest"])]
+    assert resolved(catalogue, "bad:1", "linux/amd64") == Said(1)
+    assert resolved(catalogue, "good:1", "linux/amd64") == Said(0, image["digest"], "good")
+    shutil.copyfile(file_of(good, image["digest"]), file_of(bad, image["digest"]))
+    catalogue.index(full=True)
+    assert told(catalogue) == []
+    assert resolved(catalogue, "bad:1", "linux/amd64") == Said(0, image["digest"], "bad")
+
+
+@pytest.mark.parametrize("what", ["config", "child"])
+def test_what_is_truncated_below_an_index_does_not_answer(catalogue: Catalogue, tmp_path: Path, what: str) -> None:
+    paths = [layout(tmp_path / name) for name in ("a", "b")]
+    for path in paths:
+        config = put(path, AMD64)
+        child = manifest(path, config | {"mediaType": writers.CONFIG_TYPE})
+        write(path, named(index(path, child), f"{os.path.basename(path)}:1"))
+    cut = {"config": config, "child": child}[what]["digest"]
+    os.truncate(file_of(paths[1], cut), 3)
+    for path in paths:
+        catalogue.add(path)
+    assert told(catalogue) == [("b", "digest-differs", cut)]
+    assert resolved(catalogue, "b:1", "linux/amd64") == Said(1)
+    assert resolved(catalogue, "a:1", "linux/amd64") == Said(0, child["digest"], "a")
+
+
+def test_a_truncated_layer_is_told_by_what_its_manifest_claims(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    top = put(path, None, writers.LAYER_TYPE, data=b"some bytes")
+    write(path, named(manifest(path, AMD64, top)))
+    catalogue.add(path)
+    assert told(catalogue) == []
+    file = file_of(path, top["digest"])
+    os.unlink(file)
+    Path(file).write_bytes(b"")
+    catalogue.index()
+    assert told(catalogue) == [("s", "truncated-blob", top["digest"])]
+    assert catalogue.sql("SELECT detail FROM problems") == [("has 0 bytes instead of 10",)]
+
+
+def test_a_size_that_one_of_several_descriptors_claims_is_right(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    top = put(path, None, writers.LAYER_TYPE, data=b"some bytes")
+    one, other = manifest(path, AMD64, top), manifest(path, AMD64, top | {"size": 3})
+    write(path, named(one), named(other, "alpine:2"))
+    catalogue.add(path)
+    assert told(catalogue) == []
