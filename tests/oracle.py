@@ -265,18 +265,28 @@ def platform_of(said: Any) -> str | None:
     return f"{system}/{SPELLINGS.get(both, both)}"
 
 
+def whole(digest: str, path: str, elsewhere: Sequence[str]) -> dict[str, Any]:
+    """The JSON of a blob; {} too where its file has not as many bytes as a good copy: then it is not there to read."""
+    copies = [copy for each in elsewhere if (copy := file_of(each, digest)) and blob(digest, each)]
+    file = file_of(path, digest)
+    cut = file and any(os.path.getsize(file) != os.path.getsize(copy) for copy in copies)
+    return {} if cut else blob(digest, path, elsewhere)
+
+
 def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> list[tuple[str | None, str | None]]:
     """The platforms below a digest in order, each with the digest that answers, None where that is not there to read."""
-    document = blob(digest, path, elsewhere)
+    document = whole(digest, path, elsewhere)
     seen.add(digest)
     if not isinstance(document.get("manifests"), list):
         config = document.get("config")
         said = spec_digest(config) if isinstance(config, dict) else None
-        return [(platform_of(blob(said, path, elsewhere)), digest)] if said else []
+        return [(platform_of(whole(said, path, elsewhere)), digest)] if said else []
     found: list[tuple[str | None, str | None]] = []
     for child in children(document):
-        each, there = child["digest"], file_of(path, child["digest"])
-        if isinstance(blob(each, path, elsewhere).get("manifests"), list):
+        each = child["digest"]
+        document = whole(each, path, elsewhere)
+        there = file_of(path, each) and (document or not blob(each, path, elsewhere))
+        if isinstance(document.get("manifests"), list):
             found += [] if each in seen else offers(each, path, elsewhere, seen)  # again it would offer the same
         elif platform_of(child.get("platform")):
             found.append((platform_of(child["platform"]), each if there else None))
