@@ -382,10 +382,13 @@ def find_store(text: str, cwd: str, scans: Sequence[Scan]) -> tuple[Scan, str]:
     for cut in sorted({len(text), *(match.start() for match in re.finditer("/", text))}, reverse=True):
         if text.startswith(("/", ".")):
             try:
+                given = os.path.normpath(os.path.join(cwd, text[:cut] or "/"))
                 path = os.path.realpath(os.path.join(cwd, text[:cut] or "/"))
             except ValueError as error:
                 raise Malformed(f"{text!r} cannot be a path") from error
-            found = [scan for scan in scans if os.path.realpath(scan.store.path) == path]
+            found = [scan for scan in scans if scan.store.path == given]  # section 10: a link is registered as given
+            found = found or [scan for scan in scans if scan.store.path == path]
+            found = found or [scan for scan in scans if os.path.realpath(scan.store.path) == path]
             marked, *both = (os.path.exists(f"{path}/{name}") for name in ("oci-layout", "index.json", "blobs"))
             if not found and (marked or all(both)):
                 raise Malformed(f"{path} is a layout that is not registered: ocicat add {path}")

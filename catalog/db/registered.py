@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, or_, select
 
 from catalog.db.schema import root, store
 
@@ -15,8 +15,10 @@ _OWN = (
 """The fields of a Store, up to `root_path`, that are columns of the same name."""
 _STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by")
 """Those of a Standing."""
+BY_NAME = or_(store.c.root_id.is_(None), store.c.own_settings, store.c.path == root.c.path).label("by_name")
+"""Whether somebody gave the path of the store: a link there is followed. One that was found below a root is not."""
 _BOTH = (
-    root.c.path.label("root_path"), store.c.shared_blobs, store.c.blobs_identity, store.c.content_pending,
+    root.c.path.label("root_path"), BY_NAME, store.c.shared_blobs, store.c.blobs_identity, store.c.content_pending,
     store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
 )  # fmt: skip
 
@@ -29,7 +31,7 @@ def _of_host(columns: tuple[str, ...], both: tuple[Any, ...] = _BOTH) -> Select[
     )
 
 
-STORES = _of_host(_OWN, (*_BOTH[:4], store.c.sparse, *_BOTH[4:]))
+STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, *_BOTH[5:]))
 """The fields of catalog.ingest.known.Store in their order, and behind them the bytes of its paths; all stores of a host."""
 STANDINGS = _of_host(_STANDING)
 """The same for catalog.ingest.known.Standing."""

@@ -31,7 +31,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from catalog.db.registered import STANDINGS
+from catalog.db.registered import BY_NAME, STANDINGS
 from catalog.db.schema import (
     CHILD,
     CONFIG,
@@ -473,8 +473,10 @@ STATEMENTS: dict[str, Select[Any]] = {
     "PENDING": select(store.c.id).where(store.c.content_pending, store.c.state != "missing"),
     # whether the catalog says what the layouts say (--fresh)
     "STORE_FILES": select(
-        store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.state, store.c.file_identity
-    ).order_by(store.c.id),
+        store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.state, store.c.file_identity, BY_NAME
+    )
+    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+    .order_by(store.c.id),
     "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
     "LEFT_OUT": select(left_out.c.path),
     "HOSTS": select(host.c.id).order_by(host.c.id),

@@ -16,6 +16,7 @@ from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, CatalogUnavailable, InvalidReference, NotInTime, UnknownStore
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import discover, is_layout
+from catalog.layout.files import opened_path
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
@@ -107,10 +108,12 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
     behind: list[tuple[int, str]] = []
     stores = list(reader.rows(frozen.STORE_FILES, {}))
     pending = {row[0] for row in reader.rows(frozen.PENDING, {})} if content else set()
-    for store_id, name, path, path_bytes, state, file_identity in stores:
+    for store_id, name, path, path_bytes, state, file_identity, by_name in stores:
         if concerned is not None and store_id not in concerned:
             continue
-        if store_id in pending or not _is_true(decode_path(path, path_bytes), state, file_identity):
+        if store_id in pending or not _is_true(
+            opened_path(decode_path(path, path_bytes), follow=by_name), state, file_identity
+        ):
             behind.append((store_id, name))
     return behind
 

@@ -174,7 +174,7 @@ class Intake:
     def _look_at(self, waiting: _Waiting, now: float) -> bool:
         store = waiting.store
         try:
-            file = stat_index(store.path)
+            file = stat_index(store.opened)
         except IndexProblem as problem:
             return self._look_at_problem(waiting, now, problem)
         if not waiting.full and not differs(store, file):
@@ -190,7 +190,7 @@ class Intake:
         began = time.monotonic()
         even_held = now - waiting.since >= self._settings.held_ms / 1000
         try:
-            content = read_index(store.path, self._settings.limits, even_held=even_held)
+            content = read_index(store.opened, self._settings.limits, even_held=even_held)
         except IndexHeld:
             self._put_off(waiting, now + _HELD_SECONDS)
         except IndexChanged:
@@ -209,7 +209,7 @@ class Intake:
                 self._put_off(waiting, now + _RETRY_SECONDS)
                 return False
             took = int((time.monotonic() - began) * 1000)
-            version = read_layout_version(store.path)
+            version = read_layout_version(store.opened)
             self._take(_Reading(store, content, None, version, took, waiting.full, waiting.first))
         return False
 
@@ -327,7 +327,7 @@ def _written(
         store = fresh.get(reading.store.id)
         if store is None:
             continue  # removed by another process meanwhile
-        if not _is_still(store.path, reading):
+        if not _is_still(store.opened, reading):
             later.append(reading)
             continue
         now = now_ms()

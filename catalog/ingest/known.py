@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import Listings, discover
-from catalog.layout.files import FileState, IndexProblem, lstat
+from catalog.layout.files import FileState, IndexProblem, lstat, opened_path
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming
 from catalog.names.paths import decode_path
 
@@ -56,10 +56,16 @@ class Store(NamedTuple):
     changed_at: int | None
     first_at: int | None
     root_path: str | None
+    by_name: bool
     shared_blobs: str | None
     blobs_identity: str | None
     content_pending: bool
     sparse: bool
+
+    @property
+    def opened(self) -> str:
+        """The path by which its files are opened."""
+        return opened_path(self.path, follow=self.by_name)
 
     @property
     def indexed_before(self) -> bool:
@@ -91,9 +97,15 @@ class Standing(NamedTuple):
     file_identity: str | None
     keyed_by: str | None
     root_path: str | None
+    by_name: bool
     shared_blobs: str | None
     blobs_identity: str | None
     content_pending: bool
+
+    @property
+    def opened(self) -> str:
+        """The path by which its files are opened."""
+        return opened_path(self.path, follow=self.by_name)
 
 
 def _repository_of(store: Store | Standing) -> tuple[str | None, NameProblem | None]:
@@ -152,7 +164,7 @@ def differs(store: Store | Standing, file: FileState, directory: os.stat_result 
     is what lstat said of its directory, where that is known.
     """
     return (
-        _is_link(directory or lstat(store.path))  # what stands behind it may be the very file that was read
+        _is_link(directory or lstat(store.opened))  # what stands behind it may be the very file that was read
         or store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or _keys_are_old(store)

@@ -14,6 +14,7 @@ from catalog.ingest.intake import now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, StoreSettings
 from catalog.names.escape import shown
+from catalog.names.paths import kept_path
 
 
 class Place(NamedTuple):
@@ -50,9 +51,11 @@ def not_there(place: Place) -> Notice:
 
 
 def _register(registry: Registry, place: Place) -> None:
-    path = os.path.realpath(place.path)
+    path, real, name = kept_path(place.path), os.path.realpath(place.path), place.settings.name
+    if path != real and name is not None and registry.is_called(real, name):
+        path = real  # ocicat up to 0.3 registered where the link led: that stays
     shared = place.settings.shared_blobs
-    settings = place.settings._replace(shared_blobs=os.path.realpath(shared) if shared else shared)
+    settings = place.settings._replace(shared_blobs=kept_path(shared) if shared else shared)
     try:
         if place.is_root:
             registry.add_root(path, settings)

@@ -20,7 +20,7 @@ from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.known import Store, decoded, stored
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
-from catalog.names.paths import checked_name, decode_path, derived_name, encode_path
+from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
 
 _FEW = 1000
 
@@ -107,12 +107,15 @@ class Registry:
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
         """The root, or the store, that `text` names or is the path of; raises UnknownStore."""
-        path = os.path.realpath(text)
-        roots = [r for r in self.roots() if text == r.name or path == r.path]
-        if roots:
-            return roots, []
-        stores = [s for s in self.stores() if text == s.name or path == s.path]
-        if not stores:
+        all_roots, all_stores = self.roots(), self.stores()
+        for path in registered_as(text):
+            roots = [r for r in all_roots if text == r.name or path == r.path]
+            if roots:
+                return roots, []
+            stores = [s for s in all_stores if text == s.name or path == s.path]
+            if stores:
+                break
+        else:
             raise UnknownStore(
                 f"no store or root is called {shown(text)}: 'ocicat stores' lists them, 'ocicat add' adds one"
             )
@@ -134,6 +137,11 @@ class Registry:
     def is_root(self, path: str) -> bool:
         """Whether the directory `path` is a root already: it stays one although it may have become a layout."""
         return self._row_at(root, encode_path(path)[0]) is not None
+
+    def is_called(self, path: str, name: str) -> bool:
+        """Whether a root or store at `path` has that name."""
+        rows = (self._row_at(table, encode_path(path)[0]) for table in (root, store))
+        return any(row is not None and row["name"] == name for row in rows)
 
     def left_out(self) -> set[str]:
         """The paths, as the catalog keeps them, of stores that were removed one by one."""
@@ -166,7 +174,7 @@ class Registry:
         self.connection.execute(delete(left_out).where(left_out.c.host_id == self.host_id, left_out.c.path == text))
         row = self._row_at(store, text)
         values = _values(settings)
-        if settings.given:
+        if settings.given or os.path.islink(path):  # its own: so a link below a root is known as one that is followed
             values["own_settings"] = True
         if row is not None:
             if settings.name is not None and settings.name != row["name"]:

@@ -77,7 +77,7 @@ def _look(reader: Reader) -> Summary | None:
     for store in stores:
         path = store.path
         # Asked once, and not by each of those below that go by it: a third of all stats.
-        directory, blobs = lstat(path), lstat(f"{path}/blobs")
+        directory, blobs = lstat(store.opened), lstat(f"{path}/blobs")
         if store.state == "missing" or not _is_as_known(store, directory, blobs):
             return None  # one that is missing may be due to lose its rows
         if holds_blobs_alone(path, directory, blobs):
@@ -90,7 +90,7 @@ def _look(reader: Reader) -> Summary | None:
 
 def _is_as_known(store: Standing, directory: os.stat_result | None, blobs: os.stat_result | None) -> bool:
     try:
-        if differs(store, stat_index(store.path), directory):
+        if differs(store, stat_index(store.opened), directory):
             return False
     except IndexProblem as problem:
         if not has_problem(store, problem):

@@ -2,7 +2,7 @@
 
 Untrusted as everything in a store: names that are no digest are passed over. Symbolic links are not followed and special
 files are not opened; each is noted as a problem, so that nobody takes such a blob for absent. A shared blob directory (skopeo's `--shared-blob-dir`) is laid out the same way,
-`ALGORITHM/ENCODED`, outside of the layout; an operator names it, never the layout.
+`ALGORITHM/ENCODED`, outside of the layout; an operator names it, never the layout, so a link there is followed.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class BlobDirectories:
         if known is None:
             known, path = -1, top
             try:
-                above = os.open(top, _SEARCH)
+                above = os.open(top, _SEARCH if top != self._shared else _SEARCH & ~os.O_NOFOLLOW)
                 try:
                     path = f"{top}/{algorithm}"
                     known = os.open(algorithm, _SEARCH, dir_fd=above)
@@ -285,7 +285,7 @@ def blobs_identity(store_path: str, shared: str | None = None, blobs: os.stat_re
     now = time.time_ns()
     racy = False
     for top in (f"{store_path}/blobs", shared) if shared else (f"{store_path}/blobs",):
-        found = blobs or lstat(top)
+        found = blobs or lstat(top if top != shared else f"{top}/.")
         blobs = None
         if found is None or not stat.S_ISDIR(found.st_mode):
             continue  # a link is none: nothing is followed

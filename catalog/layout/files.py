@@ -73,6 +73,11 @@ def lstat(path: str) -> os.stat_result | None:
         return None
 
 
+def opened_path(path: str, *, follow: bool) -> str:
+    """The path by which a store's files are opened; with `follow` it leads through a symbolic link at `path`."""
+    return f"{path}/." if follow else path
+
+
 def stat_index(store_path: str) -> FileState:
     """The state of the store's `index.json`, by one lstat. Raises IndexProblem as `read_index` does.
 
@@ -202,7 +207,10 @@ def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
     try:
         found = os.lstat(store_path.rstrip("/") or "/")
     except OSError as gone:
-        return IndexProblem("missing", "the directory is gone") if gone.errno in _GONE else _unreadable(name, gone)
+        if gone.errno not in _GONE:
+            return _unreadable(name, gone)
+        is_link = os.path.islink(store_path.removesuffix("/."))
+        return IndexProblem("missing", "the symbolic link leads nowhere" if is_link else "the directory is gone")
     if stat.S_ISDIR(found.st_mode):
         return IndexProblem("invalid", f"no {name}")
     return IndexProblem("missing", f"the directory has become {_TYPES.get(stat.S_IFMT(found.st_mode), 'a file')}")

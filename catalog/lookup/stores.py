@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from catalog.errors import InvalidReference, UnknownStore
 from catalog.lookup import frozen
 from catalog.names.escape import shown
-from catalog.names.paths import encode_path
+from catalog.names.paths import encode_path, registered_as
 from catalog.names.reference import split_reference
 
 TYPE_CHECKING = False
@@ -48,7 +46,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
     for text in texts:
         found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None}) if _is_utf8(text) else None
         if found is None and text[:1] in ("/", "."):
-            found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": _real(text)})
+            found = _registered(reader, text)
         if found is not None:
             ids.add(found[0])
             continue
@@ -110,14 +108,14 @@ def _at_path(reader: Reader, path: str) -> Place:
 
 
 def _registered(reader: Reader, path: str) -> tuple[int, str, str, str, int, int, int] | None:
-    return reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": _real(path)})
-
-
-def _real(path: str) -> str:
-    """The path as the catalog keeps it: links followed, as `add` did."""
+    """The store at a path: one that was registered by a link in it, else the one that the link leads to."""
     if "\0" in path:
         raise InvalidReference(f"{shown(path)} is no path: it holds a NUL")
-    return encode_path(os.path.realpath(path))[0]
+    for each in registered_as(path):
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": encode_path(each)[0]})
+        if found is not None:
+            return found
+    return None
 
 
 def _is_layout(path: str) -> bool:

@@ -23,6 +23,34 @@ def decode_path(path: str, path_bytes: bytes | None) -> str:
     return path if path_bytes is None else os.fsdecode(path_bytes)
 
 
+def kept_path(path: str) -> str:
+    """The absolute path under which `path` is registered: its parents resolved, a link as its last component kept.
+
+    `link/.` is the directory that the link leads to.
+    """
+    head, tail = os.path.split(path.rstrip("/"))
+    if tail in ("", ".", ".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(head), tail)
+
+
+def registered_as(path: str) -> list[str]:
+    """The paths under which the directory `path` may be registered, that with the most links in it first.
+
+    A store or a root is registered with one link, its last component, and a store that was found below such a root has it
+    in the middle of its path. Where no link is in `path` there is one answer.
+    """
+    real = os.path.realpath(path)
+    parts = [part for part in os.path.join(os.getcwd(), path).split("/") if part not in ("", ".")]
+    fixed = max((number for number, part in enumerate(parts, 1) if part == ".."), default=0)
+    if not fixed and real == "/" + "/".join(parts):
+        return [real]
+    found = [
+        os.path.join(os.path.realpath("/" + "/".join(parts[:cut])), *parts[cut:]) for cut in range(fixed, len(parts) + 1)
+    ]
+    return list(dict.fromkeys(found))
+
+
 def derived_name(path: str, root_path: str | None = None, root_name: str | None = None) -> str:
     """The name of a layout: its directory's, or `ROOT/relative/path` where it was found below a root.
 

@@ -298,6 +298,9 @@ class Daemon:
         if not stores and not trees:
             return
         here = self._registered
+        if not trees.isdisjoint(self._tops.followed):  # a link may lead elsewhere by now, or be one
+            trees |= self._watch()
+            self._find_silent()
         known = {path for path in stores if path in here.stores}
         if trees:
             known |= {path for path in here.stores if is_below_any(path, trees)}
@@ -348,7 +351,9 @@ class Daemon:
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:
-        return self._tops.follow(self._registered.root_paths, self._registered.stores, again=again)
+        here = self._registered
+        followed = [path for path, store in here.stores.items() if store.by_name]
+        return self._tops.follow(here.root_paths, here.stores, followed=followed, again=again)
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 

@@ -62,7 +62,8 @@ class Mounts:
             return cls("")
 
     def of(self, path: str) -> Mount | None:
-        """The mount on which the absolute `path` lies."""
+        """The mount on which the absolute `path` lies; for a link, what it leads to."""
+        path = os.path.realpath(path)
         while path not in self._at:
             parent = os.path.dirname(path)
             if parent == path:

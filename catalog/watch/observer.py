@@ -121,6 +121,8 @@ class TreeEmitter(EventEmitter):
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: dict[bytes, int | None] = {}  # and the kernel's reason
+        self._links: frozenset[bytes] = frozenset()
+        self._parents: frozenset[bytes] = frozenset()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
         """Called about once a second by whoever waits for a tree to be watched."""
@@ -138,6 +140,13 @@ class TreeEmitter(EventEmitter):
             self.while_waiting()
             if not self.is_alive():
                 return
+
+    def follow(self, links: Iterable[bytes], parents: Iterable[bytes]) -> None:
+        """Watch what is behind these symbolic links, and nothing of these directories but the links in them."""
+        with self._lock:
+            self._links, before = frozenset(links), self._parents
+            self._parents = frozenset(parents)
+            self._drop([path for path in before - self._parents if path in self._watch_of])
 
     def forget(self, path: bytes) -> None:
         """Drop the watches at and below `path`."""
@@ -240,10 +249,11 @@ class TreeEmitter(EventEmitter):
         """Set the watch on a directory; returns whether to look into it. What cannot be watched is left to the sweep."""
         with self._lock:
             try:
-                watch = self._inotify.add_callback(path, _MASK, self, self._id)
+                opened = path + b"/." if path in self._links else path
+                watch = self._inotify.add_callback(opened, _MASK, self, self._id)
             except OSError as error:
                 self._drop([path])
-                if is_directory := _is_directory(path):
+                if is_directory := _is_directory(opened):
                     self._unwatched[path] = error.errno
                 else:
                     self._unwatched.pop(path, None)
@@ -288,6 +298,10 @@ class TreeEmitter(EventEmitter):
                 self.queue_event(TreeHint(os.fsdecode(base)))
             elif not event.name:
                 self.queue_event(TreeHint(os.fsdecode(base)))  # its own attributes: a right was given or taken
+            elif (link := os.path.join(base, event.name)) in self._links:
+                self.queue_event(TreeHint(os.fsdecode(link)))  # it may lead elsewhere
+            elif base in self._parents:
+                continue
             elif event.mask & InotifyConstants.IN_ISDIR:
                 self._on_directory(base, event.name, event.mask)
             elif event.name in _MARKERS:

@@ -23,21 +23,36 @@ class Tops:
     def __init__(self, trees: TreeEmitter | None) -> None:
         self._trees = trees
         self._identity: dict[str, _Identity] = {}
+        self.followed: set[str] = set()
+        """The paths at which a symbolic link is followed."""
         self._roots: set[str] = set()
+        self.links: set[str] = set()
+        """The tops that may be symbolic links, and are."""
 
-    def follow(self, roots: set[str], stores: Iterable[str], *, again: bool = False) -> set[str]:
+    def follow(
+        self, roots: set[str], stores: Iterable[str], *, followed: Iterable[str] = (), again: bool = False
+    ) -> set[str]:
         """Watch these, and drop what is none of them any more; returns when all watches are set.
 
+        A root may be a symbolic link, and so may `followed`, some of `stores`: what it leads to is watched, and the
+        directory in which the link is, so that it is noticed when the link is moved.
         `again` searches every root although it is watched: after events were lost. Returns the tops where another
         directory stands than before, or none: whoever asks has to look there, since with the old watch goes its event.
         """
         stores = list(stores)
-        tops = roots | {path for path in stores if not is_below_any(path, roots)}
-        before, self._identity = self._identity, {path: _identity(path) for path in tops}
+        by_name = roots.union(followed)
+        self.links = {path for path in by_name if os.path.islink(path)}
+        tops = roots | self.links | {path for path in stores if not is_below_any(path, roots)}
+        tops |= by_name.intersection(self._identity)
+        before, self._identity = self._identity, {path: _identity(path, follow=path in by_name) for path in tops}
+        self.followed = by_name
         self._roots = roots
         changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
             return changed
+        parents = {os.path.dirname(path) for path in self.links}
+        lone = {path for path in parents if path not in stores and not is_below_any(path, roots)}
+        self._trees.follow(map(os.fsencode, self.links), map(os.fsencode, lone))
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
@@ -50,6 +65,7 @@ class Tops:
                 if identity is not None and (again or before.get(path) != identity or not self._knows(path))
             ]
         )
+        self._adopt([(path, False, False) for path in parents if again or not self._knows(path)])
         # Then the stores that the search does not reach.
         gone = {path for path, identity in self._identity.items() if identity is None}
         self._adopt([(path, False, False) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
@@ -68,9 +84,9 @@ class Tops:
         With `every` all lone stores are looked at.
         """
         return any(
-            _identity(path) != identity
+            _identity(path, follow=path in self.followed) != identity
             for path, identity in self._identity.items()
-            if every or identity is None or path in self._roots
+            if every or identity is None or path in self._roots or path in self.links
         )
 
     def is_outdated(self, stores: Iterable[str]) -> bool:
@@ -101,10 +117,10 @@ class Tops:
         return self._trees is not None and self._trees.knows([os.fsencode(path)])
 
 
-def _identity(path: str) -> _Identity:
+def _identity(path: str, *, follow: bool) -> _Identity:
     """What tells one directory from another, None where there is none."""
     try:
-        found = os.lstat(path)
+        found = os.stat(path, follow_symlinks=follow)
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

@@ -59,15 +59,14 @@ def test_several_paths_at_once(cli: Own, layout: Layout, tmp_path: Path) -> None
     assert cli.stores()["roots/two"]["path"] == two
 
 
-def test_a_relative_path_a_slash_at_its_end_and_a_link_mean_the_same(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_a_relative_path_and_a_slash_at_its_end_mean_the_same(cli: Own, layout: Layout, tmp_path: Path) -> None:
     path = layout("images/alpine", "1")
-    os.symlink(path, tmp_path / "link")
     before = os.getcwd()
     os.chdir(tmp_path / "images")
     try:
         cli.done("add", "alpine")
         cli.done("add", "./alpine/")
-        cli.done("add", ".././link", "--priority", "2")
+        cli.done("add", ".././images/alpine", "--priority", "2")
     finally:
         os.chdir(before)
     assert [(name, each["path"], each["priority"]) for name, each in cli.stores().items()] == [("alpine", path, 2)]

@@ -143,7 +143,7 @@ def test_index_registers_what_the_file_names(write: Callable[[str], str], tmp_pa
         assert (done.status, done.err) == (0, "")
         assert called("stores", "--format", "{name} {path} {naming} {priority}", db=db).lines == [
             f"root/team/tool {tmp_path}/root/team/tool path 0",
-            f"base {tmp_path}/lone annotations 3",
+            f"base {tmp_path}/link annotations 3",
         ]
     assert called("resolve", "app:1", "app:2", db=db).status == 0
 
@@ -151,7 +151,7 @@ def test_index_registers_what_the_file_names(write: Callable[[str], str], tmp_pa
     config = write(SETTLE + '[[stores]]\npath = "DIR/link"\n')
     assert called("remove", "base", db=db).status == 0
     assert called("--config", config, "index", db=db).status == 0
-    assert called("stores", "--format", "{name}", db=db).lines == ["lone", "root/team/tool"]
+    assert called("stores", "--format", "{name}", db=db).lines == ["link", "root/team/tool"]
 
 
 def test_index_says_what_is_not_there_and_goes_on(write: Callable[[str], str], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
-from catalog.names.paths import checked_name
+from catalog.names.paths import checked_name, kept_path
 
 _MOST = (1 << 31) - 1
 
@@ -77,13 +77,13 @@ def command(
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     known_as = checked_name(shared_as) if shared_as else shared_as
     given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
-    real = [_directory(path) for path in paths]
+    given_paths = [_directory(path) for path in paths]
 
     def register(connection: Connection) -> tuple[list[Root], list[Store]]:
         registry = Registry(connection)
         root_ids: set[int] = set()
         store_ids: set[int] = set()
-        for path in real:
+        for path in given_paths:
             if registry.is_root(path) or not is_layout(path):
                 root_ids.add(registry.add_root(path, given))
             else:
@@ -108,11 +108,11 @@ def command(
 
 
 def _directory(path: str, wanted: str = "a layout, or of a directory that holds layouts") -> str:
-    """The directory that `path` names, links followed; raises UsageError, which asks for `wanted`, where it is none."""
+    """The directory that `path` names, as it is registered; raises UsageError, which asks for `wanted`, where it is none."""
     real = os.path.realpath(path)
     if not os.path.isdir(real):
         what = "is no directory" if os.path.lexists(real) else "does not exist"
         raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"{shown(path)} cannot be read: give this user the right to, or run as one who has it")
-    return real
+    return kept_path(path)
