@@ -46,7 +46,8 @@ def registered_as(path: str) -> list[str]:
     if not fixed and real == "/" + "/".join(parts):
         return [real]
     found = [
-        os.path.join(os.path.realpath("/" + "/".join(parts[:cut])), *parts[cut:]) for cut in range(fixed, len(parts) + 1)
+        os.path.join(os.path.realpath("/" + "/".join(parts[:cut])), *parts[cut:])
+        for cut in range(fixed, len(parts) + 1)
     ]
     return list(dict.fromkeys(found))
 
