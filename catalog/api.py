@@ -7,7 +7,7 @@ from typing import Self, TypedDict, Unpack
 
 from catalog.db.location import catalog_path
 from catalog.errors import NotFound
-from catalog.lookup.match import Match
+from catalog.lookup.match import Match, once
 from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
@@ -71,16 +71,17 @@ class Catalog:
         UsageError for a filter that is wrong, NotInTime while the content that a filter needs is not all read, and
         CatalogUnavailable.
         """
-        from catalog.cli.filters import Filters as Narrowing
+        from catalog.cli.filters import Filters as Asked
 
         asking = self._asking(store)
-        accept = None
+        narrowing = None
         if filters:
             given = {
                 key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
             }
-            accept = Narrowing(**given).accepting(self._reader, asking.stores)  # type: ignore[arg-type]  # keys and values are apart
-        return (match for match in asking.matches(parse_query(text)) if accept is None or accept(match))
+            narrowing = Asked(**given).narrowing(asking)  # type: ignore[arg-type]  # keys and values are apart
+        found = asking.matches(parse_query(text))
+        return found if narrowing is None else once(each for match in found for each in narrowing(match))
 
     def resolve(
         self,

@@ -9,7 +9,7 @@ from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, NotInTime, OcicatError, UsageError
 from catalog.lookup import frozen
-from catalog.lookup.match import FIELDS, Match, rfc3339
+from catalog.lookup.match import FIELDS, Match, once, rfc3339
 from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from catalog.cli.filters import Filters
+    from catalog.cli.filters import Filters, Narrowing
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
 _SPARE = ("media_type", "ref_name", "size")
@@ -195,16 +195,21 @@ def run_query(options: Options) -> int:
             scope = of_host if scope is None else scope & of_host
         asking = Asking(reader, note, stores=scope, moment=_moment(options))
         freshen = _freshener(options, reader, scope)
-        accept = _any if options.filters is None else options.filters.accepting(reader, scope)
+        narrowing = None if options.filters is None else options.filters.narrowing(asking)
+        also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
         worst = [0]
-        show = None if options.count else formats.open_format(options.format, QUERY_COLUMNS, FIELDS, spare=_SPARE)
+        columns, fields = (*QUERY_COLUMNS, *also), (*FIELDS, *also)
+        show = None if options.count else formats.open_format(options.format, columns, fields, spare=_SPARE)
         if options.refs:
-            found = _once(_all(options, asking, accept, worst, freshen, show))
+            found = _all(options, asking, narrowing, worst, freshen, show)
         else:
             freshen(None)
-            found = (match for match in _without_ref(options, reader, asking, scope) if accept(match))
+            found = _without_ref(narrowing, reader, asking, scope)
+            if narrowing is not None:
+                found = _narrowed(found, narrowing)
+        found = once(found)
         if options.sort is not None:
-            found = iter(_sorted(found, options.sort))
+            found = iter(_sorted(found, options.sort, fields))
         if options.limit is not None:
             found = _limited(found, options.limit)
         if show is None:
@@ -222,7 +227,7 @@ def run_query(options: Options) -> int:
 def _all(
     options: Options,
     asking: Asking,
-    accept: Callable[[Match], bool],
+    narrowing: Narrowing | None,
     worst: list[int],
     freshen: Callable[[Query | None], None],
     show: formats.Format | None,
@@ -234,10 +239,10 @@ def _all(
         try:
             query = parse_query(text)
             freshen(query)
-            for match in asking.matches(query):
-                if accept(match):
-                    found = True
-                    yield match
+            matches = asking.matches(query)
+            for match in matches if narrowing is None else _narrowed(matches, narrowing):
+                found = True
+                yield match
             if not found:
                 raise asking.missing(query)
         except OcicatError as error:
@@ -248,15 +253,17 @@ def _all(
             show.flush()
 
 
-def _without_ref(options: Options, reader: Reader, asking: Asking, scope: frozenset[int] | None) -> Iterator[Match]:
+def _without_ref(
+    narrowing: Narrowing | None, reader: Reader, asking: Asking, scope: frozenset[int] | None
+) -> Iterator[Match]:
     """Every entry, by the index of the narrowest filter."""
     if asking.moment is not None:
         return asking.past(None)
-    found = None if options.filters is None else options.filters.without_ref(reader)
+    found = None if narrowing is None else narrowing.without_ref()
     if isinstance(found, Query):
         return asking.matches(found)
     if found is not None:
-        return _once(_noted(match for match in found if scope is None or match.store_id in scope))
+        return _noted(match for match in found if scope is None or match.store_id in scope)
     stores = (row[0] for row in list(reader.rows(frozen.STORES, {})) if scope is None or row[0] in scope)
     return _noted(Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
 
@@ -272,22 +279,13 @@ def _noted(matches: Iterable[Match]) -> Iterator[Match]:
         yield match
 
 
-def _any(_match: Match) -> bool:
-    """No filter."""
-    return True
+def _narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
+    return (found for match in matches for found in narrowing(match))
 
 
-def _once(matches: Iterable[Match]) -> Iterator[Match]:
-    seen: set[int] = set()
-    for match in matches:
-        if match.entry_id not in seen:
-            seen.add(match.entry_id)
-            yield match
-
-
-def _sorted(matches: Iterable[Match], key: str) -> list[Match]:
+def _sorted(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> list[Match]:
     field = key.removeprefix("-")
-    if field not in FIELDS or field in ("names", "annotations", "platforms"):
+    if field not in fields or field in ("names", "annotations", "platforms"):
         raise UsageError(
             f"no key to sort by: {shown(key)}: a key of an object, such as name, tag, size; '-size' turns it round"
         )
@@ -346,6 +344,8 @@ def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -
             queries.append(parse_query(text))
         except InvalidReference:
             continue  # said when its turn comes
+    if queries and options.filters is not None:
+        queries += options.filters.references
     if queries or not options.refs:
         try:
             make_fresh(reader, queries, scope, settings, content=needs)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from catalog.errors import UsageError
+from catalog.errors import Ambiguous, NotFound, UsageError
 from catalog.lookup import content, frozen
 from catalog.lookup.match import ENTRY_ID, Match
 from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import CANDIDATES, Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
 from catalog.names.platform import Platform
-from catalog.names.query import Query, clean, parse_digest
+from catalog.names.query import Query, clean, parse_digest, parse_query
 from catalog.names.reference import split_repository
 
 
@@ -46,8 +47,8 @@ class Filters:
         self.artifact_type = artifact_type
         self.annotations = [_pair(text, "--annotation") for text in annotations]
         self.labels = [_pair(text, "--label") for text in labels]
-        self.contains = None if contains is None else _whole_digest(contains, "--contains")
-        self.referrers_of = None if referrers_of is None else _whole_digest(referrers_of, "--referrers-of")
+        self.contains = None if contains is None else _one(contains, "--contains")
+        self.referrers_of = None if referrers_of is None else _one(referrers_of, "--referrers-of")
         self.since = None if since is None else parse_moment(since, time.time_ns() // 1_000_000)
 
     @property
@@ -73,38 +74,18 @@ class Filters:
         }
         return next((name for name, value in given.items() if value), self.content_option)
 
-    def accepting(self, reader: Reader, stores: frozenset[int] | None) -> Callable[[Match], bool]:
-        """A function that says whether a match passes; raises NotInTime while what it needs is still being read."""
-        option = self.content_option
-        if option is not None:
-            content.check_pending(reader, stores, option)
-        holding = None if self.contains is None else _ids(content.containing(reader, self.contains))
-        referring = None if self.referrers_of is None else _ids(content.referring(reader, self.referrers_of))
+    @property
+    def references(self) -> list[Query]:
+        """What `--contains` and `--referrers-of` ask for, where that is to be resolved first."""
+        return [asked for asked in (self.contains, self.referrers_of) if asked and asked.kind != kinds.DIGEST]
 
-        def accept(match: Match) -> bool:
-            return (
-                (holding is None or match.entry_id in holding)
-                and (referring is None or match.entry_id in referring)
-                and self._says(match)
-                and self._is_named(match)
-                and self._is(reader, match)
-            )
+    def narrowing(self, asking: Asking) -> Narrowing:
+        """The filters against a catalog. Raises NotInTime while what they need is still being read, NotFound, Ambiguous."""
+        return Narrowing(self, asking)
 
-        return accept
-
-    def without_ref(self, reader: Reader) -> Iterable[Match] | Query | None:
-        """The entries that the narrowest filter finds by its index, or the query that does; None where none does."""
-        if self.digest is not None:
-            return self.digest
-        if self.contains is not None:
-            return _matches(reader, content.containing(reader, self.contains))
-        if self.referrers_of is not None:
-            return _matches(reader, content.referring(reader, self.referrers_of))
-        if self.repository is not None:
-            return _matches(reader, reader.rows(frozen.BY_REPOSITORY, {"repository": self.repository}))
-        if self.tag is not None:
-            return Query(f":{self.tag}", kinds.TAG, tag=self.tag)
-        return None
+    def passes(self, reader: Reader, match: Match) -> bool:
+        """Whether a match has all that is asked, but for what contains it or what it is about."""
+        return self._says(match) and self._is_named(match) and self._is(reader, match)
 
     def _says(self, match: Match) -> bool:
         """What the descriptor in index.json says."""
@@ -140,12 +121,82 @@ class Filters:
         )
 
 
+class Narrowing:
+    """Filters that are asked of a catalog, with the digests that `--contains` and `--referrers-of` mean there."""
+
+    def __init__(self, filters: Filters, asking: Asking) -> None:
+        option = filters.content_option
+        if option is not None:
+            content.check_pending(asking.reader, asking.stores, option)
+        self._filters = filters
+        self._reader = asking.reader
+        self._contains = None if filters.contains is None else _digest_of(asking, filters.contains)
+        self._subject = None if filters.referrers_of is None else _digest_of(asking, filters.referrers_of)
+        self._holding: frozenset[int] | None = None
+        if self._contains is not None:
+            self._holding = frozenset(row[ENTRY_ID] for row in content.containing(self._reader, self._contains))
+        self._referrers: dict[int, list[Match]] | None = None
+
+    def __call__(self, match: Match) -> Iterator[Match]:
+        """What passes of a match: the match itself, or the referrers that it is or holds."""
+        if self._subject is None:
+            if self._accepts(match):
+                yield match
+            return
+        for found in [match] if match.how is not None else self._referrers_in(match, self._subject):
+            if self._accepts(found):
+                yield found
+
+    def without_ref(self) -> Iterable[Match] | Query | None:
+        """The entries that the narrowest filter finds by its index, or the query that does; None where none does."""
+        reader, filters = self._reader, self._filters
+        if self._subject is not None:
+            return content.referring(reader, self._subject)
+        if filters.digest is not None:
+            return filters.digest
+        if self._contains is not None:
+            return _matches(reader, content.containing(reader, self._contains))
+        if filters.repository is not None:
+            return _matches(reader, reader.rows(frozen.BY_REPOSITORY, {"repository": filters.repository}))
+        if filters.tag is not None:
+            return Query(f":{filters.tag}", kinds.TAG, tag=filters.tag)
+        return None
+
+    def _accepts(self, match: Match) -> bool:
+        return (self._holding is None or match.entry_id in self._holding) and self._filters.passes(self._reader, match)
+
+    def _referrers_in(self, match: Match, subject: str) -> list[Match]:
+        if self._referrers is None:
+            self._referrers = {}
+            for found in content.referring(self._reader, subject):
+                self._referrers.setdefault(found.entry_id, []).append(found)
+        found_in = self._referrers.get(match.entry_id, [])
+        return [found for found in found_in if match.below in (None, found.digest)]
+
+
 def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]:
     return (Match(reader, row) for row in rows)
 
 
-def _ids(rows: Iterable[tuple[Any, ...]]) -> frozenset[int]:
-    return frozenset(row[ENTRY_ID] for row in rows)
+def _digest_of(asking: Asking, query: Query) -> str:
+    """The one digest that is meant; raises NotFound and Ambiguous."""
+    if query.kind == kinds.DIGEST:
+        return query.digest or ""
+    if query.kind == kinds.DIGEST_PREFIX:
+        found = list(content.in_prefix(asking.reader, query.digest or ""))
+        if not found:
+            raise NotFound(f"no digest begins with {shown(query.text)}")
+        if len(found) > 1:
+            candidates = ", ".join(found[:CANDIDATES])
+            raise Ambiguous(f"{shown(query.text)} is the beginning of {len(found)} digests: {candidates}")
+        return found[0]
+    try:
+        return asking.resolve(query).digest
+    except NotFound:
+        if asking.stores is None:
+            raise
+        # `--store` says where the answers lie; what they are about may lie elsewhere.
+        return Asking(asking.reader, asking.note).resolve(query).digest
 
 
 def _pair(text: str, option: str) -> tuple[str, str | None]:
@@ -155,11 +206,12 @@ def _pair(text: str, option: str) -> tuple[str, str | None]:
     return key, value if equals else None
 
 
-def _whole_digest(text: str, option: str) -> str:
-    found = parse_digest(text)
-    if found.kind != kinds.DIGEST or found.digest is None:
-        raise UsageError(f"{option} takes a whole digest: {shown(text)} is the beginning of one")
-    return found.digest
+def _one(text: str, option: str) -> Query:
+    """What has to mean one digest: a digest or its beginning, a name, or a tag."""
+    query = parse_query(text)
+    if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
+        raise UsageError(f"{option} takes one digest, name or ':TAG', no pattern: {shown(text)}")
+    return query
 
 
 def _repository(text: str) -> str:

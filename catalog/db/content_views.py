@@ -66,6 +66,16 @@ def _stands(row: str) -> str:
   )"""
 
 
+def _counts(row: str, child: str) -> str:
+    """Whether a child of the list that a fallback tag names is about the tag's subject (catalog.ingest.referrals)."""
+    own = f"SELECT 1 FROM edge AS own WHERE own.parent_id = {child}.child_id AND own.role = {SUBJECT}"
+    return f"""(
+    EXISTS ({own} AND own.child_id = {row}.subject_id)
+    OR {row}.how = 'cut' AND NOT EXISTS ({own})
+    AND EXISTS (SELECT 1 FROM manifest AS known WHERE known.content_id = {child}.child_id)
+  )"""
+
+
 CONTENT_VIEWS = (
     View(
         "manifests",
@@ -225,7 +235,7 @@ WHERE NOT content_annotation.is_label AND store.state <> 'missing'""",
             (
                 "how",
                 "CAST('subject' AS TEXT)",
-                "subject (its own field), fallback or cosign (a tag), buildkit or containerd (annotations)",
+                "subject (its own field), fallback or cosign (a tag), buildkit or containerd (annotations), kind (cosign save)",
             ),
             ("artifact_type", _ARTIFACT_TYPE, "artifact type of the referrer, else its config's media type, or null"),
         ),
@@ -239,7 +249,7 @@ WHERE edge.role = {SUBJECT} AND {held_somewhere("edge.parent_id")}""",
                 f"""FROM referrer
 JOIN content AS subject ON subject.id = referrer.subject_id
 JOIN content ON content.id = referrer.referrer_id
-WHERE referrer.how <> 'fallback' AND {_stands("referrer")}
+WHERE referrer.how NOT IN ('fallback', 'cut') AND referrer.referrer_id <> referrer.subject_id AND {_stands("referrer")}
 AND NOT EXISTS (
   SELECT 1 FROM referrer AS same
   WHERE same.subject_id = referrer.subject_id AND same.referrer_id = referrer.referrer_id AND same.id < referrer.id
@@ -247,17 +257,18 @@ AND NOT EXISTS (
 )""",
             ),
             (
-                ("subject.digest", "content.digest", "referrer.how", _ARTIFACT_TYPE),
+                ("subject.digest", "content.digest", "CAST('fallback' AS TEXT)", _ARTIFACT_TYPE),
                 f"""FROM referrer
 JOIN content AS subject ON subject.id = referrer.subject_id
 JOIN edge ON edge.parent_id = referrer.referrer_id AND edge.role = {CHILD}
 JOIN content ON content.id = edge.child_id
-WHERE referrer.how = 'fallback' AND {_stands("referrer")}
+WHERE referrer.how IN ('fallback', 'cut') AND {_stands("referrer")} AND {_counts("referrer", "edge")}
 AND NOT EXISTS (
   SELECT 1 FROM referrer AS same CROSS JOIN edge AS again
-  WHERE same.subject_id = referrer.subject_id AND same.id <= referrer.id AND same.how = 'fallback'
+  WHERE same.subject_id = referrer.subject_id AND same.id <= referrer.id AND same.how IN ('fallback', 'cut')
   AND again.child_id = edge.child_id AND again.role = {CHILD} AND again.parent_id = same.referrer_id
   AND (same.id < referrer.id OR again.position < edge.position) AND {_stands("same")}
+  AND {_counts("same", "again")}
 )""",
             ),
         ),

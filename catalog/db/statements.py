@@ -199,31 +199,48 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
 
 
 def _referrers_of() -> Select[Any]:
-    """The digests that say that they are about a digest, in each of the ways in use (catalog.ingest.names, catalog.ingest.content)."""
-    subject, by = content.alias("subject"), content.alias("by")
+    """The digests that are about a digest, and how each says so, a row each way (catalog.ingest.referrals).
+
+    What a full fallback tag holds counts by its own subject alone, so there is no part for it here.
+    """
+    subject, by, own_subject = content.alias("subject"), content.alias("by"), edge.alias("own_subject")
     said = (
         select(by.c.digest.label("digest"), referrer.c.how.label("how"))
         .select_from(
             subject.join(referrer, referrer.c.subject_id == subject.c.id).join(by, by.c.id == referrer.c.referrer_id)
         )
-        .where(subject.c.digest == _digest, referrer.c.how != "fallback")
+        .where(subject.c.digest == _digest, by.c.id != subject.c.id, referrer.c.how.not_in(_words("fallback", "cut")))
     )
-    fallback = (
+    cut = (
         select(by.c.digest, referrer.c.how)
         .select_from(
             subject.join(referrer, referrer.c.subject_id == subject.c.id)
             .join(edge, and_(edge.c.parent_id == referrer.c.referrer_id, edge.c.role == CHILD))
+            .join(manifest, manifest.c.content_id == edge.c.child_id)
             .join(by, by.c.id == edge.c.child_id)
         )
-        .where(subject.c.digest == _digest, referrer.c.how == "fallback")
+        .where(
+            subject.c.digest == _digest,
+            referrer.c.how.in_(_words("cut")),
+            ~select(literal_column("1"))
+            .select_from(own_subject)
+            .where(own_subject.c.parent_id == by.c.id, own_subject.c.role == SUBJECT)
+            .correlate(by)
+            .exists(),
+        )
     )
     own = (
         select(by.c.digest, literal("subject").label("how"))
         .select_from(subject.join(edge, edge.c.child_id == subject.c.id).join(by, by.c.id == edge.c.parent_id))
         .where(subject.c.digest == _digest, edge.c.role == SUBJECT)
     )
-    all_ = union(said, fallback, own).subquery("referrers")
+    all_ = union(said, cut, own).subquery("referrers")
     return select(all_.c.digest, all_.c.how).order_by(all_.c.digest, all_.c.how)
+
+
+def _words(*words: str) -> list[ColumnElement[str]]:
+    """Constants of ours, written out."""
+    return [literal_column(f"'{word}'") for word in words]
 
 
 SPAN = (

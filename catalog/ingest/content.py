@@ -44,6 +44,7 @@ from catalog.db.schema import (
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.reach import write_reach
+from catalog.ingest.referrals import write_referrals
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
@@ -449,6 +450,7 @@ def _write_end(connection: Connection, readings: list[_Reading], most: int) -> t
             rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
     rows.flush()
     for each in done:
+        write_referrals(rows, each.store.id)
         problems = each.problems | each.blobs.problems()
         reasons = each.passed | {subject: problem.reason for subject, problem in problems.items()}
         write_reach(rows, each.store.id, reasons, each.blobs.unknown(), sparse=each.store.sparse)

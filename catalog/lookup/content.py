@@ -54,16 +54,21 @@ def in_prefix(reader: Reader, prefix: str) -> Iterator[str]:
 
 def as_below(reader: Reader, match: Match, digest: str) -> Match:
     """The answer that is the manifest `digest` below the entry of `match`: its digest, type and size are the manifest's."""
+    return match.replaced(**_as_child(reader, digest))
+
+
+def _as_child(reader: Reader, digest: str) -> dict[str, object]:
+    """What the columns of a match say of the manifest `digest` that an index lists."""
     content_id, kind, media_type, size = reader.row(frozen.EDGE_TO, {"digest": digest}) or (None, UNREAD, None, None)
-    return match.replaced(
-        digest=digest,
-        media_type=media_type,
-        size=size,
-        artifact_type=None,
-        platform=None,
-        content_id=content_id,
-        content_kind=kind,
-    )
+    return {
+        "digest": digest,
+        "media_type": media_type,
+        "size": size,
+        "artifact_type": None,
+        "platform": None,
+        "content_id": content_id,
+        "content_kind": kind,
+    }
 
 
 def containing(reader: Reader, digest: str) -> Iterator[Row]:
@@ -72,11 +77,38 @@ def containing(reader: Reader, digest: str) -> Iterator[Row]:
     yield from list(reader.rows(frozen.CONTAINING, {"digest": digest}))
 
 
-def referring(reader: Reader, digest: str) -> Iterator[Row]:
-    """The rows of the entries that are referrers of `digest`, or hold one, in whatever store."""
-    for by in dict.fromkeys(row[0] for row in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest}))):
-        yield from list(reader.rows(frozen.BY_DIGEST, {"digest": by}))
-        yield from list(reader.rows(frozen.REACHING, {"digest": by}))
+_WAYS = ("subject", "fallback-tag", "cosign-tag", "attestation", "kind")
+_WAY_OF = {
+    "subject": 0,
+    "fallback": 1,
+    "cut": 1,
+    "cosign": 2,
+    "buildkit": 3,
+    "containerd": 3,
+    "kind": 4,
+}
+"""How a referrer is known, the first that holds, by the catalog's words for it."""
+
+
+def referring(reader: Reader, digest: str) -> Iterator[Match]:
+    """The referrers of `digest` in whatever store, each with `how`: entries, then those below an entry.
+
+    One comes again for each entry of a store that is or holds it: the first that serves is the one to show.
+    """
+    ways: dict[str, int] = {}
+    for by, how in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest})):
+        ways[by] = min(ways.get(by, len(_WAYS)), _WAY_OF.get(how, len(_WAYS) - 1))
+    for by, way in ways.items():
+        for row in list(reader.rows(frozen.BY_DIGEST, {"digest": by})):
+            match = Match(reader, row)
+            match.how = _WAYS[way]
+            yield match
+        child: dict[str, object] | None = None
+        for row in list(reader.rows(frozen.REACHING, {"digest": by})):
+            child = _as_child(reader, by) if child is None else child
+            match = Match(reader, row).replaced(**child)
+            match.how = _WAYS[way]
+            yield match
 
 
 def platforms(reader: Reader, match: Match) -> list[str]:

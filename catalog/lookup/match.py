@@ -6,6 +6,7 @@ from catalog.lookup import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from catalog.lookup.reader import Reader
@@ -47,11 +48,11 @@ _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontai
 class Match:
     """One entry that matches. `row` has the columns of frozen.COLUMNS.
 
-    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for. `names`,
-    `platforms` and `annotations` are read when they are asked for, so while the catalog is open.
+    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for; `how`
+    is how a referrer is known to be one, where that was asked for. `names`, `platforms` and `annotations` are read when they are asked for, so while the catalog is open.
     """
 
-    __slots__ = ("_reader", "below", "fallback", "row")
+    __slots__ = ("_reader", "below", "fallback", "how", "row")
 
     def __init__(
         self, reader: Reader, row: tuple[Any, ...], *, fallback: bool = False, below: str | None = None
@@ -60,6 +61,7 @@ class Match:
         self.row = row
         self.fallback = fallback
         self.below = below
+        self.how: str | None = None
 
     def __repr__(self) -> str:
         return f"Match({self.store!r}, {self.name or self.tag!r}, {self.digest!r})"
@@ -214,6 +216,8 @@ class Match:
         """The value of one of FIELDS, as JSON has it."""
         if field == "fallback":
             return self.fallback
+        if field == "how":
+            return self.how
         if field == "names":
             return self.names
         if field == "annotations":
@@ -254,6 +258,17 @@ class Match:
             if raw is not None:
                 found[key] = raw
         return dict(sorted(found.items()))
+
+
+def once(matches: Iterable[Match]) -> Iterator[Match]:
+    """Each entry once; of a referrer, which several entries may be or hold, the first of each store."""
+    seen: set[tuple[bool, int, str]] = set()
+    for match in matches:
+        is_referrer = match.how is not None
+        key = is_referrer, match.store_id if is_referrer else match.entry_id, match.digest
+        if key not in seen:
+            seen.add(key)
+            yield match
 
 
 def rfc3339(milliseconds: int | None) -> str | None:

@@ -53,7 +53,7 @@ class Asking:
         self.moment = moment
         self.platform = platform
         self.needs: Needs | None = None
-        self._note = note
+        self.note = note
         self._noted: set[int] = set()
         self._passed_over: set[str] = set()
 
@@ -140,7 +140,7 @@ class Asking:
         for digest, error in others:
             if (found is None or digest != found.answered) and str(error) not in self._passed_over:
                 self._passed_over.add(str(error))
-                self._note(str(error))
+                self.note(str(error))
         if found is None:
             raise refused[0][1]
         return found
@@ -178,7 +178,7 @@ class Asking:
             if found is not None:
                 yield found
             else:
-                self._note(f"{shown(query.text)} in {shown(match.store)} is no answer for {platform}: {why}")
+                self.note(f"{shown(query.text)} in {shown(match.store)} is no answer for {platform}: {why}")
 
     def _itself(self, match: Match) -> Match:
         """The answer where it is a manifest below the entry that matched."""
@@ -236,7 +236,7 @@ class Asking:
         from catalog.lookup.content import is_pending
 
         if is_pending(self.reader, self.stores if place is None else frozenset((place.store_id,))):
-            self._note(f"{shown(query.text)}: there may be more: manifests are still being read")
+            self.note(f"{shown(query.text)}: there may be more: manifests are still being read")
 
     def _stands(self, digest: str) -> bool:
         """Whether a digest is an entry's in some store, or that of a manifest below one."""
@@ -268,9 +268,9 @@ class Asking:
         if match.fallback:
             store, text = shown(match.store), shown(query.text)
             if self.strict:
-                self._note(f"{text}: no such tag, and --strict refuses the only entry of {store}")
+                self.note(f"{text}: no such tag, and --strict refuses the only entry of {store}")
                 return False
-            self._note(f"{text}: no such tag, took the only entry of {store} as buildx does")
+            self.note(f"{text}: no such tag, took the only entry of {store} as buildx does")
         return True
 
     def _note_moved_tag(self, query: Query, place: Place | None) -> None:
@@ -288,7 +288,7 @@ class Asking:
             return
         above = {row[ENTRY_ID] for row in reaching(self.reader, digest, None if place is None else place.store_id)}
         if not any(match.entry_id in above for match in standing):
-            self._note(f"{shown(query.text)}: the tag {query.tag} is {standing[0].digest} by now; the digest decides")
+            self.note(f"{shown(query.text)}: the tag {query.tag} is {standing[0].digest} by now; the digest decides")
 
     def _note_state(self, store_id: int, store: str, state: str, since: int) -> None:
         if store_id in self._noted:
@@ -298,7 +298,7 @@ class Asking:
             what = "answers nothing"
         else:
             what = "refused by --strict" if self.strict else "answers with what it last said"
-        self._note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
+        self.note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
 
 
 def _only(

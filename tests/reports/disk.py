@@ -17,6 +17,7 @@ from typing import Any
 
 NAMES = ("org.opencontainers.image.ref.name", "io.containerd.image.name")
 CONTAINERD = "io.containerd.manifest.subject"
+COSIGN = "dev.cosignproject.cosign"
 BUILDKIT = "vnd.docker.reference.digest"
 
 Document = dict[str, Any]
@@ -257,7 +258,8 @@ class Disk:
                     yield layout.name, digest, key, value, "manifest", value[:128]
 
     def referrer_rows(self) -> set[Row]:
-        return {(*row, self.artifact_type(row[1])) for row in self._referrers() if row[0].startswith("sha256:")}
+        rows = (row for row in self._referrers() if row[0].startswith(("sha256:", "sha512:")) and row[0] != row[1])
+        return {(*row, self.artifact_type(row[1])) for row in rows}
 
     def _referrers(self) -> Iterator[tuple[str, str, str]]:
         for digest, document in self.held():
@@ -275,9 +277,38 @@ class Disk:
             if tag and tag[2]:
                 yield f"sha256:{tag[1]}", entry["digest"], "cosign"
             elif tag:
-                yield from ((f"sha256:{tag[1]}", child, "fallback") for child in self.children(entry["digest"]))
+                about = [child for child in self.children(entry["digest"]) if self.subject(child) == f"sha256:{tag[1]}"]
+                yield from ((f"sha256:{tag[1]}", child, "fallback") for child in about)
             if CONTAINERD in annotations:
                 yield annotations[CONTAINERD], entry["digest"], "containerd"
+            if BUILDKIT in annotations:
+                yield annotations[BUILDKIT], entry["digest"], "buildkit"
+        for layout in self.layouts:
+            yield from self._said_beside_others(layout)
+
+    def _said_beside_others(self, layout: Layout) -> Iterator[tuple[str, str, str]]:
+        """What takes a second look at the layout: fallback tags that are cut, and what `cosign save` writes."""
+        of = [(each["digest"], each.get("annotations") or {}) for each in layout.entries]
+        for place, (digest, said) in enumerate(of):
+            name, kind = said.get(NAMES[0], ""), said.get("kind", "")
+            if kind in (f"{COSIGN}/sigs", f"{COSIGN}/atts"):
+                same = [(at, d, a.get("kind")) for at, (d, a) in enumerate(of) if a.get(NAMES[0], "") == name]
+                images = [(at, d) for at, d, k in same if k == f"{COSIGN}/image"] or [
+                    (at, d) for at, d, k in same if k is None
+                ]
+                before = [d for at, d in images if at < place]
+                yield from ((subject, digest, "kind") for subject in (before[-1:] or [d for _, d in images[:1]]))
+            tag = re.fullmatch(r"(?:.*:)?sha512-([0-9a-f]{64})", name)
+            meant = {d for d in (*layout.digests, *layout.blobs) if tag and d.startswith(f"sha512:{tag[1]}")}
+            for subject in meant - {digest, *self.children(digest)}:
+                for child in self.children(digest):
+                    if child in self.manifests and self.subject(child) in (None, subject):
+                        yield subject, child, "fallback"
+
+    def subject(self, digest: str) -> str | None:
+        """What a manifest says that it is about."""
+        found: str | None = (self.manifests.get(digest, {}).get("subject") or {}).get("digest")
+        return found
 
     def missing_rows(self) -> Iterator[Row]:
         """The store, the digest, its role, and the manifest and the place in it that want it."""

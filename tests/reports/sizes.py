@@ -67,7 +67,9 @@ def fill(catalogue: Catalogue, images: int) -> None:
         if is_fifth := number % 5 == 0:
             signature, fallback = content(f"signature {number}", MANIFEST), content(f"fallback {number}", INDEX)
             edge(signature, SUBJECT, 0, image)
-            edge(fallback, CHILD, 0, content(f"about {number}"))
+            about = content(f"about {number}")
+            edge(fallback, CHILD, 0, about)
+            edge(about, SUBJECT, 0, image)
             manifests += [(signature, []), (fallback, [])]
         for manifest, of_it in manifests:
             chain = digest(" ".join(of_it)) if of_it else None

@@ -125,17 +125,47 @@ def test_what_reaches_a_digest(world: World) -> None:
         assert said(world, "--contains", wanted) == expected, wanted
 
 
+WAYS = ("subject", "fallback", "cosign", "buildkit", "containerd", "kind")
+SHOWN = ("subject", "fallback-tag", "cosign-tag", "attestation", "attestation", "kind")
+
+
+def referrers(world: World, subject: str, *filters: str) -> Counter[tuple[str, str, str]]:
+    """The referrers that `ocicat query` prints, each its store, its digest and how it is known."""
+    db = world.catalogue.path
+    ran = called("query", "--referrers-of", subject, *filters, "--format", "json", db=db)
+    assert (ran.status, ran.err) == (0, ""), (subject, filters, ran)
+    found = Counter((each["store"], each["digest"], each["how"]) for each in json.loads(ran.out))
+    assert called("query", "--referrers-of", subject, *filters, "--count", db=db).out == f"{found.total()}\n"
+    return found
+
+
 def test_referrers_however_they_say_it(world: World) -> None:
-    """The entries that are about a digest or hold what is: subject, fallback tag, cosign, buildkit, containerd."""
+    """What is about a digest itself, once in each layout that lists it, and never what holds it."""
     disk = world.disk
-    about: dict[str, set[str]] = {}
-    for subject, referrer, _, _ in disk.referrer_rows():
-        about.setdefault(subject, set()).add(referrer)
-    reached = [(layout, entry, disk.below(layout, {entry["digest"]})) for layout, entry in every(disk)]
+    about: dict[str, dict[str, int]] = {}
+    for subject, referrer, how, _ in disk.referrer_rows():
+        ways = about.setdefault(subject, {})
+        ways[referrer] = min(ways.get(referrer, len(WAYS)), WAYS.index(how))
+    listed = [(layout, disk.below(layout, set(layout.digests))) for layout in disk.layouts]
     digests = {digest for layout in disk.layouts for digest in (*layout.digests, *layout.blobs)}
     for wanted in sorted(digests | set(about) | {NOWHERE}):
-        expected = those((layout, entry) for layout, entry, each in reached if each & about.get(wanted, set()))
-        assert said(world, "--referrers-of", wanted) == expected, wanted
+        expected = Counter(
+            (layout.name, referrer, SHOWN[way])
+            for layout, each in listed
+            for referrer, way in about.get(wanted, {}).items()
+            if referrer in each
+        )
+        assert referrers(world, wanted) == expected, wanted
+
+
+def test_filters_are_those_of_the_referrer(world: World) -> None:
+    disk = world.disk
+    for subject in sorted({row[0] for row in disk.referrer_rows()}):
+        found = referrers(world, subject)
+        types = {digest: disk.artifact_type(digest) for _, digest, _ in found}
+        for wanted in {"x/sbom", "x/fallback", *filter(None, types.values())}:
+            expected = Counter({row: n for row, n in found.items() if types[row[1]] == wanted})
+            assert referrers(world, subject, "--artifact-type", wanted) == expected, (subject, wanted)
 
 
 def test_filters_narrow_each_other(world: World) -> None:
@@ -151,3 +181,30 @@ def test_filters_narrow_each_other(world: World) -> None:
 def test_a_filter_takes_no_half_digest(world: World, way: str) -> None:
     ran = called("query", f"--{way}", "sha256:12", db=world.catalogue.path)
     assert (ran.status, ran.out) == (2, ""), ran
+
+
+def test_what_is_asked_for_may_be_a_name(world: World) -> None:
+    """It is resolved first; whatever means one digest answers as that digest does."""
+    disk = world.disk
+    db = world.catalogue.path
+    for layout in disk.layouts:
+        for entry in layout.entries:
+            name = (entry.get("annotations") or {}).get("org.opencontainers.image.ref.name", "")
+            resolved = called("resolve", name, "--store", layout.name, "--format", "{digest}", db=db)
+            if ":" not in name or resolved.status:
+                continue
+            for option in ("--referrers-of", "--contains"):
+                by_name = called("query", option, name, "--store", layout.name, "--format", "json", db=db)
+                wanted = resolved.out.strip()
+                by_digest = called("query", option, wanted, "--store", layout.name, "--format", "json", db=db)
+                assert (by_name.status, by_name.out) == (by_digest.status, by_digest.out), (option, name)
+
+
+@pytest.mark.parametrize("way", ["contains", "referrers-of"])
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("no/such:1", 1), (":no-such", 1), (NOWHERE[:30], 1), (NOWHERE, 0), ("acme/*:1", 2), ("UPPER", 2), ("", 2)],
+)
+def test_what_finds_nothing_or_is_no_reference(world: World, way: str, asked: str, status: int) -> None:
+    ran = called("query", f"--{way}", asked, db=world.catalogue.path)
+    assert (ran.status, ran.out) == (status, ""), ran

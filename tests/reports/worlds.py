@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests import writers
-from tests.reports.disk import BUILDKIT, CONTAINERD
+from tests.reports.disk import BUILDKIT, CONTAINERD, COSIGN
 from tests.writers import Descriptor
 
 DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -72,6 +73,22 @@ def tag_of(descriptor: Descriptor, suffix: str = "") -> str:
     return str(descriptor["digest"]).replace(":", "-") + suffix
 
 
+def with_sha512(path: str, descriptor: Descriptor) -> Descriptor:
+    """The same bytes under a digest of sha512."""
+    with open(f"{path}/blobs/{descriptor['digest'].replace(':', '/')}", "rb") as file:
+        data = file.read()
+    digits = hashlib.sha512(data).hexdigest()
+    os.makedirs(f"{path}/blobs/sha512", exist_ok=True)
+    with open(f"{path}/blobs/sha512/{digits}", "wb") as file:
+        file.write(data)
+    return descriptor | {"digest": f"sha512:{digits}"}
+
+
+def cut_tag_of(descriptor: Descriptor) -> str:
+    """The fallback tag of a digest of sha512, as the distribution-spec cuts it."""
+    return tag_of(descriptor)[: len("sha512-") + 64]
+
+
 def lose(path: str, digest: str) -> None:
     os.unlink(f"{path}/blobs/{digest.replace(':', '/')}")
 
@@ -81,7 +98,10 @@ ACME = "docker.io/acme"
 
 def by_hand(directory: str) -> dict[str, str]:
     """A shelf of layouts with one of everything, by name."""
-    paths = {name: writers.make_layout(f"{directory}/{name}") for name in ("base", "apps", "mirror", "hurt", "about")}
+    paths = {
+        name: writers.make_layout(f"{directory}/{name}")
+        for name in ("base", "apps", "mirror", "hurt", "about", "beside")
+    }
 
     path = paths["base"]
     base = image(path, ["root", "libs"], labels={"vendor": "ACME", "same": "x"}, annotations={"a": "b" * 200})
@@ -165,6 +185,31 @@ def by_hand(directory: str) -> dict[str, str]:
             lost,
         ),
     )
+
+    path = paths["beside"]
+    subject = image(path, ["root", "beside"])
+    long = with_sha512(path, image(path, ["root", "long"]))
+    plain = artifact(path, "x/plain", None)
+    cut = multi(path, (plain, None), (artifact(path, "x/cut", long), None), (artifact(path, "x/no", subject), None))
+    itself = with_sha512(path, multi(path, (subject, "amd64")))
+    holds = with_sha512(path, image(path, ["root", "held"], seed="held"))
+    writers.write_index(
+        path,
+        writers.empty_index(
+            named(subject, f"{ACME}/saved:1", kind=f"{COSIGN}/image"),
+            named(artifact(path, "", None, s="sigs"), f"{ACME}/saved:1", kind=f"{COSIGN}/sigs"),
+            named(artifact(path, "", None, s="atts"), f"{ACME}/saved:1", kind=f"{COSIGN}/atts"),
+            named(artifact(path, "", None, s="other"), f"{ACME}/other:1", kind=f"{COSIGN}/sigs"),
+            artifact(path, "x/entry", None) | {"annotations": {BUILDKIT: subject["digest"]}},
+            named(artifact(path, "x/both", subject), tag_of(subject, ".att"), **{BUILDKIT: subject["digest"]}),
+            named(long, "long"),
+            named(cut, cut_tag_of(long)),
+            named(itself, cut_tag_of(itself)),
+            named(holds, "held"),
+            named(multi(path, (holds, "amd64"), (plain, None)), cut_tag_of(holds)),
+            named(multi(path, (plain, None)), tag_of(subject)),
+        ),
+    )
     return paths
 
 
@@ -186,12 +231,24 @@ def at_random(directory: str, rng: random.Random) -> dict[str, str]:
             made.append(multi(path, *((each, rng.choice((None, "arm64", "s390x"))) for each in children)))
         for _ in range(rng.randint(0, 2)):
             made.append(artifact(path, rng.choice(("", "x/a")), rng.choice([*made, writers.fake_descriptor("n")])))
+        if rng.random() < 0.5:
+            made.append(with_sha512(path, rng.choice(made)))
         entries: list[Descriptor] = []
         for each in rng.choices(made, k=rng.randint(1, 8)):
             name = rng.choice((f"{ACME}/{rng.choice('xy')}:{rng.choice('12')}", rng.choice("12"), ""))
             if rng.random() < 0.2:
-                name = tag_of(rng.choice(made), rng.choice(("", ".sig", ".att")))
-            entries.append(named(each, name) if name else each)
+                name = tag_of(
+                    rng.choice([one for one in made if one["digest"].startswith("sha256:")]),
+                    rng.choice(("", ".sig", ".att")),
+                )
+            if rng.random() < 0.2:
+                name = cut_tag_of(rng.choice(made))
+            more = {}
+            if rng.random() < 0.3:
+                more["kind"] = f"{COSIGN}/{rng.choice(('image', 'sigs', 'atts'))}" if name else "x"
+            if rng.random() < 0.2:
+                more[BUILDKIT] = rng.choice(made)["digest"]
+            entries.append(named(each, name, **more) if name else each | ({"annotations": more} if more else {}))
         writers.write_index(path, writers.empty_index(*entries))
         for name in sorted(os.listdir(f"{path}/blobs/sha256")):
             if rng.random() < 0.12:

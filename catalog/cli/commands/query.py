@@ -23,8 +23,12 @@ from catalog.cli.main import Globals
     "--annotation", "annotations", multiple=True, metavar="KEY[=VALUE]", help="Only entries with it. Repeatable."
 )
 @click.option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only images with it. Repeatable.")
-@click.option("--contains", metavar="DIGEST", help="Only entries that reach this manifest, config or layer.")
-@click.option("--referrers-of", metavar="DIGEST", help="Only signatures, attestations and the like of this digest.")
+@click.option(
+    "--contains", metavar="REF", help="Only entries that reach this manifest, config or layer: a digest or name."
+)
+@click.option(
+    "--referrers-of", metavar="REF", help="The signatures, attestations and the like of this: a digest, name or ':TAG'."
+)
 @click.option(
     "--since", metavar="WHEN", help="Only names that answer as they do since then: a time, or an age (2h, 3d)."
 )

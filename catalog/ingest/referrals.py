@@ -1,0 +1,134 @@
+"""What entries of a store say about others of that store, written at the end of reading its content.
+
+Three tools' ways need more than one entry at a time, or are to be found again in catalogs that older releases made:
+
+- BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself (a child's is written with its index);
+- `cosign save`: an entry whose annotation `kind` calls it signatures or the like, beside an image of the same name;
+- the fallback tag of a digest that is longer than 64 digits: the distribution-spec cuts it (`sha512-` and the first 64), so
+  which digest is meant is seen among those of the store. No tag is long enough for the whole digest, so such a tag is no
+  copy's name: where it names a list, a child without a subject counts too. It does not where that list is the subject itself,
+  or holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from catalog.db.schema import CHILD
+from catalog.ingest.rows import Rows
+from catalog.names.pattern import upper_bound
+
+BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
+KIND = "kind"
+
+_PREFIXES = ("dev.cosignproject.cosign", "dev.hauler")
+_IMAGES = frozenset(f"{prefix}/{kind}" for prefix in _PREFIXES for kind in ("image", "imageIndex"))
+_ABOUT = frozenset(f"{prefix}/{kind}" for prefix in _PREFIXES for kind in ("sigs", "atts", "sboms"))
+"""Values of the annotation `kind`: images, and what is about the image of the same name."""
+
+_CUT_TAG = re.compile(r"(sha384|sha512)-([0-9a-f]{64})")
+
+_HAS_KEY = "SELECT id FROM annotation_key WHERE name = ?"
+_ANNOTATED = (
+    "SELECT entry.id, content.digest, entry_annotation.value FROM entry"
+    " JOIN entry_annotation ON entry_annotation.entry_id = entry.id AND entry_annotation.key_id = ?"
+    " JOIN content ON content.id = entry.content_id WHERE entry.store_id = ?"
+)
+_NAMED = (
+    "SELECT entry.id, content.digest, entry.ref_name, entry.image_name, entry_annotation.value FROM entry"
+    " JOIN content ON content.id = entry.content_id"
+    " LEFT JOIN entry_annotation ON entry_annotation.entry_id = entry.id AND entry_annotation.key_id = ?"
+    " WHERE entry.store_id = ? ORDER BY entry.sort"
+)
+_CUT_TAGS = (
+    "SELECT name.entry_id, name.tag, content.digest FROM name JOIN entry ON entry.id = name.entry_id"
+    " JOIN content ON content.id = entry.content_id"
+    " WHERE name.store_id = ? AND name.tag >= 'sha384-' AND name.tag < 'sha512.'"
+)
+_MEANT = (
+    "SELECT content.digest FROM content WHERE content.digest >= ? AND content.digest < ? AND ("
+    "EXISTS (SELECT 1 FROM entry WHERE entry.content_id = content.id AND entry.store_id = ?)"
+    " OR EXISTS (SELECT 1 FROM store_blob WHERE store_blob.content_id = content.id AND store_blob.store_id = ?))"
+    " AND NOT EXISTS (SELECT 1 FROM edge JOIN content AS list ON list.id = edge.parent_id"
+    f" WHERE edge.child_id = content.id AND edge.role = {CHILD} AND list.digest = ?)"
+)
+_WRITTEN = (
+    "SELECT referrer.id, subject.digest, by_.digest, referrer.how, referrer.entry_id FROM entry"
+    " JOIN referrer ON referrer.entry_id = entry.id JOIN content AS subject ON subject.id = referrer.subject_id"
+    " JOIN content AS by_ ON by_.id = referrer.referrer_id"
+    " WHERE entry.store_id = ? AND referrer.how IN ('buildkit', 'kind', 'cut')"
+)
+
+
+class _Said(NamedTuple):
+    """That `digest` is about `subject`, as the entry says."""
+
+    subject: str
+    digest: str
+    how: str
+    entry_id: int
+
+
+def write_referrals(rows: Rows, store_id: int) -> None:
+    """Let the rows of `referrer` follow what the entries of the store say."""
+    wanted = {
+        said
+        for found in (_attestations(rows, store_id), _of_kind(rows, store_id), _cut(rows, store_id))
+        for said in found
+        if said.subject != said.digest
+    }
+    cursor = rows.cursor
+    written = {_Said(*row[1:]): row[0] for row in cursor.execute(_WRITTEN, (store_id,)).fetchall()}
+    gone = sorted(id_ for said, id_ in written.items() if said not in wanted)
+    cursor.executemany("DELETE FROM referrer WHERE id = ?", [(id_,) for id_ in gone])
+    for said in sorted(wanted - written.keys()):
+        rows.referrer(said.subject, said.digest, said.how, entry_id=said.entry_id)
+    rows.flush()
+
+
+def _attestations(rows: Rows, store_id: int) -> Iterator[_Said]:
+    key = rows.cursor.execute(_HAS_KEY, (BUILDKIT_SUBJECT,)).fetchone()
+    if key is not None:
+        for entry_id, digest, subject in rows.cursor.execute(_ANNOTATED, (key[0], store_id)).fetchall():
+            yield _Said(subject, digest, "buildkit", entry_id)
+
+
+def _of_kind(rows: Rows, store_id: int) -> Iterator[_Said]:
+    """What is about the image of the same name: the last one before it, as cosign writes them, else the first behind it.
+
+    Without a name there has to be one image only: the order of such entries is not kept.
+    """
+    key = rows.cursor.execute(_HAS_KEY, (KIND,)).fetchone()
+    if key is None:
+        return
+    kinds = rows.cursor.execute(_ANNOTATED, (key[0], store_id)).fetchall()
+    if not any(kind in _ABOUT for _, _, kind in kinds):
+        return
+    by_name: dict[str | None, list[tuple[int, str, str | None]]] = {}
+    for entry_id, digest, ref_name, image_name, kind in rows.cursor.execute(_NAMED, (key[0], store_id)).fetchall():
+        by_name.setdefault(ref_name or image_name, []).append((entry_id, digest, kind))
+    for name, entries in by_name.items():
+        images = [digest for _, digest, kind in entries if kind in _IMAGES]
+        is_image = _IMAGES if images else {None}
+        images = images or [digest for _, digest, kind in entries if kind is None]
+        if not images or (name is None and len(set(images)) > 1):
+            continue
+        subject = images[0]
+        for entry_id, digest, kind in entries:
+            if kind in is_image:
+                subject = digest
+            elif kind in _ABOUT:
+                yield _Said(subject, digest, "kind", entry_id)
+
+
+def _cut(rows: Rows, store_id: int) -> Iterator[_Said]:
+    cursor = rows.cursor
+    for entry_id, tag, digest in cursor.execute(_CUT_TAGS, (store_id,)).fetchall():
+        cut = _CUT_TAG.fullmatch(tag)
+        if cut is not None:
+            low = f"{cut[1]}:{cut[2]}"
+            asked = (low, upper_bound(low), store_id, store_id, digest)
+            for (subject,) in cursor.execute(_MEANT, asked).fetchall():
+                yield _Said(subject, digest, "cut", entry_id)
