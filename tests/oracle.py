@@ -128,11 +128,25 @@ def parse(text: str) -> Name | None:
     return Name(repository, "latest" if bare else match["tag"], match["digest"], bare)
 
 
+def unnamed(store: OracleStore, elements: int) -> Key | None:
+    """Section 3: the name of an entry without any, in a layout at REPOSITORY/TAG."""
+    if store.root is None or not (store.naming == "path:tag" or (store.naming == "path" and elements == 1)):
+        return None
+    path, _, tag = os.path.relpath(store.path, store.root).rpartition("/")
+    name = parse(f"{store.prefix}/{path}" if store.prefix else path) if path else None
+    return Key(name.repository, tag, "ref") if name and name.bare and TAG.fullmatch(tag) else None
+
+
 def policy(store: OracleStore) -> str | None:
     """Section 3: the repository of a tag-only entry."""
     text = store.naming.removeprefix("fixed=") if store.naming.startswith("fixed=") else ""
-    if store.naming == "path" and store.root is not None:
+    if store.naming in ("path", "path:tag") and store.root is not None:
         path = os.path.relpath(store.path, store.root)
+        if store.naming == "path:tag":
+            path, _, tag = path.rpartition("/")
+            path = path if TAG.fullmatch(tag) else ""
+        if not path:
+            return None
         text = f"{store.prefix}/{path}" if store.prefix else path
     name = parse(text)
     return name.repository if name and name.bare else None
@@ -190,7 +204,7 @@ def spec_digest(element: dict[str, Any]) -> str | None:
     return digest if isinstance(digest, str) and SPEC_DIGEST.fullmatch(digest) else None
 
 
-def entry_of(store: OracleStore, position: int, element: dict[str, Any]) -> Entry | None:
+def entry_of(store: OracleStore, position: int, element: dict[str, Any], elements: int = 0) -> Entry | None:
     """Section 2: a descriptor without a usable digest is skipped."""
     digest, size, annotations = spec_digest(element), element.get("size"), element.get("annotations")
     if digest is None:
@@ -198,6 +212,10 @@ def entry_of(store: OracleStore, position: int, element: dict[str, Any]) -> Entr
     annotations = {str(as_text(k)): as_text(v) for k, v in annotations.items()} if isinstance(annotations, dict) else {}
     ref_name, image_name, media_type = annotations.get(REF_NAME), annotations.get(IMAGE_NAME), element.get("mediaType")
     keys, size = derive(image_name, ref_name, digest, policy(store)), size if type(size) is int else None
+    if store.naming.startswith("annotation=") and not keys:
+        keys = derive(annotations.get(store.naming.removeprefix("annotation=")), None, digest, None)
+    by_path = unnamed(store, elements) if ref_name is None and image_name is None else None
+    keys = (by_path,) if by_path else keys
     return Entry(store, position, digest, ref_name, image_name, as_text(media_type), size, annotations, keys)
 
 
@@ -424,7 +442,9 @@ class Oracle:
             except UNREADABLE:
                 elements = []
                 self.broken.add(store.name)
-            entries = [entry for i, element in enumerate(elements) if (entry := entry_of(store, i, element))]
+            entries = [
+                entry for i, element in enumerate(elements) if (entry := entry_of(store, i, element, len(elements)))
+            ]
             scans.append(Scan(store, len(elements), entries))
         return scans
 

@@ -176,7 +176,7 @@ class _File:
         if name is not None:
             self._checked(table, lambda: checked_name(name))
         if prefix:
-            if naming != "path":
+            if policy is None or not policy.by_path:
                 raise self._wrong(f'prefix of {table} goes with naming = "path"')
             if Naming("path").repository("x", prefix)[0] is None:
                 raise self._wrong(f"prefix of {table} is no registry: write a host name, as in registry.example.com")

@@ -32,7 +32,7 @@ OPTIONS: dict[str, object] = {
     "--repository": "repositories",
     "--shared-blob-dir": "directories",
     "--platform": tuple(_PLATFORMS.split()),
-    "--naming": ("annotations", "path", "fixed="),
+    "--naming": ("annotations", "annotation=", "path", "path:tag", "fixed="),
     "--sort": (*_SORTABLE, *(f"-{field}" for field in _SORTABLE)),
     "--format": formats.NAMES,
 }

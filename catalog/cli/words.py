@@ -22,7 +22,7 @@ class Command:
 
 OPTIONS: dict[str, Kind] = {'--db': 'files', '--config': 'files', '--quiet': None, '--verbose': None, '--debug': None, '--version': None, '--help': None}
 COMMANDS = {
-    'add': Command({'--name': '', '--naming': ('annotations', 'path', 'fixed='), '--prefix': '', '--priority': '', '--shared-blob-dir': 'directories', '--shared-as': '', '--sparse': None, '--no-sparse': None, '--no-index': None, '--help': None}, ('directories', '...'), {}),
+    'add': Command({'--name': '', '--naming': ('annotations', 'annotation=', 'path', 'path:tag', 'fixed='), '--prefix': '', '--priority': '', '--shared-blob-dir': 'directories', '--shared-as': '', '--sparse': None, '--no-sparse': None, '--no-index': None, '--help': None}, ('directories', '...'), {}),
     'remove': Command({'--help': None}, ('places', '...'), {}),
     'stores': Command({'--state': ('ok', 'empty', 'invalid', 'unreadable', 'missing'), '--format': ('table', 'tsv', 'csv', 'json', 'jsonl'), '--help': None}, (), {}),
     'index': Command({'--full': None, '--help': None}, ('places', '...'), {}),

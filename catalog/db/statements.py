@@ -54,6 +54,7 @@ from catalog.db.schema import (
     name,
     name_span,
     platform,
+    problem,
     referrer,
     repository,
     root,
@@ -495,6 +496,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
     .order_by(store.c.id),
     "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
+    "PINNED": select(store.c.name, entry.c.image_name, entry.c.ref_name, content.c.digest)
+    .select_from(
+        problem.join(entry, entry.c.id == problem.c.entry_id)
+        .join(store, store.c.id == entry.c.store_id)
+        .join(content, content.c.id == entry.c.content_id)
+    )
+    .where(problem.c.kind == "name-digest", store.c.state != "missing")
+    .order_by(store.c.priority, store.c.name, entry.c.sort)
+    .limit(1000),
     "LEFT_OUT": select(left_out.c.path),
     "HOSTS": select(host.c.id).order_by(host.c.id),
     "STANDINGS": STANDINGS,

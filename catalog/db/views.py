@@ -90,7 +90,7 @@ VIEWS = (
             ("error", "store.error", "why it is not ok, or null"),
             ("state_since", "@store.state_since", "since when it is in that state"),
             ("entries", "store.entries", "entries of its index.json that are usable"),
-            ("naming", "store.naming", "naming policy: annotations, path or fixed=NAME"),
+            ("naming", "store.naming", "naming policy: annotations, path, path:tag, fixed=NAME or annotation=KEY"),
             ("prefix", "store.prefix", "the registry in front of names under the policy path"),
             ("priority", "store.priority", "lower numbers answer first"),
             ("shared_blob_dir", "store.shared_blobs", "a directory of blobs that it shares with others, or null"),

@@ -17,6 +17,7 @@ from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.rows import Rows
 from catalog.layout.history import told_spans
 from catalog.layout.index import IndexContent, IndexProblem
+from catalog.names.keys import Unnamed
 
 
 class Outcome(NamedTuple):
@@ -47,8 +48,13 @@ def write_content(
     keyed_by = found.keys_should_be()
     same = not full and not content.streamed and content.sha256 == found.sha256
     first = found.entries == 0
-    names = StoreNames(rows, found.id, repository, now, first=first)
-    rekeyed = names.rekey() if found.keys_are_old and not first else 0
+    unnamed, alone = found.unnamed(), content.elements == 1
+    names = StoreNames(
+        rows, found.id, repository, now, first=first, unnamed=unnamed if alone or not unnamed.alone else Unnamed()
+    )
+    # Under `path` the name of an entry without one depends on whether it is the only one.
+    counted = unnamed.alone and not same and (alone or found.entries == 1)
+    rekeyed = names.rekey() if (found.keys_are_old or counted) and not first else 0
     applied = None if same else names.apply(content)
     if same and rekeyed:
         names.settle()
@@ -111,7 +117,9 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
     if found.keys_are_old:
         at = max(now, (found.changed_at or 0) + 1)
         repository, naming_problem = found.repository()
-        names = StoreNames(rows, found.id, repository, at, first=False)
+        unnamed = found.unnamed()
+        unnamed = unnamed if found.entries == 1 or not unnamed.alone else Unnamed()
+        names = StoreNames(rows, found.id, repository, at, first=False, unnamed=unnamed)
         if names.rekey():
             values |= {"generation": found.generation + 1, "changed_at": at}
         names.settle()

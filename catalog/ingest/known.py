@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import Listings, discover
 from catalog.layout.files import FileState, IndexProblem, lstat, opened_path
-from catalog.names.keys import RULES_VERSION, NameProblem, Naming
+from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
 from catalog.names.paths import decode_path
 
 RETENTION_MS = 86_400_000
@@ -76,6 +76,10 @@ class Store(NamedTuple):
         """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
         return _repository_of(self)
 
+    def unnamed(self) -> Unnamed:
+        """What its naming policy gives an entry without a name."""
+        return _unnamed(self.naming, _relative(self), self.prefix)
+
     def keys_should_be(self) -> str:
         """What `keyed_by` says when the keys, and the problem of their policy, are those of today's rules and settings."""
         return _keys_should_be(self)
@@ -109,15 +113,21 @@ class Standing(NamedTuple):
 
 
 def _repository_of(store: Store | Standing) -> tuple[str | None, NameProblem | None]:
-    relative = None
-    if store.root_path is not None and store.naming == "path":  # no other policy asks for it
-        relative = os.path.relpath(store.path, store.root_path)
-    return _repository(store.naming, relative, store.prefix)
+    return _repository(store.naming, _relative(store), store.prefix)
+
+
+def _relative(store: Store | Standing) -> str | None:
+    if store.root_path is not None and store.naming in ("path", "path:tag"):  # no other policy asks for it
+        return os.path.relpath(store.path, store.root_path)
+    return None
 
 
 def _keys_should_be(store: Store | Standing) -> str:
     repository, problem = _repository_of(store)
-    return f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
+    said = f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
+    if store.naming in ("annotations", "path") or store.naming.startswith("fixed="):
+        return said
+    return f"{said} {store.naming} {_unnamed(store.naming, _relative(store), store.prefix).tag or ''}"
 
 
 def _keys_are_old(store: Store | Standing) -> bool:
@@ -128,6 +138,11 @@ def _keys_are_old(store: Store | Standing) -> bool:
 def _repository(naming: str, relative: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
     # Most stores of a catalog share one policy, and each sweep asks for that of every store.
     return Naming.parse(naming).repository(relative, prefix)
+
+
+@functools.lru_cache(maxsize=256)
+def _unnamed(naming: str, relative: str | None, prefix: str | None) -> Unnamed:
+    return Naming.parse(naming).unnamed(relative, prefix)
 
 
 def stored(*row: Any) -> Store:

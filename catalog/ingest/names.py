@@ -16,7 +16,7 @@ from catalog.ingest.order import mend
 from catalog.ingest.rows import Row, Rows, chunks
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
-from catalog.names.keys import Key, NameProblem, derive_keys
+from catalog.names.keys import Key, NameProblem, Unnamed, derive_keys
 from catalog.names.limits import is_long
 from catalog.names.reference import is_tag
 
@@ -32,6 +32,12 @@ _NONE: Mapping[str, str] = {}
 NAME_PROBLEMS = ("unusable-name", "name-digest", "long-name")
 
 
+_ANNOTATION = (
+    "SELECT entry_annotation.value FROM entry_annotation JOIN annotation_key ON annotation_key.id = entry_annotation.key_id"
+    " WHERE entry_annotation.entry_id = ? AND annotation_key.name = ?"
+)
+
+
 class Applied(NamedTuple):
     """How many entries a change added, removed, and moved (where order matters)."""
 
@@ -43,13 +49,23 @@ class Applied(NamedTuple):
 class StoreNames:
     """Writes the entries and names of one store. `repository` is what its naming policy gives a bare tag.
 
-    `now` is the time of the change in milliseconds; `first` says that the store has no entries yet.
+    `unnamed` is what that gives an entry without a name. `now` is the time of the change in milliseconds; `first` says that the store has no entries yet.
     """
 
-    def __init__(self, rows: Rows, store_id: int, repository: str | None, now: int, *, first: bool) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        store_id: int,
+        repository: str | None,
+        now: int,
+        *,
+        first: bool,
+        unnamed: Unnamed = Unnamed(),  # noqa: B008 - a constant
+    ) -> None:
         self._rows = rows
         self._store_id = store_id
         self._repository = repository
+        self._unnamed = unnamed
         self._now = now
         self._first = first
         self._answers = Answers(rows, store_id, now)
@@ -107,7 +123,11 @@ class StoreNames:
         ).fetchall()
         changed = 0
         for entry_id, sort, digest, ref_name, image_name in entries:
-            keys, problems = derive_keys(ref_name, image_name, digest, self._repository)
+            other = None
+            if self._unnamed.annotation is not None:
+                row = cursor.execute(_ANNOTATION, (entry_id, self._unnamed.annotation)).fetchone()
+                other = None if row is None else row[0]
+            keys, problems = derive_keys(ref_name, image_name, digest, self._repository, self._unnamed, other)
             had = cursor.execute(
                 "SELECT name.id, repository.name, name.tag, name.source, name.repository_id, name.name FROM name"
                 " LEFT JOIN repository ON repository.id = name.repository_id WHERE name.entry_id = ? ORDER BY name.id",
@@ -142,7 +162,9 @@ class StoreNames:
         entry_id = next(self._entry_ids)
         annotations = descriptor.annotations or _NONE
         ref_name, image_name = annotations.get(REF_NAME), annotations.get(IMAGE_NAME)
-        keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository)
+        asked = self._unnamed.annotation
+        other = None if asked is None else descriptor.other_annotations.get(asked)
+        keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository, self._unnamed, other)
         platform = descriptor.platform_text if descriptor.platform is not None else None
         media_type = descriptor.media_type
         media_type_id = self._types.get(media_type)

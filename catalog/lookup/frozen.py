@@ -48,6 +48,7 @@ REFERRERS_OF = 'SELECT referrers.digest, referrers.how FROM (SELECT "by".digest 
 PENDING = "SELECT store.id FROM store WHERE store.content_pending = 1 AND store.state != 'missing'"
 STORE_FILES = 'SELECT store.id, store.name, store.path, store.path_bytes, store.state, store.file_identity, store.root_id IS NULL OR store.own_settings = 1 OR store.path = root.path AS by_name FROM store LEFT OUTER JOIN root ON root.id = store.root_id ORDER BY store.id'
 ROOTS = 'SELECT root.path, root.path_bytes FROM root ORDER BY root.path'
+PINNED = "SELECT store.name, entry.image_name, entry.ref_name, content.digest FROM problem JOIN entry ON entry.id = problem.entry_id JOIN store ON store.id = entry.store_id JOIN content ON content.id = entry.content_id WHERE problem.kind = 'name-digest' AND store.state != 'missing' ORDER BY store.priority, store.name, entry.sort LIMIT 1000 OFFSET 0"
 LEFT_OUT = 'SELECT left_out.path FROM left_out'
 HOSTS = 'SELECT host.id FROM host ORDER BY host.id'
 STANDINGS = 'SELECT store.path, store.naming, store.prefix, store.state, store.error, store.file_identity, store.keyed_by, root.path AS root_path, store.root_id IS NULL OR store.own_settings = 1 OR store.path = root.path AS by_name, store.shared_blobs, store.blobs_identity, store.content_pending, store.path_bytes, root.path_bytes AS root_path_bytes, store.shared_blobs_bytes FROM store LEFT OUTER JOIN root ON root.id = store.root_id WHERE store.host_id = :host'

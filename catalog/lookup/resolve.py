@@ -211,14 +211,14 @@ class Asking:
             elsewhere = query.kind == kinds.NAME_DIGEST or place is not None
             if elsewhere and self._stands(query.digest):
                 return NotFound(f"nothing is {text}", f"the digest stands elsewhere: ask for '@{query.digest}'")
-            return NotFound(f"nothing is {text}")
+            return NotFound(f"nothing is {text}", self._pinned_hint(query) or self._part_hint(query.digest))
         if self.platform is not None:
-            return NotFound(f"no image {text}")
+            return NotFound(f"no image {text}", self._pinned_hint(query))
         if query.kind == kinds.NAME:
-            return NotFound(f"no image {shown(query.name)}", self.tag_hint(query.text))
+            return NotFound(f"no image {shown(query.name)}", self._pinned_hint(query) or self.tag_hint(query.text))
         if query.kind in (kinds.TAG, kinds.TAG_PATTERN):
-            return NotFound(f"no entry has the tag {shown(query.tag or '')}")
-        return NotFound(f"nothing matches {text}")
+            return NotFound(f"no entry has the tag {shown(query.tag or '')}", self._pinned_hint(query))
+        return NotFound(f"nothing matches {text}", self._pinned_hint(query, place))
 
     def tag_hint(self, text: str) -> str:
         """What helps somebody who wrote a tag where a name goes, or an empty text."""
@@ -230,6 +230,37 @@ class Asking:
             return ""
         many = "1 entry has" if count == 1 else f"{count}{'+' if count >= 1000 else ''} entries have"
         return f"{many} the tag {text}: ask for ':{text}'"
+
+    def _part_hint(self, digest: str) -> str:
+        """What helps somebody who asks for a config (an image ID) or a layer, or an empty text."""
+        from catalog.lookup.content import containing
+
+        if next(containing(self.reader, digest), None) is None:
+            return ""
+        return f"it is a config or a layer of an image: ask 'ocicat query --contains {digest}'"
+
+    def _pinned_hint(self, query: Query, place: Place | None = None) -> str:
+        """Which entry has the name that is asked for, pinned to another digest than its own; or an empty text.
+
+        Such a name is no key (section 2). crane and hauler write NAME:TAG@INDEX on one platform's manifest.
+        """
+        from catalog.names.reference import split_reference
+
+        image = None if place is None else place.image
+        for store, image_name, ref_name, digest in list(self.reader.rows(frozen.PINNED, {})):
+            if place is not None and store != place.name:
+                continue
+            for text in (image_name or "", *(ref_name or "").split(",")):
+                base, _, pinned = text.rpartition("@")
+                parts = split_reference(base)
+                if parts is None or pinned == digest:
+                    continue
+                domain, path, tag, _ = parts
+                repository = f"{domain}/{path}" if domain else path
+                asked = query.tag == (tag or "latest") if query.digest is None else query.digest == pinned
+                if asked and repository == (query.repository or image or repository):
+                    return f"an entry of {shown(store)} has the name {shown(text)}, but is '@{digest}': ask for that"
+        return ""
 
     def _note_pending(self, query: Query, place: Place | None) -> None:
         """What was found is right, and perhaps not all that there is."""

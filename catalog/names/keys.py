@@ -14,7 +14,7 @@ from catalog.names.escape import shown
 from catalog.names.limits import KEY_BYTES, is_long
 from catalog.names.reference import is_tag, split_reference, split_repository
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised when the rules below change: the keys of every store are then derived anew (`store.keyed_by`)."""
 
 CONTAINERD = 0
@@ -55,12 +55,30 @@ def is_ref_name(text: str) -> bool:
     return _REF_NAME.match(text) is not None
 
 
+class Unnamed(NamedTuple):
+    """What names an entry whose own annotations give no name: another annotation, or a tag that the store's path ends in.
+
+    `repository` belongs to `tag`. With `alone` only the single entry of a layout has them.
+    """
+
+    annotation: str | None = None
+    repository: str | None = None
+    tag: str | None = None
+    alone: bool = False
+
+
 def derive_keys(
-    ref_name: str | None, image_name: str | None, digest: str, repository: str | None
+    ref_name: str | None,
+    image_name: str | None,
+    digest: str,
+    repository: str | None,
+    unnamed: Unnamed = Unnamed(),  # noqa: B008 - a constant
+    other: str | None = None,
 ) -> tuple[list[Key], list[NameProblem]]:
     """The keys of a descriptor, containerd's first, and the problems of its two name annotations.
 
-    `digest` is the descriptor's own; `repository` is what the store's naming policy gives a bare tag (`Naming.of`).
+    `digest` is the descriptor's own; `repository` is what the store's naming policy gives a bare tag, `unnamed` what it
+    gives an entry without a name; `other` is the value of the annotation that this names.
     """
     keys: list[Key] = []
     problems: list[NameProblem] = []
@@ -73,11 +91,20 @@ def derive_keys(
         for part in ref_name.split(",") if "," in ref_name else (ref_name,):
             if part:
                 _from_ref_name(part, digest, repository, keys, problems)
+    if other is not None and not keys:
+        _from_image_name(other, digest, keys, problems, unnamed.annotation or "")
+    if unnamed.tag is not None and ref_name is None and image_name is None:
+        _add(Key(unnamed.repository, unnamed.tag, REF), keys, problems)
     return keys, problems
 
 
-def _from_image_name(text: str, digest: str, keys: list[Key], problems: list[NameProblem]) -> None:
-    subject = "io.containerd.image.name"
+def _from_image_name(
+    text: str,
+    digest: str,
+    keys: list[Key],
+    problems: list[NameProblem],
+    subject: str = "io.containerd.image.name",
+) -> None:
     parts = split_reference(text)
     if parts is None:
         why = f"is no image reference: {shown(text)}" if text else "is empty"
@@ -131,19 +158,25 @@ def _add(key: Key, keys: list[Key], problems: list[NameProblem]) -> None:
 
 
 class Naming(NamedTuple):
-    """A store's naming policy (section 3): `kind` is `annotations`, `path` or `fixed`; `name` is that of `fixed`."""
+    """A store's naming policy (section 3): `kind` is `annotations`, `path`, `path:tag`, `fixed` or `annotation`; `name` is the
+    repository of `fixed`, or the key of `annotation`.
+    """
 
     kind: str
     name: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Naming:
-        """Read `annotations`, `path` or `fixed=NAME`; raises UsageError with what is allowed."""
-        if text in ("annotations", "path"):
+        """Read `annotations`, `path`, `path:tag`, `fixed=NAME` or `annotation=KEY`; raises UsageError with what is allowed."""
+        if text in ("annotations", "path", "path:tag"):
             return cls(text)
         kind, equals, name = text.partition("=")
+        if kind == "annotation" and name and name.isprintable():
+            return cls(kind, name)
         if kind != "fixed" or not equals:
-            raise UsageError(f"no naming policy: {shown(text)}: one of annotations, path, fixed=NAME")
+            raise UsageError(
+                f"no naming policy: {shown(text)}: one of annotations, path, path:tag, fixed=NAME, annotation=KEY"
+            )
         parts = split_repository(name)
         if parts is None:
             raise UsageError(
@@ -154,21 +187,42 @@ class Naming(NamedTuple):
     def __str__(self) -> str:
         return self.kind if self.name is None else f"{self.kind}={self.name}"
 
+    @property
+    def by_path(self) -> bool:
+        """Whether the names come from the store's path."""
+        return self.kind in ("path", "path:tag")
+
+    def unnamed(self, relative_path: str | None, prefix: str | None) -> Unnamed:
+        """What names an entry without a name; the arguments are those of `repository`."""
+        if self.kind == "annotation":
+            return Unnamed(annotation=self.name)
+        above, _, tag = (relative_path or "").rpartition("/")
+        if not self.by_path or not above or not is_tag(tag):
+            return Unnamed()
+        repository, _ = Naming("path").repository(above, prefix)
+        return Unnamed(None, repository, tag, self.kind == "path") if repository is not None else Unnamed()
+
     def repository(self, relative_path: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
         """The canonical repository of a bare tag in a store, and the problem where the policy has none to give.
 
         `relative_path` is the store's path below its root, None for a store that was added by itself; `prefix` is the
         registry that stands in front of it under `path`.
         """
-        if self.kind == "annotations":
+        if self.kind in ("annotations", "annotation"):
             return None, None
         if self.kind == "fixed":
             return self.name, None
         if relative_path is None:
             return None, NameProblem(
-                "no-repository", "naming=path", "the store was added by itself and has no path below a root"
+                "no-repository", f"naming={self.kind}", "the store was added by itself and has no path below a root"
             )
-        parts = split_repository(f"{prefix}/{relative_path}" if prefix else relative_path)
+        named = relative_path
+        if self.kind == "path:tag":
+            named, _, tag = relative_path.rpartition("/")
+            if not named or not is_tag(tag):
+                why = f"{shown(relative_path)} is no repository with a tag behind it"
+                return None, NameProblem("no-repository", "naming=path:tag", why)
+        parts = split_repository(f"{prefix}/{named}" if prefix else named)
         if parts is None:
-            return None, NameProblem("no-repository", "naming=path", f"{shown(relative_path)} is no valid repository")
+            return None, NameProblem("no-repository", f"naming={self.kind}", f"{shown(named)} is no valid repository")
         return "/".join(part for part in parts if part), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def moved(link: Path, target: str) -> None:
 
 
 def paths(cli: Own) -> dict[str, str]:
-    return {name: each["path"] for name, each in cli.stores().items()}
+    return {name: str(each["path"]) for name, each in cli.stores().items()}
 
 
 def answer(cli: Own, *arguments: str) -> str:
@@ -175,3 +176,17 @@ def test_the_path_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert registered_as("v1/sub") == [f"{top}/v1/sub"]
     assert registered_as("up/cur/sub") == [f"{top}/up/cur/sub", f"{top}/cur/sub", f"{top}/v1/sub"]
     assert registered_as("cur/../v1") == [f"{top}/v1"]
+
+
+def test_an_image_id_and_a_layer_are_told_to_contain(cli: Own, layout: Layout, tmp_path: Path) -> None:
+    path = layout("a", "1")
+    cli.done("add", path)
+    with open(f"{path}/index.json") as file:
+        entry = json.load(file)["manifests"][0]["digest"]
+    with open(f"{path}/blobs/{entry.replace(':', '/')}") as file:
+        manifest = json.load(file)
+    for part in (manifest["config"]["digest"], manifest["layers"][0]["digest"]):
+        for text in (part, f"app@{part}", f"oci-layout://a@{part}", part.removeprefix("sha256:")):
+            one_error(cli("resolve", text), 1, f"--contains {part}")
+            one_error(cli("query", text), 1, f"--contains {part}")
+    assert len(cli.done("query", "--contains", part).lines) == 1

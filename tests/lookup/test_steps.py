@@ -65,6 +65,7 @@ APP = "docker.io/library/app-0-01"
 MANY = "docker.io/many/app-1"
 ASKED = [
     Asked("SCHEMA_VERSION", {}, 1),
+    Asked("PINNED", {}, 0),
     Asked("BY_NAME", {"name": f"{APP}:1.1"}, 1),
     Asked("BY_NAME", {"name": f"{MANY}:t0.1"}, 2),
     Asked("BY_NAME", {"name": "docker.io/library/nosuch:1"}, 0),

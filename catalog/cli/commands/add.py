@@ -30,7 +30,9 @@ _MOST = (1 << 31) - 1
 @click.command(name="add")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", callback=filled)
 @click.option("--name", metavar="N", help="Name of the store or root; takes one PATH.")
-@click.option("--naming", metavar="POLICY", help="The repository of a bare tag: annotations, path or fixed=NAME.")
+@click.option(
+    "--naming", metavar="POLICY", help="Where names are: annotations, path, path:tag, fixed=NAME or annotation=KEY."
+)
 @click.option("--prefix", metavar="REG", help="Registry in front of names under --naming path.")
 @click.option(
     "--priority", type=click.IntRange(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]"
@@ -91,8 +93,8 @@ def command(
         roots = [root for root in registry.roots() if root.id in root_ids]
         stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
         policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
-        if prefix and any(each != "path" for each in policies):
-            raise UsageError("--prefix goes with --naming path: give both")
+        if prefix and not all(Naming.parse(each).by_path for each in policies):
+            raise UsageError("--prefix goes with --naming path or path:tag: give both")
         return roots, stores
 
     with open_writer(catalog_path(globals_.db)) as writer:
