@@ -163,7 +163,13 @@ class Narrowing:
         return None
 
     def _accepts(self, match: Match) -> bool:
-        return (self._holding is None or match.entry_id in self._holding) and self._filters.passes(self._reader, match)
+        return self._holds(match) and self._filters.passes(self._reader, match)
+
+    def _holds(self, match: Match) -> bool:
+        if self._holding is None or match.entry_id in self._holding:
+            # Of a referrer below an entry, or that none lists, it has to be the referrer that holds it.
+            return self._contains is None or not _is_below(match) or content.holds(self._reader, match, self._contains)
+        return False
 
     def _referrers_in(self, match: Match, subject: str) -> list[Match]:
         if self._referrers is None:
@@ -172,6 +178,11 @@ class Narrowing:
                 self._referrers.setdefault(found.entry_id, []).append(found)
         found_in = self._referrers.get(match.entry_id, [])
         return [found for found in found_in if match.below in (None, found.digest)]
+
+
+def _is_below(match: Match) -> bool:
+    """Whether a match is a referrer that is no entry."""
+    return match.how is not None and match.below is not None
 
 
 def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]:

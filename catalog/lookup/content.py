@@ -90,6 +90,14 @@ _WAY_OF = {
 """How a referrer is known, the first that holds, by the catalog's words for it."""
 
 
+def holds(reader: Reader, match: Match, digest: str) -> bool:
+    """Whether a referrer itself is `digest`, or has it for its config or a layer."""
+    if match.digest == digest:
+        return True
+    rows = list(reader.rows(frozen.NEEDED, {"digest": match.digest, "store_id": match.store_id}))
+    return any(row[2] == digest for row in rows)
+
+
 def referring(reader: Reader, digest: str) -> Iterator[Match]:
     """The referrers of `digest` in whatever store, each with `how`: entries, then those below an entry.
 
@@ -107,7 +115,7 @@ def referring(reader: Reader, digest: str) -> Iterator[Match]:
         for row in list(reader.rows(frozen.REACHING, {"digest": by})):
             child = _as_child(reader, by) if child is None else child
             match = Match(reader, row).replaced(**child)
-            match.how = _WAYS[way]
+            match.how, match.below = _WAYS[way], by
             yield match
 
 
@@ -174,8 +182,11 @@ def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool
 
 
 def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
-    """Whether the entry, or its manifest, has an annotation, with that value where there is one."""
-    annotations = match.value("annotations")
+    """Whether the entry, or its manifest, has an annotation, with that value where there is one.
+
+    What an entry says is not said of a referrer below it.
+    """
+    annotations = match.value("annotations") if match.how is None or match.below is None else None
     if isinstance(annotations, dict) and _holds(annotations.items(), key, value):
         return True
     return _holds(reader.rows(frozen.CONTENT_ANNOTATIONS, {"content_id": match.row[CONTENT_ID]}), key, value)

@@ -166,6 +166,17 @@ def test_filters_are_those_of_the_referrer(world: World) -> None:
         for wanted in {"x/sbom", "x/fallback", *filter(None, types.values())}:
             expected = Counter({row: n for row, n in found.items() if types[row[1]] == wanted})
             assert referrers(world, subject, "--artifact-type", wanted) == expected, (subject, wanted)
+        inside = {digest: {digest, *disk.parts(digest)} for _, digest, _ in found if not disk.is_index(digest)}
+        for wanted in sorted(set().union(*inside.values())) if len(inside) == len({row[1] for row in found}) else ():
+            lying = {(layout.name, digest) for layout in disk.layouts for digest in layout.blobs}
+            expected = Counter(
+                {
+                    row: n
+                    for row, n in found.items()
+                    if wanted == row[1] or (wanted in inside[row[1]] and row[:2] in lying)
+                }
+            )
+            assert referrers(world, subject, "--contains", wanted) == expected, (subject, wanted)
 
 
 def test_filters_narrow_each_other(world: World) -> None:
