@@ -166,22 +166,15 @@ class Narrowing:
         return self._holds(match) and self._filters.passes(self._reader, match)
 
     def _holds(self, match: Match) -> bool:
-        if self._holding is None or match.entry_id in self._holding:
-            # Of a referrer below an entry, or that none lists, it has to be the referrer that holds it.
-            return self._contains is None or not _is_below(match) or content.holds(self._reader, match, self._contains)
-        return False
-
-    def _referrers_in(self, match: Match, subject: str) -> list[Match]:
-        if self._referrers is None:
-            self._referrers = {}
-            for found in content.referring(self._reader, subject):
-                self._referrers.setdefault(found.entry_id, []).append(found)
-        found_in = self._referrers.get(match.entry_id, [])
-        return [found for found in found_in if match.below in (None, found.digest)]
+        if self._contains is None or self._holding is None:
+            return True
+        if not _is_below(match):
+            return match.entry_id in self._holding
+        return content.holds(self._reader, match, self._contains)
 
 
 def _is_below(match: Match) -> bool:
-    """Whether a match is a referrer that is no entry."""
+    """Whether a match is a referrer that is no entry: one below an entry, or that none lists."""
     return match.how is not None and match.below is not None
 
 

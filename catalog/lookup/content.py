@@ -99,7 +99,7 @@ def holds(reader: Reader, match: Match, digest: str) -> bool:
 
 
 def referring(reader: Reader, digest: str) -> Iterator[Match]:
-    """The referrers of `digest` in whatever store, each with `how`: entries, then those below an entry.
+    """The referrers of `digest` in whatever store, each with `how`: entries, those below an entry, those that none lists.
 
     One comes again for each entry of a store that is or holds it: the first that serves is the one to show.
     """
@@ -115,6 +115,10 @@ def referring(reader: Reader, digest: str) -> Iterator[Match]:
         for row in list(reader.rows(frozen.REACHING, {"digest": by})):
             child = _as_child(reader, by) if child is None else child
             match = Match(reader, row).replaced(**child)
+            match.how, match.below = _WAYS[way], by
+            yield match
+        for row in list(reader.rows(frozen.LYING, {"digest": by})):
+            match = Match(reader, row)
             match.how, match.below = _WAYS[way], by
             yield match
 

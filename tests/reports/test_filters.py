@@ -140,13 +140,16 @@ def referrers(world: World, subject: str, *filters: str) -> Counter[tuple[str, s
 
 
 def test_referrers_however_they_say_it(world: World) -> None:
-    """What is about a digest itself, once in each layout that lists it, and never what holds it."""
+    """What is about a digest itself, once in each layout that has it, and never what holds it."""
     disk = world.disk
     about: dict[str, dict[str, int]] = {}
     for subject, referrer, how, _ in disk.referrer_rows():
         ways = about.setdefault(subject, {})
         ways[referrer] = min(ways.get(referrer, len(WAYS)), WAYS.index(how))
-    listed = [(layout, disk.below(layout, set(layout.digests))) for layout in disk.layouts]
+    listed = [
+        (layout, disk.below(layout, set(layout.digests)) | set(layout.blobs) & set(disk.manifests))
+        for layout in disk.layouts
+    ]
     digests = {digest for layout in disk.layouts for digest in (*layout.digests, *layout.blobs)}
     for wanted in sorted(digests | set(about) | {NOWHERE}):
         expected = Counter(

@@ -192,6 +192,7 @@ def by_hand(directory: str) -> dict[str, str]:
     plain = artifact(path, "x/plain", None)
     cut = multi(path, (plain, None), (artifact(path, "x/cut", long), None), (artifact(path, "x/no", subject), None))
     itself = with_sha512(path, multi(path, (subject, "amd64")))
+    artifact(path, "x/unlisted", subject)
     holds = with_sha512(path, image(path, ["root", "held"], seed="held"))
     writers.write_index(
         path,
