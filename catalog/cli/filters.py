@@ -172,6 +172,14 @@ class Narrowing:
             return match.entry_id in self._holding
         return content.holds(self._reader, match, self._contains)
 
+    def _referrers_in(self, match: Match, subject: str) -> list[Match]:
+        if self._referrers is None:
+            self._referrers = {}
+            for found in content.referring(self._reader, subject):
+                self._referrers.setdefault(found.entry_id, []).append(found)
+        found_in = self._referrers.get(match.entry_id, [])
+        return [found for found in found_in if match.below in (None, found.digest)]
+
 
 def _is_below(match: Match) -> bool:
     """Whether a match is a referrer that is no entry: one below an entry, or that none lists."""

@@ -222,3 +222,24 @@ def test_what_is_asked_for_may_be_a_name(world: World) -> None:
 def test_what_finds_nothing_or_is_no_reference(world: World, way: str, asked: str, status: int) -> None:
     ran = called("query", f"--{way}", asked, db=world.catalogue.path)
     assert (ran.status, ran.out) == (status, ""), ran
+
+
+def test_a_reference_narrows_to_the_referrers_that_it_is_or_holds(world: World) -> None:
+    """Each reference by itself: one that only holds what another one held already has found something too."""
+    disk = world.disk
+    db = world.catalogue.path
+    for subject in sorted({row[0] for row in disk.referrer_rows()}):
+        everything = {row[:2] for row in referrers(world, subject)}
+        for layout, entry in every(disk):
+            digest = entry["digest"]
+            expected = {
+                (each.name, referrer)
+                for each in disk.layouts
+                for name, referrer in everything
+                if each.name == name and digest in each.digests and referrer in disk.below(each, {digest})
+            }
+            asked = ("query", digest, digest, "--referrers-of", subject, "--format", "json")
+            ran = called(*asked, "--store", layout.name, db=db)
+            found = {(each["store"], each["digest"]) for each in json.loads(ran.out)}
+            assert found == {row for row in expected if row[0] == layout.name}, (subject, digest)
+            assert ran.status == (0 if found else 1), (subject, digest)
