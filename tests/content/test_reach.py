@@ -124,10 +124,7 @@ class Grown:
         spoilt = self.rng.sample(manifests, min(len(manifests), self.rng.randint(1, 2)))
         for digest in spoilt:
             file = file_of(self.path, digest)
-            ways = ("torn", "empty", "gone", "other bytes")
-            if "subject" not in self.documents[digest]:
-                ways = (*ways, "link", "unreadable")
-            way = self.rng.choice(ways)
+            way = self.rng.choice(("torn", "empty", "gone", "other bytes", "link", "unreadable"))
             if way == "torn":
                 os.truncate(file, os.path.getsize(file) // 2)
             elif way == "empty":

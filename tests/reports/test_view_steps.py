@@ -153,7 +153,7 @@ def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
 ) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
     ((number,),) = sizes.large.sql("SELECT id FROM content WHERE digest = ?", IMAGE)
-    found = sizes.ask(report.sql, {"image": image.format(number)})
+    found = sizes.ask(report.statement(), {"image": image.format(number)})
     assert len(found) == bases + built
     assert {row[0] for row in found} == {digest("image 40")}
     if built:
@@ -164,7 +164,7 @@ def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
 
 def test_without_a_parameter_every_pair_is_told(sizes: Sizes) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
-    assert len(count(sizes.small, report.sql, {"image": ""}).rows) == SMALL // 10 * 9
+    assert len(count(sizes.small, report.statement(), {"image": ""}).rows) == SMALL // 10 * 9
 
 
 @pytest.mark.parametrize("name", [each.name for each in REPORTS])
@@ -172,7 +172,7 @@ def test_a_report_over_all_costs_what_there_is(sizes: Sizes, name: str) -> None:
     """Ten times as many images are ten times as much work, and a little for the height of the trees; not a hundred."""
     (report,) = (each for each in REPORTS if each.name == name)
     parameters = dict.fromkeys((parameter for parameter, _ in report.parameters), "")
-    small, large = (count(each, report.sql, parameters, 100).steps for each in (sizes.small, sizes.middle))
+    small, large = (count(each, report.statement(), parameters, 100).steps for each in (sizes.small, sizes.middle))
     assert large <= small * MIDDLE / SMALL * 1.5
 
 
@@ -193,7 +193,7 @@ def test_duplicates_of_one_name_cost_what_there_is(
         ]
         writers.write_index(path, writers.empty_index(*entries))
         catalogue.add(path)
-        counted = count(catalogue, report.sql, {}, 100)
+        counted = count(catalogue, report.statement(), {}, 100)
         catalogue.close()
         assert len(counted.rows) == number - 1
         assert {row[4] for row in counted.rows} == {entries[0]["digest"]}
