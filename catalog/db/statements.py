@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     false,
     func,
     literal,
@@ -37,6 +38,7 @@ from catalog.db.schema import (
     CONFIG,
     INDEX,
     LAYER,
+    LISTED,
     MANIFEST,
     SUBJECT,
     annotation_key,
@@ -226,6 +228,34 @@ def _referrers_of() -> Select[Any]:
     return select(all_.c.digest, all_.c.how).order_by(all_.c.digest, all_.c.how)
 
 
+def _lying(*where: ColumnElement[bool]) -> Select[Any]:
+    """Manifests and indexes that lie in stores although no entry of these reaches them: they have no entry and no name.
+
+    In place of an entry's id they have a negative number, one for each of them in each store.
+    """
+    said_type = media_type.alias("said_type")
+    instead: dict[str, ColumnElement[Any]] = {
+        "entry_id": -(content.c.id * 2147483648 + store.c.id),
+        "sort": literal_column("0"),
+        "media_type": func.nullif(said_type.c.name, ""),
+        "size": content.c.size,
+        "shadowed": false(),
+    }
+    absent = {"source", "name", "repository", "tag", "ref_name", "image_name", "platform", "since"}
+    columns = [
+        (cast(null(), column.type) if key in absent else instead.get(key, column)).label(key)
+        for key, column in MATCH.items()
+    ]
+    tables = (
+        content.join(manifest, manifest.c.content_id == content.c.id)
+        .join(said_type, said_type.c.id == manifest.c.media_type_id)
+        .outerjoin(_artifact, _artifact.c.id == manifest.c.artifact_type_id)
+        .join(store_blob, and_(store_blob.c.content_id == content.c.id, store_blob.c.reach < LISTED))
+        .join(store, store.c.id == store_blob.c.store_id)
+    )
+    return select(*columns).select_from(tables).where(store.c.state != "missing", *where)
+
+
 SPAN = (
     "store_id",
     "store",
@@ -357,10 +387,14 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.elements,
         store.c.entries,
     ).where(or_(store.c.name == bindparam("store_name"), store.c.path == bindparam("path"))),
+    "STORE_INDEX": select(store.c.path, store.c.path_bytes, store.c.sha256).where(store.c.id == _store),
     # below entries (content)
     "REACHING": _reaching((CHILD,)),
     "STORE_REACHING": _reaching((CHILD,), in_store=True),
     "CONTAINING": _reaching((CHILD, CONFIG, LAYER)),
+    # beside them
+    "LYING": _lying(content.c.digest == _digest).order_by(store.c.priority, store.c.name),
+    "STORE_LYING": _lying(content.c.digest == _digest, store.c.id == _store),
     "CONTENTS_IN_RANGE": select(content.c.digest)
     .where(content.c.digest >= _low, content.c.digest < _high)
     .order_by(content.c.digest),
