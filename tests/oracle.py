@@ -330,8 +330,19 @@ def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]
 # Section 8, rule 1: what matches, and in which order
 
 
+IMAGES = (
+    "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json",
+)  # fmt: skip
+
+
+def other(entry: Entry) -> str:
+    """Rule 1: entries of other media types than an image's, or none, come after all others."""
+    return "" if not entry.media_type or entry.media_type in IMAGES else "~"
+
+
 def by_key(test: Callable[[Key], bool]) -> Rank:
-    return lambda entry: min((key.source for key in entry.keys if test(key)), default=None)
+    return lambda entry: min((other(entry) + key.source for key in entry.keys if test(key)), default=None)
 
 
 def by_name(name: Name) -> Rank:
@@ -344,7 +355,7 @@ def by_tag(tag: str, raw: tuple[str, str]) -> Rank:
 
     def rank(entry: Entry) -> str | None:
         found = [place for place, text in zip(raw, (entry.image_name, entry.ref_name), strict=True) if text == tag]
-        return min([*found, *(key.source for key in entry.keys if key.tag == tag)], default=None)
+        return min([*found, *(other(entry) + key.source for key in entry.keys if key.tag == tag)], default=None)
 
     return rank
 
@@ -453,7 +464,12 @@ class Oracle:
 
     def shadowed(self) -> set[tuple[str, int, Key]]:
         """Section 8, rule 1: the keys of a name for which another entry of their store answers."""
-        keys = [(e.store.name, key.source, e.position, key) for s in self.read() for e in s.entries for key in e.keys]
+        keys = [
+            (e.store.name, other(e) + key.source, e.position, key)
+            for s in self.read()
+            for e in s.entries
+            for key in e.keys
+        ]
         seen, shadowed = set(), set()
         for store, _, position, key in sorted(keys, key=lambda item: item[:3]):
             name = (store, key.repository, key.tag)
@@ -520,11 +536,11 @@ class Oracle:
             return Answer(own(collect(scans, by_tag(ref[1:], raw=("containerd", "ref")))), "digests")
         digest = f"sha256:{ref}" if HEX64.fullmatch(ref) else ref.removeprefix("@")
         if DIGEST.fullmatch(digest):
-            return self._by_digest(scans, digest)
+            return self._by_digest(scans, digest, lying=True)
         if re.fullmatch(r"(sha256|sha384|sha512):[0-9a-fA-F]+", digest):
             if not re.fullmatch(r"\w+:[0-9a-f]{6,}", digest):
                 raise Malformed("a digest prefix has 6 lower-case hex digits or more")
-            return self._by_digest(scans, digest)._replace(choice="digests")
+            return self._by_digest(scans, digest, lying=True)._replace(choice="digests")
         name = parse(ref)
         if name and name.digest:
             return self._by_digest(scans, name.digest, by_name(name))
@@ -542,7 +558,8 @@ class Oracle:
         if image and name is None:
             raise Malformed(f"{image!r} is no image name")
         if digest:
-            return self._by_digest([scan], digest, by_name(name._replace(digest=digest)) if name else lambda _: "")
+            rank = by_name(name._replace(digest=digest)) if name else lambda _: ""
+            return self._by_digest([scan], digest, rank, lying=True)
         hits = collect([scan], by_name(name) if name else by_tag(tag or "latest", raw=("1 of Get", "2 of Get")))
         fallback = not hits and not name and scan.elements == 1
         return Answer(own(scan.entries if fallback else hits), fallback=fallback)
@@ -552,7 +569,7 @@ class Oracle:
         path, tag, digest = split(text)
         scan, tag = store_at(path, cwd, scans), tag or "latest"
         if digest:
-            return self._by_digest([scan], digest)
+            return self._by_digest([scan], digest, lying=True)
         exact = [entry for entry in scan.entries if entry.ref_name == tag]
         ending = [entry for entry in scan.entries if (entry.ref_name or "").endswith(f":{tag}")]
         return Answer(own((exact + ending)[:1]))
@@ -561,14 +578,43 @@ class Oracle:
         """Section 5: PATH[:REF], skopeo's form."""
         path, _, ref = text.partition(":")
         scan = store_at(path, cwd, scans)
-        named = [entry for entry in scan.entries if entry.ref_name == ref][:1]
+        if ref.startswith("@"):
+            if not re.fullmatch("[0-9]+", ref[1:]):
+                raise Malformed(f"{ref!r} counts to no entry")
+            return Answer(own([entry for entry in scan.entries if entry.position == int(ref[1:])]))
+        named = [entry for entry in scan.entries if entry.ref_name == ref and entry.media_type in IMAGES][:1]
         return Answer(own(named)) if ref else Answer(own(scan.entries), "entries")
 
-    def _by_digest(self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "") -> Answer:
-        """The entries that have, or reach, a digest that begins so; a whole digest begins with itself alone."""
+    def _by_digest(
+        self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False
+    ) -> Answer:
+        """The entries that have, or reach, a digest that begins so; a whole digest begins with itself alone.
+
+        With `lying`, the manifests too that no entry of their store reaches.
+        """
         hits = []
         for entry in collect(scans, rank):
             all_ = reached(entry, self._paths()) if self.below else {entry.digest}
             digests = {each for each in all_ if each.startswith(prefix)}
             hits += [(entry, digests)] if digests else []
+        for scan in scans if lying and self.below else ():
+            hits += [(entry, {entry.digest}) for entry in self._lying(scan) if entry.digest.startswith(prefix)]
         return Answer(hits)
+
+    def _lying(self, scan: Scan) -> list[Entry]:
+        """The manifests and indexes of a store that no entry of it reaches, as entries without a name."""
+        listed = set().union(*(reached(entry, self._paths()) for entry in scan.entries))
+        found = []
+        for file in sorted(glob.glob(f"{glob.escape(scan.store.path)}/blobs/*/*")):
+            digest = ":".join(file.split("/")[-2:])
+            document = blob(digest, scan.store.path, self._paths()) if SPEC_DIGEST.fullmatch(digest) else {}
+            lists = [document.get("manifests"), document.get("layers")]
+            config = document.get("config")
+            is_manifest = any(isinstance(each, list) for each in lists) or (
+                isinstance(config, dict) and spec_digest(config) is not None
+            )
+            if digest not in listed and is_manifest:
+                found.append(
+                    Entry(scan.store, -1, digest, None, None, as_text(document.get("mediaType")), None, {}, ())
+                )
+        return found

@@ -166,7 +166,7 @@ def test_the_python_document_tells_all_that_is_public() -> None:
     text = read("docs/python.md")
     assert all(f"`{name}" in text for name in catalog.__all__ if name != "__version__")
     told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(text, "## `Match`"), re.MULTILINE)
-    assert {name for row in told for name in re.findall(r"\w+", row)} == set(FIELDS)
+    assert {name for row in told for name in re.findall(r"\w+", row)} == {*FIELDS, "how"}
     assert all(isinstance(getattr(Match, name, None), property) for name in FIELDS if name != "fallback")
     filters = re.findall(r"`(\w+)`", text[text.index("The filters of `query`") :].partition(";")[0])[1:]
     assert filters == list(Filters.__annotations__)
@@ -283,6 +283,7 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
     assert documented - {"query", "resolve", "stores", "check", "history", "status", "sql", "verify", "report"} == {
         *FIELDS,
+        "how",
         "reference",
     }
     assert f"| `query` | {', '.join(QUERY_COLUMNS)} |" in text

@@ -251,7 +251,12 @@ name = Table(
     Column("repository_id", _id, ForeignKey("repository.id")),
     Column("tag", _text, comment="null: the name had a digest and no tag"),
     Column("name", _text, comment="full canonical name; null where a half is missing"),
-    Column("source", SmallInteger, nullable=False, comment="0: io.containerd.image.name, 1: ref.name"),
+    Column(
+        "source",
+        SmallInteger,
+        nullable=False,
+        comment="0: io.containerd.image.name, 1: ref.name; 2 more where the entry is no image",
+    ),
     Column("sort", BigInteger, nullable=False, comment="the entry's, repeated"),
     Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
@@ -437,3 +442,4 @@ problem = Table(
     Column("detail", _text, nullable=False),
     comment="what `ocicat check` lists: unusable entries and names",
 )
+_partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-digest")

@@ -251,6 +251,7 @@ def _lying(*where: ColumnElement[bool]) -> Select[Any]:
 
     In place of an entry's id they have a negative number, one for each of them in each store.
     """
+    # By the digest, of which there are few, and not by the index of what is not listed: coalesce hides that.
     said_type = media_type.alias("said_type")
     instead: dict[str, ColumnElement[Any]] = {
         "entry_id": -(content.c.id * 2147483648 + store.c.id),
@@ -268,7 +269,10 @@ def _lying(*where: ColumnElement[bool]) -> Select[Any]:
         content.join(manifest, manifest.c.content_id == content.c.id)
         .join(said_type, said_type.c.id == manifest.c.media_type_id)
         .outerjoin(_artifact, _artifact.c.id == manifest.c.artifact_type_id)
-        .join(store_blob, and_(store_blob.c.content_id == content.c.id, store_blob.c.reach < LISTED))
+        .join(
+            store_blob,
+            and_(store_blob.c.content_id == content.c.id, func.coalesce(store_blob.c.reach, LISTED) < LISTED),
+        )
         .join(store, store.c.id == store_blob.c.store_id)
     )
     return select(*columns).select_from(tables).where(store.c.state != "missing", *where)
@@ -451,11 +455,14 @@ STATEMENTS: dict[str, Select[Any]] = {
         store.c.elements,
         store.c.entries,
     ).where(or_(store.c.name == bindparam("store_name"), store.c.path == bindparam("path"))),
+    "STORE_INDEX": select(store.c.path, store.c.path_bytes, store.c.sha256).where(store.c.id == _store),
     # below entries (content)
     "REACHING": _reaching((CHILD,)),
     "STORE_REACHING": _reaching((CHILD,), in_store=True),
     "CONTAINING": _reaching((CHILD, CONFIG, LAYER)),
+    # beside them
     "LYING": _lying(content.c.digest == _digest).order_by(store.c.priority, store.c.name),
+    "STORE_LYING": _lying(content.c.digest == _digest, store.c.id == _store),
     "CONTENTS_IN_RANGE": select(content.c.digest)
     .where(content.c.digest >= _low, content.c.digest < _high)
     .order_by(content.c.digest),

@@ -18,6 +18,7 @@ from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import Key, NameProblem, Unnamed, derive_keys
 from catalog.names.limits import is_long
+from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
 PENDING = 10_000
@@ -117,12 +118,14 @@ class StoreNames:
         """
         cursor = self._rows.cursor
         entries = cursor.execute(
-            "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name"
-            " FROM entry JOIN content ON content.id = entry.content_id WHERE entry.store_id = ? ORDER BY entry.sort",
+            "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name, media_type.name"
+            " FROM entry JOIN content ON content.id = entry.content_id"
+            " JOIN media_type ON media_type.id = entry.media_type_id WHERE entry.store_id = ? ORDER BY entry.sort",
             (self._store_id,),
         ).fetchall()
         changed = 0
-        for entry_id, sort, digest, ref_name, image_name in entries:
+        for entry_id, sort, digest, ref_name, image_name, media_type in entries:
+            rank = source_rank(media_type)
             other = None
             if self._unnamed.annotation is not None:
                 row = cursor.execute(_ANNOTATION, (entry_id, self._unnamed.annotation)).fetchone()
@@ -137,7 +140,8 @@ class StoreNames:
                 "SELECT kind, subject, detail FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?) ORDER BY id",
                 (entry_id, *NAME_PROBLEMS),
             ).fetchall()
-            if [Key(*row[1:4]) for row in had] == keys and had_problems == problems:
+            stood = [(*row[1:3], row[3] - rank) for row in had]
+            if stood == keys and had_problems == problems:
                 continue
             changed += 1
             for row in had:
@@ -147,7 +151,7 @@ class StoreNames:
                 self._touch_key(key)
             cursor.execute("DELETE FROM name WHERE entry_id = ?", (entry_id,))
             cursor.execute("DELETE FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?)", (entry_id, *NAME_PROBLEMS))
-            self._write_keys(entry_id, sort, keys, problems)
+            self._write_keys(entry_id, sort, keys, problems, rank)
         self._rows.flush()
         return changed
 
@@ -165,6 +169,7 @@ class StoreNames:
         asked = self._unnamed.annotation
         other = None if asked is None else descriptor.other_annotations.get(asked)
         keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository, self._unnamed, other)
+        rank = source_rank(descriptor.media_type)
         platform = descriptor.platform_text if descriptor.platform is not None else None
         media_type = descriptor.media_type
         media_type_id = self._types.get(media_type)
@@ -189,7 +194,7 @@ class StoreNames:
                 rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
             ]
         )
-        self._write_keys(entry_id, sort, keys, problems, touch=True)
+        self._write_keys(entry_id, sort, keys, problems, rank, touch=True)
         if len(annotations) > (ref_name is not None) + (image_name is not None):
             for key_text, value in descriptor.other_annotations.items():
                 rows.annotation(entry_id, key_text, value)
@@ -218,7 +223,7 @@ class StoreNames:
         self._answers.touch(NameKey(repository_id, tag, name), is_new=self._first)
 
     def _write_keys(
-        self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], *, touch: bool = False
+        self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], rank: int, *, touch: bool = False
     ) -> None:
         """Write an entry's keys; with `touch` they are told to the answers as well, before they are there."""
         rows = self._rows
@@ -229,7 +234,7 @@ class StoreNames:
             if touch and tag is not None:
                 self._touch(repository_id, tag, name)
             row: Row = (
-                next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source, sort, rows.flags[False], self._now,
+                next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source + rank, sort, rows.flags[False], self._now,
             )  # fmt: skip
             rows.name(row)
         for kind, subject, detail in problems:
@@ -283,6 +288,14 @@ class StoreNames:
             cursor.execute("UPDATE entry SET sort = ? WHERE id = ?", (sort, entry_id))
             cursor.execute("UPDATE name SET sort = ? WHERE entry_id = ?", (sort, entry_id))
         return len(changed)
+
+
+def source_rank(media_type: str) -> int:
+    """What is added to the source of an entry's keys, by which they are sorted: entries of images answer before all others.
+
+    An image's media type is one of OCI's or Docker's manifests and indexes, or none at all (resolution.md section 8).
+    """
+    return 0 if not media_type or media_type in IMAGES else 2
 
 
 def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:

@@ -40,6 +40,10 @@ def find(
             if (digests or row[ENTRY_ID] not in seen) and (stores is None or row[STORE_ID] in stores):
                 seen.add(row[ENTRY_ID])
                 yield Match(reader, row, below=digest)
+        for row in _lying(reader, query, place):
+            if stores is None or row[STORE_ID] in stores:
+                seen.add(row[ENTRY_ID])
+                yield Match(reader, row)
     if place is not None and not seen and (stores is None or place.store_id in stores):
         single = _single_entry(reader, query, place)
         if single is not None:
@@ -62,6 +66,22 @@ def _below(reader: Reader, query: Query, place: Place | None) -> Iterator[tuple[
             if keys:  # of two keys the one that matched is told (cli.md)
                 key = next((key for key in keys if key[1] == query.tag), keys[0])
                 yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
+
+
+def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
+    """Manifests that no entry of their store reaches: BuildKit, regctl and oras read them by digest all the same.
+
+    Over all stores a name beside the digest asks for what stands under it, and these stand under none.
+    """
+    from catalog.lookup.content import in_prefix
+
+    digest = query.digest or ""
+    if place is not None:
+        return reader.rows(frozen.STORE_LYING, {"digest": digest, "store_id": place.store_id})
+    if query.kind == kinds.NAME_DIGEST:
+        return iter(())
+    digests = in_prefix(reader, digest) if query.kind == kinds.DIGEST_PREFIX else (digest,)
+    return (row for one in digests for row in list(reader.rows(frozen.LYING, {"digest": one})))
 
 
 def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:
@@ -118,7 +138,12 @@ def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
     if query.kind == kinds.OCI:
         if query.tag is None:
             return reader.rows(frozen.STORE_ENTRIES, {"store_id": store_id})
-        return _first(_by_raw_ref_name(reader, query.tag, store_id))
+        if query.tag.startswith("@"):
+            return _nth(reader, place, query)
+        from catalog.names.media_types import IMAGES
+
+        at = frozen.COLUMNS.index("media_type")
+        return _first(row for row in _by_raw_ref_name(reader, query.tag, store_id) if row[at] in IMAGES)
     tag = query.tag or "latest"
     if query.kind == kinds.OCIDIR:
         return _first(_ocidir(reader, tag, store_id))
@@ -145,6 +170,22 @@ def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
     yield from reader.rows(frozen.STORE_BY_IMAGE_NAME, asked)
     yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
     yield from reader.rows(frozen.STORE_BY_TAG, asked)
+
+
+def _nth(reader: Reader, place: Place, query: Query) -> Iterator[Row]:
+    """`oci:PATH:@N`: the element N of the list, counted from 0, unusable ones too (containers/image, oci_transport.go).
+
+    The catalog keeps the order of entries only where it decides an answer, so the file itself says which one that is, as
+    long as it is the one that the catalog has read. Raises NotInTime for another.
+    """
+    from catalog.lookup.nth import digest_of_element
+
+    digest = digest_of_element(reader, place, query)
+    return (
+        iter(())
+        if digest is None
+        else _first(reader.rows(frozen.STORE_BY_DIGEST, {"digest": digest, "store_id": place.store_id}))
+    )
 
 
 def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:

@@ -36,6 +36,7 @@ FIELDS = (
     "artifact_type",
     "platforms",
     "annotations",
+    "listed",
     "shadowed",
     "fallback",
     "indexed_at",
@@ -68,7 +69,7 @@ class Match:
 
     @property
     def entry_id(self) -> int:
-        """The entry's id: one entry, one id."""
+        """The entry's id: one entry, one id. Negative where there is no entry (`listed`)."""
         found: int = self.row[ENTRY_ID]
         return found
 
@@ -96,9 +97,17 @@ class Match:
         return found
 
     @property
-    def order(self) -> tuple[int, str]:
-        """Where its store stands: the lowest priority number first, then by name (resolution.md section 8)."""
-        return self.row[_AT["priority"]], self.row[_AT["store"]]
+    def order(self) -> tuple[bool, int, str]:
+        """Where its store stands: the lowest priority number first, then by name (resolution.md section 8).
+
+        What no entry reaches stands behind all else.
+        """
+        return not self.listed, self.row[_AT["priority"]], self.row[_AT["store"]]
+
+    @property
+    def listed(self) -> bool:
+        """False for a manifest that lies in the store although no entry reaches it."""
+        return self.entry_id >= 0
 
     @property
     def host(self) -> str | None:
@@ -218,6 +227,8 @@ class Match:
             return self.fallback
         if field == "how":
             return self.how
+        if field == "listed":
+            return self.listed
         if field == "names":
             return self.names
         if field == "annotations":

@@ -271,7 +271,7 @@ class Asking:
 
     def _stands(self, digest: str) -> bool:
         """Whether a digest is an entry's in some store, or that of a manifest below one."""
-        rows = (frozen.BY_DIGEST, frozen.REACHING)
+        rows = (frozen.BY_DIGEST, frozen.REACHING, frozen.LYING)
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> Place | None:
@@ -369,7 +369,8 @@ def _ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> A
     ]
     where = "1 store" if stores == 1 else f"{stores} stores"
     if query.kind == kinds.OCI:
-        advice = f"say which: {shown(query.text.rstrip(':'))}:REF"
+        path = shown(query.text.rstrip(":"))
+        advice = f"say which: {path}:REF, {path}:@N for the entry N counted from 0, or oci-layout://STORE@DIGEST"
     else:
         advice = "name a digest, narrow with --store, or take the first store's with --first"
     return Ambiguous(

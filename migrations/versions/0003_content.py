@@ -48,6 +48,7 @@ _STATEMENTS = (
     "ALTER TABLE store_blob ADD COLUMN looked {flag}",
     "ALTER TABLE store_blob ADD COLUMN embedded {flag}",
     "ALTER TABLE store_blob ADD COLUMN reach SMALLINT",
+    "CREATE INDEX ix_problem_pinned ON problem (entry_id) WHERE kind = 'name-digest'",
     "CREATE INDEX ix_store_blob_unlisted ON store_blob (store_id) WHERE reach < 2",
     """CREATE TABLE layer_annotation (
     content_id {id} NOT NULL,

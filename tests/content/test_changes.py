@@ -325,5 +325,7 @@ def test_a_child_that_lies_in_a_store_that_was_read_before(catalogue: Catalogue,
     assert [kind(catalogue, each) for each in (outer, image)] == [INDEX, MANIFEST]
     assert catalogue.sql("SELECT value FROM labels") == [("v",)]
     assert pending(catalogue) == []
-    assert resolved(catalogue, "oci-layout://a/alpine:1", "linux/amd64") == Said(1)  # its copy of the index is cut short
+    assert resolved(catalogue, "oci-layout://a/alpine:1", "linux/amd64") == Said(
+        1
+    )  # its copy of the index is cut short
     assert resolved(catalogue, "oci-layout://b/alpine:1", "linux/amd64") == Said(1)  # the child is not there

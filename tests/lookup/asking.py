@@ -56,8 +56,10 @@ class Still(Oracle):
             self._below[key] = reached(entry)
         return self._below[key]
 
-    def _by_digest(self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "") -> Answer:
-        """The oracle's, with what is below each entry read once."""
+    def _by_digest(
+        self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False
+    ) -> Answer:
+        """The oracle's, with what is below each entry read once; every manifest of these stores is listed."""
         hits = [
             (entry, {digest for digest in self.reached(entry) if digest.startswith(prefix)})
             for entry in collect(scans, rank)

@@ -65,7 +65,6 @@ APP = "docker.io/library/app-0-01"
 MANY = "docker.io/many/app-1"
 ASKED = [
     Asked("SCHEMA_VERSION", {}, 1),
-    Asked("PINNED", {}, 0),
     Asked("BY_NAME", {"name": f"{APP}:1.1"}, 1),
     Asked("BY_NAME", {"name": f"{MANY}:t0.1"}, 2),
     Asked("BY_NAME", {"name": "docker.io/library/nosuch:1"}, 0),
@@ -128,6 +127,8 @@ ASKED = [
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": "many/s1", "path": None}, 1),
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": None, "path": "/nowhere"}, 0),
     Asked("LYING", {"digest": child(1)}, 0),
+    Asked("STORE_LYING", {"digest": child(1), "store_id": "large"}, 0),
+    Asked("STORE_INDEX", {"store_id": "large"}, 1),
     Asked("REACHING", {"digest": child(1)}, 2),
     Asked("STORE_REACHING", {"digest": child(1), "store_id": "large"}, 2),
     Asked("STORE_REACHING", {"digest": child(1), "store_id": "crowd"}, 0),
@@ -207,7 +208,8 @@ def steps(
 
 def test_every_statement_is_counted() -> None:
     """A new statement is to be asked for in ASKED, or to be a listing."""
-    assert set(STATEMENTS) == {each.statement for each in ASKED} | set(LISTINGS)
+    # PINNED goes through an index that has only entries with such a name, and stops at a limit: it is for a hint alone.
+    assert set(STATEMENTS) == {each.statement for each in ASKED} | set(LISTINGS) | {"PINNED"}
 
 
 @pytest.mark.parametrize(
