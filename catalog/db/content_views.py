@@ -121,6 +121,16 @@ WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
             ("media_type", "nullif(media_type.name, '')", "media type, as the manifest claims"),
             ("size", "edge.size", "bytes, as the manifest claims"),
             ("chain", "edge.chain", "hash of the layers up to this one: the chain of a manifest that has just these"),
+            (
+                "title",
+                f"""(
+    SELECT titled.value FROM descriptor_annotation AS titled
+    JOIN annotation_key ON annotation_key.id = titled.key_id
+    WHERE titled.content_id = edge.parent_id AND titled.role = {LAYER} AND titled.position = edge.position
+    AND annotation_key.name = 'org.opencontainers.image.title'
+  )""",
+                "its annotation org.opencontainers.image.title: the name of the file that it is in an artifact, or null",
+            ),
         ),
         f"""FROM edge
 JOIN content AS parent ON parent.id = edge.parent_id
@@ -196,7 +206,7 @@ WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
             (
                 "origin",
                 "'entry'",
-                "what says it: entry (a descriptor of index.json), or manifest (one that lies there)",
+                "what says it: entry (a descriptor of index.json), manifest (one in blobs), layer or child (a descriptor in one)",
             ),
             ("beginning", "substr(entry_annotation.value, 1, 128)", _BEGINNING),
         ),
@@ -222,6 +232,24 @@ JOIN content ON content.id = content_annotation.content_id
 JOIN store_blob ON store_blob.content_id = content_annotation.content_id
 JOIN store ON store.id = store_blob.store_id
 WHERE NOT content_annotation.is_label AND store.state <> 'missing'""",
+            ),
+            (
+                (
+                    "store.name",
+                    "content.digest",
+                    "annotation_key.name",
+                    "descriptor_annotation.value",
+                    f"CASE descriptor_annotation.role WHEN {LAYER} THEN 'layer' ELSE 'child' END",
+                    "substr(descriptor_annotation.value, 1, 128)",
+                ),
+                """FROM descriptor_annotation
+JOIN annotation_key ON annotation_key.id = descriptor_annotation.key_id
+JOIN edge ON edge.parent_id = descriptor_annotation.content_id AND edge.role = descriptor_annotation.role
+AND edge.position = descriptor_annotation.position
+JOIN content ON content.id = edge.child_id
+JOIN store_blob ON store_blob.content_id = descriptor_annotation.content_id
+JOIN store ON store.id = store_blob.store_id
+WHERE store.state <> 'missing'""",
             ),
         ),
         keys=("digest", "key beginning"),

@@ -26,6 +26,7 @@ from catalog.db.schema import (
     config,
     content,
     content_annotation,
+    descriptor_annotation,
     edge,
     host,
     manifest,
@@ -58,6 +59,7 @@ _SAID_OF = {
     manifest.name: "content_id",
     config.name: "content_id",
     content_annotation.name: "content_id",
+    descriptor_annotation.name: "content_id",
     edge.name: "parent_id",
     referrer.name: "content_id",
 }

@@ -367,21 +367,22 @@ Index(
     content_annotation.c.content_id,
 )
 
-layer_annotation = Table(
-    "layer_annotation",
+descriptor_annotation = Table(
+    "descriptor_annotation",
     metadata,
     Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("position", Integer, primary_key=True, autoincrement=False, comment="of the layer in its manifest"),
+    Column("role", SmallInteger, primary_key=True, autoincrement=False, comment="of its edge: a layer, or a child"),
+    Column("position", Integer, primary_key=True, autoincrement=False, comment="of its edge"),
     Column("key_id", _id, ForeignKey("annotation_key.id"), primary_key=True, autoincrement=False),
     Column("value", _text, nullable=False),
     sqlite_with_rowid=False,
-    comment="annotations of the descriptors of a manifest's layers",
+    comment="annotations of the descriptors of a manifest's layers, and of an index's children",
 )
 Index(
-    "ix_layer_annotation_value",
-    layer_annotation.c.key_id,
-    func.substr(layer_annotation.c.value, 1, 128),
-    layer_annotation.c.content_id,
+    "ix_descriptor_annotation_value",
+    descriptor_annotation.c.key_id,
+    func.substr(descriptor_annotation.c.value, 1, 128),
+    descriptor_annotation.c.content_id,
 )
 
 store_blob = Table(

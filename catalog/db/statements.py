@@ -45,6 +45,7 @@ from catalog.db.schema import (
     config,
     content,
     content_annotation,
+    descriptor_annotation,
     edge,
     entry,
     entry_annotation,
@@ -518,6 +519,9 @@ STATEMENTS: dict[str, Select[Any]] = {
     "CONTENT_ANNOTATIONS": select(annotation_key.c.name, content_annotation.c.value)
     .select_from(content_annotation.join(annotation_key, annotation_key.c.id == content_annotation.c.key_id))
     .where(content_annotation.c.content_id == _content, ~content_annotation.c.is_label),
+    "DESCRIPTOR_ANNOTATIONS": select(annotation_key.c.name, descriptor_annotation.c.value)
+    .select_from(descriptor_annotation.join(annotation_key, annotation_key.c.id == descriptor_annotation.c.key_id))
+    .where(descriptor_annotation.c.content_id == _content),
     "LABELS_OF": select(annotation_key.c.name, content_annotation.c.value)
     .select_from(
         edge.join(content_annotation, content_annotation.c.content_id == edge.c.child_id).join(

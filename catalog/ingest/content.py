@@ -549,6 +549,8 @@ def _write_edge(
     rows: Rows, parent_id: int, role: int, position: int, child: Descriptor, most: int, chain: str | None = None
 ) -> list[_Read]:
     """Write that a manifest points to a blob; the blob itself if its descriptor embeds it in at most `most` bytes."""
+    if child.annotations and role in (CHILD, LAYER):
+        rows.descriptor_annotations(parent_id, role, position, child.annotations)
     data = child.embedded(most)
     rows.edge(
         parent_id,

@@ -14,6 +14,7 @@ from catalog.db.schema import (
     config,
     content,
     content_annotation,
+    descriptor_annotation,
     edge,
     entry,
     manifest,
@@ -122,7 +123,7 @@ def _sweep_content(connection: Connection) -> None:
     lies = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
     forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies)).scalars().all()
     for some in chunks(forgotten):
-        for said in (manifest, config, content_annotation, referrer):
+        for said in (manifest, config, content_annotation, descriptor_annotation, referrer):
             connection.execute(delete(said).where(said.c.content_id.in_(some)))
         connection.execute(delete(edge).where(edge.c.parent_id.in_(some)))
         connection.execute(update(content).where(content.c.id.in_(some)).values(kind=UNREAD, size=None))

@@ -22,10 +22,10 @@ from catalog.db.schema import (
     config,
     content,
     content_annotation,
+    descriptor_annotation,
     edge,
     entry,
     entry_annotation,
-    layer_annotation,
     manifest,
     media_type,
     name,
@@ -49,7 +49,7 @@ FLUSH_ROWS = 100_000
 
 _TABLES = (
     entry, name, entry_annotation, problem, name_span, snapshot,
-    manifest, config, edge, content_annotation, layer_annotation, store_blob, referrer,
+    manifest, config, edge, content_annotation, descriptor_annotation, store_blob, referrer,
 )  # fmt: skip
 """In the order in which they are written."""
 
@@ -186,10 +186,10 @@ class Rows:
         for key, value in annotations.items():
             self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
-    def layer_annotations(self, content_id: int, position: int, annotations: dict[str, str]) -> None:
-        """The annotations of the descriptor of a manifest's layer."""
+    def descriptor_annotations(self, content_id: int, role: int, position: int, annotations: dict[str, str]) -> None:
+        """The annotations of the descriptor of a manifest's layer, or of an index's child."""
         for key, value in annotations.items():
-            self._add("layer_annotation", (content_id, position, self.annotation_key(key), value))
+            self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
 
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None

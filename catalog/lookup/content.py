@@ -186,14 +186,18 @@ def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool
 
 
 def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
-    """Whether the entry, or its manifest, has an annotation, with that value where there is one.
+    """Whether the entry, or a manifest that it is or reaches, has an annotation, with that value where there is one.
 
-    What an entry says is not said of a referrer below it.
+    So have the descriptors of layers, and of the children of an index. What an entry says is not said of a referrer below it.
     """
     annotations = match.value("annotations") if match.how is None or match.below is None else None
     if isinstance(annotations, dict) and _holds(annotations.items(), key, value):
         return True
-    return _holds(reader.rows(frozen.CONTENT_ANNOTATIONS, {"content_id": match.row[CONTENT_ID]}), key, value)
+    return any(
+        _holds(reader.rows(statement, {"content_id": content_id}), key, value)
+        for content_id in _manifests(reader, match)
+        for statement in (frozen.CONTENT_ANNOTATIONS, frozen.DESCRIPTOR_ANNOTATIONS)
+    )
 
 
 def artifact_type(reader: Reader, match: Match) -> str | None:

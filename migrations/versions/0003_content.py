@@ -50,16 +50,17 @@ _STATEMENTS = (
     "ALTER TABLE store_blob ADD COLUMN reach SMALLINT",
     "CREATE INDEX ix_problem_pinned ON problem (entry_id) WHERE kind = 'name-digest'",
     "CREATE INDEX ix_store_blob_unlisted ON store_blob (store_id) WHERE reach < 2",
-    """CREATE TABLE layer_annotation (
+    """CREATE TABLE descriptor_annotation (
     content_id {id} NOT NULL,
+    role SMALLINT NOT NULL,
     position INTEGER NOT NULL,
     key_id {id} NOT NULL,
     value {text} NOT NULL,
-    CONSTRAINT pk_layer_annotation PRIMARY KEY (content_id, position, key_id),
-    CONSTRAINT fk_layer_annotation_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
-    CONSTRAINT fk_layer_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
+    CONSTRAINT pk_descriptor_annotation PRIMARY KEY (content_id, role, position, key_id),
+    CONSTRAINT fk_descriptor_annotation_content_id FOREIGN KEY(content_id) REFERENCES content (id) ON DELETE CASCADE,
+    CONSTRAINT fk_descriptor_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
 ){end}""",
-    "CREATE INDEX ix_layer_annotation_value ON layer_annotation (key_id, substr(value, 1, 128), content_id)",
+    "CREATE INDEX ix_descriptor_annotation_value ON descriptor_annotation (key_id, substr(value, 1, 128), content_id)",
     """UPDATE media_type SET is_leaf = (1 = 1) WHERE name IN ({leaves})
     OR name LIKE 'application/vnd.oci.image.layer.%' OR name LIKE 'application/vnd.docker.image.rootfs.%'""",
     "DELETE FROM referrer",

@@ -104,7 +104,16 @@ def pending(catalogue: Catalogue) -> list[str]:
     return [name for (name,) in catalogue.sql("SELECT name FROM stores WHERE pending ORDER BY name")]
 
 
-TABLES = ("content", "manifest", "config", "edge", "content_annotation", "store_blob", "referrer")
+TABLES = (
+    "content",
+    "manifest",
+    "config",
+    "edge",
+    "content_annotation",
+    "descriptor_annotation",
+    "store_blob",
+    "referrer",
+)
 
 
 def count(catalogue: Catalogue, *tables: str) -> list[int]:

@@ -59,11 +59,13 @@ class Still(Oracle):
     def _by_digest(
         self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False
     ) -> Answer:
-        """The oracle's, with what is below each entry read once; every manifest of these stores is listed."""
+        """The oracle's, with what is below each entry read once."""
         hits = [
             (entry, {digest for digest in self.reached(entry) if digest.startswith(prefix)})
             for entry in collect(scans, rank)
         ]
+        for scan in scans if lying and self.below else ():
+            hits += [(entry, {entry.digest}) for entry in self._lying(scan) if entry.digest.startswith(prefix)]
         return Answer([hit for hit in hits if hit[1]])
 
     def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:

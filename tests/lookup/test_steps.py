@@ -141,6 +141,7 @@ ASKED = [
     Asked("CONFIG_OF", {"content_id": child(1), "store_id": "large"}, 1),
     Asked("ARTIFACT_TYPE_OF", {"content_id": child(1)}, 1),
     Asked("CONTENT_ANNOTATIONS", {"content_id": digest("0-1")}, 1),
+    Asked("DESCRIPTOR_ANNOTATIONS", {"content_id": child(1)}, 0),
     Asked("LABELS_OF", {"content_id": child(1)}, 1),
     Asked("REFERRERS_OF", {"digest": child(1)}, 1),
     Asked("PENDING", {}, 0),

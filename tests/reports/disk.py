@@ -231,7 +231,8 @@ class Disk:
     def layer_rows(self) -> Iterator[Row]:
         for digest, _ in self.held():
             for position, layer in enumerate(self.layers(digest)):
-                yield digest, position, layer["digest"], layer.get("mediaType"), layer.get("size")
+                title = (layer.get("annotations") or {}).get("org.opencontainers.image.title")
+                yield digest, position, layer["digest"], layer.get("mediaType"), layer.get("size"), title
 
     def blob_rows(self) -> Iterator[Row]:
         for layout in self.layouts:
@@ -256,6 +257,14 @@ class Disk:
             for digest in set(layout.blobs) & set(self.manifests):
                 for key, value in (self.manifests[digest].get("annotations") or {}).items():
                     yield layout.name, digest, key, value, "manifest", value[:128]
+                for origin, each in self.described(digest):
+                    for key, value in (each.get("annotations") or {}).items():
+                        yield layout.name, each["digest"], key, value, origin, value[:128]
+
+    def described(self, digest: str) -> Iterator[tuple[str, Document]]:
+        """The descriptors of a manifest's layers, and of an index's children."""
+        yield from (("layer", each) for each in self.layers(digest))
+        yield from (("child", each) for each in self.manifests[digest].get("manifests") or [])
 
     def referrer_rows(self) -> set[Row]:
         rows = (row for row in self._referrers() if row[0].startswith(("sha256:", "sha512:")) and row[0] != row[1])

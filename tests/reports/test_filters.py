@@ -76,12 +76,16 @@ def test_labels(world: World) -> None:
         assert said(world, "--label", option(key, value)) == expected, (key, value)
 
 
-def test_annotations_of_the_entry_and_of_its_manifest(world: World) -> None:
+def test_annotations_of_the_entry_and_of_all_that_it_reaches(world: World) -> None:
+    """Of the manifests themselves, and of the descriptors of their layers and of an index's children."""
     disk = world.disk
 
     def of(entry: Entry) -> set[tuple[str, str]]:
-        own = (entry.get("annotations") or {}).items()
-        return {*own, *(disk.manifests.get(entry["digest"], {}).get("annotations") or {}).items()}
+        found = {*(entry.get("annotations") or {}).items()}
+        for digest in below(disk, entry["digest"]) & set(disk.manifests):
+            for each in (disk.manifests[digest], *(one for _, one in disk.described(digest))):
+                found |= {*(each.get("annotations") or {}).items()}
+        return found
 
     for key, value in pairs(pair for _, entry in every(disk) for pair in of(entry)):
         expected = those(found for found in every(disk) if has(of(found[1]), key, value))

@@ -49,7 +49,10 @@ def artifact(path: str, kind: str, subject: Descriptor | None, **more: Any) -> D
         "schemaVersion": 2,
         "mediaType": writers.MANIFEST_TYPE,
         "config": writers.write_blob(path, b"{}", EMPTY_TYPE),
-        "layers": [writers.write_blob(path, f"{kind} {more}".encode(), "application/x-about")],
+        "layers": [
+            writers.write_blob(path, f"{kind} {more}".encode(), "application/x-about")
+            | {"annotations": {"org.opencontainers.image.title": f"{kind or 'about'}.txt"}}
+        ],
         **more,
     }
     if kind:
