@@ -163,7 +163,7 @@ def test_fixtures_of_container_libs() -> None:
     lookups = fixture_store(f"{folder}/name_lookups")
     for tag in "abcd":
         assert answer(Oracle([lookups]), f"oci:{lookups.path}:{tag}") == tag
-    assert answer(Oracle([lookups]), f"oci:{lookups.path}:invalid-mime") == "e"
+    assert answer(Oracle([lookups]), f"oci:{lookups.path}:invalid-mime") == 1  # as containers/image answers
     assert answer(Oracle([lookups]), f"oci:{lookups.path}:unknown") == 1
     twice = fixture_store(f"{folder}/delete_image_two_identical_references")
     for ref in (f"oci:{twice.path}:1.0.0", "oci-layout://s:1.0.0", f"ocidir://{twice.path}:1.0.0"):
@@ -568,7 +568,8 @@ def test_digests_below_entries(make: Make, tmp_path: Path) -> None:
     blob.write_bytes(
         writers.dump({"manifests": [outer, inner, {"digest": d("a")}]})
     )  # a cycle, and not what it is called
-    assert [oracle.resolve(each).status for each in (d("a"), arm["digest"])] == [1, 1]
+    # Nothing leads to the second one any more, but it lies there.
+    assert [oracle.resolve(each).status for each in (d("a"), arm["digest"])] == [1, 0]
     other = OracleStore("t", writers.make_layout(str(tmp_path / "t")))
     Path(other.path, "blobs", *inner["digest"].split(":")).write_bytes(good)
     assert (
@@ -578,7 +579,8 @@ def test_digests_below_entries(make: Make, tmp_path: Path) -> None:
     assert oracle.resolve(arm["digest"]).status == 0
     blob.rename(tmp_path / "elsewhere")
     blob.symlink_to(tmp_path / "elsewhere")
-    assert oracle.resolve(arm["digest"]).status == 1
+    assert oracle.resolve(inner["digest"]).status == 0  # the outer index lists it
+    assert oracle.resolve(f"alpine@{arm['digest']}").status == 1
     shutil.move(f"{path}/blobs", tmp_path / "blobs")
     os.symlink(tmp_path / "blobs", f"{path}/blobs")
     assert oracle.resolve(inner["digest"]).status == 1

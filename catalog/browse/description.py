@@ -32,6 +32,8 @@ FACETS: dict[str, tuple[str, ...]] = {
     "layers": ("media_type",),
     "blobs": ("store", "is_good"),
     "labels": ("key",),
+    "unjudged": ("reason",),
+    "missing": ("store", "role"),
     "annotations": ("key", "origin"),
     "referrers": ("how", "artifact_type"),
     "history": ("store", "origin"),

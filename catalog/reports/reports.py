@@ -5,12 +5,11 @@ They are SQL that anybody could type, and run through the same gate.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a report; `is_size` says that it is a number of bytes, `is_age` a number of seconds."""
+    """A column of a report; `is_size` says that it is a number of bytes, `is_age` a time whose age a person wants to know."""
 
     name: str
     documentation: str
@@ -22,7 +21,7 @@ class Report(NamedTuple):
     """A report: its name, one sentence, its columns in order, its query, and the parameters as (name, documentation).
 
     A parameter that is not given is the empty text. In the query `$DAY_AGO` stands for the time 24 hours ago as the views
-    write times, and `$AGE(column)` for the age of such a time in seconds: the engines have no words in common for them.
+    write times: the engines have no words in common for that.
     `left_out` says what the report does to a store of the view `unjudged`; empty if that view is no concern of it.
     """
 
@@ -35,19 +34,13 @@ class Report(NamedTuple):
 
     def statement(self, *, postgresql: bool = False) -> str:
         """The query in the words of SQLite, or of PostgreSQL."""
-        day_ago, age = _POSTGRESQL_TIMES if postgresql else _SQLITE_TIMES
-        return re.sub(r"\$AGE\((\w+)\)", age, self.sql.replace("$DAY_AGO", day_ago))
+        return self.sql.replace("$DAY_AGO", _DAY_AGO["postgresql" if postgresql else "sqlite"])
 
 
-_SQLITE_TIMES = (
-    "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
-    r"CAST((julianday('now') - julianday(\1)) * 86400 AS INTEGER)",
-)
-_POSTGRESQL_TIMES = (
-    """to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
-    r"CAST(extract(epoch FROM now() - CAST(\1 AS timestamptz)) AS BIGINT)",
-)
-
+_DAY_AGO = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
+    "postgresql": """to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+}
 
 _STORE = Column("store", "name of the store")
 _KIND = """CASE
@@ -149,10 +142,7 @@ _LAST_NAME = """(
     SELECT coalesce(history.name, ':' || history.tag) FROM history
     WHERE history.digest = {0}.digest ORDER BY history.since DESC, history.name LIMIT 1
   )"""
-_AGE = (
-    Column("modified", "when its file was last written"),
-    Column("age", "seconds since then", is_age=True),
-)
+_AGE = Column("modified", "when its file was last written; in a table on a terminal, how long ago that is", is_age=True)
 
 _UNREFERENCED = Report(
     "unreferenced",
@@ -164,7 +154,7 @@ _UNREFERENCED = Report(
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
         Column("media_type", "its media type, as a manifest says itself, else as one that has it claims, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
-        *_AGE,
+        _AGE,
     ),
     f"""WITH unused AS (
   SELECT store, digest, size, modified FROM blobs
@@ -177,7 +167,7 @@ SELECT unused.store, unused.digest, unused.size,
     (SELECT min(layers.media_type) FROM layers WHERE layers.digest = unused.digest),
     (SELECT min(manifests.config_type) FROM manifests WHERE manifests.config = unused.digest)
   ) AS media_type,
-  {_LAST_NAME.format("unused")} AS last_name, unused.modified, $AGE(modified) AS age
+  {_LAST_NAME.format("unused")} AS last_name, unused.modified
 FROM unused
 ORDER BY unused.store, unused.digest""",  # noqa: S608
     (
@@ -200,7 +190,7 @@ _LOST = Report(
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         Column("unnamed", "1 if an entry without a name is left, 0 if no entry reaches it"),
         Column("size", "its bytes", is_size=True),
-        *_AGE,
+        _AGE,
     ),
     f"""WITH lost AS (
   SELECT blobs.store, blobs.digest, blobs.size, blobs.modified, 0 AS unnamed FROM blobs
@@ -214,7 +204,7 @@ _LOST = Report(
   AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = unnamed.digest AND images.store = unnamed.store)
 )
 SELECT lost.store, lost.digest, manifests.kind, manifests.media_type, {_LAST_NAME.format("lost")} AS last_name,
-  lost.unnamed, lost.size, lost.modified, $AGE(modified) AS age
+  lost.unnamed, lost.size, lost.modified
 FROM lost JOIN manifests ON manifests.digest = lost.digest
 ORDER BY lost.store, lost.digest""",  # noqa: S608
     left_out="is left out",

@@ -136,7 +136,7 @@ def test_every_view_is_equal(moved: Moved, view: str) -> None:
 
 @pytest.mark.parametrize("report", [report.name for report in REPORTS])
 def test_every_report_is_equal(moved: Moved, report: str) -> None:
-    moved.both("report", report, "--format", "jsonl")
+    moved.both("--quiet", "report", report, "--format", "jsonl")
 
 
 def test_every_answer_is_equal(moved: Moved) -> None:

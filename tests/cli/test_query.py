@@ -193,7 +193,7 @@ def test_limit_sort_count(shelf: Shelf) -> None:
 
 KEYS = (
     "store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
-    "artifact_type", "platforms", "annotations", "shadowed", "fallback", "indexed_at",
+    "artifact_type", "platforms", "annotations", "listed", "shadowed", "fallback", "indexed_at",
 )  # fmt: skip
 
 
@@ -229,6 +229,7 @@ def test_the_object_of_an_entry(shelf: Shelf) -> None:
             "io.containerd.image.name": "docker.io/library/ctr:3.16",
             "org.opencontainers.image.ref.name": "3.16",
         },
+        "listed": True,
         "shadowed": False,
         "fallback": False,
         "indexed_at": found["indexed_at"],

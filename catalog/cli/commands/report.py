@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 
 import click
 
@@ -128,10 +129,11 @@ def _threshold(age: str) -> str:
     return rfc3339(max(0, int(time.time() * 1000) - int(number) * _UNITS[unit] * 1000)) or ""
 
 
-def _age(seconds: object) -> object:
-    """An age as a person reads it: the largest unit that fits."""
-    if not isinstance(seconds, int):
-        return seconds
+def _age(moment: object) -> object:
+    """The age of a time as a person reads it: the largest unit that fits."""
+    if not isinstance(moment, str):
+        return moment
+    seconds = int(time.time() - datetime.fromisoformat(moment).timestamp())
     for unit in ("d", "h", "m"):
         if seconds >= _UNITS[unit]:
             return f"{seconds // _UNITS[unit]}{unit}"
