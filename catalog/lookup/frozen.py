@@ -50,7 +50,7 @@ STORE_FILES = 'SELECT store.id, store.name, store.path, store.path_bytes, store.
 ROOTS = 'SELECT root.path, root.path_bytes FROM root ORDER BY root.path'
 LEFT_OUT = 'SELECT left_out.path FROM left_out'
 HOSTS = 'SELECT host.id FROM host ORDER BY host.id'
-STANDINGS = 'SELECT store.path, store.naming, store.prefix, store.state, store.error, store.file_identity, store.keyed_by, root.path AS root_path, store.shared_blobs, store.blobs_identity, store.content_pending, store.path_bytes, root.path_bytes AS root_path_bytes, store.shared_blobs_bytes FROM store LEFT OUTER JOIN root ON root.id = store.root_id WHERE store.host_id = :host'
+STANDINGS = 'SELECT store.path, store.naming, store.prefix, store.state, store.error, store.file_identity, store.keyed_by, store.layout_version, root.path AS root_path, store.shared_blobs, store.blobs_identity, store.content_pending, store.path_bytes, root.path_bytes AS root_path_bytes, store.shared_blobs_bytes FROM store LEFT OUTER JOIN root ON root.id = store.root_id WHERE store.host_id = :host'
 PRUNED = 'SELECT meta.value FROM meta WHERE meta."key" = \'pruned_ms\''
 NEXT_NAME = 'SELECT name.name FROM name WHERE name.name >= :low AND name.name < :high ORDER BY name.name LIMIT 1 OFFSET 0'
 NEXT_TAG = 'SELECT name.tag FROM name WHERE name.tag >= :low AND name.tag < :high ORDER BY name.tag LIMIT 1 OFFSET 0'

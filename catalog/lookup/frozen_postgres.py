@@ -46,7 +46,7 @@ STATEMENTS: dict[str, tuple[str, dict[str, str | int]]] = {
     'ROOTS': ("SELECT root.path, root.path_bytes \nFROM root \nWHERE root.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host')) ORDER BY root.path", {}),
     'LEFT_OUT': ("SELECT left_out.path \nFROM left_out \nWHERE left_out.host_id = (SELECT id FROM host WHERE name = current_setting('ocicat.host'))", {}),
     'HOSTS': ('SELECT host.id \nFROM host ORDER BY host.id', {}),
-    'STANDINGS': ('SELECT store.path, store.naming, store.prefix, store.state, store.error, store.file_identity, store.keyed_by, root.path AS root_path, store.shared_blobs, store.blobs_identity, store.content_pending, store.path_bytes, root.path_bytes AS root_path_bytes, store.shared_blobs_bytes \nFROM store LEFT OUTER JOIN root ON root.id = store.root_id \nWHERE store.host_id = %(host)s::BIGINT', {}),
+    'STANDINGS': ('SELECT store.path, store.naming, store.prefix, store.state, store.error, store.file_identity, store.keyed_by, store.layout_version, root.path AS root_path, store.shared_blobs, store.blobs_identity, store.content_pending, store.path_bytes, root.path_bytes AS root_path_bytes, store.shared_blobs_bytes \nFROM store LEFT OUTER JOIN root ON root.id = store.root_id \nWHERE store.host_id = %(host)s::BIGINT', {}),
     'PRUNED': ('SELECT meta.value \nFROM meta \nWHERE meta.key = %(key_1)s::VARCHAR COLLATE "C"', {'key_1': 'pruned_ms'}),
     'NEXT_NAME': ('SELECT name.name \nFROM name \nWHERE name.name >= %(low)s::VARCHAR COLLATE "C" AND name.name < %(high)s::VARCHAR COLLATE "C" ORDER BY name.name \n LIMIT 1', {}),
     'NEXT_TAG': ('SELECT name.tag \nFROM name \nWHERE name.tag >= %(low)s::VARCHAR COLLATE "C" AND name.tag < %(high)s::VARCHAR COLLATE "C" ORDER BY name.tag \n LIMIT 1', {}),
