@@ -10,10 +10,10 @@ from catalog.db.schema import root, store
 
 _OWN = (
     "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
-    "keyed_by", "entries", "generation", "changed_at", "first_at",
+    "keyed_by", "entries", "generation", "changed_at", "first_at", "layout_version",
 )  # fmt: skip
 """The fields of a Store, up to `root_path`, that are columns of the same name."""
-_STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by")
+_STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by", "layout_version")
 """Those of a Standing."""
 BY_NAME = or_(store.c.root_id.is_(None), store.c.own_settings, store.c.path == root.c.path).label("by_name")
 """Whether somebody gave the path of the store: a link there is followed. One that was found below a root is not."""

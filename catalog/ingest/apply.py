@@ -16,8 +16,9 @@ from catalog.ingest.known import Store
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.rows import Rows
 from catalog.layout.history import told_spans
-from catalog.layout.index import IndexContent, IndexProblem
+from catalog.layout.index import IndexContent, IndexProblem, Marker
 from catalog.names.keys import Unnamed
+from catalog.names.limits import LAYOUT_VERSION
 
 
 class Outcome(NamedTuple):
@@ -32,7 +33,7 @@ def write_content(
     rows: Rows,
     found: Store,
     content: IndexContent,
-    version: str | None,
+    marker: Marker,
     now: int,
     took_ms: int,
     *,
@@ -40,7 +41,7 @@ def write_content(
 ) -> Outcome:
     """Make the catalog say what `content` says. Raises what iterating it raises; then the transaction is to be undone.
 
-    `version` is the layout's, `now` and `took_ms` are milliseconds; `full` compares the entries although the bytes are
+    `marker` is the layout's, `now` and `took_ms` are milliseconds; `full` compares the entries although the bytes are
     those that were read last.
     """
     now = max(now, (found.changed_at or 0) + 1)  # clocks step; a store's times only rise
@@ -66,10 +67,13 @@ def write_content(
     if not same:
         spans, troubles = told_spans(content.history)
         tell(rows, found.id, repository, spans, first_at)
-        told = [*content.skipped, *troubles, *([naming_problem] if naming_problem else [])]
+        told = [*content.skipped, *troubles, *(one for one in (naming_problem, marker.problem) if one)]
         _store_problems(rows, found.id, told)
-    elif found.keyed_by != keyed_by:
-        _naming_problem(rows, found.id, naming_problem)
+    else:
+        if found.keyed_by != keyed_by:
+            _one_problem(rows, found.id, naming_problem, "no-repository")
+        if marker.problem is not None or found.layout_version != LAYOUT_VERSION:
+            _one_problem(rows, found.id, marker.problem, "no-marker", "bad-marker")
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
     generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:
@@ -84,7 +88,7 @@ def write_content(
             state,
             None,
             found.state_since if state == found.state else now,
-            version,
+            marker.version,
             content.file.identity,
             content.sha256,
             keyed_by,
@@ -124,7 +128,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
             values |= {"generation": found.generation + 1, "changed_at": at}
         names.settle()
         retell(rows, found.id, repository)
-        _naming_problem(rows, found.id, naming_problem)
+        _one_problem(rows, found.id, naming_problem, "no-repository")
         rows.flush()
         values["keyed_by"] = found.keys_should_be()
     connection.execute(update(store).where(store.c.id == found.id).values(values))
@@ -145,10 +149,11 @@ def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str
         rows.problem(store_id, None, kind, subject, detail)
 
 
-def _naming_problem(rows: Rows, store_id: int, problem: tuple[str, str, str] | None) -> None:
-    rows.cursor.execute(
-        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND kind = 'no-repository'",
-        (store_id,),
+def _one_problem(rows: Rows, store_id: int, problem: tuple[str, str, str] | None, *kinds: str) -> None:
+    """Let `problem` be the only one of these kinds that a store has."""
+    rows.cursor.executemany(
+        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND kind = ?",
+        [(store_id, kind) for kind in kinds],
     )
     if problem is not None:
         rows.problem(store_id, None, *problem)

@@ -49,7 +49,7 @@ from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
-from catalog.layout.descriptor import MAX_SIZE, Descriptor
+from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import Limits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
@@ -561,7 +561,7 @@ def _write_edge(
         child.media_type,
         child.size,
         chain,
-        is_foreign=role == LAYER and child.is_foreign,
+        is_foreign=isinstance(child, Layer) and child.is_foreign,
         embedded=data is not None,
     )
     return [] if data is None else [_understood(0, child.digest, data)]

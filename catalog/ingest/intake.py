@@ -35,8 +35,9 @@ from catalog.layout.index import (
     IndexContent,
     IndexHeld,
     IndexProblem,
+    Marker,
     read_index,
-    read_layout_version,
+    read_marker,
     stat_index,
 )
 from catalog.names.escape import shown
@@ -47,6 +48,8 @@ BATCH_ENTRIES = 50_000
 _RETRY_SECONDS = 0.02  # to a file that was just changing
 _HELD_SECONDS = 0.1  # to a file that somebody writes
 
+_NO_MARKER = Marker(None, None)
+
 Report = Callable[[str], None]
 
 
@@ -56,7 +59,7 @@ class _Reading(NamedTuple):
     store: Store
     content: IndexContent | None
     problem: IndexProblem | None
-    version: str | None
+    marker: Marker
     took_ms: int
     full: bool
     first: float
@@ -200,7 +203,7 @@ class Intake:
                 self.done += 1  # as before: it may not be opened, or its directory is a link
                 return True
             if problem.file in (file, None):
-                self._take(_Reading(store, None, problem, None, 0, waiting.full, waiting.first))
+                self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting.first))
             else:
                 self._put_off(waiting, now + _RETRY_SECONDS)
         else:
@@ -209,8 +212,8 @@ class Intake:
                 self._put_off(waiting, now + _RETRY_SECONDS)
                 return False
             took = int((time.monotonic() - began) * 1000)
-            version = read_layout_version(store.opened)
-            self._take(_Reading(store, content, None, version, took, waiting.full, waiting.first))
+            marker = read_marker(store.opened)
+            self._take(_Reading(store, content, None, marker, took, waiting.full, waiting.first))
         return False
 
     def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> bool:
@@ -221,7 +224,7 @@ class Intake:
             return True
         self._seen(waiting, now, (problem.state, problem.reason))
         if now - waiting.since >= self._settle:
-            self._take(_Reading(store, None, problem, None, 0, waiting.full, waiting.first))
+            self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting.first))
         else:
             self._put_off(waiting, waiting.since + self._settle)
         return False
@@ -336,7 +339,7 @@ def _written(
                 rows,
                 store,
                 reading.content,
-                reading.version,
+                reading.marker,
                 now,
                 reading.took_ms,
                 full=reading.full,

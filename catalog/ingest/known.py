@@ -16,6 +16,7 @@ from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import Listings, discover
 from catalog.layout.files import FileState, IndexProblem, lstat, opened_path
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
+from catalog.names.limits import LAYOUT_VERSION
 from catalog.names.paths import decode_path
 
 RETENTION_MS = 86_400_000
@@ -55,6 +56,7 @@ class Store(NamedTuple):
     generation: int
     changed_at: int | None
     first_at: int | None
+    layout_version: str | None
     root_path: str | None
     by_name: bool
     shared_blobs: str | None
@@ -100,6 +102,7 @@ class Standing(NamedTuple):
     error: str | None
     file_identity: str | None
     keyed_by: str | None
+    layout_version: str | None
     root_path: str | None
     by_name: bool
     shared_blobs: str | None
@@ -183,7 +186,17 @@ def differs(store: Store | Standing, file: FileState, directory: os.stat_result 
         or store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or _keys_are_old(store)
+        or _marker_changed(store)
     )
+
+
+def _marker_changed(store: Store | Standing) -> bool:
+    """Whether an `oci-layout` that was odd, or not there, is another one by now. No file is opened for a usual store."""
+    if store.layout_version == LAYOUT_VERSION or store.state not in ("ok", "empty"):
+        return False
+    from catalog.layout.index import read_marker  # loads msgspec, which takes longer than looking at 300 stores
+
+    return read_marker(store.opened).version != store.layout_version
 
 
 def _is_link(found: os.stat_result | None) -> bool:

@@ -36,6 +36,9 @@ from catalog.db.schema import (
 )
 from catalog.ingest.rows import Rows, chunks
 
+AT_ONCE = 10_000
+"""So many ids stand in one statement: a store of usual size takes as many statements as a small one."""
+
 _ENTRIES = (
     "SELECT DISTINCT entry.content_id, media_type.is_leaf FROM entry"
     " JOIN media_type ON media_type.id = entry.media_type_id WHERE entry.store_id = ?"
@@ -98,10 +101,12 @@ def write_reach(
     # Whatever could not be read may be a manifest about something in use, or about to be repaired.
     doubts += [Doubt(*each) for each in sorted(problems.items())]
     doubt = doubts[0] if doubts else None
-    rows.cursor.execute(
-        "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?",
-        (*(doubt or (None, None)), rows.flags[bool(unlisted)], store_id),
-    )
+    found = (*(doubt or (None, None)), rows.flags[bool(unlisted)])
+    before = rows.cursor.execute("SELECT doubt, doubt_reason, unlisted FROM store WHERE id = ?", (store_id,)).fetchone()
+    if before is not None and tuple(before) != found:
+        rows.cursor.execute(
+            "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?", (*found, store_id)
+        )
 
 
 class _Walk:
@@ -125,11 +130,11 @@ class _Walk:
             level = [one for one in dict.fromkeys(todo) if one not in self._seen]
             todo = []
             self._seen.update(level)
-            for some in chunks(level):
+            for some in chunks(level, AT_ONCE):
                 marks = ",".join("?" * len(some))
                 rows = self._cursor.execute(_NODES % marks, (self._store_id, *some)).fetchall()
                 leading = [row[0] for row in rows if self._leads_on(*row[1:])]
-                for parents in chunks(leading):
+                for parents in chunks(leading, AT_ONCE):
                     marks = ",".join("?" * len(parents))
                     for child, role, is_leaf in self._cursor.execute(_BELOW % marks, tuple(parents)).fetchall():
                         if child not in self.reach:

@@ -50,7 +50,6 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     artifact_type: str | None = None
     platform: Platform | None = None
     annotations: dict[str, str] | None = None
-    urls: list[str] | None = None
     data: str | None = None
 
     def embedded(self, limit: int) -> bytes | None:
@@ -65,11 +64,6 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
         if len(found) > limit or self.size not in (None, len(found)) or not is_docker_digest(self.digest):
             return None
         return found if hashlib.new(algorithm, found).hexdigest() == encoded else None
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether it is a layer that need not lie in a layout: nondistributable, or one with `urls` (descriptor.md)."""
-        return bool(self.urls) or is_foreign(self.media_type)
 
     @property
     def flaws(self) -> tuple[str, ...]:
@@ -108,6 +102,17 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
         BLAKE2b of the canonical JSON, so nobody makes two descriptors that collide by trying a few.
         """
         return int.from_bytes(_blake2b(_encode(self), digest_size=8).digest(), "big", signed=True)
+
+
+class Layer(Descriptor, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+    """The descriptor of a layer."""
+
+    urls: list[str] | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it need not lie in a layout: it is nondistributable, or has `urls` (image-spec, descriptor.md, layer.md)."""
+        return bool(self.urls) or is_foreign(self.media_type)
 
 
 class FlawedDescriptor(Descriptor, frozen=True, gc=False):
@@ -168,11 +173,10 @@ def decode_tolerant(raw: bytes) -> Descriptor | str:
     artifact_type = _text(fields, "artifactType", flaws)
     platform = _platform(fields.get("platform"), flaws)
     annotations = _annotations(fields.get("annotations"), flaws)
-    urls = _texts(fields.get("urls"), flaws)
     data = _text(fields, "data", flaws)
     if not flaws.lines:
-        return Descriptor(digest, media_type, size, artifact_type, platform, annotations, urls, data)
-    return FlawedDescriptor(digest, media_type, size, artifact_type, platform, annotations, urls, data, flaws.done())
+        return Descriptor(digest, media_type, size, artifact_type, platform, annotations, data)
+    return FlawedDescriptor(digest, media_type, size, artifact_type, platform, annotations, data, flaws.done())
 
 
 def bad_digest(digest: str) -> str:
@@ -216,15 +220,6 @@ def _text(fields: dict[str, Any], key: str, flaws: _Flaws, prefix: str = "") -> 
         return clean(value)
     flaws.add(f"{prefix}{key} is {kind(value)}, not a string")
     return None
-
-
-def _texts(value: object, flaws: _Flaws) -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        flaws.add(f"urls is {kind(value)}, not an array")
-        return None
-    return [clean(each) for each in value if isinstance(each, str)]
 
 
 def _size(value: object, flaws: _Flaws) -> int | None:

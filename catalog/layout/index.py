@@ -16,19 +16,20 @@ import hashlib
 import io
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexHeld, IndexProblem, StoreFile, stat_index
 from catalog.layout.source import Malformed, TooDeep, prove
-from catalog.layout.stream import HISTORY, Limits, Parser, Problem
+from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index
 from catalog.layout.text import clean, loads
+from catalog.names.limits import LAYOUT_VERSION
 
 __all__ = [
-    "FileState", "IndexChanged", "IndexContent", "IndexHeld", "IndexProblem", "Limits", "Problem",
-    "read_index", "read_layout_version", "stat_index",
+    "FileState", "IndexChanged", "IndexContent", "IndexHeld", "IndexProblem", "Limits", "Marker", "Problem",
+    "read_index", "read_marker", "stat_index",
 ]  # fmt: skip
 
 MARKER_BYTES = 64 << 10
@@ -40,8 +41,17 @@ HELD_QUOTES = 8_000_000
 have seven times as many of either, and 20 bytes of object for each byte of text; then it is streamed."""
 
 
+class Marker(NamedTuple):
+    """What a store's `oci-layout` says: its `imageLayoutVersion`, and what is wrong with the file."""
+
+    version: str | None
+    problem: Problem | None
+
+
 class _Index(msgspec.Struct, gc=False):
-    manifests: list[Descriptor] | None = None
+    manifests: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
+    config: msgspec.Raw = msgspec.Raw(b"null")
+    layers: msgspec.Raw = msgspec.Raw(b"null")
     annotations: msgspec.Raw = msgspec.Raw(b"null")
     history: msgspec.Raw = msgspec.field(name=HISTORY, default=msgspec.Raw(b""))
 
@@ -79,18 +89,40 @@ def read_index(
     return content
 
 
-def read_layout_version(store_path: str) -> str | None:
-    """`imageLayoutVersion` in the store's `oci-layout` (image-layout.md), or None where that cannot be had."""
+def read_marker(store_path: str) -> Marker:
+    """The store's `oci-layout` (image-layout.md). No problem is told of a file that changes at this moment."""
     try:
         opened = StoreFile(store_path, "oci-layout")
         try:
-            marker = loads(opened.read(MARKER_BYTES, 0)) if opened.state.size <= MARKER_BYTES else None
+            if opened.state.size > MARKER_BYTES:
+                return _bad_marker(f"has {opened.state.size} bytes, more than {MARKER_BYTES}")
+            marker = loads(opened.read(MARKER_BYTES, 0))
         finally:
             opened.close()
-    except (IndexProblem, IndexChanged, ValueError):
-        return None
+    except IndexChanged:
+        return Marker(None, None)
+    except IndexProblem as problem:
+        if problem.reason != "no oci-layout":
+            return _bad_marker(problem.reason)
+        detail = (
+            'is not there, so that other tools take this for no layout: write {"imageLayoutVersion": "1.0.0"} into it'
+        )
+        return Marker(None, Problem("no-marker", "oci-layout", detail))
+    except ValueError:
+        return _bad_marker("is no JSON")
     version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else None
-    return clean(version) if isinstance(version, str) and len(version) <= 64 else None
+    if not isinstance(version, str) or len(version) > 64:
+        return _bad_marker("has no imageLayoutVersion")
+    version = clean(version)
+    if version == LAYOUT_VERSION:
+        return Marker(version, None)
+    return _bad_marker(
+        f"imageLayoutVersion is {version!r}, which is unknown: {LAYOUT_VERSION} is the only one", version
+    )
+
+
+def _bad_marker(detail: str, version: str | None = None) -> Marker:
+    return Marker(version, Problem("bad-marker", "oci-layout", detail))
 
 
 class IndexContent:
@@ -144,12 +176,16 @@ class IndexContent:
                 index = _decode_index(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 index = None
-            found = (index.manifests or []) if index else []
+            found = index.manifests if index and isinstance(index.manifests, list) else []
             if index and len(found) <= self._limits.elements and not any(bad_digest(one.digest) for one in found):
                 self._held = found
                 self.elements = len(found)
                 self.annotations = string_map(bytes(index.annotations))
                 self.history = bytes(index.history)
+                begin = b"" if index.manifests is msgspec.UNSET else b"n" if index.manifests is None else b"["
+                others = [n for n, one in (("config", index.config), ("layers", index.layers)) if bytes(one) != b"null"]
+                problem = not_an_index(begin, others)
+                self.skipped = [] if problem is None else [problem]
                 return
         parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear)
         try:

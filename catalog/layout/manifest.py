@@ -12,13 +12,13 @@ read as one where a manifest calls it that, a stranger's layout that lists it as
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
 
-from catalog.layout.descriptor import Descriptor, bad_digest, decode
+from catalog.layout.descriptor import Descriptor, Layer, bad_digest, decode
 from catalog.layout.text import clean, loads
 from catalog.names.media_types import (
     DOCKER_MANIFEST,
@@ -45,7 +45,7 @@ class Manifest(NamedTuple):
     artifact_type: str | None
     manifests: Sequence[Descriptor]
     config: Descriptor | None
-    layers: Sequence[Descriptor]
+    layers: Sequence[Layer]
     subject: Descriptor | None
     annotations: dict[str, str]
     flaws: Sequence[str]
@@ -78,9 +78,9 @@ class _Wire(msgspec.Struct, rename="camel", gc=False):
     media_type: str = ""
     artifact_type: str | None = None
     config: Descriptor | None = None
-    layers: list[Descriptor] | None = None
+    layers: list[Layer] | None = None
     manifests: list[Descriptor] | None = None
-    blobs: list[Descriptor] | None = None
+    blobs: list[Layer] | None = None
     fs_layers: list[_BlobSum] | None = None
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
@@ -145,7 +145,7 @@ def parse_manifest(data: bytes) -> Manifest | None:
     if is_index is None:
         return None
     children = wire.manifests or []
-    layers = wire.layers or wire.blobs or [Descriptor(one.digest) for one in reversed(wire.fs_layers or ())]
+    layers = wire.layers or wire.blobs or [Layer(one.digest) for one in reversed(wire.fs_layers or ())]
     return Manifest(
         is_index,
         wire.media_type,
@@ -220,7 +220,7 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
     lists = {name for name in ("manifests", "layers", "blobs", "fsLayers") if isinstance(fields.get(name), list)}
     # The `config` of an image's config is no descriptor, and neither are the layers of some other formats.
     config = _descriptor(fields.get("config"), "config", flaws) if isinstance(fields.get("config"), dict) else None
-    layers = _descriptors(fields.get("layers"), "layers", flaws)
+    layers = _layers(fields.get("layers"), "layers", flaws)
     if config is not None:
         lists.add("config")
     elif not layers and fields.get("layers") and media_type not in MANIFESTS:
@@ -229,9 +229,9 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
     if is_index is None:
         return None
     if "blobs" in lists:
-        layers = _descriptors(fields.get("blobs"), "blobs", flaws)
+        layers = _layers(fields.get("blobs"), "blobs", flaws)
     elif "fsLayers" in lists:
-        layers = _descriptors(_blob_sums(fields["fsLayers"]), "fsLayers", flaws)
+        layers = _layers(_blob_sums(fields["fsLayers"]), "fsLayers", flaws)
     manifests = _descriptors(fields.get("manifests"), "manifests", flaws)
     subject = _descriptor(fields.get("subject"), "subject", flaws)
     return Manifest(
@@ -277,16 +277,40 @@ def parse_config(data: bytes) -> Config | None:
 
 
 def _descriptors(found: object, name: str, flaws: list[str]) -> list[Descriptor]:
+    return [descriptor for descriptor, _ in _usable(found, name, flaws)]
+
+
+def _layers(found: object, name: str, flaws: list[str]) -> list[Layer]:
+    return [
+        Layer(
+            one.digest,
+            one.media_type,
+            one.size,
+            one.artifact_type,
+            one.platform,
+            one.annotations,
+            one.data,
+            _urls(element),
+        )
+        for one, element in _usable(found, name, flaws)
+    ]
+
+
+def _usable(found: object, name: str, flaws: list[str]) -> Iterator[tuple[Descriptor, object]]:
+    """The descriptors in a list that can be used, each with the element that it was read from."""
     if not isinstance(found, list):
-        return []
+        return
     if len(found) > MAX_CHILDREN:
         flaws.append(f"{name} has {len(found)} elements, only the first {MAX_CHILDREN} are kept")
-    kept: list[Descriptor] = []
     for number, element in enumerate(found[:MAX_CHILDREN]):
         descriptor = _descriptor(element, f"{name}[{number}]", flaws)
         if descriptor is not None:
-            kept.append(descriptor)
-    return kept
+            yield descriptor, element
+
+
+def _urls(element: object) -> list[str]:
+    found = element.get("urls") if isinstance(element, dict) else None
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
 def _descriptor(found: object, name: str, flaws: list[str]) -> Descriptor | None:

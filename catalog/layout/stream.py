@@ -15,7 +15,7 @@ number of 4,301 digits ends in a SystemError, and its bare events take 2.5 times
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -62,6 +62,24 @@ class Problem(NamedTuple):
     detail: str
 
 
+def not_an_index(manifests: bytes, others: Collection[str]) -> Problem | None:
+    """The problem of an `index.json` that is none. `manifests` is how that field begins, empty if it is not there.
+
+    `others` are the fields of an image manifest that it has. `"manifests": null` is what umoci writes into a new layout.
+    """
+    if others and manifests != b"[":
+        detail = (
+            f"is an image manifest (it has {', '.join(sorted(others))}): put it into blobs and list it in an index.json"
+        )
+    elif not manifests:
+        detail = "has no manifests: write the layout again"
+    elif "layers" in others:
+        detail = "has manifests and layers, so that readers disagree what it is"
+    else:
+        return None
+    return Problem("not-an-index", "index.json", detail)
+
+
 class Parser:
     """One pass over an `index.json`. What it has as attributes is complete when `batches` has ended.
 
@@ -75,6 +93,8 @@ class Parser:
         self._restart = restart
         self._untold = 0
         self._history_is_large = False
+        self._manifests_begin = b""
+        self._others: list[str] = []
         self.elements = 0
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
@@ -97,6 +117,9 @@ class Parser:
             self.skipped.append(Problem("bad-history", HISTORY, detail))
         if self._untold:
             self.skipped.append(Problem("bad-descriptor", "manifests", f"{self._untold} more elements are unusable"))
+        problem = not_an_index(self._manifests_begin, self._others)
+        if problem is not None:
+            self.skipped.append(problem)
 
     def _open(self) -> None:
         first = self._source.peek()
@@ -121,6 +144,8 @@ class Parser:
         value = source.value(self._limits.descriptor_bytes)
         if name == "annotations":
             self.annotations = string_map(value or b"")
+        elif name in ("config", "layers") and value != b"null":
+            self._others.append(name)
         elif name == HISTORY:
             self.history = value if value is not None else b""
             self._history_is_large = value is None
@@ -132,6 +157,7 @@ class Parser:
             self.skipped.clear()
         source = self._source
         first = source.peek()
+        self._manifests_begin = bytes((first,)) if first >= 0 else b""
         if first != ord("["):
             if source.value(self._limits.descriptor_bytes) != b"null":
                 raise Malformed(f"manifests is {kind_of(first)}, not an array")

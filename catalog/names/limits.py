@@ -11,3 +11,7 @@ def is_long(text: str) -> bool:
     if len(text) <= KEY_BYTES // 4:
         return False
     return len(text) > KEY_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > KEY_BYTES)
+
+
+LAYOUT_VERSION = "1.0.0"
+"""The only version of the image layout that there is (image-layout.md)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import writers
-from tests.conftest import Catalogue, Said
+from tests.conftest import Catalogue, Said, stamp
 from tests.content.asking import resolved
 from tests.content.layouts import file_of, index, layer, layout, manifest, named, put, write
 
@@ -122,3 +122,75 @@ def test_a_size_that_one_of_several_descriptors_claims_is_right(catalogue: Catal
     write(path, named(one), named(other, "alpine:2"))
     catalogue.add(path)
     assert told(catalogue) == []
+
+
+def marked(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Kind and detail of the problems of an `oci-layout` or an `index.json`."""
+    return sorted(catalogue.sql("SELECT kind, detail FROM problems WHERE subject IN ('oci-layout', 'index.json')"))
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind", "says"),
+    [
+        (None, "no-marker", "is not there"),
+        (b"", "bad-marker", "is no JSON"),
+        (b'{"imageLayoutVersion": ', "bad-marker", "is no JSON"),
+        (b"[]", "bad-marker", "has no imageLayoutVersion"),
+        (b'{"imageLayoutVersion": 1}', "bad-marker", "has no imageLayoutVersion"),
+        (b'{"imageLayoutVersion": "2.0.0"}', "bad-marker", "imageLayoutVersion is '2.0.0', which is unknown"),
+        (b" " * 70_000, "bad-marker", "has 70000 bytes"),
+        ("link", "bad-marker", "oci-layout is a symbolic link"),
+    ],
+)
+def test_an_odd_marker_is_told_until_it_is_mended(
+    catalogue: Catalogue, tmp_path: Path, marker: bytes | str | None, kind: str, says: str
+) -> None:
+    path = layout(tmp_path / "s")
+    write(path, named(manifest(path, AMD64)))
+    good = Path(f"{path}/oci-layout").read_bytes()
+    os.unlink(f"{path}/oci-layout")
+    if isinstance(marker, bytes):
+        Path(f"{path}/oci-layout").write_bytes(marker)
+    elif marker is not None:
+        (tmp_path / "marker").write_bytes(good)
+        os.symlink(tmp_path / "marker", f"{path}/oci-layout")
+    for directory in ("blobs", "blobs/sha256"):  # what has just changed is looked at again
+        stamp(f"{path}/{directory}")
+    catalogue.add(path)
+    ((found, detail),) = marked(catalogue)
+    assert (found, detail[: len(says)]) == (kind, says)
+    assert catalogue.sql("SELECT state FROM stores") == [("ok",)]
+    assert catalogue.writes(catalogue.index) == 0
+    if marker is not None:
+        os.unlink(f"{path}/oci-layout")
+    Path(f"{path}/oci-layout").write_bytes(good)
+    catalogue.index()
+    assert told(catalogue) == []
+    assert catalogue.sql("SELECT layout_version FROM stores") == [("1.0.0",)]
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"schemaVersion": 2, "config": layer("c"), "layers": [layer("l")]}, "is an image manifest"),
+        ({"schemaVersion": 2}, "has no manifests"),
+        ({"schemaVersion": 2, "manifests": None}, None),
+        ({"schemaVersion": 2, "manifests": []}, None),
+    ],
+)
+def test_an_index_json_that_is_none_is_told(
+    catalogue: Catalogue, tmp_path: Path, document: dict[str, object], says: str | None
+) -> None:
+    path = layout(tmp_path / "s")
+    Path(f"{path}/index.json").write_bytes(writers.dump(document))
+    catalogue.add(path)
+    found = marked(catalogue)
+    assert [(kind, detail.startswith(str(says))) for kind, detail in found] == (
+        [("not-an-index", True)] if says else []
+    )
+    if says:
+        assert catalogue.sql("SELECT subject FROM unjudged") == [("index.json",)]
+    write(path, named(manifest(path, AMD64)))
+    catalogue.index()
+    assert told(catalogue) == []
+    assert catalogue.sql("SELECT subject FROM unjudged") == []

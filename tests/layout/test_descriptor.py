@@ -258,7 +258,7 @@ def test_a_fingerprint_is_of_the_meaning() -> None:
         json.dumps(FULL, ensure_ascii=False),
         json.dumps({**FULL, "annotations": dict(sorted(FULL["annotations"].items(), reverse=True))}),
         plain.replace("application/x", r"application\/\u0078"),
-        json.dumps({**FULL, "urls": [], "data": "aGVsbG8="}),
+        json.dumps({**FULL, "urls": [], "unknown": "aGVsbG8="}),
     ]
     assert {usable(text.encode()).fingerprint() for text in others} == {usable(plain.encode()).fingerprint()}
 
@@ -273,6 +273,7 @@ def test_a_fingerprint_sees_every_field_and_every_flaw() -> None:
         {**FULL, "size": "1234"},
         {**FULL, "size": -1},
         {**FULL, "artifactType": ""},
+        {**FULL, "data": "aGVsbG8="},
         {**FULL, "artifactType": None},
         {**FULL, "platform": {"os": "linux", "architecture": "arm"}},
         {**FULL, "annotations": {}},

@@ -26,7 +26,7 @@ from catalog.layout.index import (
     Limits,
     Problem,
     read_index,
-    read_layout_version,
+    read_marker,
     stat_index,
 )
 from catalog.layout.source import Malformed
@@ -131,7 +131,27 @@ def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path
 )
 def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: Limits, data: bytes) -> None:
     found = Read(store(tmp_path / "s", data), limits)
-    assert (found.descriptors, found.elements, found.skipped, found.annotations) == ([], 0, [], {})
+    assert (found.descriptors, found.elements, found.annotations) == ([], 0, {})
+    assert [each.kind for each in found.skipped] == ([] if b"manifests" in data else ["not-an-index"])
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"schemaVersion":2,"config":{"digest":"a"},"layers":[]}', "is an image manifest (it has config, layers)"),
+        (b'{"manifests":null,"config":{}}', "is an image manifest (it has config)"),
+        (b'{"layers":[{}], "manifests":[]}', "has manifests and layers"),
+        (b'{"schemaVersion":2}', "has no manifests"),
+        (b'{"schemaVersion":2,"manifests":[],"config":null,"layers":null}', None),
+        (b'{"schemaVersion":2,"manifests":[],"config":{}}', None),
+    ],
+)
+def test_what_is_no_index_is_told(tmp_path: Path, limits: Limits, data: bytes, says: str | None) -> None:
+    found = Read(store(tmp_path / "s", data), limits)
+    assert (found.descriptors, found.elements) == ([], 0)
+    assert [(each.kind, each.subject) for each in found.skipped] == ([("not-an-index", "index.json")] if says else [])
+    assert all(each.detail.startswith(says or "") for each in found.skipped)
 
 
 @every_way
@@ -359,14 +379,20 @@ def make_dangling_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
+LINK = (
+    "index.json is a symbolic link, which is not followed: put a copy of the file in its place, or add the layout that it"
+    " leads into"
+)
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (make_fifo, "index.json is a FIFO, not a regular file"),
         (make_socket, "index.json is a socket, not a regular file"),
-        (make_link, "index.json is a symbolic link, not a regular file"),
-        (make_link_to_zero, "index.json is a symbolic link, not a regular file"),
-        (make_dangling_link, "index.json is a symbolic link, not a regular file"),
+        (make_link, LINK),
+        (make_link_to_zero, LINK),
+        (make_dangling_link, LINK),
         (Path.mkdir, "index.json is a directory, not a regular file"),
         (make_nothing, "no index.json"),
     ],
@@ -430,7 +456,7 @@ for name in sys.argv[2:]:
             print(name, "ok")
         except IndexProblem as error:
             print(name, error.state, error.reason)
-print(read_layout_version(sys.argv[2]))
+print(read_marker(sys.argv[2]).version)
 """
 
 
@@ -539,7 +565,7 @@ def test_no_file_stays_open_whatever_happens(tmp_path: Path, limits: Limits, dat
             Read(name, limits)
         with contextlib.suppress(IndexProblem):
             read_index(name, limits).close()
-        read_layout_version(name)
+        read_marker(name)
     with contextlib.suppress(IndexProblem), read_index(path, limits) as content:
         next(iter(content), None)
     assert open_files() == before
@@ -700,8 +726,8 @@ PAIRS = b",".join(b'"%05x":""' % n for n in range(300_000))
         ((5, b"0,"), "False 0 2621441 1001"),
         ((5, b"[],"), "False 0 1747626 1001"),
         ((5, b"{},"), "False 0 1747626 1001"),
-        ((70, b"0,", b'{"x":['), "True 0 0 0"),
-        ((66, b'"a":1,', b'{"x":{', b'"b":1}}'), "True 0 0 0"),
+        ((70, b"0,", b'{"x":['), "True 0 0 1"),
+        ((66, b'"a":1,', b'{"x":{', b'"b":1}}'), "True 0 0 1"),
         ((66, b"a", HEAD + b'"x":"', b'"}]}'), "True 1 2 1"),
         ((66, b'\\"', HEAD + b'"x":"', b'"}]}'), "True 1 2 1"),
         ((66, b"9", HEAD + b'"size":', b"}]}"), "True 1 2 1"),
@@ -760,11 +786,11 @@ def test_a_large_index_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
 )
 def test_the_layout_version_is_told_or_none(tmp_path: Path, data: bytes, version: str | None) -> None:
     (tmp_path / "oci-layout").write_bytes(data)
-    assert read_layout_version(str(tmp_path)) == version
+    assert read_marker(str(tmp_path)).version == version
 
 
 def test_a_layout_version_is_read_from_a_regular_file_alone(tmp_path: Path) -> None:
-    assert read_layout_version(str(tmp_path)) is None
+    assert read_marker(str(tmp_path)).version is None
     (tmp_path / "real").write_bytes(b'{"imageLayoutVersion": "1.0.0"}')
     for name, make in (
         ("fifo", make_fifo),
@@ -773,4 +799,4 @@ def test_a_layout_version_is_read_from_a_regular_file_alone(tmp_path: Path) -> N
     ):
         (tmp_path / name).mkdir()
         make(tmp_path / name / "oci-layout")
-        assert read_layout_version(str(tmp_path / name)) is None
+        assert read_marker(str(tmp_path / name)).version is None
