@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from catalog.layout import gojson
 from catalog.layout.text import clean, kind, kind_of, loads, shorten
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.media_types import is_foreign
@@ -31,7 +32,7 @@ _MAX_FLAWS = 10
 _NUL = b"\\u0000"
 
 
-class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """The `platform` of a descriptor, as it stands there: not normalised."""
 
     os: str | None = None
@@ -41,7 +42,8 @@ class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 # gc=False is safe: a descriptor holds text, numbers and a dict of text, so it can be in no cycle.
 # omit_defaults is what keeps fingerprints: a field that is added later leaves those of descriptors without it alone.
-class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
+# forbid_unknown_fields is how a field in another letter case is noticed (gojson.py); other unknown ones go the tolerant way.
+class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", forbid_unknown_fields=True):
     """A descriptor that can be used. All text in it is clean (`catalog.layout.text.clean`); sizes are bytes."""
 
     digest: str
@@ -130,30 +132,40 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode_strict = msgspec.json.Decoder(Descriptor).decode
 
 
-def decode(raw: bytes) -> Descriptor | str:
-    """The descriptor in `raw`, one JSON value, or one line that says why there is none. Never raises for its content."""
+def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
+    """The descriptor in `raw`, one JSON value, or one line that says why there is none. Never raises for its content.
+
+    What only a Go program reads like that (gojson.py) is appended to `odd`; without it repeated fields are not looked for.
+    """
     # First what can be told at a glance, since a file may be made of millions of these.
     if raw[:1] != b"{" and raw[:1]:
         other = kind_of(raw[0])
-        return f"{other}, not an object" if other else decode_tolerant(raw)
-    if b"digest" not in raw and b"\\" not in raw:
+        return f"{other}, not an object" if other else decode_tolerant(raw, odd)
+    if b"digest" not in raw and b"\\" not in raw and b"\xc5\xbf" not in raw and b"digest" not in raw.lower():
         return "no digest"
     if _NUL not in raw:
         try:
             found = _decode_strict(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return decode_tolerant(raw)
+            return decode_tolerant(raw, odd)
+        if odd is not None and gojson.repeats(raw, [found], {}):
+            return decode_tolerant(raw, odd)
         return bad_digest(found.digest) or found
-    return decode_tolerant(raw)
+    return decode_tolerant(raw, odd)
 
 
-def decode_tolerant(raw: bytes) -> Descriptor | str:
+def decode_tolerant(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
     """What can be used of an element that msgspec refuses: a `FlawedDescriptor` where a part was dropped.
 
     A plain `Descriptor` where the bytes were odd and the meaning is not (NUL, invalid UTF-8, half a surrogate pair,
     null for an absent field). One line that says why where it has no usable digest, is no object, or is no JSON.
     """
     try:
+        plain = gojson.rewrite(raw, gojson.DESCRIPTOR)
+        if plain is not None:
+            raw, lines = plain
+            if odd is not None:
+                odd += lines
         fields = loads(raw)
     except ValueError as error:
         return shorten(f"no JSON: {error}")

@@ -20,10 +20,11 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexHeld, IndexProblem, StoreFile, stat_index
 from catalog.layout.source import Malformed, TooDeep, prove
-from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index
+from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
 from catalog.names.limits import LAYOUT_VERSION
 
@@ -48,12 +49,21 @@ class Marker(NamedTuple):
     problem: Problem | None
 
 
-class _Index(msgspec.Struct, gc=False):
+_ABSENT = msgspec.Raw(b"")
+
+
+class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An index as it should be; one with fields that image-spec does not have goes the long way."""
+
     manifests: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
     config: msgspec.Raw = msgspec.Raw(b"null")
     layers: msgspec.Raw = msgspec.Raw(b"null")
     annotations: msgspec.Raw = msgspec.Raw(b"null")
-    history: msgspec.Raw = msgspec.field(name=HISTORY, default=msgspec.Raw(b""))
+    history: msgspec.Raw = msgspec.field(name=HISTORY, default=_ABSENT)
+    version: msgspec.Raw = msgspec.field(name="schemaVersion", default=_ABSENT)
+    media_type: msgspec.Raw = msgspec.field(name="mediaType", default=_ABSENT)
+    artifact_type: msgspec.Raw = msgspec.field(name="artifactType", default=_ABSENT)
+    subject: msgspec.Raw = _ABSENT
 
 
 _decode_index = msgspec.json.Decoder(_Index).decode
@@ -96,7 +106,9 @@ def read_marker(store_path: str) -> Marker:
         try:
             if opened.state.size > MARKER_BYTES:
                 return _bad_marker(f"has {opened.state.size} bytes, more than {MARKER_BYTES}")
-            marker = loads(opened.read(MARKER_BYTES, 0))
+            text = opened.read(MARKER_BYTES, 0)
+            plain = gojson.rewrite(text, gojson.MARKER)
+            marker = loads(plain[0] if plain else text)
         finally:
             opened.close()
     except IndexChanged:
@@ -171,13 +183,16 @@ class IndexContent:
         data = self._opened.read(self.file.size + 1, 0)
         self._opened.check(len(data))
         self.sha256 = hashlib.sha256(data).hexdigest()
+        index = None
         if b"\\u0000" not in data:
             try:
                 index = _decode_index(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 index = None
-            found = index.manifests if index and isinstance(index.manifests, list) else []
-            if index and len(found) <= self._limits.elements and not any(bad_digest(one.digest) for one in found):
+        odd = _odd(data, index)
+        if odd is None and index is not None:
+            found = index.manifests if isinstance(index.manifests, list) else []
+            if len(found) <= self._limits.elements and not any(bad_digest(one.digest) for one in found):
                 self._held = found
                 self.elements = len(found)
                 self.annotations = string_map(bytes(index.annotations))
@@ -187,6 +202,8 @@ class IndexContent:
                 problem = not_an_index(begin, others)
                 self.skipped = [] if problem is None else [problem]
                 return
+        if odd is not None:
+            data = odd[0]
         parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear)
         try:
             for batch in parser.batches():
@@ -194,6 +211,8 @@ class IndexContent:
         except Malformed as error:
             raise IndexProblem("invalid", _reason(data, str(error))) from None
         self._take(parser)
+        if odd is not None:
+            self.skipped.append(odd_problem(odd[1]))
 
     def _load_in_batches(self) -> None:
         reader = _Reader(self._opened, count_quotes=True)
@@ -250,6 +269,20 @@ class _Reader:
         if self._count_quotes:
             self.quotes += data.count(b'"')
         return data
+
+
+def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
+    """The index as Go reads it, and what is odd; None where that makes no difference (gojson.py)."""
+    if index is not None:
+        found = index.manifests if isinstance(index.manifests, list) else []
+        also = {"manifests": 1, "config": 1, "layers": 1, "annotations": int(bytes(index.annotations) != b"null")}
+        also |= {"mediaType": int(bool(bytes(index.media_type))), "artifactType": int(bool(bytes(index.artifact_type)))}
+        if not gojson.repeats(data, found, also) and not gojson.is_escaped(data):
+            return None
+    try:
+        return gojson.rewrite(data, gojson.INDEX)
+    except ValueError:
+        return None  # the parser says why, and where
 
 
 def _reason(data: bytes, reason: str) -> str:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, Layer, bad_digest, decode
 from catalog.layout.text import clean, loads
 from catalog.names.media_types import (
@@ -123,6 +124,11 @@ def parse_manifest(data: bytes) -> Manifest | None:
     Raises ValueError for what is no JSON, and AmbiguousManifest.
     """
     wire = _decode_plain(data)
+    if gojson.is_odd(data) or (wire is not None and _repeats(data, wire)):
+        plain = gojson.rewrite(data, gojson.MANIFEST)
+        if plain is not None:
+            data = plain[0]
+            wire = _decode_plain(data)
     if wire is None:
         if _is_of_a_config(data):
             return None
@@ -200,6 +206,19 @@ def _decode_plain(data: bytes) -> _Wire | None:
     return wire
 
 
+def _repeats(data: bytes, wire: _Wire) -> bool:
+    """Whether a field may be there twice in one object, so that Go merges what is in it (gojson.py)."""
+    single = [one for one in (wire.config, wire.subject) if one is not None]
+    found = [*(wire.manifests or ()), *(wire.layers or ()), *(wire.blobs or ()), *single]
+    also = {
+        "mediaType": int(bool(wire.media_type)),
+        "artifactType": int(bool(wire.artifact_type)),
+        "annotations": int(wire.annotations is not None),
+    }
+    also |= dict.fromkeys(("config", "layers", "manifests", "blobs", "fsLayers", "subject"), 1)
+    return gojson.repeats(data, found, also)
+
+
 def _is_of_a_config(data: bytes) -> bool:
     """Whether a glance tells that `data` is no manifest: each config would go the long way, 50 us instead of 3."""
     if b"\\u0000" in data:
@@ -255,6 +274,9 @@ def _blob_sums(found: list[object]) -> list[object]:
 
 def parse_config(data: bytes) -> Config | None:
     """What the config in `data` says, None where it is no image config. Raises ValueError for what is no JSON."""
+    if gojson.is_odd(data) or any(data.count(name) > 1 for name in _ONCE):
+        plain = gojson.rewrite(data, gojson.CONFIG)
+        data = plain[0] if plain is not None else data
     if b"\\u0000" not in data:
         try:
             wire = _decode_config(data)
@@ -274,6 +296,9 @@ def parse_config(data: bytes) -> Config | None:
     inner = fields.get("config")
     labels = _strings(inner.get("Labels")) if isinstance(inner, dict) else {}
     return Config(os, architecture, _text(fields.get("variant")) or "", _text(fields.get("created")), labels)
+
+
+_ONCE = (b'"os"', b'"architecture"', b'"variant"', b'"config"', b'"Labels"')
 
 
 def _descriptors(found: object, name: str, flaws: list[str]) -> list[Descriptor]:

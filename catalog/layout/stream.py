@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, decode, string_map
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
@@ -35,6 +36,9 @@ HISTORY = "org.olareg.history"
 
 _canonical = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _digest_of = attrgetter("digest")
+_annotations_of = attrgetter("annotations")
+_FOLDED = {gojson.fold(name): name for name in gojson.INDEX}
+_MAX_ODD = 10
 _decode_batch = msgspec.json.Decoder(list[Descriptor]).decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -80,6 +84,11 @@ def not_an_index(manifests: bytes, others: Collection[str]) -> Problem | None:
     return Problem("not-an-index", "index.json", detail)
 
 
+def odd_problem(lines: list[str]) -> Problem:
+    """The problem of an `index.json` that has odd fields, each told by one of `lines`."""
+    return Problem("odd-json", "index.json", shorten("; ".join(lines)))
+
+
 class Parser:
     """One pass over an `index.json`. What it has as attributes is complete when `batches` has ended.
 
@@ -95,6 +104,9 @@ class Parser:
         self._history_is_large = False
         self._manifests_begin = b""
         self._others: list[str] = []
+        self._seen: set[str] = set()
+        self.odd: list[str] = []
+        """What Go alone reads as it is read here (gojson.py); only the first lines are of use."""
         self.elements = 0
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
@@ -115,6 +127,8 @@ class Parser:
         if self._history_is_large:
             detail = f"larger than {self._limits.descriptor_bytes} bytes"
             self.skipped.append(Problem("bad-history", HISTORY, detail))
+        if self.odd:
+            self.skipped.append(odd_problem(self.odd))
         if self._untold:
             self.skipped.append(Problem("bad-descriptor", "manifests", f"{self._untold} more elements are unusable"))
         problem = not_an_index(self._manifests_begin, self._others)
@@ -137,18 +151,31 @@ class Parser:
         source.at -= 1
         key = source.value(self._limits.descriptor_bytes)
         source.take(b":")
-        name = loads(key) if key else ""
+        name = self._name(loads(key)) if key else ""
         if name == "manifests":
             yield from self._manifests()
             return
         value = source.value(self._limits.descriptor_bytes)
         if name == "annotations":
-            self.annotations = string_map(value or b"")
+            # Go merges maps, and null clears them.
+            self.annotations = {} if value == b"null" else {**self.annotations, **string_map(value or b"")}
         elif name in ("config", "layers") and value != b"null":
             self._others.append(name)
         elif name == HISTORY:
             self.history = value if value is not None else b""
             self._history_is_large = value is None
+
+    def _name(self, spelt: str) -> str:
+        """The field of an index that Go takes `spelt` for, or `spelt`."""
+        name = _FOLDED.get(gojson.fold(spelt), spelt)
+        if name != spelt:
+            self.odd.append(shorten(f"{spelt} stands for {name}", 80))
+        elif name in gojson.INDEX and name in self._seen:
+            self.odd.append(f"{name} is there more than once")
+        if name in gojson.INDEX:
+            self._seen.add(name)
+        del self.odd[_MAX_ODD:]
+        return name
 
     def _manifests(self) -> Iterator[list[Descriptor]]:
         if self.elements:
@@ -186,7 +213,7 @@ class Parser:
             raw = self._source.value(self._limits.descriptor_bytes)
         except TooDeep as error:
             return self._sift((str(error),))
-        return self._sift((decode(raw) if raw else f"larger than {self._limits.descriptor_bytes} bytes",))
+        return self._sift((self._decode_one(raw) if raw else f"larger than {self._limits.descriptor_bytes} bytes",))
 
     def _batch(self) -> list[Descriptor] | None:
         """Many elements and the comma behind them; None, and nothing has moved, where no cut was found."""
@@ -210,6 +237,8 @@ class Parser:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass
             else:
+                if text.count(b'"digest"') > len(found) or self._repeats(text, found):
+                    return self._sift(self._decode_one(bytes(raw)) for raw in _decode_raws(text))
                 if all(map(_canonical, map(_digest_of, found))):
                     self.elements += len(found)
                     return found or None
@@ -218,7 +247,17 @@ class Parser:
             raws = _decode_raws(mend(text))
         except (msgspec.MsgspecError, RecursionError):
             return None
-        return self._sift(decode(bytes(raw)) for raw in raws) if raws else None
+        return self._sift(self._decode_one(bytes(raw)) for raw in raws) if raws else None
+
+    def _repeats(self, text: bytes, found: list[Descriptor]) -> bool:
+        """Whether annotations of one descriptor may be there twice. Other fields are not looked for: it takes too long."""
+        count = text.count(b'"annotations"')
+        return count > len(found) - list(map(_annotations_of, found)).count(None)
+
+    def _decode_one(self, raw: bytes) -> Descriptor | str:
+        found = decode(raw, self.odd)
+        del self.odd[_MAX_ODD:]
+        return found
 
     def _sift(self, decoded: Iterable[Descriptor | str]) -> list[Descriptor]:
         usable = []

@@ -72,7 +72,7 @@ def loads(raw: bytes) -> Any:
     `OUT_OF_RANGE`. Raises ValueError with one line when `raw` is no JSON or nested too deep; offsets are in characters.
     """
     try:
-        return json.loads(decode(raw), parse_int=_integer, parse_constant=_refuse)
+        return json.loads(decode(raw), parse_int=integer, parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -95,9 +95,11 @@ def kind(value: object) -> str:
     return "an array" if isinstance(value, list) else "a number"
 
 
-def _integer(digits: str) -> int:
+def integer(digits: str) -> int:
+    """An integer of JSON, or `OUT_OF_RANGE`."""
     return int(digits) if len(digits) <= 20 else OUT_OF_RANGE
 
 
-def _refuse(constant: str) -> None:
+def refuse(constant: str) -> None:
+    """Raise ValueError for NaN and the infinities, which Python takes for JSON."""
     raise ValueError(f"{constant} is no JSON")

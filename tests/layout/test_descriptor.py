@@ -144,7 +144,7 @@ def test_flaws_are_few_and_short() -> None:
         (b"null", "null, not an object"),
         (b"true", "a boolean, not an object"),
         (b"{}", "no digest"),
-        (b'{"Digest": "x"}', "no digest"),
+        (b'{"Digest": "x"}', "digest 'x' is none"),
         (b'{"digest": null}', "no digest"),
         (b'{"digest": 1}', "digest is a number, not a string"),
         (b'{"digest": ""}', "digest '' is none"),

@@ -291,7 +291,7 @@ def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: Limits) -> No
         return
     found = Read(path, limits)
     assert [one.digest for one in found.descriptors] == [digest(2)]
-    assert (found.elements, len(found.skipped), found.annotations) == (2, 1, {"b": "2"})
+    assert (found.elements, len(found.skipped), found.annotations) == (2, 2, {"a": "1", "b": "2"})
 
 
 @every_way
