@@ -177,12 +177,43 @@ def derive(image_name: str | None, ref_name: str | None, digest: str, policy: st
     return tuple(keys)
 
 
+class Members(list[tuple[str, Any]]):
+    """The members of a JSON object as they stand there."""
+
+
+MAPS = ("annotations", "Labels")
+LISTS = ("manifests", "layers", "blobs", "fsLayers", "urls")
+TEXTS = ("digest", "mediaType", "size", "artifactType", "os", "architecture", "variant", "blobSum")
+SPELT = {name.lower(): name for name in (*MAPS, *LISTS, *TEXTS, "platform", "config", "subject", "data", "created")}
+
+
+def as_go(data: bytes) -> Any:
+    """JSON as encoding/json reads it: names of fields in any letter case, repeated ones over what was there before."""
+    text = data.decode("utf-8", "replace")
+    return over(None, json.loads(text, parse_constant=int, object_pairs_hook=Members), is_map=False)
+
+
+def over(before: Any, found: Any, *, is_map: bool) -> Any:
+    if isinstance(found, Members):
+        held: dict[str, Any] = before if isinstance(before, dict) else {}
+        for key, value in found:
+            name = key if is_map else SPELT.get(key.replace("\u017f", "s").lower(), key)
+            if value is not None or is_map or name not in held or name not in (*TEXTS, "config"):
+                held[name] = over(None if is_map else held.get(name), value, is_map=name in MAPS and not is_map)
+        return held
+    if isinstance(found, list):
+        old = before if isinstance(before, list) else []
+        old = [*old, *[None] * (len(found) - len(old))]
+        return [old[n] if each is None else over(old[n], each, is_map=False) for n, each in enumerate(found)]
+    return found
+
+
 def manifests(file: str) -> list[dict[str, Any]]:
     """Section 10: the elements of an index; one that is no object stands as {}. Raises UNREADABLE."""
     if not stat.S_ISREG(os.lstat(file).st_mode):
         raise OSError(f"{file} is no regular file")
     with open(file, "rb") as stream:  # int: for NaN and Infinity, which are no JSON, it raises
-        document = json.loads(stream.read().decode("utf-8", "replace"), parse_constant=int)
+        document = as_go(stream.read())
     elements = document.get("manifests") if isinstance(document, dict) else ...
     if elements is not None and not isinstance(elements, list):
         raise ValueError("no image index")
@@ -238,7 +269,7 @@ def blob(digest: str, path: str, elsewhere: Sequence[str] = ()) -> dict[str, Any
             data = stream.read()
         if hashlib.new(digest.partition(":")[0], data).hexdigest() == digest.partition(":")[2] and len(data) <= 4 << 20:
             try:
-                document = json.loads(data.decode("utf-8", "replace"), parse_constant=int)
+                document = as_go(data)
             except UNREADABLE:
                 return {}
             return document if isinstance(document, dict) else {}
