@@ -158,7 +158,10 @@ class Parser:
         value = source.value(self._limits.descriptor_bytes)
         if name == "annotations":
             # Go merges maps, and null clears them.
-            self.annotations = {} if value == b"null" else {**self.annotations, **string_map(value or b"")}
+            if value == b"null":
+                self.annotations = {}
+            else:
+                self.annotations.update(string_map(value or b""))
         elif name in ("config", "layers") and value != b"null":
             self._others.append(name)
         elif name == HISTORY:
@@ -178,6 +181,7 @@ class Parser:
         return name
 
     def _manifests(self) -> Iterator[list[Descriptor]]:
+        again = self.elements > 0
         if self.elements:
             self._restart()
             self.elements = self._untold = 0
@@ -193,7 +197,8 @@ class Parser:
         if source.peek() == ord("]"):
             source.take(b"]")
             return
-        pause = 0
+        # Of a list that is there again and again, a try for each would read the next 256 KiB each time.
+        pause = _MAX_PAUSE if again else 0
         longer = 1  # a try that fails costs as much as walking over many elements: twice as many before the next one
         more = True
         while more:
