@@ -243,7 +243,8 @@ def test_an_entry_that_goes_while_its_blobs_stay(catalogue: Catalogue, tmp_path:
     catalogue.index()
     catalogue.retire(int(time.time() * 1000))
     assert catalogue.query(image["digest"]) == [("s", image["digest"])]
-    assert resolved(catalogue, outer["digest"]) == Said(1)
+    assert resolved(catalogue, outer["digest"]) == Said(0, outer["digest"], "s")  # its blob lies there, unlisted
+    assert resolved(catalogue, f"alpine@{outer['digest']}") == Said(1)
     assert count(catalogue, "store_blob") == [3]
 
 
