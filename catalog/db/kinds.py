@@ -9,6 +9,6 @@ JSON of an unknown kind that names digests, and a manifest that contradicts itse
 CHILD, CONFIG, LAYER, SUBJECT = ROLES = range(4)
 """`edge.role`: a manifest of an index, and a manifest's config, layer, and subject."""
 
-UNREACHED, REFERRING, LISTED = REACHES = range(3)
+UNREACHED, REFERRING, PART, LISTED = REACHES = range(4)
 """`store_blob.reach`: nothing in use reaches the blob; only a manifest does that no entry lists and whose subject is in use;
-an entry does."""
+an entry does, as a config or layer; an entry does, as a manifest."""

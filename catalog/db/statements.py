@@ -276,7 +276,7 @@ def _lying(*where: ColumnElement[bool]) -> Select[Any]:
         )
         .join(store, store.c.id == store_blob.c.store_id)
     )
-    return select(*columns).select_from(tables).where(store.c.state != "missing", _is_whole(content), *where)
+    return select(*columns).select_from(tables).where(store.c.state != "missing", *where)
 
 
 SPAN = (

@@ -9,7 +9,7 @@ an index search; nothing aggregates but correlated subqueries.
 from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
-from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, SUBJECT, UNREACHED, UNUSABLE
+from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, SUBJECT, UNREACHED, UNUSABLE
 from catalog.db.view import PATH, STORE, View
 from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held
 
@@ -260,7 +260,7 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
 JOIN store_blob ON store_blob.store_id = store.id
 JOIN content ON content.id = store_blob.content_id
 WHERE content.kind = {UNUSABLE} AND store.state <> 'missing' AND {_CLAIMED}
-AND store_blob.reach = {LISTED}""",
+AND store_blob.reach >= {PART}""",
             ),
             (
                 (

@@ -28,6 +28,7 @@ from catalog.db.schema import (
     MANIFEST,
     OPAQUE,
     OTHER,
+    PART,
     REFERRING,
     SUBJECT,
     UNREACHED,
@@ -138,8 +139,9 @@ class _Walk:
                     marks = ",".join("?" * len(parents))
                     for child, role, is_leaf in self._cursor.execute(_BELOW % marks, tuple(parents)).fetchall():
                         if child not in self.reach:
-                            self.reach[child] = reach
                             new.append(child)
+                        as_what = min(reach, LISTED if role == CHILD else PART)
+                        self.reach[child] = max(as_what, self.reach.get(child, UNREACHED))
                         if role == CHILD and not is_leaf:
                             todo.append(child)
         return new
@@ -181,7 +183,7 @@ class _Walk:
             reason = _unclear(kind, partial=bool(partial), looked=bool(looked))
         if reason is not None and (self.doubt is None or digest < self.doubt.subject):
             self.doubt = Doubt(digest, reason)
-        return kind in (MANIFEST, INDEX)
+        return kind in (MANIFEST, INDEX) and held is not None
 
 
 def _unclear(kind: int, *, partial: bool, looked: bool) -> str | None:
