@@ -444,6 +444,14 @@ STATEMENTS: dict[str, Select[Any]] = {
         host.c.name.label("host"),
         store.c.shared_as,
         store.c.sparse,
+        case(
+            (
+                store.c.state.not_in([literal_column("'ok'"), literal_column("'empty'")]),
+                literal_column("'the store is ' || store.state"),
+            ),
+            (store.c.content_pending, literal_column("'its manifests are not all read yet'")),
+            (store.c.doubt.is_not(None), literal_column("store.doubt || ' ' || store.doubt_reason")),
+        ).label("unjudged"),
     )
     .select_from(store.join(host, host.c.id == store.c.host_id))
     .order_by(store.c.priority, store.c.name),

@@ -27,6 +27,7 @@ FIELDS = (
     "host",
     "shared_as",
     "sparse",
+    "unjudged",
 )
 
 
@@ -42,7 +43,22 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
         for row in reader.rows(frozen.STORES, {}):
-            _, name, path, state, _, error, entries, naming, priority, indexed_at, changed_at, *others, sparse = row
+            (
+                _,
+                name,
+                path,
+                state,
+                _,
+                error,
+                entries,
+                naming,
+                priority,
+                indexed_at,
+                changed_at,
+                *others,
+                sparse,
+                unjudged,
+            ) = row
             if states and state not in states:
                 continue
             values: dict[str, object] = {
@@ -55,8 +71,9 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
                 "priority": priority,
                 "indexed_at": rfc3339(indexed_at),
                 "changed_at": rfc3339(changed_at),
-                **dict(zip(FIELDS[-4:-1], others, strict=True)),
+                **dict(zip(FIELDS[-5:-2], others, strict=True)),
                 "sparse": bool(sparse),
+                "unjudged": unjudged,
             }
             show.row(values.__getitem__)
         show.end()
