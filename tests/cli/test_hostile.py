@@ -116,8 +116,8 @@ USABLE: dict[str, tuple[Spoil, int, tuple[str, ...]]] = {
     "a size that is none": (elements(entry('"size":1e400')), 1, ("descriptor-field",)),
     "a size beyond all": (elements(entry(f'"size":{"9" * 5000}')), 1, ("descriptor-field",)),
     "manifests null": (text('{"manifests": null}'), 0, ()),
-    "manifests twice": (text(f'{{"manifests": [{{"digest": "x"}}], "manifests": [{entry()}]}}'), 1, ()),
-    "an empty object": (text("{}"), 0, ()),
+    "manifests twice": (text(f'{{"manifests": [{{"digest": "x"}}], "manifests": [{entry()}]}}'), 1, ("odd-json",)),
+    "an empty object": (text("{}"), 0, ("not-an-index",)),
 }
 
 
