@@ -127,7 +127,7 @@ def test_blobs_that_go(catalogue: Catalogue, tmp_path: Path) -> None:
     assert resolved(catalogue, image["digest"]) == Said(1)
     assert resolved(catalogue, "alpine:1") == Said(0, outer["digest"], "s")
     catalogue.retire(int(time.time() * 1000))
-    assert count(catalogue, *TABLES) == [1, 0, 0, 0, 0, 0, 0]
+    assert count(catalogue, *TABLES) == [1, 0, 0, 0, 0, 0, 0, 0]
     assert broken(catalogue, {}) == []
 
 
@@ -206,7 +206,7 @@ def test_what_history_names_keeps_its_digest_and_nothing_else(catalogue: Catalog
     catalogue.index()
     catalogue.retire(int(time.time() * 1000))
     assert catalogue.sql("SELECT digest FROM history WHERE until IS NOT NULL") == [(outer["digest"],)]
-    assert count(catalogue, *TABLES) == [2, 0, 0, 0, 0, 0, 0]
+    assert count(catalogue, *TABLES) == [2, 0, 0, 0, 0, 0, 0, 0]
     assert kind(catalogue, outer) == UNREAD
 
 

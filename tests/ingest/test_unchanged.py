@@ -101,7 +101,8 @@ def world(tmp_path: Any, new_sqlite_catalogue: Callable[[str], Catalogue]) -> It
 def _write(style: str, name: str = "R/a") -> Callable[[World], None]:
     def change(world: World) -> None:
         index = writers.empty_index(writers.name_entry(writers.fake_descriptor(style), "tag", "", "2"))
-        if not os.path.isfile(f"{world.path(name)}/index.json"):
+        file = f"{world.path(name)}/index.json"
+        if not os.path.isdir(world.path(name)) or (os.path.lexists(file) and not os.path.isfile(file)):
             raise FileNotFoundError(name)  # writing into a FIFO would wait for ever
         writers.write_index(world.path(name), index, style)
 

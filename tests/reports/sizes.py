@@ -67,10 +67,10 @@ def fill(catalogue: Catalogue, images: int) -> None:
         if is_fifth := number % 5 == 0:
             signature, fallback = content(f"signature {number}", MANIFEST), content(f"fallback {number}", INDEX)
             edge(signature, SUBJECT, 0, image)
-            about = content(f"about {number}")
+            about = content(f"about {number}", MANIFEST)
             edge(fallback, CHILD, 0, about)
             edge(about, SUBJECT, 0, image)
-            manifests += [(signature, []), (fallback, [])]
+            manifests += [(signature, []), (fallback, []), (about, [])]
         for manifest, of_it in manifests:
             chain = digest(" ".join(of_it)) if of_it else None
             add("manifest", content_id=manifest, media_type_id=1, layers=len(of_it), layers_size=10, chain=chain)
@@ -78,6 +78,9 @@ def fill(catalogue: Catalogue, images: int) -> None:
         for owner, is_label in ((config, True), (image, False)):
             for key, value in ((1, f"value {number}"), (2, "common")):
                 add("content_annotation", content_id=owner, is_label=is_label, key_id=key, value=value)
+        for position in range(len(layers)):
+            for key, value in ((1, f"value {number}"), (2, "common")):
+                add("descriptor_annotation", content_id=image, role=LAYER, position=position, key_id=key, value=value)
         for blob in {config, *(manifest for manifest, _ in manifests), *(content(layer) for layer in layers)}:
             add("store_blob", store_id=store, content_id=blob, size=10)
         add(

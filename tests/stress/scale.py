@@ -119,7 +119,11 @@ class Scale:
     def _instances(self) -> Iterator[list[int]]:
         """The inodes that each inotify descriptor of the daemon watches."""
         for name in os.listdir(f"{self._process}/fd"):
-            if os.readlink(f"{self._process}/fd/{name}") == "anon_inode:inotify":
+            try:
+                target = os.readlink(f"{self._process}/fd/{name}")
+            except FileNotFoundError:
+                continue  # closed since the directory was listed
+            if target == "anon_inode:inotify":
                 with open(f"{self._process}/fdinfo/{name}", encoding="utf-8") as file:
                     yield [
                         int(inode, 16) for inode in re.findall(r"^inotify wd:\w+ ino:(\w+)", file.read(), re.MULTILINE)
