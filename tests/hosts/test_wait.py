@@ -39,7 +39,7 @@ class Waiting:
 def waiting(server: Server, host: Host, *arguments: str) -> Iterator[Waiting]:
     made = Waiting(host, *arguments)
     try:
-        wait_for(lambda: is_idle(server))
+        wait_for(lambda: is_idle(server), what=lambda: str([r[1][:300] for r in server.ask(SESSIONS)]))
         assert made.process.poll() is None, made.ended()
         yield made
     finally:
@@ -55,7 +55,7 @@ def is_idle(server: Server) -> bool:
     found = server.ask(SESSIONS)
     states = [row[2] for row in found]
     asked = [str(row[1]) for row in found]
-    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("'name-digest'" in text for text in asked)  # fmt: skip
+    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("entry.image_name, entry.ref_name" in text for text in asked)  # fmt: skip
 
 
 def test_it_asks_nothing_until_somebody_commits(mortal: Server, new_host: NewHost) -> None:
