@@ -302,16 +302,25 @@ LOWER = {"arm/v8": "arm/v7", "arm/v7": "arm/v6", "arm/v6": "arm/v5", "amd64/v4":
          "amd64/v2": "amd64"}  # fmt: skip
 
 
-def platform_of(said: Any) -> str | None:
-    """`os/arch[/variant]`, normalised; None where either of the first two is not said."""
+Platform = tuple[str, str, frozenset[str]]
+"""`os/arch[/variant]`, the system's version, and the features that an image needs of it."""
+
+
+def platform_of(said: Any) -> Platform | None:
+    """The platform, normalised; None where system or architecture is not said."""
     parts = [said.get(key) for key in ("os", "architecture", "variant")] if isinstance(said, dict) else [None]
     if not all(isinstance(part, str) and part for part in parts[:2]):
         return None
     if any("/" in part for part in parts if isinstance(part, str)):
-        return "no platform that anybody asks for"
+        return "no platform that anybody asks for", "", frozenset()
     system, arch, variant = (part.lower() if isinstance(part, str) else "" for part in parts)
     both = f"{SPELLINGS.get(arch, arch) if arch != 'arm' else arch}/{variant}".rstrip("/")
-    return f"{system}/{SPELLINGS.get(both, both)}"
+    version, features = said.get("os.version"), said.get("os.features")
+    return (
+        f"{system}/{SPELLINGS.get(both, both)}",
+        version if isinstance(version, str) else "",
+        frozenset(each for each in features if isinstance(each, str)) if isinstance(features, list) else frozenset(),
+    )
 
 
 def whole(digest: str, path: str, elsewhere: Sequence[str]) -> dict[str, Any]:
@@ -322,7 +331,9 @@ def whole(digest: str, path: str, elsewhere: Sequence[str]) -> dict[str, Any]:
     return {} if cut else blob(digest, path, elsewhere)
 
 
-def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> list[tuple[str | None, str | None]]:
+def offers(
+    digest: str, path: str, elsewhere: Sequence[str], seen: set[str]
+) -> list[tuple[Platform | None, str | None]]:
     """The platforms below a digest in order, each with the digest that answers, None where that is not there to read."""
     document = whole(digest, path, elsewhere)
     seen.add(digest)
@@ -330,7 +341,7 @@ def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> 
         config = document.get("config")
         said = spec_digest(config) if isinstance(config, dict) else None
         return [(platform_of(whole(said, path, elsewhere)), digest)] if said else []
-    found: list[tuple[str | None, str | None]] = []
+    found: list[tuple[Platform | None, str | None]] = []
     for child in children(document):
         each = child["digest"]
         document = whole(each, path, elsewhere)
@@ -347,15 +358,41 @@ def offers(digest: str, path: str, elsewhere: Sequence[str], seen: set[str]) -> 
 def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]) -> str | None:
     """What answers for a platform: an exact match, else the next lower variant's, the first of several. Never another
     where that is not there to read."""
-    wanted: str | None = platform_of(dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False)))
+    system, _, arch = platform.partition("/")
+    system, _, options = system.rstrip(")").partition("(")
+    version, *features = options.split("+")
+    said = dict(zip(("os", "architecture", "variant"), (system, *arch.split("/")), strict=False))
+    wanted = (platform_of(said) or ("", "", frozenset()))[0]
     offered = offers(digest, path, elsewhere, set())
     while wanted and wanted != "unknown/unknown":
-        answers = [answer for said, answer in offered if said == wanted]
+        answers = [
+            (rank, number, answer)
+            for number, (said, answer) in enumerate(offered)
+            if said
+            and said[0] == wanted
+            and said[2] <= {*features}
+            and (rank := fits(wanted, version, said[1])) is not None
+        ]
         if answers:
-            return answers[0]
+            return min(answers, key=lambda each: each[:2])[2]
         system, _, arch = wanted.partition("/")
-        wanted = f"{system}/{LOWER[arch]}" if arch in LOWER else None
+        wanted = f"{system}/{LOWER[arch]}" if arch in LOWER else ""
     return None
+
+
+def fits(platform: str, asked: str, found: str) -> tuple[int, int] | None:
+    """How well a version answers for another: the same, the same build, of Windows the newest that runs there, none."""
+    if asked == found:
+        return 0, 0
+    if not asked or not found or not platform.startswith("windows/"):
+        return (1, 0) if found else (3, 0)
+    numbers = [re.match(r"(\d+)\.(\d+)\.(\d+)(?:\.|\Z)", each, re.ASCII) for each in (asked, found)]
+    if not all(numbers):
+        return None
+    wanted, there = ([int(part) for part in each.groups()] for each in numbers if each)
+    if wanted == there:
+        return 1, 0
+    return (2, -there[2]) if wanted[:2] == there[:2] and 20348 <= there[2] < wanted[2] else None
 
 
 # Section 8, rule 1: what matches, and in which order

@@ -166,7 +166,7 @@ class _Reader:
         for prefix, platform in (("BUILD", build.builder), ("TARGET", build.platform or build.builder)):
             values[f"{prefix}PLATFORM"] = str(platform)
             values[f"{prefix}OS"] = platform.os
-            values[f"{prefix}OSVERSION"] = ""
+            values[f"{prefix}OSVERSION"] = platform.version
             values[f"{prefix}ARCH"] = platform.arch
             values[f"{prefix}VARIANT"] = platform.variant
         last = next((each for each in reversed(instructions) if each.name == "from"), None)

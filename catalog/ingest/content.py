@@ -568,7 +568,7 @@ def _write_edge(
 
 
 def _write_config(rows: Rows, content_id: int, config: Config) -> None:
-    platform = platform_text(config.os, config.architecture, config.variant)
+    platform = platform_text(config.os, config.architecture, config.variant, config.os_version, config.os_features)
     rows.config(content_id, platform, None if config.created is None else milliseconds(config.created))
     rows.content_annotations(content_id, config.labels, is_label=True)
 

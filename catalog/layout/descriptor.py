@@ -38,6 +38,8 @@ class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     os: str | None = None
     architecture: str | None = None
     variant: str | None = None
+    os_version: str | None = msgspec.field(name="os.version", default=None)
+    os_features: list[str] | None = msgspec.field(name="os.features", default=None)
 
 
 # gc=False is safe: a descriptor holds text, numbers and a dict of text, so it can be in no cycle.
@@ -91,11 +93,17 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
 
     @property
     def platform_text(self) -> str | None:
-        """`os/arch[/variant]`, normalised as `--platform` is, or None where either of the first two is missing."""
+        """`os[(osversion[+feature…])]/arch[/variant]`, normalised as `--platform` is, or None where either of the first two is missing."""
         platform = self.platform
         if platform is None or not platform.os or not platform.architecture:
             return None
-        return platform_text(platform.os, platform.architecture, platform.variant or "")
+        return platform_text(
+            platform.os,
+            platform.architecture,
+            platform.variant or "",
+            platform.os_version or "",
+            platform.os_features or (),
+        )
 
     def fingerprint(self) -> int:
         """A signed 64-bit hash of what the descriptor says, flaws included; the same in every process and version.
@@ -234,6 +242,15 @@ def _text(fields: dict[str, Any], key: str, flaws: _Flaws, prefix: str = "") -> 
     return None
 
 
+def _texts(value: object, flaws: _Flaws, name: str = "urls") -> list[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        flaws.add(f"{name} is {kind(value)}, not an array")
+        return None
+    return [clean(each) for each in value if isinstance(each, str)]
+
+
 def _size(value: object, flaws: _Flaws) -> int | None:
     if value is None:
         return None
@@ -252,8 +269,10 @@ def _platform(value: object, flaws: _Flaws) -> Platform | None:
     if not isinstance(value, dict):
         flaws.add(f"platform is {kind(value)}, not an object")
         return None
-    os, architecture, variant = (_text(value, key, flaws, "platform.") for key in ("os", "architecture", "variant"))
-    return Platform(os, architecture, variant)
+    os, architecture, variant, version = (
+        _text(value, key, flaws, "platform.") for key in ("os", "architecture", "variant", "os.version")
+    )
+    return Platform(os, architecture, variant, version, _texts(value.get("os.features"), flaws, "platform.os.features"))
 
 
 def _annotations(value: object, flaws: _Flaws) -> dict[str, str] | None:

@@ -22,8 +22,8 @@ from catalog.layout.text import clean, decode, integer, refuse, shorten
 _MAX_NOTES = 10
 
 _NAMES = (
-    b"manifests|annotations|digest|mediaType|size|platform|artifactType|urls|data|os|os.version|architecture|variant"
-    b"|config|layers|blobs|fsLayers|blobSum|subject|created|Labels|imageLayoutVersion"
+    b"manifests|annotations|digest|mediaType|size|platform|artifactType|urls|data|os|os.version|os.features|architecture"
+    b"|variant|config|layers|blobs|fsLayers|blobSum|subject|created|Labels|imageLayoutVersion"
 ).split(b"|")
 _ESCAPED = re.compile(rb"\\u(?:00[4-7]|017[fF]|212[aA])")
 # s and k have a third letter that folds to them: LONG S and the KELVIN SIGN.
@@ -49,7 +49,7 @@ class Field(NamedTuple):
 _SCALAR = Field()
 _CLEARED = Field(clears=True)
 _MAP = Field(is_map=True, clears=True)
-_PLATFORM = dict.fromkeys(("os", "architecture", "variant", "os.version"), _SCALAR)
+_PLATFORM = dict.fromkeys(("os", "architecture", "variant", "os.version"), _SCALAR) | {"os.features": _CLEARED}
 DESCRIPTOR: Mapping[str, Field] = {
     "digest": _SCALAR,
     "mediaType": _SCALAR,
@@ -107,9 +107,9 @@ def repeats(data: bytes, descriptors: Sequence[Any], also: Mapping[str, int]) ->
         if count and count > _present(attribute, descriptors) + also.get(name, 0):
             return True
     if platforms or data.count(b'"os"'):
-        for name in ("os", "architecture", "variant"):
+        for name, attribute in _PLATFORM_ATTRIBUTES:
             count = data.count(b'"%b"' % name.encode())
-            if count and count > _present(name, platforms) + also.get(name, 0):
+            if count and count > _present(attribute, platforms) + also.get(name, 0):
                 return True
     return any(data.count(b'"%b"' % name.encode()) > count for name, count in also.items() if name not in _COUNTED)
 
@@ -124,7 +124,14 @@ _ATTRIBUTES = (
     ("urls", "urls"),
     ("data", "data"),
 )
-_COUNTED = frozenset([*(name for name, _ in _ATTRIBUTES), "os", "architecture", "variant"])
+_PLATFORM_ATTRIBUTES = (
+    ("os", "os"),
+    ("architecture", "architecture"),
+    ("variant", "variant"),
+    ("os.version", "os_version"),
+    ("os.features", "os_features"),
+)
+_COUNTED = frozenset(name for name, _ in (*_ATTRIBUTES, *_PLATFORM_ATTRIBUTES))
 
 
 def _present(attribute: str, found: Iterable[object]) -> int:

@@ -65,6 +65,8 @@ class Config(NamedTuple):
     variant: str
     created: str | None
     labels: dict[str, str]
+    os_version: str = ""
+    os_features: Sequence[str] = ()
 
 
 class _BlobSum(msgspec.Struct, gc=False):
@@ -99,6 +101,8 @@ class _WireConfig(msgspec.Struct, gc=False):
     variant: str = ""
     created: str | None = None
     config: _WireInner | None = None
+    os_version: str = msgspec.field(name="os.version", default="")
+    os_features: list[str] | None = msgspec.field(name="os.features", default=None)
 
 
 class _Digest(msgspec.Struct, gc=False):
@@ -286,7 +290,8 @@ def parse_config(data: bytes) -> Config | None:
             if not wire.os or not wire.architecture:
                 return None
             labels = (wire.config and wire.config.labels) or {}
-            return Config(wire.os, wire.architecture, wire.variant, wire.created, labels)
+            features = wire.os_features or ()
+            return Config(wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features)
     fields = loads(data)
     if not isinstance(fields, dict):
         return None
@@ -295,7 +300,16 @@ def parse_config(data: bytes) -> Config | None:
         return None
     inner = fields.get("config")
     labels = _strings(inner.get("Labels")) if isinstance(inner, dict) else {}
-    return Config(os, architecture, _text(fields.get("variant")) or "", _text(fields.get("created")), labels)
+    found = fields.get("os.features")
+    return Config(
+        os,
+        architecture,
+        _text(fields.get("variant")) or "",
+        _text(fields.get("created")),
+        labels,
+        _text(fields.get("os.version")) or "",
+        [clean(each) for each in found if isinstance(each, str)] if isinstance(found, list) else (),
+    )
 
 
 _ONCE = (b'"os"', b'"architecture"', b'"variant"', b'"config"', b'"Labels"')

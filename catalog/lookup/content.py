@@ -24,6 +24,8 @@ UNREAD, MANIFEST, INDEX = 0, 1, 2
 """Kinds of content (catalog.db.schema)."""
 
 _ATTESTATION = "unknown/unknown"
+_OTHERS = 10
+"""The most platforms that a note names."""
 
 
 def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> None:
@@ -134,14 +136,15 @@ def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
     names = platforms(reader, match)
     claimed = match.row[PLATFORM]
     if claimed is not None and match.row[CONTENT_KIND] == UNREAD:
-        from catalog.names.platform import normalize
-
-        names = [str(normalize(*claimed.split("/", 2)))]
-    return any(str(candidate) in names for candidate in wanted.candidates())
+        names = [claimed]
+    return any(wanted.rank(name) is not None for name in names)
 
 
 def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
-    """The answer of `match` for a platform, or None and why there is none (resolution.md section 9)."""
+    """The answer of `match` for a platform, or None and why there is none (resolution.md section 9).
+
+    With an answer comes what is to be said of it, or an empty text.
+    """
     kind = match.row[CONTENT_KIND]
     here = {"content_id": match.row[CONTENT_ID], "store_id": match.row[STORE_ID]}
     if kind == UNREAD or reader.row(frozen.IS_HERE, here) is None:
@@ -149,27 +152,40 @@ def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match 
     if kind not in (MANIFEST, INDEX):
         return None, "it is no image"
     children = [child for child in images_of(reader, match) if child[6]]
-    for candidate in wanted.candidates():
-        for content_id, digest, media_type, size, platform, is_here, _ in children:
-            if platform != str(candidate):
-                continue
-            if not is_here:
-                return None, f"its manifest or config for {platform} is not there to read"
-            if kind == MANIFEST:
-                return match, ""
-            child = match.replaced(
-                digest=digest,
-                media_type=media_type,
-                size=size,
-                artifact_type=None,
-                platform=platform,
-                content_id=content_id,
-                content_kind=MANIFEST,
-            )
-            return child, ""
+    names = {child[4]: wanted.rank(child[4]) for child in children if child[4] is not None}
+    ranks = {name: rank for name, rank in names.items() if rank is not None}
+    if ranks:
+        best = min(ranks, key=lambda name: ranks[name])  # the first of several
+        content_id, digest, media_type, size, platform, is_here, _ = next(each for each in children if each[4] == best)
+        if not is_here:
+            return None, f"its manifest or config for {platform} is not there to read"
+        if kind == MANIFEST:
+            return match, ""
+        child = match.replaced(
+            digest=digest,
+            media_type=media_type,
+            size=size,
+            artifact_type=None,
+            platform=platform,
+            content_id=content_id,
+            content_kind=MANIFEST,
+        )
+        return child, _other_versions(wanted, best, [name for name in ranks if ranks[name][0] == ranks[best][0]])
     if kind == MANIFEST and not children:
         return None, "its config is not there to read, or no image's"
     return None, f"it has none for {wanted}"
+
+
+def _other_versions(wanted: Platform, best: str, names: list[str]) -> str:
+    """What is to be said where `best` was chosen of `names`, though nobody asked for its version; or an empty text."""
+    from catalog.names.platform import split
+
+    version = split(best)[1]
+    others = [name for name in names if split(name)[1] != version]
+    if not others or (wanted.version and (wanted.os == "windows" or wanted.version == version)):
+        return ""
+    more = f" and {len(others) - _OTHERS} more" if len(others) > _OTHERS else ""
+    return f"answered with {best}; it has {', '.join(others[:_OTHERS])}{more} too"
 
 
 def images_of(reader: Reader, match: Match) -> list[Child]:

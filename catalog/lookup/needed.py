@@ -83,9 +83,8 @@ class Needs:
         found, why = for_platform(self._reader, match, platform)
         if found is None:
             # Which blob it is that is absent helps more than that there is one.
-            wanted = {str(each) for each in platform.candidates()}
             for _, digest, _, _, name, _, _ in images_of(self._reader, match):
-                if name in wanted:
+                if name is not None and platform.rank(name) is not None:
                     self._check_whole(match, digest)
             raise NotFound(f"{_told(match)} is no answer for {platform}: {why}")
         self._check_whole(match, found.digest)
@@ -94,8 +93,8 @@ class Needs:
     def _check_index(self, match: Match) -> None:
         """Raise NotFound where the image that the builder takes of an index is not whole."""
         images = images_of(self._reader, match)
-        own = {str(each) for each in self._builder.candidates()}
-        if any(name in own for _, _, _, _, name, _, _ in images):
+        names = (name for _, _, _, _, name, _, _ in images if name is not None)
+        if any(self._builder.rank(name) is not None for name in names):
             self._of_platform(match, self._builder)
             return
         first: NotFound | None = None

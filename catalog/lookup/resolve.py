@@ -176,6 +176,8 @@ class Asking:
             check_pending(self.reader, frozenset((match.store_id,)), f"{shown(query.text)} for {platform}")
             found, why = for_platform(self.reader, self._itself(match), platform)
             if found is not None:
+                if why:
+                    self.note(f"{shown(query.text)} in {shown(match.store)} is asked for {platform}, {why}")
                 yield found
             else:
                 self.note(f"{shown(query.text)} in {shown(match.store)} is no answer for {platform}: {why}")

@@ -285,6 +285,9 @@ ORDER BY pairs.base, pairs.image""",  # noqa: S608
     (("image", "only pairs with this image, on either side: a digest, or a canonical name with its tag"),),
 )
 
+_WITHOUT_VERSION = "replace(rtrim({0}, replace({0}, '(', '')) || ltrim({0}, replace({0}, ')', '')), '()', '')"
+"""A platform without `(osversion+feature…)`: no other parentheses are in one."""
+
 _PLATFORMS = Report(
     "platforms",
     "names that lack a platform which other names of their repository have",
@@ -294,21 +297,27 @@ _PLATFORMS = Report(
         Column("lacks", "the platform that it lacks, os/arch[/variant]"),
         Column("others", "number of names of its repository that have it"),
     ),
-    """WITH named AS (
+    f"""WITH named AS (
   SELECT store, repository, name, ',' || platforms || ',' AS has
   FROM images WHERE name IS NOT NULL AND NOT shadowed AND platforms IS NOT NULL
-), known AS (
+), written AS (
   SELECT platform FROM platforms WHERE platform IS NOT NULL
   UNION SELECT platform FROM manifests WHERE platform IS NOT NULL
+), known AS (
+  SELECT platform AS text,
+    CASE WHEN platform LIKE '%(%' THEN {_WITHOUT_VERSION.format("platform")} ELSE platform END AS platform
+  FROM written
 ), offered AS (
   SELECT named.repository, known.platform, count(DISTINCT named.name) AS names
-  FROM named JOIN known ON named.has LIKE '%,' || known.platform || ',%'
+  FROM named JOIN known ON named.has LIKE '%,' || known.text || ',%'
   GROUP BY named.repository, known.platform
 )
 SELECT named.store, named.name, offered.platform AS lacks, offered.names AS others
 FROM named JOIN offered ON offered.repository = named.repository
-WHERE named.has NOT LIKE '%,' || offered.platform || ',%'
-ORDER BY offered.names DESC, named.name, named.store, offered.platform""",
+WHERE NOT EXISTS (
+  SELECT 1 FROM known WHERE known.platform = offered.platform AND named.has LIKE '%,' || known.text || ',%'
+)
+ORDER BY offered.names DESC, named.name, named.store, offered.platform""",  # noqa: S608
 )
 
 _CHURN = Report(

@@ -25,12 +25,17 @@ PLATFORMS: tuple[dict[str, Any], ...] = (
     {"os": "linux", "architecture": "arm"},
     {"os": "linux", "architecture": "aarch64", "variant": "v8"},
     {"os": "windows", "architecture": "amd64"},
+    {"os": "windows", "architecture": "amd64", "os.version": "10.0.17763.1"},
+    {"os": "windows", "architecture": "amd64", "os.version": "10.0.20348.1"},
+    {"os": "windows", "architecture": "amd64", "os.version": "10.0.20348.2", "os.features": ["win32k"]},
 )
 ODD_PLATFORMS: tuple[Any, ...] = (
     {"os": "unknown", "architecture": "unknown"},
     {"architecture": "amd64"},
     {"os": "linux", "architecture": "amd64/v2"},
     {"os": 5, "architecture": "amd64"},
+    {"os": "windows", "architecture": "amd64", "os.version": 10},
+    {"os": "windows", "architecture": "amd64", "os.version": "10.0.20348+(/", "os.features": "win32k"},
     "linux/amd64",
     None,
 )
@@ -41,6 +46,9 @@ ASKED = (
     "linux/arm/v6",
     "linux/arm64",
     "windows/amd64",
+    "windows(10.0.17763)/amd64",
+    "windows(10.0.20348.2+win32k)/amd64",
+    "windows(10.0.26100)/amd64",
     "unknown/unknown",
 )
 

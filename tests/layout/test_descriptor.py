@@ -53,12 +53,12 @@ def usable(raw: bytes) -> Descriptor:
 def test_a_descriptor_keeps_what_the_catalog_needs() -> None:
     found = usable(json.dumps(FULL).encode())
     assert found == Descriptor(
-        DIGEST, FULL["mediaType"], 1234, "application/x", Platform("linux", "arm", "v7"), FULL["annotations"]
+        DIGEST, FULL["mediaType"], 1234, "application/x", Platform("linux", "arm", "v7", "1"), FULL["annotations"]
     )
     assert found.flaws == ()
     assert (found.ref_name, found.image_name) == ("3.16", "docker.io/library/alpine:3.16")
     assert found.other_annotations == {"other": "ä"}
-    assert found.platform_text == "linux/arm/v7"
+    assert found.platform_text == "linux(1)/arm/v7"
 
 
 def test_only_the_digest_is_needed() -> None:
@@ -276,6 +276,8 @@ def test_a_fingerprint_sees_every_field_and_every_flaw() -> None:
         {**FULL, "data": "aGVsbG8="},
         {**FULL, "artifactType": None},
         {**FULL, "platform": {"os": "linux", "architecture": "arm"}},
+        {**FULL, "platform": {"os": "linux", "architecture": "arm", "os.version": "1"}},
+        {**FULL, "platform": {"os": "linux", "architecture": "arm", "os.features": ["a"]}},
         {**FULL, "annotations": {}},
         {**FULL, "annotations": {REF_NAME: "3.17"}},
         {**FULL, "annotations": {REF_NAME: "3.17", "a": 1}},
@@ -290,7 +292,7 @@ def test_a_fingerprint_is_the_same_in_every_process_and_version() -> None:
     raw = json.dumps(FULL)
     code = "import sys; from catalog.layout.descriptor import decode; print(decode(sys.argv[1].encode()).fingerprint())"
     seen = subprocess.run([sys.executable, "-c", code, raw], capture_output=True, check=True, text=True, timeout=60)
-    assert int(seen.stdout) == usable(raw.encode()).fingerprint() == 8108405246736973959
+    assert int(seen.stdout) == usable(raw.encode()).fingerprint() == 2704498235987736305
     assert usable(element()).fingerprint() == 2976306866413669791
     assert usable(element(size=-1)).fingerprint() == -5093927998179390239
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import InvalidReference
-from catalog.names.platform import Platform, normalize
+from catalog.names.platform import Platform, normalize, platform_text, split
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,11 @@ from catalog.names.platform import Platform, normalize
         ("Linux/AMD64/V3", "linux/amd64/v3"),
         ("windows/amd64", "windows/amd64"),
         ("anything/else", "anything/else"),
+        ("Windows(10.0.20348)/x86_64", "windows(10.0.20348)/amd64"),
+        ("windows(10.0.17763+win32k+a)/amd64", "windows(10.0.17763+a+win32k)/amd64"),
+        ("linux(+erofs)/arm", "linux(+erofs)/arm/v7"),
+        ("darwin(macOS%2013.1)/arm64", "darwin(macOS%2013.1)/arm64"),
+        ("windows()/amd64", "windows/amd64"),
         ("linux/riscv64/rva23u64", "linux/riscv64/rva23u64"),
         # A lone architecture: containerd takes the machine's system, ocicat linux.
         ("amd64", "linux/amd64"),
@@ -60,7 +65,8 @@ def test_normal_forms(text: str, normal: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "linux", "macos", "windows", "toaster", "linux/", "/amd64", "linux//v7", "linux/arm/", "linux/arm/v7/x", "a/b/c/d/e",
-     "linux/*", "linux/amd 64", "linux/amd64\n", "\u0131386", "linux/\u00e9", "windows(10.0.17763)/amd64", "li.nux/amd64", "x" * 300,
+     "linux/*", "linux/amd 64", "linux/amd64\n", "\u0131386", "linux/\u00e9", "windows(10.0.17763)", "windows(1(2))/amd64", "windows(1+)/amd64",
+     "windows(%zz)/amd64", "windows(%ff)/amd64", f"windows({'1' * 300})/amd64", "li.nux/amd64", "x" * 300,
      "/" * 2_000_000, "a" * 2_000_000],
     ids=lambda text: repr(text[:30]),
 )  # fmt: skip
@@ -153,3 +159,54 @@ def test_equality_is_of_parts() -> None:
     assert normalize("linux", "amd64/v3") != Platform.parse("linux/amd64/v3")
     assert Platform.parse("linux/amd64") != "linux/amd64"
     assert repr(Platform.parse("linux/arm")) == "Platform('linux', 'arm', 'v7')"
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered", "best"),
+    [
+        ("windows/amd64", "windows(10.0.20348.1)/amd64 windows(10.0.17763.1)/amd64", 0),
+        ("windows(10.0.17763.1)/amd64", "windows(10.0.20348.1)/amd64 windows(10.0.17763.1)/amd64", 1),
+        ("windows(10.0.17763)/amd64", "windows(10.0.20348.1)/amd64 windows(10.0.17763.9)/amd64", 1),
+        ("windows(10.0.17763.1)/amd64", "windows(10.0.17763.9)/amd64 windows(10.0.17763.1)/amd64", 1),
+        ("windows(10.0.14393)/amd64", "windows(10.0.20348.1)/amd64 windows(10.0.17763.9)/amd64", None),
+        (
+            "windows(10.0.26100)/amd64",
+            "windows(10.0.17763)/amd64 windows(10.0.20348)/amd64 windows(10.0.25398)/amd64",
+            2,
+        ),
+        ("windows(10.0.20348)/amd64", "windows(10.0.26100)/amd64 windows/amd64", 1),
+        ("windows(ltsc)/amd64", "windows(10.0.26100)/amd64 windows(ltsc)/amd64", 1),
+        ("windows/arm64", "windows(10.0.26100)/amd64", None),
+        ("linux/amd64", "linux(+erofs)/amd64", None),
+        ("linux(+a+erofs)/amd64", "linux(+erofs)/amd64", 0),
+        ("darwin/arm64", "darwin(macOS%2013.1)/arm64 darwin(macOS%2014)/arm64", 0),
+        ("darwin(macOS%2014)/arm64", "darwin(macOS%2013.1)/arm64 darwin(macOS%2014)/arm64", 1),
+        ("linux/amd64/v3", "linux(5)/amd64 linux(5)/amd64/v2", 1),
+    ],
+)
+def test_versions_match_as_in_containerd(asked: str, offered: str, best: int | None) -> None:
+    """An exact version, one of the same build, a build that runs there; a feature that is not asked for is not there."""
+    ranks = [Platform.parse(asked).rank(each) for each in offered.split()]
+    found = [(rank, number) for number, rank in enumerate(ranks) if rank is not None]
+    assert (min(found)[1] if found else None) == best
+
+
+@given(st.text(max_size=12), st.lists(st.text(max_size=6), max_size=3))
+def test_a_version_of_any_characters_is_written_so_that_it_is_read_back(version: str, features: list[str]) -> None:
+    """Nothing that a layout says makes another platform of it."""
+    try:
+        version.encode()
+        "".join(features).encode()
+    except UnicodeEncodeError:
+        return
+    text = platform_text("windows", "amd64", "", version, features)
+    assert split(text) == ("windows", version, tuple(sorted({*features} - {""})), "amd64")
+    assert Platform.parse(text) == normalize("windows", "amd64", "", version, features)
+
+
+def test_a_version_that_is_too_long_is_left_out() -> None:
+    """Features first."""
+    assert platform_text("windows", "amd64", "", "1" * 300, ["a"]) == "windows/amd64"
+    assert platform_text("windows", "amd64", "", "1", ["a" * 300]) == "windows(1)/amd64"
+    assert platform_text("windows(1)", "amd64") == "windows%281%29/amd64"
+    assert platform_text("unknown", "unknown", "", "1") == "unknown/unknown"
