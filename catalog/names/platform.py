@@ -173,7 +173,7 @@ def platform_text(os: str, arch: str, variant: str = "", version: str = "", feat
     asked for. What is no image (`unknown/unknown`) has no version. Features, and then the version, are left out where they
     take more than MAX_OPTIONS characters.
     """
-    found = normalize(*(_encoded(part) for part in (os, arch, variant)), version, features)
+    found = normalize(_encoded(os), _encoded(arch), _encoded(variant), version, features)
     if len(_options(version, found.features)) > MAX_OPTIONS + 2:
         found = Platform(found.os, found.arch, found.variant, version)
     if len(_options(version, ())) > MAX_OPTIONS + 2 or found.os == found.arch == "unknown":

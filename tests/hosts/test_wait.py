@@ -39,7 +39,7 @@ class Waiting:
 def waiting(server: Server, host: Host, *arguments: str) -> Iterator[Waiting]:
     made = Waiting(host, *arguments)
     try:
-        wait_for(lambda: is_idle(server), what=lambda: str([r[1][:300] for r in server.ask(SESSIONS)]))
+        wait_for(lambda: is_idle(server), what=lambda: server.ask(SESSIONS))
         assert made.process.poll() is None, made.ended()
         yield made
     finally:
