@@ -224,10 +224,10 @@ entry = Table(
     Column("ref_name", _text, comment="raw org.opencontainers.image.ref.name"),
     Column("image_name", _text, comment="raw io.containerd.image.name"),
     Column("ref_tail", _text, comment="what stands behind the last colon of ref_name, where that is a tag"),
-    Column("fingerprint", BigInteger, nullable=False, comment="64 bits of the descriptor's meaning, for the diff"),
     Column("long_ref_name", Boolean, nullable=False, comment="ref_name is too long to be indexed"),
     Column("long_image_name", Boolean, nullable=False, comment="image_name is too long to be indexed"),
     _flag("embedded", "the descriptor has the manifest itself in its field `data`"),
+    Column("fingerprint", LargeBinary, comment="128 bits of what the descriptor says; NULL: to be read again"),
     comment="a descriptor in an index.json",
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)

@@ -80,7 +80,7 @@ class StoreNames:
         old = Old() if self._first else self._stored()
         diff = Diff(old)
         order = array("q")  # entry ids in the order of the list
-        pending: list[tuple[Descriptor, int]] = []
+        pending: list[tuple[Descriptor, bytes]] = []
         added = 0
 
         def place(sorts: Sequence[int]) -> None:
@@ -161,7 +161,7 @@ class StoreNames:
 
     # --- one entry ----------------------------------------------------------------------------------------------
 
-    def _add(self, descriptor: Descriptor, fingerprint: int, sort: int) -> int:
+    def _add(self, descriptor: Descriptor, fingerprint: bytes, sort: int) -> int:
         rows = self._rows
         entry_id = next(self._entry_ids)
         annotations = descriptor.annotations or _NONE
@@ -188,10 +188,10 @@ class StoreNames:
                 ref_name,
                 image_name,
                 ref_tail(ref_name),
-                fingerprint,
                 rows.flags[ref_name is not None and is_long(ref_name)],
                 rows.flags[image_name is not None and is_long(image_name)],
                 rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
+                fingerprint,
             ]
         )
         self._write_keys(entry_id, sort, keys, problems, rank, touch=True)

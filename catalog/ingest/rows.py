@@ -97,7 +97,7 @@ class Rows:
 
     def entry(self, row: list[Any]) -> None:
         """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, fingerprint, long_ref_name, long_image_name, embedded]; the digest becomes its content's id.
+        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint]; the digest becomes its content's id.
         """
         # Not by `_digest` and `_add`: of this there is one for each entry, and a call is a hundredth of what that costs.
         self._digests.add(row[3])

@@ -28,6 +28,9 @@ MAX_SIZE = (1 << 63) - 1
 MAX_DIGEST = 1024
 """The longest digest taken, in characters: it becomes a key, and a longer one is none (schema.md section 1)."""
 
+FINGERPRINT = 16
+"""Bytes of a descriptor's fingerprint."""
+
 _MAX_FLAWS = 10
 _NUL = b"\\u0000"
 
@@ -105,13 +108,14 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
             platform.os_features or (),
         )
 
-    def fingerprint(self) -> int:
-        """A signed 64-bit hash of what the descriptor says, flaws included; the same in every process and version.
+    def fingerprint(self) -> bytes:
+        """Return a hash of FINGERPRINT bytes of what the descriptor says, flaws included; the same in every process and version.
 
-        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. It is
-        BLAKE2b of the canonical JSON, so nobody makes two descriptors that collide by trying a few.
+        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. It is BLAKE2b
+        of the canonical JSON. Equal fingerprints are taken for equal descriptors, so it has 128 bits: two that share 64
+        bits can be found in minutes, and the change from one to the other would never be seen.
         """
-        return int.from_bytes(_blake2b(_encode(self), digest_size=8).digest(), "big", signed=True)
+        return _blake2b(_encode(self), digest_size=FINGERPRINT).digest()
 
 
 class Layer(Descriptor, frozen=True, gc=False, omit_defaults=True, rename="camel"):

@@ -10,11 +10,18 @@ revision = "0003"
 down_revision = "0002"
 
 _WORDS = {
-    "sqlite": {"text": "VARCHAR", "flag": "BOOLEAN DEFAULT 0 NOT NULL", "id": "INTEGER", "end": " WITHOUT ROWID"},
+    "sqlite": {
+        "text": "VARCHAR",
+        "flag": "BOOLEAN DEFAULT 0 NOT NULL",
+        "id": "INTEGER",
+        "bytes": "BLOB",
+        "end": " WITHOUT ROWID",
+    },
     "postgresql": {
         "text": 'VARCHAR COLLATE "C"',
         "flag": "BOOLEAN DEFAULT false NOT NULL",
         "id": "BIGINT",
+        "bytes": "BYTEA",
         "end": "",
     },
 }
@@ -70,7 +77,9 @@ _STATEMENTS = (
     "DELETE FROM manifest",
     "DELETE FROM problem WHERE stage = 1",
     "UPDATE content SET kind = 0, size = NULL WHERE kind <> 0",
-    "UPDATE entry SET fingerprint = 0",  # so that each is read anew
+    # 64 bits were not enough to tell two descriptors apart; without any, each entry is read again.
+    "ALTER TABLE entry DROP COLUMN fingerprint",
+    "ALTER TABLE entry ADD COLUMN fingerprint {bytes}",
     """UPDATE store SET content_pending = (entries > 0 OR content_pending),
     blobs_identity = NULL, file_identity = NULL, sha256 = NULL""",
     "UPDATE meta SET value = '1.2' WHERE key = 'schema'",

@@ -95,7 +95,7 @@ def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
         connection.execute(
             "UPDATE content SET digest = ? WHERE id = (SELECT content_id FROM entry)", (f"sha256:{'0' * 64}",)
         )
-        connection.execute("UPDATE entry SET fingerprint = 0")
+        connection.execute("UPDATE entry SET fingerprint = NULL")
     connection.close()
     cli.done("index")
     assert cli.done("sql", "SELECT digest FROM images").out.strip() != real

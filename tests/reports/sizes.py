@@ -89,7 +89,7 @@ def fill(catalogue: Catalogue, images: int) -> None:
         for top in (index, image) if is_fifth else (index,):
             entry = next(numbers)
             add(
-                "entry", id=entry, store_id=store, sort=entry * 1024, content_id=top, media_type_id=1, fingerprint=entry,
+                "entry", id=entry, store_id=store, sort=entry * 1024, content_id=top, media_type_id=1,
                 ref_name=f"r{number}:{top}", long_ref_name=False, long_image_name=False,
             )  # fmt: skip
             called = {
