@@ -18,7 +18,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from catalog.db.failures import explain, find
+from catalog.db.failures import DRIVER_ERRORS, explain, find
 from catalog.db.location import is_url, sqlite_uri
 from catalog.db.locks import WRITER, FileLock
 from catalog.errors import CatalogUnavailable
@@ -184,7 +184,7 @@ class Writer:
             if isinstance(error.orig, sqlite3.Error):
                 raise explain(error.orig, self.path) from error
             raise
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
 
 

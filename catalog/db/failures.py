@@ -21,12 +21,19 @@ def find(path: str) -> None:
         ) from error
 
 
-def explain(error: sqlite3.Error, path: str) -> CatalogUnavailable:
+DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises for a catalog that cannot be used. It decodes SQLite's messages as UTF-8, and a message about a damaged
+schema quotes bytes that are none."""
+
+
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnavailable:
     """The error of ours for what SQLite said about the catalog at `path`."""
     where = shown(path)
     if os.path.isdir(path):
         return CatalogUnavailable(f"{where} is a directory: give the path of the catalog's file with --db")
     extended = getattr(error, "sqlite_errorcode", None) or 0
+    if isinstance(error, UnicodeDecodeError):
+        extended = sqlite3.SQLITE_CORRUPT
     code = extended & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return CatalogLocked(f"{where} is locked by another process: try again")

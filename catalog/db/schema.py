@@ -203,8 +203,10 @@ content = Table(
     Column("digest", _text, nullable=False, unique=True),
     Column("kind", SmallInteger, nullable=False, server_default="0", comment="see KINDS: what its hashed bytes are"),
     Column("size", BigInteger, comment="bytes, once they were hashed"),
+    Column("odd", _text, comment="fields that only a Go program reads as this catalog does, in words"),
     comment="a digest, once for all stores",
 )
+_partial("ix_content_odd", content.c.id, where=content.c.odd.is_not(None))
 
 UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE, AMBIGUOUS = kinds.KINDS
 CHILD, CONFIG, LAYER, SUBJECT = kinds.ROLES
@@ -313,9 +315,12 @@ manifest = Table(
     Column("layers", Integer, nullable=False),
     Column("layers_size", BigInteger, nullable=False, comment="bytes, as its descriptors claim"),
     Column("chain", _text, comment="hash of the digests of its layers, in order"),
-    _flag("partial", "some of its descriptors could not be used, so that not all that it points to is known"),
+    Column(
+        "flaws", _text, comment="which of its descriptors cannot be used, so that not all that it points to is known"
+    ),
     comment="a manifest or an index, read once for the whole catalog; its rows never change",
 )
+_partial("ix_manifest_flaws", manifest.c.content_id, where=manifest.c.flaws.is_not(None))
 _partial("ix_manifest_chain", manifest.c.chain, where=manifest.c.chain.is_not(None))
 Index("ix_manifest_artifact_type", manifest.c.artifact_type_id)
 

@@ -275,6 +275,21 @@ JOIN content ON content.id = store_blob.content_id
 WHERE content.kind = {AMBIGUOUS} AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
             ),
             (
+                ("store.name", "'odd-json'", "content.digest", "content.odd"),
+                f"""FROM content
+JOIN store_blob ON store_blob.content_id = content.id
+JOIN store ON store.id = store_blob.store_id
+WHERE content.odd IS NOT NULL AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
+            ),
+            (
+                ("store.name", "'bad-descriptor'", "content.digest", "manifest.flaws"),
+                f"""FROM manifest
+JOIN content ON content.id = manifest.content_id
+JOIN store_blob ON store_blob.content_id = content.id
+JOIN store ON store.id = store_blob.store_id
+WHERE manifest.flaws IS NOT NULL AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
+            ),
+            (
                 ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),
                 f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good

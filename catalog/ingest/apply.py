@@ -71,9 +71,9 @@ def write_content(
         _store_problems(rows, found.id, told)
     else:
         if found.keyed_by != keyed_by:
-            _one_problem(rows, found.id, naming_problem, "no-repository")
+            _one_problem(rows, found.id, naming_problem, kind="no-repository")
         if marker.problem is not None or found.layout_version != LAYOUT_VERSION:
-            _one_problem(rows, found.id, marker.problem, "no-marker", "bad-marker")
+            _one_problem(rows, found.id, marker.problem, subject="oci-layout")
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
     generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:
@@ -128,7 +128,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
             values |= {"generation": found.generation + 1, "changed_at": at}
         names.settle()
         retell(rows, found.id, repository)
-        _one_problem(rows, found.id, naming_problem, "no-repository")
+        _one_problem(rows, found.id, naming_problem, kind="no-repository")
         rows.flush()
         values["keyed_by"] = found.keys_should_be()
     connection.execute(update(store).where(store.c.id == found.id).values(values))
@@ -149,11 +149,18 @@ def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str
         rows.problem(store_id, None, kind, subject, detail)
 
 
-def _one_problem(rows: Rows, store_id: int, problem: tuple[str, str, str] | None, *kinds: str) -> None:
-    """Let `problem` be the only one of these kinds that a store has."""
-    rows.cursor.executemany(
-        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND kind = ?",
-        [(store_id, kind) for kind in kinds],
+def _one_problem(
+    rows: Rows,
+    store_id: int,
+    problem: tuple[str, str, str] | None,
+    *,
+    kind: str | None = None,
+    subject: str | None = None,
+) -> None:
+    """Let `problem` be the only one of this kind, or about this subject, that a store has."""
+    rows.cursor.execute(
+        "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND (kind = ? OR subject = ?)",
+        (store_id, kind, subject),
     )
     if problem is not None:
         rows.problem(store_id, None, *problem)

@@ -53,6 +53,7 @@ from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import Limits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
+from catalog.layout.text import shorten
 from catalog.names.media_types import CONFIGS, MANIFESTS
 from catalog.names.moment import milliseconds
 from catalog.names.platform import platform_text
@@ -415,8 +416,8 @@ def _write_read(connection: Connection, store_ids: Collection[int], batch: list[
     for read in sorted(batch, key=lambda read: read.content_id):
         content_id = read.content_id
         rows.cursor.execute(
-            f"UPDATE content SET kind = ?, size = ? WHERE id = ? AND digest = ? AND kind = {UNREAD}",
-            (read.kind, read.size, content_id, read.digest),
+            f"UPDATE content SET kind = ?, size = ?, odd = ? WHERE id = ? AND digest = ? AND kind = {UNREAD}",
+            (read.kind, read.size, _odd(read), content_id, read.digest),
         )
         if not rows.cursor.rowcount:
             continue  # read, or forgotten, by another process meanwhile
@@ -506,6 +507,12 @@ def _unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[in
     return found
 
 
+def _odd(read: _Read) -> str | None:
+    """Return in words which fields of a manifest or config only a Go program reads as this catalog does; None for none."""
+    lines = read.manifest.odd if read.manifest is not None else read.config.odd if read.config is not None else ()
+    return shorten("; ".join(lines)) if lines else None
+
+
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
 
@@ -539,7 +546,7 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
         len(manifest.layers),
         min(sum(layer.size or 0 for layer in manifest.layers), MAX_SIZE),
         chain,
-        partial=manifest.partial,
+        flaws=shorten("; ".join(manifest.flaws)) if manifest.flaws else None,
     )
     rows.content_annotations(content_id, manifest.annotations, is_label=False)
     return nested

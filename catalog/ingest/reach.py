@@ -50,7 +50,7 @@ _BELOW = (
     f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})"
 )
 _NODES = (
-    "SELECT content.id, content.digest, content.kind, content.size, manifest.partial,"
+    "SELECT content.id, content.digest, content.kind, content.size, manifest.flaws,"
     " store_blob.size, store_blob.is_good, store_blob.looked FROM content"
     " LEFT JOIN manifest ON manifest.content_id = content.id"
     " LEFT JOIN store_blob ON store_blob.content_id = content.id AND store_blob.store_id = ?"
@@ -164,7 +164,7 @@ class _Walk:
         digest: str,
         kind: int,
         size: int | None,
-        partial: bool | None,
+        flaws: str | None,
         held: int | None,
         is_good: bool | None,
         looked: bool | None,
@@ -180,13 +180,13 @@ class _Walk:
         elif reason is None and size is not None and held != size:
             reason = f"has {held} bytes instead of {size}"
         elif reason is None:
-            reason = _unclear(kind, partial=bool(partial), looked=bool(looked))
+            reason = _unclear(kind, flaws=flaws, looked=bool(looked))
         if reason is not None and (self.doubt is None or digest < self.doubt.subject):
             self.doubt = Doubt(digest, reason)
         return kind in (MANIFEST, INDEX) and held is not None
 
 
-def _unclear(kind: int, *, partial: bool, looked: bool) -> str | None:
+def _unclear(kind: int, *, flaws: str | None, looked: bool) -> str | None:
     """Why the children of something that lies in the store as it should are not known; None if they are."""
     if kind == UNREAD:
         return None if looked else "was not read"
@@ -194,7 +194,7 @@ def _unclear(kind: int, *, partial: bool, looked: bool) -> str | None:
         return "is of an unknown kind, and names other blobs"
     if kind == AMBIGUOUS:
         return "is a manifest that contradicts itself"
-    if kind in (MANIFEST, INDEX) and partial:
+    if kind in (MANIFEST, INDEX) and flaws is not None:
         return "some of its descriptors cannot be used"
     assert kind in (MANIFEST, INDEX, OTHER, UNUSABLE)
     return None

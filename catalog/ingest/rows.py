@@ -149,12 +149,14 @@ class Rows:
         size: int,
         chain: str | None,
         *,
-        partial: bool = False,
+        flaws: str | None = None,
     ) -> None:
-        """What a manifest or index says of itself; `size` is that of its layers in bytes."""
+        """What a manifest or index says of itself; `size` is that of its layers in bytes.
+
+        `flaws` says which of its descriptors cannot be used.
+        """
         artifact_type_id = self.media_type(artifact_type) if artifact_type else None
-        flag = self.flags[partial]
-        self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flag))
+        self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flaws))
 
     def config(self, content_id: int, platform: str, created: int | None) -> None:
         """What a config says; `created` is in milliseconds since 1970, UTC."""

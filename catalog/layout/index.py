@@ -43,7 +43,7 @@ have seven times as many of either, and 20 bytes of object for each byte of text
 
 
 class Marker(NamedTuple):
-    """What a store's `oci-layout` says: its `imageLayoutVersion`, and what is wrong with the file."""
+    """What a store's `oci-layout` says: its `imageLayoutVersion`, None where readers may differ, and what is wrong with it."""
 
     version: str | None
     problem: Problem | None
@@ -126,6 +126,8 @@ def read_marker(store_path: str) -> Marker:
     if not isinstance(version, str) or len(version) > 64:
         return _bad_marker("has no imageLayoutVersion")
     version = clean(version)
+    if version == LAYOUT_VERSION and plain is not None:
+        return Marker(None, odd_problem(plain[1], "oci-layout"))  # without a version it is looked at until it is mended
     if version == LAYOUT_VERSION:
         return Marker(version, None)
     return _bad_marker(

@@ -38,7 +38,7 @@ MAX_CHILDREN = 100_000
 class Manifest(NamedTuple):
     """A manifest or index. `is_index` where it lists manifests; absent parts are empty or None.
 
-    `partial` says that some of its descriptors could not be used; `flaws` says which, in words.
+    `flaws` says which of its descriptors could not be used, `odd` which fields only a Go program reads like this (gojson.py).
     """
 
     is_index: bool
@@ -50,7 +50,7 @@ class Manifest(NamedTuple):
     subject: Descriptor | None
     annotations: dict[str, str]
     flaws: Sequence[str]
-    partial: bool = False
+    odd: Sequence[str] = ()
 
 
 class AmbiguousManifest(Exception):
@@ -67,6 +67,7 @@ class Config(NamedTuple):
     labels: dict[str, str]
     os_version: str = ""
     os_features: Sequence[str] = ()
+    odd: Sequence[str] = ()
 
 
 class _BlobSum(msgspec.Struct, gc=False):
@@ -128,16 +129,17 @@ def parse_manifest(data: bytes) -> Manifest | None:
     Raises ValueError for what is no JSON, and AmbiguousManifest.
     """
     wire = _decode_plain(data)
+    odd: Sequence[str] = ()
     if gojson.is_odd(data) or (wire is not None and _repeats(data, wire)):
         plain = gojson.rewrite(data, gojson.MANIFEST)
         if plain is not None:
-            data = plain[0]
+            data, odd = plain
             wire = _decode_plain(data)
     if wire is None:
         if _is_of_a_config(data):
             return None
         try:
-            return _parse_tolerant(data)
+            return _parse_tolerant(data, odd)
         except RecursionError:
             raise ValueError("nested too deep") from None
     lists = {
@@ -166,6 +168,7 @@ def parse_manifest(data: bytes) -> Manifest | None:
         wire.subject,
         wire.annotations or {},
         [],
+        odd,
     )
 
 
@@ -234,7 +237,7 @@ def _is_of_a_config(data: bytes) -> bool:
     return all(found is msgspec.UNSET for found in (shape.config.digest, shape.layers, shape.manifests))
 
 
-def _parse_tolerant(data: bytes) -> Manifest | None:
+def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
     fields = loads(data)
     if not isinstance(fields, dict):
         return None
@@ -267,7 +270,7 @@ def _parse_tolerant(data: bytes) -> Manifest | None:
         subject,
         _strings(fields.get("annotations")),
         flaws,
-        partial=bool(flaws),
+        odd,
     )
 
 
@@ -278,9 +281,11 @@ def _blob_sums(found: list[object]) -> list[object]:
 
 def parse_config(data: bytes) -> Config | None:
     """What the config in `data` says, None where it is no image config. Raises ValueError for what is no JSON."""
+    odd: Sequence[str] = ()
     if gojson.is_odd(data) or any(data.count(name) > 1 for name in _ONCE):
         plain = gojson.rewrite(data, gojson.CONFIG)
-        data = plain[0] if plain is not None else data
+        if plain is not None:
+            data, odd = plain
     if b"\\u0000" not in data:
         try:
             wire = _decode_config(data)
@@ -291,7 +296,9 @@ def parse_config(data: bytes) -> Config | None:
                 return None
             labels = (wire.config and wire.config.labels) or {}
             features = wire.os_features or ()
-            return Config(wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features)
+            return Config(
+                wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features, odd
+            )
     fields = loads(data)
     if not isinstance(fields, dict):
         return None
@@ -309,6 +316,7 @@ def parse_config(data: bytes) -> Config | None:
         labels,
         _text(fields.get("os.version")) or "",
         [clean(each) for each in found if isinstance(each, str)] if isinstance(found, list) else (),
+        odd,
     )
 
 

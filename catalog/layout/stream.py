@@ -84,9 +84,9 @@ def not_an_index(manifests: bytes, others: Collection[str]) -> Problem | None:
     return Problem("not-an-index", "index.json", detail)
 
 
-def odd_problem(lines: list[str]) -> Problem:
-    """The problem of an `index.json` that has odd fields, each told by one of `lines`."""
-    return Problem("odd-json", "index.json", shorten("; ".join(lines)))
+def odd_problem(lines: list[str], file: str = "index.json") -> Problem:
+    """Return the problem of a store's file that has odd fields, each described by one of `lines`."""
+    return Problem("odd-json", file, shorten("; ".join(lines)))
 
 
 class Parser:

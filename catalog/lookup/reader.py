@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from catalog.db.failures import explain, find
+from catalog.db.failures import DRIVER_ERRORS, explain, find
 from catalog.db.location import is_url, sqlite_uri
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion, UnknownStore
 from catalog.lookup import frozen
@@ -41,7 +41,7 @@ class Reader:
             self.connection = sqlite3.connect(
                 sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
             )
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise explain(error, path) from error
         try:
             self._check_version()
@@ -58,14 +58,14 @@ class Reader:
         try:
             for row in self.connection.execute(statement, parameters):  # noqa: UP028
                 yield row  # `yield from` would close the cursor when nobody asks on, perhaps after its connection
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
 
     def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of a statement, or None; raises CatalogUnavailable."""
         try:
             found: tuple[Any, ...] | None = self.connection.execute(statement, parameters).fetchone()
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
         return found
 
@@ -127,7 +127,7 @@ class Reader:
             if not self.row("SELECT 1 FROM sqlite_master", {}):
                 raise CatalogMissing(f"{shown(self.path)} is empty: 'ocicat add PATH' makes a catalog of it") from error
             row = self._version_at_last()
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
         major, _, minor = str(row and row[0]).partition(".")
         if not (major.isdecimal() and minor.isdecimal()):
@@ -144,7 +144,7 @@ class Reader:
         """The version of a catalog whose first writer has committed since it was asked for; None where it has none."""
         try:
             found: tuple[Any, ...] | None = self.connection.execute(frozen.SCHEMA_VERSION).fetchone()
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             if str(error).startswith("no such "):
                 return None
             raise explain(error, self.path) from error

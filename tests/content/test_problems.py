@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 from pathlib import Path
@@ -124,6 +125,40 @@ def test_a_size_that_one_of_several_descriptors_claims_is_right(catalogue: Catal
     assert told(catalogue) == []
 
 
+def test_odd_manifests_and_configs_are_told_in_every_store(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Of the same bytes two readers make two images, whichever store the catalog read them from."""
+    paths = [layout(tmp_path / name) for name in ("one", "two")]
+    for path in paths:
+        config = put(path, None, writers.CONFIG_TYPE, data=b'{"os": "linux", "OS": "windows", "architecture": "amd64"}')
+        top, other = (put(path, None, writers.LAYER_TYPE, data=data) for data in (b"top", b"other"))
+        layers = f'"layers": [{json.dumps(top)}], "Layers": [{json.dumps(other)}]'
+        odd = put(path, None, writers.MANIFEST_TYPE, data=f'{{"config": {json.dumps(config)}, {layers}}}'.encode())
+        write(path, named(index(path, odd, mediatype=writers.INDEX_TYPE)))
+        catalogue.add(path)
+    top_level = catalogue.sql("SELECT digest FROM images")[0][0]
+    expected = [
+        (name, "odd-json", digest) for name in ("one", "two") for digest in (top_level, odd["digest"], config["digest"])
+    ]
+    assert told(catalogue) == sorted(expected)
+    says = dict(catalogue.sql("SELECT subject, detail FROM problems WHERE store = 'two'"))
+    assert says[odd["digest"]] == "Layers stands for layers"
+    assert says[config["digest"]] == "OS stands for os"
+    assert says[top_level] == "mediatype stands for mediaType"
+    assert catalogue.sql("SELECT platforms FROM images") == [("windows/amd64",)] * 2
+    assert catalogue.sql("SELECT DISTINCT digest FROM layers") == [(other["digest"],)]
+
+
+def test_descriptors_of_a_manifest_that_cannot_be_used_are_told(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    child = manifest(path, AMD64)
+    bad = index(path, child, {"mediaType": writers.MANIFEST_TYPE, "digest": "sha256:../../x", "size": 1})
+    write(path, named(bad))
+    catalogue.add(path)
+    assert catalogue.sql("SELECT kind, subject, detail FROM problems") == [
+        ("bad-descriptor", bad["digest"], "manifests[1]: digest 'sha256:../../x' is none")
+    ]
+
+
 def marked(catalogue: Catalogue) -> list[tuple[str, str]]:
     """Kind and detail of the problems of an `oci-layout` or an `index.json`."""
     return sorted(catalogue.sql("SELECT kind, detail FROM problems WHERE subject IN ('oci-layout', 'index.json')"))
@@ -137,6 +172,12 @@ def marked(catalogue: Catalogue) -> list[tuple[str, str]]:
         (b'{"imageLayoutVersion": ', "bad-marker", "is no JSON"),
         (b"[]", "bad-marker", "has no imageLayoutVersion"),
         (b'{"imageLayoutVersion": 1}', "bad-marker", "has no imageLayoutVersion"),
+        (b'{"ImageLayoutVersion": "1.0.0"}', "odd-json", "ImageLayoutVersion stands for imageLayoutVersion"),
+        (
+            b'{"imageLayoutVersion": "2.0.0", "imageLayoutVersion": "1.0.0"}',
+            "odd-json",
+            "imageLayoutVersion is there more than once",
+        ),
         (b'{"imageLayoutVersion": "2.0.0"}', "bad-marker", "imageLayoutVersion is '2.0.0', which is unknown"),
         (b" " * 70_000, "bad-marker", "has 70000 bytes"),
         ("link", "bad-marker", "oci-layout is a symbolic link"),

@@ -129,6 +129,18 @@ def test_a_truncated_catalog(tmp_path: Path, sound: bytes, keep: float) -> None:
     assert "defect" not in result.err
 
 
+def test_a_schema_that_is_no_utf_8(tmp_path: Path, sound: bytes) -> None:
+    """SQLite's message quotes the schema's bytes, which sqlite3 cannot decode."""
+    path = str(tmp_path / "c.db")
+    Path(path).write_bytes(sound)
+    sql(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = CAST(x'43524541544520a0ff' AS TEXT) WHERE name = 'entry'",
+    )
+    refused(path, "is damaged", "'ocicat add' again", also=(("query", "--count"), ("db", "check")))
+
+
 def test_no_page_full_of_noise_gives_a_traceback(tmp_path: Path, sound: bytes) -> None:
     """Each page of the catalog in turn is overwritten: every answer is one, or status 4 and one line."""
     path = str(tmp_path / "c.db")

@@ -148,7 +148,12 @@ def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
     manifest = parse_manifest((document + ',"annotations":{"A":"2"}}').encode())
     assert manifest is not None
     assert manifest.config is not None
-    assert not manifest.partial
+    assert not manifest.flaws
+    assert list(manifest.odd) == [
+        "Config stands for config",
+        "layers[0].DIGEST stands for digest",
+        "annotations is there more than once",
+    ]
     assert (manifest.config.digest, [one.digest for one in manifest.layers]) == (ONE, [TWO])
     assert manifest.annotations == {"a": "1", "A": "2"}
     with pytest.raises(AmbiguousManifest):
@@ -158,6 +163,11 @@ def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
     )
     assert config is not None
     assert (config.os, config.architecture, config.labels) == ("linux", "amd64", {"L": "1", "l": "2"})
+    assert list(config.odd) == [
+        "OS stands for os",
+        "architecture is there more than once",
+        "config.labels stands for Labels",
+    ]
 
 
 @pytest.mark.parametrize(
