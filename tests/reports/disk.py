@@ -334,11 +334,12 @@ class Disk:
 
 
 def platform(said: Document) -> str:
-    """os/arch[/variant] as containerd writes it, as far as the layouts of the tests have need."""
+    """os[(version)]/arch[/variant] as containerd writes it, as far as the layouts of the tests have need."""
     variant = said.get("variant") or ("v7" if said["architecture"] == "arm" else "")
     if (said["architecture"], variant) in (("arm64", "v8"), ("amd64", "v1")):
         variant = ""
-    return "/".join(each for each in (said["os"], said["architecture"], variant) if each)
+    system = said["os"] + (f"({said['os.version']})" if said.get("os.version") else "")
+    return "/".join(each for each in (system, said["architecture"], variant) if each)
 
 
 def moment(text: str | None) -> str | None:
