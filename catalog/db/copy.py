@@ -181,7 +181,7 @@ class _Copy:
         if is_content:
             self._execute(
                 SQL(
-                    "UPDATE content SET kind = old.kind, size = old.size, odd = old.odd FROM {} AS known JOIN {} AS old USING (id)"
+                    "UPDATE content SET kind = old.kind, size = old.size, odd = old.odd, long_words = old.long_words FROM {} AS known JOIN {} AS old USING (id)"
                     " WHERE content.id = known.new_id AND known.is_told AND NOT known.is_new"
                 ).format(_known(table), staged)
             )

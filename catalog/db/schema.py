@@ -204,8 +204,10 @@ content = Table(
     Column("kind", SmallInteger, nullable=False, server_default="0", comment="see KINDS: what its hashed bytes are"),
     Column("size", BigInteger, comment="bytes, once they were hashed"),
     Column("odd", _text, comment="fields that only a Go program reads as this catalog does, in words"),
+    _flag("long_words", "a media type, platform or key in it is too long to be kept whole"),
     comment="a digest, once for all stores",
 )
+_partial("ix_content_long_words", content.c.id, where=content.c.long_words)
 _partial("ix_content_odd", content.c.id, where=content.c.odd.is_not(None))
 
 UNREAD, MANIFEST, INDEX, OTHER, UNUSABLE, OPAQUE, AMBIGUOUS = kinds.KINDS

@@ -290,6 +290,18 @@ JOIN store ON store.id = store_blob.store_id
 WHERE manifest.flaws IS NOT NULL AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
             ),
             (
+                (
+                    "store.name",
+                    "'long-word'",
+                    "content.digest",
+                    "'has a media type, platform or key of over 1024 bytes: of a key nothing is kept, of others the beginning'",
+                ),
+                f"""FROM content
+JOIN store_blob ON store_blob.content_id = content.id
+JOIN store ON store.id = store_blob.store_id
+WHERE content.long_words AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
+            ),
+            (
                 ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),
                 f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good

@@ -412,6 +412,7 @@ def _write_read(connection: Connection, store_ids: Collection[int], batch: list[
     parents: list[int] = []
     rows = Rows(connection)
     nested: list[_Read] = []
+    long: list[tuple[int]] = []
     # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
     for read in sorted(batch, key=lambda read: read.content_id):
         content_id = read.content_id
@@ -421,14 +422,18 @@ def _write_read(connection: Connection, store_ids: Collection[int], batch: list[
         )
         if not rows.cursor.rowcount:
             continue  # read, or forgotten, by another process meanwhile
+        long_words = rows.long_words
         if read.config is not None:
             _write_config(rows, content_id, read.config)
         if read.manifest is not None:
             nested += _write_manifest(rows, content_id, read.digest, read.manifest, most)
             parents.append(content_id)
+        if rows.long_words != long_words:
+            long.append((content_id,))
         if rows.full:
             rows.flush()
     rows.flush()
+    rows.cursor.executemany("UPDATE content SET long_words = TRUE WHERE id = ?", long)
     woken = _unread_elsewhere(rows, list(store_ids), parents)
     _set_pending(rows, woken)
     if nested:  # their ids are known now; each is smaller than what it stands in

@@ -22,7 +22,7 @@ from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
 from catalog.lookup.stores import place_of
 from catalog.names.escape import shown
-from catalog.names.paths import decode_path, encode_path
+from catalog.names.paths import decode_path, encode_path, is_too_long
 from catalog.names.query import Query
 
 FRESH_SECONDS = 5.0
@@ -145,7 +145,7 @@ def _new_layouts(reader: Reader, places: list[str] | None) -> list[str]:
     found = {
         path for top in (roots if places is None else places) for path in discover(top, lambda _path, _error: None)
     }
-    return sorted(path for path in found if _as_kept(path) not in known)
+    return sorted(path for path in found if _as_kept(path) not in known and not is_too_long(path))
 
 
 def _as_kept(path: str) -> str:

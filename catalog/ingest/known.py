@@ -6,6 +6,7 @@ A pass goes by these (catalog.ingest.intake, catalog.ingest.sweep), and so does 
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import stat
@@ -16,8 +17,8 @@ from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import Listings, discover
 from catalog.layout.files import FileState, IndexProblem, lstat, opened_path
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
-from catalog.names.limits import LAYOUT_VERSION
-from catalog.names.paths import decode_path
+from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
+from catalog.names.paths import decode_path, is_too_long
 
 RETENTION_MS = 86_400_000
 """Retention looks at whole tables, so it runs once a day."""
@@ -234,9 +235,18 @@ def unknown_layouts(
     listings: Listings | None = None,
     is_leaf: Callable[[str], bool] | None = None,
 ) -> Iterator[str]:
-    """The paths of the layouts below `roots` that are not `known`; the rest is as in `discover`."""
-    found = (path for root in roots for path in discover(root, on_error, on_directory, listings, known, is_leaf))
-    return (path for path in found if path not in known)
+    """The paths of the layouts below `roots` that are not `known`; the rest is as in `discover`.
+
+    One whose path is too long to be a key goes to `on_error`.
+    """
+    for root in roots:
+        for path in discover(root, on_error, on_directory, listings, known, is_leaf):
+            if path in known:
+                continue
+            if is_too_long(path):
+                on_error(path, OSError(errno.ENAMETOOLONG, f"the path takes more than {PATH_BYTES} bytes"))
+            else:
+                yield path
 
 
 def is_retention_due(last: str | None, now: int) -> bool:

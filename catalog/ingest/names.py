@@ -17,7 +17,7 @@ from catalog.ingest.rows import Row, Rows, chunks
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import Key, NameProblem, Unnamed, derive_keys
-from catalog.names.limits import is_long
+from catalog.names.limits import KEY_BYTES, is_long
 from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
@@ -172,9 +172,12 @@ class StoreNames:
         rank = source_rank(descriptor.media_type)
         platform = descriptor.platform_text if descriptor.platform is not None else None
         media_type = descriptor.media_type
+        long_words = rows.long_words
         media_type_id = self._types.get(media_type)
         if media_type_id is None:
-            media_type_id = self._types[media_type] = rows.media_type(media_type)
+            media_type_id = rows.media_type(media_type)
+            if rows.long_words == long_words:  # one that is too long is told of each entry
+                self._types[media_type] = media_type_id
         rows.entry(
             [
                 entry_id,
@@ -201,6 +204,9 @@ class StoreNames:
         if may_refer(keys, annotations):
             for subject, how in dict.fromkeys(referrals(keys, annotations)):
                 rows.referrer(subject, descriptor.digest, how, entry_id=entry_id)
+        if rows.long_words != long_words:
+            for detail in long_words_of(descriptor):
+                rows.problem(self._store_id, entry_id, "long-word", descriptor.digest, detail)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
         if rows.full:
@@ -296,6 +302,21 @@ def source_rank(media_type: str) -> int:
     An image's media type is one of OCI's or Docker's manifests and indexes, or none at all (resolution.md section 8).
     """
     return 0 if not media_type or media_type in IMAGES else 2
+
+
+def long_words_of(descriptor: Descriptor) -> Iterator[str]:
+    """A line for each word of a descriptor that is too long to be kept whole: two databases' B-trees have limits."""
+    words = {
+        "mediaType": descriptor.media_type,
+        "artifactType": descriptor.artifact_type,
+        "platform": descriptor.platform_text,
+    }
+    for what, word in words.items():
+        if word is not None and is_long(word):
+            yield f"{what} is over {KEY_BYTES} bytes: only its beginning is kept"
+    keys = sum(is_long(key) for key in descriptor.other_annotations)
+    if keys:
+        yield f"{keys} annotations are left out: their keys are over {KEY_BYTES} bytes"
 
 
 def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:

@@ -39,6 +39,7 @@ from catalog.db.schema import (
     store_blob,
 )
 from catalog.names.digest import is_digest
+from catalog.names.limits import clipped, is_long
 from catalog.names.media_types import is_leaf
 from catalog.names.reference import repository_familiar, split_repository
 
@@ -92,6 +93,8 @@ class Rows:
         self._stores: list[Row] = []
         self._digests: set[str] = set()
         self._count = 0
+        self.long_words = 0
+        """How many words were too long to be kept whole: of a key of an annotation or label nothing is kept."""
 
     # --- rows of each table -------------------------------------------------------------------------------------
 
@@ -111,7 +114,8 @@ class Rows:
 
     def annotation(self, entry_id: int, key: str, value: str) -> None:
         """One annotation of an entry that is no name."""
-        self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
+        if self._fits(key):
+            self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
 
     def problem(
         self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, in_blob: bool = False
@@ -186,12 +190,14 @@ class Rows:
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
         """The annotations of a manifest or index, or the labels of a config."""
         for key, value in annotations.items():
-            self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
+            if self._fits(key):
+                self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
     def descriptor_annotations(self, content_id: int, role: int, position: int, annotations: dict[str, str]) -> None:
         """The annotations of the descriptor of a manifest's layer, or of an index's child."""
         for key, value in annotations.items():
-            self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
+            if self._fits(key):
+                self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
 
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
@@ -269,12 +275,13 @@ class Rows:
         return ids
 
     def media_type(self, text: str) -> int:
-        """The id of a media type, known from now on."""
+        """The id of a media type, known from now on; of its beginning where it is too long."""
+        text = self._word(text)
         return self._intern(media_type, text, (self.flags[is_leaf(text)],))
 
     def platform(self, text: str) -> int:
-        """The id of a platform, known from now on."""
-        return self._intern(platform, text, ())
+        """The id of a platform, known from now on; of its beginning where it is too long."""
+        return self._intern(platform, self._word(text), ())
 
     def annotation_key(self, text: str) -> int:
         """The id of an annotation's key, known from now on."""
@@ -299,6 +306,16 @@ class Rows:
             if row is not None:
                 found = known[canonical] = row[0]
         return found
+
+    def _word(self, text: str) -> str:
+        kept = clipped(text)
+        self.long_words += kept is not text
+        return kept
+
+    def _fits(self, key: str) -> bool:
+        is_too_long = is_long(key)
+        self.long_words += is_too_long
+        return not is_too_long
 
     def _intern(self, table: Table, text: str, more: tuple[object, ...]) -> int:
         known = self._interned.setdefault(table.name, {})

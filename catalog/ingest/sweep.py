@@ -15,6 +15,7 @@ from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
 from catalog.layout.discover import Listings
 from catalog.names.escape import shown
+from catalog.names.paths import is_too_long
 
 __all__ = ["INDEXING", "READING", "Progress", "Summary", "Sweep", "find_new", "register"]
 
@@ -120,7 +121,8 @@ def find_new(
 
 
 def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
-    """Register these layouts, found below a root, unless they are known or left out; returns their ids."""
+    """Register these layouts, found below a root, unless they are known, left out, or their paths too long; returns their ids."""
+    paths = [path for path in paths if not is_too_long(path)]  # those are told by the search
     if not paths:
         return []
     registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))

@@ -1,4 +1,4 @@
-"""How long a key may be. Apart from keys.py, which a lookup need not load."""
+"""How long a key, a word or a path may be. Apart from keys.py, which a lookup need not load."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ def is_long(text: str) -> bool:
     if len(text) <= KEY_BYTES // 4:
         return False
     return len(text) > KEY_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > KEY_BYTES)
+
+
+PATH_BYTES = 1536
+"""A longer path, as the catalog keeps it, is not registered: it is a key, and so is a name, which begins with a root's."""
+
+_CLIPPED = 200
+
+
+def clipped(text: str) -> str:
+    """A word of a dictionary (a media type, a platform), or the beginning of one that is longer than KEY_BYTES, with `…`."""
+    return text[:_CLIPPED] + "…" if is_long(text) else text
 
 
 LAYOUT_VERSION = "1.0.0"

@@ -6,6 +6,7 @@ import os
 
 from catalog.errors import UsageError
 from catalog.names.escape import shown
+from catalog.names.limits import KEY_BYTES, PATH_BYTES
 
 
 def encode_path(path: str) -> tuple[str, bytes | None]:
@@ -21,6 +22,14 @@ def encode_path(path: str) -> tuple[str, bytes | None]:
 def decode_path(path: str, path_bytes: bytes | None) -> str:
     """The path to open: what `encode_path` was given."""
     return path if path_bytes is None else os.fsdecode(path_bytes)
+
+
+def is_too_long(path: str) -> bool:
+    """Whether `path`, as the catalog keeps it, or a name made of it would take more than PATH_BYTES."""
+    if len(path) <= PATH_BYTES // 12:  # four bytes a character, three for each of them
+        return False
+    # Of a path below a root the name has less: the rest is the root's own name, of at most KEY_BYTES.
+    return max(len(text.encode("utf-8", "replace")) for text in (encode_path(path)[0], _encoded(path))) > PATH_BYTES
 
 
 def kept_path(path: str) -> str:
@@ -71,6 +80,8 @@ def checked_name(name: str) -> str:
             f"no name: {shown(name)}: it has no ':', '@', white space or control character, "
             "and begins with neither '/' nor '.'"
         )
+    if len(name.encode("utf-8", "replace")) > KEY_BYTES:
+        raise UsageError(f"too long a name: {shown(name, 60)}: it has at most {KEY_BYTES} bytes")
     return name
 
 

@@ -50,6 +50,8 @@ _STATEMENTS = (
     "ALTER TABLE edge ADD COLUMN embedded {flag}",
     "ALTER TABLE manifest ADD COLUMN flaws {text}",
     "ALTER TABLE content ADD COLUMN odd {text}",
+    "ALTER TABLE content ADD COLUMN long_words {flag}",
+    "CREATE INDEX ix_content_long_words ON content (id) WHERE long_words",
     "CREATE INDEX ix_content_odd ON content (id) WHERE odd IS NOT NULL",
     "CREATE INDEX ix_manifest_flaws ON manifest (content_id) WHERE flaws IS NOT NULL",
     "CREATE INDEX ix_edge_embedded ON edge (parent_id) WHERE embedded",

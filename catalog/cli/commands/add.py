@@ -22,7 +22,8 @@ from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
-from catalog.names.paths import checked_name, kept_path
+from catalog.names.limits import PATH_BYTES
+from catalog.names.paths import checked_name, is_too_long, kept_path
 
 _MOST = (1 << 31) - 1
 
@@ -117,4 +118,7 @@ def _directory(path: str, wanted: str = "a layout, or of a directory that holds 
         raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"{shown(path)} cannot be read: give this user the right to, or run as one who has it")
-    return kept_path(path)
+    kept = kept_path(path)
+    if is_too_long(kept):
+        raise UsageError(f"too long a path: {shown(kept, 60)}: it has at most {PATH_BYTES} bytes: mount it elsewhere")
+    return kept
