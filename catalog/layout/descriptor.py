@@ -160,7 +160,7 @@ def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
             found = _decode_strict(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return decode_tolerant(raw, odd)
-        if odd is not None and gojson.repeats(raw, [found], {}):
+        if odd is not None and (gojson.is_escaped(raw) or gojson.repeats(raw, [found], {})):
             return decode_tolerant(raw, odd)
         return bad_digest(found.digest) or found
     return decode_tolerant(raw, odd)

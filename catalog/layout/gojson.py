@@ -17,9 +17,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from catalog.layout.text import clean, decode, integer, refuse, shorten
 
 _MAX_NOTES = 10
+
+_encode = msgspec.json.Encoder().encode
 
 _NAMES = (
     b"manifests|annotations|digest|mediaType|size|platform|artifactType|urls|data|os|os.version|os.features|architecture"
@@ -94,6 +98,15 @@ def is_odd(data: bytes) -> bool:
 def is_escaped(data: bytes) -> bool:
     """Whether a letter of some name may be there as an escape."""
     return b"\\u" in data and _ESCAPED.search(data) is not None
+
+
+def is_plain(data: bytes, found: object, others: int = 0) -> bool:
+    """Whether `data` has each field of what was decoded from it once: then it has as many quotes as `found` encoded again.
+
+    `others` is how many of the quotes belong to what is no part of `found`. False means that nobody knows: null, an empty
+    text and escapes make a difference too. Takes half the time of decoding, and a fourth of `repeats`.
+    """
+    return (b"\\" not in data or b"\\u" not in data) and data.count(b'"') == _encode(found).count(b'"') + others
 
 
 def repeats(data: bytes, descriptors: Sequence[Any], also: Mapping[str, int]) -> bool:

@@ -65,6 +65,19 @@ class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     artifact_type: msgspec.Raw = msgspec.field(name="artifactType", default=_ABSENT)
     subject: msgspec.Raw = _ABSENT
 
+    def other_quotes(self) -> int:
+        """Return how many quotes the file has outside its manifests, if each field is there once."""
+        raws = [
+            *(raw for raw in (self.config, self.layers, self.annotations) if bytes(raw) != b"null"),
+            *(
+                raw
+                for raw in (self.history, self.version, self.media_type, self.artifact_type, self.subject)
+                if bytes(raw)
+            ),
+        ]
+        keys = len(raws) + (self.manifests is not msgspec.UNSET)
+        return 2 * keys + sum(bytes(raw).count(b'"') for raw in raws)
+
 
 _decode_index = msgspec.json.Decoder(_Index).decode
 
@@ -277,6 +290,8 @@ def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
     """The index as Go reads it, and what is odd; None where that makes no difference (gojson.py)."""
     if index is not None:
         found = index.manifests if isinstance(index.manifests, list) else []
+        if gojson.is_plain(data, found, index.other_quotes()):
+            return None
         also = {"manifests": 1, "config": 1, "layers": 1, "annotations": int(bytes(index.annotations) != b"null")}
         also |= {"mediaType": int(bool(bytes(index.media_type))), "artifactType": int(bool(bytes(index.artifact_type)))}
         if not gojson.repeats(data, found, also) and not gojson.is_escaped(data):

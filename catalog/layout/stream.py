@@ -36,7 +36,6 @@ HISTORY = "org.olareg.history"
 
 _canonical = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _digest_of = attrgetter("digest")
-_annotations_of = attrgetter("annotations")
 _FOLDED = {gojson.fold(name): name for name in gojson.INDEX}
 _MAX_ODD = 10
 _decode_batch = msgspec.json.Decoder(list[Descriptor]).decode
@@ -236,13 +235,13 @@ class Parser:
 
     def _decode(self, text: bytes) -> list[Descriptor] | None:
         """The usable descriptors of an array; None where `text` is no array, or an empty one."""
-        if b"\\u0000" not in text:
+        if b"\\" not in text or b"\\u0000" not in text:
             try:
                 found = _decode_batch(text)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass
             else:
-                if text.count(b'"digest"') > len(found) or self._repeats(text, found):
+                if not gojson.is_plain(text, found) and (gojson.is_escaped(text) or gojson.repeats(text, found, {})):
                     return self._sift(self._decode_one(bytes(raw)) for raw in _decode_raws(text))
                 if all(map(_canonical, map(_digest_of, found))):
                     self.elements += len(found)
@@ -253,11 +252,6 @@ class Parser:
         except (msgspec.MsgspecError, RecursionError):
             return None
         return self._sift(self._decode_one(bytes(raw)) for raw in raws) if raws else None
-
-    def _repeats(self, text: bytes, found: list[Descriptor]) -> bool:
-        """Whether annotations of one descriptor may be there twice. Other fields are not looked for: it takes too long."""
-        count = text.count(b'"annotations"')
-        return count > len(found) - list(map(_annotations_of, found)).count(None)
 
     def _decode_one(self, raw: bytes) -> Descriptor | str:
         found = decode(raw, self.odd)

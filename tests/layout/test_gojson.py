@@ -117,6 +117,19 @@ ODD = [
     ),
     (f'{{"manifests":[{{"digest":"{TWO}","annotations":{{"a":"1"}},"annotations":{{"a":"2"}}}}]}}', {"a": "2"}),
     (f'{{"ManifestS":[{{"DIGEST":"{TWO}"}}]}}', {}),
+    *(
+        (f'{{"manifests":[{{"digest":"{TWO}",{fields}}}]}}', {})
+        for fields in (
+            '"size":1,"size":2',
+            '"mediaType":"a","mediaType":"b"',
+            '"platform":{"os":"a"},"platform":{"architecture":"b"}',
+            '"platform":{"os":"a","os":"b"}',
+            '"urls":["a"],"urls":["b"]',
+            f'"\\u0064igest":"{TWO}"',
+        )
+    ),
+    # As many quotes as in the descriptor written anew.
+    (f'{{"manifests":[{{"digest":"{TWO}","size":1,"size":2,"annotations":{{"a":"\\u0022\\u0022"}}}}]}}', {"a": '""'}),
 ]
 
 
