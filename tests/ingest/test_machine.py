@@ -42,10 +42,27 @@ places = st.sampled_from(["x", "R/a", "x", "R/a", "R/b", "R/b/c", "y"])  # most 
 styles = st.sampled_from(sorted(writers.WRITE_STYLES))
 described = st.builds(writers.fake_descriptor, st.sampled_from("123"))
 repositories = st.sampled_from(["docker.io/library/alpine", "localhost:5000/app"])
-named = st.builds(
-    writers.name_entry, described, st.sampled_from(writers.NAME_STYLES), repositories, st.sampled_from(["1", "latest"])
+OTHER_NAME = "org.opencontainers.image.base.name"
+named = st.one_of(
+    st.builds(
+        writers.name_entry,
+        described,
+        st.sampled_from(writers.NAME_STYLES),
+        repositories,
+        st.sampled_from(["1", "latest"]),
+    ),
+    st.builds(lambda entry, name: entry | {"annotations": {OTHER_NAME: name}}, described, repositories),
 )
-namings = st.sampled_from([("annotations", None), ("path", None), ("path", "localhost:5000"), ("fixed=alpine", None)])
+namings = st.sampled_from(
+    [
+        ("annotations", None),
+        ("path", None),
+        ("path", "localhost:5000"),
+        ("path:tag", None),
+        ("fixed=alpine", None),
+        (f"annotation={OTHER_NAME}", None),
+    ]
+)
 numbers = st.integers(0, 9)
 
 

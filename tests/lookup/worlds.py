@@ -65,6 +65,7 @@ ref_names = st.one_of(
     digests.map("@{}".format),
 )
 image_names = st.one_of(full, familiar, repositories, at_digest, garbage, tags)
+OTHER_NAME = "org.opencontainers.image.base.name"
 odd: st.SearchStrategy[Any] = st.sampled_from([None, 5, True, ["3.16"], {}])
 
 
@@ -84,6 +85,8 @@ def entries(draw: st.DrawFn) -> Any:
             annotations[REF_NAME] = draw(ref_names)
         if style < 4:
             annotations[IMAGE_NAME] = draw(image_names)
+    if draw(st.integers(0, 3)) == 0:
+        annotations[OTHER_NAME] = draw(ref_names)
     if draw(st.integers(0, 7)) == 0:
         annotations[draw(st.sampled_from(["k", "org.example\0", REF_NAME, IMAGE_NAME]))] = draw(odd | st.just("v"))
     entry: dict[str, Any] = {
@@ -117,6 +120,15 @@ PLACES = {
 }
 ROOTS = ("reg", "lot", "lot/in")
 
+NAMINGS = (
+    "annotations",
+    "path",
+    "path:tag",
+    "fixed=alpine",
+    "fixed=quay.io/user/app",
+    f"annotation={OTHER_NAME}",
+)
+
 
 class Policy(NamedTuple):
     """What `add` is given."""
@@ -132,8 +144,8 @@ class Policy(NamedTuple):
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    naming = draw(st.sampled_from(["annotations", "path", "path", "fixed=alpine", "fixed=quay.io/user/app"]))
-    prefix = draw(st.sampled_from([None, None, "quay.io", "localhost:5000"])) if naming == "path" else None
+    naming = draw(st.sampled_from(NAMINGS))
+    prefix = draw(st.sampled_from([None, None, "quay.io", "localhost:5000"])) if naming.startswith("path") else None
     return Policy(naming, prefix, draw(st.integers(-1, 1)))
 
 
