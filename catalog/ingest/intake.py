@@ -88,6 +88,9 @@ class Listener:
         read before, the seconds since its file did.
         """
 
+    def looked(self, store: Store, file: FileState | None) -> None:
+        """The `index.json` of `store` was looked at; None where there is no file to read."""
+
     def heard(self, notice: Notice) -> None:
         """Something went as it should."""
 
@@ -179,7 +182,9 @@ class Intake:
         try:
             file = stat_index(store.opened)
         except IndexProblem as problem:
+            self._listener.looked(store, None)
             return self._look_at_problem(waiting, now, problem)
+        self._listener.looked(store, file)
         if not waiting.full and not differs(store, file):
             self.done += 1
             return True

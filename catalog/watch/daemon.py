@@ -193,6 +193,9 @@ class Daemon:
         else:
             self._take_hints(writer, intake)
         intake.look_again()
+        if shared := self._service.inodes.concerned():
+            self._hints.look(shared)  # an event told of one of them
+            self._hints.wake.set()
         if self._tops.miss(self._service.recovered()):
             # It came back between the look at what to watch and the look at it: should it go again, no event would tell.
             self._sweep_now = True
@@ -277,6 +280,7 @@ class Daemon:
         if found:
             self._reload(writer)
         self._find_silent()
+        self._service.inodes.keep(here.stores)
         hinted = stores | trees | {store.path for store in intake.waiting} | set(self._silent.paths)
         missed = bool(found)
         for path, store in list(here.stores.items()):
@@ -298,7 +302,7 @@ class Daemon:
         if not stores and not trees:
             return
         here = self._registered
-        if not trees.isdisjoint(self._tops.followed):  # a link may lead elsewhere by now, or be one
+        if trees and self._tops.are_moved(trees):
             trees |= self._watch()
             self._find_silent()
         known = {path for path in stores if path in here.stores}

@@ -103,3 +103,14 @@ def is_below_any(path: str, tops: set[str]) -> bool:
             return False
         path = parent
     return True
+
+
+def is_reached(path: str, roots: set[str]) -> bool:
+    """Whether the search for layouts, from one of `roots` on, comes to the directory `path`."""
+    if not roots:
+        return False
+    while path not in roots:
+        path, name = os.path.split(path)
+        if not name or name == "blobs" or name.startswith("."):
+            return False
+    return True

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from catalog.layout.discover import discover
-from catalog.watch.hints import is_below_any
+from catalog.watch.hints import is_below_any, is_reached
 
 _MOUNTINFO = "/proc/self/mountinfo"
 
@@ -79,22 +79,13 @@ class Mounts:
         """
         roots = set(roots)
         tops = {path for path in roots if self._is_silent(path)}
-        tops |= {point for point, mount in self._at.items() if mount.silent and _is_searched(point, roots)}
-        found = {path for path in tops if not _is_searched(path, tops - {path})}
+        tops |= {point for point, mount in self._at.items() if mount.silent and is_reached(point, roots)}
+        found = {path for path in tops if not is_reached(path, tops - {path})}
         return sorted(found.union(path for path in stores if self._is_silent(path)))
 
     def _is_silent(self, path: str) -> bool:
         mount = self.of(path)
         return mount is not None and mount.silent
-
-
-def _is_searched(path: str, roots: set[str]) -> bool:
-    """Whether the search for layouts, from one of `roots` on, comes to the directory `path`."""
-    while path not in roots:
-        path, name = os.path.split(path)
-        if not name or name == "blobs" or name.startswith("."):
-            return False
-    return True
 
 
 class SilentPlaces:

@@ -122,6 +122,7 @@ class TreeEmitter(EventEmitter):
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: dict[bytes, int | None] = {}  # and the kernel's reason
         self._links: frozenset[bytes] = frozenset()
+        self._tops: frozenset[bytes] = frozenset()
         self._parents: frozenset[bytes] = frozenset()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
@@ -141,10 +142,13 @@ class TreeEmitter(EventEmitter):
             if not self.is_alive():
                 return
 
-    def follow(self, links: Iterable[bytes], parents: Iterable[bytes]) -> None:
-        """Watch what is behind these symbolic links, and nothing of these directories but the links in them."""
+    def follow(self, links: Iterable[bytes], tops: Iterable[bytes], parents: Iterable[bytes]) -> None:
+        """Watch what is behind the symbolic links `links`, and hint at each of `tops` when its name is given away or taken.
+
+        Of the directories `parents` nothing matters but the names that are in `tops`.
+        """
         with self._lock:
-            self._links, before = frozenset(links), self._parents
+            self._links, self._tops, before = frozenset(links), frozenset(tops), self._parents
             self._parents = frozenset(parents)
             self._drop([path for path in before - self._parents if path in self._watch_of])
 
@@ -253,7 +257,7 @@ class TreeEmitter(EventEmitter):
                 watch = self._inotify.add_callback(opened, _MASK, self, self._id)
             except OSError as error:
                 self._drop([path])
-                if is_directory := _is_directory(opened):
+                if (is_directory := _is_directory(opened)) and path not in self._parents:
                     self._unwatched[path] = error.errno
                 else:
                     self._unwatched.pop(path, None)
@@ -298,8 +302,8 @@ class TreeEmitter(EventEmitter):
                 self.queue_event(TreeHint(os.fsdecode(base)))
             elif not event.name:
                 self.queue_event(TreeHint(os.fsdecode(base)))  # its own attributes: a right was given or taken
-            elif (link := os.path.join(base, event.name)) in self._links:
-                self.queue_event(TreeHint(os.fsdecode(link)))  # it may lead elsewhere
+            elif (top := os.path.join(base, event.name)) in self._tops:
+                self.queue_event(TreeHint(os.fsdecode(top)))  # another directory, or a link that leads elsewhere
             elif base in self._parents:
                 continue
             elif event.mask & InotifyConstants.IN_ISDIR:

@@ -14,8 +14,10 @@ from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
 from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
+from catalog.layout.files import FileState
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
+from catalog.watch.inodes import Inodes
 from catalog.watch.notify import Notifier
 from catalog.watch.observer import TreeEmitter, kernel_limit
 from catalog.watch.status import encode, watches_advised
@@ -43,6 +45,7 @@ class Service(Listener):
         self._late: set[int] = set()
         self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
+        self.inodes = Inodes()
 
     def listen(self, address: str | None) -> None:
         """Let metrics be had at `address`, where it is one."""
@@ -59,6 +62,9 @@ class Service(Listener):
         if self.figures.last_sweep is not None:  # what changed while no daemon ran is not its lag
             for lag in lags:
                 self.figures.lag.add(max(0.0, lag))
+
+    def looked(self, store: Store, file: FileState | None) -> None:
+        self.inodes.saw(store.path, file)
 
     def heard(self, notice: Notice) -> None:
         self.figures.changes += notice.event == "store-changed"

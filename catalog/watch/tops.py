@@ -1,8 +1,9 @@
-"""What is watched: every root as a tree, and by itself each store that no root holds (facts.md section 2).
+"""What is watched: every root as a tree, and by itself each store that no search of a root reaches (facts.md section 2).
 
-Of what happens to a top itself, or above it, no event may tell: nothing watches the directory that a root lies in, a root
-that is gone has no watch to say that it is back, and one file system can be mounted over another. So the tops are looked
-at by a stat now and then, and watched anew where another directory stands there than before.
+A watch stays with its directory when that is renamed, so a store that is watched by itself is watched through its parent too:
+that one tells when another directory is given the store's name. Of what happens further up, or to a root, no event may tell: a
+root that is gone has no watch to say that it is back, and one file system can be mounted over another. So the tops, and the
+parents, are looked at by a stat now and then, and watched anew where another directory stands there than before.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from catalog.watch.hints import is_below_any
+from catalog.watch.hints import is_below_any, is_reached
 from catalog.watch.observer import TreeEmitter
 
 _Identity = tuple[int, int] | None
@@ -23,6 +24,8 @@ class Tops:
     def __init__(self, trees: TreeEmitter | None) -> None:
         self._trees = trees
         self._identity: dict[str, _Identity] = {}
+        self._parents: dict[str, _Identity] = {}
+        self._blind: set[str] = set()  # parents that have no watch
         self.followed: set[str] = set()
         """The paths at which a symbolic link is followed."""
         self._roots: set[str] = set()
@@ -34,15 +37,16 @@ class Tops:
     ) -> set[str]:
         """Watch these, and drop what is none of them any more; returns when all watches are set.
 
-        A root may be a symbolic link, and so may `followed`, some of `stores`: what it leads to is watched, and the
-        directory in which the link is, so that it is noticed when the link is moved.
+        A root may be a symbolic link, and so may `followed`, some of `stores`: what it leads to is watched. The directories in
+        which the links are, and the stores that no search reaches, are watched too, so that it is noticed when these are moved.
         `again` searches every root although it is watched: after events were lost. Returns the tops where another
         directory stands than before, or none: whoever asks has to look there, since with the old watch goes its event.
         """
-        stores = list(stores)
+        stores = set(stores)
         by_name = roots.union(followed)
         self.links = {path for path in by_name if os.path.islink(path)}
-        tops = roots | self.links | {path for path in stores if not is_below_any(path, roots)}
+        alone = self.links | {path for path in stores if not is_reached(path, roots)}
+        tops = roots | alone
         tops |= by_name.intersection(self._identity)
         before, self._identity = self._identity, {path: _identity(path, follow=path in by_name) for path in tops}
         self.followed = by_name
@@ -50,9 +54,10 @@ class Tops:
         changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
             return changed
-        parents = {os.path.dirname(path) for path in self.links}
-        lone = {path for path in parents if path not in stores and not is_below_any(path, roots)}
-        self._trees.follow(map(os.fsencode, self.links), map(os.fsencode, lone))
+        parents_before = self._parents
+        self._parents = {path: _identity(path, follow=False) for path in map(os.path.dirname, alone)}
+        between = {path for path in self._parents if path not in stores and not is_reached(path, roots)}
+        self._trees.follow(map(os.fsencode, self.links), map(os.fsencode, alone), map(os.fsencode, between))
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
@@ -65,7 +70,14 @@ class Tops:
                 if identity is not None and (again or before.get(path) != identity or not self._knows(path))
             ]
         )
-        self._adopt([(path, False, False) for path in parents if again or not self._knows(path)])
+        self._adopt(
+            [
+                (path, False, False)
+                for path, identity in self._parents.items()
+                if again or parents_before.get(path) != identity or not self._knows(path)
+            ]
+        )
+        self._blind = {path for path in self._parents if not self._knows(path)}
         # Then the stores that the search does not reach.
         gone = {path for path, identity in self._identity.items() if identity is None}
         self._adopt([(path, False, False) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
@@ -79,14 +91,30 @@ class Tops:
                     self._trees.adopt(os.fsencode(path), deep=True)
 
     def have_changed(self, *, every: bool = False) -> bool:
-        """Whether a root, or a lone store that was gone, is another directory than it was, at a stat each.
+        """Whether a root, a parent, or a lone store that was gone, is another directory than it was, at a stat each.
 
-        With `every` all lone stores are looked at.
+        With `every` all lone stores are looked at; those whose parent cannot be watched always are.
         """
         return any(
             _identity(path, follow=path in self.followed) != identity
             for path, identity in self._identity.items()
-            if every or identity is None or path in self._roots or path in self.links
+            if every
+            or identity is None
+            or path in self._roots
+            or path in self.links
+            or os.path.dirname(path) in self._blind
+        ) or any(_identity(path, follow=False) != identity for path, identity in self._parents.items())
+
+    def are_moved(self, trees: set[str]) -> bool:
+        """Whether `follow` has something to do since something happened to these: another directory, or a watch that went."""
+        if not trees.isdisjoint(self.followed):
+            return True  # a link may lead elsewhere by now, or be one
+        return any(
+            _identity(path, follow=path in self.followed) != identity
+            or (identity is not None and not self._knows(path))
+            for paths in (self._identity, self._parents)
+            for path, identity in paths.items()
+            if is_below_any(path, trees)
         )
 
     def is_outdated(self, stores: Iterable[str]) -> bool:

@@ -186,7 +186,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
     quick.remove(one)
     quick.add_store(two)
     quick.send(signal.SIGCONT)
-    wait_for(lambda: (read_daemon(quick.db) or {}).get("watched") == 1)
+    wait_for(lambda: (read_daemon(quick.db) or {}).get("watched") == 2)  # with the directory that it lies in
     for step in range(3):
         tag(two, "1", f"x{step}")
         quick.settled()

@@ -270,7 +270,7 @@ def test_what_is_hidden_or_a_blob_is_no_store(quick: Followed, store: str) -> No
 def test_a_store_in_a_hidden_directory_that_was_added_by_name(quick: Followed, store: str) -> None:
     hidden = make_layout(quick.path("root/.cache/b"))
     quick.done("add", hidden)
-    wait_for(lambda: quick.state()["daemon_watched"] == 3)
+    wait_for(lambda: quick.state()["daemon_watched"] == 4)  # the directory that it lies in too
     for step in range(3):
         put(hidden, f"{step}")
         digest = fake_descriptor(f"{step}".zfill(8))["digest"]

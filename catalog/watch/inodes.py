@@ -1,0 +1,62 @@
+"""Which stores have the same file as their `index.json`: hard links, as `cp -al` makes them.
+
+An event of inotify names the directory through which a file was changed. Where a file is in two stores, the other one is told
+of nothing, though its answer changes too. So of each store the file that was last seen is kept, and when that is another one,
+all stores that have it now, or had it before, are to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from catalog.layout.files import FileState
+
+_Inode = tuple[int, int]
+
+
+class Inodes:
+    """The `index.json` of each store, by the store's path, as it was last seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, FileState] = {}
+        self._paths: dict[_Inode, set[str]] = {}
+        self._changed: set[_Inode] = set()
+        self._left: set[_Inode] = set()
+
+    def saw(self, path: str, file: FileState | None) -> None:
+        """Note what the `index.json` of the store at `path` is now; None if there is none."""
+        before = self._seen.get(path)
+        if file == before:
+            return
+        if before is not None:
+            if file is None or file[:2] != before[:2]:
+                self._left.add(before[:2])  # one link less is a change to the others
+            self._leave(path, before[:2])
+        if file is None:
+            del self._seen[path]
+            return
+        self._seen[path] = file
+        self._changed.add(file[:2])
+        self._paths.setdefault(file[:2], set()).add(path)
+
+    def concerned(self) -> set[str]:
+        """The stores that share a file which changed since the last call."""
+        changed, left = self._changed, self._left
+        self._changed, self._left = set(), set()
+        found: set[str] = set()
+        for inode in changed | left:
+            paths = self._paths.get(inode, set())
+            if inode in left or len(paths) > 1:
+                found |= paths
+        return found
+
+    def keep(self, paths: Container[str]) -> None:
+        """Forget the stores that are none of `paths`."""
+        for path in [path for path in self._seen if path not in paths]:
+            self._leave(path, self._seen.pop(path)[:2])
+
+    def _leave(self, path: str, inode: _Inode) -> None:
+        left = self._paths[inode]
+        left.discard(path)
+        if not left:
+            del self._paths[inode]
