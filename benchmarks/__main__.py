@@ -1,4 +1,4 @@
-"""`make bench`: each row of issue 6's table, measured here and now; docs/performance.md shows one whole run.
+"""`make bench`: each row of the table, measured here and now; docs/performance.md shows one whole run.
 
 The exit status is 1 where a limit does not hold.
 """

@@ -1,4 +1,4 @@
-"""What is measured on, made by tests/writers: big layouts, the mix of facts.md section 11, and layouts with blobs."""
+"""What is measured on, made by tests/writers: big layouts, the mix that writers leave, and layouts with blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is printed: under each row of issue 6 its ratios, their limits, and whether they hold."""
+"""What is printed: under each row its ratios, their limits, and whether they hold."""
 
 from __future__ import annotations
 

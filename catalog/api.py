@@ -1,4 +1,4 @@
-"""The public Python API (house.md): what the command line does, without a process for each question."""
+"""The public Python API (docs/architecture.md): what the command line does, without a process for each question."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class UsageError(OcicatError):
 
 
 class InvalidReference(UsageError, ValueError):
-    """A text that is no reference, no digest and no pattern (resolution.md section 5)."""
+    """A text that is no reference, no digest and no pattern (docs/resolution.md)."""
 
 
 class UnknownStore(UsageError):

@@ -1,6 +1,6 @@
 """The oracle: every reference answered by a plain linear scan of the layouts on disk.
 
-Written from the contract (resolution.md: "section" below) alone, sharing no code with `catalog`: where the two differ,
+Written from the contract (docs/resolution.md: "section" below) alone, sharing no code with `catalog`: where the two differ,
 one of them is wrong. Every question reads the files anew; nothing is kept from one question to the next.
 """
 
@@ -158,7 +158,7 @@ def derive(image_name: str | None, ref_name: str | None, digest: str, policy: st
 
     def add(repository: str | None, tag: str | None, source: Literal["containerd", "ref"]) -> None:
         repeats = any(key.tag == tag and repository in (key.repository, None) for key in keys)  # rule 3
-        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # schema.md, section 1
+        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # longer ones are no key
             keys.append(Key(repository, tag, source))
 
     name = parse(image_name or "")
@@ -226,7 +226,7 @@ def scan_raw(path: str) -> list[dict[str, Any]]:
 
 
 def as_text(value: Any) -> str | None:
-    """Section 2: a lone surrogate is U+FFFD, and so is NUL (schema.md, section 1)."""
+    """Section 2: a lone surrogate is U+FFFD, and so is NUL."""
     return re.sub("[\0\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else None
 
 
@@ -261,7 +261,7 @@ def file_of(path: str, digest: str) -> str | None:
 def blob(digest: str, path: str, elsewhere: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON of a blob of a store; {} where it does not lie there, or no copy has the bytes that its digest says.
 
-    Bytes that are not those are never believed; a good copy that lies elsewhere is (schema.md, section 2).
+    Bytes that are not those are never believed; a good copy that lies elsewhere is.
     """
     copies = [file_of(each, digest) for each in (path, *elsewhere)]
     for copy in copies if copies[0] and DIGEST.fullmatch(digest) else []:

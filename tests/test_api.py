@@ -1,4 +1,4 @@
-"""The Python API of house.md, as its users call it."""
+"""The Python API (docs/python.md), as its users call it."""
 
 from __future__ import annotations
 

@@ -320,6 +320,33 @@ def test_every_claim_of_security_names_a_test_that_is_there() -> None:
     assert len(found) == read("SECURITY.md").count("::")
 
 
+IMAGE_SPEC = {
+    "annotations.md", "config.md", "descriptor.md", "image-index.md", "image-layout.md", "layer.md", "manifest.md", "media-types.md",
+}  # fmt: skip
+"""Documents of the image-spec, which anyone can find by their name."""
+
+
+def test_every_document_that_is_cited_is_there() -> None:
+    """A document of ours by its path from the root, with a heading where one is named; or one of the image-spec's."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    sources = [ROOT / name for name in listed.split() if name.endswith((".py", ".toml", ".sh", "run", "Makefile"))]
+    wrong = []
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        for cited, _, heading in re.findall(r"(?<![\w.-])/?([\w.-][\w./-]*\.md)\b(, \"([^\"]+)\")?", text):
+            there = [base for base in (ROOT, ROOT / "docs") if (base / cited).is_file()]
+            if cited in IMAGE_SPEC or cited == ".md":
+                continue
+            if not there or (
+                heading and not re.search(rf"^#+ {re.escape(heading)}$", read(f"{there[0]}/{cited}"), re.MULTILINE)
+            ):
+                wrong.append(f"{source.relative_to(ROOT)}: {cited} {heading}".rstrip())
+        wrong += [f"{source.relative_to(ROOT)}: {issue}" for issue in re.findall(r"\bissue [0-9]+\b", text)]
+    assert wrong == []
+
+
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The oracle against what the field's tools answered, and against examples worked by hand from resolution.md.
+"""The oracle against what the field's tools answered, and against examples worked by hand from docs/resolution.md.
 
 An entry is written `("a", ref_name, image_name)`: a letter for its digest, 64 times, and its two name annotations.
 """

@@ -347,7 +347,7 @@ def duplicate(index: Index, position: int) -> Index:
 
 
 def big_entries(n: int, *, seed: int = 0, mix: bool = True) -> Iterator[Descriptor]:
-    """Descriptors of facts.md section 11's mix: a fifth each of bare tags, short names, canonical names, containerd's
+    """Descriptors in the mix that writers leave: a fifth each of bare tags, short names, canonical names, containerd's
     pairs and no name; 16 repositories; one digest for every two entries; one annotation more on a third.
     Without `mix`: canonical names, a digest each. No name stands twice."""
     styles = ("tag", "short", "canonical", "containerd", "none")

@@ -5,7 +5,7 @@ catalog, runs behind the same guard as `ocicat sql`, and closes it: a tenth of a
 that is left open keeps the daemon's WAL from being reset, and a catalog that was replaced is the new one on the next page.
 What there is, is answered from catalog/db/views.py, so that no private table is even named.
 
-Never `immutable`: Datasette with it, beside a writer, answered half its requests with "malformed" (facts.md section 5).
+Never `immutable`: Datasette with it, beside a writer, answered half its requests with "malformed".
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ def _without_ref(
 
 
 def _noted(matches: Iterable[Match]) -> Iterator[Match]:
-    """The matches, and a line for each store that only says what it said last (resolution.md section 10)."""
+    """The matches, and a line for each store that only says what it said last (docs/resolution.md)."""
     noted: set[int] = set()
     for match in matches:
         if match.state in ("invalid", "unreadable") and match.store_id not in noted:

@@ -1,4 +1,4 @@
-"""The filters of `query` (cli.md). Loaded only where one is given."""
+"""The filters of `query` (docs/scripts.md). Loaded only where one is given."""
 
 from __future__ import annotations
 

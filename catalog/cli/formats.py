@@ -1,4 +1,4 @@
-"""Output formats (cli.md, "Formats"): table, tsv, csv, json, jsonl, or a TEMPLATE. On the way of every answer.
+"""Output formats (docs/scripts.md): table, tsv, csv, json, jsonl, or a TEMPLATE. On the way of every answer.
 
 Whatever came out of a layout is escaped here, once, in every format; JSON escapes by its own rules.
 """

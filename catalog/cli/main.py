@@ -1,4 +1,4 @@
-"""The click group: every command in a module of its own, loaded when it is called (facts.md section 3)."""
+"""The click group: every command in a module of its own, loaded when it is called."""
 
 from __future__ import annotations
 

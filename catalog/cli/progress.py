@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, nothing elsewhere (cli.md, `add`)."""
+"""Progress bars on a terminal, nothing elsewhere (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The entry point. Plain forms of `query` and `resolve` are answered from here, without click; so is an `index` of what did
 not change.
 
-Measured (facts.md section 3): `import sqlite3` 18 ms, this way 19, a lazy click group 55, click and SQLAlchemy 289. Scripts
+Measured: `import sqlite3` 18 ms, this way 19, a lazy click group 55, click and SQLAlchemy 289. Scripts
 call these two thousands of times. The plain form is references and the options of `_FLAGS` and `_VALUES`; everything else,
 errors and help too, goes to click, which stays the authority: tests/cli/test_two_ways.py holds both to the same output.
 """

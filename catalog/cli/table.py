@@ -1,4 +1,4 @@
-"""Tables for people: columns below one another, no wider than the terminal (cli.md, "Formats").
+"""Tables for people: columns below one another, no wider than the terminal (docs/scripts.md).
 
 Strategy. Into a pipe a table is whole. On a terminal it has to fit, and gives way in this order: digests and times are told
 shortly (`sha256:` and 12 digits, which is a reference still), columns that the command can spare are left out, and a line on

@@ -1,4 +1,4 @@
-"""The public views of what digests are: manifests, layers, blobs, what is about what (schema.md section 3; views.py).
+"""The public views of what digests are: manifests, layers, blobs, what is about what (views.py).
 
 What a manifest says is the same in every store, so `manifests`, `platforms`, `layers` and `labels` have a row for it however
 many hold it, as long as one does.

@@ -1,6 +1,6 @@
 """What lies below SQLAlchemy: the driver's own cursors, and new ids, alike on both engines.
 
-Bulk rows go through the driver (facts.md section 5). Statements written by hand have `?` for their parameters, those that
+Bulk rows go through the driver. Statements written by hand have `?` for their parameters, those that
 SQLAlchemy compiled have what the driver takes.
 """
 

@@ -1,4 +1,4 @@
-"""How a writer opens the catalog (schema.md section 4).
+"""How a writer opens the catalog.
 
 Strategy. SQLite in WAL serves any number of readers beside one writer; two things need care that SQLite does not take:
 - Before 3.51.3 two connections that checkpoint at once can corrupt the file. So whoever writes holds one flock from

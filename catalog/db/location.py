@@ -1,4 +1,4 @@
-"""Where the catalog is (cli.md, global options). On the way of every answer: imports nothing but `os`."""
+"""Where the catalog is (docs/scripts.md). On the way of every answer: imports nothing but `os`."""
 
 from __future__ import annotations
 

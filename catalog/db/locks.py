@@ -1,4 +1,4 @@
-"""The two locks beside the catalog (schema.md section 4): `<catalog>.writer` is held by whoever writes, through commit,
+"""The two locks beside the catalog: `<catalog>.writer` is held by whoever writes, through commit,
 checkpoint and close; `<catalog>.daemon` says that a daemon lives.
 
 They are flock locks: the kernel drops them with their holder, so a killed process never leaves one behind.

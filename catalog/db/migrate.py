@@ -1,4 +1,4 @@
-"""Making and upgrading the catalog by alembic's migrations, which ship inside the wheel (schema.md section 5)."""
+"""Making and upgrading the catalog by alembic's migrations, which ship inside the wheel."""
 
 from __future__ import annotations
 

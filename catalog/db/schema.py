@@ -1,4 +1,4 @@
-"""The tables: the one source of the schema for both engines (schema.md). `migrations/` builds them; a test compares.
+"""The tables: the one source of the schema for both engines. `migrations/` builds them; a test compares.
 
 Conventions
 - Joins are on integers; a digest stands once, in `content`. Text is compared bytewise (collation "C" on PostgreSQL), so
@@ -264,7 +264,7 @@ name = Table(
     Column("sort", BigInteger, nullable=False, comment="the entry's, repeated"),
     Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
-    comment="a lookup key of an entry (resolution.md section 2)",
+    comment="a lookup key of an entry (docs/resolution.md)",
 )
 Index("ix_name_entry", name.c.entry_id)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))

@@ -1,4 +1,4 @@
-"""The statements of the way to an answer, written once (house.md). `make freeze` renders them into
+"""The statements of the way to an answer, written once (docs/architecture.md). `make freeze` renders them into
 `catalog/lookup/frozen.py`, which is all that `query` and `resolve` load; a test fails when that is stale.
 
 Each is one search of one index: tests/lookup/test_steps.py counts the virtual machine's steps at two sizes. All of them
@@ -337,7 +337,7 @@ def _needed() -> Select[Any]:
 
 
 def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
-    """What names answered, and when (schema.md section 1). What a missing store said last is part of its past."""
+    """What names answered, and when. What a missing store said last is part of its past."""
 
     def arm(
         spans: FromClause,

@@ -1,4 +1,4 @@
-"""The public views: what people write SQL against (schema.md section 3). Each column is documented once, here or, of what
+"""The public views: what people write SQL against. Each column is documented once, here or, of what
 digests are, in content_views.py.
 
 The documentation goes into the database with the view (comments in its text on SQLite, where `sqlite_master` keeps them),

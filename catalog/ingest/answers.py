@@ -1,6 +1,6 @@
 """Which key of a store answers for a name, and what it answered before: `shadowed`, `since`, and the closed spans.
 
-resolution.md section 8: among keys of one store with the same repository and tag those of entries with an image's media type
+docs/resolution.md: among keys of one store with the same repository and tag those of entries with an image's media type
 come first, then the one from `io.containerd.image.name`, then the order of `index.json`. The others are shadowed. A span of history is what the first one answered;
 an answer that moves to another entry with the same content goes on.
 """

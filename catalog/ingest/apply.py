@@ -1,6 +1,6 @@
 """What was found at a store, written into the catalog: its state, its entries and names, and the snapshot of the change.
 
-One door for every way a change arrives (house.md): `add`, `index`, later the watcher and `--fresh`.
+One door for every way a change arrives (docs/architecture.md): `add`, `index`, later the watcher and `--fresh`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def write_content(
 
 
 def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem, now: int) -> Outcome:
-    """Note that the store cannot be read: what it last said stays (resolution.md section 10), by today's naming policy.
+    """Note that the store cannot be read: what it last said stays (docs/resolution.md), by today's naming policy.
 
     The file that was found unusable is noted as well, so that it is not read again until it changes.
     """

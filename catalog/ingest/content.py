@@ -1,4 +1,4 @@
-"""What the digests are: the content stage, after the names of a change are committed (house.md).
+"""What the digests are: the content stage, after the names of a change are committed (docs/architecture.md).
 
 Strategy. Blobs are content-addressed, so a manifest is read once for the whole catalog, from whichever store has it, and
 its rows never change; a blob whose bytes do not hash to its name is a problem of that store and is never believed. What a

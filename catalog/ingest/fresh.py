@@ -1,4 +1,4 @@
-"""`--fresh`: makes the catalog true before it is asked (cli.md).
+"""`--fresh`: makes the catalog true before it is asked (docs/scripts.md).
 
 Each concerned store's `index.json` is looked at by a stat, and compared with the file that the catalog says it read. Where
 a daemon lives it is waited for: it has seen the change too, and takes it once the file stands still. Where none does, what

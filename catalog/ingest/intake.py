@@ -1,14 +1,14 @@
-"""The one door through which a change of a store comes into the catalog (house.md): `add`, `index`, the watcher, `--fresh`.
+"""The one door through which a change of a store comes into the catalog (docs/architecture.md): `add`, `index`, the watcher, `--fresh`.
 
-Strategy. A change counts when its file has stood still for the settling time (resolution.md section 10), and no state that
-never stood still is ever taken (facts.md section 1: writers rewrite in place, and each half-written state of a same-length
+Strategy. A change counts when its file has stood still for the settling time (docs/resolution.md), and no state that
+never stood still is ever taken (writers rewrite in place, and each half-written state of a same-length
 retag is valid JSON). A store that is offered is looked at once:
 - Its file's own times say that it stood still for long enough: it is read at once.
 - They say that it did not, or it changed while it was read: it waits, and is looked at again when its time has come.
 - They lie in the future, or there is no file at all: it waits until it was seen the same for the settling time.
 - Somebody has it open for writing: it waits for them, but for a minute at most after the last change.
 Reading happens outside of the catalog's lock; writing under it, several stores a transaction, since the number of commits
-rules the time (facts.md section 5), and never a store split over two. Between the two the file is looked at once more: had
+rules the time, and never a store split over two. Between the two the file is looked at once more: had
 another process taken a later change meanwhile, an older reading must not win.
 """
 

@@ -1,7 +1,7 @@
-"""One store's change, from descriptors to rows: the names stage (house.md, "Names first, content after").
+"""One store's change, from descriptors to rows: the names stage (docs/architecture.md).
 
 Everything here happens inside one transaction of the caller's. Rows written are proportional to what changed, not to the
-size of `index.json` (schema.md section 1).
+size of `index.json`.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class StoreNames:
 def source_rank(media_type: str) -> int:
     """What is added to the source of an entry's keys, by which they are sorted: entries of images answer before all others.
 
-    An image's media type is one of OCI's or Docker's manifests and indexes, or none at all (resolution.md section 8).
+    An image's media type is one of OCI's or Docker's manifests and indexes, or none at all (docs/resolution.md).
     """
     return 0 if not media_type or media_type in IMAGES else 2
 
@@ -347,7 +347,7 @@ def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[t
 def ref_tail(ref_name: str | None) -> str | None:
     """By what `ocidir://PATH:TAG` finds `ref_name`, where that is not the tag itself: the tag behind its last colon, or None.
 
-    regctl takes the first ref.name that ends in `:TAG`, whatever stands before it (resolution.md section 5).
+    regctl takes the first ref.name that ends in `:TAG`, whatever stands before it (docs/resolution.md).
     """
     if ref_name is None or ":" not in ref_name:
         return None

@@ -1,4 +1,4 @@
-"""Keeping stored order true where order matters (resolution.md section 8): among entries that share a key, a tag or a raw
+"""Keeping stored order true where order matters (docs/resolution.md): among entries that share a key, a tag or a raw
 annotation. Pure.
 
 oras writes its whole list in another order each time. To follow that order everywhere would rewrite every row; nothing

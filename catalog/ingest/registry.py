@@ -1,4 +1,4 @@
-"""Which roots and stores there are: registering, discovering, forgetting (cli.md, `add` and `remove`).
+"""Which roots and stores there are: registering, discovering, forgetting (docs/scripts.md).
 
 All of it on the caller's transaction. A store belongs to the deepest root above it and takes its settings, until it is
 given its own by an `add` of its path.

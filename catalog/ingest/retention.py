@@ -1,5 +1,5 @@
 """What goes with time: closed spans and snapshots after `history`, the rows of a store that stays missing after `grace`,
-and then whatever nothing refers to any more (schema.md section 6).
+and then whatever nothing refers to any more.
 """
 
 from __future__ import annotations

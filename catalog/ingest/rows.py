@@ -1,7 +1,7 @@
 """Writing rows in bulk: statements compiled once from SQLAlchemy's tables, ids handed out here, digests interned.
 
 Rows are kept until `flush` and then written table by table, parents first, by the driver's executemany: measured, that is
-what raw sqlite3 costs, where the ORM costs two to seven times as much (facts.md section 5).
+what raw sqlite3 costs, where the ORM costs two to seven times as much.
 
 What all hosts of a shared catalog have in common, digests and the words of the dictionaries, is written beside the
 transaction on PostgreSQL, and stands at once: else one host would wait for the end of another's, and two for each other. A

@@ -1,4 +1,4 @@
-"""What an operator may set (docs/settings.md): limits, settling, grace and retention. Defaults are resolution.md's."""
+"""What an operator may set (docs/settings.md): limits, settling, grace and retention. Defaults are docs/resolution.md's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MS_A_DAY = 86_400_000
 class Settings(NamedTuple):
     """`limits` bound what is read of an index.json; times are in milliseconds.
 
-    - `settle_ms`: a change counts when the file has stood still for so long (resolution.md section 10).
+    - `settle_ms`: a change counts when the file has stood still for so long (docs/resolution.md).
     - `patience_ms`: for so long a pass waits for files that do not stand still.
     - `held_ms`: so long after its last change a file that somebody keeps open for writing is waited for.
     - `grace_ms`: so long the rows of a store that is gone are kept; a mount may come back.
-    - `history_ms`: so long closed spans and snapshots are kept (schema.md section 6).
+    - `history_ms`: so long closed spans and snapshots are kept.
     """
 
     limits: Limits = Limits()

@@ -1,4 +1,4 @@
-"""One pass over roots and stores: what changed since is read, the rest is a stat (cli.md, `index`)."""
+"""One pass over roots and stores: what changed since is read, the rest is a stat (docs/scripts.md)."""
 
 from __future__ import annotations
 

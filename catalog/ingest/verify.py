@@ -1,4 +1,4 @@
-"""Whether blobs are what their digests say: reads them, and records each verdict (cli.md, `verify`).
+"""Whether blobs are what their digests say: reads them, and records each verdict (docs/scripts.md).
 
 Strategy. The directories are listed first, so that what is verified is what lies there now. A file is read once for the
 whole run, whichever stores have it: by hard links, or in a directory that they share. With the verdict the file's stat is

@@ -2,7 +2,7 @@
 
 There are two ways to one. `decode` takes the bytes through msgspec, which refuses anything odd; what it refuses goes
 through `decode_tolerant`, which keeps all that can be used and names the rest. A store is never rejected for one bad
-entry (resolution.md section 2), and the only field that nothing goes without is the digest.
+entry (docs/resolution.md), and the only field that nothing goes without is the digest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_SIZE = (1 << 63) - 1
 """The largest size of a blob, in bytes: descriptor.md has it as an int64, and so have both databases."""
 
 MAX_DIGEST = 1024
-"""The longest digest taken, in characters: it becomes a key, and a longer one is none (schema.md section 1)."""
+"""The longest digest taken, in characters: it becomes a key, and a longer one is none."""
 
 FINGERPRINT = 16
 """Bytes of a descriptor's fingerprint."""

@@ -1,4 +1,4 @@
-"""Finds the layouts at and below a directory (resolution.md section 10).
+"""Finds the layouts at and below a directory (docs/resolution.md).
 
 A layout is a directory with `oci-layout`, or with `index.json` and `blobs/` (image-spec, image-layout.md, asks for all
 three; writers that were interrupted leave less). What type `index.json` is of does not matter here: a FIFO under that name

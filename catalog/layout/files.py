@@ -31,7 +31,7 @@ _TYPES = {
 
 
 class FileState(NamedTuple):
-    """What identifies one content of a file, as far as stat can tell (facts.md section 1). `size` is in bytes."""
+    """What identifies one content of a file, as far as stat can tell. `size` is in bytes."""
 
     dev: int
     ino: int
@@ -46,7 +46,7 @@ class FileState(NamedTuple):
 
 
 class IndexProblem(Exception):
-    """A store cannot be read. `state` is "invalid", "unreadable" or "missing" (resolution.md section 10)."""
+    """A store cannot be read. `state` is "invalid", "unreadable" or "missing" (docs/resolution.md)."""
 
     def __init__(self, state: str, reason: str) -> None:
         super().__init__(reason)
@@ -94,7 +94,7 @@ def stat_index(store_path: str) -> FileState:
 
 
 class IndexHeld(IndexChanged):
-    """Somebody has the file open for writing, though it may stand still at this moment (facts.md section 9)."""
+    """Somebody has the file open for writing, though it may stand still at this moment."""
 
 
 class StoreFile:

@@ -1,6 +1,6 @@
 """Reads a store's `index.json` (image-spec, image-layout.md), whoever may be writing it and whatever is in it.
 
-Writers rewrite the file in place while others read (facts.md section 1), and everything in a store is untrusted. So a
+Writers rewrite the file in place while others read, and everything in a store is untrusted. So a
 read is good when the file is a regular one in the store's own directory, stat before and after agree in all that changes
 with a write, as many bytes came as stat says, and they are one JSON value. Whether the file has stood still for long
 enough is the caller's question (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.

@@ -4,8 +4,8 @@ OCI 1.1's release candidates had an artifact manifest, whose `blobs` are taken a
 two kinds, or of another kind than its media type, means different things to different readers (CVE-2021-41190): nothing of
 it is believed.
 
-Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets
-(schema.md section 1). What a blob is, its own structure says, not what some descriptor claims for it: were a config only
+Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets.
+What a blob is, its own structure says, not what some descriptor claims for it: were a config only
 read as one where a manifest calls it that, a stranger's layout that lists it as a manifest would take it from its owner.
 """
 

@@ -2,8 +2,8 @@
 
 A layout's JSON is written by Go programs and read by them. Go's encoding/json takes bytes that are no UTF-8, and escapes
 that are half a surrogate pair, and puts U+FFFD in their place (its `unquoteBytes`). Python's json keeps the half pairs,
-msgspec refuses both, and neither engine of the catalog stores NUL or a lone surrogate. So: Go's rule, and schema.md
-section 1 for NUL.
+msgspec refuses both, and neither engine of the catalog stores NUL or a lone surrogate. So: Go's rule, and the
+same for NUL.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ codecs.register_error(_HANDLER, _once_per_byte)
 
 
 def clean(text: str) -> str:
-    """`text` with U+FFFD for each NUL and each lone surrogate: neither can be stored (schema.md section 1)."""
+    """`text` with U+FFFD for each NUL and each lone surrogate: neither can be stored."""
     if text.isascii() and "\0" not in text:
         return text
     return _UNSTORABLE.sub(REPLACEMENT, text)

@@ -72,7 +72,7 @@ class Completer:
         return found
 
     def references(self, prefix: str) -> list[Offer]:
-        """What a reference that begins so may be (resolution.md section 5)."""
+        """What a reference that begins so may be (docs/resolution.md)."""
         if prefix.startswith(_LAYOUT):
             stores = self.stores(prefix[len(_LAYOUT) :])
             return [(_LAYOUT + text, False) for text, _ in stores]  # a tag or an image may stand behind it

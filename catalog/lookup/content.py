@@ -1,4 +1,4 @@
-"""What needs the content of manifests: digests below entries, platforms, labels, referrers (resolution.md 5, 8, 9, 10)."""
+"""What needs the content of manifests: digests below entries, platforms, labels, referrers (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
 
 
 def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
-    """The answer of `match` for a platform, or None and why there is none (resolution.md section 9).
+    """The answer of `match` for a platform, or None and why there is none (docs/resolution.md).
 
     With an answer comes what is to be said of it, or an empty text.
     """

@@ -1,4 +1,4 @@
-"""Every match of a query, each form by its own index (resolution.md sections 5 to 7)."""
+"""Every match of a query, each form by its own index (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _below(reader: Reader, query: Query, place: Place | None) -> Iterator[tuple[
                 yield row, digest
                 continue
             keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
-            if keys:  # of two keys the one that matched is told (cli.md)
+            if keys:  # of two keys the one that matched is told (docs/scripts.md)
                 key = next((key for key in keys if key[1] == query.tag), keys[0])
                 yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 

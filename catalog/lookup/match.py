@@ -1,4 +1,4 @@
-"""One answer: an entry, and the key by which it was found (cli.md, "An object of query")."""
+"""One answer: an entry, and the key by which it was found (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Match:
 
     @property
     def order(self) -> tuple[bool, int, str]:
-        """Where its store stands: the lowest priority number first, then by name (resolution.md section 8).
+        """Where its store stands: the lowest priority number first, then by name (docs/resolution.md).
 
         What no entry reaches stands behind all else.
         """

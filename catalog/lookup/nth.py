@@ -1,4 +1,4 @@
-"""The element N of a layout's `manifests`, read from its index.json (resolution.md section 5, `oci:PATH:@N`)."""
+"""The element N of a layout's `manifests`, read from its index.json (docs/resolution.md)."""
 
 from __future__ import annotations
 

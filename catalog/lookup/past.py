@@ -1,6 +1,6 @@
 """The past of names: what they answered at a time (`--at`), and their spans (`history`).
 
-History is by name and tag alone (schema.md section 1): a span says which digest a name of a store answered, from when until
+History is by name and tag alone: a span says which digest a name of a store answered, from when until
 when. What it does not hold is null.
 """
 

@@ -1,4 +1,4 @@
-"""One answer a reference, or the error that says why there is none (resolution.md section 8)."""
+"""One answer a reference, or the error that says why there is none (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from catalog.names.query import Query
 
 CANDIDATES = 20
-"""So many candidates of an ambiguous reference are named (cli.md)."""
+"""So many candidates of an ambiguous reference are named (docs/scripts.md)."""
 
 _STALE = ("invalid", "unreadable")
 

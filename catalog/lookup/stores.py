@@ -1,4 +1,4 @@
-"""Which store a text means: a registered name, a path of a layout, or `STORE/IMAGE` (resolution.md section 6)."""
+"""Which store a text means: a registered name, a path of a layout, or `STORE/IMAGE` (docs/resolution.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making untrusted text safe to print: control characters of a name never reach a terminal raw (cli.md)."""
+"""Making untrusted text safe to print: control characters of a name never reach a terminal raw (docs/scripts.md)."""
 
 from __future__ import annotations
 

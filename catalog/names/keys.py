@@ -1,4 +1,4 @@
-"""From a descriptor to its lookup keys (resolution.md section 2), and a store's naming policy (section 3).
+"""From a descriptor to its lookup keys (docs/resolution.md), and a store's naming policy.
 
 Derived once, when `index.json` changes: this is the work that every other tool does again in each lookup.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KEY_BYTES = 1024
-"""A longer key is none: PostgreSQL's B-tree ends at 2,704 bytes (schema.md section 1)."""
+"""A longer key is none: PostgreSQL's B-tree ends at 2,704 bytes."""
 
 
 def is_long(text: str) -> bool:

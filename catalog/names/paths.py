@@ -1,4 +1,4 @@
-"""Paths and names of stores as the catalog keeps them (cli.md, "Names of stores"; schema.md section 1)."""
+"""Paths and names of stores as the catalog keeps them (docs/scripts.md)."""
 
 from __future__ import annotations
 

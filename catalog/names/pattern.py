@@ -1,4 +1,4 @@
-"""Patterns over `repository:tag` (resolution.md section 7): shell-style `*`, `?`, `[...]`, `[!...]`.
+"""Patterns over `repository:tag` (docs/resolution.md): shell-style `*`, `?`, `[...]`, `[!...]`.
 
 A pattern becomes one or more *globs* over full canonical names, each with its literal prefix, by which the catalog
 searches an index range; what the range yields is then matched here.

@@ -1,4 +1,4 @@
-"""Platforms: `os[(osversion[+feature…])]/arch[/variant]`, normalised and matched as containerd/platforms does (resolution.md section 9).
+"""Platforms: `os[(osversion[+feature…])]/arch[/variant]`, normalised and matched as containerd/platforms does (docs/resolution.md).
 
 Two things differ on purpose. Nothing is filled in from the machine that asks: a lone architecture means linux, a lone
 operating system is refused. And a platform takes lower variants of its own architecture only, where containerd's `Only`

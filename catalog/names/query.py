@@ -1,4 +1,4 @@
-"""What a query may say (resolution.md sections 5 to 7): a text becomes one `Query`.
+"""What a query may say (docs/resolution.md): a text becomes one `Query`.
 
 Pure text: which store an `oci-layout://` text means is settled against the catalog by `catalog.lookup.stores`.
 """

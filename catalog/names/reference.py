@@ -1,4 +1,4 @@
-"""Docker references: the grammar, limits and normalisation of Go's distribution/reference (resolution.md section 4).
+"""Docker references: the grammar, limits and normalisation of Go's distribution/reference (docs/resolution.md).
 
     reference   [DOMAIN/] PATH [:TAG] [@DIGEST]
     domain      HOST [:PORT]; a host is labels joined by `.`, or `[` hex digits and colons `]`
@@ -8,7 +8,7 @@
     digest      go-digest's: sha256, sha384 or sha512 in lower-case hex
 
 The library writes this as regular expressions. Here it is `str` methods, each one pass in C: importing `re` would cost
-more than a whole answer does (facts.md section 3), and ingest asks a million times. So nothing here is quadratic,
+more than a whole answer does, and ingest asks a million times. So nothing here is quadratic,
 lengths are looked at first, and the module imports nothing of the standard library.
 """
 

@@ -1,4 +1,4 @@
-"""SQL that can only read the public views (cli.md, `sql`).
+"""SQL that can only read the public views (docs/scripts.md).
 
 Strategy. What a statement may do at all is guard.py's. A thread beside it ends what runs past the time limit, or is
 interrupted by Ctrl-C, which Python notices only between two of its own instructions. A progress handler does not do: it

@@ -3,7 +3,7 @@
 The statement is anybody's text, so nothing is decided by looking at it. SQLite's authorizer is asked for every access
 while the statement is compiled, and lets pass reading a public view, what that view itself reads, and functions; so there
 is no ATTACH, no PRAGMA, no VACUUM INTO, no temporary table, no extension, and no private table, on a connection that is
-read-only besides. `mode=ro` alone lets the first three write files (facts.md section 5). Limits keep one value and the
+read-only besides. `mode=ro` alone lets the first three write files. Limits keep one value and the
 heap from growing.
 
 That private tables are refused keeps people's SQL working over upgrades, and no secret: who may read the file may read

@@ -1,4 +1,4 @@
-"""Ready reports: each is one query over the public views (cli.md, `report`), documented here, once (docs/reports.md).
+"""Ready reports: each is one query over the public views (docs/scripts.md), documented here, once (docs/reports.md).
 
 They are SQL that anybody could type, and run through the same gate.
 """

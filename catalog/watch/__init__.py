@@ -1,1 +1,1 @@
-"""The watcher: events are hints, the sweep is the truth (facts.md section 2)."""
+"""The watcher: events are hints, the sweep is the truth."""

@@ -1,4 +1,4 @@
-"""`ocicat watch`: follows every layout (facts.md section 2).
+"""`ocicat watch`: follows every layout.
 
 Strategy. Events are hints; the sweep is the truth. A hint only says where to look; what is found there goes through the
 intake, which waits for files to stand still, as everything else does. So a lost, late, doubled or wrong event costs time and

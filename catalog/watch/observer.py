@@ -1,4 +1,4 @@
-"""Hints from the kernel: watchdog by an observer of our own (facts.md section 2).
+"""Hints from the kernel: watchdog by an observer of our own.
 
 watchdog's stock observer takes a thread or an inotify instance for each directory scheduled, watches below `blobs`, and
 after a queue overflow says nothing to its handlers. Here one emitter with one inotify descriptor watches roots, the
@@ -366,7 +366,7 @@ class _Handler(FileSystemEventHandler):
 
 
 def _is_searched(name: bytes) -> bool:
-    """Whether the search for layouts goes into a directory of that name (resolution.md section 10)."""
+    """Whether the search for layouts goes into a directory of that name (docs/resolution.md)."""
     return name != b"blobs" and not name.startswith(b".")
 
 

@@ -1,4 +1,4 @@
-"""What is watched: every root as a tree, and by itself each store that no search of a root reaches (facts.md section 2).
+"""What is watched: every root as a tree, and by itself each store that no search of a root reaches.
 
 A watch stays with its directory when that is renamed, so a store that is watched by itself is watched through its parent too:
 that one tells when another directory is given the store's name. Of what happens further up, or to a root, no event may tell: a

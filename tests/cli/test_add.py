@@ -1,4 +1,4 @@
-"""`ocicat add`: what becomes a store, what a root, their names and settings (cli.md, "Names of stores")."""
+"""`ocicat add`: what becomes a store, what a root, their names and settings (docs/scripts.md)."""
 
 from __future__ import annotations
 

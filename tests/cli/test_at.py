@@ -1,4 +1,4 @@
-"""`--at`: what the catalog answered at a time, by name and tag alone (cli.md)."""
+"""`--at`: what the catalog answered at a time, by name and tag alone (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is loaded on the way to an answer (facts.md section 3): this list, and nothing else. Each module costs a user's time."""
+"""What is loaded on the way to an answer: this list, and nothing else. Each module costs a user's time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats, the same for every listing: what is escaped, what null is, tables on a terminal (cli.md, "Formats")."""
+"""Formats, the same for every listing: what is escaped, what null is, tables on a terminal (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--fresh`: the catalog is made true first, and where that does not come about within five seconds, status 4 (cli.md)."""
+"""`--fresh`: the catalog is made true first, and where that does not come about within five seconds, status 4 (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`history`: what a name pointed to, and when (cli.md)."""
+"""`history`: what a name pointed to, and when (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_both_in_one_layout(cli: Own, source: str, tmp_path: Path) -> None:
 
 @needs_skopeo
 def test_a_copy_is_found_fresh_at_once(cli: Own, source: str, tmp_path: Path) -> None:
-    """resolution.md section 10: `skopeo copy` and then `resolve --fresh` never misses, new layouts below a root included."""
+    """docs/resolution.md: `skopeo copy` and then `resolve --fresh` never misses, new layouts below a root included."""
     os.makedirs(tmp_path / "images")
     cli("add", str(tmp_path / "images"))
     for number in range(3):
@@ -171,7 +171,7 @@ SPELLINGS = ("tag", "short", "canonical", "containerd")
 
 def told() -> list[tuple[str, str, list[str]]]:
     """The rows of the table of spellings in docs/resolution.md: a tool, what it is asked, and what each spelling answers."""
-    text = (Path(__file__).parents[2] / "docs" / "resolution.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "docs/resolution.md").read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| ((?:skopeo|BuildKit|regctl|ocicat) `.*) \|$", text[text.index("| asked | `3.16`") :], re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""`status`, and `status --check` (cli.md): the catalog, its daemon, and the limits that will bite."""
+"""`status`, and `status --check` (docs/scripts.md): the catalog, its daemon, and the limits that will bite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wait`: returns once a reference resolves, or resolves to a digest (cli.md)."""
+"""`wait`: returns once a reference resolves, or resolves to a digest (docs/scripts.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`watch` as a command: its options, its exit statuses and what it prints (cli.md). What it does is in tests/watch."""
+"""`watch` as a command: its options, its exit statuses and what it prints (docs/scripts.md). What it does is in tests/watch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_help_says_what_the_options_do(cli: Own) -> None:
 
 
 def test_options_come_from_the_environment_too(tmp_path: Path) -> None:
-    """click's own names (cli.md)."""
+    """click's own names (docs/scripts.md)."""
     with followed(tmp_path) as catalog:
         catalog.start("--rescan", "3600", before=["env", "OCICAT_WATCH_POLL=0.2"])
         wait_for(lambda: catalog.state()["daemon_polling"] is True)

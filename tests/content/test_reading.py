@@ -1,4 +1,4 @@
-"""What manifests, indexes and configs say comes into the catalog (issue 4, item 1)."""
+"""What manifests, indexes and configs say comes into the catalog."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The tables and views of the code, the database that the migrations make, and the frozen statements say the same.
 
-alembic's own comparison misses partial and expression indexes, so the texts are compared (schema.md section 5).
+alembic's own comparison misses partial and expression indexes, so the texts are compared.
 """
 
 from __future__ import annotations

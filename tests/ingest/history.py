@@ -82,7 +82,7 @@ class Log:
 
 
 def answers(store: OracleStore, elements: Sequence[writers.Descriptor]) -> dict[Key, str]:
-    """What each key of a store answers: containerd's first, then the order of the list (resolution.md section 8)."""
+    """What each key of a store answers: containerd's first, then the order of the list (docs/resolution.md)."""
     entries = [entry for at, element in enumerate(elements) if (entry := entry_of(store, at, element))]
     ranked = sorted(
         ((key.source, entry.position, key, entry.digest) for entry in entries for key in entry.keys),

@@ -1,4 +1,4 @@
-"""What goes with time (schema.md, section 6): the rows of stores that stay missing, then the past, then what is left over."""
+"""What goes with time: the rows of stores that stay missing, then the past, then what is left over."""
 
 from __future__ import annotations
 

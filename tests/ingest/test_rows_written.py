@@ -1,4 +1,4 @@
-"""Rows written are proportional to what changed, not to the size of `index.json` (schema.md, section 1)."""
+"""Rows written are proportional to what changed, not to the size of `index.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever buildx resolves the catalog resolves to the same digest (resolution.md, section 6)."""
+"""Whatever buildx resolves the catalog resolves to the same digest (docs/resolution.md)."""
 
 from __future__ import annotations
 

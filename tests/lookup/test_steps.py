@@ -1,6 +1,6 @@
 """No lookup is linear in disguise: what an answer costs is counted in steps of SQLite's virtual machine, at two sizes.
 
-A query plan that says SEARCH can still be linear (facts.md, section 5), and a time proves nothing; steps do not lie.
+A query plan that says SEARCH can still be linear, and a time proves nothing; steps do not lie.
 """
 
 from __future__ import annotations

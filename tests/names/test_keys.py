@@ -93,7 +93,7 @@ def r(repository: str | None, tag: str | None) -> Key:
         ("1,1,", None, [r(None, "1")], []),
         (",", None, [], []),
         (f"a:1@{D},b:2@{OTHER},c", None, [r("docker.io/library/a", "1"), r(None, "c")], ["name-digest"]),
-        # schema.md, section 1: over 1,024 bytes there is no key
+        # Over 1,024 bytes there is no key
         ("x+" + "y" * (KEY_BYTES - 3), None, [r(None, "x+" + "y" * (KEY_BYTES - 3))], []),
         ("x+" + "y" * (KEY_BYTES - 2), None, [], ["long-name"]),
         ("é" * 512, None, [], ["long-name", "unusable-name"]),

@@ -1,4 +1,4 @@
-"""What a query may say: the tables of resolution.md, buildx's own parser, and that no text makes the parser stumble."""
+"""What a query may say: the tables of docs/resolution.md, buildx's own parser, and that no text makes the parser stumble."""
 
 from __future__ import annotations
 

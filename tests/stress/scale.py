@@ -18,7 +18,7 @@ from tests.stress.world import first, places, roots
 from tests.watch.harness import SETTLE_MS, Followed, wait_for
 
 MOST_INSTANCES, MOST_THREADS, MOST_RSS_MIB = 2, 12, 200
-"""What issue 5 allows."""
+"""The most that is allowed."""
 
 _SECONDS = 240.0
 """No sweep of any of these sizes takes so long unless something is broken."""

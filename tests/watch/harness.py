@@ -1,7 +1,7 @@
 """A catalog with roots and layouts, followed by a real `ocicat watch`, and compared with the oracle.
 
 Which stores there are is found by a walk of the tests' own, not asked of the catalog. A store whose index.json is torn or
-gone goes on answering with what it last said (resolution.md section 10): so of every index.json that was good when all stood
+gone goes on answering with what it last said (docs/resolution.md): so of every index.json that was good when all stood
 still a copy is kept, and the oracle reads the copy where the file itself is no use.
 """
 
@@ -35,7 +35,7 @@ DEADLINE = 30.0
 """No test waits so long unless something is broken."""
 
 SETTLE_MS = 250
-"""What a file is given to stand still where a test says nothing else (resolution.md section 10)."""
+"""What a file is given to stand still where a test says nothing else (docs/resolution.md)."""
 
 
 def wait_for(

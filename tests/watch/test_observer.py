@@ -1,4 +1,4 @@
-"""The observer, and what it uses of watchdog 7.1's insides (facts.md section 2): one descriptor, no watch on blobs, and a
+"""The observer, and what it uses of watchdog 7.1's insides: one descriptor, no watch on blobs, and a
 hint for everything that happens to a layout, in whichever order directories come and go."""
 
 from __future__ import annotations

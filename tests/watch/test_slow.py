@@ -1,4 +1,4 @@
-"""A writer who takes its time never shows a digest that did not stand (facts.md sections 1 and 9).
+"""A writer who takes its time never shows a digest that did not stand.
 
 Each state between of a same-length rewrite in place is valid JSON with a digest that never existed; each pause is longer
 than the settling time. What tells it from a file that stands still is the lease; where that is refused, the settling time
