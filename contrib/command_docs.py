@@ -21,7 +21,7 @@ _HEAD = """<!-- Made by `make docs` out of the commands of click and contrib/com
 # Commands
 
 Every command, option, default and environment variable. What scripts may rely on (formats, statuses, streams) is in
-[scripts.md](scripts.md), what a REF means in [docs/resolution.md](docs/resolution.md). The examples are run by the tests, one after the
+[scripts.md](scripts.md), what a REF means in [resolution.md](resolution.md). The examples are run by the tests, one after the
 other, on the layouts that README.md shows.
 
 """
