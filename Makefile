@@ -13,8 +13,9 @@ $(VENV)/.ready: pyproject.toml
 demo: $(VENV)/.ready
 	$(BIN)/python contrib/demo.py
 
+# A file of tests stays with one process: its tests share layouts, catalogs and servers.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
