@@ -164,7 +164,7 @@ def derive(image_name: str | None, ref_name: str | None, digest: str, policy: st
     name = parse(image_name or "")
     if name and name.digest in (None, digest):  # rule 1
         add(name.repository, name.tag, "containerd")
-    for part in (ref_name or "").split(","):  # rule 6
+    for part in (ref_name or "").split(",")[:1000]:  # rule 6, and as many as the catalog takes
         text, at, said = part.rpartition("@")
         if not at or not (DIGEST.fullmatch(said) or said == digest):
             text, said = part, ""

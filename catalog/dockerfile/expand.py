@@ -145,15 +145,15 @@ class _Lexer:
         word: list[str] = []
         for piece, splits in self._pieces:
             if not splits:
-                word.append(piece)
+                word += piece
                 continue
             for character in piece:
                 if character not in SPACE:
                     word.append(character)
-                elif any(word):
+                elif word:
                     found.append("".join(word))
                     word = []
-        return [*found, "".join(word)] if any(word) else found
+        return [*found, "".join(word)] if word else found
 
     def _next(self) -> str:
         """The next character, taken; empty at the end."""

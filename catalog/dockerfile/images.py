@@ -18,7 +18,7 @@ from catalog.names.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_BYTES = 1024 * 1024
 """Bytes of a Dockerfile."""
@@ -75,7 +75,7 @@ def read(text: str, build: Build) -> list[Image]:
     instructions, escape = parse(text)
     stages = _Reader(build, escape).stages(instructions)
     _check_cycles(stages)
-    needed = _reached(stages, _target(stages, build.target))
+    needed = _reached(_target(stages, build.target))
     names = {stage.name for stage in needed if stage.name and not stage.is_alias}
     images = {image for stage in needed for image in stage.images if image.context not in build.replaced}
     return sorted(
@@ -87,7 +87,8 @@ def read(text: str, build: Build) -> list[Image]:
 class _Stage:
     """A stage: `base` is what it is built on, None for scratch; `needs` are the stages and images that it copies from.
 
-    `triggers` are those of its ONBUILD instructions, which the stages that are built on it need.
+    `triggers` holds those of its ONBUILD instructions, which the stages that are built on it need: as a stage of its own, so
+    that they are gone through once however many stages are built on this one.
     """
 
     def __init__(self, line: int, name: str, base: _Stage | Image | None) -> None:
@@ -96,7 +97,7 @@ class _Stage:
         self.base = base
         self.instructions: list[Instruction] = []
         self.needs: list[_Stage | Image] = []
-        self.triggers: list[_Stage | Image] = []
+        self.triggers: _Stage | None = None
 
     @property
     def images(self) -> Iterator[Image]:
@@ -117,8 +118,14 @@ class _Stage:
         if self.base is not None:
             yield self.base
         yield from self.needs
-        if isinstance(self.base, _Stage):
-            yield from self.base.triggers
+        if isinstance(self.base, _Stage) and self.base.triggers is not None:
+            yield self.base.triggers
+
+    def trigger(self, line: int, needs: Iterable[_Stage | Image]) -> None:
+        """Note what the stages that are built on this one need, by the ONBUILD at `line`."""
+        if self.triggers is None:
+            self.triggers = _Stage(line, "", None)
+        self.triggers.needs += needs
 
 
 class _Reader:
@@ -156,7 +163,7 @@ class _Reader:
             for instruction in stage.instructions:
                 stage.needs += self._needs(instruction)
                 if instruction.name == "onbuild":
-                    stage.triggers += self._needs(_trigger(instruction))
+                    stage.trigger(instruction.line, self._needs(_trigger(instruction)))
         return self._stages
 
     def _predefined(self, instructions: list[Instruction]) -> dict[str, str]:
@@ -296,8 +303,8 @@ def _target(stages: list[_Stage], name: str) -> _Stage:
     raise InvalidDockerfile(f"it has no stage {shown(name)}: --target takes the name of one ({shown(known)})")
 
 
-def _reached(stages: list[_Stage], target: _Stage) -> list[_Stage]:
-    """The stages that the target needs, itself too, in order."""
+def _reached(target: _Stage) -> list[_Stage]:
+    """The stages that the target needs, itself and triggers too."""
     found = {target}
     ahead = [target]
     while ahead:
@@ -305,7 +312,7 @@ def _reached(stages: list[_Stage], target: _Stage) -> list[_Stage]:
             if each not in found:
                 found.add(each)
                 ahead.append(each)
-    return [stage for stage in stages if stage in found]
+    return list(found)
 
 
 def _check_cycles(stages: list[_Stage]) -> None:

@@ -90,14 +90,30 @@ def _match(value: str, wanted: list[Piece], begin: int, *, longest: bool) -> int
 def _is_at(value: str, piece: Piece, place: int) -> bool:
     if place + len(piece) > len(value):
         return False
+    literal = _literal(piece)
+    if literal is not None:
+        return value.startswith(literal, place)
     return all(each is ANY or value[place + offset] == each for offset, each in enumerate(piece))
 
 
 def _find(value: str, piece: Piece, begin: int) -> int | None:
+    literal = _literal(piece)
+    if literal is not None:
+        found = value.find(literal, begin)
+        return None if found < 0 else found
     places = range(begin, len(value) - len(piece) + 1)
     return next((place for place in places if _is_at(value, piece, place)), None)
 
 
 def _find_last(value: str, piece: Piece, begin: int) -> int:
+    literal = _literal(piece)
+    if literal is not None:
+        return max(value.rfind(literal, begin), begin)
     places = range(len(value) - len(piece), begin, -1)
     return next((place for place in places if _is_at(value, piece, place)), begin)
+
+
+def _literal(piece: Piece) -> str | None:
+    """The text of a piece without `?`: it is looked for in time of the value's length alone."""
+    text = "".join(each or "" for each in piece)
+    return text if len(text) == len(piece) else None

@@ -95,21 +95,33 @@ _UNREAD = (
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked"
     f" AND ({_IS_CHILD} OR {_ENTRY_CLAIM.format(of='NOT media_type.is_leaf')})"
 )
+_BELOW = " AND content.id IN (SELECT edge.child_id FROM edge WHERE edge.parent_id IN (%s))"
+"""Narrows _UNREAD to what some manifests point to: to look through the whole store for each level of a chain of indexes is
+quadratic."""
 _UNLISTED = (
     "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked AND NOT store_blob.embedded"
     f" AND store_blob.size BETWEEN 2 AND {_MOST}"
     " AND NOT EXISTS (SELECT 1 FROM entry"
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
-    # What other stores use it for does not count: what is known must not depend on the order in which stores are read.
-    " AND NOT EXISTS (SELECT 1 FROM edge JOIN store_blob AS above ON above.content_id = edge.parent_id"
-    f" WHERE edge.child_id = content.id AND edge.role <> {SUBJECT} AND above.store_id = store_blob.store_id)"
+)
+# What other stores use a blob for does not count: what is known must not depend on the order in which stores are read. So this
+# is asked of the store, and not of each blob, to which any number of manifests in other stores may point.
+_POINTED_TO = (
+    "SELECT DISTINCT edge.child_id FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
+    f" WHERE store_blob.store_id = ? AND edge.role <> {SUBJECT}"
 )
 _LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
 _EMBEDDED_CHILDREN = (
     "SELECT DISTINCT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
     " JOIN content ON content.id = edge.child_id"
     " WHERE store_blob.store_id = ? AND edge.embedded"
+)
+_EMBEDDED_BELOW = (
+    "SELECT DISTINCT content.digest FROM edge JOIN content ON content.id = edge.child_id"
+    " WHERE edge.parent_id IN (%s) AND edge.embedded"
+    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.parent_id)"
+    " AND NOT EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.child_id)"
 )
 _EMBEDDED_ENTRIES = (
     "SELECT DISTINCT content.digest FROM entry JOIN content ON content.id = entry.content_id"
@@ -241,14 +253,20 @@ class ContentStage:
         left = readings
         while left:
             while unread := self._unread(left) or self._unlisted(left):
-                self.known += sum(len(contents) for _, contents in unread)
-                for batch in self._batches(unread):
-                    self._write([each.store.id for each in left], batch)
-                    self._done += len(batch)
-                    yield self._done
+                while unread:
+                    self.known += sum(len(contents) for _, contents in unread)
+                    parents: list[int] = []
+                    for batch in self._batches(unread):
+                        parents += self._write([each.store.id for each in left], batch)
+                        self._done += len(batch)
+                        yield self._done
+                    self._embed(left, parents)
+                    for each in left:
+                        list_shared(self._writer, each.store, each.blobs, parents)  # what they point to
+                    unread = self._unread(left, parents)
                 self._embed(left)
                 for each in left:
-                    list_shared(self._writer, each.store, each.blobs)  # what they point to
+                    list_shared(self._writer, each.store, each.blobs)
             for each in left:
                 if each.blobs.unlisted:
                     each.identity = None  # it may be listed another time, and look no different
@@ -259,10 +277,12 @@ class ContentStage:
     def _most(self) -> int:
         return self._settings.limits.descriptor_bytes
 
-    def _unread(self, readings: list[_Reading]) -> list[tuple[_Reading, list[_Unread]]]:
-        """What lies in each store, should be read and was not, where there is any."""
+    def _unread(
+        self, readings: list[_Reading], parents: Sequence[int] | None = None
+    ) -> list[tuple[_Reading, list[_Unread]]]:
+        """What lies in each store, should be read and was not, where there is any; with `parents`, of what these point to."""
         with self._writer.snapshot() as connection:
-            found = [(each, _unread(connection, each, self._most)) for each in readings]
+            found = [(each, _unread(connection, each, self._most, parents)) for each in readings]
         return [(each, contents) for each, contents in found if contents]
 
     def _unlisted(self, readings: list[_Reading]) -> list[tuple[_Reading, list[_Unread]]]:
@@ -271,9 +291,15 @@ class ContentStage:
         looked: list[tuple[int, int]] = []
         for each in readings:
             with self._writer.snapshot() as connection:
-                rows = Rows(connection).cursor.execute(_UNLISTED.replace(_MOST, str(self._most)), (each.store.id,))
-                unlisted = [_Unread(row[0], row[1], claimed=False) for row in rows.fetchall()]
-            unlisted = [one for one in unlisted if one.digest not in each.passed]
+                cursor = Rows(connection).cursor
+                small = cursor.execute(_UNLISTED.replace(_MOST, str(self._most)), (each.store.id,)).fetchall()
+                asked = cursor.execute(_POINTED_TO, (each.store.id,)).fetchall() if small else []
+            pointed_to = {row[0] for row in asked}
+            unlisted = [
+                _Unread(content_id, digest, claimed=False)
+                for content_id, digest in small
+                if content_id not in pointed_to and digest not in each.passed
+            ]
             to_read = [one for one in unlisted if _is_like_json(each.blobs, one.digest)]
             kept = {one.content_id for one in to_read}
             looked += [(each.store.id, one.content_id) for one in unlisted if one.content_id not in kept]
@@ -283,13 +309,20 @@ class ContentStage:
             self._writer.write(lambda connection: Rows(connection).cursor.executemany(_LOOKED, looked))
         return found
 
-    def _embed(self, readings: Iterable[_Reading]) -> None:
-        """Let `store_blob` have the blobs that descriptors of these stores embed, as far as no file has them."""
+    def _embed(self, readings: Iterable[_Reading], parents: Sequence[int] | None = None) -> None:
+        """Let `store_blob` have the blobs that descriptors of these stores embed, as far as no file has them.
+
+        With `parents`, those alone that descriptors in these manifests embed, and what is embedded in that.
+        """
         for each in readings:
-            with self._writer.snapshot() as connection:
-                new, gone = _embedded(Rows(connection), each.store.id)
-            if new or gone:
-                self._writer.write(functools.partial(_write_embedded, store_id=each.store.id))
+            more = True
+            while more:
+                with self._writer.snapshot() as connection:
+                    new, gone = _embedded(Rows(connection), each.store.id, parents)
+                if new or gone:
+                    write = functools.partial(_write_embedded, store_id=each.store.id, parents=parents)
+                    self._writer.write(write)
+                more = bool(new) and parents is not None
 
     def _doubt(self, reading: _Reading) -> None:
         """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
@@ -342,8 +375,11 @@ class ContentStage:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, store_ids: list[int], batch: list[_Read]) -> None:
-        self.woken |= self._writer.write(lambda connection: _write_read(connection, store_ids, batch, self._most))
+    def _write(self, store_ids: list[int], batch: list[_Read]) -> list[int]:
+        """Write what was read; the ids of the manifests and indexes in it, and of those that they embed."""
+        woken, parents = self._writer.write(lambda connection: _write_read(connection, store_ids, batch, self._most))
+        self.woken |= woken
+        return parents
 
     def _finish(self, readings: list[_Reading]) -> list[_Reading]:
         """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
@@ -375,8 +411,17 @@ def _is_like_json(blobs: BlobDirectories, digest: str) -> bool:
         return False
 
 
-def _embedded(rows: Rows, store_id: int) -> tuple[set[str], set[int]]:
-    """The digests that descriptors of a store embed and nothing of it holds yet, and the rows of those that are gone."""
+def _embedded(rows: Rows, store_id: int, parents: Sequence[int] | None) -> tuple[set[str], set[int]]:
+    """The digests that descriptors of a store embed and nothing of it holds yet, and the rows of those that are gone.
+
+    With `parents`, of descriptors in these manifests alone, and none that are gone.
+    """
+    if parents is not None:
+        new: set[str] = set()
+        for some in chunks(parents):
+            asked = (*some, store_id, store_id)
+            new.update(row[0] for row in rows.cursor.execute(_EMBEDDED_BELOW % _marks(some), asked).fetchall())
+        return new, set()
     wanted = {
         row[0]
         for question in (_EMBEDDED_ENTRIES, _EMBEDDED_CHILDREN)
@@ -391,9 +436,9 @@ def _embedded(rows: Rows, store_id: int) -> tuple[set[str], set[int]]:
     return wanted - held, gone
 
 
-def _write_embedded(connection: Connection, store_id: int) -> None:
+def _write_embedded(connection: Connection, store_id: int, parents: Sequence[int] | None) -> None:
     rows = Rows(connection)
-    new, gone = _embedded(rows, store_id)
+    new, gone = _embedded(rows, store_id, parents)
     rows.cursor.executemany(
         "DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", [(store_id, each) for each in sorted(gone)]
     )
@@ -406,8 +451,10 @@ def _write_embedded(connection: Connection, store_id: int) -> None:
     rows.flush()
 
 
-def _write_read(connection: Connection, store_ids: Collection[int], batch: list[_Read], most: int) -> set[int]:
-    """Write what was read of stores; the ids of others that have something to be read by now."""
+def _write_read(
+    connection: Connection, store_ids: Collection[int], batch: list[_Read], most: int
+) -> tuple[set[int], list[int]]:
+    """Write what was read of stores; the ids of others that have something to be read by now, and of the manifests written."""
     keep_edges(connection, still=False)
     parents: list[int] = []
     rows = Rows(connection)
@@ -438,8 +485,11 @@ def _write_read(connection: Connection, store_ids: Collection[int], batch: list[
     _set_pending(rows, woken)
     if nested:  # their ids are known now; each is smaller than what it stands in
         known = [(rows.content(read.digest), read) for read in {read.digest: read for read in nested}.values()]
-        woken |= _write_read(connection, store_ids, [read._replace(content_id=one) for one, read in known], most)
-    return woken
+        again = [read._replace(content_id=one) for one, read in known]
+        more_woken, more_parents = _write_read(connection, store_ids, again, most)
+        woken |= more_woken
+        parents += more_parents
+    return woken, parents
 
 
 def _write_end(connection: Connection, readings: list[_Reading], most: int) -> tuple[list[_Reading], set[int]]:
@@ -497,9 +547,17 @@ def _blobs(store: Store) -> BlobDirectories:
     return BlobDirectories(store.path, store.shared_blobs)
 
 
-def _unread(connection: Connection, reading: _Reading, most: int) -> list[_Unread]:
+def _unread(
+    connection: Connection, reading: _Reading, most: int, parents: Sequence[int] | None = None
+) -> list[_Unread]:
+    """What lies in a store, should be read and was not; with `parents`, of what these point to."""
     question = _UNREAD.replace(_MOST, str(most))
-    found = [_Unread(*row) for row in Rows(connection).cursor.execute(question, (reading.store.id,)).fetchall()]
+    cursor = Rows(connection).cursor
+    asked: list[tuple[str, tuple[int, ...]]] = [(question, (reading.store.id,))]
+    if parents is not None:
+        asked = [(question + _BELOW % _marks(some), (reading.store.id, *some)) for some in chunks(parents)]
+    rows = {row[0]: row for text, values in asked for row in cursor.execute(text, values).fetchall()}
+    found = [_Unread(*row) for row in rows.values()]
     return [one for one in found if one.digest not in reading.problems and one.digest not in reading.passed]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
 from catalog.ingest.known import Store
-from catalog.ingest.rows import Rows
+from catalog.ingest.rows import Rows, chunks
 from catalog.layout.blobs import BlobDirectories
 
 LISTED = 10_000
@@ -27,6 +27,12 @@ _REACHED = (
     " UNION SELECT edge.child_id FROM reached JOIN edge ON edge.parent_id = reached.id"
     f" WHERE edge.role <> {SUBJECT})"
     " SELECT content.digest FROM reached JOIN content ON content.id = reached.id"
+)
+_POINTED_TO = (
+    "SELECT DISTINCT content.digest FROM edge JOIN content ON content.id = edge.child_id"
+    f" WHERE edge.parent_id IN (%s) AND edge.role <> {SUBJECT}"
+    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.parent_id)"
+    " AND NOT EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.child_id)"
 )
 _HELD = (
     "SELECT content.id, content.digest, store_blob.size, store_blob.mtime, store_blob.embedded FROM store_blob"
@@ -83,9 +89,15 @@ def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[
     writer.write(follow)
 
 
-def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
-    """Add to `store_blob` what lies in the shared directory and is reached since more was read."""
+def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int] | None = None) -> None:
+    """Add to `store_blob` what lies in the shared directory and is reached since more was read.
+
+    With `parents`, only what these manifests point to, as far as they lie in the store.
+    """
     if found.shared_blobs is None:
+        return
+    if parents is not None:
+        _list_below(writer, found, blobs, parents)
         return
     with writer.snapshot() as connection:
         held = {row[1] for row in Rows(connection).cursor.execute(_HELD, (found.id,))}
@@ -100,14 +112,41 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories) -> None:
     writer.write(add)
 
 
+def _list_below(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int]) -> None:
+    def asked(connection: Connection) -> list[str]:
+        cursor = Rows(connection).cursor
+        return [
+            row[0]
+            for some in chunks(parents)
+            for row in cursor.execute(_POINTED_TO % ",".join("?" * len(some)), (*some, found.id, found.id)).fetchall()
+        ]
+
+    with writer.snapshot() as connection:
+        there = _stats(blobs, asked(connection))
+    if not there:
+        return
+
+    def add(connection: Connection) -> None:
+        rows = Rows(connection)
+        _write(rows, found, {digest: there[digest] for digest in asked(connection) if digest in there})
+        rows.flush()
+
+    writer.write(add)
+
+
+def _stats(blobs: BlobDirectories, digests: Iterable[str]) -> dict[str, File]:
+    """Those that lie in the shared directory, with their size and time."""
+    stats = ((digest, blobs.stat(digest)) for digest in digests)
+    return {digest: (stat.st_size, stat.st_mtime_ns // 1_000_000) for digest, stat in stats if stat is not None}
+
+
 def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, File]:
     """What a store reaches, is not `known`, and lies in the shared directory, with its size and time."""
     if found.shared_blobs is None:
         return {}
     with writer.snapshot() as connection:
         reached = [row[0] for row in Rows(connection).cursor.execute(_REACHED, (found.id,))]
-    stats = ((digest, blobs.stat(digest)) for digest in reached if digest not in known)
-    return {digest: (stat.st_size, stat.st_mtime_ns // 1_000_000) for digest, stat in stats if stat is not None}
+    return _stats(blobs, (digest for digest in reached if digest not in known))
 
 
 def _write(rows: Rows, found: Store, there: dict[str, File]) -> None:

@@ -11,6 +11,7 @@ from catalog.lookup.match import ENTRY_ID, STORE_ID, Match, rfc3339
 from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
+from catalog.names.limits import MAX_NAMES
 from catalog.names.reference import is_tag
 
 TYPE_CHECKING = False
@@ -27,6 +28,9 @@ CANDIDATES = 20
 """So many candidates of an ambiguous reference are named (docs/scripts.md)."""
 
 _STALE = ("invalid", "unreadable")
+
+_MOST_PINNED = 10_000
+"""Names that are looked through at most for a hint."""
 
 
 class Asking:
@@ -249,19 +253,22 @@ class Asking:
         from catalog.names.reference import split_reference
 
         image = None if place is None else place.image
-        for store, image_name, ref_name, digest in list(self.reader.rows(frozen.PINNED, {})):
-            if place is not None and store != place.name:
+        rows = [row for row in self.reader.rows(frozen.PINNED, {}) if place is None or row[0] == place.name]
+        names = (
+            (store, text, digest)
+            for store, image_name, ref_name, digest in rows
+            for text in (image_name or "", *(ref_name or "").split(",", MAX_NAMES)[:MAX_NAMES])
+        )
+        for store, text, digest in islice(names, _MOST_PINNED):
+            base, _, pinned = text.rpartition("@")
+            parts = split_reference(base)
+            if parts is None or pinned == digest:
                 continue
-            for text in (image_name or "", *(ref_name or "").split(",")):
-                base, _, pinned = text.rpartition("@")
-                parts = split_reference(base)
-                if parts is None or pinned == digest:
-                    continue
-                domain, path, tag, _ = parts
-                repository = f"{domain}/{path}" if domain else path
-                asked = query.tag == (tag or "latest") if query.digest is None else query.digest == pinned
-                if asked and repository == (query.repository or image or repository):
-                    return f"an entry of {shown(store)} has the name {shown(text)}, but is '@{digest}': ask for that"
+            domain, path, tag, _ = parts
+            repository = f"{domain}/{path}" if domain else path
+            asked = query.tag == (tag or "latest") if query.digest is None else query.digest == pinned
+            if asked and repository == (query.repository or image or repository):
+                return f"an entry of {shown(store)} has the name {shown(text)}, but is '@{digest}': ask for that"
         return ""
 
     def _note_pending(self, query: Query, place: Place | None) -> None:

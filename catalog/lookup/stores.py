@@ -5,15 +5,16 @@ from __future__ import annotations
 from catalog.errors import InvalidReference, UnknownStore
 from catalog.lookup import frozen
 from catalog.names.escape import shown
-from catalog.names.paths import encode_path, registered_as
+from catalog.names.paths import encode_path, prefixes_registered_as, registered_as
+from catalog.names.pattern import upper_bound
 from catalog.names.reference import split_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from catalog.lookup.reader import Reader
     from catalog.names.query import Query
+
+    Row = tuple[int, str, str, str, int, int, int]
 
 
 class Place:
@@ -25,7 +26,7 @@ class Place:
 
     __slots__ = ("elements", "entries", "image", "name", "path", "since", "state", "store_id")
 
-    def __init__(self, row: tuple[int, str, str, str, int, int, int], image: str | None = None) -> None:
+    def __init__(self, row: Row, image: str | None = None) -> None:
         self.store_id, self.name, self.path, self.state, self.since, self.elements, self.entries = row
         self.image = image
 
@@ -64,31 +65,36 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
 def _by_name(reader: Reader, query: Query, text: str) -> Place:
     """The longest registered name that is a prefix of `text` by whole components."""
-    for name, behind in _cuts(text):
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None}) if _is_utf8(name) else None
+    longest: tuple[Row, str] | None = None
+    cut = 0
+    while cut >= 0:
+        cut = text.find("/", cut)
+        name, behind = (text, "") if cut < 0 else (text[:cut], text[cut + 1 :])
+        cut = cut + 1 or -1
+        if not _is_utf8(name):
+            break
+        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None})
         if found is not None:
-            return Place(found, _image(query, behind))
-    raise _unknown(text, query)
+            longest = found, behind
+        # Where no name begins like that, none does for a longer part of the text: so it does not matter how long that is.
+        elif reader.row(frozen.NEXT_STORE, {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
+            break
+    if longest is None:
+        raise _unknown(text, query)
+    return Place(longest[0], _image(query, longest[1]))
 
 
 def _by_path(reader: Reader, query: Query, text: str) -> Place:
     """The longest path of a registered layout that is a prefix of `text` by whole components."""
-    for path, behind in _cuts(text):
-        found = _registered(reader, path or "/")
+    _refuse_nul(text)
+    for length, paths in reversed(prefixes_registered_as(text)):
+        path = text[:length] or "/"
+        found = _registered_in(reader, paths)
         if found is not None:
-            return Place(found, _image(query, behind))
-        if _is_layout(path or "/"):
-            raise _unregistered(path or "/")
+            return Place(found, _image(query, text[length + 1 :]))
+        if _is_layout(path):
+            raise _unregistered(path)
     raise _unknown(text, query)
-
-
-def _cuts(text: str) -> Iterator[tuple[str, str]]:
-    """Each prefix of `text` that ends before a slash and what stands behind that, the longest first: it all, and ""."""
-    yield text, ""
-    cut = text.rfind("/")
-    while cut >= 0:
-        yield text[:cut], text[cut + 1 :]
-        cut = text.rfind("/", 0, cut)
 
 
 def _is_utf8(text: str) -> bool:
@@ -107,15 +113,23 @@ def _at_path(reader: Reader, path: str) -> Place:
     raise _unregistered(path) if _is_layout(path) else _unknown(path)
 
 
-def _registered(reader: Reader, path: str) -> tuple[int, str, str, str, int, int, int] | None:
+def _registered(reader: Reader, path: str) -> Row | None:
     """The store at a path: one that was registered by a link in it, else the one that the link leads to."""
-    if "\0" in path:
-        raise InvalidReference(f"{shown(path)} is no path: it holds a NUL")
-    for each in registered_as(path):
+    _refuse_nul(path)
+    return _registered_in(reader, registered_as(path))
+
+
+def _registered_in(reader: Reader, paths: list[str]) -> Row | None:
+    for each in paths:
         found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": encode_path(each)[0]})
         if found is not None:
             return found
     return None
+
+
+def _refuse_nul(path: str) -> None:
+    if "\0" in path:
+        raise InvalidReference(f"{shown(path)} is no path: it holds a NUL")
 
 
 def _is_layout(path: str) -> bool:

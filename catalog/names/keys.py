@@ -11,7 +11,7 @@ from typing import NamedTuple
 from catalog.errors import UsageError
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
-from catalog.names.limits import KEY_BYTES, is_long
+from catalog.names.limits import KEY_BYTES, MAX_NAMES, is_long
 from catalog.names.reference import is_tag, split_reference, split_repository
 
 RULES_VERSION = 2
@@ -80,53 +80,90 @@ def derive_keys(
     `digest` is the descriptor's own; `repository` is what the store's naming policy gives a bare tag, `unnamed` what it
     gives an entry without a name; `other` is the value of the annotation that this names.
     """
-    keys: list[Key] = []
-    problems: list[NameProblem] = []
+    keys = _Keys()
+    problems = keys.problems
     if image_name is not None:
-        _from_image_name(image_name, digest, keys, problems)
+        _from_image_name(image_name, digest, keys)
     if ref_name is not None:
         if not ref_name:
             problems.append(NameProblem("unusable-name", "org.opencontainers.image.ref.name", "is empty"))
         # Old BuildKit joined several names by commas; none of the grammars has one (section 2, rule 6).
-        for part in ref_name.split(",") if "," in ref_name else (ref_name,):
+        for part in _parts(ref_name, problems) if "," in ref_name else (ref_name,):
             if part:
-                _from_ref_name(part, digest, repository, keys, problems)
-    if other is not None and not keys:
-        _from_image_name(other, digest, keys, problems, unnamed.annotation or "")
+                _from_ref_name(part, digest, repository, keys)
+    if other is not None and not keys.found:
+        _from_image_name(other, digest, keys, unnamed.annotation or "")
     if unnamed.tag is not None and ref_name is None and image_name is None:
-        _add(Key(unnamed.repository, unnamed.tag, REF), keys, problems)
-    return keys, problems
+        keys.add(Key(unnamed.repository, unnamed.tag, REF))
+    return keys.found, problems
+
+
+class _Keys:
+    """The keys of one descriptor as they are found, and its problems."""
+
+    __slots__ = ("_tags", "_with_repository", "found", "problems")
+
+    def __init__(self) -> None:
+        self.found: list[Key] = []
+        self.problems: list[NameProblem] = []
+        # Of a list of names: a comparison with each key before would be quadratic.
+        self._tags: set[str | None] = set()
+        self._with_repository: set[tuple[str | None, str | None]] = set()
+
+    def add(self, key: Key) -> None:
+        """Take a key, unless it is too long or an earlier one says the same (section 2, rule 3)."""
+        repository, tag, _ = key
+        text = f"{repository or ''}:{tag or ''}"
+        if is_long(text):
+            why = f"is over {KEY_BYTES} bytes and cannot be looked up"
+            self.problems.append(NameProblem("long-name", shown(text, 60), why))
+            return
+        if (tag in self._tags) if repository is None else ((repository, tag) in self._with_repository):
+            return
+        self._tags.add(tag)
+        self._with_repository.add((repository, tag))
+        self.found.append(key)
+
+
+def _parts(ref_name: str, problems: list[NameProblem]) -> list[str]:
+    """The names in a list of them: the first MAX_NAMES, and a problem where there are more."""
+    parts = ref_name.split(",", MAX_NAMES)
+    if len(parts) > MAX_NAMES and parts.pop():
+        why = f"holds more than {MAX_NAMES} names: only the first {MAX_NAMES} can be looked up"
+        problems.append(NameProblem("long-name", "org.opencontainers.image.ref.name", why))
+    return parts
 
 
 def _from_image_name(
     text: str,
     digest: str,
-    keys: list[Key],
-    problems: list[NameProblem],
+    keys: _Keys,
     subject: str = "io.containerd.image.name",
 ) -> None:
     parts = split_reference(text)
     if parts is None:
         why = f"is no image reference: {shown(text)}" if text else "is empty"
-        problems.append(NameProblem("unusable-name", subject, why))
+        keys.problems.append(NameProblem("unusable-name", subject, why))
         return
     domain, path, tag, named_digest = parts
     if named_digest is not None and named_digest != digest:
-        problems.append(NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}"))
+        keys.problems.append(
+            NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}")
+        )
         return
     if tag is None and named_digest is None:
         tag = "latest"
-    _add(Key(f"{domain}/{path}" if domain else path, tag, CONTAINERD), keys, problems)
+    keys.add(Key(f"{domain}/{path}" if domain else path, tag, CONTAINERD))
 
 
-def _from_ref_name(
-    text: str, digest: str, repository: str | None, keys: list[Key], problems: list[NameProblem]
-) -> None:
+def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) -> None:
     subject = "org.opencontainers.image.ref.name"
     base, at, suffix = text.rpartition("@")
     pinned = bool(at) and (suffix == digest or is_docker_digest(suffix))
     if pinned and suffix != digest:
-        problems.append(NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}"))
+        keys.problems.append(
+            NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}")
+        )
         return
     if not pinned:
         base = text
@@ -141,20 +178,8 @@ def _from_ref_name(
     else:
         key = Key(repository, base, REF)
         if not is_ref_name(text):
-            problems.append(NameProblem("unusable-name", subject, f"is no legal ref.name: {shown(text)}"))
-    _add(key, keys, problems)
-
-
-def _add(key: Key, keys: list[Key], problems: list[NameProblem]) -> None:
-    text = f"{key.repository or ''}:{key.tag or ''}"
-    if is_long(text):
-        problems.append(NameProblem("long-name", shown(text, 60), f"is over {KEY_BYTES} bytes and cannot be looked up"))
-        return
-    # Section 2, rule 3: a key that agrees with an earlier one, or repeats its tag without a repository, is no second one.
-    for other in keys:
-        if other.tag == key.tag and key.repository in (None, other.repository):
-            return
-    keys.append(key)
+            keys.problems.append(NameProblem("unusable-name", subject, f"is no legal ref.name: {shown(text)}"))
+    keys.add(key)
 
 
 class Naming(NamedTuple):

@@ -5,6 +5,9 @@ from __future__ import annotations
 KEY_BYTES = 1024
 """A longer key is none: PostgreSQL's B-tree ends at 2,704 bytes."""
 
+MAX_NAMES = 1000
+"""Names that are taken out of one annotation that lists several. The others are reported, and cannot be looked up."""
+
 
 def is_long(text: str) -> bool:
     """Whether `text` is longer than KEY_BYTES in UTF-8."""

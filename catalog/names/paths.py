@@ -8,6 +8,11 @@ from catalog.errors import UsageError
 from catalog.names.escape import shown
 from catalog.names.limits import KEY_BYTES, PATH_BYTES
 
+MAX_PATH = 4096
+"""Bytes of a path that the kernel takes (PATH_MAX)."""
+MAX_LINKS = 40
+"""Links in one path that the kernel follows."""
+
 
 def encode_path(path: str) -> tuple[str, bytes | None]:
     """`path` as text, and its bytes where it is not UTF-8: such a path is kept percent-encoded, to be printed and bound."""
@@ -47,18 +52,38 @@ def registered_as(path: str) -> list[str]:
     """The paths under which the directory `path` may be registered, that with the most links in it first.
 
     A store or a root is registered with one link, its last component, and a store that was found below such a root has it
-    in the middle of its path. Where no link is in `path` there is one answer.
+    in the middle of its path. Where no link is in `path` there is one answer; there is none for a path that is too long to
+    be opened.
     """
-    real = os.path.realpath(path)
-    parts = [part for part in os.path.join(os.getcwd(), path).split("/") if part not in ("", ".")]
-    fixed = max((number for number, part in enumerate(parts, 1) if part == ".."), default=0)
-    if not fixed and real == "/" + "/".join(parts):
-        return [real]
-    found = [
-        os.path.join(os.path.realpath("/" + "/".join(parts[:cut])), *parts[cut:])
-        for cut in range(fixed, len(parts) + 1)
-    ]
-    return list(dict.fromkeys(found))
+    found = prefixes_registered_as(path)
+    return found[-1][1] if found and found[-1][0] == len(path) else []
+
+
+def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
+    """What `registered_as` returns for each beginning of `path` that ends before a slash or at the end, the shortest first.
+
+    Each comes as its length and those paths. All of them take one walk along `path`. Beginnings that are too long to be
+    opened are left out; links behind the first MAX_LINKS are not followed.
+    """
+    spelt = ["/"] if path.startswith("/") else [os.getcwd()]
+    found: list[tuple[int, list[str]]] = []
+    length = links = 0
+    for number, part in enumerate(path.split("/")):
+        length += len(part) + (number > 0)
+        if part == "..":
+            spelt = [os.path.dirname(spelt[-1])]
+        elif part not in ("", "."):
+            spelt = [f"/{part}" if each == "/" else f"{each}/{part}" for each in spelt]
+            real = spelt[-1]
+            if len(real) > MAX_PATH:
+                break
+            if links < MAX_LINKS and os.path.islink(real):
+                links += 1
+                real = os.path.realpath(real)
+                spelt = list(dict.fromkeys((*spelt, real)))
+                spelt.append(spelt.pop(spelt.index(real)))
+        found.append((length, spelt))
+    return found
 
 
 def derived_name(path: str, root_path: str | None = None, root_name: str | None = None) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WILDCARDS = "*?["
+_STAR = ("*", True)
 _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
 
@@ -28,20 +29,16 @@ class Glob:
     `prefix` is its longest literal beginning, `literal` whether that is all of it.
     """
 
-    __slots__ = ("_host", "_regex", "literal", "prefix", "text")
+    __slots__ = ("_pieces", "_regex", "_shortest", "literal", "prefix", "text")
 
     def __init__(self, text: str, *, host: int = 0) -> None:
         self.text = text
-        self.literal = True
-        self._host = host
+        self._pieces = _pieces(text, host)
+        self._shortest = len(self._pieces) - self._pieces.count(_STAR)
         self._regex: re.Pattern[str] | None = None
-        pieces: list[str] = []
-        for character, wild in _tokens(text, host):
-            if wild:
-                self.literal = False
-                break
-            pieces.append(character)
-        self.prefix = "".join(pieces)
+        literal = next((place for place, (_, wild) in enumerate(self._pieces) if wild), len(self._pieces))
+        self.literal = literal == len(self._pieces)
+        self.prefix = "".join(piece for piece, _ in self._pieces[:literal])
 
     def bounds(self) -> dict[str, str] | None:
         """The half-open range `low` to `high` that holds whatever matches; None where a prefix narrows nothing."""
@@ -49,23 +46,23 @@ class Glob:
         return None if high is None else {"low": self.prefix, "high": high}
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of `text` matches. Linear in practice: a run of `*` never backtracks into another."""
+        """Whether the whole of `text` matches: in steps of the length of `text` times that of its longest piece without `*`."""
+        if len(text) < self._shortest:  # so the expression is never much longer than a text that it is for
+            return False
         if self._regex is None:
             import re  # a pattern is not the plain way to an answer: only it pays for `re`
 
-            self._regex = re.compile(_translate(self.text, self._host), re.DOTALL)
+            self._regex = re.compile(_translate(self._pieces), re.DOTALL)
         return self._regex.match(text) is not None
 
 
 def upper_bound(prefix: str) -> str | None:
     """The least text above all texts that begin with `prefix`, for a half-open index range; None where there is none."""
-    while prefix:
-        last = ord(prefix[-1])
-        if last < 0x10FFFF:
-            following = last + 1
-            return prefix[:-1] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
-        prefix = prefix[:-1]
-    return None
+    prefix = prefix.rstrip("\U0010ffff")
+    if not prefix:
+        return None
+    following = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)
 
 
 def name_globs(text: str) -> tuple[Glob, ...]:
@@ -102,6 +99,16 @@ def _ipv6_length(text: str) -> int:
     return end + 1
 
 
+def _pieces(text: str, host: int) -> list[tuple[str, bool]]:
+    """What `_tokens` gives, of several `*` in a row the first."""
+    found: list[tuple[str, bool]] = []
+    for token in _tokens(text, host):
+        if token == _STAR and found and found[-1] == _STAR:
+            continue
+        found.append(token)
+    return found
+
+
 def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
     """The pattern's pieces: a literal character, or a wildcard (`*`, `?`, or a whole class `[...]`)."""
     position, end = host, 0
@@ -118,24 +125,25 @@ def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
         position += 1
 
 
-def _translate(text: str, host: int) -> str:
+def _translate(pieces: list[tuple[str, bool]]) -> str:
     """The pattern as a regular expression; each `*` takes the shortest run atomically, so that matching stays linear."""
     import re
 
-    pieces: list[str] = []
+    written: list[str] = []
     tail: list[str] = []  # what stands behind the last `*`
     stars = 0
-    for token, wild in _tokens(text, host):
-        if wild and token == "*":  # noqa: S105  (no password)
-            pieces += ["(?>.*?", *tail, ")"] if stars else tail
+    for piece in pieces:
+        token, wild = piece
+        if piece == _STAR:
+            written += ["(?>.*?", *tail, ")"] if stars else tail
             tail = []
             stars += 1
         elif wild:
             tail.append("." if token == "?" else _class(token))  # noqa: S105
         else:
             tail.append(re.escape(token))
-    pieces += [".*", *tail] if stars else tail
-    return "".join(pieces) + r"\Z"
+    written += [".*", *tail] if stars else tail
+    return "".join(written) + r"\Z"
 
 
 def _class(token: str) -> str:

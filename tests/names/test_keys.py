@@ -222,3 +222,13 @@ def test_a_path_that_is_no_repository_is_a_problem(path: str | None) -> None:
 def test_what_is_no_policy_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Naming.parse(text)
+
+
+def test_a_list_of_names_has_a_limit() -> None:
+    """Old BuildKit joined a few names. Of thousands, the first ones count, and the rest is told."""
+    keys, problems = derive_keys(",".join(f"t{number}" for number in range(1000)), None, "sha256:" + "0" * 64, None)
+    assert (len(keys), problems) == (1000, [])
+    keys, problems = derive_keys(",".join(f"t{number}" for number in range(5000)), None, "sha256:" + "0" * 64, None)
+    assert [key.tag for key in keys] == [f"t{number}" for number in range(1000)]
+    assert [(each.kind, each.subject) for each in problems] == [("long-name", "org.opencontainers.image.ref.name")]
+    assert "only the first 1000" in problems[0].detail

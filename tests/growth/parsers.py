@@ -1,0 +1,237 @@
+"""Every parser, with inputs made to cost: each maker takes a number of parts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+
+from catalog.dockerfile.images import Build, read
+from catalog.layout.descriptor import decode, string_map
+from catalog.layout.files import IndexProblem
+from catalog.layout.history import told_spans
+from catalog.layout.index import read_index, read_marker
+from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
+from catalog.names import escape, moment, paths
+from catalog.names.digest import is_digest
+from catalog.names.keys import Naming, derive_keys
+from catalog.names.pattern import Glob, name_globs, upper_bound
+from catalog.names.platform import Platform, platform_text, split
+from catalog.names.query import parse_digest, parse_query
+from catalog.names.reference import Reference
+from tests import writers
+
+Make = Callable[[int], str]
+Parse = Callable[[str], object]
+
+DIGEST = f"sha256:{'0' * 64}"
+_BUILD = Build(Platform.parse("linux/amd64"))
+
+
+def repeated(piece: str, before: str = "", after: str = "") -> Make:
+    """`piece` as often as is asked."""
+    return lambda number: before + piece * number + after
+
+
+def numbered(piece: str, before: str = "", after: str = "") -> Make:
+    """`piece` with the numbers from 0 in place of its {}."""
+    return lambda number: before + "".join(piece.replace("{}", str(each)) for each in range(number)) + after
+
+
+PIECES = (
+    "a", "A", "a/", "a.", "a-", "_", "-", ".", ":", "@", "a:", "a@", "/", "//", "../", "[", "]", "[:", "[a]", "*", "?", "a*", "*a",
+    "?*", "*?", "[!", "[a-", "0", "é", "\udcff", "\0", "\x1b", "\U0010ffff", "%", "+", "(", "sha256:", "oci:", " ", ",", "a,", "'", '"', "$", "\\",
+)  # fmt: skip
+"""What texts are made of: each is repeated, alone, behind a name, and behind each scheme."""
+
+_TEXTS = {f"{piece!a} n times behind {start!r}": (piece, start) for piece in PIECES for start in ("", "a/b")}
+TEXTS: dict[str, Make] = {name: repeated(piece, start) for name, (piece, start) in _TEXTS.items()}
+QUERIES: dict[str, Make] = TEXTS | {
+    f"{piece!a} n times behind {start}": repeated(piece, start)
+    for piece in PIECES
+    for start in (":", "@", "oci-layout://", "oci-layout:///", "oci:", "ocidir://", "sha256:", "alpine@sha256:", "[::1]:5000/")
+}  # fmt: skip
+
+LISTS: dict[str, Make] = {
+    "tags": numbered("t{},"),
+    "one tag": repeated("t,"),
+    "names": numbered("a{}/b:t,"),
+    "names of one tag": numbered("a{}/b,"),
+    "tags and names of one tag": lambda number: numbered("a{}/b:t,")(number) + "t," * number,
+    "garbage": numbered("+{}!,"),
+    "pinned": numbered(f"a{{}}@{DIGEST},"),
+    "pinned elsewhere": numbered(f"a{{}}@sha256:{'1' * 64},"),
+    "commas": repeated(","),
+}
+
+
+def _matching(text: str) -> None:
+    """Every glob of a pattern against texts that nearly match it, as long as a name may be, and as the pattern is."""
+    for glob in (Glob(text), *name_globs(text)):
+        glob.bounds()
+        for other in ("a" * 1000 + "b", "ab/" * 300, text[:1000]):
+            glob.matches(other)
+
+
+PATTERNS: dict[str, Make] = {
+    **{f"{piece!a} n times": repeated(piece) for piece in PIECES},
+    "a* and b": repeated("a*", after="b"),
+    "stars and b": repeated("*", after="b"),
+    "question marks and *b": repeated("?", after="*b"),
+    "one class": repeated("a-b", "[", "]*"),
+    "classes": repeated("[!b]*"),
+    "open brackets": repeated("[", after="*"),
+}
+
+
+def _dockerfile(text: str) -> None:
+    read(text, _BUILD)
+
+
+DOCKERFILES: dict[str, Make] = {
+    "arguments": numbered("ARG A{}=$A\n", after="FROM a"),
+    "one argument": repeated("ARG A=a$A\n", after="FROM a"),
+    "a long word": repeated("${A:-a}", "ARG A=", "\nFROM a"),
+    "quotes": repeated("''", "ARG A=", "\nFROM a"),
+    "empty words": repeated("'' ", "ARG ", "\nFROM a"),
+    "stages": numbered("FROM a AS s{}\n"),
+    "images": numbered("COPY --from=i{} a b\n", "FROM a\n"),
+    "one image": repeated("COPY --from=i a b\n", "FROM a\n"),
+    "mounts": repeated(" --mount=from=i", "FROM a\nRUN", " x"),
+    "a mount with many fields": repeated("a=b,", "FROM a\nRUN --mount=", "from=i x"),
+    "flags": repeated("--x ", "FROM a\nCOPY "),
+    "lines that go on": repeated("\\\n", "FROM a\nRUN ", "x"),
+    "comments": repeated("# x\n", "FROM a\nRUN \\\n", "x"),
+    "directives": repeated("# a=b\n", after="FROM a"),
+    "heredocs": lambda number: "FROM a\nRUN" + " <<E" * number + "\n" + "E\n" * number,
+    "quoted heredocs": lambda number: "FROM a\nRUN" + " <<''" * number + "\n" + "\n" * number,
+    "brackets": repeated("[", "FROM a\nRUN "),
+    "escapes": repeated("\\", "ARG A=", "\nFROM a"),
+    "nested variables": lambda number: "ARG A=" + "${B:-" * number + "}" * number + "\nFROM a",
+    "a trimmed value": lambda number: f"ARG A={'a' * number}\nARG B=${{A%a*b}}\nFROM a",
+    "a replaced value": lambda number: f"ARG A={'a' * number}\nARG B=${{A//a/b}}\nFROM a",
+    "a pattern that nearly fits": lambda number: f"ARG A={'a' * number}\nARG B=${{A//{'a' * (number // 2)}b/}}\nFROM a",
+    "triggers and stages on them": lambda number: (
+        "FROM a AS base\n"
+        + "".join(f"ONBUILD COPY --from=i{each} a b\n" for each in range(number // 2))
+        + "".join(f"FROM base AS s{each}\n" for each in range(number // 8))
+        + "FROM a\n"
+        + "".join(f"COPY --from=s{each} a b\n" for each in range(number // 8))
+    ),
+}
+
+
+def _index(text: str) -> None:
+    """As the index.json of a layout, and as a manifest, an index, a config, a descriptor, annotations and a history."""
+    data = text.encode("utf-8", "surrogatepass")
+    with tempfile.TemporaryDirectory() as directory:
+        path = writers.make_layout(f"{directory}/layout")
+        for name in ("index.json", "oci-layout"):
+            with open(f"{path}/{name}", "wb") as file:
+                file.write(data)
+        try:
+            with read_index(path) as content:
+                for descriptor in content:
+                    descriptor.fingerprint()
+        except (IndexProblem, ValueError):
+            pass
+        finally:
+            read_marker(path)
+    for parse in (parse_manifest, parse_config, decode, told_spans, string_map):
+        try:
+            parse(data)
+        except (AmbiguousManifest, ValueError):
+            continue
+
+
+_ENTRY = f'{{"digest":"{DIGEST}","size":1}}'
+_SPAN = f'{{"time":"2026-01-01T00:00:00Z","descriptor":{_ENTRY}}}'
+DOCUMENTS: dict[str, Make] = {
+    "brackets": repeated("["),
+    "braces": repeated('{"a":'),
+    "nested": lambda number: '{"manifests":' + "[" * number + "]" * number + "}",
+    "entries": repeated(f"{_ENTRY},", '{"manifests":[', f"{_ENTRY}]}}"),
+    "entries that are none": repeated("1,", '{"manifests":[', "1]}"),
+    "entries with odd names": repeated(f'{{"DIGEST":"{DIGEST}"}},', '{"manifests":[', f"{_ENTRY}]}}"),
+    "entries with repeated fields": repeated(
+        f'{{"digest":"{DIGEST}","digest":"{DIGEST}"}},', '{"manifests":[', f"{_ENTRY}]}}"
+    ),
+    "lists": repeated(f'"manifests":[{_ENTRY}],', "{", '"a":1}'),
+    "lists in another case": repeated(f'"Manifests":[{_ENTRY}],', "{", '"a":1}'),
+    "one long list again and again": lambda number: (
+        '{"manifests":[' + ",".join([_ENTRY] * number) + "]" + ',"manifests":[null]' * number + "}"
+    ),
+    "annotations": numbered('"k{}":"v",', '{"annotations":{', '"a":"b"}}'),
+    "annotations again and again": numbered('"annotations":{"k{}":"v"},', "{", '"a":1}'),
+    "annotations that are none": numbered('"k{}":1,', f'{{"manifests":[{{"digest":"{DIGEST}","annotations":{{', '"a":1}}]}'),
+    "an entry with many annotations": numbered(
+        '"k{}":"v",', f'{{"manifests":[{{"digest":"{DIGEST}","annotations":{{', '"a":"b"}}]}'
+    ),
+    "an entry whose annotations are there again": numbered(
+        '"annotations":{"k{}":"v"},', '{"manifests":[{', f'"digest":"{DIGEST}"}}]}}'
+    ),
+    "a long name": repeated("a,", f'{{"manifests":[{{"digest":"{DIGEST}","annotations":{{"{writers.REF_NAME}":"', '"}}]}'),
+    "escapes": repeated("\\ud800", '{"annotations":{"a":"', '"}}'),
+    "NULs": repeated("\\u0000", '{"annotations":{"a":"', '"}}'),
+    "backslashes": repeated("\\\\", '{"annotations":{"a":"', '"}}'),
+    "white space": repeated(" ", '{"manifests"', ":[]}"),
+    "quotes": repeated('"digest" ', '{"manifests":[', "]}"),
+    "digits": repeated("1", '{"manifests":[{"size":', "}]}"),
+    "fields": numbered('"f{}":1,', "{", '"a":1}'),
+    "features": numbered(
+        '"f{}",', f'{{"manifests":[{{"digest":"{DIGEST}","platform":{{"os":"a","architecture":"b","os.features":[', '"a"]}}]}'
+    ),
+    "layers": repeated(f"{_ENTRY},", f'{{"config":{_ENTRY},"layers":[', f"{_ENTRY}]}}"),
+    "layers that are none": repeated('{"digest":1},', f'{{"config":{_ENTRY},"layers":[', f"{_ENTRY}]}}"),
+    "labels": numbered('"k{}":"v",', '{"os":"a","architecture":"b","config":{"Labels":{', '"a":"b"}}}'),
+    "labels again and again": numbered('"Labels":{"k{}":"v"},', '{"os":"a","architecture":"b","config":{', '"a":1}}'),
+    "a past of many tags": numbered(f'"t{{}}":[{_SPAN}],', "{", '"a":[]}'),
+    "a past of one tag": repeated(f"{_SPAN},", '{"t":[', f"{_SPAN}]}}"),
+}  # fmt: skip
+
+
+def _platform(text: str) -> None:
+    for parse in (Platform.parse, split):
+        try:
+            parse(text)
+        except ValueError:
+            continue
+    platform_text(text, text, text, text, text.split(","))
+    platform_text("a", "b", features=text)
+
+
+def _naming(text: str) -> None:
+    for naming in (Naming("path"), Naming("path:tag")):
+        naming.repository(text, None)
+        naming.unnamed(text, "example.com")
+    Naming.parse(f"fixed={text}")
+
+
+def _paths(text: str) -> None:
+    for path in (text, f"/{text}"):
+        paths.encode_path(path)
+        if "\0" not in path:
+            paths.registered_as(path)
+            paths.prefixes_registered_as(path)
+            paths.derived_name(path, "/", "root")
+    paths.checked_name(text)
+
+
+PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
+    "a reference": (Reference.parse, TEXTS),
+    "a query": (parse_query, QUERIES),
+    "a digest": (lambda text: (is_digest(text), is_digest(f"{text}:a"), is_digest(f"a:{text}"), parse_digest(text)), TEXTS),
+    "a pattern": (_matching, PATTERNS),
+    "the end of a range": (upper_bound, TEXTS),
+    "names of an entry": (lambda text: derive_keys(text, text, DIGEST, None), TEXTS | LISTS),
+    "names under a policy": (lambda text: derive_keys(text, None, DIGEST, "a/b"), LISTS),
+    "a naming policy": (_naming, TEXTS),
+    "a platform": (_platform, TEXTS),
+    "a moment": (lambda text: (moment.milliseconds(text), moment.parse_moment(text, 0)), TEXTS),
+    "an age": (lambda text: moment.parse_moment(f"{text}d", 0), TEXTS),
+    "seconds": (lambda text: moment.parse_moment(f"@{text}", 0), TEXTS),
+    "a path": (_paths, TEXTS),
+    "a message": (lambda text: (escape.escape(text), escape.shown(text)), TEXTS),
+    "a Dockerfile": (_dockerfile, DOCKERFILES),
+    "a document": (_index, DOCUMENTS),
+}  # fmt: skip
+"""By what they read: how, and of what."""

@@ -1,0 +1,34 @@
+"""No parser takes more than about four times as long for four times the input, or it refuses that."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog.errors import OcicatError
+from tests.growth.counting import SIZES, cost, is_linear
+from tests.growth.parsers import PARSERS
+
+
+def costs_of(parser: str, shape: str, sizes: tuple[int, int]) -> tuple[int, int]:
+    """What a parser costs for a shape of input at two sizes; what it refuses counts until then."""
+    parse, shapes = PARSERS[parser]
+
+    def count(size: int) -> int:
+        text = shapes[shape](size)
+
+        def do() -> None:
+            try:
+                parse(text)
+            except OcicatError:
+                return
+
+        return cost(do)
+
+    count(sizes[0])  # what is imported and compiled at first use does not count
+    return count(sizes[0]), count(sizes[1])
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_parser_is_linear(parser: str) -> None:
+    found = {shape: costs_of(parser, shape, SIZES) for shape in PARSERS[parser][1]}
+    assert {shape: costs for shape, costs in found.items() if not is_linear(costs)} == {}
