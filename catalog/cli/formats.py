@@ -6,19 +6,24 @@ Whatever came out of a layout is escaped here, once, in every format; JSON escap
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
-from catalog.errors import OcicatError, UsageError
+from catalog.errors import NotInTime, OcicatError, UsageError
 from catalog.names.escape import escape, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Callable, Sequence
 
     Get = Callable[[str], object]
 
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
 _INFINITY = float("inf")
+KEPT_BYTES = 16 << 20
+"""So much is kept of what a reader of stdout does not take."""
+_PIECE_BYTES = 8192
 
 
 def write(text: str) -> None:
@@ -27,24 +32,112 @@ def write(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to stdout; raises as `write` does."""
+    """Write to stdout; raises as `write` does, and NotInTime if stdout is not read for so long as `limit_pauses` says."""
     try:
-        sys.stdout.buffer.write(data)
+        _stdout.write(data)
     except OSError as error:
         raise _unwritten(error) from error
 
 
 def flush() -> None:
-    """Flush stdout; raises as `write` does."""
+    """Write all that is kept, however long that takes; raises as `write` does. No state of the catalog is held meanwhile."""
     try:
-        sys.stdout.flush()
+        _stdout.flush()
     except OSError as error:
         raise _unwritten(error) from error
 
 
+def limit_pauses(seconds: float) -> None:
+    """Let a reader of stdout stand still for so many seconds in all, once KEPT_BYTES wait for them."""
+    _stdout.pauses_left = seconds
+
+
+class _Stdout:
+    """What was written and stdout has not yet taken.
+
+    Whoever asks for rows holds the state of the catalog that they come from, and the WAL grows meanwhile. So a reader of a
+    pipe who stands still (`| less`) is not waited for: what they do not take is kept here, KEPT_BYTES of it, and only then
+    is there a wait, of a limited time.
+    """
+
+    def __init__(self) -> None:
+        self.pauses_left = 60.0
+        self._kept = bytearray()
+        self._next_drain = _PIECE_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, or keep it."""
+        self._kept += data
+        if len(self._kept) >= self._next_drain:
+            self._drain()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        kept = self._kept
+        self.drop()
+        if kept:
+            sys.stdout.buffer.write(kept)
+        sys.stdout.flush()
+
+    def drop(self) -> None:
+        """Keep nothing."""
+        self._kept, self._next_drain = bytearray(), _PIECE_BYTES
+
+    def _drain(self) -> None:
+        """Write what is kept as far as that does not block."""
+        if not _may_block():
+            kept = self._kept
+            self.drop()
+            sys.stdout.buffer.write(kept)
+            return
+        import select
+
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        sys.stdout.flush()
+        # No more than PIPE_BUF fits into a pipe for certain.
+        while len(self._kept) >= select.PIPE_BUF:
+            if not poll.poll(0):
+                if len(self._kept) < KEPT_BYTES:
+                    break
+                self._wait(poll)
+            written = os.write(sys.stdout.fileno(), self._kept[: select.PIPE_BUF])
+            del self._kept[:written]
+        self._next_drain = len(self._kept) + _PIECE_BYTES
+
+    def _wait(self, poll: select.poll) -> None:
+        """Wait until stdout takes something."""
+        import time
+
+        began = time.monotonic()
+        is_ready = poll.poll(max(0.0, self.pauses_left) * 1000)
+        self.pauses_left -= time.monotonic() - began
+        if not is_ready:
+            _drop()
+            raise NotInTime(
+                f"what was printed was not read in time, and {KEPT_BYTES >> 20} MiB of it wait: "
+                "ask for less, or write it to a file first"
+            )
+
+
+def _may_block() -> bool:
+    """Whether stdout is read by a process, or a person, who may stand still."""
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):  # no file: a test's
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+
+def _drop() -> None:
+    """Let all that is kept, and still comes, go nowhere."""
+    _stdout.drop()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered does not fail again
+
+
 def _unwritten(error: OSError) -> Exception:
     """What to raise for stdout's `error`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere, and does not fail again
+    _drop()
     if isinstance(error, BrokenPipeError):
         return Unread()
     return OcicatError(f"cannot write the answer ({error.strerror}): what was written is not all of it")
@@ -65,6 +158,9 @@ def cell(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
+
+
+_stdout = _Stdout()
 
 
 class Unread(Exception):

@@ -64,6 +64,7 @@ def command(
         values[key] = _threshold(value) if key == "older_than" else value
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
+    formats.limit_pauses(timeout)
     reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = _names(reader, stores) if stores else None

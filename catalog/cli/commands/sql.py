@@ -39,6 +39,7 @@ def command(
     format_: str | None,
 ) -> int:
     """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
+    formats.limit_pauses(timeout)
     reader = open_reader(catalog_path(globals_.db))
     try:
         if schema:

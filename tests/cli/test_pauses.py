@@ -1,0 +1,95 @@
+"""Who reads an answer and stands still holds no state of the catalog for long: the WAL can be emptied."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from catalog.cli.formats import KEPT_BYTES
+from tests.cli.program import CLEAN, OCICAT, called
+from tests.watch.harness import wait_for
+from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
+
+ENTRIES = 1500
+LONG = "SELECT digest, printf('%0*d', 100000, 1) AS more FROM images"
+assert ENTRIES * 100_000 > 2 * KEPT_BYTES
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> str:
+    base = tmp_path_factory.mktemp("pauses")
+    layout = make_layout(str(base / "a"))
+    entries = [name_entry(fake_descriptor(f"{n}"), "canonical", "docker.io/acme/app", f"v{n}") for n in range(ENTRIES)]
+    write_index(layout, empty_index(*entries))
+    path = str(base / "c.db")
+    assert called("add", layout, db=path).status == 0
+    return path
+
+
+def is_free(db: str) -> bool:
+    """Whether a writer can write, and empty the WAL afterwards: nobody holds an older state."""
+    connection = sqlite3.connect(db, isolation_level=None, timeout=0)
+    try:
+        connection.execute("UPDATE meta SET value = value")
+        return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    finally:
+        connection.close()
+
+
+def started(db: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([OCICAT, "--db", db, *arguments], env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "--format", "json"),
+        ("query", "acme/app:*", "--format", "json"),
+        ("sql", "SELECT * FROM images", "--format", "json"),
+        ("report", "duplicates", "--format", "json"),
+    ],
+)
+def test_a_reader_who_stands_still_holds_nothing_once_all_is_read(db: str, arguments: tuple[str, ...]) -> None:
+    expected = called(*arguments, db=db).out
+    process = started(db, *arguments)
+    assert process.stdout is not None
+    first = process.stdout.read(1)  # it has begun, and from here nobody reads
+    wait_for(lambda: is_free(db))
+    if len(expected) > 1 << 17:  # more than a pipe holds
+        assert process.poll() is None
+    assert (first + process.stdout.read()).decode() == expected
+    assert process.wait() == 0
+    process.communicate()
+
+
+def test_one_who_would_hold_too_much_is_waited_for_as_long_as_the_limit_says(db: str) -> None:
+    process = started(db, "sql", LONG, "--timeout", "2")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(1)
+    assert process.wait(60) == 4
+    assert b"not read in time" in process.stderr.read()
+    assert is_free(db)
+    process.communicate()
+
+
+def test_one_who_reads_on_gets_all_of_it(db: str) -> None:
+    process = started(db, "sql", LONG, "--format", "tsv")
+    assert process.stdout is not None
+    length = 0
+    while data := process.stdout.read(1 << 20):
+        length += len(data)
+    assert length == ENTRIES * (len("sha256:") + 64 + 1 + 100_000 + 1)
+    assert process.wait() == 0
+    process.communicate()
+
+
+def test_to_a_file_nothing_is_kept(db: str, tmp_path: Path) -> None:
+    with open(tmp_path / "out", "wb") as out:
+        done = subprocess.run([OCICAT, "--db", db, "sql", LONG], env=CLEAN, stdout=out, check=True)
+    assert done.returncode == 0
+    assert os.path.getsize(tmp_path / "out") > ENTRIES * 100_000
