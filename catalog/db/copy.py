@@ -38,6 +38,7 @@ from catalog.db.schema import (
     referrer,
     repository,
     store,
+    turn,
 )
 from catalog.errors import UsageError
 from catalog.names.escape import shown
@@ -65,7 +66,7 @@ _SAID_OF = {
 }
 """Whose rows are what a digest's bytes say: the column of that digest. A referrer without one is said by an entry."""
 
-_TABLES = [table for table in metadata.sorted_tables if table not in (meta, host)]
+_TABLES = [table for table in metadata.sorted_tables if table not in (meta, host, turn)]
 _FETCHED = 1000
 
 Draw = Callable[[str, int, int], None]

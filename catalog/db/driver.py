@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 from sqlalchemy import Connection
 
 from catalog.db.placeholders import positional
-from catalog.db.postgres import EDGES, LOCK
+from catalog.db.postgres import EDGES, EDGES_SHARED
 
 _BLOCK = 500
 
@@ -92,8 +92,7 @@ def keep_edges(connection: Connection, *, still: bool) -> None:
     own, would never read it. On SQLite one transaction writes at a time.
     """
     if is_postgres(connection):
-        how = "pg_advisory_xact_lock" if still else "pg_advisory_xact_lock_shared"
-        cursor_of(connection).execute(f"SELECT {how}({LOCK}, {EDGES})")
+        cursor_of(connection).execute(EDGES if still else EDGES_SHARED)
 
 
 def new_ids(connection: Connection, table: str) -> Iterator[int]:

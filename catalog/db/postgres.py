@@ -33,9 +33,16 @@ if TYPE_CHECKING:
 SCHEME = "postgresql+psycopg://"
 CHANNEL = "ocicat"
 """Who listens here is told of every commit."""
-LOCK = 0x6F636963  # 'ocic'
-MIGRATING, SHARED, EDGES = range(3)
-"""The advisory locks: LOCK with one of these, in the order in which they are taken. A host's own has its name's hash."""
+ALONE = "LOCK TABLE turn IN SHARE ROW EXCLUSIVE MODE"
+TOGETHER = "LOCK TABLE turn IN ROW EXCLUSIVE MODE"
+OF_HOST = "SELECT 1 FROM turn WHERE name = %s FOR UPDATE"
+EDGES = "LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE"
+EDGES_SHARED = "LOCK TABLE meta IN ROW EXCLUSIVE MODE"
+"""The locks of those who write, in the order in which they are taken: ALONE or TOGETHER, the host's own, and that of edges.
+
+No advisory locks: whoever can log in can take those. These want the right to write the tables; who may only read one
+can hold none that is in their way.
+"""
 
 _LOGIN = re.compile(r"[^?]*@|[^/?]*:(?!\d*(?:[,/?]|$)).*@")
 """What stands before the server in a URL, the @ included, though it may be written so that libpq reads it otherwise: somebody
@@ -51,6 +58,18 @@ _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
 """Seconds, and milliseconds: a server that is gone without a word (its power, a network) is noticed within a minute."""
+_SCHEMA = "pg_catalog.current_schema()::pg_catalog.text"
+_SESSION = (
+    "SELECT pg_catalog.set_config('ocicat.host', %s::pg_catalog.text, false),"
+    " pg_catalog.set_config('default_transaction_read_only', %s::pg_catalog.text, false),"
+    # No statement runs long enough to repay what compiling it costs.
+    " pg_catalog.set_config('jit', 'off', false),"
+    # Else a schema called like the user, or a temporary table, would come first.
+    " pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident("
+    f"coalesce({_SCHEMA}, 'public')), ', pg_temp'), false),"
+    f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {_SCHEMA}, 'CREATE')"
+)
+"""Every name in it is qualified: until it has run, another function might be called."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -116,10 +135,13 @@ def conninfo(url: str) -> str:
     return "postgresql://" + url[len(SCHEME) :]
 
 
-def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[tuple[Any, ...]]:
+def connect(
+    url: str, *, read_only: bool, timeout: float = 10.0, any_schema: bool = False
+) -> Connection[tuple[Any, ...]]:
     """A connection that commits each statement by itself. Raises CatalogUnavailable, without a word of the password.
 
-    `timeout` is in seconds.
+    `timeout` is in seconds. A schema in which everybody may make functions is refused, unless `any_schema` says that it will
+    be seen to.
     """
     import logging
 
@@ -146,19 +168,30 @@ def connect(url: str, *, read_only: bool, timeout: float = 10.0) -> Connection[t
     except psycopg.Error as error:
         raise explain(error, url) from None  # its arguments would be part of a traceback
     try:
-        _prepare(connection, read_only=read_only)
+        open_to_all = _prepare(connection, read_only=read_only)
     except psycopg.Error as error:
         connection.close()
         raise explain(error, url) from None
+    if open_to_all and not any_schema:
+        connection.close()
+        raise planted(url, "anybody may make functions")
     return connection
 
 
-def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> None:
-    """Set what every session has: who this host is, and whether it may write."""
-    connection.execute("SELECT set_config('ocicat.host', %s, false)", (this_host(),))
-    connection.execute("SET jit = off")  # no statement runs long enough to repay what compiling it costs
-    if read_only:
-        connection.execute("SET default_transaction_read_only = on")
+def planted(url: str, what: str) -> CatalogUnavailable:
+    """The error for a schema in which others may have put what ocicat would call."""
+    return CatalogUnavailable(
+        f"{what} in the schema of {shown(displayed(url))}, and ocicat would call them in the place of the server's own: "
+        "as an administrator, in that database, see to it as docs/postgres.md says (REVOKE CREATE ON SCHEMA)"
+    )
+
+
+def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> bool:
+    """Set what every session has: who this host is, whether it may write, and one schema to look for names in, after the
+    server's own. Returns whether everybody may make something in that schema.
+    """
+    found = connection.execute(_SESSION, (this_host(), "on" if read_only else "off")).fetchone()
+    return bool(found and found[-1])
 
 
 def explain(error: Exception, url: str) -> CatalogUnavailable:

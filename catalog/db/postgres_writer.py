@@ -1,12 +1,13 @@
 """The shared catalog opened for writing: many hosts at once, and of each host one writer at a time.
 
-Strategy. A store belongs to one host, so its rows are written by that host alone: an advisory lock a host, taken by every
-transaction, gives that host's processes the same order that a file's lock gives them on SQLite. What hosts share, digests
+Strategy. A store belongs to one host, so its rows are written by that host alone: every transaction locks the host's row in the
+table `turn`, which gives that host's processes the same order that a file's lock gives them on SQLite. A role that may only
+ask has no right to that lock. What hosts share, digests
 and the words of the dictionaries, is put in by short transactions of its own (catalog.ingest.rows), so that nobody waits for
 another host's long one and no two wait for each other; what is said of a digest is written under the lock of its row, in
 the order of ids, and so is what is said of another host's store: that it has something to read (catalog.ingest.content).
 Where hosts get in each other's way all the same, the server undoes one of the two, and `write` runs it again. What nothing
-refers to is deleted under a lock that no other transaction may share (`alone`).
+refers to is deleted under a lock of the whole table, which no other transaction may share (`alone`).
 
 A connection that is lost is made anew by the next transaction. Every commit is told on a channel, which is what `wait` and
 the daemon hear.
@@ -26,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.db.engine import LOCK_SECONDS, Writer, Written
 from catalog.db.migrate import is_older, run_migrations
-from catalog.db.postgres import CHANNEL, LOCK, MIGRATING, SHARED, connect, displayed, explain, this_host
+from catalog.db.postgres import ALONE, CHANNEL, OF_HOST, TOGETHER, connect, displayed, explain, planted, this_host
 from catalog.errors import CatalogConflict, CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.names.escape import shown
 
@@ -36,6 +37,25 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _ALONE_SECONDS = 2.0
+_OPEN = (
+    "SELECT pg_catalog.quote_ident(pg_catalog.current_schema()::pg_catalog.text), pg_catalog.has_schema_privilege("
+    "'public'::pg_catalog.name, pg_catalog.current_schema()::pg_catalog.text, 'CREATE')"
+)
+_PLANTED = """
+WITH trusted AS (
+    SELECT nspowner AS id, oid AS schema_id FROM pg_namespace WHERE nspname = %(schema)s
+    UNION SELECT relowner, relnamespace FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %(schema)s AND relname = 'meta'
+    UNION SELECT datdba, NULL FROM pg_database WHERE datname = current_database()
+    UNION SELECT oid, NULL FROM pg_roles WHERE rolsuper OR rolname = current_user
+), made AS (
+    SELECT 'the function ' || oid::regprocedure::text AS what, proowner AS owner, pronamespace AS schema_id FROM pg_proc
+    UNION ALL SELECT 'the operator ' || oid::regoperator::text, oprowner, oprnamespace FROM pg_operator
+)
+SELECT what, pg_get_userbyid(owner)::text FROM made
+WHERE schema_id IN (SELECT schema_id FROM trusted) AND owner NOT IN (SELECT id FROM trusted) LIMIT 1"""
+_MAKING = 0x6F636963  # 'ocic'
+_MAKING_SECONDS = 10.0
 _TRIES = 6
 _PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
 
@@ -52,10 +72,10 @@ class PostgresWriter(Writer):
         self._timeout = timeout
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._heard = 0
-        connect(url, read_only=True).close()  # an error without SQLAlchemy's words around it
+        connect(url, read_only=True, any_schema=upgrade).close()  # an error without SQLAlchemy's words around it
         self._shared: Engine | None = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: connect(url, read_only=False),
+            creator=lambda: connect(url, read_only=False, any_schema=upgrade),
             pool_size=2,
             max_overflow=1,
             pool_pre_ping=True,
@@ -78,9 +98,9 @@ class PostgresWriter(Writer):
             # Who waits to be alone has all others wait behind: not for long.
             patience = min(self._timeout, _ALONE_SECONDS) if alone else self._timeout
             cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(patience * 1000))}")
-            how = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            cursor.execute(f"SELECT {how}({LOCK}, {SHARED})")
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (this_host(), LOCK))
+            cursor.execute(ALONE if alone else TOGETHER)
+            while cursor.execute(OF_HOST, (this_host(),)).fetchone() is None:
+                cursor.execute("INSERT INTO turn (name) VALUES (%s) ON CONFLICT DO NOTHING", (this_host(),))
             yield connection
             cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
 
@@ -147,16 +167,54 @@ class PostgresWriter(Writer):
         with self._explained():
             if upgrade:
                 with self._engine_now().begin() as connection:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK}, {MIGRATING})")
+                    self._close_schema(connection)
+                    self._refuse_planted(connection)
+                    self._keep_others_out(connection)
                     run_migrations(connection)
                 return
             with self._engine_now().connect() as connection:
+                self._refuse_planted(connection)
                 known = connection.exec_driver_sql("SELECT to_regclass('meta')").scalar()
                 if known is None:
                     raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
                 found = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'schema'").scalar()
             if is_older(found, where):
                 raise CatalogVersion(f"{where} is of an older ocicat: run 'ocicat db upgrade'")
+
+    def _close_schema(self, connection: Connection) -> None:
+        """Let nobody but its owner make something in the catalog's schema, as a server before version 15 allows; raises
+        CatalogUnavailable if only an administrator can do that.
+        """
+        schema, is_open = connection.exec_driver_sql(_OPEN).one()
+        if not is_open:
+            return
+        connection.exec_driver_sql(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
+        if connection.exec_driver_sql(_OPEN).one()[1]:  # a warning says that it had no right to
+            raise planted(self.path, "anybody may make functions")
+
+    def _refuse_planted(self, connection: Connection) -> None:
+        """Raise CatalogUnavailable if the schema has a function or an operator of somebody else's, from when that was allowed."""
+        schema = connection.exec_driver_sql("SELECT pg_catalog.current_schema()::pg_catalog.text").scalar()
+        before = connection.exec_driver_sql("SELECT pg_catalog.current_setting('search_path')").scalar()
+        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
+        found = connection.exec_driver_sql(_PLANTED, {"schema": schema}).first()
+        connection.exec_driver_sql(f"SET LOCAL search_path = {before}")
+        if found is not None:
+            what, owner = found
+            raise planted(self.path, f"{shown(what)} of the role {shown(owner)} is")
+
+    def _keep_others_out(self, connection: Connection) -> None:
+        """Let one process at a time upgrade, and end it where somebody has read the catalog and not ended the transaction."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
+        if connection.exec_driver_sql("SELECT to_regclass('meta')").scalar() is not None:
+            connection.exec_driver_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
+            return
+        # There is no table yet to lock. This lock anybody can take, so it is only waited for.
+        deadline = time.monotonic() + min(self._timeout, _MAKING_SECONDS)
+        while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_MAKING})").scalar():
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_PAUSE_SECONDS)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -81,6 +81,13 @@ host = Table(
     comment="a machine whose stores are catalogued here",
 )
 
+turn = Table(
+    "turn",
+    metadata,
+    Column("name", _text, primary_key=True),
+    comment="no data: on a server, the locks of those who write; a row for each host",
+)
+
 root = Table(
     "root",
     metadata,

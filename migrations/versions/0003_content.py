@@ -73,6 +73,7 @@ _STATEMENTS = (
     CONSTRAINT fk_descriptor_annotation_key_id FOREIGN KEY(key_id) REFERENCES annotation_key (id)
 ){end}""",
     "CREATE INDEX ix_descriptor_annotation_value ON descriptor_annotation (key_id, substr(value, 1, 128), content_id)",
+    "CREATE TABLE turn (name {text} NOT NULL, CONSTRAINT pk_turn PRIMARY KEY (name))",
     """UPDATE media_type SET is_leaf = (1 = 1) WHERE name IN ({leaves})
     OR name LIKE 'application/vnd.oci.image.layer.%' OR name LIKE 'application/vnd.docker.image.rootfs.%'""",
     "DELETE FROM referrer",

@@ -110,7 +110,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
 
 def test_what_is_copied_has_something_of_everything(moved: Moved) -> None:
     connection = sqlite3.connect(moved.db)
-    for table in metadata.tables:
+    for table in set(metadata.tables) - {"turn"}:
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table
     for rare in ("store WHERE path_bytes IS NOT NULL", "store WHERE state = 'missing'", "store_blob WHERE NOT is_good",
                  "problem WHERE entry_id IS NOT NULL", "referrer WHERE entry_id IS NOT NULL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
+from catalog.db.engine import open_writer
 from catalog.db.migrate import run_migrations
-from catalog.db.postgres import connect, conninfo
+from catalog.db.postgres import connect, conninfo, this_host
 from catalog.db.views import VIEWS
+from catalog.errors import CatalogLocked
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.program import Ran, called, one_error
@@ -21,7 +24,7 @@ from tests.postgres import Server
 
 ROLES = ("ocicat_owner", "ocicat_daemon", "ocicat_reader", "ocicat_sql")
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text(encoding="utf-8")
-OF_SERVER, OF_CATALOG = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+OF_SERVER, OF_DATABASE, OF_CATALOG = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
 class Roles(NamedTuple):
@@ -49,6 +52,8 @@ def roles(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for statement in OF_SERVER.split(";\n"):  # CREATE DATABASE stands alone
         if statement.strip():
             server.ask(statement)
+    server.ask("GRANT CREATE ON SCHEMA public TO PUBLIC", "ocicat")  # as it is before version 15
+    server.ask(OF_DATABASE, "ocicat")
     base = tmp_path_factory.mktemp("roles")
     layout = writers.make_layout(str(base / "layout"))
     image = writers.make_image(layout, "a")
@@ -158,3 +163,118 @@ def test_nobody_else_gets_in(roles: Roles) -> None:
         assert called("query", db=roles.server.url("ocicat", "stranger")).status == 4
     finally:
         roles.server.ask("DROP ROLE stranger")
+
+
+LOCK_TABLE_MODES = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE",
+                    "EXCLUSIVE", "ACCESS EXCLUSIVE")  # fmt: skip
+
+
+@contextlib.contextmanager
+def grabbed(roles: Roles, role: str) -> Iterator[list[str]]:
+    """A session of the role that holds whatever locks it can, of those that a writer takes and was seen to take."""
+    with psycopg.connect(conninfo(roles.url(role)), autocommit=True) as session:
+        session.execute("BEGIN")
+        tables = [str(row[0]) for row in session.execute("SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace")]  # fmt: skip
+        had = []
+        for table in tables:
+            for what in (*(f"LOCK TABLE {table} IN {mode} MODE NOWAIT" for mode in LOCK_TABLE_MODES),
+                         *(f"SELECT 1 FROM {table} FOR {mode} NOWAIT" for mode in ("KEY SHARE", "SHARE", "UPDATE"))):  # fmt: skip
+                session.execute("SAVEPOINT s")
+                try:
+                    session.execute(what)
+                    had.append(what)
+                except psycopg.Error:
+                    session.execute("ROLLBACK TO s")
+        for key in (0, 1, 2, 0x6F636963):
+            session.execute("SELECT pg_try_advisory_lock(%s)", (key,))
+            for second in range(4):
+                session.execute("SELECT pg_try_advisory_lock(%s, %s)", (key, second))
+        session.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, %s))", (this_host(), 0x6F636963))
+        yield had
+
+
+@pytest.mark.parametrize("role", ["reader", "sql"])
+def test_no_lock_of_a_role_that_asks_is_in_the_way_of_a_writer(roles: Roles, role: str) -> None:
+    roles.server.ask(
+        "DELETE FROM meta WHERE key = 'pruned_ms'", "ocicat"
+    )  # retention is due, which keeps all others out
+    with grabbed(roles, role) as had:
+        assert had
+        assert all("ACCESS SHARE" in each for each in had)
+        assert roles.ask("daemon", "add", roles.layout) == (0, "", "")
+        assert roles.ask("daemon", "index", "--full") == (0, "", "")
+        assert roles.ask("daemon", "verify", "--full").status == 0
+        assert roles.server.ask("SELECT count(*) FROM meta WHERE key = 'pruned_ms'", "ocicat") == [(1,)]
+
+
+def test_an_upgrade_does_not_wait_for_ever(roles: Roles) -> None:
+    with grabbed(roles, "reader"), pytest.raises(CatalogLocked, match="try again"):
+        open_writer(roles.url("owner"), upgrade=True, timeout=0.5)
+    assert roles.ask("owner", "db", "upgrade") == (0, "", "")
+    roles.paste()
+
+
+@pytest.mark.parametrize("role", ["reader", "sql"])
+def test_neither_makes_large_objects(roles: Roles, role: str) -> None:
+    for statement in ("SELECT lo_create(0)", "SELECT lo_creat(-1)", "SELECT lo_from_bytea(0, 'x')"):
+        assert roles.ask(role, "sql", statement).status == 2
+        with psycopg.connect(conninfo(roles.url(role))) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute(statement)
+    assert roles.server.ask("SELECT count(*) FROM pg_largeobject_metadata", "ocicat") == [(0,)]
+
+
+@pytest.fixture
+def open_schema(roles: Roles) -> Iterator[None]:
+    """Everybody may make something in the schema, as before version 15."""
+    roles.server.ask("GRANT CREATE ON SCHEMA public TO PUBLIC", "ocicat")
+    yield
+    roles.server.ask("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "ocicat")
+
+
+@pytest.mark.usefixtures("open_schema")
+def test_a_schema_in_which_everybody_may_make_functions_is_refused(roles: Roles) -> None:
+    for role, *arguments in (
+        ("daemon", "index"), ("daemon", "add", roles.layout), ("reader", "resolve", "acme/app:1"),
+        ("sql", "sql", "SELECT 1"), ("reader", "status"),
+    ):  # fmt: skip
+        one_error(roles.ask(role, *arguments), 4, "anybody may make functions", "REVOKE CREATE ON SCHEMA")
+    upgraded = roles.ask("owner", "db", "upgrade")
+    if _owns_schema(roles):
+        assert upgraded == (0, "", "")  # who may put it right does
+    else:
+        one_error(upgraded, 4, "anybody may make functions")
+        roles.server.ask(OF_DATABASE, "ocicat")
+    roles.paste()
+    assert roles.ask("reader", "resolve", "acme/app:1").status == 0
+
+
+def _owns_schema(roles: Roles) -> bool:
+    """Whether the owner of the database owns its schema, as since version 15."""
+    asked = "SELECT pg_has_role('ocicat_owner', nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'"
+    return bool(roles.server.ask(asked, "ocicat")[0][0])
+
+
+@pytest.mark.parametrize(
+    ("made", "dropped"),
+    [
+        (
+            "CREATE FUNCTION public.quote_ident(varchar) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$",
+            "DROP FUNCTION public.quote_ident(varchar)",
+        ),
+        (
+            "CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq)",
+            "DROP OPERATOR public.= (text, text)",
+        ),
+    ],
+)
+def test_a_function_of_another_role_is_refused_until_it_is_dropped(roles: Roles, made: str, dropped: str) -> None:
+    roles.server.ask("GRANT CREATE ON SCHEMA public TO PUBLIC", "ocicat")
+    try:
+        with psycopg.connect(conninfo(roles.url("reader")), autocommit=True) as session:
+            session.execute(made)
+    finally:
+        roles.server.ask("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "ocicat")
+    for role, *arguments in (("daemon", "index", "--full"), ("owner", "db", "upgrade")):
+        one_error(roles.ask(role, *arguments), 4, "of the role ocicat_reader", "docs/postgres.md")
+    roles.server.ask(dropped, "ocicat")
+    assert roles.ask("daemon", "index", "--full") == (0, "", "")

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from catalog.db.engine import open_writer
-from catalog.db.postgres import EDGES, LOCK, SHARED, conninfo
+from catalog.db.postgres import EDGES_SHARED, OF_HOST, TOGETHER, conninfo
 from catalog.errors import CatalogConflict
 from tests import writers
 from tests.cli.program import one_error
@@ -124,7 +124,7 @@ def test_what_the_server_undid_since_hosts_were_in_each_others_way_is_run_again(
         thread = threading.Thread(target=lambda: said.append(here.call("index")))
         thread.start()
         waiting(mortal)
-        session.execute("SELECT pg_advisory_xact_lock(hashtextextended('here', %s))", (LOCK,))
+        session.execute(OF_HOST, ("here",))
     thread.join()
     assert [(each.status, each.err) for each in said] == [(0, "")]
     assert here.call("resolve", "app:1").out == f"{digest}\n"
@@ -139,13 +139,13 @@ def test_a_host_that_writes_for_long_holds_up_no_index_of_another_and_only_its_p
     digest = layout(here.path("images/app"))
     here.done("add", here.path("images"), "--no-index")
     pruned = "SELECT count(*) FROM meta WHERE key = 'pruned_ms'"
-    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, SHARED):
+    with held(url, TOGETHER):
         assert here("index") == (0, "", "")
         assert here.call("resolve", "app:1").out == f"{digest}\n"
         assert mortal.ask(pruned, database(url)) == [(0,)]
     assert here("index") == (0, "", "")
     assert mortal.ask(pruned, database(url)) == [(1,)]
-    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, SHARED):
+    with held(url, TOGETHER):
         assert here("index", "--full") == (0, "", "")  # it is not due, and nobody is kept out
 
 
@@ -216,7 +216,7 @@ def test_nobody_finds_that_all_is_read_while_another_writes_what_is_a_child(
     kind = f"SELECT kind FROM content WHERE digest = '{child}'"
     assert mortal.ask(kind, database(url)) == [(0,)]  # nobody refers to it
     said = []
-    with held(url, "SELECT pg_advisory_xact_lock_shared(%s, %s)", LOCK, EDGES) as session:
+    with held(url, EDGES_SHARED) as session:
         session.execute("INSERT INTO content (digest, kind) VALUES ('sha256:parent', 2)")
         session.execute(
             "INSERT INTO edge (parent_id, role, position, child_id, media_type_id) SELECT parent.id, 0, 0, child.id, media_type.id"
