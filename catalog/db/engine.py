@@ -1,7 +1,7 @@
 """How a writer opens the catalog.
 
 Strategy. SQLite in WAL serves any number of readers beside one writer; two things need care that SQLite does not take:
-- Before 3.51.3 two connections that checkpoint at once can corrupt the file. So whoever writes holds one flock from
+- Before 3.51.3 two connections that checkpoint at once can corrupt the file. So whoever writes holds one lock from
   before BEGIN until after commit and checkpoint, and through the close that ends with a checkpoint.
 - The last connection to close removes `-wal` and `-shm`, and then a user who may not write the directory cannot read the
   catalog any more. So a writer keeps a read-only connection, which cannot remove them, and closes it last.
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.db.failures import DRIVER_ERRORS, explain, find
 from catalog.db.location import is_url, sqlite_uri
-from catalog.db.locks import WRITER, FileLock
+from catalog.db.locks import WRITER, FileLock, retire_old_lock
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 from catalog.names.exhausted import refuse_exhausted
@@ -59,10 +59,10 @@ class Writer:
         self._driver: sqlite3.Connection | None = None
         if create:
             _make_file(path)
-        else:
-            find(path)
+        find(path)
         with self._locked():
             try:
+                retire_old_lock(path)
                 self._open()
             except BaseException:
                 self._close()
@@ -205,7 +205,8 @@ def _make_file(path: str) -> None:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not os.path.lexists(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
     except OSError as error:
         refuse_exhausted(error)
         raise CatalogUnavailable(

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 
+from catalog.db.neighbours import refuse_strange
 from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, NoRoom
 from catalog.names.escape import shown
 
 
 def find(path: str) -> None:
-    """Raise CatalogMissing where nothing is at `path`, CatalogUnavailable where that cannot be told."""
+    """Raise CatalogMissing if nothing is at `path`, and CatalogUnavailable if that cannot be told, or if it, or a file that
+    SQLite would open beside it, is nothing that may be opened.
+    """
     try:
-        os.stat(path)
+        found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' makes one") from error
     except OSError as error:
         raise CatalogUnavailable(
             f"cannot look at {shown(path)} ({error.strerror}): check the rights of its directory"
         ) from error
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # of a directory SQLite's error tells
+        raise CatalogUnavailable(f"{shown(path)} is no regular file: give the path of the catalog's file with --db")
+    refuse_strange(path, found)
 
 
 DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)

@@ -8,7 +8,7 @@ Watches are set before the first pass, so that nothing falls between. One thread
 catalog; watchdog's threads only leave hints. Between hints it sleeps, but for a look once a second at whether other
 processes have added or removed stores.
 
-A catalog has one daemon: the lock on `<catalog>.daemon` is held while it lives, and the file says how it is.
+A catalog has one daemon: the lock `<catalog>.daemon-lock` is held while it lives, and `<catalog>.daemon` says how it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FrameType
 
 from catalog.db.engine import Writer, open_writer
 from catalog.db.location import beside
-from catalog.db.locks import DAEMON, FileLock
+from catalog.db.locks import DAEMON, DAEMON_LOCK, FileLock, StateFile
 from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
 from catalog.ingest.intake import Intake, Report, now_ms
@@ -48,7 +48,7 @@ BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
-_START_SECONDS = 0.5  # a question whether a daemon lives takes the lock for an instant
+_START_SECONDS = 0.5  # so long a daemon that is about to end is waited for
 _PASSING = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
 """What may pass: it is tried again. Anything else ends the daemon."""
 
@@ -64,7 +64,8 @@ class Daemon:
         self._report = report
         self._service = Service(path, report)
         self._silent = SilentPlaces()
-        self._lock = FileLock(beside(path) + DAEMON, self._running())
+        self._lock = FileLock(beside(path) + DAEMON_LOCK, self._running())
+        self._state = StateFile(beside(path) + DAEMON)
         self._hints = Hints()
         self._observer: TreeObserver | None = None
         self._intake: Intake | None = None
@@ -90,10 +91,11 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
+            self._state.open()
             self._service.listen(self._configured.now.metrics)
             self._beat()
             with self._opened() as writer:
-                self._lock.share_as(beside(self._path))
+                self._state.share_as(beside(self._path))
                 self._service.opened()
                 self._start_watching()
                 try:
@@ -104,7 +106,7 @@ class Daemon:
         except _Stopped:
             pass
         finally:
-            self._lock.publish(b"")
+            self._state.close()
             self._lock.release()
         self._report(Notice("stopped", "ended by a signal"))
         return 0
@@ -382,7 +384,7 @@ class Daemon:
         figures.silent = len(self._silent.paths)
         trees = None if self._observer is None else self._observer.trees
         late = self._configured.now.late
-        self._lock.publish(self._service.beat(self._intake, trees, self._hints.last_event, late))
+        self._state.publish(self._service.beat(self._intake, trees, self._hints.last_event, late))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

@@ -6,12 +6,11 @@ A dead daemon's file is never believed: its lock is gone with it.
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Any
 
 from catalog.db.location import beside
-from catalog.db.locks import DAEMON, is_held
+from catalog.db.locks import DAEMON, read_held
 
 LATE_SECONDS = 60.0
 """A daemon that did not say anything for so long is late (`ocicat status --check`). With a change waiting, or trouble, it is
@@ -31,16 +30,15 @@ def read_daemon(path: str) -> dict[str, Any] | None:
 
     Times are milliseconds since 1970, UTC.
     """
-    name = beside(path) + DAEMON
     values: object = None
     for _ in range(_TRIES):
-        if not is_held(name):
+        data = read_held(beside(path) + DAEMON, _LARGEST)
+        if data is None:
             return None
         try:
-            with open(name, "rb", opener=_opened) as file:
-                values = json.loads(file.read(_LARGEST))
+            values = json.loads(data)
             break
-        except (OSError, ValueError):
+        except ValueError:
             time.sleep(_TRY_SECONDS)  # it is being written at this moment, or not yet
     return values if isinstance(values, dict) else {}
 
@@ -54,10 +52,6 @@ def watches_advised(needed: int, allowed: int | None) -> str:
     if allowed is not None and number <= allowed:
         number = 2 * allowed
     return f"sysctl fs.inotify.max_user_watches={number}"
-
-
-def _opened(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW)
 
 
 def why_late(values: dict[str, Any]) -> str | None:

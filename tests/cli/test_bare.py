@@ -17,7 +17,7 @@ OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
     "catalog.cli.table",  # where one is asked for
-    "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
+    "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.db.neighbours", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
     "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
     "catalog.lookup.stores", "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",

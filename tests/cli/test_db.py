@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from catalog.db.locks import WRITER
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, one_error, ran
@@ -34,7 +35,7 @@ def test_a_link_to_the_catalog_is_the_catalog(cli: Own, layout: Layout, tmp_path
     assert called("db", "path", db=str(tmp_path / "link.db")).out == f"{cli.db}\n"
     assert called("resolve", ":1", db=str(tmp_path / "link.db")).status == 0
     assert called("index", db=str(tmp_path / "link.db")).status == 0
-    assert not os.path.exists(tmp_path / "link.db.writer")
+    assert not os.path.exists(tmp_path / f"link.db{WRITER}")
 
 
 @ON_SQLITE

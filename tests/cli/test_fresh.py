@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.locks import WRITER
+from catalog.db.locks import WRITER, FileLock
 from tests.cli.conftest import Own, objects, retag
 from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody
 from tests.watch.harness import Followed, followed
@@ -172,10 +171,10 @@ def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path
         for each in (beside, locked):
             each.add_root("root")
         beside.start()
-        lock = os.open(locked.db + WRITER, os.O_RDWR)
+        lock = FileLock(locked.db + WRITER, "busy")
         held = [open(each.path("root/a/index.json"), "r+b") for each in (catalog, beside)]
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.acquire(0)
             move(locked, "a", "new")
             for file in held:
                 file.write(file.read(1))
@@ -197,7 +196,7 @@ def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path
         finally:
             for file in held:
                 file.close()
-            os.close(lock)
+            lock.release()
         for each in (catalog, beside, locked):
             assert each("resolve", "--fresh", "a:t").status == 0
 

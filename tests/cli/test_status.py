@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from catalog.db.locks import DAEMON, FileLock
+from catalog.db.locks import DAEMON, StateFile
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import LATE_SECONDS, encode, read_daemon, watches_advised, why_late
 from tests.cli.conftest import Own
@@ -41,13 +41,13 @@ def values(cli: Own) -> dict[str, Any]:
 @contextmanager
 def published(db: str, **said: object) -> Iterator[None]:
     """A daemon, as far as anybody can see, that says this of itself."""
-    lock = FileLock(db + DAEMON, "held")
-    lock.acquire(0)
+    lock = StateFile(db + DAEMON)
+    lock.open()
     lock.publish(encode(said))
     try:
         yield
     finally:
-        lock.release()
+        lock.close()
 
 
 def now() -> int:
@@ -148,14 +148,14 @@ def test_a_daemon_that_is_late(cli: Own, layout: Layout) -> None:
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"pid": {}, "beat": "x", "since": "y"}', b"{}" * 50_000])
 def test_what_a_daemon_publishes_is_not_trusted(cli: Own, layout: Layout, data: bytes) -> None:
     cli.done("add", layout("app", "1"))
-    lock = FileLock(cli.db + DAEMON, "held")
-    lock.acquire(0)
+    lock = StateFile(cli.db + DAEMON)
+    lock.open()
     try:
         lock.publish(data)
         assert cli("status", "--check").status == 1
         assert values(cli)["daemon"] == "late"
     finally:
-        lock.release()
+        lock.close()
     assert read_daemon(cli.db) is None
 
 
@@ -198,8 +198,8 @@ def test_its_own_file_is_never_read_half(cli: Own, layout: Layout) -> None:
     """The daemon rewrites it in place every few seconds; whoever reads at that moment reads again."""
     cli.done("add", layout("app", "1"))
     stop = threading.Event()
-    lock = FileLock(cli.db + DAEMON, "held")
-    lock.acquire(0)
+    lock = StateFile(cli.db + DAEMON)
+    lock.open()
 
     def rewrite() -> None:
         length = 0
@@ -218,4 +218,4 @@ def test_its_own_file_is_never_read_half(cli: Own, layout: Layout) -> None:
     finally:
         stop.set()
         thread.join()
-        lock.release()
+        lock.close()

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_catalog_is_refused_and_left_alone(tmp_path: Path, wha
     before = Path(path).read_bytes()
     refused(path, "c.db")
     assert Path(path).read_bytes() == before
-    assert {name for name in os.listdir(tmp_path) if name != "c.db.writer"} == {"c.db"}
+    assert {name for name in os.listdir(tmp_path) if name != "c.db" + WRITER} == {"c.db"}
 
 
 def test_a_directory(tmp_path: Path) -> None:
@@ -281,6 +281,7 @@ def test_the_files_of_a_catalog_are_for_owner_and_group(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     modes = {name: (tmp_path / "a" / name).stat().st_mode & 0o777 for name in os.listdir(tmp_path / "a")}
+    assert modes.pop("c.db" + WRITER) == 0o600
     assert set(modes.values()) == {0o640}, modes
 
 

@@ -6,7 +6,6 @@ everything are set back, each to another one: else the rule of what has only jus
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
@@ -20,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.db.locks import WRITER
+from catalog.db.locks import WRITER, FileLock
 from catalog.errors import OcicatError
 from catalog.ingest.known import Summary
 from catalog.ingest.unchanged import nothing_to_do
@@ -330,10 +329,10 @@ def test_a_directory_that_cannot_be_searched_is_left_to_the_pass_which_says_so(w
 
 
 def test_while_somebody_writes_the_pass_waits_as_ever(world: World) -> None:
-    lock = os.open(world.catalogue.path + WRITER, os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(world.catalogue.path + WRITER, "busy")
+    lock.acquire(0)
     assert nothing_to_do(world.catalogue.path) is None
-    os.close(lock)
+    lock.release()
     assert world.look() is not None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from catalog.db.location import beside
-from catalog.db.locks import DAEMON, WRITER, is_held
+from catalog.db.locks import DAEMON, WRITER, FileLock, is_held
 from catalog.watch.status import read_daemon
 from tests import writers
 from tests.cli.program import one_error
@@ -37,12 +36,12 @@ def tag(path: str, name: str, seed: str, style: str = "skopeo") -> str:
 @contextmanager
 def writer_lock(catalog: Followed) -> Iterator[None]:
     """Hold what every writer of the catalog takes."""
-    descriptor = os.open(catalog.db + WRITER, os.O_RDWR | os.O_CREAT)
+    lock = FileLock(catalog.db + WRITER, "busy")
+    lock.acquire(0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def pid(catalog: Followed) -> int:
@@ -72,7 +71,6 @@ def test_the_lock_is_free_as_soon_as_the_daemon_is_killed(catalog: Followed) -> 
 
 
 def test_a_daemon_starts_although_somebody_asks_for_one_all_the_time(quick: Followed) -> None:
-    """A question whether a daemon lives takes the lock for an instant; that instant must not look like another daemon."""
     quick.start()
     quick.stop()
     code = "import sys; from catalog.db.locks import is_held; print('x', flush=True)\nwhile True: is_held(sys.argv[1])"

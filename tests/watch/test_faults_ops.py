@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.locks import FileLock
+from catalog.db.locks import FileLock, StateFile
 from catalog.errors import Exhausted, NoRoom
 from catalog.names.exhausted import exhausted
 from catalog.watch.status import LATE_SECONDS, why_late
@@ -248,13 +248,15 @@ def test_the_lock_of_a_full_disk(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     full = Path("/dev/full")
     if full.exists():
-        lock.acquire(0)
+        state = StateFile(f"{tmp_path}/state")
+        state.open()
         descriptor = os.open(full, os.O_WRONLY)
-        os.dup2(descriptor, lock._descriptor or -1)
+        os.dup2(descriptor, state._descriptor or -1)
         os.close(descriptor)
         with contextlib.suppress(OSError):  # /dev/full cannot be truncated, which is another error than no room
-            lock.publish(b"x")
-        lock.release()
+            state.publish(b"x")
+        with contextlib.suppress(OSError):
+            state.close()
     assert issubclass(NoRoom, Exception)
 
 
