@@ -119,6 +119,7 @@ class Catalog:
 
     def _asking(self, store: str | tuple[str, ...], *, strict: bool = False, platform: str | None = None) -> Asking:
         self.notes = []
+        self._reader.check_current()
         texts = (store,) if isinstance(store, str) else tuple(store)
         scope = store_ids(self._reader, texts) if texts else None
         wanted = None if platform is None else Platform.parse(platform)

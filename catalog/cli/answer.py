@@ -93,10 +93,13 @@ def run_resolve(options: Options) -> int:
             asking.needs = Needs(reader, (asking.platform,))
         freshen = _freshener(options, reader, scope)
         always = len(options.refs) > 1 or "-" in options.refs
+        streamed = "-" in options.refs
         worst = 0
         for text in _references(options.refs):
             try:
                 query = parse_query(text)
+                if streamed:
+                    reader.check_current()
                 freshen(query)
                 match = asking.resolve(query, first=options.first)
                 show.match(text, match)
@@ -238,6 +241,8 @@ def _all(
         found = False
         try:
             query = parse_query(text)
+            if "-" in options.refs:
+                asking.reader.check_current()
             freshen(query)
             matches = asking.matches(query)
             for match in matches if narrowing is None else _narrowed(matches, narrowing):

@@ -11,8 +11,8 @@ from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, No
 from catalog.names.escape import shown
 
 
-def find(path: str) -> None:
-    """Raise CatalogMissing if nothing is at `path`, and CatalogUnavailable if that cannot be told, or if it, or a file that
+def find(path: str) -> os.stat_result:
+    """The stat of the catalog's file. Raise CatalogMissing if nothing is at `path`, and CatalogUnavailable if that cannot be told, or if it, or a file that
     SQLite would open beside it, is nothing that may be opened.
     """
     try:
@@ -26,6 +26,7 @@ def find(path: str) -> None:
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # of a directory SQLite's error tells
         raise CatalogUnavailable(f"{shown(path)} is no regular file: give the path of the catalog's file with --db")
     refuse_strange(path, found)
+    return found
 
 
 DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)

@@ -81,6 +81,9 @@ class PostgresReader(Reader):
             if session is not None:
                 session.close()
 
+    def check_current(self) -> None:
+        """Nothing to do: a session ends with its database."""
+
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement; raises CatalogUnavailable."""
         if _is_nowhere(parameters):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from catalog.db.failures import DRIVER_ERRORS, explain, find
+from catalog.db.failures import DRIVER_ERRORS, explain, find, gone
 from catalog.db.location import is_url, sqlite_uri
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion, UnknownStore
 from catalog.lookup import frozen
@@ -32,11 +32,11 @@ def open_reader(where: str) -> Reader:
 class Reader:
     """A read-only connection to the catalog at `path`; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_version", "connection", "path")
+    __slots__ = ("_file", "_version", "connection", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        find(path)
+        self._file = find(path)
         try:
             self.connection = sqlite3.connect(
                 sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
@@ -52,6 +52,17 @@ class Reader:
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+    def check_current(self) -> None:
+        """Raise CatalogUnavailable if the catalog's file was deleted, or replaced by another, since it was opened."""
+        import os
+
+        try:
+            if os.path.samestat(os.stat(self.path), self._file):
+                return
+        except OSError:
+            pass
+        raise gone(self.path)
 
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement, as they come; raises CatalogUnavailable."""
@@ -90,11 +101,12 @@ class Reader:
         self._version = self.row("PRAGMA data_version", {})
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until somebody has committed since `listen` or the last call, `seconds` at most."""
+        """Wait until somebody has committed since `listen` or the last call, `seconds` at most; raises as `check_current`."""
         import time
 
         deadline = time.monotonic() + seconds
         while (now := self.row("PRAGMA data_version", {})) == self._version:
+            self.check_current()
             left = deadline - time.monotonic()
             if left <= 0:
                 return
