@@ -75,22 +75,28 @@ class Writer:
         self.close()
 
     @contextlib.contextmanager
-    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:  # noqa: ARG002 - it always is, here
+    def transaction(
+        self,
+        *,
+        alone: bool = False,  # noqa: ARG002 - it always is, here
+        unchecked: bool = False,
+    ) -> Iterator[Connection]:
         """One transaction under the writer's lock: committed at the end of the block, undone when it raises.
 
-        `alone` keeps out the writers of other hosts too, where there are any.
+        `alone` keeps out the writers of other hosts too, where there are any. `unchecked` is for deletes that have made sure
+        themselves that no row refers to what goes: SQLite neither checks that nor cascades.
         """
         if self._engine is None:
             raise CatalogUnavailable("the catalog is closed")
-        with self._locked(), self._explained(), self._engine.begin() as connection:
+        with self._locked(), self._explained(), self._unchecked(unchecked), self._engine.begin() as connection:
             yield connection
 
-    def write(self, work: Callable[[Connection], Written], *, alone: bool = False) -> Written:
+    def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
         """What `work` returns, which is given a `transaction`.
 
         Where other hosts write too it may be run again from its beginning: let it keep nothing of a run that failed.
         """
-        with self.transaction(alone=alone) as connection:
+        with self.transaction(alone=alone, unchecked=unchecked) as connection:
             return work(connection)
 
     @contextlib.contextmanager
@@ -167,6 +173,18 @@ class Writer:
             )
             self._keeper.execute("SELECT count(*) FROM meta").fetchone()  # opens the WAL, which keeps it
             self._reading = _engine(self._keeper, "BEGIN")
+
+    @contextlib.contextmanager
+    def _unchecked(self, unchecked: bool) -> Iterator[None]:
+        """Check no foreign keys, if `unchecked`. It can be set between two transactions alone."""
+        if not unchecked or self._driver is None:
+            yield
+            return
+        self._driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield
+        finally:
+            self._driver.execute("PRAGMA foreign_keys=ON")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -88,7 +88,12 @@ class PostgresWriter(Writer):
             raise
 
     @contextlib.contextmanager
-    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:
+    def transaction(
+        self,
+        *,
+        alone: bool = False,
+        unchecked: bool = False,  # noqa: ARG002 - what would take long to check has no constraint there
+    ) -> Iterator[Connection]:
         """One transaction under this host's lock: committed at the end of the block, undone when it raises.
 
         `alone` keeps every other transaction, of whatever host, out.
@@ -104,14 +109,14 @@ class PostgresWriter(Writer):
             yield connection
             cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
 
-    def write(self, work: Callable[[Connection], Written], *, alone: bool = False) -> Written:
+    def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
         """What `work` returns, which is given a `transaction`; run again where another host's was in the way."""
         for number in range(_TRIES - 1):
             try:
-                return super().write(work, alone=alone)
+                return super().write(work, alone=alone, unchecked=unchecked)
             except CatalogConflict:
                 time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))
-        return super().write(work, alone=alone)
+        return super().write(work, alone=alone, unchecked=unchecked)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:

@@ -458,3 +458,8 @@ problem = Table(
     comment="what `ocicat check` lists: unusable entries and names",
 )
 _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-digest")
+
+for _constraint in (*entry.foreign_key_constraints, *edge.foreign_key_constraints, *manifest.foreign_key_constraints):
+    if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":
+        # Without an index it would take a search of all rows to delete a word, which PostgreSQL cannot be told to leave out.
+        _constraint.ddl_if(dialect="sqlite")

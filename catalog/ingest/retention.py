@@ -34,6 +34,7 @@ from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
+from catalog.ingest.words import forget_words
 
 
 def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
@@ -48,6 +49,7 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
         with contextlib.suppress(CatalogLocked):
             # A millisecond later: what has just been dropped is of the past by then.
             writer.write(lambda connection: prune(connection, settings, now + 1), alone=True)
+            writer.write(forget_words, alone=True, unchecked=True)
     return dropped
 
 

@@ -92,9 +92,20 @@ _STATEMENTS = (
 )
 
 
+# Columns without an index: to delete a word of a dictionary would take a search of all rows.
+_ON_A_SERVER = (
+    "ALTER TABLE entry DROP CONSTRAINT fk_entry_media_type_id",
+    "ALTER TABLE entry DROP CONSTRAINT fk_entry_artifact_type_id",
+    "ALTER TABLE entry DROP CONSTRAINT fk_entry_platform_id",
+    "ALTER TABLE edge DROP CONSTRAINT fk_edge_media_type_id",
+    "ALTER TABLE edge DROP CONSTRAINT fk_edge_platform_id",
+    "ALTER TABLE manifest DROP CONSTRAINT fk_manifest_media_type_id",
+)
+
+
 def upgrade() -> None:
     words = _WORDS[op.get_bind().dialect.name]
-    for statement in _STATEMENTS:
+    for statement in _STATEMENTS + (_ON_A_SERVER if op.get_bind().dialect.name == "postgresql" else ()):
         text = statement.format(**words, leaves=", ".join(f"'{name}'" for name in _LEAVES))
         # % would be a parameter's mark to psycopg, which is not asked to look for any here.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)
