@@ -541,7 +541,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     "PENDING": select(store.c.id).where(store.c.content_pending, store.c.state != "missing"),
     # whether the catalog says what the layouts say (--fresh)
     "STORE_FILES": select(
-        store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.state, store.c.file_identity, BY_NAME
+        store.c.id,
+        store.c.name,
+        store.c.path,
+        store.c.path_bytes,
+        store.c.state,
+        store.c.file_identity,
+        BY_NAME,
+        root.c.path.label("root_path"),
+        root.c.path_bytes.label("root_path_bytes"),
     )
     .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
     .order_by(store.c.id),

@@ -187,14 +187,14 @@ class _Reading:
         self._embedded: dict[str, bytes] | None = None
         self.store = store
         self.blobs = blobs
-        self.identity: str | None = blobs_identity(store.path, store.shared_blobs)
+        self.identity: str | None = blobs_identity(store.opened, store.shared_blobs)
         self.problems: dict[str, BlobProblem] = {}
 
     def in_index(self, digest: str, limits: Limits) -> bytes | None:
         """The bytes of a manifest that a descriptor of index.json has in its field `data`; None if it is gone from there."""
         if self._embedded is None:
             self._embedded = {}
-            with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.path, limits) as index:
+            with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.opened, limits) as index:
                 for descriptor in index:
                     if descriptor.data is not None:
                         data = descriptor.embedded(limits.descriptor_bytes)
@@ -544,7 +544,7 @@ def _groups(stores: Iterable[Store]) -> Iterator[list[Store]]:
 
 
 def _blobs(store: Store) -> BlobDirectories:
-    return BlobDirectories(store.path, store.shared_blobs)
+    return BlobDirectories(store.opened, store.shared_blobs)
 
 
 def _unread(

@@ -7,16 +7,16 @@ changed is read and written here, under the writer's lock. Never an unsettled re
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 
 from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, CatalogUnavailable, InvalidReference, NotInTime, UnknownStore
+from catalog.ingest.known import decoded
 from catalog.ingest.settings import Settings
+from catalog.layout.beneath import opened_below, opened_path
 from catalog.layout.discover import discover, is_layout
-from catalog.layout.files import opened_path
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
@@ -74,7 +74,7 @@ def make_fresh(
         # What was true once since we were asked is true enough, however much is written meanwhile.
         known = {row[2]: row[0] for row in reader.rows(frozen.STORE_FILES, {})} if new else {}
         ids = {store_id for store_id, _ in behind} | {known[path] for path in map(_as_kept, new) if path in known}
-        new = [path for path in new if _as_kept(path) not in known and is_layout(path)]
+        new = [path for path in new if _as_kept(path) not in known and _is_layout(reader, path)]
         behind = _behind(reader, frozenset(ids), content=content) if ids else []
 
 
@@ -108,12 +108,11 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
     behind: list[tuple[int, str]] = []
     stores = list(reader.rows(frozen.STORE_FILES, {}))
     pending = {row[0] for row in reader.rows(frozen.PENDING, {})} if content else set()
-    for store_id, name, path, path_bytes, state, file_identity, by_name in stores:
+    for store_id, name, path, path_bytes, state, file_identity, by_name, root, root_bytes in stores:
         if concerned is not None and store_id not in concerned:
             continue
-        if store_id in pending or not _is_true(
-            opened_path(decode_path(path, path_bytes), follow=by_name), state, file_identity
-        ):
+        opened = opened_path(decode_path(path, path_bytes), decoded(root, root_bytes), follow=by_name)
+        if store_id in pending or not _is_true(opened, state, file_identity):
             behind.append((store_id, name))
     return behind
 
@@ -121,7 +120,7 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
 def _is_true(path: str, state: str, file_identity: str | None) -> bool:
     try:
         file = stat_index(path)
-        if state in ("unreadable", "missing") or os.path.islink(path):
+        if state in ("unreadable", "missing"):
             # Only opening it can tell how it is: where not as the catalog says, that is behind.
             read_index(path, even_held=True).close()
     except IndexProblem as problem:
@@ -138,14 +137,16 @@ def _new_layouts(reader: Reader, places: list[str] | None) -> list[str]:
     known = {row[2] for row in reader.rows(frozen.STORE_FILES, {})}
     known.update(row[0] for row in reader.rows(frozen.LEFT_OUT, {}))
     roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
-    if places is not None:
-        places = [
-            path for path in places if any(path.startswith(root.rstrip("/") + "/") or path == root for root in roots)
-        ]
-    found = {
-        path for top in (roots if places is None else places) for path in discover(top, lambda _path, _error: None)
-    }
+    tops = roots if places is None else [opened_below(path, roots) for path in places]
+    found = {path for top in tops if top is not None for path in discover(top, lambda _path, _error: None)}
     return sorted(path for path in found if _as_kept(path) not in known and not is_too_long(path))
+
+
+def _is_layout(reader: Reader, path: str) -> bool:
+    """Whether there is still a layout at `path`, which was found below a root."""
+    roots = [decode_path(root, root_bytes) for root, root_bytes in reader.rows(frozen.ROOTS, {})]
+    opened = opened_below(path, roots)
+    return opened is not None and is_layout(opened)
 
 
 def _as_kept(path: str) -> str:

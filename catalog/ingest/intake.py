@@ -29,6 +29,7 @@ from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
+from catalog.layout.beneath import Found
 from catalog.layout.index import (
     FileState,
     IndexChanged,
@@ -119,8 +120,10 @@ class Intake:
 
     # --- offering -----------------------------------------------------------------------------------------------
 
-    def offer(self, store: Store, *, full: bool = False) -> bool:
+    def offer(self, store: Store, *, full: bool = False, at: Found | None = None) -> bool:
         """Look at `store` now; what is to be taken is, at the next `commit`. `full` reads it although it looks unchanged.
+
+        `at` is its directory if it was just found.
 
         Returns whether the catalog says already what was found.
         """
@@ -130,7 +133,7 @@ class Intake:
             waiting = _Waiting(store, now, full=full)
         waiting.store = store
         waiting.full = waiting.full or full
-        return self._look(waiting, now)
+        return self._look(waiting, now, at)
 
     def look_again(self) -> None:
         """Look at the stores whose time has come, and commit."""
@@ -169,18 +172,18 @@ class Intake:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def _look(self, waiting: _Waiting, now: float) -> bool:
+    def _look(self, waiting: _Waiting, now: float, at: Found | None = None) -> bool:
         """Take the store, or let it wait; returns whether there is nothing to do."""
         try:
-            return self._look_at(waiting, now)
+            return self._look_at(waiting, now, at)
         except Exhausted:
             self._put_off(waiting, now + _RETRY_SECONDS)
             raise
 
-    def _look_at(self, waiting: _Waiting, now: float) -> bool:
+    def _look_at(self, waiting: _Waiting, now: float, at: Found | None) -> bool:
         store = waiting.store
         try:
-            file = stat_index(store.opened)
+            file = stat_index(store.opened, at)
         except IndexProblem as problem:
             self._listener.looked(store, None)
             return self._look_at_problem(waiting, now, problem)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from catalog.layout.beneath import Found, opened_path
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import Listings, discover
-from catalog.layout.files import FileState, IndexProblem, lstat, opened_path
+from catalog.layout.files import FileState, IndexProblem
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
 from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
 from catalog.names.paths import decode_path, is_too_long
@@ -67,8 +67,8 @@ class Store(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path by which its files are opened."""
-        return opened_path(self.path, follow=self.by_name)
+        """The path by which its directory is opened: see catalog.layout.beneath."""
+        return opened_path(self.path, self.root_path, follow=self.by_name)
 
     @property
     def indexed_before(self) -> bool:
@@ -112,8 +112,8 @@ class Standing(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path by which its files are opened."""
-        return opened_path(self.path, follow=self.by_name)
+        """The path by which its directory is opened: see catalog.layout.beneath."""
+        return opened_path(self.path, self.root_path, follow=self.by_name)
 
 
 def _repository_of(store: Store | Standing) -> tuple[str | None, NameProblem | None]:
@@ -176,15 +176,13 @@ def decoded(path: str | None, path_bytes: bytes | None) -> str | None:
     return None if path is None else decode_path(path, path_bytes)
 
 
-def differs(store: Store | Standing, file: FileState, directory: os.stat_result | None = None) -> bool:
+def differs(store: Store | Standing, file: FileState) -> bool:
     """Whether a stat says that there is something of `store` to read: another file, or other rules for its keys.
 
-    A store that could not be read, or was gone, is looked at although its file is the same as before. `directory`
-    is what lstat said of its directory, where that is known.
+    A store that could not be read, or was gone, is looked at although its file is the same as before.
     """
     return (
-        _is_link(directory or lstat(store.opened))  # what stands behind it may be the very file that was read
-        or store.file_identity != file.identity
+        store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or _keys_are_old(store)
         or _marker_changed(store)
@@ -200,31 +198,27 @@ def _marker_changed(store: Store | Standing) -> bool:
     return read_marker(store.opened).version != store.layout_version
 
 
-def _is_link(found: os.stat_result | None) -> bool:
-    return found is not None and stat.S_ISLNK(found.st_mode)
-
-
 def has_problem(store: Store | Standing, problem: IndexProblem) -> bool:
     """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
     return (store.state, store.error) == (problem.state, problem.reason) and not _keys_are_old(store)
 
 
 def has_unread_content(
-    store: Store | Standing, *, look: bool, even_read: bool = False, blobs: os.stat_result | None = None
+    store: Store | Standing, *, look: bool, even_read: bool = False, at: Found | None = None
 ) -> bool:
     """Whether content of the store is to be read.
 
-    With `look`, where its directories changed since it was; with `even_read`, where it was ever indexed. `blobs` is what
-    lstat said of its own, where that is known.
+    With `look`, where its directories changed since it was; with `even_read`, where it was ever indexed. `at`
+    is its directory if it was just found.
     """
     return store.state != "missing" and (
-        store.content_pending or (store.keyed_by is not None and (even_read or (look and _blobs_changed(store, blobs))))
+        store.content_pending or (store.keyed_by is not None and (even_read or (look and _blobs_changed(store, at))))
     )
 
 
-def _blobs_changed(store: Store | Standing, blobs: os.stat_result | None) -> bool:
+def _blobs_changed(store: Store | Standing, at: Found | None) -> bool:
     """Whether blobs came or went since they were listed, though perhaps the index.json did not change."""
-    return blobs_identity(store.path, store.shared_blobs, blobs) != (store.blobs_identity or "")
+    return blobs_identity(store.opened, store.shared_blobs, at) != (store.blobs_identity or "")
 
 
 def unknown_layouts(

@@ -13,6 +13,7 @@ from catalog.ingest.known import Store, Summary, unknown_layouts
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
+from catalog.layout.beneath import Parents
 from catalog.layout.discover import Listings
 from catalog.names.escape import shown
 from catalog.names.paths import is_too_long
@@ -63,9 +64,10 @@ class Sweep:
             wanted = {s.id for s in stores} | set(found)
             registered = [s for s in registered if s.id in wanted]
         intake = Intake(self._writer, self._settings, self._report)
-        for each in registered:
-            intake.offer(each, full=full)
-            self._progress(INDEXING, intake.done, len(registered))
+        with Parents() as parents:
+            for each in registered:
+                intake.offer(each, full=full, at=parents.find(each.opened))
+                self._progress(INDEXING, intake.done, len(registered))
         intake.commit()
         self._progress(INDEXING, intake.done, len(registered))
         late = 0

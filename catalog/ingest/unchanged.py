@@ -25,8 +25,9 @@ from catalog.ingest.known import (
     standing,
     unknown_layouts,
 )
+from catalog.layout.beneath import Found, Parents
 from catalog.layout.discover import holds_blobs_alone
-from catalog.layout.files import IndexProblem, lstat, stat_index
+from catalog.layout.files import IndexProblem, stat_index
 from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
 from catalog.names.paths import decode_path
@@ -74,25 +75,28 @@ def _look(reader: Reader) -> Summary | None:
     roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
     reader.connection.execute("COMMIT")
     leaves: set[str] = set()
-    for store in stores:
-        path = store.path
-        # Asked once, and not by each of those below that go by it: a third of all stats.
-        directory, blobs = lstat(store.opened), lstat(f"{path}/blobs")
-        if store.state == "missing" or not _is_as_known(store, directory, blobs):
-            return None  # one that is missing may be due to lose its rows
-        if holds_blobs_alone(path, directory, blobs):
-            leaves.add(path)
+    with Parents() as parents:
+        for store in stores:
+            if store.state == "missing":
+                return None  # one that is missing may be due to lose its rows
+            at = parents.find(store.opened)
+            if not _is_as_known(store, at):
+                return None
+            # An identity that is as it was was just compared: there is such a directory.
+            blobs = store.keyed_by is not None and bool(store.blobs_identity)
+            if at is not None and holds_blobs_alone(at, blobs=blobs):
+                leaves.add(store.path)
     errors: list[str] = []
     for _ in unknown_layouts(roots, known, lambda where, _error: errors.append(where), is_leaf=leaves.__contains__):
         return None
     return None if errors else Summary(len(stores), found=0, changed=0, unsettled=0)
 
 
-def _is_as_known(store: Standing, directory: os.stat_result | None, blobs: os.stat_result | None) -> bool:
+def _is_as_known(store: Standing, at: Found | None) -> bool:
     try:
-        if differs(store, stat_index(store.opened), directory):
+        if differs(store, stat_index(store.opened, at)):
             return False
     except IndexProblem as problem:
         if not has_problem(store, problem):
             return False
-    return not has_unread_content(store, look=True, blobs=blobs)
+    return not has_unread_content(store, look=True, at=at)

@@ -28,7 +28,9 @@ from catalog.ingest.intake import Report, now_ms
 from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
+from catalog.layout.beneath import open_directory
 from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
+from catalog.layout.files import missing
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
 
@@ -139,10 +141,13 @@ class Verification:
 
     def _plan(self, store: Store, files: dict[tuple[int, int, str], _File]) -> None:
         """Note what is to be read in a store."""
-        if not os.path.isdir(store.path):
-            self._report(f"{shown(store.name)}: the directory is gone: nothing to verify ({shown(store.path)})")
+        try:
+            os.close(open_directory(store.opened))
+        except OSError as error:
+            reason = missing(store.opened, error)
+            self._report(f"{shown(store.name)}: {reason}: nothing to verify ({shown(store.path)})")
             return
-        with BlobDirectories(store.path, store.shared_blobs) as blobs:
+        with BlobDirectories(store.opened, store.shared_blobs) as blobs:
             list_blobs(self._writer, [(store, blobs)])
             for subject, problem in blobs.problems().items():
                 self.troubles.append(Trouble(store.name, problem.kind, subject, problem.reason))
@@ -211,7 +216,7 @@ class Verification:
 
     def _hash(self, store: Store, digest: str) -> _Verdict:
         algorithm, _, encoded = digest.partition(":")
-        with BlobDirectories(store.path, store.shared_blobs) as blobs:
+        with BlobDirectories(store.opened, store.shared_blobs) as blobs:
             for _ in range(_TRIES):
                 try:
                     opened = blobs.open(digest)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from catalog.layout.beneath import Found, Parents, open_below, open_directory, plain
 from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.exhausted import refuse_exhausted
@@ -21,7 +22,6 @@ from catalog.names.paths import encode_path
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # serves where it may be searched and not listed
 _MAX_ALGORITHMS = 16
 _CHUNK = 1 << 20
 _WATCHED = ("sha256", "sha384", "sha512", "blake3")
@@ -48,7 +48,9 @@ class BlobDirectories:
     """
 
     def __init__(self, store_path: str, shared: str | None = None) -> None:
-        self._tops = [f"{store_path}/blobs", *([shared] if shared else [])]
+        """`store_path` is a path of `catalog.layout.beneath.opened_path`."""
+        self._store = store_path
+        self._tops = [f"{plain(store_path).rstrip('/')}/blobs", *([shared] if shared else [])]
         self._shared = shared
         self._open: dict[tuple[str, str], int] = {}
         self._odd: dict[str, str] = {}  # by digest, what it is instead of a regular file
@@ -75,7 +77,7 @@ class BlobDirectories:
         top = self._tops[0]
         self._odd = {}
         try:
-            algorithms, others = _algorithms(top)
+            algorithms, others = _algorithms(self._top(top))
         except OSError as error:
             self._note(top, error)
             return
@@ -203,16 +205,22 @@ class BlobDirectories:
         if known is None:
             known, path = -1, top
             try:
-                above = os.open(top, _SEARCH if top != self._shared else _SEARCH & ~os.O_NOFOLLOW)
+                above = self._top(top)
                 try:
                     path = f"{top}/{algorithm}"
-                    known = os.open(algorithm, _SEARCH, dir_fd=above)
+                    known = open_below(above, algorithm)
                 finally:
                     os.close(above)
             except OSError as error:
                 self._note(path, error)
             self._open[top, algorithm] = known
         return known
+
+    def _top(self, top: str) -> int:
+        """A descriptor of the layout's own directory of blobs, or of the shared one. Raises OSError."""
+        if top == self._shared:
+            return open_directory(f"{top}/.")
+        return _open_blobs(self._store)
 
     def _note(self, path: str, error: OSError) -> None:
         refuse_exhausted(error)
@@ -227,13 +235,27 @@ class BlobDirectories:
 
     def _note_no_directory(self, path: str) -> None:
         """Note that what should be a directory of blobs is something else, unless it leads to the shared one."""
-        found = lstat(path)
+        found = self._look(path)
         if found is None or stat.S_ISDIR(found.st_mode):
             return
         if not stat.S_ISLNK(found.st_mode):
             self._not_directories[path] = BlobProblem("bad-blob", f"is {file_type(found)}, not a directory of blobs")
         elif not self._is_shared(path):
             self._not_directories[path] = BlobProblem("linked", _link_advice(path))
+
+    def _look(self, path: str) -> os.stat_result | None:
+        """The stat of a directory of blobs by its shown path, links not followed; None if there is none."""
+        own = self._tops[0]
+        if not (path == own or path.startswith(f"{own}/")):
+            return lstat(path)
+        try:
+            directory = open_directory(self._store) if path == own else _open_blobs(self._store)
+            try:
+                return os.stat(os.path.basename(path), dir_fd=directory, follow_symlinks=False)
+            finally:
+                os.close(directory)
+        except OSError:
+            return None
 
     def _is_shared(self, path: str) -> bool:
         """Whether a link in the layout leads to the shared directory, or to one in it, whose blobs are known thereby."""
@@ -273,38 +295,49 @@ class BlobDirectories:
         return data
 
 
-def blobs_identity(store_path: str, shared: str | None = None, blobs: os.stat_result | None = None) -> str:
+def blobs_identity(store_path: str, shared: str | None = None, at: Found | None = None) -> str:
     """Changes when a blob of a registered algorithm comes or goes: inodes and modification times of directories.
 
     A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
     rule; two seconds are FAT's): then each answer is another one. A stat for each directory; never raises OSError.
     Where a file system counts the directories in a directory, as links, no more are looked for than there are.
-    `blobs` is what lstat said of the layout's own, where that is known.
+    `store_path` is a path of `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
     """
     pieces: list[str] = []
-    now = time.time_ns()
-    racy = False
-    for top in (f"{store_path}/blobs", shared) if shared else (f"{store_path}/blobs",):
-        found = blobs or lstat(top if top != shared else f"{top}/.")
-        blobs = None
-        if found is None or not stat.S_ISDIR(found.st_mode):
-            continue  # a link is none: nothing is followed
-        changed = found.st_mtime_ns
-        pieces.append(f".:{found.st_ino}:{changed}")
-        racy = racy or abs(now - changed) < _TICK_NS
-        left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
-        for name in _WATCHED:
-            found = lstat(f"{top}/{name}")
-            if found is None:
-                continue
-            changed = found.st_mtime_ns
-            pieces.append(f"{name}:{found.st_ino}:{changed}")
-            racy = racy or abs(now - changed) < _TICK_NS
-            if stat.S_ISDIR(found.st_mode):
-                left -= 1
-                if left == 0:
-                    break
+    with Parents() as parents:
+        at = at or parents.find(store_path)
+        now = time.time_ns()
+        racy = _identify(pieces, at.look, now) if at is not None else False
+    if shared:
+        racy = _identify(pieces, lambda name: os.lstat(f"{shared}/.{name.removeprefix('blobs')}"), now) or racy
     return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
+
+
+def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int) -> bool:
+    """Add what identifies a directory of blobs to `pieces`; return whether it changed just before `now`."""
+    try:
+        found = look("blobs")
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False  # a link is none: nothing is followed
+    changed = found.st_mtime_ns
+    pieces.append(f".:{found.st_ino}:{changed}")
+    racy = abs(now - changed) < _TICK_NS
+    left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
+    for name in _WATCHED:
+        try:
+            found = look(f"blobs/{name}")
+        except OSError:
+            continue
+        changed = found.st_mtime_ns
+        pieces.append(f"{name}:{found.st_ino}:{changed}")
+        racy = racy or abs(now - changed) < _TICK_NS
+        if stat.S_ISDIR(found.st_mode):
+            left -= 1
+            if left == 0:
+                break
+    return racy
 
 
 def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
@@ -320,6 +353,15 @@ def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], 
         size -= len(piece)
         each(len(piece))
     return digest.hexdigest()
+
+
+def _open_blobs(store_path: str) -> int:
+    """A descriptor of a layout's directory of blobs. Raises OSError."""
+    directory = open_directory(store_path)
+    try:
+        return open_below(directory, "blobs")
+    finally:
+        os.close(directory)
 
 
 def _read(descriptor: int, size: int) -> bytes:
@@ -347,14 +389,17 @@ def _link_advice(path: str) -> str:
     )
 
 
-def _algorithms(top: str) -> tuple[list[str], list[str]]:
+def _algorithms(top: int) -> tuple[list[str], list[str]]:
     """The names of the directories in a directory of blobs, registered algorithms first, and of what stands in place of one.
 
-    Raises OSError.
+    `top` is its O_PATH descriptor, which is closed. Raises OSError.
     """
     names: list[str] = []
     others: list[str] = []
-    descriptor = os.open(top, _LIST)
+    try:
+        descriptor = os.open(".", _LIST, dir_fd=top)
+    finally:
+        os.close(top)
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
@@ -366,6 +411,5 @@ def _algorithms(top: str) -> tuple[list[str], list[str]]:
                     others.append(entry.name)
     finally:
         os.close(descriptor)
-    return sorted(names, key=lambda name: (name not in _WATCHED, name))[:_MAX_ALGORITHMS], sorted(others)[
-        :_MAX_ALGORITHMS
-    ]
+    names.sort(key=lambda name: (name not in _WATCHED, name))
+    return names[:_MAX_ALGORITHMS], sorted(others)[:_MAX_ALGORITHMS]

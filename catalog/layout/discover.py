@@ -8,12 +8,13 @@ layouts too; never into `blobs`, hidden directories or symbolic links.
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import time
 from collections.abc import Callable, Container, Iterator
 
-from catalog.layout.files import lstat
+from catalog.layout.beneath import MARK, Found, Parents, open_directory, plain
 from catalog.names.exhausted import refuse_exhausted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -38,13 +39,16 @@ class Listings:
         """A search of everything begins: what the one before did not come to is forgotten; with `anew`, all of it."""
         self._before, self._now = {} if anew else self._now, {}
 
-    def get(self, path: str, *, follow: bool) -> tuple[bool, list[str]] | None:
-        """Whether the directory is a layout, and what is to be searched in it; None where it has to be listed."""
+    def get(self, path: str, look: Callable[[], os.stat_result]) -> tuple[bool, list[str]] | None:
+        """Whether the directory is a layout, and what is to be searched in it; None where it has to be listed.
+
+        `look` gives its stat, or raises OSError.
+        """
         known = self._before.get(path)
         if known is None:
             return None
         try:
-            found = os.stat(path, follow_symlinks=follow)
+            found = look()
         except OSError:
             return None
         if _identity(found) != known[0]:
@@ -59,11 +63,21 @@ class Listings:
 
 
 def is_layout(path: str) -> bool:
-    """Whether the directory `path` is a layout. One that cannot be looked into is none; never raises OSError."""
-    marker = _mode(f"{path}/oci-layout")
-    if marker and not stat.S_ISDIR(marker):
-        return True
-    return _mode(f"{path}/index.json") != 0 and stat.S_ISDIR(_mode(f"{path}/blobs"))
+    """Whether the directory `path` is a layout. One that cannot be looked into is none; never raises OSError.
+
+    A path of `catalog.layout.beneath.opened_path` is opened as that says; any other may be, or lead through, a link.
+    """
+    try:
+        directory = open_directory(path if MARK in path else f"{path}/.")
+    except OSError:
+        return False
+    try:
+        marker = _mode(directory, "oci-layout")
+        if marker and not stat.S_ISDIR(marker):
+            return True
+        return _mode(directory, "index.json") != 0 and stat.S_ISDIR(_mode(directory, "blobs"))
+    finally:
+        os.close(directory)
 
 
 def discover(
@@ -80,55 +94,63 @@ def discover(
     was read, goes to `on_error` with its path, and the search goes on. `root` itself may be hidden or a symbolic link.
     `on_directory` is called before each directory is read: there may be many without a layout. With `listings` those that
     did not change since are not listed again; nor are layouts among `known` that hold `blobs` and no other directory
-    (`is_leaf`, where that was looked at before). Raises Exhausted.
+    (`is_leaf`, where that was looked at before). A `root` of `catalog.layout.beneath.opened_path` is opened as that says.
+    Raises Exhausted.
     """
-    is_leaf = is_leaf or holds_blobs_alone
-    root = os.path.abspath(root)
-    # For each directory on the way down, its path with a slash and the names in it that are still to come, last first.
-    pending = [("", [root])]
-    flags = _DIRECTORY
-    while pending:
-        parent, names = pending[-1]
-        if not names:
-            pending.pop()
-            continue
-        path = parent + names.pop()
-        on_directory()
-        before = None if listings is None else listings.get(path, follow=flags == _DIRECTORY)
-        if before is not None:
-            layout, below = before
-        elif path in known and is_leaf(path):
-            layout, below = True, []
-        else:
-            layout, below = _look(path, flags, on_error, listings)
-        flags = _DIRECTORY | os.O_NOFOLLOW  # it may have become a symbolic link since its parent was read
-        if layout:
-            yield path
-        if below:
-            pending.append((f"{path.rstrip('/')}/", sorted(below, reverse=True)))
+    opened = root if MARK in root else f"{os.path.abspath(root)}/."
+    # For each directory on the way down, its path with a slash, the path to open it by, and the names in it that are still
+    # to come, last first.
+    pending = [("", "", [plain(opened)])]
+    with Parents() as parents:
+        while pending:
+            prefix, above, names = pending[-1]
+            if not names:
+                pending.pop()
+                continue
+            name = names.pop()
+            path, where = prefix + name, f"{above}/{name}" if above else opened
+            on_directory()
+            before = None if listings is None else listings.get(path, functools.partial(parents.stat, where))
+            if before is not None:
+                layout, below = before
+            elif path in known and (_is_leaf(parents, where) if is_leaf is None else is_leaf(path)):
+                layout, below = True, []
+            else:
+                layout, below = _look(path, where, parents, on_error, listings)
+            if layout:
+                yield path
+            if below:
+                pending.append((f"{path.rstrip('/')}/", where, sorted(below, reverse=True)))
 
 
-def holds_blobs_alone(path: str, directory: os.stat_result | None = None, blobs: os.stat_result | None = None) -> bool:
+def holds_blobs_alone(found: Found, *, blobs: bool = False) -> bool:
     """Whether there is nothing to search in a directory: where links count the directories in it, `blobs` is the only one.
 
     Two stats for a listing, which was half of a pass over 10,000 stores that did not change. Where a file system counts no links
-    (btrfs has 1), the answer is no. `directory` and `blobs` are what lstat said of the two, where that is known.
+    (btrfs has 1), the answer is no. `blobs` says that it is known to hold a directory `blobs`.
     """
-    directory = directory or lstat(path)
-    if directory is None or not stat.S_ISDIR(directory.st_mode) or directory.st_nlink != 3:
+    if found.stat.st_nlink != 3:
         return False
-    blobs = blobs or lstat(f"{path}/blobs")
-    return blobs is not None and stat.S_ISDIR(blobs.st_mode)
+    try:
+        return blobs or stat.S_ISDIR(found.look("blobs").st_mode)
+    except OSError:
+        return False
+
+
+def _is_leaf(parents: Parents, where: str) -> bool:
+    found = parents.find(where)
+    return found is not None and holds_blobs_alone(found)
 
 
 def _look(
-    path: str, flags: int, on_error: Callable[[str, OSError], None], listings: Listings | None
+    path: str, where: str, parents: Parents, on_error: Callable[[str, OSError], None], listings: Listings | None
 ) -> tuple[bool, list[str]]:
     """Whether the directory is a layout, and the names of the directories in it that may hold others."""
     marker = index = blobs = False
     below: list[str] = []
     try:
-        directory = os.open(path, flags)
+        # Not through a link: it may have become one since its parent was read.
+        directory = parents.open(where, _DIRECTORY)
     except OSError as error:
         refuse_exhausted(error)
         on_error(path, error)
@@ -166,6 +188,8 @@ def _identity(found: os.stat_result) -> _Identity:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _mode(path: str) -> int:
-    found = lstat(path)
-    return 0 if found is None else found.st_mode
+def _mode(directory: int, name: str) -> int:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except OSError:
+        return 0

@@ -2,7 +2,8 @@
 
 A store is untrusted: a name in it may be a FIFO that blocks for ever, a device, or a symbolic link to somewhere else, and
 may become one at any moment. So a file is looked at first, opened only where it is a regular one, relative to its
-directory, without following and without blocking, and looked at again.
+directory, without following and without blocking, and looked at again. The directory is opened as catalog.layout.beneath
+says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import stat
 from typing import NamedTuple
 
+from catalog.layout.beneath import Found, leads_out, open_directory, plain, stat_directory
 from catalog.names.exhausted import refuse_exhausted
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -73,21 +75,23 @@ def lstat(path: str) -> os.stat_result | None:
         return None
 
 
-def opened_path(path: str, *, follow: bool) -> str:
-    """The path by which a store's files are opened; with `follow` it leads through a symbolic link at `path`."""
-    return f"{path}/." if follow else path
+def stat_index(store_path: str, at: Found | None = None) -> FileState:
+    """The state of the store's `index.json`, by its stat alone. Raises IndexProblem as `read_index` does.
 
-
-def stat_index(store_path: str) -> FileState:
-    """The state of the store's `index.json`, by one lstat. Raises IndexProblem as `read_index` does.
-
-    A store directory that has become a symbolic link goes unnoticed here where an `index.json` stands behind it; the
-    state is another one then, so it is read, and `read_index` says so.
+    `store_path` is a path of `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
     """
+    own = -1
     try:
-        found = os.lstat(f"{store_path}/index.json")
+        if at is not None:
+            found = at.look("index.json")
+        else:
+            own = open_directory(store_path)
+            found = os.stat("index.json", dir_fd=own, follow_symlinks=False)
     except OSError as error:
         raise _no_file(store_path, "index.json", error) from None
+    finally:
+        if own >= 0:
+            os.close(own)
     if not stat.S_ISREG(found.st_mode):
         raise _not_regular("index.json", found)
     return _state(found)
@@ -113,11 +117,8 @@ class StoreFile:
             raise
 
     def _open(self, store_path: str) -> FileState:
-        # With a slash behind it a symbolic link would be followed. O_PATH: a directory that may be searched and not
-        # listed still serves.
-        store_path = store_path.rstrip("/") or "/"
         try:
-            self._directory = os.open(store_path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._directory = open_directory(store_path)
         except OSError as error:
             raise _no_file(store_path, self.name, error) from None
         try:
@@ -200,16 +201,24 @@ def _state(found: os.stat_result) -> FileState:
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+def missing(store_path: str, error: OSError) -> str:
+    """Return why a store's directory cannot be opened, which gave `error`. Raises Exhausted."""
+    problem = _no_file(store_path, "index.json", error)
+    return problem.reason if problem.state == "missing" else error.strerror or str(error)
+
+
 def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
     # Why the file, or its directory, is not there: only now is the directory worth a stat of its own.
     if error.errno not in _GONE:
         return _unreadable(name, error)
+    if leads_out(store_path):
+        return IndexProblem("missing", "a directory above it has become a symbolic link, which is not followed")
     try:
-        found = os.lstat(store_path.rstrip("/") or "/")
+        found = stat_directory(store_path)
     except OSError as gone:
         if gone.errno not in _GONE:
             return _unreadable(name, gone)
-        is_link = os.path.islink(store_path.removesuffix("/."))
+        is_link = store_path.endswith("/.") and os.path.islink(plain(store_path))
         return IndexProblem("missing", "the symbolic link leads nowhere" if is_link else "the directory is gone")
     if stat.S_ISDIR(found.st_mode):
         return IndexProblem("invalid", f"no {name}")

@@ -14,6 +14,7 @@ from catalog.ingest.content import ContentStage
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
+from catalog.layout.beneath import Found
 from catalog.layout.blobs import blobs_identity
 
 MOST_LOOKS = 10
@@ -38,14 +39,14 @@ class Contents:
         """Whether there is more to be read, as far as is known."""
         return self._reading is not None or bool(self._to_read or self._changed)
 
-    def look(self, store: Store, *, at_once: bool) -> None:
+    def look(self, store: Store, *, at_once: bool, at: Found | None = None) -> None:
         """See whether blobs came or went since they were listed, though perhaps the index.json did not change.
 
-        With `at_once` they are listed without waiting until that is over.
+        With `at_once` they are listed without waiting until that is over. `at` is the store's directory if it was just found.
         """
         if not store.indexed_before or store.state == "missing":
             return
-        identity = blobs_identity(store.path, store.shared_blobs)
+        identity = blobs_identity(store.opened, store.shared_blobs, at)
         before, looks = self._seen.pop(store.id, ("", 1))
         if identity == (store.blobs_identity or ""):
             return

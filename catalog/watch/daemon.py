@@ -28,6 +28,7 @@ from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.retention import retain
 from catalog.ingest.sweep import find_new, register
+from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
@@ -285,13 +286,15 @@ class Daemon:
         self._service.inodes.keep(here.stores)
         hinted = stores | trees | {store.path for store in intake.waiting} | set(self._silent.paths)
         missed = bool(found)
-        for path, store in list(here.stores.items()):
-            if self._stop:
-                return
-            if not intake.offer(store) and not is_below_any(path, hinted):
-                missed = True
-            contents.look(store, at_once=at_once or lost)
-            self._show_life()
+        with Parents() as parents:
+            for path, store in list(here.stores.items()):
+                if self._stop:
+                    return
+                at = parents.find(store.opened)
+                if not intake.offer(store, at=at) and not is_below_any(path, hinted):
+                    missed = True
+                contents.look(store, at_once=at_once or lost, at=at)
+                self._show_life()
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched
@@ -315,7 +318,7 @@ class Daemon:
         new = [
             path
             for path in stores - known
-            if is_below_any(path, roots) and encode_path(path)[0] not in here.left_out and is_layout(path)
+            if (opened := opened_below(path, roots)) and encode_path(path)[0] not in here.left_out and is_layout(opened)
         ]
         if new and register(writer, new, self._report):
             known |= self._reload(writer)

@@ -24,7 +24,8 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -39,6 +40,8 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from catalog.layout.beneath import open_directory, opened_path, stat_directory
+
 _MASK = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
@@ -49,12 +52,13 @@ _MASK = Mask(
     | InotifyConstants.IN_DELETE_SELF
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
-    | InotifyConstants.IN_DONT_FOLLOW
     | InotifyConstants.IN_EXCL_UNLINK
 )
 """One mask for every watch: a second one on the same directory would replace the first. ATTRIB is there since a right that
 is given or taken, and a time that is set, are changes of a store that no writing tells."""
 
+_DESCRIPTORS = b"/proc/self/fd"
+"""A watch is set on a directory that is open already, so that it cannot be set on what a link leads to by then."""
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
 _QUIET_SECONDS = 1.0  # between two looks at whether to stop
 
@@ -121,6 +125,7 @@ class TreeEmitter(EventEmitter):
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: dict[bytes, int | None] = {}  # and the kernel's reason
+        self._roots: frozenset[bytes] = frozenset()
         self._links: frozenset[bytes] = frozenset()
         self._tops: frozenset[bytes] = frozenset()
         self._parents: frozenset[bytes] = frozenset()
@@ -142,12 +147,15 @@ class TreeEmitter(EventEmitter):
             if not self.is_alive():
                 return
 
-    def follow(self, links: Iterable[bytes], tops: Iterable[bytes], parents: Iterable[bytes]) -> None:
+    def follow(
+        self, roots: Iterable[bytes], links: Iterable[bytes], tops: Iterable[bytes], parents: Iterable[bytes]
+    ) -> None:
         """Watch what is behind the symbolic links `links`, and hint at each of `tops` when its name is given away or taken.
 
-        Of the directories `parents` nothing matters but the names that are in `tops`.
+        Of the directories `parents` nothing matters but the names that are in `tops`. Below `roots` no other link is followed.
         """
         with self._lock:
+            self._roots = frozenset(roots)
             self._links, self._tops, before = frozenset(links), frozenset(tops), self._parents
             self._parents = frozenset(parents)
             self._drop([path for path in before - self._parents if path in self._watch_of])
@@ -179,7 +187,9 @@ class TreeEmitter(EventEmitter):
         with self._lock:
             paths = sorted(self._unwatched)
         for path in paths:
-            self._set_watch(path)
+            directory = self._set_watch(path)
+            if directory >= 0:
+                os.close(directory)
             with self._lock:
                 if path in self._watch_of:
                     watched.append(path)
@@ -228,18 +238,22 @@ class TreeEmitter(EventEmitter):
         while pending and self.should_keep_running():
             path = pending.pop()
             found.add(path)
-            if not self._set_watch(path):
+            directory = self._set_watch(path)
+            if directory < 0:
                 continue
             marked = False
             try:
-                with os.scandir(path) as entries:  # watch first, then look
+                with _scan(directory) as entries:  # watch first, then look
                     for entry in entries:
-                        if entry.name in _MARKERS:
+                        name = os.fsencode(entry.name)
+                        if name in _MARKERS:
                             marked = True
-                        if deep and _is_searched(entry.name) and entry.is_dir(follow_symlinks=False):
-                            pending.append(entry.path)
+                        if deep and _is_searched(name) and entry.is_dir(follow_symlinks=False):
+                            pending.append(os.path.join(path, name))
             except OSError:
                 continue  # gone again, or not to be read: the sweep says so
+            finally:
+                os.close(directory)
             if marked:
                 self.queue_event(StoreHint(os.fsdecode(path)))
         if anew:
@@ -249,19 +263,24 @@ class TreeEmitter(EventEmitter):
                 self._unwatched = {p: e for p, e in self._unwatched.items() if not p.startswith(prefix) or p in found}
                 self._drop(gone)
 
-    def _set_watch(self, path: bytes) -> bool:
-        """Set the watch on a directory; returns whether to look into it. What cannot be watched is left to the sweep."""
+    def _set_watch(self, path: bytes) -> int:
+        """Set the watch on a directory; return an O_PATH descriptor of it to look into it, -1 if there is none.
+
+        What cannot be watched is left to the sweep.
+        """
         with self._lock:
+            directory = -1
+            opened = self._opened(path)
             try:
-                opened = path + b"/." if path in self._links else path
-                watch = self._inotify.add_callback(opened, _MASK, self, self._id)
+                directory = open_directory(opened)
+                watch = self._inotify.add_callback(b"%s/%d" % (_DESCRIPTORS, directory), _MASK, self, self._id)
             except OSError as error:
                 self._drop([path])
-                if (is_directory := _is_directory(opened)) and path not in self._parents:
+                if (directory >= 0 or _is_directory(opened)) and path not in self._parents:
                     self._unwatched[path] = error.errno
                 else:
                     self._unwatched.pop(path, None)
-                return is_directory
+                return directory
             if self._watch_of.get(path, watch) != watch:
                 self._drop([path])  # another directory had that path
             self._watch_of[path] = watch
@@ -269,7 +288,17 @@ class TreeEmitter(EventEmitter):
             if path not in known:
                 self._paths_of[watch] = (*known, path)
             self._unwatched.pop(path, None)
-        return True
+        return directory
+
+    def _opened(self, path: bytes) -> str:
+        """The path by which to open a directory: links are followed where they are registered, and nowhere below a root."""
+        root = path
+        while root not in self._roots:
+            above = os.path.dirname(root)
+            if above == root:
+                return opened_path(os.fsdecode(path), follow=path in self._links)
+            root = above
+        return opened_path(os.fsdecode(path), os.fsdecode(root), follow=path == root or path in self._links)
 
     def _drop(self, paths: list[bytes]) -> None:
         """Take `paths` from the books, and the watch from a directory that has no other path."""
@@ -370,9 +399,18 @@ def _is_searched(name: bytes) -> bool:
     return name != b"blobs" and not name.startswith(b".")
 
 
-def _is_directory(path: bytes) -> bool:
+def _scan(directory: int) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """List a directory that is open for searching. Raises OSError."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return os.scandir(descriptor)  # which has a descriptor of its own
+    finally:
+        os.close(descriptor)
+
+
+def _is_directory(opened: str) -> bool:
+    try:
+        return stat.S_ISDIR(stat_directory(opened).st_mode)
     except OSError:
         return False
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from catalog.layout.beneath import opened_path, stat_directory
 from catalog.watch.hints import is_below_any, is_reached
 from catalog.watch.observer import TreeEmitter
 
@@ -48,16 +49,16 @@ class Tops:
         alone = self.links | {path for path in stores if not is_reached(path, roots)}
         tops = roots | alone
         tops |= by_name.intersection(self._identity)
-        before, self._identity = self._identity, {path: _identity(path, follow=path in by_name) for path in tops}
         self.followed = by_name
         self._roots = roots
+        before, self._identity = self._identity, {path: self._now(path) for path in tops}
         changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
             return changed
         parents_before = self._parents
-        self._parents = {path: _identity(path, follow=False) for path in map(os.path.dirname, alone)}
+        self._parents = {path: self._now(path) for path in map(os.path.dirname, alone)}
         between = {path for path in self._parents if path not in stores and not is_reached(path, roots)}
-        self._trees.follow(map(os.fsencode, self.links), map(os.fsencode, alone), map(os.fsencode, between))
+        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, alone, between)))
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
@@ -96,22 +97,21 @@ class Tops:
         With `every` all lone stores are looked at; those whose parent cannot be watched always are.
         """
         return any(
-            _identity(path, follow=path in self.followed) != identity
+            self._now(path) != identity
             for path, identity in self._identity.items()
             if every
             or identity is None
             or path in self._roots
             or path in self.links
             or os.path.dirname(path) in self._blind
-        ) or any(_identity(path, follow=False) != identity for path, identity in self._parents.items())
+        ) or any(self._now(path) != identity for path, identity in self._parents.items())
 
     def are_moved(self, trees: set[str]) -> bool:
         """Whether `follow` has something to do since something happened to these: another directory, or a watch that went."""
         if not trees.isdisjoint(self.followed):
             return True  # a link may lead elsewhere by now, or be one
         return any(
-            _identity(path, follow=path in self.followed) != identity
-            or (identity is not None and not self._knows(path))
+            self._now(path) != identity or (identity is not None and not self._knows(path))
             for paths in (self._identity, self._parents)
             for path, identity in paths.items()
             if is_below_any(path, trees)
@@ -135,6 +135,11 @@ class Tops:
             watched = map(os.fsdecode, self._trees.retry())
             self._adopt([(path, is_below_any(path, self._roots), False) for path in watched])
 
+    def _now(self, path: str) -> _Identity:
+        """What stands at `path` now; a link is followed where it is registered."""
+        root = next((top for top in _ways_up(path) if top in self._roots), None)
+        return _identity(opened_path(path, root, follow=path in self.followed))
+
     def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
         """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
         for number, (path, deep, anew) in enumerate(wanted, 1):
@@ -145,10 +150,18 @@ class Tops:
         return self._trees is not None and self._trees.knows([os.fsencode(path)])
 
 
-def _identity(path: str, *, follow: bool) -> _Identity:
+def _ways_up(path: str) -> Iterator[str]:
+    """The directory `path` and each one above it."""
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
+
+
+def _identity(opened: str) -> _Identity:
     """What tells one directory from another, None where there is none."""
     try:
-        found = os.stat(path, follow_symlinks=follow)
+        found = stat_directory(opened)
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

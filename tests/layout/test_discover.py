@@ -210,7 +210,8 @@ def test_a_directory_that_may_not_be_read_is_told_and_the_search_goes_on(tmp_pat
 
 
 def test_each_directory_is_read_once_and_nothing_is_looked_at_twice(tmp_path: Path) -> None:
-    """Counted, not timed: one open and one listing a directory; below `blobs` nothing at all."""
+    """Counted, not timed: one open and one listing a directory, one more of the root, in which the others are opened; below
+    `blobs` nothing at all."""
     for number in range(20):
         layout(tmp_path / f"s{number}")
     code = (
@@ -224,16 +225,16 @@ def test_each_directory_is_read_once_and_nothing_is_looked_at_twice(tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == ["20", "21", "21", "0"]
+    assert done.stdout.split() == ["20", "22", "21", "0"]
 
 
-def test_no_directory_stays_open(tmp_path: Path) -> None:
+def test_one_directory_is_open_at_a_time_and_none_in_the_end(tmp_path: Path) -> None:
     layout(tmp_path / "a")
     layout(tmp_path / "b")
     before = len(os.listdir("/proc/self/fd"))
     search = discover(str(tmp_path), ignore)
     next(search)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the parent of what comes next
     list(search)
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -1,0 +1,258 @@
+"""Opening directories below a registered one without following a symbolic link on the way.
+
+Whoever may write below a root can put a link in the place of any directory there, at any moment. Only the registered path
+itself (a root, or a store that was added by its path) may be a link: an operator named it. So a path is kept in two parts,
+`TOP/./REST`: TOP is opened as any path is, and each component of REST by itself, relative to the one before, without
+following. `/.` at the end says that the last component was registered too, so a link there is followed.
+
+A few components are opened one by one; many with one openat2(2), where the kernel has it, since looks at a store should not
+cost more the deeper it lies. A path without `/./` is one that the caller trusts, except for its last component.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Container
+from typing import NamedTuple, Self
+
+_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # serves where a directory may be searched and not listed
+MARK = "/./"
+_FEW = 4
+"""Up to this many components are opened one by one: ctypes takes longer to load than that."""
+
+_MOST_EXPLAINED = 64
+_PATH_MAX = 4095
+_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x04, 0x08
+
+
+def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
+    """Return the path by which to open the directory `path`, which lies at or below the registered `root` if there is one.
+
+    With `follow` a symbolic link at `path` itself is followed.
+    """
+    end = "/." if follow else ""
+    if root is None or path == root:
+        return path + end
+    return f"{root.rstrip('/')}{MARK}{path[len(root) :].lstrip('/')}{end}"
+
+
+def plain(opened: str) -> str:
+    """Return the path as it is registered and shown: without the marks of `opened_path`."""
+    return opened.removesuffix("/.").replace(MARK, "/", 1) or "/"
+
+
+def open_directory(opened: str, flags: int = _SEARCH) -> int:
+    """Open a directory by a path of `opened_path`; return a descriptor of it, by default O_PATH. Raises OSError.
+
+    ENOTDIR or ELOOP if a component that must not be one is a symbolic link.
+    """
+    top, names, name, follow = _parts(opened)
+    if name is None:
+        return os.open(top, flags if follow else flags | os.O_NOFOLLOW)
+    return _step(_descend(os.open(top, _SEARCH), names), name, flags if follow else flags | os.O_NOFOLLOW)
+
+
+def open_below(directory: int, name: str, flags: int = _SEARCH) -> int:
+    """Open the directory `name` in an open one without following a link, by default as O_PATH. Raises OSError."""
+    return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
+
+
+def stat_directory(opened: str) -> os.stat_result:
+    """Return the stat of whatever is where `open_directory` would look for a directory. Raises OSError."""
+    top, names, name, follow = _parts(opened)
+    if name is None:
+        return os.stat(top, follow_symlinks=follow)
+    above = _descend(os.open(top, _SEARCH), names)
+    try:
+        return os.stat(name, dir_fd=above, follow_symlinks=follow)
+    finally:
+        os.close(above)
+
+
+def leads_out(opened: str) -> bool:
+    """Return whether a directory between the registered one and this one is a symbolic link now.
+
+    For a message, so it does not look farther down than 64 directories. Never raises OSError.
+    """
+    top, names, name, _ = _parts(opened)
+    if name is None:
+        return False
+    try:
+        directory = os.open(top, _SEARCH)
+    except OSError:
+        return False
+    try:
+        for name in names[:_MOST_EXPLAINED]:
+            if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                return True
+            above, directory = directory, -1
+            directory = _step(above, name, _SEARCH | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return False
+
+
+def opened_below(path: str, roots: Container[str]) -> str | None:
+    """Return the path by which to open a directory that lies at or below one of `roots`; None if it lies below none.
+
+    The deepest root counts, and no link below it is followed.
+    """
+    root = path
+    while root not in roots:
+        above = os.path.dirname(root)
+        if above == root:
+            return None
+        root = above
+    return opened_path(path, root, follow=path == root)
+
+
+class Found(NamedTuple):
+    """A directory that was just seen to be one: `name` in the open `directory`, and its stat.
+
+    Stats by way of it are two looks in a row: if it becomes a link between them, the second shows another file, as after
+    any change. Nothing is opened by way of it.
+    """
+
+    directory: int
+    name: str
+    stat: os.stat_result
+
+    def look(self, name: str) -> os.stat_result:
+        """Return the stat of `name` in the directory, links not followed. Raises OSError."""
+        return os.stat(f"{self.name}/{name}", dir_fd=self.directory, follow_symlinks=False)
+
+
+class Parents:
+    """Opens directories, keeping the parent of the last one open: most come with their siblings.
+
+    A context manager, for one search or one pass of looks: a directory that is renamed meanwhile is still the one that is
+    looked at.
+    """
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._directory = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def open(self, opened: str, flags: int = _SEARCH) -> int:
+        """The same as `open_directory`."""
+        above, _, name = opened.rpartition("/")
+        if name == "." or MARK not in opened:
+            return open_directory(opened, flags)
+        _check_length(opened)
+        return open_below(self.directory(above), name, flags)
+
+    def stat(self, opened: str) -> os.stat_result:
+        """The same as `stat_directory`."""
+        above, _, name = opened.rpartition("/")
+        if name == "." or MARK not in opened:
+            return stat_directory(opened)
+        return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
+
+    def find(self, opened: str) -> Found | None:
+        """Return what to look at a directory's files by, valid until the next call; None if there is no such directory."""
+        above, _, name = opened.rpartition("/")
+        try:
+            if name == "." or MARK not in opened:
+                found = Found(self.directory(opened), ".", os.fstat(self.directory(opened)))
+            else:
+                _check_length(opened)
+                directory = self.directory(above)
+                found = Found(directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+        except OSError:
+            return None
+        return found if stat.S_ISDIR(found.stat.st_mode) else None
+
+    def directory(self, opened: str) -> int:
+        """A descriptor of this directory, which stays ours. Raises OSError."""
+        if opened != self._path or self._directory < 0:
+            above, _, name = opened.rpartition("/")
+            if self._directory >= 0 and above == self._path and name != "." and MARK in opened:
+                directory = open_below(self._directory, name)
+            else:
+                directory = open_directory(opened)
+            self._close()
+            self._directory, self._path = directory, opened
+        return self._directory
+
+    def _close(self) -> None:
+        directory, self._directory = self._directory, -1
+        if directory >= 0:
+            os.close(directory)
+
+
+def _check_length(opened: str) -> None:
+    """Raises OSError for a path longer than the kernel takes: a layout there could be opened by nobody else."""
+    if len(opened) > _PATH_MAX // 4 and len(os.fsencode(plain(opened))) > _PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), plain(opened))
+
+
+def _parts(opened: str) -> tuple[str, list[str], str | None, bool]:
+    """Split a path: what to open first, the names between, the last name if there is one, and whether a link there is followed.
+
+    Raises OSError.
+    """
+    _check_length(opened)
+    top, mark, rest = opened.partition(MARK)
+    if not mark:
+        # With a slash behind it a link would be followed.
+        return (opened, [], None, True) if opened.endswith("/.") else (opened.rstrip("/") or "/", [], None, False)
+    follow = rest.endswith("/.")
+    *names, name = (rest[:-2] if follow else rest).split("/")
+    return f"{top}/.", names, name, follow
+
+
+def _descend(directory: int, names: list[str]) -> int:
+    """Open `names` one in the other, beginning in `directory`, which is closed. Raises OSError."""
+    if len(names) > _FEW:
+        try:
+            found = _openat2(directory, "/".join(names))
+        except BaseException:
+            os.close(directory)
+            raise
+        if found >= 0:
+            os.close(directory)
+            return found
+    for name in names:
+        directory = _step(directory, name, _SEARCH | os.O_NOFOLLOW)
+    return directory
+
+
+def _step(directory: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, flags, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _openat2(directory: int, path: str) -> int:
+    """Open `path` by openat2(2); return -1 if the kernel, or a filter of system calls, does not know it. Raises OSError."""
+    import ctypes
+
+    how = struct.pack("QQQ", _SEARCH, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
+    libc = ctypes.CDLL(None, use_errno=True)
+    found: int = libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(directory),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
+    if found >= 0:
+        return found
+    error = ctypes.get_errno()
+    if error in (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EAGAIN, errno.EINTR, errno.ENAMETOOLONG):
+        return -1
+    raise OSError(error, os.strerror(error), path)
