@@ -10,7 +10,7 @@ import stat
 import sys
 
 from catalog.errors import NotInTime, OcicatError, UsageError
-from catalog.names.escape import escape, shown
+from catalog.names.escape import csv_text, escape, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,6 +160,10 @@ def cell(value: object) -> str:
     return str(value)
 
 
+def _csv_cell(value: object) -> str:
+    return csv_text(value) if isinstance(value, str) else cell(value)
+
+
 _stdout = _Stdout()
 
 
@@ -237,7 +241,7 @@ class _Csv(Format):
 
     def row(self, get: Get) -> None:
         self._begin()
-        self._line([cell(get(column)) for column in self._columns])
+        self._line([_csv_cell(get(column)) for column in self._columns])
 
     def nothing(self) -> None:
         self._begin()
@@ -249,7 +253,7 @@ class _Csv(Format):
     def _begin(self) -> None:
         if self._header:
             self._header = False
-            self._line([cell(column) for column in self._columns])
+            self._line([csv_text(column) for column in self._columns])
 
     @staticmethod
     def _line(cells: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.names.escape import escape
 from tests import writers
-from tests.cli.conftest import NASTY, SHOWN, Shelf, objects
+from tests.cli.conftest import NASTY, SHOWN, Own, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, one_error
 from tests.conftest import ON_SQLITE
 
@@ -252,3 +252,39 @@ def test_a_wrong_call_prints_nothing_not_even_a_header(shelf: Shelf, arguments: 
 def test_the_error_of_a_bad_format_names_them_all(shelf: Shelf) -> None:
     assert "oci-layout" in one_error(shelf.ask("resolve", "x", "--format", "bogus"), 2, "jsonl", "'{digest}'")
     assert "oci-layout" not in one_error(shelf.ask("query", "x", "--format", "bogus"), 2, "jsonl", "'{store}'")
+
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "'=1", " =1", "\uff1d1", "=\u202e1", "\x1b=1")
+HARMLESS = ("a=1", "1", "'a", "", "a-1", "sha256:x", "(-1)")
+
+
+def back(cell: str) -> str:
+    """A cell as it was, by what docs/scripts.md says."""
+    return cell[1:] if cell[:1] == "'" and cell.lstrip(" '")[:1] in "=+-@\uff1d\uff0b\uff0d\uff20" else cell
+
+
+def test_csv_has_no_formula(cli: Own) -> None:
+    layout = writers.make_layout(f"{cli.directory}/formulas")
+    entries = [writers.fake_descriptor(text) | {"annotations": {writers.REF_NAME: text}} for text in FORMULAS]
+    writers.write_index(layout, writers.empty_index(*entries))
+    cli.done("add", layout)
+    for arguments in (
+        ("query", "--store", "formulas"),
+        ("sql", "SELECT ref_name FROM images"),
+    ):
+        rows = list(csv.DictReader(io.StringIO(cli.done(*arguments, "--format", "csv").out)))
+        found = [row["ref_name"] for row in rows]
+        assert sorted(map(back, found)) == sorted(escape(text) for text in FORMULAS)
+        assert not any(cell.lstrip(" ")[:1] in "=+-@\uff1d" for cell in found)
+        assert all(cell.isprintable() for cell in found)
+
+
+def test_csv_of_sql_is_plain_where_it_is_no_formula(shelf: Shelf) -> None:
+    for text in (*FORMULAS, *HARMLESS):
+        result = shelf.ask("sql", "SELECT :a AS a, -1 AS b", "-p", f"a={text}", "--format", "csv")
+        ((cell, number),) = list(csv.reader(io.StringIO(result.out)))[1:]
+        assert back(cell) == escape(text)
+        assert cell == escape(text) or text in FORMULAS
+        assert number == "-1"
+    result = shelf.ask("sql", 'SELECT 1 AS "=1+1"', "--format", "csv")
+    assert result.lines[0].rstrip("\r") == "'=1+1"
