@@ -17,12 +17,17 @@ from catalog.names.digest import is_digest
 from catalog.names.escape import escape
 
 _NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
+_CHARACTERS = 2048
+"""A page shows so much of a value; JSON and CSV have all of it."""
+_BYTES = 32
 _NAMES = frozenset({"name", "base_name", "image_name"})
 
 
 @hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def render_cell(value: object, column: str, table: str | None, database: str) -> Markup | str | None:
     """The HTML of a cell, or None for Datasette's own."""
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes: {value[:_BYTES].hex()}{'…' if len(value) > _BYTES else ''}"
     if not isinstance(value, str) or not value or database != DATABASE:
         return None
     path = _path(value, column, table)
@@ -50,4 +55,5 @@ def _path(value: str, column: str, table: str | None) -> tuple[str, dict[str, st
 
 
 def _safe(value: str) -> str:
-    return value if value.isprintable() else escape(value)
+    shown = value if len(value) <= _CHARACTERS else value[:_CHARACTERS]
+    return (shown if shown.isprintable() else escape(shown)) + ("" if shown is value else "…")

@@ -1,9 +1,10 @@
 """How Datasette reads the catalog: read-only, the public views alone, and with nothing open between two statements.
 
-Datasette keeps a connection a thread, and asks `sqlite_master` and PRAGMAs what there is. Here each statement opens the
-catalog, runs behind the same guard as `ocicat sql`, and closes it: a tenth of a millisecond or two, for which no browser
-that is left open keeps the daemon's WAL from being reset, and a catalog that was replaced is the new one on the next page.
-What there is, is answered from catalog/db/views.py, so that no private table is even named.
+Datasette keeps a connection a thread, and asks `sqlite_master` and PRAGMAs what there is. Here each statement runs behind the
+same guard as `ocicat sql`, in a process that is killed where it does not end in time (catalog.reports.workers). That process
+opens the catalog and closes it again: no browser that is left open keeps the daemon's WAL from being reset, and a catalog that
+was replaced is the new one on the next page. What there is, is answered from catalog/db/views.py, so that no private table is
+even named.
 
 Never `immutable`: Datasette with it, beside a writer, answered half its requests with "malformed".
 """
@@ -11,21 +12,25 @@ Never `immutable`: Datasette with it, beside a writer, answered half its request
 from __future__ import annotations
 
 import asyncio
+import marshal
 import sqlite3
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from datasette.app import Datasette
-from datasette.database import Database, Results
+from datasette.database import Database, QueryInterrupted, Results
 from datasette.views.base import DatasetteError
 
 from catalog.browse.door import asked_path
-from catalog.db.failures import explain
+from catalog.browse.rows import Row
 from catalog.db.view import View
 from catalog.db.views import VIEWS
-from catalog.errors import CatalogUnavailable
-from catalog.lookup.reader import Reader
-from catalog.reports.guard import HEAP_BYTES, Guard
+from catalog.errors import CatalogUnavailable, OcicatError
+from catalog.names.escape import csv_text
+from catalog.reports import question
+from catalog.reports.gate import explained
+from catalog.reports.question import Question, Stopped
+from catalog.reports.workers import Workers
 
 COUNT_MS = 1000
 """How long the number of all rows, which a page shows beside them, may take to count."""
@@ -33,15 +38,16 @@ COUNT_MS = 1000
 PUBLIC = {view.name: view for view in VIEWS}
 """All that there is to see."""
 
-_TROUBLE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
+HEAP_BYTES = 192 << 20
+"""How much memory one statement of a page may take; THREADS of them run at once."""
+
+THREADS = 3
+
+PAGE_BYTES = 8 << 20
+"""How much all rows of one statement may be."""
+
+PAGE_CELLS = 30_000
+"""How many values all rows of one statement may have: making a page of them takes about a second."""
 
 
 class _Column(NamedTuple):
@@ -59,47 +65,17 @@ class _Column(NamedTuple):
 class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
     """The catalog at `path`, as a database of Datasette's that holds views and nothing else."""
 
-    def __init__(self, datasette: Datasette, path: str) -> None:
+    def __init__(self, datasette: Datasette, path: str, workers: Workers) -> None:
         super().__init__(datasette, path=path, is_mutable=True)
+        self._workers = workers
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
-        """Nobody's: whatever goes round `execute_fn` would go round the guard."""
+        """Nobody's: whatever goes round `execute` would go round the guard."""
         raise DatasetteError("The catalog is only read.", status=403)
 
     async def execute_fn(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
-        """What `fn` makes of a connection that only reads the public views.
-
-        Raises sqlite3.OperationalError, which Datasette shows as the reader's mistake, for what is refused, and
-        DatasetteError where the catalog cannot serve.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self.ds.executor, self._run, fn)
-
-    def _run(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
-        try:
-            reader = Reader(self.path)
-        except CatalogUnavailable as error:
-            raise _unavailable(error) from error
-        try:
-            self.ds._prepare_connection(reader.connection, self.name)  # noqa: SLF001 - as Database.execute_fn does
-            guard = Guard(reader.connection)
-            try:
-                return fn(reader.connection)
-            except MemoryError as error:
-                raise sqlite3.OperationalError(
-                    f"the statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it"
-                ) from error
-            except sqlite3.Error as error:
-                if guard.refused:
-                    raise sqlite3.OperationalError(
-                        f"{guard.refused} is refused: a statement may only read the public views"
-                    ) from error
-                if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _TROUBLE:
-                    raise _unavailable(explain(error, self.path)) from error
-                if not isinstance(error, sqlite3.OperationalError):
-                    raise sqlite3.OperationalError(str(error)) from error
-                raise
-        finally:
-            reader.close()
+        """Nobody's, as `connect`."""
+        raise DatasetteError("The catalog is only read.", status=403)
 
     async def execute(
         self,
@@ -110,15 +86,46 @@ class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
         page_size: int | None = None,
         log_sql_errors: bool = True,
     ) -> Results:
-        """The rows of a statement; what is wrong with it is for its reader's page, not for the terminal."""
+        """The rows of a statement.
+
+        Raises sqlite3.OperationalError, which Datasette shows as the reader's mistake, for what is refused, QueryInterrupted
+        for what takes too long, and DatasetteError where the catalog cannot serve.
+        """
         if custom_time_limit is None and sql.startswith("select count(*) from "):
             custom_time_limit = COUNT_MS
+        limit_ms = self.ds.sql_time_limit_ms
+        if custom_time_limit and custom_time_limit < limit_ms:
+            limit_ms = max(1, custom_time_limit)
+        most = self.ds.max_returned_rows
+        if most == (page_size or self.ds.page_size):
+            most += 1
+        asked = Question(
+            self.path, sql, params if isinstance(params, list) else dict(params or {}), limit_ms / 1000, HEAP_BYTES,
+            page_rows=most if truncate else 0, page_bytes=PAGE_BYTES, page_cells=PAGE_CELLS,
+        )  # fmt: skip
         try:
-            return await super().execute(sql, params, truncate, custom_time_limit, page_size, log_sql_errors=False)
-        except sqlite3.OperationalError as error:
-            if asked_path.get().endswith(".csv"):  # of which Datasette would make an empty file, with status 200
-                raise DatasetteError(str(error), title="Invalid SQL", status=400) from error
-            raise
+            columns, rows, is_cut = await asyncio.get_running_loop().run_in_executor(self.ds.executor, self._run, asked)
+        except Stopped as stopped:
+            raise _explained(stopped, sql, params) from None
+        if is_cut and not (truncate and (len(rows) == most or _is_of_a_query())):
+            raise _wrong(
+                f"The rows take more than {PAGE_BYTES >> 20} MiB: ask for fewer (_size=10), or for a part of them."
+            )
+        if asked_path.get().endswith(".csv"):
+            rows = [Row.of(row._columns, tuple(map(_as_csv, row))) for row in rows]  # noqa: SLF001
+            columns = tuple(map(csv_text, columns))
+        return Results(rows, is_cut and truncate, [(column, *[None] * 6) for column in columns])
+
+    def _run(self, asked: Question) -> tuple[tuple[str, ...], list[Row], bool]:
+        columns: tuple[str, ...] = ()
+        rows: list[Row] = []
+        is_cut = False
+        for frame in self._workers.ask(asked):
+            if frame.columns is not None:
+                columns = tuple(frame.columns)
+            rows += [Row.of(columns, marshal.loads(row)) for row in frame.rows]  # noqa: S302 - from our own process
+            is_cut = frame.is_cut
+        return columns, rows, is_cut
 
     async def attached_databases(self) -> list[Any]:
         """None."""
@@ -178,5 +185,38 @@ def _columns(table: str) -> tuple[tuple[str, str, str], ...]:
     return view.columns if view is not None else ()
 
 
-def _unavailable(error: CatalogUnavailable) -> DatasetteError:
-    return DatasetteError(str(error), title="The catalog cannot serve", status=503)
+def _is_of_a_query() -> bool:
+    """Whether the page is that of a statement, which says that rows are left out; a view's page would not."""
+    return asked_path.get().rpartition("/")[2].partition(".")[0] not in PUBLIC
+
+
+def _as_csv(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return csv_text(value) if isinstance(value, str) else value
+
+
+def _wrong(message: str) -> Any:
+    """An error of the asker's. Of one in CSV Datasette would make an empty file, with status 200."""
+    if asked_path.get().endswith(".csv"):
+        return DatasetteError(message, title="Invalid SQL", status=400)
+    return sqlite3.OperationalError(message)
+
+
+def _explained(stopped: Stopped, sql: str, params: Any) -> Any:
+    if stopped.kind == question.LATE:
+        return QueryInterrupted(stopped, sql, params)
+    if stopped.kind == question.WRONG:
+        return _wrong(stopped.words)
+    if stopped.kind == question.REFUSED:
+        return _wrong(f"{stopped.words} is refused: a statement may only read the public views")
+    if stopped.kind == question.NO_QUESTION:
+        return _wrong("That is no question: write a SELECT over the public views.")
+    if stopped.kind == question.MEMORY:
+        return _wrong(f"The statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it.")
+    if stopped.kind == question.DEFECT:
+        return RuntimeError(stopped.words)
+    error = explained(stopped, "")
+    if isinstance(error, CatalogUnavailable) and stopped.kind == question.ERROR:
+        return DatasetteError(str(error), title="The catalog cannot serve", status=503)
+    return _wrong(str(error)) if isinstance(error, OcicatError) else error

@@ -1,14 +1,22 @@
-"""What a request meets first: who may ask at all, and what a browser may do with the answer.
+"""What a request meets first: who may ask at all, for what, and what a browser may do with the answer.
 
 A web page from elsewhere can send its visitors' browsers here, and by DNS rebinding, a name of its own that comes to mean
 this machine, read the answers too. It cannot choose the Host header, which keeps its name: so only those are let in that
-are an address, `localhost`, or the name that we were told to listen at. Only GET and HEAD pass, since nothing here is
-changed. The policy in each answer keeps a page from loading anything from the network, whatever a name in it says.
+are an address, `localhost`, or the name that we were told to listen at. Without rebinding it reads nothing, but what it has a
+browser ask for would be worked out all the same: a request of another site, as Sec-Fetch-Site says, is answered only where
+somebody follows a link to the first page.
+
+Only GET and HEAD pass, since nothing here is changed, and only addresses that we know: Datasette has more, for those who log
+in or write. The policy in each answer keeps a page from loading anything from the network, whatever a name in it says.
+
+An answer is kept back until it is whole: one that fails halfway is an error, not half a page. A few requests are worked on at
+a time, each for so long and no longer; the others wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import html
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,9 +38,13 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
-
-
+_OF_LENGTH = (b"content-length", b"transfer-encoding")
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?")
+_AT_ONCE = 4
+_SEND_SECONDS = 60.0
+_SEND_BYTES = 1 << 18
+_QUERY_BYTES = 32 << 10
+_PARAMETERS = 200
 
 asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 """The path of the request that is being answered."""
@@ -41,13 +53,24 @@ asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 class Door:
     """Lets pass to `application` what is a question and comes to one of our own names; `host` is the one listened at.
 
-    `defect` is told of what the application lets fall; whoever asked is told that something went wrong.
+    `addresses` is what a path has to match as a whole. A request is worked on for `seconds` at most. `defect` is told of what
+    the application lets fall; whoever asked is told that something went wrong.
     """
 
-    def __init__(self, application: Application, host: str, defect: Callable[[Exception], object]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        host: str,
+        addresses: re.Pattern[str],
+        seconds: float,
+        defect: Callable[[Exception], object],
+    ) -> None:
         self._application = application
+        self._addresses = addresses
+        self._seconds = seconds
         self._defect = defect
         self._names = {"localhost", host.lower()}
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of ASGI, or pass it on."""
@@ -57,31 +80,35 @@ class Door:
             return
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(send, 405, "Nothing can be changed here: only GET and HEAD are answered.")
-        elif not self._is_ours([value for name, value in scope["headers"] if name == b"host"]):
+        elif not self._is_ours(_values(scope, b"host")):
             await _refuse(send, 421, "This is not asked for by a name of its own: see --host in docs/browse.md.")
+        elif not _is_of_this_site(scope):
+            await _refuse_link(send, scope)
+        elif not self._addresses.fullmatch(scope["path"]):
+            await _refuse(send, 404, "There is no such page: see the first one, /.")
+        elif len(scope["query_string"]) > _QUERY_BYTES or scope["query_string"].count(b"&") >= _PARAMETERS:
+            await _refuse(send, 414, "The address is too long: ask by 'ocicat sql'.")
         else:
             asked_path.set(scope["path"])
             await self._pass(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def with_headers(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
-            await send(message)
-
+        answer = _Answer()
         try:
-            await self._application(scope, receive, with_headers)
+            async with self._at_once, asyncio.timeout(self._seconds):
+                await self._application(scope, receive, answer.take)
+        except TimeoutError:
+            await _refuse(send, 400, f"This took longer than {self._seconds:g} seconds: ask for less of it.")
+            return
         except asyncio.CancelledError:  # a signal came, and the statement took longer than it was given to end
-            if not begun:
-                await _refuse(send, 503, "ocicat browse was ended.")
+            await _refuse(send, 503, "ocicat browse was ended.")
+            return
         except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
             self._defect(error)
-            if not begun:
-                await _refuse(send, 500, "This is a defect of ocicat: where it runs stands more.")
+            await _refuse(send, 500, "This is a defect of ocicat: where it runs stands more.")
+            return
+        async with asyncio.timeout(_SEND_SECONDS):  # of a client that does not read
+            await answer.give(send)
 
     def _is_ours(self, hosts: list[bytes]) -> bool:
         if len(hosts) != 1:
@@ -105,8 +132,66 @@ def is_address(host: str) -> bool:
     return True
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
+class _Answer:
+    """What the application answers, kept back. A second answer is that to what went wrong with the first, and replaces it."""
+
+    def __init__(self) -> None:
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+
+    async def take(self, message: Message) -> None:
+        """Take a message of ASGI."""
+        if message["type"] == "http.response.start":
+            self._start, self._body = message, []
+        elif message["type"] == "http.response.body":
+            self._body.append(message.get("body", b""))
+
+    async def give(self, send: Send) -> None:
+        """Send it all, with the headers that every answer has."""
+        if self._start is None:
+            await _refuse(send, 404, "There is no answer to that.")
+            return
+        body = b"".join(self._body)
+        headers = [(name, value) for name, value in self._start.get("headers", ()) if name.lower() not in _OF_LENGTH]
+        headers += [(b"content-length", b"%d" % len(body)), *_HEADERS]
+        await send({"type": "http.response.start", "status": self._start["status"], "headers": headers})
+        for at in range(0, len(body), _SEND_BYTES):
+            await send({"type": "http.response.body", "body": body[at : at + _SEND_BYTES], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _values(scope: Scope, header: bytes) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == header]
+
+
+def _is_of_this_site(scope: Scope) -> bool:
+    """Whether a page of ours asks, or nobody's page; or somebody follows a link to the first one, which costs nothing.
+
+    Browsers say so in headers that a page cannot set. Programs do not, and are no page of another site.
+    """
+    sites = _values(scope, b"sec-fetch-site")
+    if all(site in (b"same-origin", b"none") for site in sites):
+        origins = _values(scope, b"origin")  # from before Sec-Fetch-Site, and of requests that are no navigation
+        hosts = _values(scope, b"host")
+        return all(origin.partition(b"://")[2] in hosts for origin in origins)
+    is_navigation = _values(scope, b"sec-fetch-mode") == [b"navigate"] and _values(scope, b"sec-fetch-dest") == [
+        b"document"
+    ]
+    return is_navigation and scope["path"] == "/" and not scope["query_string"]
+
+
+async def _refuse_link(send: Send, scope: Scope) -> None:
+    """Refuse what another site asks for, and let a person who followed a link there ask for it themselves."""
+    path = scope.get("raw_path") or b"/"
+    address = path.decode("latin-1") + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+    link = html.escape(f"/{address.lstrip('/')}")  # not "//", which would be another host
+    await _refuse(
+        send, 403, f'<p>Another site asked for this page. <a href="{link}">Show it</a></p>', b"text/html; charset=utf-8"
+    )
+
+
+async def _refuse(send: Send, status: int, text: str, kind: bytes = b"text/plain; charset=utf-8") -> None:
     body = f"{text}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body)), *_HEADERS]
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,15 +24,26 @@ from datasette.app import Datasette
 from datasette.plugins import pm
 
 from catalog.browse import cells, home, plots
-from catalog.browse.database import PUBLIC, Catalog
-from catalog.browse.description import DATABASE, metadata
+from catalog.browse.database import PUBLIC, THREADS, Catalog
+from catalog.browse.description import DATABASE, PLOTS, STYLE, metadata
 from catalog.browse.door import Door, is_address
+from catalog.browse.questions import QUESTIONS
 from catalog.browse.trouble import Trouble
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.names.escape import shown
+from catalog.reports.workers import Workers
 
 _BACKLOG = 128
 _FACET_MS = 500
+_PAGES = "|".join(re.escape(name) for name in (*PUBLIC, *(question.name for question in QUESTIONS)))
+ADDRESSES = re.compile(
+    rf"/|/favicon\.ico|{PLOTS}|{STYLE}|/-/static/[\w./-]+|/-/(?:databases|versions|settings)(?:\.json)?"
+    rf"|/{DATABASE}(?:\.json|\.csv)?|/{DATABASE}/(?:{_PAGES})(?:\.json|\.csv)?",
+    re.ASCII,
+)
+"""All that is answered: our pages, what they load, and of Datasette's own three that say what runs here."""
+_MORE_SECONDS = 5.0
+"""A page may take so much longer than a statement."""
 _END_SECONDS = 2  # so long an answer that is on its way may take when a signal came
 
 
@@ -48,8 +60,8 @@ class _ReadOnly(Datasette):  # type: ignore[misc]  # Datasette has no types
         return await super().permission_allowed(actor, action, resource, default)
 
 
-def application(path: str, host: str, timeout: float, defect: Callable[[Exception], object]) -> Door:
-    """The catalog at `path` as an application of ASGI; a statement ends after `timeout` seconds.
+def application(path: str, host: str, timeout: float, workers: Workers, defect: Callable[[Exception], object]) -> Door:
+    """The catalog at `path` as an application of ASGI; a statement, in one of `workers`, ends after `timeout` seconds.
 
     `defect` is told of what nobody thought of; whoever asked sees a page that says so.
     """
@@ -63,6 +75,7 @@ def application(path: str, host: str, timeout: float, defect: Callable[[Exceptio
         settings={
             "sql_time_limit_ms": max(1, round(timeout * 1000)),
             "facet_time_limit_ms": _FACET_MS,
+            "num_sql_threads": THREADS,
             "suggest_facets": False,  # it would count by every column, at each page
             "allow_download": False,
             "allow_csv_stream": False,
@@ -72,8 +85,8 @@ def application(path: str, host: str, timeout: float, defect: Callable[[Exceptio
     )
     for name in list(datasette.databases):
         datasette.remove_database(name)
-    datasette.add_database(Catalog(datasette, path), name=DATABASE)
-    return Door(datasette.app(), host, defect)
+    datasette.add_database(Catalog(datasette, path, workers), name=DATABASE)
+    return Door(datasette.app(), host, ADDRESSES, timeout + _MORE_SECONDS, defect)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -109,8 +122,13 @@ def url_of(listening: socket.socket, host: str) -> str:
     return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
 
-def serve(asked: Door, listening: socket.socket, url: str, opened: Callable[[bool], None] | None) -> None:
-    """Print `url` and answer until SIGINT or SIGTERM; `opened`, where given, is told whether a browser was found."""
+def serve(
+    asked: Door, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
+) -> None:
+    """Print `url` and answer until SIGINT or SIGTERM; `opened`, where given, is told whether a browser was found.
+
+    What is still being worked out then is given two seconds, and the processes of its statements are killed.
+    """
     # Datasette leaves coroutines behind where a page fails halfway; nobody at the terminal can do anything about it.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
@@ -137,6 +155,7 @@ def serve(asked: Door, listening: socket.socket, url: str, opened: Callable[[boo
             threading.Thread(target=lambda: opened(_open(url)), daemon=True).start()
         server.run(sockets=[listening])
     finally:
+        workers.close()
         for number, handler in before.items():
             signal.signal(number, handler)
         listening.close()

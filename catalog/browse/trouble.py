@@ -28,7 +28,7 @@ class Trouble:
         """Makes the answer to a request that failed."""
 
         async def answer() -> Response:
-            shown = self._shown(exception)
+            shown = self._shown(exception, has_parameters=bool(request.query_string) or request.path.endswith(".csv"))
             if request.path.endswith(".json"):
                 return Response.json({**shown, "ok": False}, status=shown["status"])
             template = datasette.jinja_env.get_template("error.html")
@@ -37,7 +37,7 @@ class Trouble:
 
         return answer
 
-    def _shown(self, exception: Exception) -> dict[str, Any]:
+    def _shown(self, exception: Exception, *, has_parameters: bool) -> dict[str, Any]:
         if isinstance(exception, DatasetteError):
             message = Markup(exception.message) if exception.message_is_html else exception.message  # noqa: S704 - its own
             # Datasette says 500 where it says nothing: of a column that is none, say. All of these are on purpose.
@@ -50,5 +50,21 @@ class Trouble:
             return {"status": 400, "title": "Not in time", "error": "The statement ran past its time limit: narrow it."}
         if isinstance(exception, ValueError | OverflowError):  # what it makes of _next=x, or of a number past 64 bits
             return {"status": 400, "title": "Not understood", "error": f"What is asked for cannot be read: {exception}"}
+        if has_parameters and _is_of_datasette(exception):
+            return {"status": 400, "title": "Not understood", "error": "A parameter of the address cannot be read."}
         self._defect(exception)
         return {"status": 500, "title": None, "error": "This is a defect of ocicat: where it runs stands more."}
+
+
+def _is_of_datasette(exception: Exception) -> bool:
+    """Whether Datasette's own code met it: it reads parameters as if all were as its pages write them.
+
+    For `_through=1`, say, or CSV of no statement, it raises TypeError and KeyError.
+    """
+    trace = exception.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return isinstance(exception, TypeError | LookupError | AttributeError | AssertionError) and name.startswith(
+        "datasette"
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Get = Callable[[str], object]
 
 _ROWS = 200  # so many rows are kept back to find the widths of the columns
+_CHARACTERS = 1 << 20  # and no more than so many characters of them
 _WIDEST = 80  # where no terminal sets a limit, a wider cell does not widen its column
 _GAP = 2
 _COMFORT = 24  # columns are spared as long as the others cannot have so much each
@@ -45,6 +46,7 @@ class Table(Format):
         self._room = _room()
         self._is_painted = _is_coloured()
         self._kept: list[list[str]] | None = []
+        self._kept_characters = 0
         self._places: list[int] = []
         self._widths: list[int] = []
         self._is_short = False
@@ -69,7 +71,8 @@ class Table(Format):
             self._line(cells)
             return
         self._kept.append(cells)
-        if len(self._kept) >= _ROWS:
+        self._kept_characters += sum(map(len, cells))
+        if len(self._kept) >= _ROWS or self._kept_characters >= _CHARACTERS:
             self._begin()
 
     def _begin(self) -> None:

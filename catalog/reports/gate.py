@@ -1,195 +1,147 @@
-"""SQL that can only read the public views (docs/scripts.md).
+"""SQL that can only read the public views (docs/scripts.md), as the commands ask it.
 
-Strategy. What a statement may do at all is guard.py's. A thread beside it ends what runs past the time limit, or is
-interrupted by Ctrl-C, which Python notices only between two of its own instructions. A progress handler does not do: it
-counts SQLite's instructions, and a single one, say making a value of 60 MB, can take a second. The time in which somebody
-reads the rows that came does not count.
+What a statement may do at all is guard.py's, on PostgreSQL the server's. It runs in a process of its own (workers.py), which
+is killed where it does not end at its time limit, at Ctrl-C, or when nobody reads its rows to their end. The time in which
+somebody reads the rows that came does not count.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import signal
-import sqlite3
-import threading
-import time
+import atexit
+import marshal
 from collections.abc import Iterator, Mapping
 
-from catalog.db.failures import explain
-from catalog.db.location import is_url
-from catalog.errors import NotInTime, RefusedSQL
+from catalog import errors
+from catalog.errors import CatalogUnavailable, NotInTime, OcicatError, RefusedSQL
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
-from catalog.reports.guard import HEAP_BYTES, Guard
+from catalog.reports import question
+from catalog.reports.question import HEAP_BYTES, ROW_BYTES, Question, Stopped
+from catalog.reports.workers import Answer, Workers
 
 TIMEOUT_SECONDS = 60.0
-_AGAIN_SECONDS = 0.05
+_workers = Workers()
+atexit.register(_workers.close)
 
 
 def open_gate(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Gate:
     """A gate to the catalog that `reader` has open, on whichever engine."""
-    if is_url(reader.path):
-        from catalog.reports.postgres_gate import PostgresGate
-
-        return PostgresGate(reader, timeout)
     return Gate(reader, timeout)
 
 
+def start_gate() -> None:
+    """Start the process that the next statement runs in, while other things are done."""
+    _workers.start()
+
+
 class Gate:
-    """Runs read-only statements on the catalog that `reader` has open; the connection serves nothing else after."""
+    """Runs read-only statements on the catalog that `reader` has open, in another process."""
 
     def __init__(self, reader: Reader, timeout: float = TIMEOUT_SECONDS) -> None:
         self._path = reader.path
         self._timeout = timeout
-        self._guard = Guard(reader.connection)
-        self._connection = reader.connection
-        self._clock = _Clock(reader.connection)
 
     def run(
         self, statement: str, parameters: Mapping[str, str]
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """The columns' names and the rows of one statement, streamed.
 
-        Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit,
-        KeyboardInterrupt when the user ends it, CatalogUnavailable for a damaged catalog.
+        Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit or a
+        limit of memory, CatalogUnavailable for a damaged catalog. So does the iterator of rows.
         """
+        return self._run(statement, parameters, is_ours=False)
+
+    def run_ours(self, statement: str) -> Iterator[tuple[object, ...]]:
+        """The rows of a statement of ocicat's own, which may read private tables, within the same limits; raises the same."""
+        return self._run(statement, {}, is_ours=True)[1]
+
+    def _run(
+        self, statement: str, parameters: Mapping[str, str], *, is_ours: bool
+    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         refuse_bytes("the statement", statement)
         for name, value in parameters.items():
             refuse_bytes(f"the value of :{name}", value)
-        self._guard.refused = ""
-        self._clock.start(self._timeout)
         try:
-            cursor = self._connection.execute(statement, parameters)
-        except (sqlite3.Error, sqlite3.Warning, MemoryError) as error:
-            raise self._explained(error) from error
-        finally:
-            left = self._clock.stop()
-        if cursor.description is None:
-            raise RefusedSQL(
-                "that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them"
-            )
-        return unique([column[0] for column in cursor.description]), self._rows(cursor, left)
+            answer = _workers.ask(Question(self._path, statement, dict(parameters), self._timeout, is_ours=is_ours))
+            for frame in answer:
+                if frame.columns is not None:
+                    return unique(frame.columns), _Rows(self, answer, frame.rows)
+        except Stopped as stopped:
+            raise self._explained(stopped) from None
+        raise CatalogUnavailable("the statement came to no end: run it again")
 
-    def _rows(self, cursor: sqlite3.Cursor, left: float) -> Iterator[tuple[object, ...]]:
-        self._clock.start(left)
-        try:
-            for row in cursor:  # `yield from` would close the cursor at the end, perhaps after its connection
-                self._clock.pause()
-                yield row
-                self._clock.go_on()
-        except (sqlite3.Error, MemoryError) as error:
-            raise self._explained(error) from error
-        finally:
-            self._clock.stop()
-
-    def _explained(self, error: Exception) -> BaseException:
-        if self._guard.refused:
-            return RefusedSQL(
-                f"{self._guard.refused} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
-            )
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_INTERRUPT:
-            if self._clock.is_late:
-                return NotInTime(
-                    f"the statement ran past {self._timeout:g} seconds: narrow it, or give it more with --timeout"
-                )
-            return KeyboardInterrupt()
-        if isinstance(error, MemoryError):
-            return NotInTime(f"the statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it")
-        if (
-            isinstance(error, sqlite3.Error)
-            and code is not None
-            and code & 0xFF
-            in (
-                sqlite3.SQLITE_BUSY,
-                sqlite3.SQLITE_CANTOPEN,
-                sqlite3.SQLITE_CORRUPT,
-                sqlite3.SQLITE_IOERR,
-                sqlite3.SQLITE_NOTADB,
-            )
-        ):
-            return explain(error, self._path)
-        return RefusedSQL(f"the statement is wrong: {shown(str(error))}; 'ocicat sql --schema' lists views and columns")
+    def _explained(self, stopped: Stopped) -> Exception:
+        return explained(stopped, f"ran past {self._timeout:g} seconds: narrow it, or give it more with --timeout")
 
 
-class _Clock:
-    """Interrupts `connection` when its time is over, pauses not counted, or when SIGINT comes."""
+class _Rows(Iterator[tuple[object, ...]]):
+    """The rows of an answer; closed before their end, or left, they end the statement."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._deadline = 0.0
-        self._paused: float | None = None
-        self._stop: int | None = None
-        self._wakeup: int | None = None
-        self.is_late = False
+    def __init__(self, gate: Gate, answer: Answer, rows: list[bytes]) -> None:
+        self._gate = gate
+        self._answer = answer
+        self._rows = iter(rows)
 
-    def start(self, seconds: float) -> None:
-        """Begin to count down, in a thread that ends with `stop`."""
-        self.stop()
-        self.is_late = False
-        self._paused = None
-        self._deadline = time.monotonic() + seconds
-        read, self._stop = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        with contextlib.suppress(ValueError):  # another thread than the main one never meets a signal
-            self._wakeup = signal.set_wakeup_fd(self._stop, warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(read,), daemon=True).start()
+    def __next__(self) -> tuple[object, ...]:
+        while (data := next(self._rows, None)) is None:
+            try:
+                self._rows = iter(next(self._answer).rows)
+            except Stopped as stopped:
+                raise self._gate._explained(stopped) from None  # noqa: SLF001 - its own
+        row: tuple[object, ...] = marshal.loads(data)  # noqa: S302 - from our own process
+        return row
 
-    def pause(self) -> None:
-        """Somebody reads a row."""
-        self._paused = time.monotonic()
+    def close(self) -> None:
+        """Ask for no more rows."""
+        self._rows = iter(())
+        self._answer.close()
 
-    def go_on(self) -> None:
-        """The next row is asked for."""
-        if self._paused is not None:
-            self._deadline += time.monotonic() - self._paused
-            self._paused = None
 
-    def stop(self) -> float:
-        """End the thread, and say how many seconds were left; again does no harm."""
-        if self._wakeup is not None:
-            signal.set_wakeup_fd(self._wakeup)
-            self._wakeup = None
-        if self._stop is not None:
-            os.close(self._stop)
-            self._stop = None
-        return self._deadline - time.monotonic()
-
-    def _watch(self, read: int) -> None:
-        while True:
-            paused = self._paused is not None
-            left = self._deadline - time.monotonic()
-            if left <= 0 and not paused:
-                self.is_late = True
-                self._interrupt()
-                left = _AGAIN_SECONDS  # one between two statements is lost
-            if select.select([read], [], [], max(left, _AGAIN_SECONDS))[0]:
-                signals = os.read(read, 64)
-                if not signals:
-                    break
-                if signal.SIGINT in signals:
-                    self._interrupt()
-        os.close(read)
-
-    def _interrupt(self) -> None:
-        with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
-            self._connection.interrupt()
+def explained(stopped: Stopped, late: str) -> Exception:
+    """The error of ours for a statement that came to no end; `late` is what is said of one that ran too long."""
+    kind, words = stopped.kind, stopped.words
+    if kind == question.REFUSED:
+        return RefusedSQL(
+            f"{words} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
+        )
+    if kind == question.NO_QUESTION:
+        return RefusedSQL("that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them")
+    if kind == question.WRONG:
+        return RefusedSQL(f"the statement is wrong: {words}; 'ocicat sql --schema' lists views and columns")
+    if kind == question.LATE:
+        return NotInTime(f"the statement {late}")
+    if kind == question.MEMORY:
+        return NotInTime(f"the statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it")
+    if kind == question.LONG:
+        return NotInTime(
+            f"a row has more than {ROW_BYTES >> 20} MiB: ask for fewer columns, or a part of them (substr)"
+        )
+    if kind == question.ENDED:
+        return NotInTime(f"the process that ran the statement was ended by {shown(words)}: run it again, or narrow it")
+    if kind == question.ERROR:
+        name, _, message = words.partition(" ")
+        error = getattr(errors, name, OcicatError)
+        found: Exception = error(message)
+        return found
+    return RuntimeError(words)
 
 
 def unique(names: list[str]) -> tuple[str, ...]:
     """The columns' names, a second one of the same name with its number behind it."""
     unique: list[str] = []
+    taken: set[str] = set()
     for name in names:
         number, candidate = 0, name
-        while candidate in unique:
+        while candidate in taken:
             number += 1
             candidate = f"{name}:{number}"
         unique.append(candidate)
+        taken.add(candidate)
     return tuple(unique)
 
 
 def refuse_bytes(what: str, text: str) -> None:
+    """Raise RefusedSQL for a text that UTF-8 cannot say."""
     try:
         text.encode()
     except UnicodeEncodeError:

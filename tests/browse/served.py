@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +75,17 @@ class Site:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.read().decode(), error.headers)
+
+    def raw(self, path: str, method: str = "GET") -> Answer:
+        """Ask for a path just as it is written, which no library would."""
+        place = urllib.parse.urlsplit(self.url)
+        with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=SECONDS) as connection:
+            connection.sendall(
+                f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode()
+            )
+            with contextlib.closing(http.client.HTTPResponse(connection, method=method)) as answer:
+                answer.begin()
+                return Answer(answer.status, answer.read().decode("utf-8", "replace"), answer.headers)
 
     def sql(self, statement: str, form: str = "") -> Answer:
         """Ask in SQL of one's own."""

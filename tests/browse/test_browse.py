@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -215,15 +216,25 @@ def test_an_answer_may_not_be_framed_nor_load_from_elsewhere(site: Site) -> None
     assert "access-control-allow-origin" not in site.get("/catalog/stores.json").headers
 
 
+def _processes(pid: int) -> list[int]:
+    """A process and those that it started."""
+    found = [pid]
+    for each in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if each.name.isdigit() and int((each / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(each.name))
+    return found
+
+
 def _connections(pid: int, db: str) -> list[str]:
     found = []
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            path = str(each.readlink())
-        except FileNotFoundError:
-            continue  # closed meanwhile
-        if path.startswith(db):
-            found.append(path)
+    for process in _processes(pid):
+        with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+            for each in Path(f"/proc/{process}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    path = str(each.readlink())
+                    if path.startswith(db):
+                        found.append(path)
     return found
 
 

@@ -45,6 +45,7 @@ def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float
     if importlib.util.find_spec("datasette") is None:
         raise UsageError("browse needs Datasette: pip install 'ocicat[browse]'")
     from catalog.browse import server
+    from catalog.reports.workers import Workers
 
     if not host:
         raise UsageError("an empty --host is no address: write --host 127.0.0.1, say")
@@ -54,7 +55,9 @@ def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float
         messages.say(
             f"warning: whoever reaches {host} over the network can read the whole catalog: there is no password"
         )
-    server.serve(server.application(path, host, timeout, messages.defect), listening, url, _say if opens else None)
+    workers = Workers()
+    application = server.application(path, host, timeout, workers, messages.defect)
+    server.serve(application, listening, url, workers, _say if opens else None)
     return 0
 
 

@@ -20,7 +20,7 @@ from catalog.lookup.match import rfc3339
 from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, Gate, open_gate
+from catalog.reports.gate import TIMEOUT_SECONDS, Gate, open_gate, start_gate
 from catalog.reports.reports import REPORTS, Report
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -65,6 +65,7 @@ def command(
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
     formats.limit_pauses(timeout)
+    start_gate()
     reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = _names(reader, stores) if stores else None

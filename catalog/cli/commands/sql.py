@@ -12,7 +12,7 @@ from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, open_gate
+from catalog.reports.gate import TIMEOUT_SECONDS, open_gate, start_gate
 
 
 @click.command(name="sql")
@@ -40,6 +40,8 @@ def command(
 ) -> int:
     """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
     formats.limit_pauses(timeout)
+    if not schema:
+        start_gate()
     reader = open_reader(catalog_path(globals_.db))
     try:
         if schema:

@@ -1,0 +1,74 @@
+"""One statement on a catalog in SQLite, in a process of its own (worker.py)."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from catalog.db.failures import explain
+from catalog.lookup.reader import Reader
+from catalog.names.escape import shown
+from catalog.reports import question
+from catalog.reports.guard import Guard
+from catalog.reports.question import Question, Stopped
+from catalog.reports.sink import Sink
+
+_INSTRUCTIONS = 4000
+"""So many of SQLite's instructions pass between two looks at the clock."""
+_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+
+
+def run(asked: Question, sink: Sink) -> None:
+    """Send the columns and rows to `sink`; raises Stopped, MemoryError, and CatalogUnavailable with its kinds."""
+    reader = Reader(asked.path)  # whether it is a catalog, and of this version
+    guard: Guard | None = None
+    connection = reader.connection
+    try:
+        if asked.is_ours:
+            connection.execute(f"PRAGMA hard_heap_limit={asked.heap_bytes}")
+            connection.execute("PRAGMA temp_store=MEMORY")
+        else:
+            reader.close()
+            guard = Guard(asked.path, asked.heap_bytes)
+            connection = guard.connection
+    except sqlite3.Error as error:
+        raise explain(error, asked.path) from error
+    try:
+        sink.begin()
+        connection.set_progress_handler(sink.clock.is_over, _INSTRUCTIONS)
+        cursor = connection.execute(asked.statement, asked.parameters)
+        if cursor.description is None:
+            raise Stopped(question.NO_QUESTION)
+        sink.columns([column[0] for column in cursor.description])
+        for row in cursor:
+            if not sink.row(row):
+                break
+    except (
+        sqlite3.Error,
+        sqlite3.Warning,
+        OverflowError,
+        ValueError,
+    ) as error:  # of a parameter past 64 bits, or a NUL
+        raise _explained(error, guard, asked.path) from error
+    finally:
+        connection.close()
+
+
+def _explained(error: Exception, guard: Guard | None, path: str) -> Exception:
+    if guard is not None and guard.refused:
+        return Stopped(question.REFUSED, guard.refused)
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return Stopped(question.LATE)
+    if code == sqlite3.SQLITE_NOMEM:
+        return Stopped(question.MEMORY)
+    if isinstance(error, sqlite3.Error) and code & 0xFF in _TROUBLE:
+        return explain(error, path)
+    return Stopped(question.WRONG, shown(str(error)))

@@ -1,0 +1,103 @@
+"""Where the rows of a statement go, in the process that runs it: counted, limited, and sent in frames. And its clock."""
+
+from __future__ import annotations
+
+import marshal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from catalog.reports import question
+from catalog.reports.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Stopped
+
+_LOOK_SECONDS = 0.1
+
+
+class Clock:
+    """How long a statement may still work. The time in which its rows wait for their reader does not count."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._paused: float | None = None
+
+    def left(self) -> float:
+        """Seconds, less than 0 when the time is over."""
+        return self._deadline - (time.monotonic() if self._paused is None else self._paused)
+
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return self.left() <= 0
+
+    def pause(self) -> None:
+        """From now on somebody else is waited for."""
+        self._paused = time.monotonic()
+
+    def go_on(self) -> None:
+        """And now no longer."""
+        if self._paused is not None:
+            self._deadline += time.monotonic() - self._paused
+            self._paused = None
+
+
+class Sink:
+    """Takes the columns and the rows of one answer and gives frames to `write`, the last one by `end` or `fail`."""
+
+    def __init__(self, asked: Question, write: Callable[[Frame], None]) -> None:
+        self.clock = Clock(asked.seconds)
+        """It runs from `begin` on."""
+        self._asked = asked
+        self._write = write
+        self._columns: list[str] | None = None
+        self._rows: list[bytes] = []
+        self._bytes = 0
+        self._count = 0
+        self._cells = 0
+        self._total = 0
+        self._sent_at = 0.0
+        self._is_cut = False
+
+    def begin(self) -> None:
+        """The catalog is open, and the statement is about to run: tell, since its time begins."""
+        self._write(Frame(None, []))
+        self.clock = Clock(self._asked.seconds)
+
+    def columns(self, names: list[str]) -> None:
+        """The columns' names, before the first row."""
+        self._columns = names
+
+    def row(self, row: tuple[Any, ...]) -> bool:
+        """Take a row; False where the page is full, and it is not taken. Raises Stopped for one that is too long."""
+        data = marshal.dumps(row)
+        if len(data) > ROW_BYTES:
+            raise Stopped(question.LONG)
+        asked = self._asked
+        self._count += 1
+        self._cells += len(row)
+        self._total += len(data)
+        if (
+            (asked.page_rows and self._count > asked.page_rows)
+            or (asked.page_bytes and self._total > asked.page_bytes)
+            or (asked.page_cells and self._cells > asked.page_cells)
+        ):
+            self._is_cut = True
+            return False
+        self._rows.append(data)
+        self._bytes += len(data)
+        if self._bytes >= FRAME_BYTES or time.monotonic() - self._sent_at > _LOOK_SECONDS:
+            self._send(Frame(self._columns, self._rows))
+        return True
+
+    def end(self, *, is_spent: bool) -> None:
+        """The rows are over."""
+        self._send(Frame(self._columns, self._rows, is_last=True, is_cut=self._is_cut, is_spent=is_spent))
+
+    def fail(self, kind: str, words: str, *, is_spent: bool) -> None:
+        """The statement came to no end."""
+        self._send(Frame(self._columns, self._rows, is_last=True, is_spent=is_spent, trouble=(kind, words)))
+
+    def _send(self, frame: Frame) -> None:
+        self._columns, self._rows, self._bytes = None, [], 0
+        self.clock.pause()
+        self._write(frame)
+        self.clock.go_on()
+        self._sent_at = time.monotonic()

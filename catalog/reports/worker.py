@@ -1,0 +1,92 @@
+"""The process that runs statements of users, one after another, and can be killed at any moment: it only reads.
+
+Started by workers.py as `python -I -S -c PROGRAM`, it reads questions on its stdin and writes frames on its stdout. It ends when
+whoever asks has gone, in the middle of a statement too: a thread waits for the other end of stdin to be closed. Its address
+space is limited while a statement runs, which bounds the rows that are made outside of the engine's own memory.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import resource
+import select
+import signal
+import threading
+
+from catalog.db.location import is_url
+from catalog.errors import OcicatError
+from catalog.reports import question
+from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, read_all, write_all
+from catalog.reports.sink import Sink
+
+_MEBIBYTE = 1 << 20
+_SPENT_KIB = 96 << 10
+"""A process that grew so large does not give its memory back, and ends after its answer."""
+_MORE_BYTES = 64 * _MEBIBYTE
+"""What a process may take besides the memory of a statement."""
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asked, who kills this process then
+    threading.Thread(target=_end_with_asker, daemon=True).start()
+    while (head := read_all(0, HEADER)) is not None:
+        data = read_all(0, int.from_bytes(head, "big"))
+        if data is None:
+            break
+        environment, *fields = marshal.loads(data)  # noqa: S302 - from the process that started this one
+        os.environ.clear()
+        os.environ.update(environment)
+        asked = Question(*fields)
+        try:
+            _answer(asked, Sink(asked, _write))
+        except OSError:
+            break  # nobody reads
+    os._exit(0)
+
+
+def limit_memory(heap_bytes: int) -> None:
+    """Limit the address space to what it is now, the memory of a statement, and a little more."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + heap_bytes + _MORE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _answer(asked: Question, sink: Sink) -> None:
+    try:
+        if is_url(asked.path):
+            from catalog.reports.run_postgres import run
+        else:
+            from catalog.reports.run_sqlite import run
+        limit_memory(asked.heap_bytes)
+        run(asked, sink)
+        sink.end(is_spent=_is_spent())
+    except Stopped as stopped:
+        sink.fail(stopped.kind, stopped.words, is_spent=_is_spent())
+    except OcicatError as error:
+        sink.fail(question.ERROR, f"{type(error).__name__} {error}", is_spent=_is_spent())
+    except MemoryError:
+        sink.fail(question.MEMORY, "", is_spent=True)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - told by whoever asked, as a defect
+        sink.fail(question.DEFECT, f"{type(error).__name__}: {error}", is_spent=True)
+
+
+def _is_spent() -> bool:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _SPENT_KIB
+
+
+def _write(frame: Frame) -> None:
+    write_all(1, packed(frame))
+
+
+def _end_with_asker() -> None:
+    gone = select.poll()
+    gone.register(0, 0)  # POLLHUP is told unasked
+    while not gone.poll():
+        pass
+    os._exit(0)

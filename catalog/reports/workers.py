@@ -1,0 +1,210 @@
+"""Processes that run the statements of users (worker.py), as whoever asks sees them.
+
+A statement of anybody's can have SQLite work for minutes within one instruction, where neither a time limit of its own nor
+Ctrl-C is noticed, and can make rows of any size. In a process of its own it can be killed, and only that process is out of
+memory. Starting one takes 30 ms, so that one that has answered is kept for the next statement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from catalog.reports import question
+from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, write_all
+
+_GRACE_SECONDS = 1.0
+"""A statement ends itself at its limit, unless an instruction takes long: so much later its process is killed."""
+_BEGIN_SECONDS = 60.0
+"""So long a process may take to start and to open the catalog."""
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from catalog.reports.worker import main; main()"
+
+
+class Workers:
+    """Processes that wait for a statement. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+        self._is_closed = False
+
+    def ask(self, asked: Question) -> Answer:
+        """The answer to a question, which has to be read to its end, or closed. Raises Stopped where none can be had."""
+        worker = self._take()
+        try:
+            worker.send(asked)
+        except OSError:  # it was ended while it waited
+            self._drop(worker)
+            worker = self._new()
+            worker.send(asked)
+        return Answer(self, worker, asked.seconds)
+
+    def start(self) -> None:
+        """Have one process wait, so that the first statement need not."""
+        worker = self._take()
+        with self._lock:
+            self._give_back(worker)
+
+    def close(self) -> None:
+        """Kill all of them, those that are busy too; whoever reads an answer meets Stopped."""
+        with self._lock:
+            self._is_closed = True
+            idle, busy = self._idle[:], list(self._busy)
+            self._idle.clear()
+        for worker in idle:
+            worker.end()
+        for worker in busy:
+            worker.process.kill()
+
+    def done(self, worker: _Worker, *, is_spent: bool) -> None:
+        """An answer was read to its end."""
+        if is_spent:
+            self._drop(worker)
+            return
+        with self._lock:
+            self._give_back(worker)
+
+    def _give_back(self, worker: _Worker) -> None:
+        self._busy.discard(worker)
+        self._idle.append(worker)
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._idle:
+                worker = self._idle.pop()
+                self._busy.add(worker)
+                return worker
+        return self._new()
+
+    def _new(self) -> _Worker:
+        worker = _Worker()
+        with self._lock:
+            self._busy.add(worker)
+            closed = self._is_closed
+        if closed:
+            self._drop(worker)
+            raise Stopped(question.ENDED, "the end of ocicat")
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+        worker.end()
+
+    def drop(self, worker: _Worker) -> int:
+        """Kill a process; returns its status, as subprocess has it."""
+        self._drop(worker)
+        return worker.process.returncode
+
+
+class Answer(Iterator[Frame]):
+    """The frames of an answer. Closed before its end, or left, it has the process killed."""
+
+    def __init__(self, workers: Workers, worker: _Worker, seconds: float) -> None:
+        self._workers = workers
+        self._worker: _Worker | None = worker
+        self._seconds = seconds + _GRACE_SECONDS
+        self._left = _BEGIN_SECONDS  # until it says that it begins
+        self._has_begun = False
+
+    def __next__(self) -> Frame:
+        """The next frame; raises Stopped where the statement came to no end."""
+        worker = self._worker
+        if worker is None:
+            raise StopIteration
+        try:
+            began = time.monotonic()
+            frame = worker.receive(self._left)
+            self._left = self._left - (time.monotonic() - began) if self._has_begun else self._seconds
+            self._has_begun = True
+        except _Gone:
+            self._worker = None
+            status = self._workers.drop(worker)
+            raise Stopped(question.ENDED, _by(status)) from None
+        except BaseException:  # past its time, or Ctrl-C
+            self.close()
+            raise
+        if frame.is_last:
+            self._worker = None
+            self._workers.done(worker, is_spent=frame.is_spent)
+            if frame.trouble is not None:
+                raise Stopped(*frame.trouble)
+        return frame
+
+    def close(self) -> None:
+        """Kill the process, where the answer is not over."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            self._workers.drop(worker)
+
+    def __del__(self) -> None:
+        """What nobody reads does not go on."""
+        self.close()
+
+
+class _Gone(Exception):
+    """The process has ended."""
+
+
+class _Worker:
+    """One process, and the pipes to it."""
+
+    def __init__(self) -> None:
+        paths = [path for path in sys.path if path]
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, *([] if home in paths else [home]), *paths],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        )  # fmt: skip
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._to = self.process.stdin
+        self._from = self.process.stdout
+        self._poll = select.poll()
+        self._poll.register(self._from, select.POLLIN)
+
+    def send(self, asked: Question) -> None:
+        write_all(self._to.fileno(), packed((dict(os.environ), *asked)))
+
+    def receive(self, seconds: float) -> Frame:
+        """The next frame, within so many seconds. Raises Stopped, and _Gone where the process has ended."""
+        deadline = time.monotonic() + seconds
+        head = self._read(HEADER, deadline)
+        return Frame(*marshal.loads(self._read(int.from_bytes(head, "big"), deadline)))  # noqa: S302 - our own process
+
+    def _read(self, count: int, deadline: float) -> bytearray:
+        data = bytearray()
+        while len(data) < count:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._poll.poll(left * 1000):
+                raise Stopped(question.LATE)
+            piece = os.read(self._from.fileno(), min(count - len(data), 1 << 20))
+            if not piece:
+                raise _Gone
+            data += piece
+        return data
+
+    def end(self) -> None:
+        """Kill it, wait for it, and close the pipes."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self._to, self._from):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _by(status: int) -> str:
+    """What a process was ended by."""
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-status).name
+    return f"status {status}"
