@@ -47,6 +47,7 @@ class Options:
         "sort",
         "stores",
         "strict",
+        "timeout",
     )
 
     def __init__(self, command: str, refs: tuple[str, ...] = ()) -> None:
@@ -68,6 +69,7 @@ class Options:
         self.limit: int | None = None
         self.sort: str | None = None
         self.count = False
+        self.timeout: float | None = None
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------
@@ -190,7 +192,19 @@ def _is_about_one(error: OcicatError) -> bool:
 
 def run_query(options: Options) -> int:
     """Print every entry that matches; returns 1 where a reference matched nothing, 2 where one is malformed."""
-    reader = open_reader(catalog_path(options.db))
+    from catalog.cli.memory import Memory
+
+    with Memory():
+        reader = open_reader(catalog_path(options.db))
+        if options.timeout is None:
+            return _query(options, reader)
+        from catalog.cli.deadline import Deadline
+
+        with Deadline(options.timeout, reader.cancel):
+            return _query(options, reader)
+
+
+def _query(options: Options, reader: Reader) -> int:
     try:
         scope = _scope(reader, options.stores)
         if options.host is not None:

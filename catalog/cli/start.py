@@ -12,7 +12,7 @@ import os
 import sys
 
 from catalog.cli import formats, messages
-from catalog.errors import OcicatError
+from catalog.errors import Exhausted, OcicatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _told(do: Callable[[], int]) -> int:
         return do()
     except OcicatError as error:
         return messages.fail(error)
+    except MemoryError:
+        return messages.fail(Exhausted("this needs more memory than it may have: ask for less of it"))
     except (formats.Unread, SystemExit):  # the latter is how click ends when nobody reads its help
         return messages.BROKEN_PIPE
     except KeyboardInterrupt:

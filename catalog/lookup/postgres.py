@@ -6,6 +6,7 @@ plain name, and a path, are those of this host.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_
                    "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
+_CANCEL_SECONDS = 2.0
 _MANY = frozenset({"BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
                    "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
                    "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING",
@@ -150,6 +152,11 @@ class PostgresReader(Reader):
             session.close()
             raise explain(error, self.path) from None
         return session
+
+    def cancel(self) -> None:
+        """End what the server does for this session; a thread of its own calls it, and the process ends then."""
+        with contextlib.suppress(psycopg.Error):
+            self._session.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def size_bytes(self) -> int:
         """What the database takes on the server's disk."""

@@ -113,6 +113,9 @@ class Reader:
             time.sleep(min(_POLL_SECONDS, left))
         self._version = now
 
+    def cancel(self) -> None:
+        """End what a server does for this connection; a thread of its own calls it, and the process ends then."""
+
     def size_bytes(self) -> int:
         """What the catalog takes on its disk."""
         import os

@@ -10,6 +10,7 @@ from catalog.db.location import catalog_path, is_url
 from catalog.db.view import HERE, STORE_NAME
 from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
+from catalog.reports.gate import TIMEOUT_SECONDS, open_gate, start_gate
 
 COLUMNS = ("store", "kind", "subject", "detail")
 _PROBLEMS = (
@@ -22,16 +23,24 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 
 @click.command(name="check")
 @click.argument("names", nargs=-1, metavar="[STORE]...")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_SECONDS,
+    metavar="SECONDS",
+    help="Give up after so long, with status 4. [default: 60]",
+)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
-def command(globals_: Globals, names: tuple[str, ...], format_: str | None) -> int:
+def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one (docs/problems.md)."""
+    start_gate()
     reader = open_reader(catalog_path(globals_.db))
     try:
         wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
-        for row in reader.rows(_SHARED if is_url(reader.path) else _OWN, {}):
+        for row in open_gate(reader, timeout).run_ours(_SHARED if is_url(reader.path) else _OWN):
             if wanted is None or row[0] in wanted:
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)

@@ -37,6 +37,12 @@ from catalog.cli.main import Globals
 @click.option("--count", is_flag=True, help="Print how many there are.")
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up after so long, the reading of the answer included, with status 4.",
+)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.option("--host", metavar="H", help="Only entries of stores of this host, in a catalog that several share.")
 @click.pass_obj
@@ -62,6 +68,7 @@ def command(
     fresh: bool,
     at: str | None,
     host: str | None,
+    timeout: float | None,
     format_: str | None,
 ) -> int:
     """List every entry that matches any REF; without a REF, every entry. '-' reads references from stdin.
@@ -92,6 +99,7 @@ def command(
     options.count = count
     options.fresh = fresh
     options.at = at
+    options.timeout = timeout
     options.config = globals_.config
     options.format = format_
     return run_query(options)
