@@ -201,7 +201,9 @@ def run_query(options: Options) -> int:
         from catalog.cli.deadline import Deadline
 
         with Deadline(options.timeout, reader.cancel):
-            return _query(options, reader)
+            status = _query(options, reader)
+            formats.flush()
+            return status
 
 
 def _query(options: Options, reader: Reader) -> int:

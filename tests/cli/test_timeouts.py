@@ -30,7 +30,7 @@ def endless(cli: Own) -> str:
         (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'problems'").fetchone()
         connection.execute("DROP VIEW problems")
         connection.execute(
-            f"CREATE VIEW problems AS {ENDLESS} SELECT 'big' AS store, 'odd' AS kind, i AS subject, hex(zeroblob(100000)) AS detail FROM n"
+            f"CREATE VIEW problems AS {ENDLESS} SELECT 'big' AS store, 'odd' AS kind, i AS subject, hex(zeroblob(1000000)) AS detail FROM n"
         )
         assert "problems" in made
     connection.close()
