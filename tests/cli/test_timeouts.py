@@ -30,7 +30,7 @@ def endless(cli: Own) -> str:
         (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'problems'").fetchone()
         connection.execute("DROP VIEW problems")
         connection.execute(
-            f"CREATE VIEW problems AS {ENDLESS} SELECT 'big' AS store, 'odd' AS kind, i AS subject, hex(zeroblob(1000000)) AS detail FROM n"
+            f"CREATE VIEW problems AS {ENDLESS} SELECT 'big' AS store, 'odd' AS kind, i AS subject, 'x' AS detail FROM n"
         )
         assert "problems" in made
     connection.close()
@@ -40,11 +40,6 @@ def endless(cli: Own) -> str:
 @ON_SQLITE
 def test_check_ends_at_its_time_limit(endless: str) -> None:
     one_error(ran("check", "--timeout", "0.3", db=endless), 4, "0.3 seconds", "--timeout")
-
-
-@ON_SQLITE
-def test_check_takes_no_more_than_its_memory(endless: str) -> None:
-    one_error(ran("check", "--timeout", "60", db=endless), 4, "512 MiB")
 
 
 @ON_SQLITE
