@@ -94,6 +94,13 @@ class Catalogue:
         self.reader.close()
         self.writer.close()
 
+    def reopen(self) -> None:
+        """Close it and open it again, as after a restart."""
+        self.reader.close()
+        self.writer.close()
+        self.writer = open_writer(self.path)
+        self.reader = open_reader(self.path)
+
     def empty(self) -> None:
         """Let a catalog on a server be as new: its sessions know their tables already, which takes a new one half a second."""
         tables = ", ".join(table for table in metadata.tables if table not in ("meta", "turn"))

@@ -83,8 +83,10 @@ def run_resolve(options: Options) -> int:
     reader = open_reader(catalog_path(options.db))
     try:
         show = _resolve_format(asked)
-        scope = _scope(reader, options.stores)
-        asking = Asking(reader, note, stores=scope, strict=options.strict, moment=_moment(options))
+        moment = _moment(options)
+        then = reader if moment is None else reader.at(moment)
+        scope = _scope(then, options.stores)
+        asking = Asking(then, note, stores=scope, strict=options.strict)
         if options.platform is not None:
             from catalog.names.platform import Platform
 
@@ -208,11 +210,13 @@ def run_query(options: Options) -> int:
 
 def _query(options: Options, reader: Reader) -> int:
     try:
-        scope = _scope(reader, options.stores)
+        moment = _moment(options)
+        then = reader if moment is None else reader.at(moment)
+        scope = _scope(then, options.stores)
         if options.host is not None:
-            of_host = reader.ids_of_host(options.host)
+            of_host = then.ids_of_host(options.host)
             scope = of_host if scope is None else scope & of_host
-        asking = Asking(reader, note, stores=scope, moment=_moment(options))
+        asking = Asking(then, note, stores=scope)
         freshen = _freshener(options, reader, scope)
         narrowing = None if options.filters is None else options.filters.narrowing(asking)
         also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
@@ -223,7 +227,7 @@ def _query(options: Options, reader: Reader) -> int:
             found = _all(options, asking, narrowing, worst, freshen, show)
         else:
             freshen(None)
-            found = _without_ref(narrowing, reader, asking, scope)
+            found = _without_ref(narrowing, then, asking, scope)
             if narrowing is not None:
                 found = _narrowed(found, narrowing)
         found = once(found)
@@ -278,14 +282,14 @@ def _without_ref(
     narrowing: Narrowing | None, reader: Reader, asking: Asking, scope: frozenset[int] | None
 ) -> Iterator[Match]:
     """Every entry, by the index of the narrowest filter."""
-    if asking.moment is not None:
+    if asking.by_spans:
         return asking.past(None)
     found = None if narrowing is None else narrowing.without_ref()
     if isinstance(found, Query):
         return asking.matches(found)
     if found is not None:
         return _noted(match for match in found if scope is None or match.store_id in scope)
-    stores = (row[0] for row in list(reader.rows(frozen.STORES, {})) if scope is None or row[0] in scope)
+    stores = (row[0] for row in list(reader.rows(frozen.STORE_NAMES, {})) if scope is None or row[0] in scope)
     return _noted(Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
 
 
@@ -336,7 +340,7 @@ def _moment(options: Options) -> int | None:
         return None
     refused = "--platform" if options.platform else options.filters and options.filters.past_refuses()
     if refused:
-        raise UsageError(f"{refused} cannot be asked of the past: --at answers by name and tag alone")
+        raise UsageError(f"{refused} cannot be asked of the past: ask by names, tags, digests and stores")
     import time
 
     from catalog.names.moment import parse_moment

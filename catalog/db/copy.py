@@ -28,12 +28,18 @@ from catalog.db.schema import (
     content_annotation,
     descriptor_annotation,
     edge,
+    entry,
     host,
     manifest,
     media_type,
     meta,
     metadata,
+    moment,
     name,
+    past_blob,
+    past_entry,
+    past_name,
+    past_store,
     platform,
     referrer,
     repository,
@@ -66,7 +72,10 @@ _SAID_OF = {
 }
 """Whose rows are what a digest's bytes say: the column of that digest. A referrer without one is said by an entry."""
 
-_TABLES = [table for table in metadata.sorted_tables if table not in (meta, host, turn)]
+_PAST = (past_store, past_entry, past_name, past_blob)
+_TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]
+_OF = {"born": moment, "gone": moment, "store_id": store, "entry_id": entry, "name_id": name}
+"""The table that a column without a foreign key refers to: what it refers to may be gone by now."""
 _FETCHED = 1000
 
 Draw = Callable[[str, int, int], None]
@@ -202,8 +211,8 @@ class _Copy:
             refers = next((key.column.table for key in column.foreign_keys), None)
             if column.name == "id":
                 refers = table
-            elif column is name.c.store_id:
-                refers = store  # the entry's, repeated
+            elif refers is None:
+                refers = _OF.get(column.name)
             if refers is None:
                 values.append(old)
             elif refers is host:

@@ -10,7 +10,7 @@ from catalog.db.schema import root, store
 
 _OWN = (
     "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
-    "keyed_by", "entries", "generation", "changed_at", "first_at", "layout_version",
+    "keyed_by", "elements", "entries", "generation", "changed_at", "first_at", "layout_version",
 )  # fmt: skip
 """The fields of a Store, up to `root_path`, that are columns of the same name."""
 _STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by", "layout_version")

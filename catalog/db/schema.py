@@ -60,6 +60,11 @@ def _flag(name: str, comment: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=false(), comment=comment)
 
 
+def _born() -> Column[int]:
+    """Since which moment a row is as it is; 0: since before the first one."""
+    return Column("born", BigInteger, nullable=False, server_default="0", comment="the moment since which it is so")
+
+
 def _partial(index_name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
     """An index over the rows that `where` holds: a query is served where it says or implies the same."""
     Index(index_name, *columns, sqlite_where=where, postgresql_where=where)
@@ -153,6 +158,7 @@ store = Table(
     ),
     Column("doubt_reason", _text, comment="what is the matter with it"),
     _flag("unlisted", "a directory of its blobs could not be listed: nothing in it counts as missing"),
+    _born(),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",
@@ -239,6 +245,7 @@ entry = Table(
     Column("long_image_name", Boolean, nullable=False, comment="image_name is too long to be indexed"),
     _flag("embedded", "the descriptor has the manifest itself in its field `data`"),
     Column("fingerprint", LargeBinary, comment="128 bits of what the descriptor says; NULL: to be read again"),
+    _born(),
     comment="a descriptor in an index.json",
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)
@@ -271,6 +278,7 @@ name = Table(
     Column("sort", BigInteger, nullable=False, comment="the entry's, repeated"),
     Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
+    _born(),
     comment="a lookup key of an entry (docs/resolution.md)",
 )
 Index("ix_name_entry", name.c.entry_id)
@@ -412,6 +420,7 @@ store_blob = Table(
     _flag("looked", "nothing points to it as a manifest, and its first bytes are none"),
     _flag("embedded", "no file: a descriptor of the store has the bytes in its field `data`"),
     Column("reach", SmallInteger, comment="see REACHES; null until the content of its store has been read"),
+    _born(),
     sqlite_with_rowid=False,
     comment="a blob lies in a store",
 )
@@ -459,7 +468,121 @@ problem = Table(
 )
 _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-digest")
 
-for _constraint in (*entry.foreign_key_constraints, *edge.foreign_key_constraints, *manifest.foreign_key_constraints):
+# --- the past ----------------------------------------------------------------------------------------------------
+#
+# A row of `store`, `entry`, `name` or `store_blob` is moved here when it changes or goes, with the moments between which it
+# was so: since `born`, until before `gone`. What was answered at a moment is what the same statements answer over the rows
+# that were there then (catalog.lookup.moments). Ids of live tables have no foreign keys here: the past outlives them.
+
+moment = Table(
+    "moment",
+    metadata,
+    _primary(),
+    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
+    Column("at", BigInteger, nullable=False, comment="what the clock of that host said"),
+    Column("boot", _text, comment="which run of the machine it was, as Linux names it"),
+    Column("ran", BigInteger, comment="for how long the machine had run: milliseconds, by a clock that nobody sets"),
+    _flag("stepped", "the clock said more at the moment before"),
+    comment="a transaction that changed what is answered; its id gives the order, its time is a label",
+)
+Index("ix_moment_host_at", moment.c.host_id, moment.c.at)
+_partial("ix_moment_stepped", moment.c.host_id, where=moment.c.stepped)
+
+
+def _between() -> tuple[Column[int], Column[int]]:
+    return (
+        Column("born", BigInteger, primary_key=True, autoincrement=False),
+        Column("gone", BigInteger, nullable=False),
+    )
+
+
+def _of(column: str) -> Column[int]:
+    """The id of a row that may be gone."""
+    return Column(column, _id, primary_key=True, autoincrement=False)
+
+
+past_store = Table(
+    "past_store",
+    metadata,
+    _of("store_id"),
+    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
+    Column("name", _text, nullable=False),
+    Column("path", _text, nullable=False),
+    Column("path_bytes", LargeBinary),
+    Column("priority", Integer, nullable=False),
+    Column("state", _text, nullable=False),
+    Column("state_since", BigInteger, nullable=False),
+    Column("elements", Integer, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("shared_as", _text),
+    *_between(),
+    comment="a store as it was",
+)
+
+past_entry = Table(
+    "past_entry",
+    metadata,
+    _of("entry_id"),
+    Column("store_id", _id, nullable=False),
+    Column("sort", BigInteger, nullable=False),
+    Column("content_id", _id, ForeignKey("content.id"), nullable=False),
+    Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False),
+    Column("size", BigInteger),
+    Column("artifact_type_id", _id, ForeignKey("media_type.id")),
+    Column("platform_id", _id, ForeignKey("platform.id")),
+    Column("ref_name", _text),
+    Column("image_name", _text),
+    Column("ref_tail", _text),
+    Column("long_ref_name", Boolean, nullable=False),
+    Column("long_image_name", Boolean, nullable=False),
+    *_between(),
+    comment="an entry as it was",
+)
+Index("ix_past_entry_store", past_entry.c.store_id)
+Index("ix_past_entry_content", past_entry.c.content_id)
+_partial("ix_past_entry_ref_tail", past_entry.c.ref_tail, where=past_entry.c.ref_tail.is_not(None))
+for _raw, _indexed in (
+    (past_entry.c.ref_name, ~past_entry.c.long_ref_name),
+    (past_entry.c.image_name, ~past_entry.c.long_image_name),
+):
+    _partial(f"ix_past_entry_{_raw.name}", _raw, where=_raw.is_not(None) & _indexed)
+
+past_name = Table(
+    "past_name",
+    metadata,
+    _of("name_id"),
+    Column("entry_id", _id, nullable=False),
+    Column("store_id", _id, nullable=False),
+    Column("repository_id", _id, ForeignKey("repository.id")),
+    Column("tag", _text),
+    Column("name", _text),
+    Column("source", SmallInteger, nullable=False),
+    Column("sort", BigInteger, nullable=False),
+    Column("shadowed", Boolean, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    *_between(),
+    comment="a lookup key as it was",
+)
+Index("ix_past_name_entry", past_name.c.entry_id)
+_partial("ix_past_name_name", past_name.c.name, where=past_name.c.name.is_not(None))
+_partial("ix_past_name_tag", past_name.c.tag, where=past_name.c.tag.is_not(None))
+_partial("ix_past_name_repository", past_name.c.repository_id, where=past_name.c.repository_id.is_not(None))
+
+past_blob = Table(
+    "past_blob",
+    metadata,
+    _of("store_id"),
+    Column("content_id", _id, ForeignKey("content.id"), primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("embedded", Boolean, nullable=False),
+    Column("reach", SmallInteger),
+    *_between(),
+    sqlite_with_rowid=False,
+    comment="a manifest or index that lay in a store; other blobs answer nothing",
+)
+Index("ix_past_blob_content", past_blob.c.content_id, past_blob.c.store_id)
+
+for _constraint in [each for table in (entry, past_entry, edge, manifest) for each in table.foreign_key_constraints]:
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":
         # Without an index it would take a search of all rows to delete a word, which PostgreSQL cannot be told to leave out.
         _constraint.ddl_if(dialect="sqlite")

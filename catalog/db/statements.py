@@ -131,7 +131,7 @@ def _by_entry(*where: ColumnElement[bool], prefer: ColumnElement[bool] | None = 
     return select(*_COLUMNS).select_from(tables).where(*where, store.c.state != "missing")
 
 
-_KEY_ORDER = (store.c.priority, store.c.name, name.c.source, name.c.sort)
+_KEY_ORDER = (store.c.priority, store.c.name, name.c.source, name.c.sort, name.c.id)
 _ENTRY_ORDER = (store.c.priority, store.c.name, entry.c.sort)
 _tag: BindParameter[str] = bindparam("tag")
 _name: BindParameter[str] = bindparam("name")
@@ -156,7 +156,9 @@ def _tag_anywhere() -> Select[Any]:
     """Every entry whose tag, or one of whose raw annotations, is exactly that: three arms, three indexes."""
     raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
-    return select(arms).order_by(arms.c.priority, arms.c.store, arms.c.source.nulls_first(), arms.c.sort)
+    return select(arms).order_by(
+        arms.c.priority, arms.c.store, arms.c.source.nulls_first(), arms.c.sort, arms.c.name.nulls_last()
+    )
 
 
 def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
@@ -406,7 +408,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     # Both values of `shadowed` are named so that the search goes down to the store: one name may stand in every store.
     "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
-        name.c.source, name.c.sort
+        name.c.source, name.c.sort, name.c.id
     ),
     "STORE_BY_IMAGE_NAME": _by_entry(_has_image_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
     "STORE_BY_REF_NAME": _by_entry(_has_ref_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
@@ -414,7 +416,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, entry.c.store_id + 0 == _store).order_by(
         entry.c.sort
     ),
-    "STORE_BY_TAG": _by_key(name.c.tag == _tag, _in_store).order_by(name.c.source, name.c.sort),
+    "STORE_BY_TAG": _by_key(name.c.tag == _tag, _in_store).order_by(name.c.source, name.c.sort, name.c.id),
     "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_DIGEST": _by_entry(content.c.digest == _digest, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest, entry.c.store_id == _store),
@@ -428,6 +430,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .where(entry_annotation.c.entry_id == bindparam("entry_id"))
     .order_by(annotation_key.c.name),
     # stores
+    "STORE_NAMES": select(store.c.id, store.c.name).order_by(store.c.priority, store.c.name),
     "STORES": select(
         store.c.id,
         store.c.name,

@@ -70,6 +70,8 @@ class Answers:
                 if place == 0:
                     same = before is not None and content_id == before.content_id
                     should_be = before.since if same and before is not None else self._now
+                if bool(shadowed) != (place > 0):
+                    self._rows.moment.keep_name(name_id)
                 if bool(shadowed) != (place > 0) or since != should_be:
                     cursor.execute(
                         "UPDATE name SET shadowed = ?, since = ? WHERE id = ?", (place > 0, should_be, name_id)

@@ -34,17 +34,16 @@ def write_content(
     found: Store,
     content: IndexContent,
     marker: Marker,
-    now: int,
     took_ms: int,
     *,
     full: bool = False,
 ) -> Outcome:
     """Make the catalog say what `content` says. Raises what iterating it raises; then the transaction is to be undone.
 
-    `marker` is the layout's, `now` and `took_ms` are milliseconds; `full` compares the entries although the bytes are
+    `marker` is the layout's, `took_ms` are milliseconds; `full` compares the entries although the bytes are
     those that were read last.
     """
-    now = max(now, (found.changed_at or 0) + 1)  # clocks step; a store's times only rise
+    now = max(rows.moment.at, (found.changed_at or 0) + 1)  # clocks step; the spans of a store's names only rise
     repository, naming_problem = found.repository()
     keyed_by = found.keys_should_be()
     same = not full and not content.streamed and content.sha256 == found.sha256
@@ -82,6 +81,8 @@ def write_content(
         rows.snapshot((found.id, generation, now, content.sha256, size, entries, *applied, took_ms))
     elif rekeyed:
         generation, changed_at = generation + 1, now
+    if (state, content.elements, entries) != (found.state, found.elements, found.entries):
+        rows.moment.keep_stores([found.id])
     rows.store(
         found.id,
         (
@@ -104,12 +105,13 @@ def write_content(
     return Outcome(state, None, applied if changed else None)
 
 
-def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem, now: int) -> Outcome:
+def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem) -> Outcome:
     """Note that the store cannot be read: what it last said stays (docs/resolution.md), by today's naming policy.
 
     The file that was found unusable is noted as well, so that it is not read again until it changes.
     """
     state, error = problem.state, problem.reason
+    now = max(rows.moment.at, (found.changed_at or 0) + 1)
     file = problem.file if state == "invalid" else None
     values: dict[str, object] = {
         "state": state,
@@ -118,14 +120,14 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
     }
     if state != found.state:
         values["state_since"] = now
+        rows.moment.keep_stores([found.id])
     if found.keys_are_old:
-        at = max(now, (found.changed_at or 0) + 1)
         repository, naming_problem = found.repository()
         unnamed = found.unnamed()
         unnamed = unnamed if found.entries == 1 or not unnamed.alone else Unnamed()
-        names = StoreNames(rows, found.id, repository, at, first=False, unnamed=unnamed)
+        names = StoreNames(rows, found.id, repository, now, first=False, unnamed=unnamed)
         if names.rekey():
-            values |= {"generation": found.generation + 1, "changed_at": at}
+            values |= {"generation": found.generation + 1, "changed_at": now}
         names.settle()
         retell(rows, found.id, repository)
         _one_problem(rows, found.id, naming_problem, kind="no-repository")

@@ -439,9 +439,9 @@ def _embedded(rows: Rows, store_id: int, parents: Sequence[int] | None) -> tuple
 def _write_embedded(connection: Connection, store_id: int, parents: Sequence[int] | None) -> None:
     rows = Rows(connection)
     new, gone = _embedded(rows, store_id, parents)
-    rows.cursor.executemany(
-        "DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", [(store_id, each) for each in sorted(gone)]
-    )
+    goes = [(store_id, each) for each in sorted(gone)]
+    rows.moment.keep_blobs(goes)
+    rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", goes)
     sizes: dict[str, int] = {}
     for some in chunks(sorted(new)):
         question = f"SELECT digest, coalesce(size, 0) FROM content WHERE digest IN ({_marks(some)})"

@@ -341,19 +341,17 @@ def _written(
         if not _is_still(store.opened, reading):
             later.append(reading)
             continue
-        now = now_ms()
         if reading.content is not None:
             outcome = write_content(
                 rows,
                 store,
                 reading.content,
                 reading.marker,
-                now,
                 reading.took_ms,
                 full=reading.full,
             )
         elif reading.problem is not None:
-            outcome = write_state(connection, rows, store, reading.problem, now)
+            outcome = write_state(connection, rows, store, reading.problem)
         told.append((store, reading, outcome))
     rows.flush()
     return later, told

@@ -53,6 +53,7 @@ class Store(NamedTuple):
     file_identity: str | None
     sha256: str | None
     keyed_by: str | None
+    elements: int
     entries: int
     generation: int
     changed_at: int | None

@@ -78,6 +78,7 @@ def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[
                     del new[digest]
                 elif known is not None or not (embedded or blobs.unlisted):
                     gone.append((found.id, content_id))
+            rows.moment.keep_blobs(gone)
             rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
             # Its first bytes may be others now, so that it is to be looked at again.
             rows.cursor.executemany(

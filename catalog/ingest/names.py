@@ -149,6 +149,7 @@ class StoreNames:
                     self._answers.touch(NameKey(row[4], row[2], row[5]))
             for key in keys:
                 self._touch_key(key)
+            self._rows.moment.keep_names_of(entry_id)
             cursor.execute("DELETE FROM name WHERE entry_id = ?", (entry_id,))
             cursor.execute("DELETE FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?)", (entry_id, *NAME_PROBLEMS))
             self._write_keys(entry_id, sort, keys, problems, rank)
@@ -195,6 +196,7 @@ class StoreNames:
                 rows.flags[image_name is not None and is_long(image_name)],
                 rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
                 fingerprint,
+                rows.born,
             ]
         )
         self._write_keys(entry_id, sort, keys, problems, rank, touch=True)
@@ -240,7 +242,7 @@ class StoreNames:
             if touch and tag is not None:
                 self._touch(repository_id, tag, name)
             row: Row = (
-                next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source + rank, sort, rows.flags[False], self._now,
+                next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source + rank, sort, rows.flags[False], self._now, rows.born,
             )  # fmt: skip
             rows.name(row)
         for kind, subject, detail in problems:
@@ -257,6 +259,7 @@ class StoreNames:
             ).fetchall():
                 self._answers.touch(NameKey(*row))
         # After every touch, so that each finds what stood before the change.
+        self._rows.moment.keep_entries(entry_ids)
         cursor.executemany("DELETE FROM entry WHERE id = ?", [(entry_id,) for entry_id in entry_ids])
 
     # --- the whole store ----------------------------------------------------------------------------------------
@@ -291,6 +294,7 @@ class StoreNames:
                 "SELECT repository_id, tag, name FROM name WHERE entry_id = ? AND tag IS NOT NULL", (entry_id,)
             ).fetchall():
                 self._answers.touch(NameKey(*row))
+            self._rows.moment.keep_order(entry_id)
             cursor.execute("UPDATE entry SET sort = ? WHERE id = ?", (sort, entry_id))
             cursor.execute("UPDATE name SET sort = ? WHERE entry_id = ?", (sort, entry_id))
         return len(changed)

@@ -92,6 +92,10 @@ def write_reach(
         for content_id, before in held
         if (reach := walk.reach.get(content_id, UNREACHED)) != before
     ]
+    had = dict(held)
+    rows.moment.keep_blobs(
+        [(store_id, one) for reach, _, one in changed if _answers(reach) != _answers(had[one])], stay=True
+    )
     rows.cursor.executemany(_SET, changed)
     doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
     index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
@@ -108,6 +112,11 @@ def write_reach(
         rows.cursor.execute(
             "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?", (*found, store_id)
         )
+
+
+def _answers(reach: int | None) -> bool:
+    """Whether a manifest that is so reached is found by its digest although no entry leads to it."""
+    return reach is not None and reach < LISTED
 
 
 class _Walk:

@@ -18,6 +18,7 @@ from catalog.db.registered import STORES
 from catalog.db.schema import host, left_out, root, store
 from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.known import Store, decoded, stored
+from catalog.ingest.moments import Moment
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
@@ -179,6 +180,8 @@ class Registry:
         if row is not None:
             if settings.name is not None and settings.name != row["name"]:
                 values["name"] = self._new_name(settings.name, "")
+            if any(values.get(column, row[column]) != row[column] for column in ("name", "priority", "shared_as")):
+                Moment.of(self.connection).keep_stores([row["id"]])
             if values.get("sparse", row["sparse"]) != row["sparse"]:
                 values["content_pending"] = True  # what is absent means something else now
             if values:
@@ -234,7 +237,9 @@ class Registry:
         return paths, names
 
     def remove_root(self, found: Root) -> None:
-        """Forget a root and every store that was found below it."""
+        """Forget a root and every store that was found below it; what they answered is kept."""
+        below = select(store.c.id).where(store.c.root_id == found.id)
+        Moment.of(self.connection).keep_whole(self.connection.execute(below).scalars().all())
         self.connection.execute(delete(root).where(root.c.id == found.id))
         others = [encode_path(other.path)[0] for other in self.roots()]
         for path in self.left_out():
@@ -243,15 +248,18 @@ class Registry:
                 self.connection.execute(delete(left_out).where(mine, left_out.c.path == path))
 
     def remove_store(self, found: Store) -> None:
-        """Forget a store; one below a root is left out from now on."""
+        """Forget a store, but not what it answered; one below a root is left out from now on."""
+        Moment.of(self.connection).keep_whole([found.id])
         self.connection.execute(delete(store).where(store.c.id == found.id))
         if _root_above(found.path, self.roots()) is not None:
             text = encode_path(found.path)[0]
             self.connection.execute(insert(left_out).values(host_id=self.host_id, path=text))
 
     def _store_values(self, text: str, raw: bytes | None, name: str, above: Root | None, now: int) -> dict[str, object]:
+        host_id = self._known_host()
         return {
-            "host_id": self._known_host(),
+            "host_id": host_id,
+            "born": Moment.of(self.connection).id,
             "root_id": above.id if above else None,
             "name": name,
             "path": text,
@@ -281,9 +289,12 @@ class Registry:
                 continue
             if next(r.id for r in roots if _is_below(found.path, r.path)) == root_id:
                 self.connection.execute(update(store).where(store.c.id == found.id).values(root_id=root_id))
+        followers = store.c.root_id == root_id, ~store.c.own_settings
+        others = select(store.c.id).where(*followers, store.c.priority != mine.priority)
+        Moment.of(self.connection).keep_stores(self.connection.execute(others).scalars().all())
         self.connection.execute(
             update(store)
-            .where(store.c.root_id == root_id, ~store.c.own_settings)
+            .where(*followers)
             .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs))
         )
         self.connection.execute(
@@ -296,6 +307,7 @@ class Registry:
         for store_id, path, shared_as, own in self.connection.execute(below.where(store.c.root_id == root_id)).all():
             now = _shared_as(mine, path)
             if shared_as != now and not (own and now is None):
+                Moment.of(self.connection).keep_stores([store_id])
                 self.connection.execute(update(store).where(store.c.id == store_id).values(shared_as=now))
 
     def _row_at(self, table: Table, path: str) -> RowMapping | None:

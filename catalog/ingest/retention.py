@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from catalog.db.engine import Writer
 from catalog.db.schema import (
@@ -17,10 +17,16 @@ from catalog.db.schema import (
     descriptor_annotation,
     edge,
     entry,
+    host,
     manifest,
     meta,
+    moment,
     name,
     name_span,
+    past_blob,
+    past_entry,
+    past_name,
+    past_store,
     problem,
     referrer,
     repository,
@@ -64,6 +70,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
         if holds and now - found.state_since > settings.grace_ms:
             # Their names end here: that is a change like any other, and history keeps it.
             at = max(now, changed_at + 1)
+            rows.moment.keep_emptied([found.id])
             StoreNames(rows, found.id, None, at, first=False).apply([])
             rows.flush()
             for table in (problem, store_blob):
@@ -88,6 +95,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
             and found.root_id is not None
             and now - max(found.state_since, changed_at) > settings.history_ms
         ):
+            rows.moment.keep_whole([found.id])
             registry.connection.execute(delete(store).where(store.c.id == found.id))
             dropped.append(found.name)
     return dropped
@@ -103,11 +111,13 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
         delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
     )
     connection.execute(delete(snapshot).where(snapshot.c.at < now - settings.history_ms))
+    _prune_past(connection, now - settings.history_ms)
     _sweep_content(connection)
     connection.execute(
         delete(repository).where(
             ~select(name.c.id).where(name.c.repository_id == repository.c.id).exists(),
             ~select(name_span.c.id).where(name_span.c.repository_id == repository.c.id).exists(),
+            ~select(past_name.c.name_id).where(past_name.c.repository_id == repository.c.id).exists(),
         )
     )
     connection.execute(delete(meta).where(meta.c.key == "pruned_ms"))
@@ -120,10 +130,29 @@ def _last(connection: Connection) -> str | None:
     return connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
 
 
+def _prune_past(connection: Connection, before: int) -> None:
+    """Forget what was so only before the first moment that is not before a time (milliseconds).
+
+    The first moment of all stays: what layouts tell is believed of the time before that alone. By the order of moments, and
+    not by their times: one change while the clock was a year behind must not cost the past of everything.
+    """
+    for host_id in connection.execute(select(host.c.id)).scalars().all():
+        mine = moment.c.host_id == host_id
+        first, last = connection.execute(select(func.min(moment.c.id), func.max(moment.c.id)).where(mine)).one()
+        kept = connection.execute(select(func.min(moment.c.id)).where(mine, moment.c.at >= before)).scalar() or last
+        if first is None or kept == first:
+            continue
+        over = select(moment.c.id).where(mine, moment.c.id <= kept)
+        for table in (past_store, past_entry, past_name, past_blob):
+            connection.execute(delete(table).where(table.c.gone.in_(over)))
+        connection.execute(delete(moment).where(mine, moment.c.id < kept, moment.c.id != first))
+
+
 def _sweep_content(connection: Connection) -> None:
     """Forget what the digests are that lie in no store any more, and delete those that nothing refers to."""
     lies = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
-    forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies)).scalars().all()
+    lay = select(past_blob.c.content_id).where(past_blob.c.content_id == content.c.id).exists()
+    forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies, ~lay)).scalars().all()
     for some in chunks(forgotten):
         for said in (manifest, config, content_annotation, descriptor_annotation, referrer):
             connection.execute(delete(said).where(said.c.content_id.in_(some)))
@@ -142,5 +171,7 @@ _HOLDERS = (
     edge.c.child_id,
     referrer.c.subject_id,
     referrer.c.referrer_id,
+    past_entry.c.content_id,
+    past_blob.c.content_id,
 )
 """Columns by which a digest is kept: each has an index."""

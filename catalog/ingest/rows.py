@@ -10,6 +10,7 @@ digest that nothing comes to refer to is deleted in time, as any other (ingest/r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ from catalog.db.schema import (
     store,
     store_blob,
 )
+from catalog.ingest.moments import Moment
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
 from catalog.names.media_types import is_leaf
@@ -87,6 +89,7 @@ class Rows:
         # sqlite3 looks for an adapter of each bool, a third of a microsecond; PostgreSQL knows a bool from a number.
         self.flags: tuple[int, int] = (False, True) if self._is_shared else (0, 1)
         """False and True, as a row is to hold them."""
+        self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
         self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
@@ -96,11 +99,16 @@ class Rows:
         self.long_words = 0
         """How many words were too long to be kept whole: of a key of an annotation or label nothing is kept."""
 
+    @functools.cached_property
+    def born(self) -> int:
+        """The moment of the transaction, since which new rows are as they are."""
+        return self.moment.id
+
     # --- rows of each table -------------------------------------------------------------------------------------
 
     def entry(self, row: list[Any]) -> None:
         """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint]; the digest becomes its content's id.
+        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born]; the digest becomes its content's id.
         """
         # Not by `_digest` and `_add`: of this there is one for each entry, and a call is a hundredth of what that costs.
         self._digests.add(row[3])
@@ -142,7 +150,7 @@ class Rows:
         self._digest(digest)
         no, yes = self.flags
         embedded = yes if mtime is None else no
-        self._add("store_blob", [store_id, digest, size, None, None, None, mtime, no, embedded, None])
+        self._add("store_blob", [store_id, digest, size, None, None, None, mtime, no, embedded, None, self.born])
 
     def manifest(
         self,

@@ -21,6 +21,7 @@ from catalog.db.schema import (
     manifest,
     media_type,
     meta,
+    past_entry,
     platform,
 )
 
@@ -33,9 +34,16 @@ _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
     (
         media_type,
         (manifest.c.artifact_type_id,),
-        (entry.c.media_type_id, entry.c.artifact_type_id, manifest.c.media_type_id, edge.c.media_type_id),
+        (
+            entry.c.media_type_id,
+            entry.c.artifact_type_id,
+            past_entry.c.media_type_id,
+            past_entry.c.artifact_type_id,
+            manifest.c.media_type_id,
+            edge.c.media_type_id,
+        ),
     ),
-    (platform, (config.c.platform_id,), (entry.c.platform_id, edge.c.platform_id)),
+    (platform, (config.c.platform_id,), (entry.c.platform_id, past_entry.c.platform_id, edge.c.platform_id)),
     (annotation_key, (entry_annotation.c.key_id, content_annotation.c.key_id, descriptor_annotation.c.key_id), ()),
 )
 """By dictionary the columns that refer to it: those with an index, and those without."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from catalog.errors import UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
 from catalog.names import query as kinds
+from catalog.names.escape import shown
 from catalog.names.limits import is_long
 from catalog.names.pattern import Glob, name_globs, upper_bound
 
@@ -178,6 +180,8 @@ def _nth(reader: Reader, place: Place, query: Query) -> Iterator[Row]:
     The catalog keeps the order of entries only where it decides an answer, so the file itself says which one that is, as
     long as it is the one that the catalog has read. Raises NotInTime for another.
     """
+    if reader.past is not None:
+        raise UsageError(f"{shown(query.text)}: the past is not kept by number: ask for oci:PATH:REF, or a digest")
     from catalog.lookup.nth import digest_of_element
 
     digest = digest_of_element(reader, place, query)

@@ -46,6 +46,13 @@ FIELDS = (
 _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontainers.image.ref.name"))
 
 
+HELD = frozenset(
+    ("store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
+     "artifact_type", "listed", "shadowed", "fallback")
+)  # fmt: skip
+"""The keys of an object of the past; the others are null."""
+
+
 class Match:
     """One entry that matches. `row` has the columns of frozen.COLUMNS.
 
@@ -231,10 +238,10 @@ class Match:
             return self.listed
         if field == "names":
             return self.names
-        if field == "annotations":
-            return self._annotations()
-        if field == "platforms":
-            return self._platforms()
+        if field in ("annotations", "platforms") and self._reader.past is None:
+            return self._annotations() if field == "annotations" else self._platforms()
+        if self._reader.past is not None and field not in HELD:
+            return None
         found = self.row[_AT[field]]
         if field == "shadowed":
             return bool(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -66,6 +66,7 @@ class PostgresReader(Reader):
 
     def __init__(self, url: str) -> None:
         self.path = url
+        self.past = None
         self._texts: dict[str, tuple[str, dict[str, Any], str]] = {}
         self._hosts: dict[int, str | None] = {}
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
@@ -91,7 +92,7 @@ class PostgresReader(Reader):
         if _is_nowhere(parameters):
             return
         text, constants, name = self._text(statement)
-        values = {**constants, **parameters}
+        values = {**constants, **parameters, **self._asof()}
         try:
             if name in _WIDE:
                 yield from self._streamed(text, values, freely=name in _LISTINGS)
@@ -112,9 +113,15 @@ class PostgresReader(Reader):
             return None
         text, constants, _ = self._text(statement)
         try:
-            return self._session.execute(text, {**constants, **parameters}).fetchone()
+            return self._session.execute(text, {**constants, **parameters, **self._asof()}).fetchone()
         except psycopg.Error as error:
             raise explain(error, self.path) from None
+
+    def at(self, milliseconds: int) -> Self:
+        """As Reader says."""
+        then = super().at(milliseconds)
+        then._texts, then._hosts = {}, {}  # noqa: SLF001 - of this very class
+        return then
 
     def host_of(self, store_id: int) -> str | None:
         """The host that a store belongs to, None where that is this one."""
@@ -199,11 +206,25 @@ class PostgresReader(Reader):
     def _text(self, statement: str) -> tuple[str, dict[str, Any], str]:
         """A statement of `frozen`, or one with `:name` for parameters, as PostgreSQL takes it; its constants; its name."""
         known = self._texts.get(statement)
-        if known is None:
+        if known is not None:
+            pass
+        elif self.past is not None and self.past.numbers is not None:
+            from catalog.lookup.moments import of_shared_past
+
+            name = _names().get(statement)
+            text, constants = (named(statement), {}) if name is None else frozen_postgres.STATEMENTS[name]
+            known = self._texts[statement] = of_shared_past(text), constants, name or ""
+        else:
             name = _names().get(statement)
             known = (named(statement), {}, "") if name is None else (*frozen_postgres.STATEMENTS[name], name)
             self._texts[statement] = known
         return known
+
+    def _asof(self) -> dict[str, Any]:
+        """The parameters by which a statement asks the past."""
+        if self.past is None or self.past.numbers is None:
+            return {}
+        return {"hosts": list(self.past.numbers), "numbers": list(self.past.numbers.values())}
 
     def _check_version(self) -> None:
         found = self.row(frozen.SCHEMA_VERSION, {})

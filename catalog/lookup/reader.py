@@ -13,7 +13,9 @@ from catalog.names.escape import shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import Any, Self
+
+    from catalog.lookup.moments import Past
 
 _STORES_OF_HOST = "SELECT store.id FROM store JOIN host ON host.id = store.host_id WHERE host.name = :name"
 _BUSY_SECONDS = 5.0
@@ -32,10 +34,11 @@ def open_reader(where: str) -> Reader:
 class Reader:
     """A read-only connection to the catalog at `path`; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_file", "_version", "connection", "path")
+    __slots__ = ("_file", "_version", "connection", "past", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.past: Past | None = None
         self._file = find(path)
         try:
             self.connection = sqlite3.connect(
@@ -64,8 +67,21 @@ class Reader:
             pass
         raise gone(self.path)
 
+    def at(self, milliseconds: int) -> Self:
+        """A reader over the same connection that asks what was at a time (since 1970, UTC); raises CatalogUnavailable."""
+        import copy
+
+        from catalog.lookup.moments import past_of
+
+        then = copy.copy(self)
+        then.past = past_of(self, milliseconds)
+        return then
+
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement, as they come; raises CatalogUnavailable."""
+        if self.past is not None and self.past.numbers is not None:
+            statement = self._then(statement, parameters)
+            parameters = {**parameters, "moment": self.past.number}
         try:
             for row in self.connection.execute(statement, parameters):  # noqa: UP028
                 yield row  # `yield from` would close the cursor when nobody asks on, perhaps after its connection
@@ -74,6 +90,9 @@ class Reader:
 
     def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of a statement, or None; raises CatalogUnavailable."""
+        if self.past is not None and self.past.numbers is not None:
+            statement = self._then(statement, parameters)
+            parameters = {**parameters, "moment": self.past.number}
         try:
             found: tuple[Any, ...] | None = self.connection.execute(statement, parameters).fetchone()
         except DRIVER_ERRORS as error:
@@ -95,6 +114,12 @@ class Reader:
                 f"no host is called {shown(name)}: 'ocicat stores --format json' says whose each store is"
             )
         return frozenset(row[0] for row in self.rows(_STORES_OF_HOST, {"name": name}))
+
+    @staticmethod
+    def _then(statement: str, parameters: Mapping[str, object]) -> str:
+        from catalog.lookup.moments import of_past
+
+        return of_past(statement, frozenset(parameters))
 
     def listen(self) -> None:
         """Begin to notice what others commit."""

@@ -36,8 +36,8 @@ _MOST_PINNED = 10_000
 class Asking:
     """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
 
-    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. `moment` asks the past:
-    milliseconds since 1970, UTC. `platform` has `resolve` answer with an index's child for it. `needs` has it answer with
+    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. A reader of the past
+    (`Reader.at`) has all of it asked of then. `platform` has `resolve` answer with an index's child for it. `needs` has it answer with
     what is complete alone.
     """
 
@@ -48,22 +48,30 @@ class Asking:
         *,
         stores: frozenset[int] | None = None,
         strict: bool = False,
-        moment: int | None = None,
         platform: Platform | None = None,
     ) -> None:
         self.reader = reader
         self.stores = stores
         self.strict = strict
-        self.moment = moment
         self.platform = platform
         self.needs: Needs | None = None
         self.note = note
         self._noted: set[int] = set()
         self._passed_over: set[str] = set()
 
+    @property
+    def moment(self) -> int | None:
+        """The time that is asked about, in milliseconds since 1970, UTC; None for now."""
+        return None if self.reader.past is None else self.reader.past.at
+
+    @property
+    def by_spans(self) -> bool:
+        """Whether that is before all that the catalog keeps row by row: names alone are known then, by their spans."""
+        return self.reader.past is not None and self.reader.past.numbers is None
+
     def matches(self, query: Query) -> Iterator[Match]:
         """Every match that may be answered with, in order; raises UnknownStore."""
-        if self.moment is not None:
+        if self.by_spans:
             yield from self.past(query)
             return
         yield from self._matches(query, self._place(query))
@@ -82,7 +90,7 @@ class Asking:
 
         With `needs`, `shadowed` tries the other entries of a store too, where the one that answers for it does not serve.
         """
-        if self.moment is not None:
+        if self.by_spans:
             found = _only(query, self.past(query), first=first)
             if found is None:
                 raise self.missing(query)

@@ -56,7 +56,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
         if not has_wildcard(text):
             raise _unknown(text)
         glob = Glob(text)
-        matching = {row[0] for row in reader.rows(frozen.STORES, {}) if glob.matches(row[1])}
+        matching = {row[0] for row in reader.rows(frozen.STORE_NAMES, {}) if glob.matches(row[1])}
         if not matching:
             raise _unknown(text)
         ids |= matching
@@ -92,7 +92,8 @@ def _by_path(reader: Reader, query: Query, text: str) -> Place:
         found = _registered_in(reader, paths)
         if found is not None:
             return Place(found, _image(query, text[length + 1 :]))
-        if _is_layout(path):
+        later = reader.past is not None and reader.past.came_later(encode_path(path)[0])
+        if not later and _is_layout(path):
             raise _unregistered(path)
     raise _unknown(text, query)
 

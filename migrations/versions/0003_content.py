@@ -2,7 +2,11 @@
 
 All that was derived from manifests is thrown away, and every store is marked so that the next pass reads its index.json
 and its manifests again: manifests are read by other rules than before. Names, history and verdicts stay.
+
+Since then what was answered is kept row by row (`moment`, `past_...`); what was before that, as spans of names alone.
 """
+
+import time
 
 from alembic import op
 
@@ -16,6 +20,9 @@ _WORDS = {
         "id": "INTEGER",
         "bytes": "BLOB",
         "end": " WITHOUT ROWID",
+        "serial": "INTEGER",
+        "not_": "",
+        "false": " = 0",
     },
     "postgresql": {
         "text": 'VARCHAR COLLATE "C"',
@@ -23,6 +30,9 @@ _WORDS = {
         "id": "BIGINT",
         "bytes": "BYTEA",
         "end": "",
+        "serial": "BIGSERIAL",
+        "not_": "NOT ",
+        "false": "",
     },
 }
 
@@ -88,6 +98,99 @@ _STATEMENTS = (
     "ALTER TABLE entry ADD COLUMN fingerprint {bytes}",
     """UPDATE store SET content_pending = (entries > 0 OR content_pending),
     blobs_identity = NULL, file_identity = NULL, sha256 = NULL""",
+    "ALTER TABLE store ADD COLUMN born BIGINT DEFAULT '0' NOT NULL",
+    "ALTER TABLE entry ADD COLUMN born BIGINT DEFAULT '0' NOT NULL",
+    "ALTER TABLE name ADD COLUMN born BIGINT DEFAULT '0' NOT NULL",
+    "ALTER TABLE store_blob ADD COLUMN born BIGINT DEFAULT '0' NOT NULL",
+    """CREATE TABLE moment (
+    id {serial} NOT NULL,
+    host_id {id} NOT NULL,
+    at BIGINT NOT NULL,
+    boot {text},
+    ran BIGINT,
+    stepped {flag},
+    CONSTRAINT pk_moment PRIMARY KEY (id),
+    CONSTRAINT fk_moment_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    "CREATE INDEX ix_moment_host_at ON moment (host_id, at)",
+    "CREATE INDEX ix_moment_stepped ON moment (host_id) WHERE stepped",
+    """CREATE TABLE past_store (
+    store_id {id} NOT NULL,
+    host_id {id} NOT NULL,
+    name {text} NOT NULL,
+    path {text} NOT NULL,
+    path_bytes {bytes},
+    priority INTEGER NOT NULL,
+    state {text} NOT NULL,
+    state_since BIGINT NOT NULL,
+    elements INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    shared_as {text},
+    born BIGINT NOT NULL,
+    gone BIGINT NOT NULL,
+    CONSTRAINT pk_past_store PRIMARY KEY (store_id, born),
+    CONSTRAINT fk_past_store_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    """CREATE TABLE past_entry (
+    entry_id {id} NOT NULL,
+    store_id {id} NOT NULL,
+    sort BIGINT NOT NULL,
+    content_id {id} NOT NULL,
+    media_type_id {id} NOT NULL,
+    size BIGINT,
+    artifact_type_id {id},
+    platform_id {id},
+    ref_name {text},
+    image_name {text},
+    ref_tail {text},
+    long_ref_name BOOLEAN NOT NULL,
+    long_image_name BOOLEAN NOT NULL,
+    born BIGINT NOT NULL,
+    gone BIGINT NOT NULL,
+    CONSTRAINT pk_past_entry PRIMARY KEY (entry_id, born),
+    CONSTRAINT fk_past_entry_content_id FOREIGN KEY(content_id) REFERENCES content (id),
+    CONSTRAINT fk_past_entry_media_type_id FOREIGN KEY(media_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_past_entry_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id),
+    CONSTRAINT fk_past_entry_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
+)""",
+    "CREATE INDEX ix_past_entry_content ON past_entry (content_id)",
+    "CREATE INDEX ix_past_entry_image_name ON past_entry (image_name) WHERE image_name IS NOT NULL AND {not_}long_image_name{false}",
+    "CREATE INDEX ix_past_entry_ref_name ON past_entry (ref_name) WHERE ref_name IS NOT NULL AND {not_}long_ref_name{false}",
+    "CREATE INDEX ix_past_entry_ref_tail ON past_entry (ref_tail) WHERE ref_tail IS NOT NULL",
+    "CREATE INDEX ix_past_entry_store ON past_entry (store_id)",
+    """CREATE TABLE past_name (
+    name_id {id} NOT NULL,
+    entry_id {id} NOT NULL,
+    store_id {id} NOT NULL,
+    repository_id {id},
+    tag {text},
+    name {text},
+    source SMALLINT NOT NULL,
+    sort BIGINT NOT NULL,
+    shadowed BOOLEAN NOT NULL,
+    since BIGINT NOT NULL,
+    born BIGINT NOT NULL,
+    gone BIGINT NOT NULL,
+    CONSTRAINT pk_past_name PRIMARY KEY (name_id, born),
+    CONSTRAINT fk_past_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
+)""",
+    "CREATE INDEX ix_past_name_entry ON past_name (entry_id)",
+    "CREATE INDEX ix_past_name_name ON past_name (name) WHERE name IS NOT NULL",
+    "CREATE INDEX ix_past_name_repository ON past_name (repository_id) WHERE repository_id IS NOT NULL",
+    "CREATE INDEX ix_past_name_tag ON past_name (tag) WHERE tag IS NOT NULL",
+    """CREATE TABLE past_blob (
+    store_id {id} NOT NULL,
+    content_id {id} NOT NULL,
+    size BIGINT NOT NULL,
+    embedded BOOLEAN NOT NULL,
+    reach SMALLINT,
+    born BIGINT NOT NULL,
+    gone BIGINT NOT NULL,
+    CONSTRAINT pk_past_blob PRIMARY KEY (store_id, content_id, born),
+    CONSTRAINT fk_past_blob_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+){end}""",
+    "CREATE INDEX ix_past_blob_content ON past_blob (content_id, store_id)",
+    "INSERT INTO moment (host_id, at) SELECT id, {now} FROM host",  # rows of before are as they are since then
     "UPDATE meta SET value = '1.2' WHERE key = 'schema'",
 )
 
@@ -97,6 +200,9 @@ _ON_A_SERVER = (
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_media_type_id",
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_artifact_type_id",
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_platform_id",
+    "ALTER TABLE past_entry DROP CONSTRAINT fk_past_entry_media_type_id",
+    "ALTER TABLE past_entry DROP CONSTRAINT fk_past_entry_artifact_type_id",
+    "ALTER TABLE past_entry DROP CONSTRAINT fk_past_entry_platform_id",
     "ALTER TABLE edge DROP CONSTRAINT fk_edge_media_type_id",
     "ALTER TABLE edge DROP CONSTRAINT fk_edge_platform_id",
     "ALTER TABLE manifest DROP CONSTRAINT fk_manifest_media_type_id",
@@ -105,7 +211,8 @@ _ON_A_SERVER = (
 
 def upgrade() -> None:
     words = _WORDS[op.get_bind().dialect.name]
+    now = time.time_ns() // 1_000_000
     for statement in _STATEMENTS + (_ON_A_SERVER if op.get_bind().dialect.name == "postgresql" else ()):
-        text = statement.format(**words, leaves=", ".join(f"'{name}'" for name in _LEAVES))
+        text = statement.format(**words, now=now, leaves=", ".join(f"'{name}'" for name in _LEAVES))
         # % would be a parameter's mark to psycopg, which is not asked to look for any here.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)

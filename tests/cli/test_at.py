@@ -1,4 +1,4 @@
-"""`--at`: what the catalog answered at a time, by name and tag alone (docs/scripts.md)."""
+"""`--at`: what the catalog answered at a time (docs/scripts.md). The differential over time is tests/stress/overtime.py."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_what_history_does_not_hold_is_null(cli: Own, past: list[tuple[str, str]
     (now,) = json.loads(cli.done("query", "app:1", "--format", "json").out)
     assert list(found) == list(now)
     held = {key for key, value in found.items() if value is not None}
-    assert held == {"store", "path", "name", "names", "repository", "tag", "digest", "fallback"}
+    assert held == {"store", "path", "name", "names", "repository", "tag", "digest", "fallback", "ref_name", "media_type",
+                    "size", "listed", "shadowed"}  # fmt: skip
     assert (found["name"], found["names"], found["digest"]) == (now["name"], now["names"], past[0][1])
 
 
@@ -95,11 +96,21 @@ def test_filters_by_name_tag_and_store(cli: Own, past: list[tuple[str, str]], la
 
 
 @pytest.mark.parametrize(
-    "ref", ["app@sha256:" + "0" * 64, "sha256:" + "0" * 64, "sha256:012345", "oci:one:1", "ocidir://one:1"]
-)
-def test_forms_that_the_past_cannot_answer_have_status_2(cli: Own, past: list[tuple[str, str]], ref: str) -> None:
-    one_error(cli("query", ref, "--at", "0s"), 2, "history is kept by name and tag")
-    one_error(cli("resolve", ref, "--at", "0s"), 2)
+    "ref", ["app@{}", "{}", "{:.20}", "app:1@{}", "oci-layout://one@{}", "oci-layout://one:1", "oci:{path}:app:1",
+            "ocidir://{path}:1"]
+)  # fmt: skip
+def test_every_form_asks_the_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path, ref: str) -> None:
+    for since, digest in past:
+        asked = ref.format(digest, path=tmp_path / "one")
+        assert cli.done("resolve", asked, "--at", since).out == digest + "\n"
+        assert len(cli.done("query", asked, "--at", since).lines) == 1
+    if "{}" in ref or "{:" in ref:
+        one_error(cli("resolve", ref.format(past[0][1]), "--at", past[1][0]), 1)
+
+
+def test_an_entry_by_its_number_has_no_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path) -> None:
+    for command in ("query", "resolve"):
+        one_error(cli(command, f"oci:{tmp_path}/one:@0", "--at", past[0][0]), 2, "oci:PATH:REF")
 
 
 @pytest.mark.parametrize(
@@ -127,4 +138,6 @@ def test_the_tag_of_a_layout(cli: Own, past: list[tuple[str, str]], layout: Layo
     assert cli.done("resolve", "oci-layout://bare", "--at", "0s").out != old
     write_index(path, empty_index(read_index(path)["manifests"][0]))
     cli.done("index")
-    one_error(cli("resolve", "oci-layout://bare:none", "--at", "0s"), 1)  # buildx's rule asks no past
+    alone = cli("resolve", "oci-layout://bare:none", "--at", "0s")
+    assert (alone.status, alone.lines) == (0, [read_index(path)["manifests"][0]["digest"]])  # buildx's rule
+    one_error(cli("resolve", "oci-layout://bare:none", "--at", moment), 1)  # there were two then

@@ -109,7 +109,7 @@ def test_the_past_is_pruned_once_a_day(catalogue: Catalogue, tmp_path: Path) -> 
 
 
 def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_path: Path) -> None:
-    """Digests and repositories stay as long as a span tells of them, and no longer."""
+    """Digests and repositories stay as long as the past has them, and no longer."""
     catalogue.settings = Settings(settle_ms=0, history_ms=DAY)
     path = layout(tmp_path / "s", entry("a", "alpine:1"), entry("b", "busybox:1"), entry("c"))
     catalogue.add(path)
@@ -117,7 +117,7 @@ def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_pat
     catalogue.index()
     now = catalogue.sql("SELECT changed_at FROM store")[0][0]
     catalogue.retire(now)
-    assert sorted(catalogue.sql("SELECT digest FROM content")) == [(digest("a"),), (digest("b"),)]
+    assert sorted(catalogue.sql("SELECT digest FROM content")) == [(digest("a"),), (digest("b"),), (digest("c"),)]
     catalogue.retire(now + 2 * DAY)
     assert catalogue.sql("SELECT digest FROM content") == [(digest("b"),)]
     assert catalogue.sql("SELECT name FROM repository") == [("docker.io/library/busybox",)]

@@ -17,7 +17,8 @@ from tests.lookup.sizes import Sized
 from tests.writers import Descriptor
 
 MANY = 100_000
-DOZEN = 12
+DOZENS = 24
+"""For one that moved; half of it is for the past, which keeps what was."""
 NOTES = {"org.opencontainers.image.created": writers.CREATED, "org.example.note": "moved"}
 
 Edit = Callable[[list[Descriptor], Descriptor], list[Descriptor]]
@@ -108,7 +109,7 @@ def as_umoci(elements: list[Descriptor], entry: Descriptor) -> list[Descriptor]:
 
 @pytest.mark.parametrize(("edit", "style"), [(as_skopeo, "skopeo"), (as_buildkit, "buildkit"), (as_umoci, "umoci")])
 @pytest.mark.parametrize("at", [50_000, 99_988], ids=["a bare tag", "a pair of names"])
-def test_one_tag_moved_among_many_writes_a_dozen_rows_and_one_an_annotation(
+def test_one_tag_moved_among_many_writes_two_dozen_rows_and_one_an_annotation(
     large: Layout, edit: Edit, style: str, at: int
 ) -> None:
     """Twice, as a place that was used once may be another one than one that never was."""
@@ -119,7 +120,7 @@ def test_one_tag_moved_among_many_writes_a_dozen_rows_and_one_an_annotation(
         entry["annotations"] = {**names, **NOTES}
         others = len(old["annotations"]) - len(names)
         written = large.rows(edit(large.elements, entry), style)
-        assert written <= DOZEN + len(NOTES) + others * (2 if edit is as_skopeo else 1)
+        assert written <= DOZENS + len(NOTES) + others * (2 if edit is as_skopeo else 1)
     found = large.catalogue.resolve(f"oci-layout://{large.path}:1.{at}")
     assert found.digest == entry["digest"]
     assert large.catalogue.sql("SELECT entries FROM stores WHERE name = 'large'") == [(len(large.elements),)]
@@ -138,8 +139,8 @@ def test_a_file_that_was_written_anew_as_it_was_writes_its_store_alone(large: La
 def test_an_entry_more_and_an_entry_less(large: Layout, at: int) -> None:
     before = large.elements
     entry = writers.name_entry(writers.fake_descriptor(f"more-{at}"), "short", "quay.io/a/b", f"{at}")
-    assert large.rows([*before[:at], entry, *before[at:]]) <= DOZEN
-    assert large.rows(before) <= DOZEN
+    assert large.rows([*before[:at], entry, *before[at:]]) <= DOZENS
+    assert large.rows(before) <= DOZENS
 
 
 def test_a_random_order_of_entries_that_share_nothing_writes_no_entry(small: Callable[[int], Layout]) -> None:
@@ -157,7 +158,7 @@ def test_an_order_that_matters_writes_what_shares_a_name(small: Callable[[int], 
     one, two = (writers.name_entry(writers.fake_descriptor(seed), "canonical", "quay.io/a/b", "1") for seed in "ab")
     others = layout.elements
     layout.rows([one, *others, two])
-    assert layout.rows([two, *reversed(others), one]) <= DOZEN
+    assert layout.rows([two, *reversed(others), one]) <= DOZENS
     assert layout.catalogue.resolve("quay.io/a/b:1").digest == two["digest"]
     assert layout.catalogue.sql("SELECT moved FROM snapshots ORDER BY generation DESC LIMIT 1") == [(2,)]
 
@@ -166,7 +167,7 @@ def test_a_store_that_cannot_be_read_is_told_once(small: Callable[[int], Layout]
     layout = small(10)
     catalogue = layout.catalogue
     os.unlink(f"{layout.path}/index.json")
-    assert catalogue.writes(catalogue.index) == 1
+    assert catalogue.writes(catalogue.index) == 4  # the store itself, what it was, and the moment
     assert catalogue.writes(catalogue.index) == 0
     writers.torn(layout.path, b'{"manifests": [', 10)
     assert catalogue.writes(catalogue.index) == 1

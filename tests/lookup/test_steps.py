@@ -45,6 +45,7 @@ LISTINGS: dict[str, Parameters] = {
     "BY_ANY_NAME": {},
     "BY_ANY_TAG": {},
     "STORES": {},
+    "STORE_NAMES": {},
     "STORE_ENTRIES": {"store_id": "large"},
     "STORE_FILES": {},
     "STANDINGS": {"host": 1},

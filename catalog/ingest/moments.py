@@ -1,0 +1,173 @@
+"""Keeping what was: each transaction that changes an answer is a moment, and rows that change or go are moved to the past.
+
+A moment has an id, which gives the order, and a time, which is a label (docs/decisions/0011-the-past.md): clocks step, and
+what was answered must not depend on it. `past_store`, `past_entry`, `past_name` and `past_blob` hold the rows of the live
+tables as they were, from the moment `born` until before the moment `gone`. Call `keep_...` before rows change or go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from catalog.db.boot import boot_id, ran_ms
+from catalog.db.driver import cursor_of, is_postgres, new_ids
+from catalog.db.kinds import INDEX, MANIFEST
+from catalog.db.postgres import this_host
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_WAIT_MS = 5
+"""Two moments of one millisecond could not be told apart by a time: the second one waits for the next."""
+_TIE_MS = 1000
+"""A clock that says less than before by no more than this is taken for one that stands still."""
+
+_STORE = "host_id, name, path, path_bytes, priority, state, state_since, elements, entries, shared_as"
+_ENTRY = (
+    "store_id, sort, content_id, media_type_id, size, artifact_type_id, platform_id, ref_name, image_name, ref_tail,"
+    " long_ref_name, long_image_name"
+)
+_NAME = "entry_id, store_id, repository_id, tag, name, source, sort, shadowed, since"
+
+
+def _copied(table: str, key: str, columns: str) -> str:
+    """The statement that copies rows of a live table into the past; what is to follow is a condition."""
+    return (
+        f"INSERT INTO past_{table} ({key}, {columns}, born, gone) SELECT id, {columns}, born, CAST(? AS BIGINT)"
+        f" FROM {table} WHERE born < ? AND "
+    )
+
+
+_KEEP_STORE = _copied("store", "store_id", _STORE)
+_KEEP_ENTRY = _copied("entry", "entry_id", _ENTRY)
+_KEEP_NAME = _copied("name", "name_id", _NAME)
+_KEEP_BLOB = (
+    "INSERT INTO past_blob (store_id, content_id, size, embedded, reach, born, gone)"
+    " SELECT store_id, content_id, store_blob.size, embedded, reach, born, CAST(? AS BIGINT) FROM store_blob"
+    f" JOIN content ON content.id = content_id AND content.kind IN ({MANIFEST}, {INDEX}) WHERE born < ? AND "
+)
+_MANY = 500
+
+
+class Moment:
+    """The moment of one transaction; `of` gives it. Nothing is written until something changes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor = cursor_of(connection)
+        self._host: int | None = None
+        self._at: int | None = None
+        self._id: int | None = None
+        self._ran = 0
+        self._stepped = False
+
+    @staticmethod
+    def of(connection: Connection) -> Moment:
+        """The moment of the transaction of `connection`, the same one each time."""
+        found = _moments.get(connection)
+        if found is None:
+            found = _moments[connection] = Moment(connection)
+        return found
+
+    @property
+    def at(self) -> int:
+        """Its time: what the clock says, in milliseconds since 1970; a little later than the moment before."""
+        if self._at is None:
+            last = self._cursor.execute(
+                "SELECT at FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
+            ).fetchone()
+            now = _now_ms()
+            if last is not None and now <= last[0]:
+                while now <= last[0] < now + _WAIT_MS:
+                    time.sleep(0.0005)
+                    now = _now_ms()
+                self._stepped = now + _TIE_MS < last[0]
+                now = now if self._stepped else max(now, last[0] + 1)
+            self._at, self._ran = now, ran_ms()
+        return self._at
+
+    @property
+    def id(self) -> int:
+        """Its number, greater than that of every moment of this host before; from now on the catalog knows it."""
+        if self._id is None:
+            at = self.at
+            self._id = next(new_ids(self._connection, "moment"))
+            self._cursor.execute(
+                "INSERT INTO moment (id, host_id, at, boot, ran, stepped) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._id, self._host_id(), at, boot_id(), self._ran, self._stepped),
+            )
+        return self._id
+
+    def keep_stores(self, ids: Iterable[int]) -> None:
+        """Keep these stores as they are; they are about to change."""
+        for one in ids:
+            self._cursor.execute(f"{_KEEP_STORE} id = ?", (self.id, self.id, one))
+            self._cursor.execute("UPDATE store SET born = ? WHERE id = ?", (self.id, one))
+
+    def keep_whole(self, store_ids: Sequence[int]) -> None:
+        """Keep these stores with all that they hold; they are about to be deleted."""
+        for one in store_ids:
+            for statement in (_KEEP_ENTRY, _KEEP_NAME):
+                self._cursor.execute(f"{statement} store_id = ?", (self.id, self.id, one))
+        self.keep_emptied(store_ids)
+
+    def keep_emptied(self, store_ids: Sequence[int]) -> None:
+        """Keep these stores and their blobs; their rows are about to be dropped."""
+        for one in store_ids:
+            self._cursor.execute(f"{_KEEP_BLOB} store_id = ?", (self.id, self.id, one))
+        self.keep_stores(store_ids)
+
+    def keep_entries(self, ids: Sequence[int]) -> None:
+        """Keep these entries with their names; they are about to be deleted."""
+        for start in range(0, len(ids), _MANY):
+            some = tuple(ids[start : start + _MANY])
+            marks = ",".join("?" * len(some))
+            self._cursor.execute(f"{_KEEP_ENTRY} id IN ({marks})", (self.id, self.id, *some))
+            self._cursor.execute(f"{_KEEP_NAME} entry_id IN ({marks})", (self.id, self.id, *some))
+
+    def keep_names_of(self, entry_id: int) -> None:
+        """Keep the names of an entry; they are about to be deleted."""
+        self._cursor.execute(f"{_KEEP_NAME} entry_id = ?", (self.id, self.id, entry_id))
+
+    def keep_order(self, entry_id: int) -> None:
+        """Keep an entry and its names; another place in the list is about to be theirs."""
+        self.keep_entries([entry_id])
+        self._cursor.execute("UPDATE entry SET born = ? WHERE id = ?", (self.id, entry_id))
+        self._cursor.execute("UPDATE name SET born = ? WHERE entry_id = ?", (self.id, entry_id))
+
+    def keep_name(self, name_id: int) -> None:
+        """Keep a name; whether it is shadowed is about to change."""
+        self._cursor.execute(f"{_KEEP_NAME} id = ?", (self.id, self.id, name_id))
+        self._cursor.execute("UPDATE name SET born = ? WHERE id = ?", (self.id, name_id))
+
+    def keep_blobs(self, rows: Sequence[tuple[int, int]], *, stay: bool = False) -> None:
+        """Keep these manifests, each a store and a content, of which the store will hold no more.
+
+        With `stay` they stay, and what reaches them is about to change.
+        """
+        if not rows:
+            return
+        each = " store_id = ? AND content_id = ?"
+        self._cursor.executemany(_KEEP_BLOB + each, [(self.id, self.id, *row) for row in rows])
+        if stay:
+            self._cursor.executemany(f"UPDATE store_blob SET born = ? WHERE {each}", [(self.id, *row) for row in rows])
+
+    def _host_id(self) -> int:
+        if self._host is None:
+            named = "WHERE name = ?" if is_postgres(self._connection) else "ORDER BY id LIMIT 1"
+            given = (this_host(),) if is_postgres(self._connection) else ()
+            row = self._cursor.execute(f"SELECT id FROM host {named}", given).fetchone()
+            if row is None:
+                raise RuntimeError("a catalog without a host has nothing that could change")
+            self._host = int(row[0])
+        return self._host
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+_moments: WeakKeyDictionary[Connection, Moment] = WeakKeyDictionary()
