@@ -8,6 +8,7 @@ import contextlib
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
+from catalog.db.boot import boot_id, ran_ms
 from catalog.db.engine import Writer
 from catalog.db.schema import (
     UNREAD,
@@ -42,12 +43,19 @@ from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
 from catalog.ingest.words import forget_words
 
+_STEP_MS = 3_600_000
+_BELIEVED_MS = 86_400_000
+
 
 def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
     """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows.
 
-    Pruning keeps all hosts out: only when it is due, and where one of them writes for long it is due the next time as well.
+    Nothing is done by a clock that says something else than it did in the last day, or at the last change, of this run of the
+    machine: one that is a year ahead for a while would end the past. Pruning keeps all hosts out: only when it is due, and where one of them writes for long it is due the next time as well.
     """
+    with writer.snapshot() as connection:
+        if not _is_believed(connection, now):
+            return []
     dropped = writer.write(lambda connection: drop_missing(Registry(connection), Rows(connection), settings, now))
     with writer.snapshot() as connection:
         due = is_retention_due(_last(connection), now)
@@ -57,6 +65,17 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
             writer.write(lambda connection: prune(connection, settings, now + 1), alone=True)
             writer.write(forget_words, alone=True, unchecked=True)
     return dropped
+
+
+def _is_believed(connection: Connection, now: int) -> bool:
+    """Whether the clock, which says `now`, goes on as it did when changes were noted since the machine was started."""
+    mine = moment.c.boot == boot_id(), moment.c.host_id == Registry(connection).host_id
+    offset = moment.c.at - moment.c.ran
+    last = select(func.max(moment.c.id)).where(*mine).scalar_subquery()
+    recent = or_(moment.c.ran >= ran_ms() - _BELIEVED_MS, moment.c.id == last)
+    least, most = connection.execute(select(func.min(offset), func.max(offset)).where(*mine, recent)).one()
+    by_now = now - ran_ms()
+    return least is None or max(abs(by_now - least), abs(by_now - most)) <= _STEP_MS
 
 
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:

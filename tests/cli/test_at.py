@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,104 @@ def test_the_tag_of_a_layout(cli: Own, past: list[tuple[str, str]], layout: Layo
     alone = cli("resolve", "oci-layout://bare:none", "--at", "0s")
     assert (alone.status, alone.lines) == (0, [read_index(path)["manifests"][0]["digest"]])  # buildx's rule
     one_error(cli("resolve", "oci-layout://bare:none", "--at", moment), 1)  # there were two then
+
+
+_WITH_ANOTHER_CLOCK = """
+import sys, time
+by, real_ns, real = int(sys.argv.pop(1)), time.time_ns, time.time
+time.time_ns, time.time = (lambda: real_ns() + by * 10**9), (lambda: real() + by)
+from catalog.cli.start import run
+sys.exit(run(sys.argv[1:]))
+"""
+YEAR = 365 * 86_400
+
+
+def now() -> str:
+    """This moment, as `--at` takes it, after every moment before it."""
+    time.sleep(0.02)
+    found = datetime.now(UTC).isoformat()
+    time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("by", [YEAR, -YEAR])
+def test_a_clock_that_was_wrong_for_one_change_decides_for_no_other(cli: Own, layout: Layout, by: int) -> None:
+    path = layout("one", "1", style="short")
+    cli.done("add", path)
+    answers = [(now(), cli.done("resolve", "app:1").out)]
+    for number in range(4):
+        retag(path, "app:1", f"image {number}")
+        if number == 1:
+            command = [
+                sys.executable,
+                "-c",
+                _WITH_ANOTHER_CLOCK,
+                str(by),
+                "--db",
+                cli.db,
+                "--config",
+                cli.config,
+                "index",
+            ]
+            subprocess.run(command, check=True, timeout=60)
+        else:
+            cli.done("index")
+        answers.append((now(), cli.done("resolve", "app:1").out))
+        assert cli.done("resolve", "app:1", "--at", "0s").out == answers[-1][1]
+    assert len({out for _, out in answers}) == len(answers)
+    for at, out in answers:
+        assert cli.done("resolve", "app:1", "--at", at).out == out
+
+
+def test_what_a_layout_tells_today_does_not_change_what_was_answered(cli: Own, layout: Layout) -> None:
+    """Of the time before the first moment of the catalog it is believed, and of no other."""
+    path = layout("one", "1")
+    cli.done("add", path)
+    moment = now()
+    assert cli("resolve", ":told").status == 1
+    digest = fake_descriptor("told")["digest"]
+    told = [{"time": each, "descriptor": {"digest": digest, "size": 1}} for each in ("2020-01-01T00:00:00Z",)]
+    write_index(path, read_index(path) | {"org.olareg.history": {"told": told}})
+    other = layout("other", "1")
+    write_index(other, read_index(other) | {"org.olareg.history": {"told": told}})
+    cli.done("index")
+    cli.done("add", other)
+    for ref in (":told", "oci-layout://one:told", ":tol*"):
+        assert cli("resolve", ref, "--at", moment).status == cli("resolve", ref, "--at", "0s").status
+    one_error(cli("resolve", ":told", "--at", moment), 1)
+    assert cli.done("resolve", ":told", "--at", "2021-01-01").out == digest + "\n"
+    assert {each["origin"] for each in json.loads(cli.done("history", ":told", "--format", "json").out)} == {"olareg"}
+
+
+def test_a_store_that_was_removed_renamed_or_missing(cli: Own, layout: Layout, tmp_path: Path) -> None:
+    """It answers as it did then, under the name that it had, and by its priority of then."""
+    one, two = layout("one", "1", style="short"), layout("two", "1", style="short")
+    retag(two, "app:1", "another")
+    cli.done("add", one, two)
+    asked: list[tuple[str, tuple[str, ...], tuple[int, str]]] = []
+
+    def ask() -> None:
+        for options in (("app:1",), ("app:1", "--first"), ("app:1", "--store", "one"), ("app:1", "--store", "new")):
+            at = now()
+            found = cli("resolve", *options)
+            asked.append((at, options, (found.status, found.out)))
+
+    ask()
+    cli.done("add", two, "--priority", "-1")
+    ask()
+    cli.done("add", one, "--name", "new")
+    ask()
+    (tmp_path / "one").rename(tmp_path / "away")
+    cli("index")
+    ask()
+    (tmp_path / "away").rename(tmp_path / "one")
+    cli.done("index")
+    ask()
+    cli.done("remove", "new", "two")
+    ask()
+    cli.done("add", one)
+    ask()
+    assert {status for _, _, (status, _) in asked} == {0, 1, 2, 3}
+    for at, options, found in asked:
+        then = cli("resolve", *options, "--at", at)
+        assert (then.status, then.out) == found, (at, options)
