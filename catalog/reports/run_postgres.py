@@ -96,6 +96,8 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
         return Stopped(question.LATE)
     if not state and any(words in said for words in _NO_MEMORY):
         return Stopped(question.LONG)  # nothing else is held in memory
+    if asked.is_ours:
+        return explain(error, asked.path)
     if state == "25006":
         return Stopped(question.REFUSED, "that")
     if state == "42501":

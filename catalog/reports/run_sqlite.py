@@ -69,6 +69,6 @@ def _explained(error: Exception, guard: Guard | None, path: str) -> Exception:
         return Stopped(question.LATE)
     if code == sqlite3.SQLITE_NOMEM:
         return Stopped(question.MEMORY)
-    if isinstance(error, sqlite3.Error) and code & 0xFF in _TROUBLE:
+    if isinstance(error, sqlite3.Error) and (guard is None or code & 0xFF in _TROUBLE):
         return explain(error, path)
     return Stopped(question.WRONG, shown(str(error)))
