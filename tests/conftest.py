@@ -24,10 +24,10 @@ from catalog.db.engine import Writer, open_writer
 from catalog.db.postgres_writer import PostgresWriter
 from catalog.db.schema import metadata
 from catalog.errors import Ambiguous, CatalogUnavailable, NotInTime, OcicatError
-from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.registry import Registry
 from catalog.ingest.retention import drop_missing, prune
 from catalog.ingest.rows import Rows
-from catalog.ingest.settings import Settings
+from catalog.ingest.settings import Settings, StoreSettings
 from catalog.ingest.sweep import Summary, Sweep
 from catalog.layout.discover import is_layout
 from catalog.lookup.match import Match

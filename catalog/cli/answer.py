@@ -7,7 +7,7 @@ import sys
 from catalog.cli import formats
 from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
-from catalog.errors import InvalidReference, NotFound, NotInTime, OcicatError, UsageError
+from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import FIELDS, Match, once, rfc3339
 from catalog.lookup.reader import Reader, open_reader
@@ -85,8 +85,7 @@ def run_resolve(options: Options) -> int:
         show = _resolve_format(asked)
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
-        scope = _scope(then, options.stores)
-        asking = Asking(then, note, stores=scope, strict=options.strict)
+        asking = Asking(then, note, strict=options.strict)
         if options.platform is not None:
             from catalog.names.platform import Platform
 
@@ -95,7 +94,7 @@ def run_resolve(options: Options) -> int:
             from catalog.lookup.needed import Needs
 
             asking.needs = Needs(reader, (asking.platform,))
-        freshen = _freshener(options, reader, scope)
+        freshen = _scoped(options, reader, asking)
         always = len(options.refs) > 1 or "-" in options.refs
         streamed = "-" in options.refs
         worst = 0
@@ -212,12 +211,8 @@ def _query(options: Options, reader: Reader) -> int:
     try:
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
-        scope = _scope(then, options.stores)
-        if options.host is not None:
-            of_host = then.ids_of_host(options.host)
-            scope = of_host if scope is None else scope & of_host
-        asking = Asking(then, note, stores=scope)
-        freshen = _freshener(options, reader, scope)
+        asking = Asking(then, note)
+        freshen = _scoped(options, reader, asking)
         narrowing = None if options.filters is None else options.filters.narrowing(asking)
         also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
         worst = [0]
@@ -227,7 +222,7 @@ def _query(options: Options, reader: Reader) -> int:
             found = _all(options, asking, narrowing, worst, freshen, show)
         else:
             freshen(None)
-            found = _without_ref(narrowing, then, asking, scope)
+            found = _without_ref(narrowing, then, asking)
             if narrowing is not None:
                 found = _narrowed(found, narrowing)
         found = once(found)
@@ -278,10 +273,9 @@ def _all(
             show.flush()
 
 
-def _without_ref(
-    narrowing: Narrowing | None, reader: Reader, asking: Asking, scope: frozenset[int] | None
-) -> Iterator[Match]:
+def _without_ref(narrowing: Narrowing | None, reader: Reader, asking: Asking) -> Iterator[Match]:
     """Every entry, by the index of the narrowest filter."""
+    scope = asking.stores
     if asking.by_spans:
         return asking.past(None)
     found = None if narrowing is None else narrowing.without_ref()
@@ -348,46 +342,31 @@ def _moment(options: Options) -> int | None:
     return parse_moment(options.at, time.time_ns() // 1_000_000)
 
 
-def _freshener(options: Options, reader: Reader, scope: frozenset[int] | None) -> Callable[[Query | None], None]:
-    """What to do before a reference is answered: with `--fresh` and `-`, make the catalog true for it.
+def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query | None], None]:
+    """Let `asking` ask in the stores that the options name; returns what to do before each reference is answered.
 
-    References that are all known are made true here, in one go.
+    `reader` reads the present, whatever moment `asking` is about.
     """
-    if not options.fresh:
-        return _as_it_is
-    from catalog.cli.config import load_settings
-    from catalog.ingest.fresh import make_fresh
 
-    settings = load_settings(options.config)
-    filtered = options.filters is not None and options.filters.content_option is not None
-    needs = options.platform is not None or filtered or _checks_blobs(options)
-    if "-" in options.refs:
-        return lambda query: make_fresh(reader, [] if query is None else [query], scope, settings, content=needs)
-    queries = []
-    for text in options.refs:
-        try:
-            queries.append(parse_query(text))
-        except InvalidReference:
-            continue  # said when its turn comes
-    if queries and options.filters is not None:
-        queries += options.filters.references
-    if queries or not options.refs:
-        try:
-            make_fresh(reader, queries, scope, settings, content=needs)
-        except NotInTime:
-            if len(options.refs) < 2:
-                raise
-            # One store that is not in time does not keep the others from answering.
-            return lambda query: make_fresh(reader, [query] if query else [], scope, settings, 0, content=needs)
+    def scope() -> frozenset[int] | None:
+        named = store_ids(asking.reader, options.stores) if options.stores else None
+        if options.host is None:
+            return named
+        of_host = asking.reader.ids_of_host(options.host)
+        return of_host if named is None else named & of_host
+
+    if options.fresh:
+        from catalog.cli.freshly import ask_freshly
+
+        filtered = options.filters is not None and options.filters.content_option is not None
+        content = options.platform is not None or filtered or _checks_blobs(options)
+        return ask_freshly(options, reader, asking, scope, content=content)
+    asking.stores = scope()
     return _as_it_is
 
 
 def _as_it_is(_query: Query | None) -> None:
     """Answer from the catalog as it is."""
-
-
-def _scope(reader: Reader, stores: tuple[str, ...]) -> frozenset[int] | None:
-    return store_ids(reader, stores) if stores else None
 
 
 def _references(refs: tuple[str, ...]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from catalog.ingest.settings import Settings
 from catalog.names.escape import shown
 
 if TYPE_CHECKING:
-    from catalog.ingest.places import Place
+    from catalog.ingest.settings import Place
     from catalog.watch.configuration import Configuration
 
 _T = TypeVar("_T")
@@ -58,6 +58,14 @@ TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
 TABLES = {"roots": True, "stores": False}
 PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse")
 """The keys of `[[roots]]` and of `[[stores]]`; `path` is needed."""
+
+
+def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
+    """The settings, and the roots and stores that are named, as `load` has them. What is of the daemon is not looked at."""
+    if path is None:
+        return Settings(), ()
+    file = _File(path)
+    return file.settings(), file.places()
 
 
 def load_settings(path: str | None) -> Settings:
@@ -149,8 +157,7 @@ class _File:
         return tuple(found.values())
 
     def _place(self, values: object, *, is_root: bool) -> Place:
-        from catalog.ingest.places import Place
-        from catalog.ingest.registry import StoreSettings
+        from catalog.ingest.settings import Place, StoreSettings
         from catalog.names.keys import Naming
         from catalog.names.paths import checked_name
 

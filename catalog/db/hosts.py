@@ -27,7 +27,8 @@ def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
     """The statement as it is asked of a catalog of many hosts."""
     if name == "STORE_BY_NAME_OR_PATH":
         return _place()
-    for table, local in ((store, "STORE_FILES"), (root, "ROOTS"), (left_out, "LEFT_OUT")):
+    local_names = ((store, "STORE_FILES"), (store, "STORE_SETTINGS"), (root, "ROOTS"), (left_out, "LEFT_OUT"))
+    for table, local in local_names:
         if name == local:
             return statement.where(table.c.host_id == HERE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, bindparam, or_, select
+from sqlalchemy import Select, String, bindparam, or_, select
 
 from catalog.db.schema import root, store
 
@@ -31,6 +31,22 @@ def _of_host(columns: tuple[str, ...], both: tuple[Any, ...] = _BOTH) -> Select[
     )
 
 
+STORE_FILES = (
+    select(store.c.id, store.c.name, *(store.c[column] for column in _STANDING), *_BOTH)
+    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+    .order_by(store.c.id)
+)
+"""Id and name of each store, and behind them what STANDINGS has."""
+ROOT_SETTINGS = select(
+    *(root.c[column] for column in (
+        "path", "path_bytes", "name", "naming", "prefix", "priority", "shared_blobs", "sparse", "shared_as",
+    ))
+).order_by(root.c.path)  # fmt: skip
+"""What each root was given."""
+STORE_SETTINGS = select(
+    *(store.c[column] for column in ("name", "naming", "prefix", "priority", "shared_blobs", "sparse", "own_settings"))
+).where(store.c.path == bindparam("path", type_=String))
+"""What the store at a path was given."""
 STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, *_BOTH[5:]))
 """The fields of catalog.ingest.known.Store in their order, and behind them the bytes of its paths; all stores of a host."""
 STANDINGS = _of_host(_STANDING)

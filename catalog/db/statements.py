@@ -32,7 +32,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from catalog.db.registered import BY_NAME, STANDINGS
+from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
     CONFIG,
@@ -543,20 +543,9 @@ STATEMENTS: dict[str, Select[Any]] = {
     "REFERRERS_OF": _referrers_of(),
     "PENDING": select(store.c.id).where(store.c.content_pending, store.c.state != "missing"),
     # whether the catalog says what the layouts say (--fresh)
-    "STORE_FILES": select(
-        store.c.id,
-        store.c.name,
-        store.c.path,
-        store.c.path_bytes,
-        store.c.state,
-        store.c.file_identity,
-        BY_NAME,
-        root.c.path.label("root_path"),
-        root.c.path_bytes.label("root_path_bytes"),
-    )
-    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
-    .order_by(store.c.id),
-    "ROOTS": select(root.c.path, root.c.path_bytes).order_by(root.c.path),
+    "STORE_FILES": STORE_FILES,
+    "STORE_SETTINGS": STORE_SETTINGS,
+    "ROOTS": ROOT_SETTINGS,
     "PINNED": select(store.c.name, entry.c.image_name, entry.c.ref_name, content.c.digest)
     .select_from(
         problem.join(entry, entry.c.id == problem.c.entry_id)

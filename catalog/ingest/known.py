@@ -91,7 +91,7 @@ class Store(NamedTuple):
     @property
     def keys_are_old(self) -> bool:
         """Whether there are keys, and they are those of other rules or settings than today's."""
-        return _keys_are_old(self)
+        return keys_are_old(self)
 
 
 class Standing(NamedTuple):
@@ -135,7 +135,8 @@ def _keys_should_be(store: Store | Standing) -> str:
     return f"{said} {store.naming} {_unnamed(store.naming, _relative(store), store.prefix).tag or ''}"
 
 
-def _keys_are_old(store: Store | Standing) -> bool:
+def keys_are_old(store: Store | Standing) -> bool:
+    """Whether there are keys, and they are those of other rules or settings than today's."""
     return store.keyed_by is not None and store.keyed_by != _keys_should_be(store)
 
 
@@ -185,7 +186,7 @@ def differs(store: Store | Standing, file: FileState) -> bool:
     return (
         store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
-        or _keys_are_old(store)
+        or keys_are_old(store)
         or _marker_changed(store)
     )
 
@@ -201,7 +202,7 @@ def _marker_changed(store: Store | Standing) -> bool:
 
 def has_problem(store: Store | Standing, problem: IndexProblem) -> bool:
     """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
-    return (store.state, store.error) == (problem.state, problem.reason) and not _keys_are_old(store)
+    return (store.state, store.error) == (problem.state, problem.reason) and not keys_are_old(store)
 
 
 def has_unread_content(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -12,17 +11,10 @@ from catalog.db.engine import Writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
 from catalog.ingest.notice import Notice
-from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.registry import Registry
+from catalog.ingest.settings import Place
 from catalog.names.escape import shown
 from catalog.names.paths import kept_path
-
-
-class Place(NamedTuple):
-    """A root or store by its absolute path, and what `add` would be given with it."""
-
-    path: str
-    is_root: bool
-    settings: StoreSettings
 
 
 def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:

@@ -19,8 +19,8 @@ from catalog.db.schema import host, left_out, root, store
 from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.known import Store, decoded, stored
 from catalog.ingest.moments import Moment
+from catalog.ingest.settings import StoreSettings
 from catalog.names.escape import shown
-from catalog.names.keys import Naming
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
 
 _FEW = 1000
@@ -31,23 +31,6 @@ _NAMED_HOST = select(host.c.id).where(host.c.name == bindparam("name"))
 _STORES = STORES.order_by(store.c.priority, store.c.name)
 _SOME_STORES = _STORES.where(store.c.id.in_(bindparam("ids", expanding=True)))
 NOT_INDEXED = "not indexed yet: run 'ocicat index'"
-
-
-class StoreSettings(NamedTuple):
-    """What `add` was given; None where it was not. An empty text, of those that may be, takes away what there was."""
-
-    name: str | None = None
-    naming: Naming | None = None
-    prefix: str | None = None
-    priority: int | None = None
-    shared_blobs: str | None = None
-    shared_as: str | None = None
-    sparse: bool | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether there is anything but a name."""
-        return any(value is not None for value in self[1:])
 
 
 class Root(NamedTuple):

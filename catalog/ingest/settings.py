@@ -1,10 +1,11 @@
-"""What an operator may set (docs/settings.md): limits, settling, grace and retention. Defaults are docs/resolution.md's."""
+"""What an operator may set (docs/settings.md): limits, settling, grace, retention and places. Defaults are docs/resolution.md's."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from catalog.layout.index import Limits
+from catalog.names.keys import Naming
 
 _MS_A_DAY = 86_400_000
 
@@ -25,3 +26,28 @@ class Settings(NamedTuple):
     held_ms: int = 60_000
     grace_ms: int = 7 * _MS_A_DAY
     history_ms: int = 180 * _MS_A_DAY
+
+
+class StoreSettings(NamedTuple):
+    """What `add` was given; None where it was not. An empty text, of those that may be, takes away what there was."""
+
+    name: str | None = None
+    naming: Naming | None = None
+    prefix: str | None = None
+    priority: int | None = None
+    shared_blobs: str | None = None
+    shared_as: str | None = None
+    sparse: bool | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there is anything but a name."""
+        return any(value is not None for value in self[1:])
+
+
+class Place(NamedTuple):
+    """A root or store that a configuration names, by its absolute path, and what `add` would be given with it."""
+
+    path: str
+    is_root: bool
+    settings: StoreSettings

@@ -72,7 +72,7 @@ def _look(reader: Reader) -> Summary | None:
         return None
     stores = [standing(*row) for row in reader.connection.execute(frozen.STANDINGS, {"host": hosts[0]})]
     known = {row[0] for row in reader.rows(frozen.LEFT_OUT, {})}.union(store.path for store in stores)
-    roots = [decode_path(path, path_bytes) for path, path_bytes in reader.rows(frozen.ROOTS, {})]
+    roots = [decode_path(path, path_bytes) for path, path_bytes, *_ in reader.rows(frozen.ROOTS, {})]
     reader.connection.execute("COMMIT")
     leaves: set[str] = set()
     with Parents() as parents:

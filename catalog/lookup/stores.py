@@ -12,6 +12,7 @@ from catalog.names.reference import split_reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog.lookup.reader import Reader
+    from catalog.names.pattern import Glob
     from catalog.names.query import Query
 
     Row = tuple[int, str, str, str, int, int, int]
@@ -45,22 +46,30 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
     """The ids of the stores that `--store` names: each a name, a path, or a glob over names; raises UnknownStore."""
     ids: set[int] = set()
     for text in texts:
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None}) if _is_utf8(text) else None
-        if found is None and text[:1] in ("/", "."):
-            found = _registered(reader, text)
+        found = store_id(reader, text)
         if found is not None:
-            ids.add(found[0])
+            ids.add(found)
             continue
         from catalog.names.pattern import Glob, has_wildcard
 
-        if not has_wildcard(text):
-            raise _unknown(text)
-        glob = Glob(text)
-        matching = {row[0] for row in reader.rows(frozen.STORE_NAMES, {}) if glob.matches(row[1])}
+        matching = ids_by_glob(reader, Glob(text)) if has_wildcard(text) else set()
         if not matching:
             raise _unknown(text)
         ids |= matching
     return frozenset(ids)
+
+
+def store_id(reader: Reader, text: str) -> int | None:
+    """The id of the store with the name or path `text`, None where there is none."""
+    found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None}) if _is_utf8(text) else None
+    if found is None and text[:1] in ("/", "."):
+        found = _registered(reader, text)
+    return None if found is None else int(found[0])
+
+
+def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
+    """The ids of the stores whose names match `glob`."""
+    return {row[0] for row in reader.rows(frozen.STORE_NAMES, {}) if glob.matches(row[1])}
 
 
 def _by_name(reader: Reader, query: Query, text: str) -> Place:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from catalog.ingest.places import Place
-from catalog.ingest.settings import Settings
+from catalog.ingest.settings import Place, Settings
 from catalog.watch.status import LATE_SECONDS
 
 TEXT, JSON = "text", "json"

@@ -8,7 +8,8 @@ from catalog.db.engine import Writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import Report
 from catalog.ingest.notice import Notice
-from catalog.ingest.places import Place, not_there, now_there, register_places
+from catalog.ingest.places import not_there, now_there, register_places
+from catalog.ingest.settings import Place
 from catalog.watch.configuration import Configuration
 
 Read = Callable[[], Configuration]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from catalog.db.engine import Writer
 from catalog.ingest.intake import Intake, now_ms
-from catalog.ingest.registry import Registry, StoreSettings
-from catalog.ingest.settings import Settings
+from catalog.ingest.registry import Registry
+from catalog.ingest.settings import Settings, StoreSettings
 from tests.watch.harness import SETTLE_MS
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
 

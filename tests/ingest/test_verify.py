@@ -13,7 +13,8 @@ import pytest
 
 from catalog.db.engine import open_writer
 from catalog.ingest.known import Store
-from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.registry import Registry
+from catalog.ingest.settings import StoreSettings
 from catalog.ingest.verify import Trouble, Verification
 from catalog.lookup.reader import open_reader
 from tests import writers

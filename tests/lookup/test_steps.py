@@ -127,6 +127,7 @@ ASKED = [
     Asked("ENTRY_ANNOTATIONS", {"entry_id": 1}, 1),
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": "many/s1", "path": None}, 1),
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": None, "path": "/nowhere"}, 0),
+    Asked("STORE_SETTINGS", {"path": "/nowhere"}, 0),
     Asked("LYING", {"digest": child(1)}, 0),
     Asked("STORE_LYING", {"digest": child(1), "store_id": "large"}, 0),
     Asked("STORE_INDEX", {"store_id": "large"}, 1),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from catalog.db.engine import Writer
 from catalog.ingest.intake import now_ms
-from catalog.ingest.registry import Registry, StoreSettings
+from catalog.ingest.registry import Registry
+from catalog.ingest.settings import StoreSettings
 from catalog.watch.registered import Registered
 from tests.cli.program import called
 from tests.writers import make_layout

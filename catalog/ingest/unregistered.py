@@ -1,0 +1,56 @@
+"""Which places of a configuration are not registered as it says, asked of a reader: for `--fresh`, which loads nothing else.
+
+The rules are those of `catalog.ingest.places.register_places`, which registers them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from catalog.ingest.settings import Place, StoreSettings
+from catalog.lookup import frozen
+from catalog.lookup.reader import Reader
+from catalog.names.paths import encode_path, kept_path
+
+_SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse")
+"""Of a root and of a store, in the order of the frozen statements. What a store is shared as is no matter of its answers."""
+
+
+def unregistered(reader: Reader, places: Iterable[Place]) -> list[Place]:
+    """Those of `places` that are directories now, and are not in the catalog, or with other settings than they have here."""
+    places = [place for place in places if os.path.isdir(place.path)]
+    if not places:
+        return []
+    roots = {row[0]: row[2:] for row in reader.rows(frozen.ROOTS, {})}
+    return [place for place in places if not _is_registered(reader, place, roots)]
+
+
+def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, ...]]) -> bool:
+    kept, real, name = kept_path(place.path), os.path.realpath(place.path), place.settings.name
+
+    def row(path: str) -> tuple[object, ...] | None:
+        text = encode_path(path)[0]
+        return roots.get(text) if place.is_root else reader.row(frozen.STORE_SETTINGS, {"path": text})
+
+    found = row(kept)
+    if kept != real and name is not None and (old := row(real)) is not None and old[0] == name:
+        found = old  # an earlier ocicat registered where the link led
+    if found is None or name not in (None, found[0]):
+        return False
+    if not place.is_root and place.settings.given and not found[-1]:
+        return False  # so far it has those of its root
+    pairs = zip(_given(place.settings), found[1:], strict=False)
+    return all(given is None or given == has or (given == "" and has is None) for given, has in pairs)
+
+
+def _given(settings: StoreSettings) -> tuple[object, ...]:
+    """What of `settings` is given, as the catalog keeps it, in the order of _SETTINGS; None where it is not."""
+    shared = settings.shared_blobs
+    return (
+        None if settings.naming is None else str(settings.naming),
+        settings.prefix,
+        settings.priority,
+        encode_path(kept_path(shared))[0] if shared else shared,
+        settings.sparse,
+    )
