@@ -57,6 +57,7 @@ WHERE schema_id IN (SELECT schema_id FROM trusted) AND owner NOT IN (SELECT id F
 _MAKING = 0x6F636963  # 'ocic'
 _MAKING_SECONDS = 10.0
 _TRIES = 6
+_CONNECT_SECONDS = 5.0  # a server that does not answer is asked anew, so that one that is back is not noticed late
 _PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
 
 
@@ -72,10 +73,11 @@ class PostgresWriter(Writer):
         self._timeout = timeout
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._heard = 0
-        connect(url, read_only=True, any_schema=upgrade).close()  # an error without SQLAlchemy's words around it
+        # An error without SQLAlchemy's words around it.
+        connect(url, read_only=True, any_schema=upgrade, timeout=_CONNECT_SECONDS).close()
         self._shared: Engine | None = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: connect(url, read_only=False, any_schema=upgrade),
+            creator=lambda: connect(url, read_only=False, any_schema=upgrade, timeout=_CONNECT_SECONDS),
             pool_size=2,
             max_overflow=1,
             pool_pre_ping=True,
@@ -130,7 +132,7 @@ class PostgresWriter(Writer):
         """A number that changes when anybody has committed, or may have."""
         try:
             if self._listening is None:
-                self._listening = connect(self.path, read_only=True)
+                self._listening = connect(self.path, read_only=True, timeout=_CONNECT_SECONDS)
                 self._listening.execute(f"LISTEN {CHANNEL}")
                 self._heard += 1
             self._heard += sum(1 for _ in self._listening.notifies(timeout=0))

@@ -23,7 +23,7 @@ from catalog.watch.observer import TreeEmitter, kernel_limit
 from catalog.watch.status import encode, watches_advised
 
 _SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 1.0  # a daemon has caught up within five seconds of what comes back; trying costs next to nothing
 
 
 class Service(Listener):

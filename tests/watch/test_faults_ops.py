@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from catalog.db.locks import FileLock, StateFile
-from catalog.errors import Exhausted, NoRoom
+from catalog.errors import CatalogLocked, CatalogUnreachable, Exhausted, NoRoom
 from catalog.names.exhausted import exhausted
+from catalog.watch.service import Service
 from catalog.watch.status import LATE_SECONDS, why_late
 from tests import writers
 from tests.cli.program import (
@@ -28,7 +30,7 @@ from tests.cli.program import (
     ran_as_nobody,
     reachable,
 )
-from tests.watch.harness import DEADLINE, Followed, wait_for
+from tests.watch.harness import DEADLINE, Followed, followed, wait_for
 from tests.watch.test_config import said_of
 from tests.watch.test_daemon import APP, pid, tag
 from tests.watch.test_mounts import needs_namespaces
@@ -150,6 +152,29 @@ def test_a_disk_that_fails_at_a_commit(quick: Followed) -> None:
     wait_for(lambda: told(quick, "is followed again") == 1)
     assert quick.stop() == 0
     assert quick.done("db", "check").status == 0
+
+
+def test_a_server_that_is_away_is_tried_again_all_the_time(tmp_path: Path) -> None:
+    """Once a second at the longest, however long it is away: with pauses that double, seven tries would take over half a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE)
+        url = f"postgresql://ocicat@127.0.0.1:{listener.getsockname()[1]}/nowhere?sslmode=disable"
+        with followed(tmp_path, url) as away:
+            away.start(ready=False)
+            deadline = time.monotonic() + DEADLINE
+            for _ in range(7):
+                listener.settimeout(max(0.001, deadline - time.monotonic()))
+                listener.accept()[0].close()
+            assert away.stop() == 0
+            assert told(away, "is followed again") == 0
+
+
+def test_no_trouble_is_waited_out_for_longer_than_a_second(quick: Followed) -> None:
+    service = Service(quick.db, lambda _line: None)
+    for kind in (CatalogUnreachable, CatalogLocked, NoRoom, Exhausted):
+        pauses = [service.trouble(kind("away")) for _ in range(20)]
+        assert sorted(pauses) == pauses
+        assert max(pauses) <= 1
 
 
 def test_trouble_that_lasts_is_late() -> None:
