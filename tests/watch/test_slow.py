@@ -217,4 +217,4 @@ def as_another(catalog: Followed, *options: str) -> None:
             os.chown(f"{catalog.directory}/{name}", 65534, 65534)
     os.chown(catalog.directory, 65534, 65534)
     options = options or ("--rescan", "0.1")
-    catalog.start(*options, program=[sys.executable, "-c", "import encodings.ascii\n" + _AS_NOBODY])
+    catalog.start(*options, program=[sys.executable, "-c", "import encodings.ascii, secrets\n" + _AS_NOBODY])
