@@ -32,6 +32,7 @@ bench: $(VENV)/.ready
 stress: $(VENV)/.ready
 	$(BIN)/python -m tests.stress
 	$(BIN)/python -m tests.hosts
+	$(BIN)/python -m tests.growth
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze

@@ -66,14 +66,43 @@ def _stands(row: str) -> str:
   )"""
 
 
-def _counts(row: str, child: str) -> str:
+def _counts(how: str, row: str, child: str) -> str:
     """Whether a child of the list that a fallback tag names is about the tag's subject (catalog.ingest.referrals)."""
     own = f"SELECT 1 FROM edge AS own WHERE own.parent_id = {child}.child_id AND own.role = {SUBJECT}"
-    return f"""(
-    EXISTS ({own} AND own.child_id = {row}.subject_id)
-    OR {row}.how = 'cut' AND NOT EXISTS ({own})
-    AND EXISTS (SELECT 1 FROM manifest AS known WHERE known.content_id = {child}.child_id)
-  )"""
+    # By the child, which has one subject, and not by the subject, which any number may be about: the plus hides that index.
+    is_about = f"EXISTS ({own} AND +own.child_id = {row}.subject_id)"
+    if how == "fallback":
+        return is_about
+    return f"""({is_about} OR NOT EXISTS ({own})
+    AND EXISTS (SELECT 1 FROM manifest AS known WHERE known.content_id = {child}.child_id))"""
+
+
+def _listed(how: str) -> str:
+    """What lists hold that fallback tags name, each child of a subject once, however many tags and lists there are for it.
+
+    One tag speaks for each list: all tags with all that the list holds would be too many. Of several lists the first with the
+    child does, in the order of the index of edges by their child, so that the search for one before it ends at once.
+    """
+    twin = "twin.how = 'cut' AND twin.id < referrer.id"
+    if how == "fallback":
+        twin = "(twin.how = 'fallback' AND twin.id < referrer.id OR twin.how = 'cut')"
+    return f"""FROM referrer
+JOIN content AS subject ON subject.id = referrer.subject_id
+JOIN edge ON edge.parent_id = referrer.referrer_id AND edge.role = {CHILD}
+JOIN content ON content.id = edge.child_id
+WHERE referrer.how = '{how}' AND {_stands("referrer")}
+AND NOT EXISTS (
+  SELECT 1 FROM referrer AS twin
+  WHERE twin.subject_id = referrer.subject_id AND twin.referrer_id = referrer.referrer_id AND {twin} AND {_stands("twin")}
+) AND {_counts(how, "referrer", "edge")}
+AND NOT EXISTS (
+  SELECT 1 FROM edge AS again CROSS JOIN referrer AS same
+  WHERE again.child_id = edge.child_id AND again.role = {CHILD} AND again.position <= edge.position
+  AND (again.position < edge.position OR again.parent_id < edge.parent_id)
+  AND same.subject_id = referrer.subject_id AND same.referrer_id = again.parent_id AND {_stands("same")}
+  AND (same.how = 'cut' AND {_counts("cut", "same", "again")}
+    OR same.how = 'fallback' AND {_counts("fallback", "same", "again")})
+)"""
 
 
 CONTENT_VIEWS = (
@@ -284,20 +313,10 @@ AND NOT EXISTS (
   AND same.how = referrer.how AND {_stands("same")}
 )""",
             ),
-            (
-                ("subject.digest", "content.digest", "CAST('fallback' AS TEXT)", _ARTIFACT_TYPE),
-                f"""FROM referrer
-JOIN content AS subject ON subject.id = referrer.subject_id
-JOIN edge ON edge.parent_id = referrer.referrer_id AND edge.role = {CHILD}
-JOIN content ON content.id = edge.child_id
-WHERE referrer.how IN ('fallback', 'cut') AND {_stands("referrer")} AND {_counts("referrer", "edge")}
-AND NOT EXISTS (
-  SELECT 1 FROM referrer AS same CROSS JOIN edge AS again
-  WHERE same.subject_id = referrer.subject_id AND same.id <= referrer.id AND same.how IN ('fallback', 'cut')
-  AND again.child_id = edge.child_id AND again.role = {CHILD} AND again.parent_id = same.referrer_id
-  AND (same.id < referrer.id OR again.position < edge.position) AND {_stands("same")}
-  AND {_counts("same", "again")}
-)""",
+            # Two arms, since SQLite begins with the tags, which are few, only where it is to look for one `how`.
+            *(
+                (("subject.digest", "content.digest", "CAST('fallback' AS TEXT)", _ARTIFACT_TYPE), _listed(how))
+                for how in ("fallback", "cut")
             ),
         ),
         keys=("subject", "referrer"),

@@ -50,9 +50,9 @@ _MISSING_ENTRIES = f"""FROM store
 JOIN entry ON entry.store_id = store.id
 JOIN content ON content.id = entry.content_id
 WHERE {_IS_LISTED} AND NOT {held("entry.store_id", "entry.content_id")}
-AND entry.id = (
-  SELECT min(same.id) FROM entry AS same
-  WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id
+AND NOT EXISTS ( -- another entry of that digest before it: the search ends at the first
+  SELECT 1 FROM entry AS same
+  WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id AND same.sort < entry.sort
 )"""
 _MISSING_PARTS = f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id

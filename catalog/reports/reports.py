@@ -138,10 +138,12 @@ FROM shared
 ORDER BY saves DESC, digest""",  # noqa: S608
 )
 
-_LAST_NAME = """(
-    SELECT coalesce(history.name, ':' || history.tag) FROM history
-    WHERE history.digest = {0}.digest ORDER BY history.since DESC, history.name LIMIT 1
-  )"""
+_LAST_NAMES = """SELECT digest, name FROM (
+    SELECT digest, coalesce(name, ':' || tag) AS name,
+      row_number() OVER (PARTITION BY digest ORDER BY since DESC, coalesce(name, ''), tag) AS number
+    FROM history WHERE digest IN (SELECT digest FROM {0})
+  ) AS spans WHERE number = 1"""
+"""The name that last pointed to each digest of a table: all at once, since many rows may have one digest."""
 _AGE = Column("modified", "when its file was last written; in a table on a terminal, how long ago that is", is_age=True)
 
 _UNREFERENCED = Report(
@@ -159,16 +161,22 @@ _UNREFERENCED = Report(
     f"""WITH unused AS (
   SELECT store, digest, size, modified FROM blobs
   WHERE NOT reachable AND modified <= coalesce(nullif(:older_than, ''), $DAY_AGO)
+), each AS ( -- what is the same in every store
+  SELECT DISTINCT digest FROM unused
+), last AS (
+  {_LAST_NAMES.format("each")}
+), known AS (
+  SELECT each.digest,
+    coalesce((SELECT kind FROM manifests WHERE manifests.digest = each.digest), {_KIND.replace("blobs.", "each.")}) AS kind,
+    coalesce(
+      (SELECT media_type FROM manifests WHERE manifests.digest = each.digest),
+      (SELECT min(layers.media_type) FROM layers WHERE layers.digest = each.digest),
+      (SELECT min(manifests.config_type) FROM manifests WHERE manifests.config = each.digest)
+    ) AS media_type
+  FROM each
 )
-SELECT unused.store, unused.digest, unused.size,
-  coalesce((SELECT kind FROM manifests WHERE manifests.digest = unused.digest), {_KIND.replace("blobs.", "unused.")}) AS kind,
-  coalesce(
-    (SELECT media_type FROM manifests WHERE manifests.digest = unused.digest),
-    (SELECT min(layers.media_type) FROM layers WHERE layers.digest = unused.digest),
-    (SELECT min(manifests.config_type) FROM manifests WHERE manifests.config = unused.digest)
-  ) AS media_type,
-  {_LAST_NAME.format("unused")} AS last_name, unused.modified
-FROM unused
+SELECT unused.store, unused.digest, unused.size, known.kind, known.media_type, last.name AS last_name, unused.modified
+FROM unused JOIN known ON known.digest = unused.digest LEFT JOIN last ON last.digest = unused.digest
 ORDER BY unused.store, unused.digest""",  # noqa: S608
     (
         (
@@ -192,20 +200,29 @@ _LOST = Report(
         Column("size", "its bytes", is_size=True),
         _AGE,
     ),
-    f"""WITH lost AS (
-  SELECT blobs.store, blobs.digest, blobs.size, blobs.modified, 0 AS unnamed FROM blobs
-  WHERE NOT blobs.reachable AND NOT EXISTS (
-    SELECT 1 FROM platforms JOIN blobs AS above ON above.digest = platforms.image_index
-    WHERE platforms.digest = blobs.digest AND above.store = blobs.store AND NOT above.reachable
-  )
-  UNION SELECT unnamed.store, unnamed.digest, blobs.size, blobs.modified, 1
-  FROM unnamed JOIN blobs ON blobs.digest = unnamed.digest AND blobs.store = unnamed.store
-  WHERE EXISTS (SELECT 1 FROM history WHERE history.digest = unnamed.digest AND history.store = unnamed.store)
-  AND NOT EXISTS (SELECT 1 FROM images WHERE images.digest = unnamed.digest AND images.store = unnamed.store)
+    f"""WITH unreached AS ( -- what no entry reaches, and no index that none reaches holds
+  SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
+    SELECT store, digest, size, modified, 0 AS is_held FROM blobs WHERE NOT reachable
+    UNION ALL SELECT above.store, platforms.digest, NULL, NULL, 1
+    FROM blobs AS above JOIN platforms ON platforms.image_index = above.digest WHERE NOT above.reachable
+  ) AS stated GROUP BY store, digest HAVING max(is_held) = 0
+), nameless AS ( -- entries whose names are gone
+  SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
+    SELECT store, digest, size, modified, 0 AS is_unnamed, 0 AS was_named, 0 AS is_named FROM blobs
+    UNION ALL SELECT store, digest, NULL, NULL, 1, 0, 0 FROM unnamed
+    UNION ALL SELECT store, digest, NULL, NULL, 0, 1, 0 FROM history
+    UNION ALL SELECT store, digest, NULL, NULL, 0, 0, 1 FROM images
+  ) AS stated GROUP BY store, digest
+  HAVING max(is_unnamed) = 1 AND max(was_named) = 1 AND max(is_named) = 0 AND max(size) IS NOT NULL
+), lost AS (
+  SELECT store, digest, size, modified, 0 AS unnamed FROM unreached
+  UNION SELECT store, digest, size, modified, 1 FROM nameless
+), last AS (
+  {_LAST_NAMES.format("lost")}
 )
-SELECT lost.store, lost.digest, manifests.kind, manifests.media_type, {_LAST_NAME.format("lost")} AS last_name,
+SELECT lost.store, lost.digest, manifests.kind, manifests.media_type, last.name AS last_name,
   lost.unnamed, lost.size, lost.modified
-FROM lost JOIN manifests ON manifests.digest = lost.digest
+FROM lost JOIN manifests ON manifests.digest = lost.digest LEFT JOIN last ON last.digest = lost.digest
 ORDER BY lost.store, lost.digest""",  # noqa: S608
     left_out="is left out",
 )
@@ -288,35 +305,48 @@ ORDER BY pairs.base, pairs.image""",  # noqa: S608
 _WITHOUT_VERSION = "replace(rtrim({0}, replace({0}, '(', '')) || ltrim({0}, replace({0}, ')', '')), '()', '')"
 """A platform without `(osversion+feature…)`: no other parentheses are in one."""
 
+MOST_PLATFORMS = 20
+"""Platforms of one repository that the report `platforms` compares."""
+
 _PLATFORMS = Report(
     "platforms",
-    "names that lack a platform which other names of their repository have",
+    f"names that lack a platform which other names of their repository have; of each the {MOST_PLATFORMS} most usual are compared",
     (
         _STORE,
         Column("name", "full canonical name"),
         Column("lacks", "the platform that it lacks, os/arch[/variant]"),
         Column("others", "number of names of its repository that have it"),
     ),
-    f"""WITH named AS (
-  SELECT store, repository, name, ',' || platforms || ',' AS has
-  FROM images WHERE name IS NOT NULL AND NOT shadowed AND platforms IS NOT NULL
-), written AS (
-  SELECT platform FROM platforms WHERE platform IS NOT NULL
-  UNION SELECT platform FROM manifests WHERE platform IS NOT NULL
-), known AS (
-  SELECT platform AS text,
-    CASE WHEN platform LIKE '%(%' THEN {_WITHOUT_VERSION.format("platform")} ELSE platform END AS platform
-  FROM written
+    f"""WITH RECURSIVE named AS (
+  SELECT store, repository, name, digest FROM images WHERE name IS NOT NULL AND NOT shadowed
+), said AS (
+  SELECT image_index AS digest, platform FROM platforms
+  WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = platforms.digest AND manifests.kind = 'index')
+  UNION SELECT digest, platform FROM manifests
+), has(digest, platform) AS ( -- from each image up to what is above it, since many names may be above one
+  SELECT digest, CASE WHEN platform LIKE '%(%' THEN {_WITHOUT_VERSION.format("platform")} ELSE platform END
+  FROM said WHERE platform <> 'unknown/unknown'
+  UNION SELECT platforms.image_index, has.platform FROM has
+  JOIN manifests ON manifests.digest = has.digest AND manifests.kind = 'index'
+  JOIN platforms ON platforms.digest = has.digest
+), pointed AS (
+  SELECT repository, digest, count(*) AS names FROM named GROUP BY repository, digest
+), usual AS (
+  SELECT repository, platform FROM (
+    SELECT pointed.repository, has.platform,
+      row_number() OVER (PARTITION BY pointed.repository ORDER BY sum(pointed.names) DESC, has.platform) AS number
+    FROM pointed JOIN has ON has.digest = pointed.digest GROUP BY pointed.repository, has.platform
+  ) AS ranked WHERE number <= {MOST_PLATFORMS}
 ), offered AS (
-  SELECT named.repository, known.platform, count(DISTINCT named.name) AS names
-  FROM named JOIN known ON named.has LIKE '%,' || known.text || ',%'
-  GROUP BY named.repository, known.platform
+  SELECT usual.repository, usual.platform, count(DISTINCT named.name) AS names
+  FROM usual JOIN named ON named.repository = usual.repository
+  WHERE EXISTS (SELECT 1 FROM has WHERE has.digest = named.digest AND has.platform = usual.platform)
+  GROUP BY usual.repository, usual.platform
 )
 SELECT named.store, named.name, offered.platform AS lacks, offered.names AS others
 FROM named JOIN offered ON offered.repository = named.repository
-WHERE NOT EXISTS (
-  SELECT 1 FROM known WHERE known.platform = offered.platform AND named.has LIKE '%,' || known.text || ',%'
-)
+WHERE named.digest IN (SELECT digest FROM has)
+AND NOT EXISTS (SELECT 1 FROM has WHERE has.digest = named.digest AND has.platform = offered.platform)
 ORDER BY offered.names DESC, named.name, named.store, offered.platform""",  # noqa: S608
 )
 

@@ -1,0 +1,66 @@
+"""`make stress`: what tests/growth counts, at larger sizes: python -m tests.growth
+
+The exit status is 1, with what was wrong, where anything grows faster than its input.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+from tests.conftest import Catalogue
+from tests.growth.counting import FACTOR, LARGE, is_linear
+from tests.growth.layouts import LAYOUTS
+from tests.growth.parsers import PARSERS
+from tests.growth.test_parsers import costs_of
+from tests.growth.test_reports import costs
+from tests.growth.test_walks import SPARE, drivers, steps
+
+SIZES = 150, 600
+
+
+def parsers() -> dict[str, tuple[int, int]]:
+    """What each parser costs for each shape of input that it is not linear in."""
+    found = {f"{name}: {shape}": costs_of(name, shape, LARGE) for name in PARSERS for shape in PARSERS[name][1]}
+    return {name: counted for name, counted in found.items() if not is_linear(counted)}
+
+
+def layouts(shape: str) -> dict[str, tuple[int, int]]:
+    """What reading, reports and views cost that are not linear in layouts of a shape."""
+    counted: list[dict[str, int]] = []
+    for size in SIZES:
+        directory = tempfile.mkdtemp(prefix="ocicat-growth-")
+        try:
+            os.makedirs(f"{directory}/layouts")
+            LAYOUTS[shape](f"{directory}/layouts", size)
+            catalogue = Catalogue(f"{directory}/catalog.db")
+            catalogue.add(f"{directory}/layouts", index=False)
+            reading = steps(drivers(catalogue), functools.partial(catalogue.index))
+            counted.append({"reading": reading, **costs(catalogue.reader.connection)})
+            catalogue.close()
+        finally:
+            shutil.rmtree(directory)
+    small, large = counted
+    return {
+        f"{shape}: {what}": (small[what], large[what]) for what in small if large[what] > small[what] * FACTOR + SPARE
+    }
+
+
+def main() -> int:
+    began = time.monotonic()
+    wrong = parsers()
+    print(f"{time.monotonic() - began:6.1f} s  parsers", flush=True)
+    for shape in LAYOUTS:
+        wrong |= layouts(shape)
+        print(f"{time.monotonic() - began:6.1f} s  {shape}", flush=True)
+    for what, (small, large) in wrong.items():
+        print(f"WRONG: {what}: {small} at one size, {large} at four times that")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
