@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from catalog.errors import NotInTime
 from catalog.lookup import frozen
+from catalog.lookup.below import is_below, platforms_below
 from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, PLATFORM, STORE_ID, Match
 from catalog.names.pattern import upper_bound
 
@@ -127,12 +128,24 @@ def referring(reader: Reader, digest: str) -> Iterator[Match]:
 
 def platforms(reader: Reader, match: Match) -> list[str]:
     """The platforms of an entry, in the order of its index; empty while unknown. Attestations have none."""
-    names = (child[4] for child in _children(reader, match) if child[4] is not None)
-    return [name for name in dict.fromkeys(names) if name != _ATTESTATION]
+    store_id, content_id = match.row[STORE_ID], match.row[CONTENT_ID]
+    if match.row[CONTENT_KIND] == MANIFEST:
+        config = _config(reader, content_id, store_id)
+        names: tuple[str, ...] = () if config is None else (config[0],)
+    else:
+        names = platforms_below(reader, store_id, content_id)
+    return [name for name in names if name != _ATTESTATION]
 
 
 def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
     """Whether an entry has an image for a platform; by what its descriptor claims where nothing is known of its content."""
+    asked = str(wanted), match.row[STORE_ID], match.row[CONTENT_ID], match.row[PLATFORM]
+    if asked not in reader.known:
+        reader.known[asked] = _has_platform(reader, match, wanted)
+    return bool(reader.known[asked])
+
+
+def _has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
     names = platforms(reader, match)
     claimed = match.row[PLATFORM]
     if claimed is not None and match.row[CONTENT_KIND] == UNREAD:
@@ -195,10 +208,11 @@ def images_of(reader: Reader, match: Match) -> list[Child]:
 
 def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:
     """Whether the image, or one of an index's, has a label, with that value where there is one."""
-    return any(
-        _holds(reader.rows(frozen.LABELS_OF, {"content_id": content_id}), key, value)
-        for content_id in _manifests(reader, match)
-    )
+
+    def has(content_id: int) -> bool:
+        return _holds(reader.rows(frozen.LABELS_OF, {"content_id": content_id}), key, value)
+
+    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("label", key, value), has)
 
 
 def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
@@ -209,11 +223,12 @@ def has_annotation(reader: Reader, match: Match, key: str, value: str | None) ->
     annotations = match.value("annotations") if match.how is None or match.below is None else None
     if isinstance(annotations, dict) and _holds(annotations.items(), key, value):
         return True
-    return any(
-        _holds(reader.rows(statement, {"content_id": content_id}), key, value)
-        for content_id in _manifests(reader, match)
-        for statement in (frozen.CONTENT_ANNOTATIONS, frozen.DESCRIPTOR_ANNOTATIONS)
-    )
+
+    def has(content_id: int) -> bool:
+        statements = (frozen.CONTENT_ANNOTATIONS, frozen.DESCRIPTOR_ANNOTATIONS)
+        return any(_holds(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
+
+    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", key, value), has)
 
 
 def artifact_type(reader: Reader, match: Match) -> str | None:
@@ -230,20 +245,6 @@ def artifact_type(reader: Reader, match: Match) -> str | None:
 
 def _holds(pairs: Any, key: str, value: str | None) -> bool:
     return any(k == key and value in (None, v) for k, v in pairs)
-
-
-def _manifests(reader: Reader, match: Match) -> Iterator[int]:
-    """The content ids of the image itself, and of the manifests below an index."""
-    pending = [match.row[CONTENT_ID]]
-    seen: set[int] = set()
-    while pending:
-        content_id = pending.pop()
-        if content_id in seen:
-            continue
-        seen.add(content_id)
-        yield content_id
-        asked = {"content_id": content_id, "store_id": match.row[STORE_ID]}
-        pending += [row[0] for row in reader.rows(frozen.CHILDREN, asked)]
 
 
 def _children(reader: Reader, match: Match) -> list[Child]:

@@ -83,9 +83,10 @@ class Needs:
         found, why = for_platform(self._reader, match, platform)
         if found is None:
             # Which blob it is that is absent helps more than that there is one.
-            for _, digest, _, _, name, _, _ in images_of(self._reader, match):
-                if name is not None and platform.rank(name) is not None:
-                    self._check_whole(match, digest)
+            images = images_of(self._reader, match)
+            fitting = (i[1] for i in images if i[4] is not None and platform.rank(i[4]) is not None)
+            for digest in dict.fromkeys(fitting):  # an index may list one image any number of times
+                self._check_whole(match, digest)
             raise NotFound(f"{_told(match)} is no answer for {platform}: {why}")
         self._check_whole(match, found.digest)
         return found.digest
@@ -98,7 +99,7 @@ class Needs:
             self._of_platform(match, self._builder)
             return
         first: NotFound | None = None
-        for _, digest, *_ in images:
+        for digest in dict.fromkeys(digest for _, digest, *_ in images):
             try:
                 self._check_whole(match, digest)
             except NotFound as error:

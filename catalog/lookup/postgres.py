@@ -67,6 +67,7 @@ class PostgresReader(Reader):
     def __init__(self, url: str) -> None:
         self.path = url
         self.past = None
+        self.known: dict[object, Any] = {}
         self._texts: dict[str, tuple[str, dict[str, Any], str]] = {}
         self._hosts: dict[int, str | None] = {}
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None

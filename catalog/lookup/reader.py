@@ -34,11 +34,12 @@ def open_reader(where: str) -> Reader:
 class Reader:
     """A read-only connection to the catalog at `path`; raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_file", "_version", "connection", "past", "path")
+    __slots__ = ("_file", "_version", "connection", "known", "past", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.past: Past | None = None
+        self.known: dict[object, Any] = {}  # what the question at hand has found out (catalog.lookup.below)
         self._file = find(path)
         try:
             self.connection = sqlite3.connect(

@@ -51,6 +51,7 @@ class Asking:
         platform: Platform | None = None,
     ) -> None:
         self.reader = reader
+        reader.known.clear()
         self.stores = stores
         self.strict = strict
         self.platform = platform
@@ -71,6 +72,7 @@ class Asking:
 
     def matches(self, query: Query) -> Iterator[Match]:
         """Every match that may be answered with, in order; raises UnknownStore."""
+        self.reader.known.clear()
         if self.by_spans:
             yield from self.past(query)
             return
@@ -90,6 +92,7 @@ class Asking:
 
         With `needs`, `shadowed` tries the other entries of a store too, where the one that answers for it does not serve.
         """
+        self.reader.known.clear()
         if self.by_spans:
             found = _only(query, self.past(query), first=first)
             if found is None:

@@ -1,0 +1,85 @@
+"""No question takes more than about four times as long for four times as much in the layouts, all matches counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog.cli.filters import Filters
+from catalog.errors import OcicatError
+from catalog.lookup.match import once
+from catalog.lookup.needed import Needs
+from catalog.names.query import parse_query
+from tests.conftest import Catalogue
+from tests.growth.counting import FACTOR
+from tests.growth.layouts import LAYOUTS
+from tests.growth.test_walks import SPARE, steps
+
+SIZES = 25, 100
+EVERYTHING = parse_query("*")
+
+
+def _objects(catalogue: Catalogue) -> None:
+    for ref in ("*", ":*"):
+        for match in catalogue.matches(ref):
+            match.as_object()
+
+
+def _filtered(filters: Filters) -> Callable[[Catalogue], None]:
+    def ask(catalogue: Catalogue) -> None:
+        asking = catalogue.asking()
+        narrowing = filters.narrowing(asking)
+        assert not list(once(found for match in asking.matches(EVERYTHING) for found in narrowing(match)))
+
+    return ask
+
+
+def _complete(catalogue: Catalogue) -> None:
+    needs = Needs(catalogue.reader)
+    for match in catalogue.matches("*")[:3]:
+        with contextlib.suppress(OcicatError):
+            needs.images(match)
+
+
+def _single(catalogue: Catalogue) -> None:
+    for ref in ("nosuch:1", "app", ":app", f"@sha256:{'0' * 64}", "app:1", ":1"):
+        catalogue.resolve(ref)
+
+
+def _containing(catalogue: Catalogue) -> None:
+    for (digest,) in catalogue.sql("SELECT min(digest) FROM manifests WHERE kind = 'manifest'"):
+        if digest is not None:
+            catalogue.resolve(f"@{digest}")
+            list(Filters(contains=digest).narrowing(catalogue.asking()).without_ref() or ())  # type: ignore[arg-type]
+
+
+QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
+    "objects": _objects,
+    "a platform": _filtered(Filters(platform="linux/s390x")),
+    "a label": _filtered(Filters(labels=("k=v",))),
+    "an annotation": _filtered(Filters(annotations=("k=v",))),
+    "an artifact type": _filtered(Filters(artifact_type="x")),
+    "whole images": _complete,
+    "one answer": _single,
+    "what contains a manifest": _containing,
+}
+
+
+@pytest.mark.parametrize("shape", LAYOUTS)
+def test_questions_are_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str) -> None:
+    counted: list[dict[str, int]] = []
+    for size in SIZES:
+        directory = str(tmp_path / f"{size}")
+        os.makedirs(f"{directory}/layouts")
+        LAYOUTS[shape](f"{directory}/layouts", size)
+        catalogue = new_sqlite_catalogue(directory)
+        catalogue.add(f"{directory}/layouts")
+        connection = catalogue.reader.connection
+        counted.append({name: steps([connection], lambda ask=ask: ask(catalogue)) for name, ask in QUESTIONS.items()})  # type: ignore[misc]  # noqa: B023
+        catalogue.close()
+    small, large = counted
+    assert {name: (small[name], large[name]) for name in small if large[name] > small[name] * FACTOR + SPARE} == {}
