@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 SIZES = 250, 1000
-LARGE = 5_000, 20_000
+LARGE = 1_000, 4_000
 """How many parts an input has: the second is four times the first."""
 
 FACTOR = 4.6
