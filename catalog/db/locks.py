@@ -100,9 +100,7 @@ class StateFile:
 
     def open(self) -> None:
         """Put a new and empty file in the place of the one that is there; raises CatalogUnavailable."""
-        import secrets
-
-        new = f"{self.path}.{secrets.token_hex(8)}"
+        new = f"{self.path}.{os.urandom(8).hex()}"
         try:
             descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
