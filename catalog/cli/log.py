@@ -33,7 +33,7 @@ class Log:
 
     def fail(self, error: Exception) -> int:
         """Say why the daemon ends; returns the exit status."""
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error
         if not self.json:
             return messages.fail(error) if isinstance(error, OcicatError) else messages.defect(error)

@@ -67,10 +67,9 @@ def fail(error: OcicatError) -> int:
 
 def defect(error: Exception) -> int:
     """Say that something went wrong that nobody thought of; returns the exit status."""
-    if isinstance(error, OSError):
-        found = out_of(error)
-        if found is not None:
-            return fail(found)
+    found = out_of(error) if isinstance(error, OSError | MemoryError) else None
+    if found is not None:
+        return fail(found)
     trace(error)
     say(
         f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
@@ -78,13 +77,13 @@ def defect(error: Exception) -> int:
     return INTERNAL
 
 
-def out_of(error: OSError) -> OcicatError | None:
+def out_of(error: OSError | MemoryError) -> OcicatError | None:
     """What this process has run out of, where that is all that went wrong: it may have been about to load a module."""
     try:
-        from catalog.names.exhausted import exhausted
+        from catalog.names.exhausted import exhausted, out_of_memory
     except OSError:
         return None
-    return exhausted(error.errno)
+    return exhausted(error.errno) if isinstance(error, OSError) else out_of_memory()
 
 
 def trace(error: Exception) -> None:

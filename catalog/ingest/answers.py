@@ -55,6 +55,7 @@ class Answers:
         """Set `shadowed` and `since` of the touched keys as their rows stand now, and close the spans that are over."""
         cursor = self._rows.cursor
         for key, before in self._before.items():
+            self._rows.pause()
             where, what = self._where(key)
             standing = cursor.execute(
                 "SELECT name.id, entry.content_id, name.shadowed, name.since FROM name JOIN entry ON entry.id = name.entry_id"

@@ -21,7 +21,7 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -54,8 +54,10 @@ from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import Limits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
 from catalog.layout.text import shorten
+from catalog.names.exhausted import give_back, reserve
 from catalog.names.media_types import CONFIGS, MANIFESTS
 from catalog.names.moment import milliseconds
+from catalog.names.paths import encode_path
 from catalog.names.platform import platform_text
 
 GROUP = 32
@@ -64,6 +66,8 @@ GROUP_ENTRIES = 2_000
 BATCH = 500
 BATCH_BYTES = 16 << 20
 """So many blobs, or so many bytes of them, are read for one transaction."""
+
+_NO_MEMORY = "need more memory than there is: give this process more, and run 'ocicat index --full'"
 
 _CONTAINERD_SUBJECT = "io.containerd.manifest.subject"
 _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
@@ -213,10 +217,18 @@ class ContentStage:
 
     `known` is how many blobs of the stores at hand are known to be read; what they point to comes on top. Into `woken` go
     the ids of stores that turned out to hold something more to be read, though their own reading may have been at its end.
+    `pause` is called now and then; what it raises undoes the transaction at hand, and passes through.
     """
 
-    def __init__(self, writer: Writer, settings: Settings, woken: set[int] | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        settings: Settings,
+        woken: set[int] | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._writer = writer
+        self._pause = pause
         self._settings = settings
         self.known = 0
         self.woken = set() if woken is None else woken
@@ -240,9 +252,40 @@ class ContentStage:
         self.known = 0
         self._done = 0
         for group in _groups(found):
-            self.woken.difference_update(store.id for store in group)
+            yield from self._run_group(group)
+
+    def _run_group(self, group: list[Store]) -> Iterator[int]:
+        """Read the content of stores together; that of each by itself where it takes more memory than there is."""
+        self.woken.difference_update(store.id for store in group)
+        reserve()
+        try:
             with contextlib.ExitStack() as opened:
                 yield from self._run([_Reading(s, opened.enter_context(_blobs(s))) for s in group])
+            return
+        except MemoryError:
+            give_back()
+            if len(group) == 1:
+                self._give_up(group[0])
+                return
+        for store in group:
+            yield from self._run_group([store])
+
+    def _give_up(self, store: Store) -> None:
+        """Note that the content of a store takes more memory than there is, and is not read until something in it changes."""
+        identity = blobs_identity(store.path, store.shared_blobs)
+
+        def write(connection: Connection) -> None:
+            rows = Rows(connection)
+            rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (store.id,))
+            subject = encode_path(f"{store.path}/blobs")[0]
+            rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {_NO_MEMORY}", in_blob=True)
+            rows.flush()
+            rows.cursor.execute(
+                "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",
+                (identity, store.id, store.generation),
+            )
+
+        self._writer.write(write)
 
     def _run(self, readings: list[_Reading]) -> Iterator[int]:
         list_blobs(self._writer, ((each.store, each.blobs) for each in readings))
@@ -361,7 +404,9 @@ class ContentStage:
             data = reading.blobs.read(digest, self._most) if data is None else data
             if data is None:
                 raise BlobProblem("missing-blob", "was there when the directory was listed")
-        except BlobProblem as problem:
+            return _understood(one.content_id, digest, data)
+        except (BlobProblem, MemoryError) as error:
+            problem = error if isinstance(error, BlobProblem) else BlobProblem("large-manifest", _NO_MEMORY)
             if one.claimed:
                 reading.problems[digest] = problem
             elif problem.kind != "large-manifest" or _is_like_json(reading.blobs, digest):
@@ -371,19 +416,20 @@ class ContentStage:
                     lambda connection: Rows(connection).cursor.execute(_LOOKED, (reading.store.id, one.content_id))
                 )
             return None
-        return _understood(one.content_id, digest, data)
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     def _write(self, store_ids: list[int], batch: list[_Read]) -> list[int]:
         """Write what was read; the ids of the manifests and indexes in it, and of those that they embed."""
-        woken, parents = self._writer.write(lambda connection: _write_read(connection, store_ids, batch, self._most))
+        woken, parents = self._writer.write(
+            lambda connection: _write_read(connection, store_ids, batch, self._most, self._pause)
+        )
         self.woken |= woken
         return parents
 
     def _finish(self, readings: list[_Reading]) -> list[_Reading]:
         """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
-        left, woken = self._writer.write(lambda connection: _write_end(connection, readings, self._most))
+        left, woken = self._writer.write(lambda connection: _write_end(connection, readings, self._most, self._pause))
         self.woken |= woken
         return left
 
@@ -452,12 +498,13 @@ def _write_embedded(connection: Connection, store_id: int, parents: Sequence[int
 
 
 def _write_read(
-    connection: Connection, store_ids: Collection[int], batch: list[_Read], most: int
+    connection: Connection, store_ids: Collection[int], batch: list[_Read], most: int, pause: Callable[[], None]
 ) -> tuple[set[int], list[int]]:
     """Write what was read of stores; the ids of others that have something to be read by now, and of the manifests written."""
     keep_edges(connection, still=False)
     parents: list[int] = []
     rows = Rows(connection)
+    rows.pause = pause
     nested: list[_Read] = []
     long: list[tuple[int]] = []
     # In the order of ids, which is that of locks: two hosts that read the same digests do not wait for each other.
@@ -486,13 +533,15 @@ def _write_read(
     if nested:  # their ids are known now; each is smaller than what it stands in
         known = [(rows.content(read.digest), read) for read in {read.digest: read for read in nested}.values()]
         again = [read._replace(content_id=one) for one, read in known]
-        more_woken, more_parents = _write_read(connection, store_ids, again, most)
+        more_woken, more_parents = _write_read(connection, store_ids, again, most, pause)
         woken |= more_woken
         parents += more_parents
     return woken, parents
 
 
-def _write_end(connection: Connection, readings: list[_Reading], most: int) -> tuple[list[_Reading], set[int]]:
+def _write_end(
+    connection: Connection, readings: list[_Reading], most: int, pause: Callable[[], None]
+) -> tuple[list[_Reading], set[int]]:
     """Write the end of reading stores; those of which there is more to read, and the ids of others that have something by now."""
     keep_edges(connection, still=True)
     left = [each for each in readings if _unread(connection, each, most)]  # another process has found out more
@@ -500,6 +549,7 @@ def _write_end(connection: Connection, readings: list[_Reading], most: int) -> t
     paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # others were removed meanwhile
     done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
     rows = Rows(connection)
+    rows.pause = pause
     rows.cursor.executemany("DELETE FROM problem WHERE store_id = ? AND stage = 1", [(each.store.id,) for each in done])
     for each in done:
         for kind, subject, reason in each.told():

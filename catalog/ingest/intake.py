@@ -10,10 +10,12 @@ retag is valid JSON). A store that is offered is looked at once:
 Reading happens outside of the catalog's lock; writing under it, several stores a transaction, since the number of commits
 rules the time, and never a store split over two. Between the two the file is looked at once more: had
 another process taken a later change meanwhile, an older reading must not win.
+A store with much to read has its turn after the others (turns.py).
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +31,7 @@ from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
+from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES, PAUSE_SECONDS, Turn, TurnEnded, patience
 from catalog.layout.beneath import Found
 from catalog.layout.index import (
     FileState,
@@ -42,10 +45,13 @@ from catalog.layout.index import (
     stat_index,
 )
 from catalog.names.escape import shown
+from catalog.names.exhausted import give_back, out_of_memory, reserve
 
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
 
+_BLAMED_BYTES = 1 << 20
+"""A store with a smaller index.json is not to blame where memory ends."""
 _RETRY_SECONDS = 0.02  # to a file that was just changing
 _HELD_SECONDS = 0.1  # to a file that somebody writes
 
@@ -63,13 +69,26 @@ class _Reading(NamedTuple):
     marker: Marker
     took_ms: int
     full: bool
-    first: float
+    waiting: _Waiting
+
+    @property
+    def is_large(self) -> bool:
+        return self.waiting.is_large
+
+
+class PutOff(NamedTuple):
+    """A store that waits: since when by the monotonic clock, and why, in words."""
+
+    store: Store
+    since: float
+    why: str
 
 
 class _Waiting:
-    """A store that does not stand still: since when it waits, what it looked like and since when, when to look again.
+    """A store that does not stand still, or has no turn yet: since when it waits, what it looked like and since when, when to
+    look again, and why it waits.
 
-    Times are those of the monotonic clock, in seconds.
+    Times are those of the monotonic clock, in seconds; `size` is that of its index.json in bytes, as last seen.
     """
 
     def __init__(self, store: Store, now: float, *, full: bool) -> None:
@@ -79,6 +98,14 @@ class _Waiting:
         self.looks: tuple[object, ...] = ()
         self.since = now
         self.due = now
+        self.size = 0
+        self.is_queued = False
+        self.ended = 0
+        self.why = ""
+
+    @property
+    def is_large(self) -> bool:
+        return self.size > LARGE_BYTES or self.store.entries > LARGE_ENTRIES
 
 
 class Listener:
@@ -99,16 +126,30 @@ class Listener:
 class Intake:
     """Takes changes of stores through `writer`. `report` gets a line for each thing worth a person's notice.
 
-    `changed` counts the stores whose entries changed, `done` those that were dealt with.
+    `others_wait` is asked during the turn of a large store, with its path and the size of its index.json in bytes, whether
+    anybody smaller waits of whom the intake does not know, or time is up.
+    `changed` counts the stores whose entries changed, `done` those that were dealt with, `ended` the turns that were ended.
     """
 
-    def __init__(self, writer: Writer, settings: Settings, report: Report, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        settings: Settings,
+        report: Report,
+        listener: Listener | None = None,
+        others_wait: Callable[[str, int], bool] = lambda _path, _size: False,
+    ) -> None:
         self._writer = writer
         self.use(settings)
         self._report = report
         self._listener = listener or Listener()
         self._batch: list[_Reading] = []
         self._batch_entries = 0
+        self._others_wait = others_wait
+        self._turn: Turn | None = None
+        self._in_turn: _Waiting | None = None
+        self._kept: tuple[int, IndexContent] | None = None  # what was read of the store whose turn was ended last
+        self.ended = 0
         self._waiting: dict[int, _Waiting] = {}
         self.changed = 0
         self.done = 0
@@ -136,12 +177,45 @@ class Intake:
         return self._look(waiting, now, at)
 
     def look_again(self) -> None:
-        """Look at the stores whose time has come, and commit."""
+        """Look at the stores whose time has come, and commit: the small ones first, and of the large ones until one's turn ends."""
         now = time.monotonic()
-        for waiting in [w for w in self._waiting.values() if w.due <= now]:
-            del self._waiting[waiting.store.id]
-            self._look(waiting, time.monotonic())
-        self.commit()
+        due = sorted((w for w in self._waiting.values() if w.due <= now), key=lambda w: (w.is_large, w.size))
+        try:
+            for waiting in due:
+                if waiting.is_large:
+                    self.commit()
+                    self._in_turn = waiting
+                    self._turn = Turn(functools.partial(self._is_over, waiting, time.monotonic()))
+                del self._waiting[waiting.store.id]
+                self._look(waiting, time.monotonic())
+            self.commit()
+        except TurnEnded:
+            pass
+        finally:
+            self._turn = self._in_turn = None
+
+    def _is_over(self, waiting: _Waiting, began: float) -> bool:
+        """Whether the turn of a large store, which began then, is over."""
+        others = any(w.due <= time.monotonic() and w.size < waiting.size for w in list(self._waiting.values()))
+        # Asked in any case: the daemon shows that it is alive.
+        return (self._others_wait(waiting.store.path, waiting.size) or others) and (
+            began - waiting.first < patience(waiting.size)
+        )
+
+    def _ended(self, waiting: _Waiting) -> None:
+        """The turn of a large store was ended: it has another."""
+        waiting.ended += 1
+        self.ended += 1
+        waiting.why = f"reading it takes long, and others waited: its turn was ended {waiting.ended} times"
+        self._put_off(waiting, time.monotonic() + PAUSE_SECONDS)
+
+    def put_off(self, patience: float) -> list[PutOff]:
+        """The stores whose turn was ended, or that have waited for more than `patience` seconds; the oldest first."""
+        now = time.monotonic()
+        at_work = [] if self._in_turn is None else [self._in_turn]
+        every = {w.store.id: w for w in (*self._waiting.values(), *at_work)}.values()
+        found = [w for w in every if w.ended or now - w.first > patience]
+        return [PutOff(w.store, w.first, w.why) for w in sorted(found, key=lambda w: w.first)]
 
     def next_due(self) -> float | None:
         """When to call `look_again`, by the monotonic clock; None where nothing waits."""
@@ -164,7 +238,7 @@ class Intake:
     def give_up(self, patience: float) -> list[Store]:
         """Forget the stores that wait for longer than `patience` seconds; returns them. Their last rows stay."""
         now = time.monotonic()
-        late = [w for w in self._waiting.values() if now - w.first > patience]
+        late = [w for w in self._waiting.values() if now - w.first > patience and not w.is_queued]
         for waiting in late:
             del self._waiting[waiting.store.id]
             self.done += 1
@@ -176,6 +250,10 @@ class Intake:
         """Take the store, or let it wait; returns whether there is nothing to do."""
         try:
             return self._look_at(waiting, now, at)
+        except TurnEnded:
+            if waiting.store.id not in self._waiting:
+                self._ended(waiting)
+            raise
         except Exhausted:
             self._put_off(waiting, now + _RETRY_SECONDS)
             raise
@@ -188,6 +266,7 @@ class Intake:
             self._listener.looked(store, None)
             return self._look_at_problem(waiting, now, problem)
         self._listener.looked(store, file)
+        waiting.size = file.size
         if not waiting.full and not differs(store, file):
             self.done += 1
             return True
@@ -196,22 +275,35 @@ class Intake:
         if remaining is None:  # its times say nothing: go by what was seen
             remaining = waiting.since + self._settle - now
         if remaining > 0:
-            self._put_off(waiting, now + remaining)
+            self._put_off(waiting, now + remaining, "it does not stand still")
             return False
+        if waiting.is_large and self._turn is None:
+            waiting.is_queued = True
+            self._put_off(waiting, now, "it is large, and smaller ones are read first")
+            return False
+        waiting.is_queued = False
+        reserve()
         began = time.monotonic()
+        pause = _no_pause if self._turn is None else self._turn.pause
         even_held = now - waiting.since >= self._settings.held_ms / 1000
         try:
-            content = read_index(store.opened, self._settings.limits, even_held=even_held)
+            content = self._kept_of(store, file) if waiting.is_large else None
+            if content is None:
+                content = read_index(store.opened, self._settings.limits, even_held=even_held, pause=pause)
+        except MemoryError:
+            self._take(_Reading(store, None, _no_memory(file), _NO_MARKER, 0, waiting.full, waiting))
         except IndexHeld:
-            self._put_off(waiting, now + _HELD_SECONDS)
+            self._put_off(waiting, now + _HELD_SECONDS, "somebody has its index.json open for writing")
         except IndexChanged:
-            self._put_off(waiting, now + _RETRY_SECONDS)
+            # What could not be read to its end took time for nothing: as long again is left to others.
+            took = time.monotonic() - began
+            self._put_off(waiting, time.monotonic() + max(_RETRY_SECONDS, took), "it changes while it is read")
         except IndexProblem as problem:
             if problem.file is None and has_problem(store, problem):
                 self.done += 1  # as before: it may not be opened, or its directory is a link
                 return True
             if problem.file in (file, None):
-                self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting.first))
+                self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
             else:
                 self._put_off(waiting, now + _RETRY_SECONDS)
         else:
@@ -221,8 +313,13 @@ class Intake:
                 return False
             took = int((time.monotonic() - began) * 1000)
             marker = read_marker(store.opened)
-            self._take(_Reading(store, content, None, marker, took, waiting.full, waiting.first))
+            self._take(_Reading(store, content, None, marker, took, waiting.full, waiting))
         return False
+
+    def _kept_of(self, store: Store, file: FileState) -> IndexContent | None:
+        """What was read of that file of the store in a turn that was ended; of whatever else nothing is kept any more."""
+        kept, self._kept = self._kept, None
+        return kept[1] if kept is not None and kept[0] == store.id and kept[1].file == file else None
 
     def _look_at_problem(self, waiting: _Waiting, now: float, problem: IndexProblem) -> bool:
         """No file to read: that is a change too, once it has lasted for the settling time."""
@@ -232,7 +329,7 @@ class Intake:
             return True
         self._seen(waiting, now, (problem.state, problem.reason))
         if now - waiting.since >= self._settle:
-            self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting.first))
+            self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
         else:
             self._put_off(waiting, waiting.since + self._settle)
         return False
@@ -242,16 +339,17 @@ class Intake:
         if waiting.looks != looks:
             waiting.looks, waiting.since = looks, now
 
-    def _put_off(self, waiting: _Waiting, due: float) -> None:
+    def _put_off(self, waiting: _Waiting, due: float, why: str = "it changes") -> None:
         waiting.due = due
+        waiting.why = waiting.why if waiting.ended else why
         self._waiting[waiting.store.id] = waiting
 
     # --- taking -------------------------------------------------------------------------------------------------
 
     def _take(self, reading: _Reading) -> None:
-        streamed = reading.content is not None and reading.content.streamed
+        streamed = reading.content is not None and (reading.content.streamed or reading.is_large)
         if streamed:
-            self.commit()  # alone in its transaction: what it holds is only known at its end
+            self.commit()  # alone in its transaction: what it holds is only known at its end, or it may be undone
         self._batch.append(reading)
         self._batch_entries += reading.content.elements if reading.content is not None else 0
         if streamed or len(self._batch) >= BATCH_STORES or self._batch_entries >= BATCH_ENTRIES:
@@ -268,9 +366,22 @@ class Intake:
             for reading in batch:
                 self._later(reading)
             raise
+        except TurnEnded:
+            self._ended(batch[0].waiting)  # alone in its batch as well
+            content = batch[0].content
+            if content is not None and not content.streamed:
+                self._kept = batch[0].store.id, content
+            raise
         except IndexChanged:
             # Only a streamed file can say so here, and it is alone in its batch: nothing else was undone.
             self._later(batch[0])
+        except MemoryError:
+            if len(batch) > 1:
+                for reading in batch:
+                    self._batch = [reading]
+                    self.commit()
+            else:
+                self._without_memory(batch[0])
         except IndexProblem as problem:
             problem.file = batch[0].content.file if batch[0].content is not None else None
             self._batch.append(batch[0]._replace(content=None, problem=problem))
@@ -279,6 +390,13 @@ class Intake:
             for reading in batch:
                 if reading.content is not None:
                     reading.content.close()
+
+    def _without_memory(self, reading: _Reading) -> None:
+        """Let a store that takes more memory than there is say so, and cost the others nothing."""
+        if reading.content is None:
+            raise out_of_memory()
+        self._batch = [reading._replace(content=None, problem=_no_memory(reading.content.file))]
+        self.commit()
 
     def _write(self, batch: list[_Reading]) -> None:
         # Rows by the ten thousand, none of them in a cycle: the collector would go through them again and again.
@@ -292,7 +410,9 @@ class Intake:
 
     def _write_all(self, batch: list[_Reading]) -> None:
         began = time.monotonic()
-        later, told = self._writer.write(lambda connection: _written(connection, batch))
+        reserve()
+        pause = _no_pause if self._turn is None else self._turn.pause
+        later, told = self._writer.write(lambda connection: _written(connection, batch, pause))
         for reading in later:
             self._later(reading)
         self.done += len(batch) - len(later)
@@ -321,18 +441,29 @@ class Intake:
 
     def _later(self, reading: _Reading) -> None:
         now = time.monotonic()
-        waiting = _Waiting(reading.store, now, full=reading.full)
-        waiting.first = reading.first
-        self._put_off(waiting, now + _RETRY_SECONDS)
+        waiting = reading.waiting
+        waiting.looks, waiting.since = (), now
+        self._put_off(waiting, now + _RETRY_SECONDS, "it changes while it is read")
 
 
 def _written(
-    connection: Connection, batch: list[_Reading]
+    connection: Connection, batch: list[_Reading], pause: Callable[[], None]
 ) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
     """Write a batch; returns what is to be read later, since it changed meanwhile, and what the others came to."""
+    try:
+        return _write_batch(connection, batch, pause)
+    except MemoryError:
+        give_back()
+        raise
+
+
+def _write_batch(
+    connection: Connection, batch: list[_Reading], pause: Callable[[], None]
+) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
     later: list[_Reading] = []
     told: list[tuple[Store, _Reading, Outcome]] = []
     registry, rows = Registry(connection), Rows(connection)
+    rows.pause = pause
     fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
     for reading in batch:
         store = fresh.get(reading.store.id)
@@ -355,6 +486,22 @@ def _written(
         told.append((store, reading, outcome))
     rows.flush()
     return later, told
+
+
+def _no_memory(file: FileState) -> IndexProblem:
+    """The problem of a store that takes more memory than there is; raises Exhausted where it is too small to be to blame."""
+    if file.size < _BLAMED_BYTES:
+        raise out_of_memory()
+    reason = (
+        f"its {file.size} bytes need more memory than there is: give this process more, and run 'ocicat index --full'"
+    )
+    problem = IndexProblem("invalid", reason)
+    problem.file = file
+    return problem
+
+
+def _no_pause() -> None:
+    pass
 
 
 def unsettled(stores: Iterable[Store], report: Report) -> None:

@@ -90,6 +90,7 @@ class StoreNames:
 
         for descriptor in descriptors:
             fingerprint = descriptor.fingerprint()
+            rows.pause()
             at = None if self._first else diff.match(fingerprint)
             if at is None:
                 added += 1
@@ -125,6 +126,7 @@ class StoreNames:
         ).fetchall()
         changed = 0
         for entry_id, sort, digest, ref_name, image_name, media_type in entries:
+            self._rows.pause()
             rank = source_rank(media_type)
             other = None
             if self._unnamed.annotation is not None:
@@ -251,6 +253,7 @@ class StoreNames:
     def _remove(self, entry_ids: list[int]) -> None:
         cursor = self._rows.cursor
         for some in chunks(entry_ids):
+            self._rows.pause()
             marks = ",".join("?" * len(some))
             for row in cursor.execute(
                 "SELECT repository_id, tag, name FROM name"
@@ -260,7 +263,9 @@ class StoreNames:
                 self._answers.touch(NameKey(*row))
         # After every touch, so that each finds what stood before the change.
         self._rows.moment.keep_entries(entry_ids)
-        cursor.executemany("DELETE FROM entry WHERE id = ?", [(entry_id,) for entry_id in entry_ids])
+        for some in chunks(entry_ids):
+            self._rows.pause()
+            cursor.executemany("DELETE FROM entry WHERE id = ?", [(entry_id,) for entry_id in some])
 
     # --- the whole store ----------------------------------------------------------------------------------------
 
@@ -289,6 +294,7 @@ class StoreNames:
             shares[entry_id].append(("tag", tag))
         changed = mend([sorts[entry_id] for entry_id in order], (shares[entry_id] for entry_id in order))
         for place, sort in changed.items():
+            self._rows.pause()
             entry_id = order[place]
             for row in cursor.execute(
                 "SELECT repository_id, tag, name FROM name WHERE entry_id = ? AND tag IS NOT NULL", (entry_id,)

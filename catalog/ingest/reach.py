@@ -96,7 +96,9 @@ def write_reach(
     rows.moment.keep_blobs(
         [(store_id, one) for reach, _, one in changed if _answers(reach) != _answers(had[one])], stay=True
     )
-    rows.cursor.executemany(_SET, changed)
+    for some in chunks(changed, AT_ONCE):
+        rows.pause()
+        rows.cursor.executemany(_SET, some)
     doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
     index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
     if index_problem is not None:
@@ -124,6 +126,8 @@ class _Walk:
 
     def __init__(self, rows: Rows, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
         self._cursor = rows.cursor
+        self._pause = rows.pause
+        self._pause()
         self._store_id = store_id
         self._problems = problems
         self._sparse = sparse
@@ -141,10 +145,12 @@ class _Walk:
             todo = []
             self._seen.update(level)
             for some in chunks(level, AT_ONCE):
+                self._pause()
                 marks = ",".join("?" * len(some))
                 rows = self._cursor.execute(_NODES % marks, (self._store_id, *some)).fetchall()
                 leading = [row[0] for row in rows if self._leads_on(*row[1:])]
                 for parents in chunks(leading, AT_ONCE):
+                    self._pause()
                     marks = ",".join("?" * len(parents))
                     for child, role, is_leaf in self._cursor.execute(_BELOW % marks, tuple(parents)).fetchall():
                         if child not in self.reach:

@@ -50,6 +50,13 @@ _T = TypeVar("_T")
 FLUSH_ROWS = 100_000
 """Some 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are met."""
 
+_AT_ONCE = 2_000  # rows between two pauses
+
+
+def _no_pause() -> None:
+    pass
+
+
 _TABLES = (
     entry, name, entry_annotation, problem, name_span, snapshot,
     manifest, config, edge, content_annotation, descriptor_annotation, store_blob, referrer,
@@ -96,6 +103,8 @@ class Rows:
         self._stores: list[Row] = []
         self._digests: set[str] = set()
         self._count = 0
+        self.pause: Callable[[], None] = _no_pause
+        """Called now and then where there is much to write; what it raises leaves the transaction to be undone."""
         self.long_words = 0
         """How many words were too long to be kept whole: of a key of an annotation or label nothing is kept."""
 
@@ -242,7 +251,9 @@ class Rows:
         for table in _TABLES:
             rows = self._pending[table.name]
             if rows:
-                self.cursor.executemany(self._insert(table), rows)
+                for some in chunks(rows, _AT_ONCE):
+                    self.pause()
+                    self.cursor.executemany(self._insert(table), some)
                 self._pending[table.name] = []
         if self._stores:
             # In the order of ids: another host may be about to say of them that there is something to read.
@@ -257,9 +268,12 @@ class Rows:
         """
         digests = sorted(self._digests)
         self._digests = set()
-        self._put(content, [(digest,) for digest in digests])
+        for some in chunks(digests, _AT_ONCE):
+            self.pause()
+            self._put(content, [(digest,) for digest in some])
         ids: dict[str, int] = {}
         for some in chunks(digests):
+            self.pause()
             marks = ",".join("?" * len(some))
             ids.update(
                 self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks})", some).fetchall()

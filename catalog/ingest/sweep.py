@@ -63,19 +63,24 @@ class Sweep:
         if stores is not None:
             wanted = {s.id for s in stores} | set(found)
             registered = [s for s in registered if s.id in wanted]
-        intake = Intake(self._writer, self._settings, self._report)
+        # Who has little time leaves a large store half read, rather than have others wait for its lock.
+        intake = Intake(
+            self._writer, self._settings, self._report, others_wait=lambda _path, _size: time.monotonic() >= deadline
+        )
         with Parents() as parents:
             for each in registered:
                 intake.offer(each, full=full, at=parents.find(each.opened))
                 self._progress(INDEXING, intake.done, len(registered))
         intake.commit()
         self._progress(INDEXING, intake.done, len(registered))
+        intake.look_again()
         late = 0
         while (due := intake.next_due()) is not None:
-            given_up = intake.give_up(self._settings.patience_ms / 1000)
+            given_up = intake.give_up(0 if time.monotonic() >= deadline else self._settings.patience_ms / 1000)
             unsettled(given_up, self._report)
             late += len(given_up)
-            time.sleep(max(0.0, min(due - time.monotonic(), self._settings.patience_ms / 1000)))
+            left = min(self._settings.patience_ms / 1000, deadline - time.monotonic())
+            time.sleep(max(0.0, min(due - time.monotonic(), left)))
             intake.look_again()
             self._progress(INDEXING, intake.done, len(registered))
         until = min(time.monotonic() + content_seconds, deadline)

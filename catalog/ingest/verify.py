@@ -6,7 +6,9 @@ kept, and a good one is not read again while that stands.
 
 Threads read and hash, which both go on without Python's lock; this one alone touches the catalog, in transactions of some
 hundred verdicts, so that a run of hours that ends early has lost seconds. Nothing in a store is trusted to stay what it is:
-every file is opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first.
+every file is opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first. No store
+keeps the run for long with bytes that are not there: of a large file no more is read than its descriptors claim, and of holes
+so many bytes a store.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
 from catalog.layout.beneath import open_directory
-from catalog.layout.blobs import BlobDirectories, BlobProblem, hash_blob
+from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import missing
+from catalog.layout.hashing import hash_blob, hole_bytes
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
 
@@ -39,6 +42,11 @@ Progress = Callable[[str, int, int], None]
 BATCH = 300
 """So many verdicts are recorded in one transaction, or as many as there are after BATCH_SECONDS."""
 BATCH_SECONDS = 5.0
+
+HOLE_BYTES = 64 << 30
+"""So many bytes of holes are hashed in the files of one store: a minute or two of zeros. Of a larger one nothing is read."""
+CLAIMED_BYTES = 1 << 30
+"""A file of more bytes is not read where that is more than every descriptor of the store says."""
 
 _WAIT_SECONDS = 0.2  # between two looks at how many bytes were read
 _TRIES = 3  # for a file that changes while it is read
@@ -51,6 +59,12 @@ _HELD = (
 _RECORD = (
     "UPDATE store_blob SET is_good = ?, verified_as = ?, verified_at = ?"
     " WHERE store_id = ? AND content_id = (SELECT id FROM content WHERE digest = ?)"
+)
+_CLAIMED = (
+    "SELECT max(claim.size) FROM (SELECT entry.size FROM content JOIN entry ON entry.content_id = content.id"
+    " WHERE content.digest = ? AND entry.store_id = ? UNION ALL"
+    " SELECT edge.size FROM content JOIN edge ON edge.child_id = content.id"
+    " JOIN store_blob ON store_blob.content_id = edge.parent_id WHERE content.digest = ? AND store_blob.store_id = ?) AS claim"
 )
 _DOUBTED = "SELECT subject FROM problem WHERE store_id = ? AND stage = 1"
 _LOOK_AGAIN = "UPDATE store SET blobs_identity = NULL WHERE id = ?"
@@ -78,13 +92,14 @@ class _Verdict(NamedTuple):
 class _File:
     """A file to be verified under one digest: the stores that have it, and the verdict that some of them have already."""
 
-    __slots__ = ("digest", "identity", "inode", "size", "stores", "verified_at")
+    __slots__ = ("digest", "identity", "inode", "most", "size", "stores", "verified_at")
 
     def __init__(self, digest: str, found: os.stat_result) -> None:
         self.digest = digest
         self.size = found.st_size
         self.inode = found.st_dev, found.st_ino
         self.identity = _identity(found)
+        self.most = CLAIMED_BYTES
         self.stores: list[Store] = []
         self.verified_at: int | None = None
 
@@ -110,6 +125,7 @@ class Verification:
         self._stop = threading.Event()
         self._count = threading.Lock()
         self._read = 0
+        self._holes: dict[int, int] = {}
         self._waiting: list[tuple[Store, str, _Verdict, int]] = []
         self._recorded = time.monotonic()
         self._doubted: set[tuple[int, str]] = set()
@@ -168,6 +184,11 @@ class Verification:
                 file = files.get(key)
                 if file is None:
                     file = files[key] = _File(digest, found)
+                if found.st_size > file.most:
+                    with self._writer.snapshot() as connection:
+                        asked = digest, store.id, digest, store.id
+                        claimed = Rows(connection).cursor.execute(_CLAIMED, asked).fetchone()[0]
+                    file.most = max(file.most, found.st_size if claimed is None else claimed)
                 if is_good and verified_as == file.identity and not self._full:
                     file.verified_at = verified_at
                 else:
@@ -208,13 +229,13 @@ class Verification:
         verdicts: list[tuple[list[Store], str, _Verdict]] = []
         stores = file.stores
         while stores:
-            verdict = self._hash(stores[0], file.digest)
+            verdict = self._hash(stores[0], file.digest, file.most)
             same = len(stores) if verdict.inode == file.inode else 1
             verdicts.append((stores[:same], file.digest, verdict))
             stores = stores[same:]
         return verdicts
 
-    def _hash(self, store: Store, digest: str) -> _Verdict:
+    def _hash(self, store: Store, digest: str, most: int) -> _Verdict:
         algorithm, _, encoded = digest.partition(":")
         with BlobDirectories(store.opened, store.shared_blobs) as blobs:
             for _ in range(_TRIES):
@@ -232,6 +253,13 @@ class Verification:
                     young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
                     if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
                         before = os.fstat(descriptor)
+                    if before.st_size > most:
+                        return _Verdict(
+                            "truncated-blob", f"has {before.st_size} bytes instead of {most}: it is not read"
+                        )
+                    if self._is_empty(store, descriptor, before):
+                        why = f"has {before.st_size} bytes, of which most are holes: it is not read, write it again"
+                        return _Verdict("unreadable-blob", why)
                     found = hash_blob(descriptor, algorithm, before.st_size, self._on_piece)
                     after = os.fstat(descriptor)
                 except OSError as error:
@@ -245,6 +273,15 @@ class Verification:
                     why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
                     return _Verdict("digest-differs", why, identity, inode)
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
+
+    def _is_empty(self, store: Store, descriptor: int, found: os.stat_result) -> bool:
+        """Whether there are more holes in the file than may be in those of its store. Raises OSError."""
+        holes = hole_bytes(descriptor, found, HOLE_BYTES)
+        with self._count:
+            holes += self._holes.get(store.id, 0)
+            if holes <= HOLE_BYTES:
+                self._holes[store.id] = holes
+        return holes > HOLE_BYTES
 
     def _on_piece(self, size: int) -> None:
         if self._stop.is_set():

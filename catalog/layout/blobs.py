@@ -23,7 +23,6 @@ from catalog.names.paths import encode_path
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ALGORITHMS = 16
-_CHUNK = 1 << 20
 _WATCHED = ("sha256", "sha384", "sha512", "blake3")
 _TICK_NS = 2_000_000_000
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
@@ -338,21 +337,6 @@ def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int
             if left == 0:
                 break
     return racy
-
-
-def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
-    """The digest, in hex, of the first `size` bytes of an open file, or of all where it has fewer.
-
-    `each` is called with the number of bytes of every piece that was read; what it raises ends the reading. Raises OSError.
-    """
-    import hashlib
-
-    digest = hashlib.new(algorithm)
-    while size > 0 and (piece := os.read(descriptor, min(size, _CHUNK))):
-        digest.update(piece)
-        size -= len(piece)
-        each(len(piece))
-    return digest.hexdigest()
 
 
 def _open_blobs(store_path: str) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -40,6 +40,13 @@ HELD_DESCRIPTORS = 600_000
 HELD_QUOTES = 8_000_000
 """What is held in memory at most: 64 MiB of usual descriptors are 190,000 with 7.5 million quotes. A text of 64 MiB can
 have seven times as many of either, and 20 bytes of object for each byte of text; then it is streamed."""
+
+
+_CHECK_BYTES = 1 << 20
+
+
+def _no_pause() -> None:
+    pass
 
 
 class Marker(NamedTuple):
@@ -87,11 +94,13 @@ def read_index(
     limits: Limits = Limits(),  # noqa: B008 - a constant
     *,
     even_held: bool = False,
+    pause: Callable[[], None] = _no_pause,
 ) -> IndexContent:
     """What the store's `index.json` says. Close it, or use it in a `with`: a streamed one holds the file open.
 
     Raises IndexProblem and IndexChanged; for a streamed one, iterating does. IndexHeld, unless `even_held`, where
     somebody has the file open for writing: one who pauses in the middle leaves a file that only looks as if it stood still.
+    `pause` is called between two pieces of a file that is large; what it raises passes through.
     """
     opened = StoreFile(store_path, "index.json")
     try:
@@ -99,7 +108,7 @@ def read_index(
             raise IndexHeld("index.json is open for writing")
         if opened.state.size > limits.index_bytes:
             raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
-        content = IndexContent(opened, limits)
+        content = IndexContent(opened, limits, pause)
     except IndexProblem as problem:
         problem.file = opened.state
         opened.close()
@@ -160,9 +169,10 @@ class IndexContent:
     then nothing of what came is certain: iterating may raise IndexProblem and IndexChanged.
     """
 
-    def __init__(self, opened: StoreFile, limits: Limits) -> None:
+    def __init__(self, opened: StoreFile, limits: Limits, pause: Callable[[], None]) -> None:
         self._opened = opened
         self._limits = limits
+        self._pause = pause
         self._held: list[Descriptor] = []
         self.file = opened.state
         self.sha256 = ""
@@ -230,7 +240,7 @@ class IndexContent:
             self.skipped.append(odd_problem(odd[1]))
 
     def _load_in_batches(self) -> None:
-        reader = _Reader(self._opened, count_quotes=True)
+        reader = _Reader(self._opened, self._pause, count_quotes=True)
         parser = Parser(reader.read, self._limits, self._held.clear)
         for batch in self._proved(reader, parser):
             self._held += batch
@@ -244,7 +254,7 @@ class IndexContent:
         def twice() -> None:
             raise Malformed("manifests is there twice, in a file that is too large to hold")
 
-        reader = _Reader(self._opened)
+        reader = _Reader(self._opened, self._pause)
         for batch in self._proved(reader, Parser(reader.read, self._limits, twice)):
             yield from batch
 
@@ -268,14 +278,20 @@ class IndexContent:
 class _Reader:
     """Reads a file from its beginning, hashing what passes."""
 
-    def __init__(self, opened: StoreFile, *, count_quotes: bool = False) -> None:
+    def __init__(self, opened: StoreFile, pause: Callable[[], None], *, count_quotes: bool = False) -> None:
         self._opened = opened
+        self._pause = pause
         self._count_quotes = count_quotes
         self.sha256 = hashlib.sha256()
         self.offset = 0
         self.quotes = 0
+        self._checked = 0
 
     def read(self, size: int) -> bytes:
+        self._pause()
+        if self.offset - self._checked >= _CHECK_BYTES:
+            self._checked = self.offset
+            self._opened.check()  # of a file that is rewritten all the time no more is read than has to be
         data = self._opened.read(size, self.offset)
         self.offset += len(data)
         if self.offset > self._opened.state.size:

@@ -25,6 +25,7 @@ from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, decode, string_map
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
+from catalog.names.exhausted import give_back
 
 _SEAM = re.compile(rb"\}[ \t\n\r]*+(,)[ \t\n\r]*+\{")
 _TAIL = 8 << 10
@@ -238,6 +239,9 @@ class Parser:
         if b"\\" not in text or b"\\u0000" not in text:
             try:
                 found = _decode_batch(text)
+            except MemoryError:
+                give_back()
+                raise
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass
             else:

@@ -19,6 +19,33 @@ def exhausted(code: int | None) -> Exhausted | None:
     return None if message is None else Exhausted(message)
 
 
+def out_of_memory() -> Exhausted:
+    """The error for a MemoryError that is nobody's fault."""
+    return Exhausted(_MESSAGES[errno.ENOMEM])
+
+
+_RESERVED = 16 << 20
+_reserve: list[bytearray] = []
+
+
+def reserve() -> None:
+    """Keep some address space back, of which no page is used, for the way back from a MemoryError; none where there is none.
+
+    Python up to 3.13 needs a few bytes to enter a `with` or `finally` on the way of an exception; where it does not get them
+    it tries for ever.
+    """
+    if not _reserve:
+        try:
+            _reserve.append(bytearray(_RESERVED))
+        except MemoryError:
+            return
+
+
+def give_back() -> None:
+    """Let that be used: to be called as near as possible to where a MemoryError comes from."""
+    _reserve.clear()
+
+
 def refuse_exhausted(error: OSError) -> None:
     """Raise Exhausted where that is what `error` says."""
     found = exhausted(error.errno)

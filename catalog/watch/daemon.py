@@ -31,6 +31,7 @@ from catalog.ingest.sweep import find_new, register
 from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
+from catalog.names.exhausted import out_of_memory
 from catalog.names.paths import encode_path
 from catalog.watch.clock import Clock
 from catalog.watch.configured import Configured
@@ -42,6 +43,7 @@ from catalog.watch.registered import Registered
 from catalog.watch.service import Service
 from catalog.watch.status import read_daemon
 from catalog.watch.tops import Tops
+from catalog.watch.waiting import changed_smaller
 
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
@@ -50,6 +52,7 @@ RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
 _LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
 _START_SECONDS = 0.5  # so long a daemon that is about to end is waited for
+_ANY_SIZE = 1 << 63
 _PASSING = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
 """What may pass: it is tried again. Anything else ends the daemon."""
 
@@ -78,6 +81,7 @@ class Daemon:
         self._next_silent = 0.0
         self._next_tick = 0.0
         self._next_beat = 0.0
+        self._turns_ended = 0
         self._next_retention = 0.0
         self._told: set[str] = set()
         self._registered = Registered()
@@ -148,10 +152,11 @@ class Daemon:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     def _follow(self, writer: Writer) -> None:
-        intake = self._intake = Intake(writer, self._configured.now.settings, self._report, self._service)
+        settings = self._configured.now.settings
+        intake = self._intake = Intake(writer, settings, self._report, self._service, self._others_wait)
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
-        contents = Contents(writer, lambda: self._configured.now.settings)
+        contents = Contents(writer, lambda: self._configured.now.settings, self._anybody_waits)
         while not self._stop:
             try:
                 self._reload(writer)
@@ -166,10 +171,10 @@ class Daemon:
             try:
                 self._turn(writer, intake, contents)
                 self._service.well()
-            except _PASSING as error:
+            except (*_PASSING, MemoryError) as error:
                 self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
                 contents.begin_again()
-                self._back_off(error)
+                self._back_off(error if isinstance(error, CatalogUnavailable) else out_of_memory())
             except CatalogUnavailable:
                 self._service.check()  # that it is another file now says more
                 raise
@@ -227,6 +232,21 @@ class Daemon:
             self._show_life()
             self._hints.wake.wait(min(left, TICK_SECONDS))
             self._hints.wake.clear()
+
+    def _others_wait(self, path: str, size: int) -> bool:
+        """Whether the turn of the store at `path`, of `size` bytes, is to end: a smaller one changed, or the daemon is to end."""
+        if self._intake is not None and self._intake.ended != self._turns_ended:
+            self._turns_ended, self._next_beat = self._intake.ended, 0.0  # `ocicat status` tells who is put off
+        self._show_life()
+        stores, trees = self._hints.peek()
+        return self._stop or changed_smaller(
+            self._registered.stores, self._registered.root_paths, stores, trees, path, size
+        )
+
+    def _anybody_waits(self) -> bool:
+        """Whether a name is to be taken: those come before content."""
+        due = None if self._intake is None else self._intake.next_due()
+        return self._others_wait("", _ANY_SIZE) or (due is not None and due <= time.monotonic())
 
     def _configure(self, intake: Intake) -> None:
         """Go by what the configuration says now."""

@@ -81,6 +81,11 @@ class Hints:
             self._stores, self._trees = set(), set()
         return found
 
+    def peek(self) -> tuple[set[str], set[str]]:
+        """The same, which stay."""
+        with self._lock:
+            return set(self._stores), set(self._trees)
+
     @property
     def overflow(self) -> bool:
         """Whether events were lost since the last `recovered`."""

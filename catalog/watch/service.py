@@ -11,10 +11,11 @@ from catalog.db.failures import gone
 from catalog.db.location import is_url
 from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable
-from catalog.ingest.intake import Intake, Listener, Report, now_ms, unsettled
+from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms, unsettled
 from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
 from catalog.layout.files import FileState
+from catalog.layout.text import shorten
 from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.inodes import Inodes
@@ -22,6 +23,9 @@ from catalog.watch.notify import Notifier
 from catalog.watch.observer import TreeEmitter, kernel_limit
 from catalog.watch.status import encode, watches_advised
 
+PUT_OFF_SECONDS = 2.0
+"""A store that waits for longer is told by `ocicat status`, with the reason."""
+_MOST_TOLD = 20
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 1.0  # a daemon has caught up within five seconds of what comes back; trying costs next to nothing
 
@@ -145,6 +149,7 @@ class Service(Listener):
         self._tell_unwatched(over_limit)
         self._tell_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
+        put_off = [] if intake is None else intake.put_off(PUT_OFF_SECONDS)
         return encode(
             {
                 "pid": os.getpid(),
@@ -155,6 +160,7 @@ class Service(Listener):
                 "waiting": figures.waiting,
                 "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
                 "late_after": late,
+                "put_off": [_told(each) for each in put_off[:_MOST_TOLD]],
                 "trouble": self.troubled,
                 "trouble_since": self.troubled_since,
                 "polling": trees is None,
@@ -182,3 +188,9 @@ class Service(Listener):
                 text += "they may not be read"
             self._report(Notice("unwatched", text, directories=count, watches=watches, over_limit=over_limit))
         self._unwatched, self._over_limit = count > 0, over_limit > 0
+
+
+def _told(each: PutOff) -> dict[str, object]:
+    """A store that is put off, as it is published: since when in milliseconds since 1970."""
+    since = int(now_ms() - (time.monotonic() - each.since) * 1000)
+    return {"store": shorten(each.store.name), "since": since, "why": each.why}

@@ -443,3 +443,58 @@ def test_many_small_files_with_many_threads(catalogue: Catalogue) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     Run(catalogue, jobs=8, full=True).go()
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def sparse(path: str, size: int, algorithm: str = "sha256", data: bytes = b"") -> str:
+    """A blob of so many bytes of which there are none on disk but `data`, in its middle; its digest, where it can be had."""
+    digest = hashlib.new(algorithm)
+    holes = size - len(data)
+    if size <= 1 << 26:
+        digest.update(bytes(holes // 2) + data + bytes(holes - holes // 2))
+    name = f"{algorithm}:{digest.hexdigest()}"
+    file = blob(path, name)
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    with open(file, "wb") as written:
+        written.truncate(size)
+        os.pwrite(written.fileno(), data, holes // 2)
+    return name
+
+
+@pytest.mark.parametrize("size", [1, 4095, 1 << 20, (1 << 24) + 5])
+@pytest.mark.parametrize("data", [b"", b"x" * 5000])
+def test_a_file_with_holes_is_as_good_as_any(catalogue: Catalogue, tmp_path: Any, size: int, data: bytes) -> None:
+    path = writers.make_layout(str(tmp_path / "s"))
+    sparse(path, size + len(data), data=data)
+    catalogue.add(path)
+    run = Run(catalogue).go()
+    assert (run.counts, run.troubles) == ((1, 0), [])
+
+
+@pytest.mark.parametrize("claim", [None, 5, 4 << 40])
+def test_terabytes_that_are_not_there_are_not_read(catalogue: Catalogue, tmp_path: Any, claim: int | None) -> None:
+    """Whether no descriptor claims them, one says less, or one claims them all; the other blobs are verified."""
+    path = writers.make_layout(str(tmp_path / "s"))
+    good = writers.write_blob(path, b"good", "application/x-tar")
+    huge = sparse(path, 4 << 40, data=b"x")
+    entries = [] if claim is None else [{"mediaType": "application/x-tar", "digest": huge, "size": claim}]
+    writers.write_index(path, writers.empty_index(*entries, good))
+    catalogue.add(path)
+    read: list[str] = []
+    run = Run(catalogue)
+    run.piece = read.append
+    run.go()
+    assert read == [blob(path, good["digest"])]
+    assert run.kinds == [("s", "truncated-blob" if claim == 5 else "unreadable-blob", huge)]
+
+
+def test_many_files_of_holes_take_no_longer_than_one(catalogue: Catalogue, tmp_path: Any) -> None:
+    path = writers.make_layout(str(tmp_path / "s"))
+    for digit in "0123456789":
+        file = blob(path, f"sha256:{digit * 64}")
+        with open(file, "wb") as written:
+            written.truncate((64 << 30) + 1)
+    catalogue.add(path)
+    run = Run(catalogue)
+    run.piece = lambda _path: pytest.fail("a hole was read")
+    run.go()
+    assert len(run.troubles) == 10

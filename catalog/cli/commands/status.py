@@ -40,7 +40,8 @@ def command(globals_: Globals, check: bool, format_: str | None) -> int:
     else:
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         for key, value in values.items():
-            show.row({"key": key, "value": value}.__getitem__)
+            text = _in_words(value) if isinstance(value, list) else value
+            show.row({"key": key, "value": text}.__getitem__)
     show.end()
     if check and late is not None:
         messages.say(f"{late}: start 'ocicat watch'" if daemon is None else late)
@@ -80,12 +81,29 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
         "daemon_waiting": published.get("waiting"),
         "daemon_waiting_since": moment("oldest_waiting"),
         "daemon_lag_seconds": _lag(published),
+        "daemon_put_off": _put_off(published),
         "daemon_trouble": published.get("trouble"),
         "daemon_polling": published.get("polling"),
         "daemon_polled": published.get("polled"),
         "daemon_watched": published.get("watched"),
         "daemon_unwatched": published.get("unwatched"),
     }
+
+
+def _put_off(published: dict[str, object]) -> list[dict[str, object]] | None:
+    """The stores that wait, since when and why, the oldest first; None without any."""
+    found = published.get("put_off")
+    told: list[dict[str, object]] = []
+    for each in found if isinstance(found, list) else []:
+        if isinstance(each, dict):
+            since = each.get("since")
+            when = rfc3339(since) if isinstance(since, int) else None
+            told.append({"store": each.get("store"), "since": when, "why": each.get("why")})
+    return told or None
+
+
+def _in_words(put_off: list[dict[str, object]]) -> str:
+    return "; ".join(f"{each['store']}: {each['why']} (since {each['since']})" for each in put_off)
 
 
 def _lag(published: dict[str, object]) -> float | None:

@@ -1,0 +1,68 @@
+"""The digest of an open file, however large, without reading what is not there: a file of terabytes may have no byte on disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+
+_CHUNK = 1 << 20
+_ZEROS = bytes(_CHUNK)
+_BLOCK = 512  # st_blocks counts these, whatever the file system's are
+
+
+def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
+    """The digest, in hex, of the first `size` bytes of an open file, or of all where it has fewer.
+
+    `each` is called with the number of bytes of every piece that was read; what it raises ends the reading. Raises OSError.
+    """
+    digest = hashlib.new(algorithm)
+    for begin, end, is_hole in _extents(descriptor, size):
+        at = begin
+        while at < end:
+            wanted = min(end - at, _CHUNK)
+            piece = _ZEROS[:wanted] if is_hole else os.pread(descriptor, wanted, at)
+            if not piece:
+                return digest.hexdigest()
+            digest.update(piece)
+            at += len(piece)
+            each(len(piece))
+    return digest.hexdigest()
+
+
+def hole_bytes(descriptor: int, found: os.stat_result, most: int) -> int:
+    """How many bytes of an open file are holes; counted until they are more than `most`. Raises OSError.
+
+    `found` is its stat: a file that has all its blocks is not looked through.
+    """
+    if found.st_blocks * _BLOCK >= found.st_size:
+        return 0
+    count = 0
+    for begin, end, is_hole in _extents(descriptor, found.st_size):
+        count += (end - begin) * is_hole
+        if count > most:
+            break
+    return count
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """The parts of a file up to `size`, in order: where each begins and ends, and whether it is a hole."""
+    at = 0
+    while at < size:
+        try:
+            data = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # the file system does not tell
+                yield at, size, False
+                return
+            data = size  # a hole up to the end, or the end is before
+            if at >= os.fstat(descriptor).st_size:
+                return
+        if data > at:
+            yield at, data, True
+        if data == size:
+            return
+        end = min(os.lseek(descriptor, data, os.SEEK_HOLE), size)
+        yield data, end, False
+        at = end
