@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import html
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
+
+from catalog.names.http_host import host_of, is_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,7 +40,6 @@ _HEADERS = (
     (b"referrer-policy", b"same-origin"),
 )
 _OF_LENGTH = (b"content-length", b"transfer-encoding")
-_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?")
 _AT_ONCE = 4
 _SEND_SECONDS = 60.0
 _SEND_BYTES = 1 << 18
@@ -115,21 +115,6 @@ class Door:
             return False
         host = host_of(hosts[0].decode("latin-1"))
         return host in self._names or is_address(host)
-
-
-def host_of(text: str) -> str:
-    """The host of a Host header, without its port and in lower case; empty where it is no host (RFC 3986, section 3.2.2)."""
-    found = _HOST.fullmatch(text)
-    return (found[1] or found[2]).lower() if found else ""
-
-
-def is_address(host: str) -> bool:
-    """Whether `host` is an IP address, which no name server had a say in."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class _Answer:

@@ -26,11 +26,12 @@ from datasette.plugins import pm
 from catalog.browse import cells, home, plots
 from catalog.browse.database import PUBLIC, THREADS, Catalog
 from catalog.browse.description import DATABASE, PLOTS, STYLE, metadata
-from catalog.browse.door import Door, is_address
+from catalog.browse.door import Door
 from catalog.browse.questions import QUESTIONS
 from catalog.browse.trouble import Trouble
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.names.escape import shown
+from catalog.names.http_host import is_address
 from catalog.reports.workers import Workers
 
 _BACKLOG = 128

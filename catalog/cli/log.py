@@ -31,6 +31,11 @@ class Log:
         """Take the form that a configuration, read again, asks for."""
         self.json = log_format == JSON
 
+    def lost(self, count: int) -> str:
+        """Return the line that says that `count` lines were left out, since nobody read the log."""
+        notice = Notice("log-lost", f"{count} lines were left out here: the log was not read", lines=count)
+        return self._line(notice.level, notice.event, notice, notice.fields) if self.json else f"ocicat: {notice}\n"
+
     def fail(self, error: Exception) -> int:
         """Say why the daemon ends; returns the exit status."""
         if isinstance(error, OSError | MemoryError):
@@ -43,13 +48,16 @@ class Log:
         messages.trace(error)
         return status
 
+    def _write(self, level: str, event: str, message: str, fields: dict[str, object]) -> None:
+        messages.write(self._line(level, event, message, fields))
+
     @staticmethod
-    def _write(level: str, event: str, message: str, fields: dict[str, object]) -> None:
+    def _line(level: str, event: str, message: str, fields: dict[str, object]) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"time": time, "level": level, "event": event, "message": message, **fields}
         line = {key: _valid(value) for key, value in line.items()}
         # All that is no ASCII is escaped: none of it reaches a terminal raw.
-        messages.write(json.dumps(line, separators=(",", ":"), default=str) + "\n")
+        return json.dumps(line, separators=(",", ":"), default=str) + "\n"
 
 
 def _valid(value: object) -> object:

@@ -7,6 +7,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.errors import OcicatError
 
 BROKEN_PIPE = 141
@@ -94,8 +96,19 @@ def trace(error: Exception) -> None:
         write("".join(traceback.format_exception(error)))
 
 
+class _Route:
+    write: Callable[[str], None] | None = None
+
+
+route = _Route()
+"""By whom all goes to stderr, where that is not to stop this process: `ocicat watch` sets it."""
+
+
 def write(text: str) -> None:
     """Write to stderr, whatever becomes of it."""
+    if route.write is not None:
+        route.write(text)
+        return
     try:
         sys.stderr.buffer.write(text.encode("utf-8", "replace"))
         sys.stderr.buffer.flush()

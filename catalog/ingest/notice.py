@@ -34,6 +34,7 @@ EVENTS = {
     "unsettled": WARNING,
     "waiting": WARNING,
     "resumed": INFO,
+    "log-lost": WARNING,
     "note": WARNING,
 }
 """Every event, with its level. A name never changes its meaning; new ones may come."""

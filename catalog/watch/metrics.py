@@ -1,12 +1,17 @@
 """Metrics for Prometheus over HTTP (`ocicat watch --metrics HOST:PORT`), by prometheus_client, from the extra `metrics`.
 
-Nothing listens and nothing of it is imported unless it was asked for. One thread answers one scrape after another: what the
-daemon counts it has at hand, and what the catalog says it asks the catalog, through a connection that only reads.
+Nothing listens and nothing of it is imported unless it was asked for. Each client has a thread: what the daemon counts is at
+hand, and what the catalog says is asked of the catalog, through a connection that only reads.
+
+Whoever can connect may be slow, send without end, or come in numbers. So a request has a limit of bytes and a client one of
+time, counted from its first byte to its last; of too many clients the one that came first is turned away, since an honest
+scrape takes milliseconds. A web page that makes a name of its own mean this machine (DNS rebinding) is told by its Host header.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -18,6 +23,7 @@ from catalog._version import __version__
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
+from catalog.names.http_host import host_of, is_address
 from catalog.watch.figures import Figures
 from catalog.watch.observer import kernel_limit
 
@@ -29,7 +35,10 @@ _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 _STORES = (
     "SELECT state, count(*), sum(CASE WHEN content_pending THEN 1 ELSE 0 END), sum(entries) FROM store GROUP BY state"
 )
-_IDLE_SECONDS = 2.0  # so long a client may say nothing before the next one has its turn
+_CLIENT_SECONDS = 10.0
+_CLIENTS = 8
+_REQUEST_BYTES = 16 << 10
+_LOOK_SECONDS = 1.0  # between two looks at who has been here for too long
 _BUSY_SECONDS = 1.0  # to the next try where no descriptor is left for a client
 
 
@@ -69,12 +78,17 @@ def serve(address: str, path: str, figures: Figures) -> str:
 
 
 class _Server(HTTPServer):
-    """One client at a time, each for a moment: a scrape takes milliseconds, and nobody can hold up more than the next."""
+    """A thread for each client, and no more of them than a limit."""
+
+    timeout = _LOOK_SECONDS
 
     def __init__(self, host: str, port: int, registry: Any) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self.address_family = found[0]
         self.registry = registry
+        self.names = {"localhost", host.lower(), socket.gethostname().lower()}
+        self._lock = threading.Lock()
+        self._clients: dict[socket.socket, float] = {}  # since when each is here, the first one first
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -96,19 +110,90 @@ class _Server(HTTPServer):
             time.sleep(_BUSY_SECONDS)  # it still waits to be accepted: asking again at once would do nothing else
             raise
 
+    def handle_timeout(self) -> None:
+        """Nobody came for a while."""
+        self._turn_away(_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._turn_away(_CLIENTS - 1)
+        with self._lock:
+            # Those that were turned away and are still at work, for the catalog is slow.
+            is_full = len(self._clients) >= 2 * _CLIENTS
+            if not is_full:
+                self._clients[request] = time.monotonic()
+        if is_full:
+            self.shutdown_request(request)
+            return
+        thread = threading.Thread(
+            target=self._serve, args=(request, client_address), name="metrics client", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no room for another thread
+            self._leave(request)
+
+    def _serve(self, request: socket.socket, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except OSError:
+            self.handle_error(request, client_address)
+        finally:
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._lock:
+            self._clients.pop(request, None)
+        self.shutdown_request(request)
+
+    def _turn_away(self, most: int) -> None:
+        """Turn away who is here for too long, and of more than `most` clients those that came first."""
+        now = time.monotonic()
+        with self._lock:
+            clients = list(self._clients.items())
+        for number, (client, since) in enumerate(clients):
+            if number < len(clients) - most or now - since > _CLIENT_SECONDS:
+                with contextlib.suppress(OSError):  # it has gone by itself
+                    client.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is nobody's trouble."""
 
 
+class _Head(io.RawIOBase):
+    """The first _REQUEST_BYTES of what a client sends; then it ends."""
+
+    def __init__(self, sent: io.RawIOBase) -> None:
+        self._sent = sent
+        self._left = _REQUEST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._sent.readinto(memoryview(buffer)[: self._left])
+        self._left -= count or 0
+        return count
+
+
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _IDLE_SECONDS
+    timeout = _CLIENT_SECONDS
+    rbufsize = 0
     server: _Server
     server_version = f"ocicat/{__version__}"
     sys_version = ""
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Head(self.rfile))  # type: ignore[arg-type]
+
     def do_GET(self) -> None:
         from prometheus_client.exposition import choose_encoder, generate_latest
 
+        hosts = self.headers.get_all("Host", [])
+        host = host_of(hosts[0]) if len(hosts) == 1 else ""
+        if host not in self.server.names and not is_address(host):
+            self.send_error(421, "Unrecognised Host header: ask by an address, localhost or the name in --metrics")
+            return
         if self.path.partition("?")[0] not in ("/metrics", "/"):
             self.send_error(404, "not found: /metrics")
             return

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+import fcntl
+import itertools
 import json
 import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.cli.log_pipe import WAITING_BYTES, LogPipe
 from catalog.ingest.notice import EVENTS, Notice
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import watches_advised
-from tests.cli.program import ran
+from tests.cli.program import OCICAT, ran
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_config import configure
 from tests.watch.test_daemon import pid, tag, writer_lock
@@ -29,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
-def parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
+def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The objects, each with the four keys that every one has, first."""
     for line in lines:
         assert line.isascii()
@@ -189,3 +192,51 @@ def test_a_notice_is_its_line() -> None:
     assert notice == "a line"
     assert hash(notice) == hash("a line")
     assert (notice.level, notice.fields) == ("info", {"path": "/%FF", "stores": 1})
+
+
+@pytest.mark.parametrize("reader", ["stands still", "reads at last", "has gone"])
+def test_a_log_that_nobody_reads_stops_nothing(quick: Followed, reader: str) -> None:
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(60)]
+    quick.add_root("root")
+    fifo = quick.path("fifo")
+    os.mkfifo(fifo)
+    end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)
+        to_fifo = ("sh", "-c", 'exec "$@" 2>"$0"', fifo)
+        options = ("--log-format", "json", "--rescan", "3600")
+        quick.start(*options, before=to_fifo, program=(OCICAT, "--verbose"))
+        if reader == "has gone":
+            os.close(end)
+        for number, store in enumerate(stores):
+            tag(store, "1", f"x{number}")
+        quick.settled()
+        if reader == "reads at last":
+            os.set_blocking(end, True)
+            with open(end, encoding="ascii", closefd=False) as lines:
+                found = parsed(line.rstrip("\n") for line in lines)
+                changed = {
+                    each["store"] for each in itertools.islice((f for f in found if f["event"] == "store-changed"), 60)
+                }
+            assert len(changed) == 60
+        assert quick.stop() == 0
+    finally:
+        if reader != "has gone":
+            os.close(end)
+
+
+def test_what_is_left_out_of_a_log_is_counted() -> None:
+    reading, writing = os.pipe()
+    pipe = LogPipe(writing, lambda count: f"lost {count}\n")
+    for number in range(3000):
+        pipe.write(f"{number:01000}\n")
+    with open(reading, encoding="ascii") as lines:
+        kept = 0
+        while kept < WAITING_BYTES // 1001 and int(next(lines)) == kept:
+            kept += 1
+        pipe.write("again\n")
+        pipe.close()
+        os.close(writing)
+        rest = list(lines)
+    kept += len(rest) - 2
+    assert rest[-2:] == [f"lost {3000 - kept}\n", "again\n"]

@@ -238,3 +238,69 @@ def test_every_metric_is_documented(served: Followed) -> None:
         if family.name.startswith("ocicat_")
     }
     assert sorted(documented()) == sorted(families)
+
+
+def place_of(followed: Followed) -> tuple[str, int]:
+    host, _, port = url_of(followed).removeprefix("http://").removesuffix("/metrics").partition(":")
+    return host, int(port)
+
+
+def test_slow_clients_in_numbers_hold_no_scrape_up(served: Followed) -> None:
+    """More of them than there are threads: of each a byte now and then, while others scrape."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(place_of(served))) for _ in range(40)]
+        for byte in b"GET /metrics HTTP/1.1\r\nX: ":
+            for client in slow:
+                with contextlib.suppress(OSError):  # it was turned away
+                    client.send(bytes((byte,)))
+            assert "ocicat_watches" in scrape(served)
+        client.settimeout(30)
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(1) == b"", "a client is turned away in the end, though it never stops sending"
+
+
+@pytest.mark.parametrize("request_", [b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ", b"GET /", b"\r\n" * 4000])
+def test_a_request_without_end_is_not_read_to_it(served: Followed, request_: bytes) -> None:
+    """A refusal, or the end of the connection, long before 64 MiB were taken."""
+    sent = 0
+    with socket.create_connection(place_of(served)) as client, contextlib.suppress(ConnectionError):
+        client.sendall(request_)
+        while sent < 64 << 20:
+            client.sendall(b"x" * 65_536)
+            sent += 65_536
+    assert sent < 64 << 20
+    assert "ocicat_watches" in scrape(served)
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(served: Followed) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(place_of(served))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert "ocicat_watches" in scrape(served)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (("localhost",), 200),
+        (("LocalHost:9418",), 200),
+        (("127.0.0.1:80",), 200),
+        (("[::1]",), 200),
+        ((socket.gethostname(),), 200),
+        (("rebound.example.com",), 421),
+        (("127.0.0.1.example.com",), 421),
+        (("localhost", "rebound.example.com"), 421),
+        ((), 421),
+    ],
+)
+def test_only_a_name_of_ours_is_answered(served: Followed, hosts: tuple[str, ...], status: int) -> None:
+    """A page that makes its own name mean this machine keeps it in the Host header."""
+    head = "".join(f"Host: {host}\r\n" for host in hosts)
+    with socket.create_connection(place_of(served)) as client:
+        client.sendall(f"GET /metrics HTTP/1.1\r\n{head}\r\n".encode())
+        with client.makefile("rb") as answer:
+            assert int(answer.readline().split()[1]) == status
+            assert (b"ocicat_watches" in answer.read()) == (status == 200)

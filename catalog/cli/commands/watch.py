@@ -8,6 +8,7 @@ import click
 
 from catalog.cli.config import load
 from catalog.cli.log import Log
+from catalog.cli.log_pipe import stderr_without_waiting
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.watch.configuration import JSON, TEXT, Configuration
@@ -41,7 +42,8 @@ def command(
         log.follow(found.log_format)
         return found
 
-    try:
-        return Daemon(catalog_path(globals_.db), Configured(read, log), log).run()
-    except Exception as error:  # noqa: BLE001 - in the form that was asked for, whatever it is
-        return log.fail(error)
+    with stderr_without_waiting(log.lost):
+        try:
+            return Daemon(catalog_path(globals_.db), Configured(read, log), log).run()
+        except Exception as error:  # noqa: BLE001 - in the form that was asked for, whatever it is
+            return log.fail(error)
