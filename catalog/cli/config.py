@@ -47,6 +47,7 @@ INTERVALS = {
     "watch.rescan_seconds": "rescan",
     "watch.poll_seconds": "poll",
     "watch.silent_seconds": "silent",
+    "watch.reread_seconds": "reread",
     "watch.late_seconds": "late",
 }
 """Seconds of catalog.watch.configuration."""

@@ -16,6 +16,7 @@ class Configuration(NamedTuple):
     - `rescan`: between two sweeps.
     - `poll`: between two sweeps without events; None: with events.
     - `silent`: between two looks at directories on file systems that tell of no changes.
+    - `reread`: each store is read once in so long although it looks unchanged.
     - `late`: a change that waits for longer is told of, and the daemon is late.
     - `places`: roots and stores to register.
     - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
@@ -26,6 +27,7 @@ class Configuration(NamedTuple):
     rescan: float = 30.0
     poll: float | None = None
     silent: float = 5.0
+    reread: float = 86_400.0
     late: float = LATE_SECONDS
     places: tuple[Place, ...] = ()
     metrics: str | None = None

@@ -40,6 +40,7 @@ from catalog.watch.hints import Hints, is_below_any
 from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver
 from catalog.watch.registered import Registered
+from catalog.watch.rereading import Rereading
 from catalog.watch.service import Service
 from catalog.watch.status import read_daemon
 from catalog.watch.tops import Tops
@@ -74,6 +75,7 @@ class Daemon:
         self._observer: TreeObserver | None = None
         self._intake: Intake | None = None
         self._tops = Tops(None)
+        self._rereading = Rereading()
         self._stop = False
         self._sweep_now = True
         self._read_again = False
@@ -306,12 +308,14 @@ class Daemon:
         self._service.inodes.keep(here.stores)
         hinted = stores | trees | {store.path for store in intake.waiting} | set(self._silent.paths)
         missed = bool(found)
+        again = self._rereading.due(here.stores, self._configured.now.reread, began)
         with Parents() as parents:
             for path, store in list(here.stores.items()):
                 if self._stop:
                     return
                 at = parents.find(store.opened)
-                if not intake.offer(store, at=at) and not is_below_any(path, hinted):
+                taken = intake.offer(store, full=path in again, at=at)
+                if not taken and path not in again and not is_below_any(path, hinted):
                     missed = True
                 contents.look(store, at_once=at_once or lost, at=at)
                 self._show_life()

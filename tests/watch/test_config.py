@@ -49,6 +49,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             rescan_seconds = 0.5
             poll_seconds = 2
             silent_seconds = 3
+            reread_seconds = 60
             late_seconds = 4
             metrics = ":9418"
             [log]
@@ -74,6 +75,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
     assert found.settings.limits.index_bytes == 1000
     assert (found.settings.settle_ms, found.settings.grace_ms) == (1, 43_200_000)
     assert (found.rescan, found.poll, found.silent, found.late, found.interval) == (0.5, 2, 3, 4, 2)
+    assert found.reread == 60
     assert (found.metrics, found.log_format) == (":9418", "json")
     root, store = found.places
     assert (root.path, root.is_root) == (f"{tmp_path}/root", True)
