@@ -64,6 +64,7 @@ def ran(
 
 _AS_NOBODY = """
 import importlib, json, os, pkgutil, re, sys
+import encodings.ascii, encodings.latin_1, secrets
 import sqlalchemy.dialects.sqlite, alembic.command, alembic.config
 import catalog.cli, catalog.cli.commands
 from catalog.cli import start

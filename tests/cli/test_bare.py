@@ -19,7 +19,7 @@ OURS = {
     "catalog.cli.memory", "resource",  # of query
     "catalog.cli.table",  # where one is asked for
     "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.db.neighbours", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
-    "catalog.lookup.content",  # where a digest may stand below an entry
+    "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
     "catalog.lookup.stores", "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",
     "catalog.names.paths", "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",

@@ -171,7 +171,7 @@ SPELLINGS = ("tag", "short", "canonical", "containerd")
 
 def told() -> list[tuple[str, str, list[str]]]:
     """The rows of the table of spellings in docs/resolution.md: a tool, what it is asked, and what each spelling answers."""
-    text = (Path(__file__).parents[2] / "docs" / "docs/resolution.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "resolution.md").read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| ((?:skopeo|BuildKit|regctl|ocicat) `.*) \|$", text[text.index("| asked | `3.16`") :], re.MULTILINE
     )

@@ -126,7 +126,8 @@ def test_blobs_that_go(catalogue: Catalogue, tmp_path: Path) -> None:
             assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(0, image["digest"], "s")
     assert resolved(catalogue, image["digest"]) == Said(1)
     assert resolved(catalogue, "alpine:1") == Said(0, outer["digest"], "s")
-    catalogue.retire(int(time.time() * 1000))
+    catalogue.settings = Settings(settle_ms=0, history_ms=DAY)
+    catalogue.retire(int(time.time() * 1000) + 2 * DAY)  # until then --at needs them
     assert count(catalogue, *TABLES) == [1, 0, 0, 0, 0, 0, 0, 0]
     assert broken(catalogue, {}) == []
 
@@ -195,7 +196,7 @@ def test_the_last_store_that_held_it_is_gone(catalogue: Catalogue, tmp_path: Pat
     assert count(catalogue, *TABLES) == [0] * len(TABLES)
 
 
-def test_what_history_names_keeps_its_digest_and_nothing_else(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_what_history_names_is_kept_until_it_ends(catalogue: Catalogue, tmp_path: Path) -> None:
     catalogue.settings = Settings(settle_ms=0, history_ms=30 * DAY)
     path = f"{tmp_path}/s"
     outer, *_ = everything(path, "x")
@@ -206,13 +207,15 @@ def test_what_history_names_keeps_its_digest_and_nothing_else(catalogue: Catalog
     catalogue.index()
     catalogue.retire(int(time.time() * 1000))
     assert catalogue.sql("SELECT digest FROM history WHERE until IS NOT NULL") == [(outer["digest"],)]
-    assert count(catalogue, *TABLES) == [2, 0, 0, 0, 0, 0, 0, 0]
-    assert kind(catalogue, outer) == UNREAD
+    assert kind(catalogue, outer) == INDEX  # as --at answers
+    catalogue.retire(int(time.time() * 1000) + 31 * DAY)
+    assert catalogue.sql("SELECT digest FROM history WHERE until IS NOT NULL") == []
+    assert count(catalogue, *TABLES) == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_store_that_comes_back_is_read_again(catalogue: Catalogue, tmp_path: Path) -> None:
     """Within the grace time, and after it."""
-    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY)
+    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY, history_ms=DAY)
     path = f"{tmp_path}/s"
     layout(path)
     image = manifest(path, AMD64)
@@ -224,7 +227,8 @@ def test_a_store_that_comes_back_is_read_again(catalogue: Catalogue, tmp_path: P
         catalogue.index()
         assert resolved(catalogue, image["digest"]) == Said(1)
         assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(1)
-        catalogue.retire(now + later * DAY)
+        for days in (later, later + 2):  # dropped, and then of no past any more
+            catalogue.retire(now + days * DAY)
         assert count(catalogue, "manifest") == [2 if later == 1 else 0]
         os.rename(f"{tmp_path}/away", path)
         catalogue.index()

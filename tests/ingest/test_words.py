@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catalog.ingest.content import ContentStage
 from catalog.ingest.retention import retain
-from catalog.ingest.words import _USES, STEP_ROWS
+from catalog.ingest.words import _USES, STEP_ROWS, forget_words
 from tests import writers
 from tests.conftest import Catalogue
 
@@ -47,6 +47,12 @@ def words(catalogue: Catalogue) -> dict[str, set[str]]:
     return {table: {row[0] for row in catalogue.sql(f"SELECT name FROM {table}")} for table in WORDS}
 
 
+def forget(catalogue: Catalogue, now: int) -> None:
+    """End the past, and forget words, as `retain` does once a day."""
+    catalogue.retire(now)
+    catalogue.writer.write(forget_words, alone=True, unchecked=True)
+
+
 def lost(catalogue: Catalogue) -> list[str]:
     """Columns that refer to a word that is not there."""
     return [
@@ -68,10 +74,10 @@ def test_words_of_a_store_that_is_gone_are_forgotten_and_no_others(catalogue: Ca
     assert {"kept-config/amd64", "kept-child/y", "kept-0/z"} <= before["platform"]
     add(catalogue, store(tmp_path / "gone", "gone", 50))
     assert len(words(catalogue)["media_type"]) >= len(before["media_type"]) + 100
-    retain(catalogue.writer, catalogue.settings, NOW)
+    forget(catalogue, NOW)
     assert lost(catalogue) == []
     catalogue.remove("gone")
-    retain(catalogue.writer, catalogue.settings, NOW + 2 * DAY)
+    forget(catalogue, NOW + 2 * DAY)
     assert words(catalogue) == before
     assert lost(catalogue) == []
     catalogue.index(full=True)
@@ -101,13 +107,13 @@ def test_a_few_words_are_not_worth_reading_all_rows(catalogue: Catalogue, tmp_pa
         connection.exec_driver_sql(
             "INSERT INTO store_blob (store_id, content_id, size) SELECT id, 1000000, 1 FROM store"
         )
-    retain(catalogue.writer, catalogue.settings, NOW)
+    forget(catalogue, NOW)
     assert "application/unused" in words(catalogue)["media_type"]
 
 
 def test_foreign_keys_hold_again_after_it(catalogue: Catalogue, tmp_path: Path) -> None:
     add(catalogue, store(tmp_path / "kept", "kept"))
-    retain(catalogue.writer, catalogue.settings, NOW)
+    forget(catalogue, NOW)
     with catalogue.writer.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM store")
     assert catalogue.sql("SELECT count(*) FROM entry") == [(0,)]
