@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -119,8 +120,12 @@ class Shell:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_example_prints_what_the_document_says(document: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
+def test_every_example_prints_what_the_document_says(document: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ocicat") as directory:  # short: messages cut what is long
+        run_examples(document, Shell(Path(directory)))
+
+
+def run_examples(document: Path, shell: Shell) -> None:
     for example in examples(document.read_text(encoding="utf-8"), document.name):
         printed = shell.run(example.command)
         assert re.fullmatch(as_expression(example.output), printed), (

@@ -18,6 +18,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from catalog.errors import CatalogUnavailable
+from catalog.names.escape import shown
 from catalog.reports import question
 from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, write_all
 
@@ -161,10 +163,15 @@ class _Worker:
     def __init__(self) -> None:
         paths = [path for path in sys.path if path]
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, *([] if home in paths else [home]), *paths],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-        )  # fmt: skip
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, *([] if home in paths else [home]), *paths],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            )  # fmt: skip
+        except PermissionError as error:
+            raise CatalogUnavailable(
+                f"the statement cannot be run: this user may not execute {shown(sys.executable)}"
+            ) from error
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._to = self.process.stdin

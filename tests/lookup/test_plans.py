@@ -62,7 +62,11 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
             row = reader.row(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]})
             assert row is not None
             values[key] = row[0]
-    if "entry_id" in values:
+    if values.get("entry_id") == "annotated":
+        row = reader.row("SELECT min(entry_id) FROM entry_annotation", {})
+        assert row is not None
+        values["entry_id"] = row[0]
+    elif "entry_id" in values:
         values["entry_id"] += 1  # the first id that a sequence gives is left out
     return first_rows(name, text), values
 

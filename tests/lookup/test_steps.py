@@ -124,7 +124,7 @@ ASKED = [
         FIRST,
     ),
     Asked("ENTRY_KEYS", {"entry_id": 2}, 1),
-    Asked("ENTRY_ANNOTATIONS", {"entry_id": 1}, 1),
+    Asked("ENTRY_ANNOTATIONS", {"entry_id": "annotated"}, 1),
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": "many/s1", "path": None}, 1),
     Asked("STORE_BY_NAME_OR_PATH", {"store_name": None, "path": "/nowhere"}, 0),
     Asked("STORE_SETTINGS", {"path": "/nowhere"}, 0),
@@ -181,6 +181,8 @@ def bound(sized: Sized, parameters: Parameters) -> dict[str, object]:
     for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
         if key in found:
             found[key] = sized.catalogue.sql(f"SELECT id FROM {table} WHERE {column} = ?", found[key])[0][0]
+    if found.get("entry_id") == "annotated":  # which ids entries have is a matter of the order in which stores are read
+        found["entry_id"] = sized.catalogue.sql("SELECT min(entry_id) FROM entry_annotation")[0][0]
     return found
 
 
