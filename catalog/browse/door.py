@@ -51,10 +51,10 @@ asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 
 
 class Door:
-    """Lets pass to `application` what is a question and comes to one of our own names; `host` is the one listened at.
+    """Pass requests to `application` if they only read and name this server in their Host header; refuse all others.
 
-    `addresses` is what a path has to match as a whole. A request is worked on for `seconds` at most. `defect` is told of what
-    the application lets fall; whoever asked is told that something went wrong.
+    `host` is the address that the server listens at. `addresses` must match the whole path of a request. A request may take
+    `seconds` at most. An exception that the application does not catch is passed to `defect`, and the client gets a 500.
     """
 
     def __init__(

@@ -126,7 +126,7 @@ def url_of(listening: socket.socket, host: str) -> str:
 def serve(
     asked: Door, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
-    """Print `url` and answer until SIGINT or SIGTERM; `opened`, where given, is told whether a browser was found.
+    """Print `url` and answer until SIGINT or SIGTERM; `opened`, if given, is called with whether a browser was found.
 
     What is still being worked out then is given two seconds, and the processes of its statements are killed.
     """

@@ -41,7 +41,7 @@ def strange(path: str, why: str) -> CatalogUnavailable:
 
 
 def refuse_strange(path: str, catalog: os.stat_result) -> None:
-    """Raise CatalogUnavailable if SQLite would open something beside the catalog at `path` that is none of ours."""
+    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` may be somebody else's."""
     for end in SQLITE_FILES:
         try:
             found = os.lstat(path + end)
@@ -57,7 +57,7 @@ def refuse_strange(path: str, catalog: os.stat_result) -> None:
 def open_beside(path: str, flags: int, catalog: os.stat_result | None) -> tuple[int, os.stat_result]:
     """A descriptor of the file at `path`, and its stat; it is opened without blocking and without following a link.
 
-    A file that is made is for its owner alone. Raises OSError, and CatalogUnavailable for one that is none of ours.
+    A file that this creates is readable by its owner only. Raises OSError, and CatalogUnavailable if `why_strange` refuses it.
     """
     # Looked at first: merely to open a device can do something.
     try:

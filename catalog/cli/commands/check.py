@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from catalog.cli import formats
+from catalog.cli.commands.sql import time_limit
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path, is_url
 from catalog.db.view import HERE, STORE_NAME
 from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
-from catalog.reports.gate import TIMEOUT_SECONDS, open_gate, start_gate
+from catalog.reports.gate import open_gate, start_gate
 
 COLUMNS = ("store", "kind", "subject", "detail")
 _PROBLEMS = (
@@ -23,13 +24,7 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 
 @click.command(name="check")
 @click.argument("names", nargs=-1, metavar="[STORE]...")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=TIMEOUT_SECONDS,
-    metavar="SECONDS",
-    help="Give up after so long, with status 4. [default: 60]",
-)
+@time_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from catalog.cli import formats
-from catalog.cli.commands.sql import parameter
+from catalog.cli.commands.sql import parameter, time_limit
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.progress import human
@@ -20,7 +20,7 @@ from catalog.lookup.match import rfc3339
 from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, Gate, open_gate, start_gate
+from catalog.reports.gate import Gate, open_gate, start_gate
 from catalog.reports.reports import REPORTS, Report
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -30,13 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only rows of this store, or glob. Repeatable.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=TIMEOUT_SECONDS,
-    metavar="SECONDS",
-    help="Give up after so long, with status 4. [default: 60]",
-)
+@time_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(

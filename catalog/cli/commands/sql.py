@@ -14,19 +14,22 @@ from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
 from catalog.reports.gate import TIMEOUT_SECONDS, open_gate, start_gate
 
-
-@click.command(name="sql")
-@click.argument("statement", required=False, metavar="[STATEMENT]")
-@click.option(
-    "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of :NAME in the statement. Repeatable."
-)
-@click.option(
+time_limit = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=TIMEOUT_SECONDS,
     metavar="SECONDS",
     help="Give up after so long, with status 4. [default: 60]",
 )
+"""The option `--timeout` of the commands that run a statement over the views."""
+
+
+@click.command(name="sql")
+@click.argument("statement", required=False, metavar="[STATEMENT]")
+@click.option(
+    "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of :NAME in the statement. Repeatable."
+)
+@time_limit
 @click.option("--schema", is_flag=True, help="Print the public views and their columns.")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
