@@ -119,13 +119,18 @@ def _at(text: str) -> Search:
     return Search(accepts=accepts)
 
 
-def new_layouts(reader: Reader, searches: Iterable[Search]) -> list[str]:
-    """The paths of the layouts below roots that are meant by one of `searches` and that the catalog does not know."""
+def known_paths(reader: Reader) -> frozenset[str]:
+    """The paths, as they are kept, of the stores that the catalog knows and of the layouts that it was told to leave out."""
+    return frozenset(
+        [row[2] for row in reader.rows(frozen.STORE_FILES, {})] + [row[0] for row in reader.rows(frozen.LEFT_OUT, {})]
+    )
+
+
+def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
+    """The paths of the layouts below roots that are meant by one of `searches` and whose paths are not among `known`."""
     searches = list(searches)
     if not searches:
         return []
-    known = {row[2] for row in reader.rows(frozen.STORE_FILES, {})}
-    known.update(row[0] for row in reader.rows(frozen.LEFT_OUT, {}))
     roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows(frozen.ROOTS, {})]
     roots.sort(key=lambda root: -len(root[0]))
     by_top: dict[str, list[Search]] = {}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime
-from catalog.ingest.concerned import concerned, new_layouts
+from catalog.ingest.concerned import concerned, known_paths, new_layouts
 from catalog.ingest.known import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
 from catalog.ingest.settings import Place, Settings
 from catalog.ingest.unregistered import unregistered
@@ -62,9 +62,10 @@ def make_fresh(
     content = content or any(query.digest is not None for query in queries)
     if seconds > 0 and (due := unregistered(reader, places)):
         _register(reader, due, seconds)
+    # In this order: what a daemon registers between two of these looks is new, or it is concerned, and then behind.
+    known = known_paths(reader)
     wanted = concerned(reader, queries, stores or ())
-    # In this order: what a daemon registers between the two looks is new in the first, or behind in the second.
-    new = new_layouts(reader, wanted.searches)
+    new = new_layouts(reader, wanted.searches, known)
     behind = _behind(reader, wanted.ids, content=content)
     untold = _untold(reader, wanted.ids, content=content) if seconds > 0 else []
     may_write = True
@@ -85,9 +86,9 @@ def make_fresh(
         else:
             time.sleep(min(_POLL_SECONDS, left))
         # What was true once since we were asked is true enough, however much is written meanwhile.
-        known = {row[2]: row[0] for row in reader.rows(frozen.STORE_FILES, {})} if new else {}
-        ids = {store_id for store_id, _ in behind} | {known[path] for path in map(_as_kept, new) if path in known}
-        new = [path for path in new if _as_kept(path) not in known and _is_layout(reader, path)]
+        by_path = {row[2]: row[0] for row in reader.rows(frozen.STORE_FILES, {})} if new else {}
+        ids = {store_id for store_id, _ in behind} | {by_path[path] for path in map(_as_kept, new) if path in by_path}
+        new = [path for path in new if _as_kept(path) not in by_path and _is_layout(reader, path)]
         behind = _behind(reader, frozenset(ids), content=content) if ids else []
 
 

@@ -16,7 +16,8 @@ from catalog.layout.beneath import opened_path, stat_directory
 from catalog.watch.hints import is_below_any, is_reached
 from catalog.watch.observer import TreeEmitter
 
-_Identity = tuple[int, int] | None
+_Identity = tuple[int, int, bool] | None
+"""The device and the inode of a directory, and whether a symbolic link leads to it; None where there is no directory."""
 
 
 class Tops:
@@ -44,21 +45,23 @@ class Tops:
         directory stands than before, or none: whoever asks has to look there, since with the old watch goes its event.
         """
         stores = set(stores)
-        by_name = roots.union(followed)
-        self.links = {path for path in by_name if os.path.islink(path)}
-        alone = self.links | {path for path in stores if not is_reached(path, roots)}
-        tops = roots | alone
-        tops |= by_name.intersection(self._identity)
-        self.followed = by_name
+        self.followed = by_name = roots.union(followed)
         self._roots = roots
-        before, self._identity = self._identity, {path: self._now(path) for path in tops}
+        # One look says both what stands there and whether it is a link: a later one might meet a link that has only just come.
+        there = {path: self._now(path) for path in by_name}
+        self.links = {path for path, identity in there.items() if identity is not None and identity[2]}
+        self.links |= {path for path, identity in there.items() if identity is None and os.path.islink(path)}
+        alone = self.links | {path for path in stores if not is_reached(path, roots)}
+        tops = by_name | alone
+        before = self._identity
+        self._identity = {path: there[path] if path in there else self._now(path) for path in tops}
         changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
             return changed
         parents_before = self._parents
         self._parents = {path: self._now(path) for path in map(os.path.dirname, alone)}
         between = {path for path in self._parents if path not in stores and not is_reached(path, roots)}
-        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, alone, between)))
+        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, tops, between)))
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
@@ -138,7 +141,8 @@ class Tops:
     def _now(self, path: str) -> _Identity:
         """What stands at `path` now; a link is followed where it is registered."""
         root = next((top for top in _ways_up(path) if top in self._roots), None)
-        return _identity(opened_path(path, root, follow=path in self.followed))
+        is_link = path in self.followed and os.path.islink(path)
+        return _identity(opened_path(path, root, follow=is_link), is_link=is_link)
 
     def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
         """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
@@ -158,10 +162,10 @@ def _ways_up(path: str) -> Iterator[str]:
         path = above
 
 
-def _identity(opened: str) -> _Identity:
+def _identity(opened: str, *, is_link: bool) -> _Identity:
     """What tells one directory from another, None where there is none."""
     try:
         found = stat_directory(opened)
     except OSError:
         return None
-    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+    return (found.st_dev, found.st_ino, is_link) if stat.S_ISDIR(found.st_mode) else None

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from catalog.ingest.fresh import make_fresh
 from catalog.ingest.registry import Registry
-from catalog.lookup import frozen
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
@@ -17,26 +18,37 @@ from tests.conftest import Catalogue
 
 
 class Between(Reader):
-    """Does `then` after it has been asked for the files of all stores so many times."""
+    """Does `then` after its statement number `after`; `asked` counts them."""
 
-    __slots__ = ("after", "then")
+    __slots__ = ("after", "asked", "then")
 
     def __init__(self, path: str, after: int, then: Callable[[], None]) -> None:
         super().__init__(path)
-        self.after, self.then = after, then
+        self.after, self.then, self.asked = after, then, 0
+
+    def _count(self) -> None:
+        self.asked += 1
+        if self.asked == self.after:
+            self.then()
+
+    def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        found = super().row(statement, parameters)
+        self._count()
+        return found
 
     def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         found = list(super().rows(statement, parameters))
-        if statement == frozen.STORE_FILES:
-            self.after -= 1
-            if self.after == 0:
-                self.then()
+        self._count()
         return iter(found)
 
 
-def test_what_is_registered_between_two_looks(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
+@pytest.mark.parametrize("scope", [None, "root/new", "root/n*", "{directory}/root/new"])
+def test_what_is_registered_between_two_looks(
+    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], scope: str | None
+) -> None:
     """A daemon registers what it found below a root in one transaction, and reads it in another."""
-    for after in (1, 2, 3):
+    after, asked = 1, 1
+    while after <= asked:
         directory = tmp_path / str(after)
         (directory / "root").mkdir(parents=True)
         catalogue = new_sqlite_catalogue(str(directory))
@@ -51,7 +63,11 @@ def test_what_is_registered_between_two_looks(tmp_path: Path, new_sqlite_catalog
 
         reader = Between(catalogue.path, after, register)
         query = parse_query("app:v")
-        make_fresh(reader, [query], None, catalogue.settings, 30)
+        stores = None if scope is None else [scope.format(directory=directory)]
+        make_fresh(reader, [query], stores, catalogue.settings, 30)
+        asked = reader.asked
         assert Asking(reader, print).resolve(query).digest == entry["digest"], after
         reader.close()
         catalogue.close()
+        after += 1
+    assert after > 3
