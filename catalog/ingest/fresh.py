@@ -136,7 +136,7 @@ def _is_true(store: Standing) -> bool:
         file = stat_index(store.opened)
         if store.state in ("unreadable", "missing"):
             # Only opening it can tell how it is: where not as the catalog says, that is behind.
-            read_index(store.opened, even_held=True).close()
+            read_index(store.opened).close()
         return not differs(store, file)
     except IndexProblem as problem:
         return has_problem(store, problem)

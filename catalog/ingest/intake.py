@@ -33,11 +33,11 @@ from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES, PAUSE_SECONDS, Turn, TurnEnded, patience
 from catalog.layout.beneath import Found
+from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
     FileState,
     IndexChanged,
     IndexContent,
-    IndexHeld,
     IndexProblem,
     Marker,
     read_index,
@@ -53,7 +53,8 @@ BATCH_ENTRIES = 50_000
 _BLAMED_BYTES = 1 << 20
 """A store with a smaller index.json is not to blame where memory ends."""
 _RETRY_SECONDS = 0.02  # to a file that was just changing
-_HELD_SECONDS = 0.1  # to a file that somebody writes
+_HELD_SECONDS = 0.1  # to a file that somebody has open for writing
+_HELD_SHARE = 10  # so many times as long as the look at who has it open took
 
 _NO_MARKER = Marker(None, None)
 
@@ -122,6 +123,10 @@ class Listener:
     def heard(self, notice: Notice) -> None:
         """Something went as it should."""
 
+    def is_held(self, store: Store, file: FileState) -> bool | None:  # noqa: ARG002
+        """Whether events tell that somebody has the `index.json` of `store` open for writing; None where they do not tell."""
+        return None
+
 
 class Intake:
     """Takes changes of stores through `writer`. `report` gets a line for each thing worth a person's notice.
@@ -151,6 +156,7 @@ class Intake:
         self._kept: tuple[int, IndexContent] | None = None  # what was read of the store whose turn was ended last
         self.ended = 0
         self._waiting: dict[int, _Waiting] = {}
+        self._open_files = OpenFiles()
         self.changed = 0
         self.done = 0
 
@@ -282,18 +288,19 @@ class Intake:
             self._put_off(waiting, now, "it is large, and smaller ones are read first")
             return False
         waiting.is_queued = False
+        if self._is_held(waiting, now, file):
+            pause_seconds = max(_HELD_SECONDS, _HELD_SHARE * self._open_files.took)
+            self._put_off(waiting, now + pause_seconds, "somebody has its index.json open for writing")
+            return False
         reserve()
         began = time.monotonic()
         pause = _no_pause if self._turn is None else self._turn.pause
-        even_held = now - waiting.since >= self._settings.held_ms / 1000
         try:
             content = self._kept_of(store, file) if waiting.is_large else None
             if content is None:
-                content = read_index(store.opened, self._settings.limits, even_held=even_held, pause=pause)
+                content = read_index(store.opened, self._settings.limits, pause=pause)
         except MemoryError:
             self._take(_Reading(store, None, _no_memory(file), _NO_MARKER, 0, waiting.full, waiting))
-        except IndexHeld:
-            self._put_off(waiting, now + _HELD_SECONDS, "somebody has its index.json open for writing")
         except IndexChanged:
             # What could not be read to its end took time for nothing: as long again is left to others.
             took = time.monotonic() - began
@@ -315,6 +322,20 @@ class Intake:
             marker = read_marker(store.opened)
             self._take(_Reading(store, content, None, marker, took, waiting.full, waiting))
         return False
+
+    def _is_held(self, waiting: _Waiting, now: float, file: FileState) -> bool:
+        """Whether somebody has the file open for writing: who pauses in the middle leaves one that only looks as if it stood still.
+
+        Where its last change is `held_ms` ago that no longer matters.
+        """
+        changed = max(file.mtime_ns, file.ctime_ns)
+        since = (time.time_ns() - changed) / 1e9
+        if since < 0:  # its times say nothing: go by what was seen
+            since, changed = now - waiting.since, time.time_ns()
+        if since >= self._settings.held_ms / 1000:
+            return False
+        told = self._listener.is_held(waiting.store, file)
+        return self._open_files.has(waiting.store.opened, file.ino, changed) if told is None else told
 
     def _kept_of(self, store: Store, file: FileState) -> IndexContent | None:
         """What was read of that file of the store in a turn that was ended; of whatever else nothing is kept any more."""
@@ -530,7 +551,7 @@ def _is_still(path: str, reading: _Reading) -> bool:
             return file == reading.content.file
         if before is not None and before.file is not None:
             return file == before.file
-        read_index(path, even_held=True).close()  # only opening it can tell
+        read_index(path).close()  # only opening it can tell
     except IndexProblem as problem:
         return before is not None and before.file is None and problem.state == before.state
     except IndexChanged:

@@ -9,9 +9,7 @@ says.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import signal
 import stat
 from typing import NamedTuple
 
@@ -20,7 +18,7 @@ from catalog.names.exhausted import refuse_exhausted
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
-"""What open says of a name that was a regular file a moment ago: gone, a link, a socket, under a writer's lease."""
+"""What open says of a name that was a regular file a moment ago: gone, a link, a socket, under somebody's lease."""
 
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
@@ -97,10 +95,6 @@ def stat_index(store_path: str, at: Found | None = None) -> FileState:
     return _state(found)
 
 
-class IndexHeld(IndexChanged):
-    """Somebody has the file open for writing, though it may stand still at this moment."""
-
-
 class StoreFile:
     """A regular file directly in a store's directory, open for reading. `state` is what it was when it was opened.
 
@@ -140,21 +134,6 @@ class StoreFile:
         if not stat.S_ISREG(after.st_mode) or _state(after) != _state(before):
             raise IndexChanged(f"{self.name} is being replaced")
         return _state(after)
-
-    def is_held(self) -> bool:
-        """Whether somebody has the file open for writing at this moment; False where the kernel does not say.
-
-        A read lease is refused while there is a writer. It is given back at once, so no writer waits for it, and its
-        break would be told by a signal that nobody dies of. Refused too, with EACCES, where the file is another user's
-        and we lack CAP_LEASE, and unknown to network file systems: there the settling time alone has to do.
-        """
-        try:
-            fcntl.fcntl(self._file, fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            return error.errno == errno.EAGAIN
-        fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        return False
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset` on; fewer at the end of the file alone."""

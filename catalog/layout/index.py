@@ -22,14 +22,14 @@ import msgspec
 
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
-from catalog.layout.files import FileState, IndexChanged, IndexHeld, IndexProblem, StoreFile, stat_index
+from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
 from catalog.layout.source import Malformed, TooDeep, prove
 from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
 from catalog.names.limits import LAYOUT_VERSION
 
 __all__ = [
-    "FileState", "IndexChanged", "IndexContent", "IndexHeld", "IndexProblem", "Limits", "Marker", "Problem",
+    "FileState", "IndexChanged", "IndexContent", "IndexProblem", "Limits", "Marker", "Problem",
     "read_index", "read_marker", "stat_index",
 ]  # fmt: skip
 
@@ -93,19 +93,15 @@ def read_index(
     store_path: str,
     limits: Limits = Limits(),  # noqa: B008 - a constant
     *,
-    even_held: bool = False,
     pause: Callable[[], None] = _no_pause,
 ) -> IndexContent:
     """What the store's `index.json` says. Close it, or use it in a `with`: a streamed one holds the file open.
 
-    Raises IndexProblem and IndexChanged; for a streamed one, iterating does. IndexHeld, unless `even_held`, where
-    somebody has the file open for writing: one who pauses in the middle leaves a file that only looks as if it stood still.
+    Raises IndexProblem and IndexChanged; for a streamed one, iterating does.
     `pause` is called between two pieces of a file that is large; what it raises passes through.
     """
     opened = StoreFile(store_path, "index.json")
     try:
-        if not even_held and opened.is_held():
-            raise IndexHeld("index.json is open for writing")
         if opened.state.size > limits.index_bytes:
             raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
         content = IndexContent(opened, limits, pause)

@@ -143,13 +143,14 @@ class Daemon:
             return
         self._observer.trees.while_waiting = self._show_life
         self._observer.start()
-        self._tops = Tops(self._observer.trees)
+        self._service.trees = self._observer.trees
+        self._tops = Tops(self._service.trees)
 
     def _stop_watching(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
-        self._observer, self._tops = None, Tops(None)
+        self._observer, self._service.trees, self._tops = None, None, Tops(None)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -409,9 +410,8 @@ class Daemon:
         figures = self._service.figures
         figures.stores, figures.roots = len(self._registered.stores), len(self._registered.roots)
         figures.silent = len(self._silent.paths)
-        trees = None if self._observer is None else self._observer.trees
         late = self._configured.now.late
-        self._state.publish(self._service.beat(self._intake, trees, self._hints.last_event, late))
+        self._state.publish(self._service.beat(self._intake, self._hints.last_event, late))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

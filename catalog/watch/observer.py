@@ -24,6 +24,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -47,6 +48,7 @@ _MASK = Mask(
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_MOVED_FROM
     | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_MODIFY
     | InotifyConstants.IN_CLOSE_WRITE
     | InotifyConstants.IN_ATTRIB
     | InotifyConstants.IN_DELETE_SELF
@@ -55,7 +57,8 @@ _MASK = Mask(
     | InotifyConstants.IN_EXCL_UNLINK
 )
 """One mask for every watch: a second one on the same directory would replace the first. ATTRIB is there since a right that
-is given or taken, and a time that is set, are changes of a store that no writing tells."""
+is given or taken, and a time that is set, are changes of a store that no writing tells. MODIFY is no hint: a writer who has written and
+not closed the file yet is known by it."""
 
 _DESCRIPTORS = b"/proc/self/fd"
 """A watch is set on a directory that is open already, so that it cannot be set on what a link leads to by then."""
@@ -125,6 +128,8 @@ class TreeEmitter(EventEmitter):
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._unwatched: dict[bytes, int | None] = {}  # and the kernel's reason
+        # When the index.json in a directory was closed or put in its place, in nanoseconds since 1970; 0 while it is written.
+        self._closed: dict[bytes, int] = {}
         self._roots: frozenset[bytes] = frozenset()
         self._links: frozenset[bytes] = frozenset()
         self._tops: frozenset[bytes] = frozenset()
@@ -196,6 +201,17 @@ class TreeEmitter(EventEmitter):
                 elif self._unwatched.get(path) == errno.ENOSPC:
                     break
         return watched
+
+    def is_held(self, path: bytes, changed_ns: int) -> bool | None:
+        """Whether somebody who wrote to the `index.json` in the directory `path` has it open still; None where nothing tells.
+
+        `changed_ns` is when the file changed last, in nanoseconds since 1970: of a later change no event has told yet.
+        """
+        with self._lock:
+            closed = self._closed.get(path)
+        if closed is None or 0 < closed < changed_ns:
+            return None
+        return closed == 0
 
     def counts(self) -> tuple[int, int]:
         """How many directories are watched, and how many could not be."""
@@ -305,6 +321,7 @@ class TreeEmitter(EventEmitter):
         unused: list[tuple[WatchDescriptor, CallbackId]] = []
         with self._lock:
             for path in paths:
+                self._closed.pop(path, None)
                 watch = self._watch_of.pop(path, None)
                 if watch is None:
                     continue
@@ -321,6 +338,10 @@ class TreeEmitter(EventEmitter):
         """An event of a watch: a directory came or went, or something about a layout changed."""
         with self._lock:
             bases = self._paths_of.get(event.wd, ())
+            if event.name == b"index.json":
+                self._note(bases, event.mask)
+        if event.mask & InotifyConstants.IN_MODIFY:
+            return
         for base in bases:
             if event.mask & InotifyConstants.IN_DELETE_SELF:
                 self._drop([base])
@@ -339,6 +360,16 @@ class TreeEmitter(EventEmitter):
                 self._on_directory(base, event.name, event.mask)
             elif event.name in _MARKERS:
                 self.queue_event(StoreHint(os.fsdecode(base)))
+
+    def _note(self, bases: tuple[bytes, ...], mask: int) -> None:
+        """Keep whether the index.json in these directories is being written."""
+        for base in bases:
+            if mask & InotifyConstants.IN_MODIFY:
+                self._closed[base] = 0
+            elif mask & (InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO):
+                self._closed[base] = time.time_ns()
+            elif not mask & InotifyConstants.IN_ATTRIB:
+                self._closed.pop(base, None)  # it is gone, or another one
 
     def _on_directory(self, base: bytes, name: bytes, mask: int) -> None:
         """Something about the directory `name` in `base`."""
@@ -365,9 +396,12 @@ class TreeEmitter(EventEmitter):
             for path in self._paths_of.pop(wd, ()):
                 if self._watch_of.get(path) == wd:
                     del self._watch_of[path]
+                    self._closed.pop(path, None)
 
     def on_queue_overflow(self) -> None:
         """Events were lost. No watch was: the daemon looks at everything once."""
+        with self._lock:
+            self._closed.clear()
         self.queue_event(OverflowHint(""))
 
 

@@ -50,6 +50,8 @@ class Service(Listener):
         self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
         self.inodes = Inodes()
+        self.trees: TreeEmitter | None = None
+        """What is watched; None where nothing can be."""
 
     def listen(self, address: str | None) -> None:
         """Let metrics be had at `address`, where it is one."""
@@ -69,6 +71,12 @@ class Service(Listener):
 
     def looked(self, store: Store, file: FileState | None) -> None:
         self.inodes.saw(store.path, file)
+
+    def is_held(self, store: Store, file: FileState) -> bool | None:
+        if self.trees is None:
+            return None
+        # The time that only the kernel sets may be later: that of a right that was given, say.
+        return self.trees.is_held(os.fsencode(store.path), min(file.mtime_ns, file.ctime_ns))
 
     def heard(self, notice: Notice) -> None:
         self.figures.changes += notice.event == "store-changed"
@@ -134,12 +142,12 @@ class Service(Listener):
         self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
         self.notifier.ready()
 
-    def beat(self, intake: Intake | None, trees: TreeEmitter | None, last_event: int | None, late: float) -> bytes:
-        """The loop goes round. Returns what `ocicat status` is to read; `trees` is None where nothing can be watched.
+    def beat(self, intake: Intake | None, last_event: int | None, late: float) -> bytes:
+        """The loop goes round. Returns what `ocicat status` is to read.
 
         What waits for longer than `late` seconds is told.
         """
-        figures = self.figures
+        figures, trees = self.figures, self.trees
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
         over_limit = 0 if trees is None else trees.over_limit()
         figures.waiting = 0 if intake is None else len(intake.waiting)

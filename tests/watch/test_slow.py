@@ -1,16 +1,17 @@
 """A writer who takes its time never shows a digest that did not stand.
 
 Each state between of a same-length rewrite in place is valid JSON with a digest that never existed; each pause is longer
-than the settling time. What tells it from a file that stands still is the lease; where that is refused, the settling time
-alone is the rule.
+than the settling time. What tells it from a file that stands still is who has it open: a daemon knows it by events, other
+commands by /proc. No lock of any kind is taken for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,9 +19,10 @@ import pytest
 from catalog.cli.config import load_settings
 from catalog.errors import NotInTime
 from catalog.ingest.fresh import make_fresh
-from catalog.layout.files import StoreFile
+from catalog.layout.beneath import opened_path
+from catalog.layout.held import OpenFiles
 from catalog.names.query import parse_query
-from tests.cli.program import _AS_NOBODY, OCICAT, needs_root
+from tests.cli.program import _AS_NOBODY, CLEAN, OCICAT, needs_root
 from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
@@ -155,59 +157,110 @@ def test_one_who_never_closes_the_file_is_taken_in_the_end(quick: Followed, stor
 
 @needs_root
 @pytest.mark.parametrize("code", [IN_PLACE, TRUNCATED], ids=["in-place", "truncated"])
-def test_where_the_lease_is_refused_the_settling_time_is_the_rule(public: Followed, code: str) -> None:
-    """A daemon of another user, who may read the files and has no CAP_LEASE: pauses shorter than the settling time are
-    safe; longer ones it cannot tell from a file that stands still (docs say so)."""
+def test_a_daemon_knows_of_the_writers_of_other_users(public: Followed, code: str) -> None:
+    """It may read the files, and nobody tells it what others have open: events do."""
     store = tagged(public)
-    public.configure(settle_ms=1000)
+    public.configure(settle_ms=SETTLE_MS)
     as_another(public)
-    with writing(code, store, pause=0.1) as load:
+    with writing(code, store) as load:
         assert watch_answers(public, load) <= set(DIGESTS)
     wait_for(lambda: public.ask(REF).digest == DIGESTS[ROUNDS % 2])
     assert {span[3] for span in public.spans()} <= set(DIGESTS)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR])
+def test_who_has_a_file_open(quick: Followed, store: str, flags: int, linked: bool) -> None:
+    """By its own directory, or by another that holds the same file; not one of that name in another layout."""
+    other = make_layout(quick.path("other"))
+    if linked:
+        os.unlink(f"{other}/index.json")
+        os.link(f"{store}/index.json", f"{other}/index.json")
+    else:
+        write_index(other, empty_index())
+    ino, path = os.stat(f"{store}/index.json").st_ino, opened_path(store, quick.path("root"), follow=False)
+    opened = os.open(f"{other if linked else store}/index.json", flags)
+    changed = time.time_ns()
+    assert OpenFiles().has(path, ino, changed) == (flags != os.O_RDONLY)
+    assert not OpenFiles().has(path, ino + 1, changed)
+    os.close(opened)
+    assert not OpenFiles().has(path, ino, changed)
+
+
+def test_one_look_serves_many_files(quick: Followed, store: str) -> None:
+    """As long as none of them changed after it; and what was open is looked at anew."""
+    looks = CountedLooks()
+    ino = os.stat(f"{store}/index.json").st_ino
+    before = time.time_ns() - 10**9
+    with open(f"{store}/index.json", "r+b"):
+        assert looks.has(store, ino, before)
+        for other in range(100):
+            assert not looks.has(store, ino + 1 + other, before)
+        assert looks.count() == 1
+        assert not looks.has(store, ino + 1, time.time_ns())
+        assert looks.count() == 2
+    wait_for(lambda: not looks.has(store, ino, before))
+
+
+class CountedLooks(OpenFiles):
+    def count(self) -> int:
+        """How many looks there were, by their times."""
+        self.times = getattr(self, "times", set()) | {at for at, _ in self._looks.values()}
+        return len(self.times)
+
+
 @needs_root
-def test_whether_a_file_is_held_is_not_told_to_everybody(public: Followed) -> None:
-    """The two cases of the test above, seen at the lease itself."""
+def test_a_process_that_may_not_look_sees_nobody(public: Followed) -> None:
     script = """
-import os
-from catalog.layout.files import StoreFile
+import os, time
+from catalog.layout.held import OpenFiles
+ino = os.stat(sys.argv[1] + "/index.json").st_ino
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
-print(StoreFile(sys.argv[1], "index.json").is_held())
+print(OpenFiles().has(sys.argv[1], ino, time.time_ns()))
 """
     store = tagged(public)
     with open(f"{store}/index.json", "r+b"):
-        opened = StoreFile(store, "index.json")
-        assert opened.is_held()
-        opened.close()
         load = Load(script, store)
         assert load.out.read() == b"False\n"
         assert load.end() == 0
 
 
-def test_a_lease_hurts_no_writer(quick: Followed, store: str) -> None:
-    """Taken and given back all the time, it neither kills the reader nor makes a writer fail."""
-    stop = threading.Event()
-    asked = []
+LOCKS = """
+import fcntl, os, sys
+COMMANDS = {getattr(fcntl, name) for name in dir(fcntl) if name.startswith(("F_SETL", "F_SETOWN", "F_SETSIG", "F_OFD_SETL", "F_NOTIFY"))}
+def hook(event, args):
+    if event in ("fcntl.flock", "fcntl.lockf") or (event == "fcntl.fcntl" and args[1] in COMMANDS):
+        sys.stderr.write("LOCKED " + os.readlink(f"/proc/self/fd/{args[0]}") + "\\n")
+sys.addaudithook(hook)
+from catalog.cli.start import main
+main()
+"""
 
-    def lease() -> None:
-        while not stop.is_set():
-            opened = StoreFile(store, "index.json")
-            asked.append(opened.is_held())
-            opened.close()
 
-    thread = threading.Thread(target=lease)
-    thread.start()
-    try:
-        for _ in range(2000):
-            with open(f"{store}/index.json", "r+b"):
-                pass
-    finally:
-        stop.set()
-        thread.join()
-    assert set(asked) <= {True, False}
+def test_no_file_of_a_layout_is_ever_locked(quick: Followed, store: str) -> None:
+    """Neither by a lease nor by any other lock: a writer's open, its non-blocking one too, succeeds at every moment."""
+    for command in (["index"], ["index", "--full"], ["resolve", "--fresh", REF], ["verify"]):
+        write_index(store, empty_index(name_entry(fake_descriptor("two"), "tag", "", "t")))
+        done = subprocess.run(
+            [sys.executable, "-c", LOCKS, "--db", quick.db, "--config", quick.config, *command],
+            env=CLEAN, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        locked = [line for line in done.stderr.splitlines() if line.startswith("LOCKED ")]
+        assert all("/catalog.db" in line for line in locked), locked
+        assert locked or command[0] == "verify", done  # the catalog's own: the hook sees locks
+
+
+def test_every_open_of_a_writer_succeeds(quick: Followed, store: str) -> None:
+    """Without blocking, at every moment while a daemon reads what changed."""
+    quick.start("--rescan", "0.05")
+    for number in range(1, 9):
+        seed = ("one", "two")[number % 2]
+        write_index(store, empty_index(name_entry(fake_descriptor(seed), "tag", "", "t")))
+        while quick.ask(REF).digest != DIGESTS[number % 2]:
+            for _ in range(200):
+                os.close(os.open(f"{store}/index.json", os.O_RDWR | os.O_NONBLOCK))
+            time.sleep(0.002)
 
 
 def as_another(catalog: Followed, *options: str) -> None:

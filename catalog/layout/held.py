@@ -1,0 +1,111 @@
+"""Which files are open for writing at this moment, as far as this process may know, asked of nobody but the kernel.
+
+A lease on the file would tell it exactly, and for that instant make another program's non-blocking open fail: ocicat takes no lock
+of any kind on a layout. So /proc is read, which tells of one's own processes, and root of all in its pid namespace. The
+daemon knows more, by events (catalog.watch.observer). Nothing here asks a file system that is not the store's own: one of
+another user's may never answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+from catalog.layout.beneath import open_directory
+
+_NAME = "/index.json"
+_MOST_FILES = 4096  # of one process
+_LOOK_SECONDS = 0.25  # for all processes, the youngest first: a writer seldom lives long
+_TICK_NS = 20_000_000  # a file that changed so shortly before a look may have changed after it
+_SHOWS_STILL_NS = 50_000_000
+_WRITABLE = 0o200  # of the link in /proc/PID/fd: open for writing (proc_pid_fd(5))
+
+
+class OpenFiles:
+    """Answers whether an `index.json` is open for writing. One look at all processes serves many files."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, tuple[int, frozenset[int]]] = {}
+        self.took = 0.0
+        """How many seconds the last look took."""
+
+    def has(self, store_path: str, ino: int, changed_ns: int) -> bool:
+        """Return whether the store's `index.json`, of inode `ino`, is open for writing somewhere.
+
+        `store_path` is a path of `catalog.layout.beneath.opened_path`; `changed_ns` is when the file changed last, in
+        nanoseconds since 1970. A look from after that answers again while it found nothing: who opened the file since then has
+        written nothing yet. False where nobody can tell.
+        """
+        try:
+            device = _device_of_index(store_path)
+        except (OSError, ValueError):
+            return False
+        at, found = self._looks.get(device, (0, frozenset[int]()))
+        now = time.time_ns()
+        if not (changed_ns + _TICK_NS < at <= now and (ino not in found or now - at < _SHOWS_STILL_NS)):
+            found = frozenset(_inodes(device))
+            self._looks[device] = now, found
+            self.took = (time.time_ns() - now) / 1e9
+        return ino in found
+
+
+def _inodes(device: str) -> Iterator[int]:
+    """The inodes of all files called `index.json` on the file system `device` that are open for writing."""
+    until = time.monotonic() + _LOOK_SECONDS
+    try:
+        processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
+    except OSError:
+        return
+    for process in processes:
+        if time.monotonic() > until:
+            return
+        with contextlib.suppress(OSError):  # it has ended, or it is another user's
+            yield from _inodes_of(process, device, until)
+
+
+def _inodes_of(process: int, device: str, until: float) -> Iterator[int]:
+    with os.scandir(f"/proc/{process}/fd") as entries:
+        for number, entry in enumerate(entries):
+            if number >= _MOST_FILES or time.monotonic() > until:
+                return
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+                if os.readlink(entry.path).endswith(_NAME) and entry.stat(follow_symlinks=False).st_mode & _WRITABLE:
+                    yield _inode(entry.path, process, device)
+
+
+def _inode(path: str, process: int, device: str) -> int:
+    """The inode of another process's open file; raises ValueError where it is on another file system than `device`."""
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)  # asks no file system, and what it names is certain from now on
+    try:
+        if _device(opened, process) != device:
+            raise ValueError(path)
+        return os.fstat(opened).st_ino
+    finally:
+        os.close(opened)
+
+
+def _device_of_index(store_path: str) -> str:
+    directory = open_directory(store_path)
+    try:
+        opened = os.open("index.json", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
+    try:
+        return _device(opened, os.getpid())
+    finally:
+        os.close(opened)
+
+
+def _device(opened: int, process: int) -> str:
+    """The file system of a descriptor of ours, as the mounts of `process` name it ("8:1"); ValueError where it has none there."""
+    with open(f"/proc/self/fdinfo/{opened}", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file)
+    mount = fields[b"mnt_id"].strip() if b"mnt_id" in fields else b""
+    with open(f"/proc/{process}/mountinfo", "rb") as file:
+        for line in file:
+            number, _, device, _ = line.split(b" ", 3)  # proc_pid_mountinfo(5)
+            if number == mount:
+                return device.decode("ascii")
+    raise ValueError(mount)
