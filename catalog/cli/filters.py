@@ -10,6 +10,7 @@ from catalog.errors import Ambiguous, NotFound, UsageError
 from catalog.lookup import content, frozen
 from catalog.lookup.match import ENTRY_ID, Match
 from catalog.lookup.reader import Reader
+from catalog.lookup.referrers import Referrers
 from catalog.lookup.resolve import CANDIDATES, Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -85,14 +86,18 @@ class Filters:
 
     def passes(self, reader: Reader, match: Match) -> bool:
         """Whether a match has all that is asked, but for what contains it or what it is about."""
-        return self._says(match) and self._is_named(match) and self._is(reader, match)
+        return self._says(match) and self.passes_entry(match) and self._is(reader, match)
 
-    def _says(self, match: Match) -> bool:
-        """What the descriptor in index.json says."""
-        if self.media_type is not None and match.value("media_type") != self.media_type:
-            return False
+    def passes_entry(self, match: Match) -> bool:
+        """Whether the entry of a match passes the filters of names and of time, whichever manifest below it is meant."""
         since = match.row[frozen.COLUMNS.index("since")]
         if self.since is not None and (since is None or since < self.since):
+            return False
+        return self._is_named(match)
+
+    def _says(self, match: Match) -> bool:
+        """Whether the descriptor has the media type and the digest that are asked for."""
+        if self.media_type is not None and match.value("media_type") != self.media_type:
             return False
         if self.digest is None:
             return True
@@ -135,7 +140,7 @@ class Narrowing:
         self._holding: frozenset[int] | None = None
         if self._contains is not None:
             self._holding = frozenset(row[ENTRY_ID] for row in content.containing(self._reader, self._contains))
-        self._referrers: dict[int, list[Match]] | None = None
+        self._referrers: Referrers | None = None
 
     def __call__(self, match: Match) -> Iterator[Match]:
         """What passes of a match: the match itself, or the referrers that it is or holds."""
@@ -143,7 +148,7 @@ class Narrowing:
             if self._accepts(match):
                 yield match
             return
-        for found in [match] if match.how is not None else self._referrers_in(match, self._subject):
+        for found in [match] if match.how is not None else self._about(self._subject).of(match):
             if self._accepts(found):
                 yield found
 
@@ -151,7 +156,7 @@ class Narrowing:
         """The entries that the narrowest filter finds by its index, or the query that does; None where none does."""
         reader, filters = self._reader, self._filters
         if self._subject is not None:
-            return content.referring(reader, self._subject)
+            return self._about(self._subject).everywhere()
         if filters.digest is not None:
             return filters.digest
         if self._contains is not None:
@@ -172,13 +177,10 @@ class Narrowing:
             return match.entry_id in self._holding
         return content.holds(self._reader, match, self._contains)
 
-    def _referrers_in(self, match: Match, subject: str) -> list[Match]:
+    def _about(self, subject: str) -> Referrers:
         if self._referrers is None:
-            self._referrers = {}
-            for found in content.referring(self._reader, subject):
-                self._referrers.setdefault(found.entry_id, []).append(found)
-        found_in = self._referrers.get(match.entry_id, [])
-        return [found for found in found_in if match.below in (None, found.digest)]
+            self._referrers = Referrers(self._reader, subject, self._filters.passes_entry)
+        return self._referrers
 
 
 def _is_below(match: Match) -> bool:
@@ -195,7 +197,7 @@ def _digest_of(asking: Asking, query: Query) -> str:
     if query.kind == kinds.DIGEST:
         return query.digest or ""
     if query.kind == kinds.DIGEST_PREFIX:
-        found = list(content.in_prefix(asking.reader, query.digest or ""))
+        found = [digest for digest, _ in content.in_prefix(asking.reader, query.digest or "")]
         if not found:
             raise NotFound(f"no digest begins with {shown(query.text)}")
         if len(found) > 1:

@@ -211,23 +211,28 @@ def _referrers_of() -> Select[Any]:
     """
     subject, by, own_subject = content.alias("subject"), content.alias("by"), edge.alias("own_subject")
     said = (
-        select(by.c.digest.label("digest"), referrer.c.how.label("how"))
+        select(by.c.digest.label("digest"), referrer.c.how.label("how"), by.c.id.label("content_id"))
         .select_from(
             subject.join(referrer, referrer.c.subject_id == subject.c.id).join(by, by.c.id == referrer.c.referrer_id)
         )
         .where(subject.c.digest == _digest, by.c.id != subject.c.id, referrer.c.how.not_in(_words("fallback", "cut")))
     )
+    # Each list once, however many tags name it.
+    lists = (
+        select(referrer.c.referrer_id)
+        .select_from(subject.join(referrer, referrer.c.subject_id == subject.c.id))
+        .where(subject.c.digest == _digest, referrer.c.how.in_(_words("cut")))
+        .distinct()
+        .subquery("lists")
+    )
     cut = (
-        select(by.c.digest, referrer.c.how)
+        select(by.c.digest, literal_column("'cut'"), by.c.id)
         .select_from(
-            subject.join(referrer, referrer.c.subject_id == subject.c.id)
-            .join(edge, and_(edge.c.parent_id == referrer.c.referrer_id, edge.c.role == CHILD))
+            lists.join(edge, and_(edge.c.parent_id == lists.c.referrer_id, edge.c.role == CHILD))
             .join(manifest, manifest.c.content_id == edge.c.child_id)
             .join(by, by.c.id == edge.c.child_id)
         )
         .where(
-            subject.c.digest == _digest,
-            referrer.c.how.in_(_words("cut")),
             ~select(literal_column("1"))
             .select_from(own_subject)
             .where(own_subject.c.parent_id == by.c.id, own_subject.c.role == SUBJECT)
@@ -236,12 +241,12 @@ def _referrers_of() -> Select[Any]:
         )
     )
     own = (
-        select(by.c.digest, literal("subject").label("how"))
+        select(by.c.digest, literal("subject").label("how"), by.c.id)
         .select_from(subject.join(edge, edge.c.child_id == subject.c.id).join(by, by.c.id == edge.c.parent_id))
         .where(subject.c.digest == _digest, edge.c.role == SUBJECT)
     )
     all_ = union(said, cut, own).subquery("referrers")
-    return select(all_.c.digest, all_.c.how).order_by(all_.c.digest, all_.c.how)
+    return select(all_.c.digest, all_.c.how, all_.c.content_id).order_by(all_.c.digest, all_.c.how)
 
 
 def _words(*words: str) -> list[ColumnElement[str]]:
@@ -472,10 +477,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     "REACHING": _reaching((CHILD,)),
     "STORE_REACHING": _reaching((CHILD,), in_store=True),
     "CONTAINING": _reaching((CHILD, CONFIG, LAYER)),
+    "PARENTS": select(store_blob.c.store_id, edge.c.parent_id)
+    .select_from(edge.join(store_blob, store_blob.c.content_id == edge.c.parent_id))
+    .where(edge.c.child_id == _content, edge.c.role == CHILD)
+    .distinct(),
+    "BY_CONTENT": _by_entry(entry.c.content_id == _content),
     # beside them
     "LYING": _lying(content.c.digest == _digest).order_by(store.c.priority, store.c.name),
     "STORE_LYING": _lying(content.c.digest == _digest, store.c.id == _store),
-    "CONTENTS_IN_RANGE": select(content.c.digest)
+    "CONTENTS_IN_RANGE": select(content.c.digest, content.c.id)
     .where(content.c.digest >= _low, content.c.digest < _high)
     .order_by(content.c.digest),
     "EDGE_TO": select(content.c.id, content.c.kind, func.nullif(media_type.c.name, "").label("media_type"), edge.c.size)

@@ -49,10 +49,10 @@ def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterat
     return reader.rows(frozen.STORE_REACHING, {"digest": digest, "store_id": store_id})
 
 
-def in_prefix(reader: Reader, prefix: str) -> Iterator[str]:
-    """Every known digest that begins with `prefix`."""
+def in_prefix(reader: Reader, prefix: str) -> list[tuple[str, int]]:
+    """Every known digest that begins with `prefix`, in order, and the id of its content."""
     bounds = {"low": prefix, "high": upper_bound(prefix)}
-    return (row[0] for row in list(reader.rows(frozen.CONTENTS_IN_RANGE, bounds)))
+    return [(row[0], row[1]) for row in reader.rows(frozen.CONTENTS_IN_RANGE, bounds)]
 
 
 def as_below(reader: Reader, match: Match, digest: str) -> Match:
@@ -62,7 +62,9 @@ def as_below(reader: Reader, match: Match, digest: str) -> Match:
 
 def _as_child(reader: Reader, digest: str) -> dict[str, object]:
     """What the columns of a match say of the manifest `digest` that an index lists."""
-    content_id, kind, media_type, size = reader.row(frozen.EDGE_TO, {"digest": digest}) or (None, UNREAD, None, None)
+    if ("child", digest) not in reader.known:
+        reader.known["child", digest] = reader.row(frozen.EDGE_TO, {"digest": digest})
+    content_id, kind, media_type, size = reader.known["child", digest] or (None, UNREAD, None, None)
     return {
         "digest": digest,
         "media_type": media_type,
@@ -80,50 +82,12 @@ def containing(reader: Reader, digest: str) -> Iterator[Row]:
     yield from list(reader.rows(frozen.CONTAINING, {"digest": digest}))
 
 
-_WAYS = ("subject", "fallback-tag", "cosign-tag", "attestation", "kind")
-_WAY_OF = {
-    "subject": 0,
-    "fallback": 1,
-    "cut": 1,
-    "cosign": 2,
-    "buildkit": 3,
-    "containerd": 3,
-    "kind": 4,
-}
-"""How a referrer is known, the first that holds, by the catalog's words for it."""
-
-
 def holds(reader: Reader, match: Match, digest: str) -> bool:
     """Whether a referrer itself is `digest`, or has it for its config or a layer."""
     if match.digest == digest:
         return True
     rows = list(reader.rows(frozen.NEEDED, {"digest": match.digest, "store_id": match.store_id}))
     return any(row[2] == digest for row in rows)
-
-
-def referring(reader: Reader, digest: str) -> Iterator[Match]:
-    """The referrers of `digest` in whatever store, each with `how`: entries, those below an entry, those that none lists.
-
-    One comes again for each entry of a store that is or holds it: the first that serves is the one to show.
-    """
-    ways: dict[str, int] = {}
-    for by, how in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest})):
-        ways[by] = min(ways.get(by, len(_WAYS)), _WAY_OF.get(how, len(_WAYS) - 1))
-    for by, way in ways.items():
-        for row in list(reader.rows(frozen.BY_DIGEST, {"digest": by})):
-            match = Match(reader, row)
-            match.how = _WAYS[way]
-            yield match
-        child: dict[str, object] | None = None
-        for row in list(reader.rows(frozen.REACHING, {"digest": by})):
-            child = _as_child(reader, by) if child is None else child
-            match = Match(reader, row).replaced(**child)
-            match.how, match.below = _WAYS[way], by
-            yield match
-        for row in list(reader.rows(frozen.LYING, {"digest": by})):
-            match = Match(reader, row)
-            match.how, match.below = _WAYS[way], by
-            yield match
 
 
 def platforms(reader: Reader, match: Match) -> list[str]:

@@ -38,7 +38,7 @@ def find(
             seen.add(row[ENTRY_ID])
             yield Match(reader, row)
     if query.digest is not None:
-        for row, digest in _below(reader, query, place):
+        for row, digest in _below(reader, query, place, digests=digests):
             if (digests or row[ENTRY_ID] not in seen) and (stores is None or row[STORE_ID] in stores):
                 seen.add(row[ENTRY_ID])
                 yield Match(reader, row, below=digest)
@@ -52,22 +52,34 @@ def find(
             yield Match(reader, single, fallback=True)
 
 
-def _below(reader: Reader, query: Query, place: Place | None) -> Iterator[tuple[Row, str]]:
-    """Entries that reach the digest that is asked for as a manifest below them, and that digest."""
+def _below(reader: Reader, query: Query, place: Place | None, *, digests: bool) -> Iterator[tuple[Row, str]]:
+    """Entries that reach the digest that is asked for as a manifest below them, and that digest.
+
+    Of the beginning of several digests: each entry once with the first of them, or, with `digests`, the first entry in each
+    store for each of them.
+    """
     from catalog.lookup.content import in_prefix, reaching
 
-    asked = query.digest or ""
-    digests = in_prefix(reader, asked) if query.kind == kinds.DIGEST_PREFIX else (asked,)
+    digest = query.digest or ""
+    if query.kind == kinds.DIGEST_PREFIX:
+        several = dict(in_prefix(reader, digest))
+        if len(several) > 1:
+            from catalog.lookup.above import Above
+
+            above = Above(reader, several.values())
+            found = above.first(lambda _match: True) if digests else above.in_turn(several.values())
+            yield from ((row, each) for each, content_id in several.items() for row in found.get(content_id, ()))
+            return
+        digest = next(iter(several), digest)
     repository = query.repository if place is None else place.image
-    for digest in digests:
-        for row in reaching(reader, digest, None if place is None else place.store_id):
-            if repository is None:
-                yield row, digest
-                continue
-            keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
-            if keys:  # of two keys the one that matched is told (docs/scripts.md)
-                key = next((key for key in keys if key[1] == query.tag), keys[0])
-                yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
+    for row in reaching(reader, digest, None if place is None else place.store_id):
+        if repository is None:
+            yield row, digest
+            continue
+        keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
+        if keys:  # of two keys the one that matched is told (docs/scripts.md)
+            key = next((key for key in keys if key[1] == query.tag), keys[0])
+            yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 
 
 def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
@@ -82,7 +94,7 @@ def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
         return reader.rows(frozen.STORE_LYING, {"digest": digest, "store_id": place.store_id})
     if query.kind == kinds.NAME_DIGEST:
         return iter(())
-    digests = in_prefix(reader, digest) if query.kind == kinds.DIGEST_PREFIX else (digest,)
+    digests = dict(in_prefix(reader, digest)) if query.kind == kinds.DIGEST_PREFIX else (digest,)
     return (row for one in digests for row in list(reader.rows(frozen.LYING, {"digest": one})))
 
 

@@ -111,6 +111,9 @@ def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
         return _WANTED.format(" UNION ".join([_names("tag = :tag"), *map(_entries, raw)])), _LIST
     if "entry_id" in asked:
         return "", "(:entry_id)"
+    if asked == {"content_id"}:
+        parents = "SELECT parent_id FROM edge WHERE child_id = :content_id AND role = 0"
+        return f"above(id) AS ({parents}), " + _WANTED.format(_entries("content_id = :content_id")), _LIST
     if "store_id" in asked:
         return _WANTED.format(_entries("store_id = :store_id")), _LIST
     return "", ""

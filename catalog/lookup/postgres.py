@@ -28,7 +28,7 @@ _CHUNK = 2000
 _CANCEL_SECONDS = 2.0
 _MANY = frozenset({"BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
                    "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
-                   "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING",
+                   "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
                    "CONTENTS_IN_RANGE", "REFERRERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"})  # fmt: skip
 """Statements whose rows are few as a rule, and the first of them most often all that is wanted: a layout may have one tag a
 million times. A cursor would be two more round trips: it is opened only where there are more rows than FIRST."""

@@ -23,13 +23,14 @@ class Layout:
         self.path = writers.make_layout(path)
         self.entries: list[Descriptor] = []
 
-    def put(self, document: Descriptor, media_type: str) -> Descriptor:
+    def put(self, document: Descriptor, media_type: str, algorithm: str = "sha256") -> Descriptor:
         """Write a blob; its descriptor."""
         data = writers.dump(document)
-        digest = hashlib.sha256(data).hexdigest()
-        with open(f"{self.path}/blobs/sha256/{digest}", "wb") as file:
+        digest = hashlib.new(algorithm, data).hexdigest()
+        os.makedirs(f"{self.path}/blobs/{algorithm}", exist_ok=True)
+        with open(f"{self.path}/blobs/{algorithm}/{digest}", "wb") as file:
             file.write(data)
-        return {"digest": f"sha256:{digest}", "size": len(data), "mediaType": media_type}
+        return {"digest": f"{algorithm}:{digest}", "size": len(data), "mediaType": media_type}
 
     def image(self, seed: object = 0, *, layers: int = 1, platform: str = "amd64", **more: object) -> Descriptor:
         config = self.put(
@@ -122,6 +123,35 @@ def _lists(made: Layout, number: int) -> None:
         made.add(about, subject["digest"].replace(":", "-"))
 
 
+def _cut_tags_of_a_list(made: Layout, number: int) -> None:
+    """Tags that are cut to 64 digits of their subject, all for one list, whose children say nothing of a subject."""
+    subject = made.put({"schemaVersion": 2, "layers": []}, writers.MANIFEST_TYPE, "sha512")
+    made.add(subject, "app:1")
+    about = made.index(*(made.image(each) for each in range(number)))
+    for _ in range(number):
+        made.add(about, "sha512-" + subject["digest"].partition(":")[2][:64])
+
+
+def _a_list_under_many(made: Layout, number: int) -> None:
+    """One list of referrers below a chain of indexes, and indexes with names above that."""
+    subject = made.image()
+    made.add(subject, "app:0")
+    about = chain(made, made.index(*(made.image(each, subject=subject) for each in range(number))), number)
+    for each in range(number):
+        made.add(made.index(about, n=str(each)), f"app:{each + 1}")
+
+
+def _alike_digests(made: Layout, number: int) -> None:
+    """Manifests that lie nowhere and whose digests begin alike, in an index that many entries name."""
+    children = [
+        layer("absent") | {"digest": f"sha256:{each:064x}", "mediaType": writers.MANIFEST_TYPE}
+        for each in range(number)
+    ]
+    index = made.index(*children)
+    for each in range(number):
+        made.add(index, f"app:{each}")
+
+
 def _one_child_again(made: Layout, number: int) -> None:
     subject = made.image()
     made.add(subject, "app:1")
@@ -202,6 +232,9 @@ LAYOUTS: dict[str, Make] = {
     "entries of one missing digest": _one(_missing),
     "entries of one name": _one(_duplicates),
     "tags of one list of referrers": _one(_tags_of_a_list),
+    "cut tags of one list of referrers": _one(_cut_tags_of_a_list),
+    "a list of referrers below many": _one(_a_list_under_many),
+    "digests that begin alike": _one(_alike_digests),
     "lists of referrers of one subject": _one(_lists),
     "a list of one referrer again and again": _one(_one_child_again),
     "attestations of one subject": _one(_attestations),

@@ -13,7 +13,7 @@ from catalog.cli.filters import Filters
 from catalog.errors import OcicatError
 from catalog.lookup.match import once
 from catalog.lookup.needed import Needs
-from catalog.names.query import parse_query
+from catalog.names.query import Query, parse_query
 from tests.conftest import Catalogue
 from tests.growth.counting import FACTOR
 from tests.growth.layouts import LAYOUTS
@@ -57,6 +57,31 @@ def _containing(catalogue: Catalogue) -> None:
             list(Filters(contains=digest).narrowing(catalogue.asking()).without_ref() or ())  # type: ignore[arg-type]
 
 
+def _beginning(catalogue: Catalogue) -> None:
+    ref = f"sha256:{'0' * 32}"
+    assert len(catalogue.matches(ref)) < 200
+    catalogue.resolve(ref)
+
+
+def _about(narrow: Filters | None = None) -> Callable[[Catalogue], None]:
+    """The referrers of what most is about: of all stores, and of what `*` matches."""
+
+    def ask(catalogue: Catalogue) -> None:
+        most = "SELECT subject FROM referrers GROUP BY subject ORDER BY count(*) DESC, subject LIMIT 1"
+        for (subject,) in catalogue.sql(most):
+            given = {} if narrow is None else {"tag": narrow.tag, "media_type": narrow.media_type}
+            filters = Filters(referrers_of=subject, **given)  # type: ignore[arg-type]
+            for ref in (None, EVERYTHING):
+                asking = catalogue.asking()
+                narrowing = filters.narrowing(asking)
+                found = narrowing.without_ref() if ref is None else asking.matches(ref)
+                assert not isinstance(found, Query)
+                told = list(once(each for match in found or () for each in narrowing(match)))
+                assert (narrow is not None) or ref is not None or told
+
+    return ask
+
+
 QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
     "objects": _objects,
     "a platform": _filtered(Filters(platform="linux/s390x")),
@@ -66,6 +91,10 @@ QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
     "whole images": _complete,
     "one answer": _single,
     "what contains a manifest": _containing,
+    "a beginning of digests": _beginning,
+    "referrers": _about(),
+    "referrers with a tag": _about(Filters(tag="nosuch")),
+    "referrers of a type": _about(Filters(media_type="x")),
 }
 
 

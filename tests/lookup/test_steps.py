@@ -135,6 +135,8 @@ ASKED = [
     Asked("STORE_REACHING", {"digest": child(1), "store_id": "large"}, 2),
     Asked("STORE_REACHING", {"digest": child(1), "store_id": "crowd"}, 0),
     Asked("CONTAINING", {"digest": digest("layer-1")}, 2),
+    Asked("PARENTS", {"content_id": child(1)}, 1),
+    Asked("BY_CONTENT", {"content_id": digest("0-3")}, 2),
     Asked("CONTENTS_IN_RANGE", between(child(1)[:20]), 1),
     Asked("EDGE_TO", {"digest": child(1)}, 1),
     Asked("CHILDREN", {"content_id": digest("0-1"), "store_id": "large"}, 1),

@@ -1,0 +1,122 @@
+"""The entries above manifests, found for many manifests at once.
+
+One list may hold any number of manifests and any number of entries may name it, so to ask for each manifest which entries
+reach it costs the product of the two. Here each index on the way up is looked at once, and so is each on the way down.
+"""
+
+from __future__ import annotations
+
+from catalog.lookup import frozen
+from catalog.lookup.match import CONTENT_ID, ENTRY_ID, STORE_ID, Match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from catalog.lookup.reader import Reader
+
+    Row = tuple[Any, ...]
+    Node = tuple[int, int]
+    """A store's id, and the id of a content."""
+
+_PRIORITY = frozen.COLUMNS.index("priority")
+_STORE = frozen.COLUMNS.index("store")
+_SORT = frozen.COLUMNS.index("sort")
+
+
+def _order(row: Row) -> tuple[int, str, int]:
+    found: tuple[int, str, int] = (row[_PRIORITY], row[_STORE], row[_SORT])
+    return found
+
+
+class Above:
+    """What is above the manifests `targets` (ids of contents) in the stores: indexes that lie there, and their entries."""
+
+    def __init__(self, reader: Reader, targets: Iterable[int]) -> None:
+        self._reader = reader
+        self._targets = frozenset(targets)
+        self._below: dict[Node, list[int]] = {}
+        self._parents: dict[int, dict[int, list[int]]] = {}
+        self._go_up()
+        self.entries: dict[int, Row] = {}
+        """The rows of the entries above any target, by the entry's id."""
+        for content_id in sorted({content_id for _, content_id in self._below}):
+            for row in self._reader.rows(frozen.BY_CONTENT, {"content_id": content_id}):
+                if (row[STORE_ID], content_id) in self._below:
+                    self.entries[row[ENTRY_ID]] = row
+
+    def first(self, passes: Callable[[Match], bool]) -> dict[int, list[Row]]:
+        """For each target the first entry above it in each store, of those that pass, in the order in which stores answer."""
+        found: dict[int, list[Row]] = {}
+        done: tuple[set[Node], set[Node]] = set(), set()
+        for row in sorted(self.entries.values(), key=_order):
+            if passes(Match(self._reader, row)):
+                for target in self.newly_below(row, done):
+                    found.setdefault(target, []).append(row)
+        return found
+
+    def in_turn(self, targets: Iterable[int]) -> dict[int, list[Row]]:
+        """For each target the entries above it that are above none before it, in the order in which they answer."""
+        at: dict[Node, list[Row]] = {}
+        for row in self.entries.values():
+            at.setdefault((row[STORE_ID], row[CONTENT_ID]), []).append(row)
+        found: dict[int, list[Row]] = {}
+        seen: set[Node] = set()
+        for target in targets:
+            todo = [(store_id, each) for store_id, parents in self._above(target).items() for each in parents]
+            rows: list[Row] = []
+            while todo:
+                node = todo.pop()
+                if node not in seen:
+                    seen.add(node)
+                    rows += at.get(node, ())
+                    todo += [(node[0], each) for each in self._above(node[1]).get(node[0], ())]
+            found[target] = sorted(rows, key=_order)
+        return found
+
+    def newly_below(self, row: Row, done: tuple[set[Node], set[Node]]) -> Iterator[int]:
+        """The targets below an entry that are not in `done`, which has the nodes that were told and gone down from."""
+        told, entered = done
+        store_id = row[STORE_ID]
+        todo = [row[CONTENT_ID]]
+        while todo:
+            node = store_id, todo.pop()
+            if node in entered:
+                continue
+            entered.add(node)
+            for child in self._below.get(node, ()):
+                if child in self._targets and (store_id, child) not in told:
+                    told.add((store_id, child))
+                    yield child
+                if (store_id, child) in self._below:
+                    todo.append(child)
+
+    def _go_up(self) -> None:
+        seen: set[Node] = set()
+        todo: list[Node] = []
+        for target in self._targets:
+            for store_id, parents in self._above(target).items():
+                for parent in parents:
+                    self._below.setdefault((store_id, parent), []).append(target)
+                    todo.append((store_id, parent))
+        while todo:
+            node = todo.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            store_id, content_id = node
+            if content_id in self._targets:
+                continue  # its parents are known to be above it
+            for parent in self._above(content_id).get(store_id, ()):
+                self._below.setdefault((store_id, parent), []).append(content_id)
+                todo.append((store_id, parent))
+
+    def _above(self, content_id: int) -> dict[int, list[int]]:
+        """The indexes that list a content, by the stores that they lie in."""
+        if content_id not in self._parents:
+            found: dict[int, list[int]] = {}
+            for store_id, parent in self._reader.rows(frozen.PARENTS, {"content_id": content_id}):
+                found.setdefault(store_id, []).append(parent)
+            self._parents[content_id] = found
+        return self._parents[content_id]

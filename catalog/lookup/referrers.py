@@ -1,0 +1,108 @@
+"""The referrers of a digest: signatures, attestations and the like, wherever they lie (docs/scripts.md)."""
+
+from __future__ import annotations
+
+from catalog.lookup import frozen
+from catalog.lookup.above import Above
+from catalog.lookup.content import as_below
+from catalog.lookup.match import Match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from catalog.lookup.reader import Reader
+
+    Row = tuple[Any, ...]
+
+_WAYS = ("subject", "fallback-tag", "cosign-tag", "attestation", "kind")
+_WAY_OF = {
+    "subject": 0,
+    "fallback": 1,
+    "cut": 1,
+    "cosign": 2,
+    "buildkit": 3,
+    "containerd": 3,
+    "kind": 4,
+}
+"""How a referrer is known, the first that holds, by the catalog's words for it."""
+
+
+class Referrers:
+    """The referrers of `digest` in every store, as matches with `how`: entries, manifests below entries, and unlisted ones.
+
+    `passes` is asked of each entry; one that does not pass yields nothing, neither itself nor what is below it.
+    """
+
+    def __init__(self, reader: Reader, digest: str, passes: Callable[[Match], bool]) -> None:
+        self._reader = reader
+        self._passes = passes
+        ways: dict[str, int] = {}
+        ids: dict[str, int] = {}
+        for by, how, content_id in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest})):
+            ways[by] = min(ways.get(by, len(_WAYS)), _WAY_OF.get(how, len(_WAYS) - 1))
+            ids[by] = content_id
+        self._how = {by: _WAYS[way] for by, way in ways.items()}
+        self._ids = ids
+        self._digests = {content_id: by for by, content_id in ids.items()}
+        self._above = Above(reader, ids.values())
+
+    def everywhere(self) -> Iterator[Match]:
+        """All of them. One may come several times in a store, first the one that is to be shown."""
+        first = self._above.first(self._passes)
+        for by, content_id in self._ids.items():
+            for row in list(self._reader.rows(frozen.BY_DIGEST, {"digest": by})):
+                if self._passes(Match(self._reader, row)):
+                    yield self._itself(row, by)
+            for row in first.get(content_id, ()):
+                yield self._below(row, by)
+            for row in list(self._reader.rows(frozen.LYING, {"digest": by})):
+                if self._passes(Match(self._reader, row)):
+                    yield self._unlisted(row, by)
+
+    def of(self, match: Match) -> Iterator[Match]:
+        """The referrers that `match` is or holds, except those that another match of the same question holds too."""
+        if not match.listed:
+            if match.digest in self._how and self._passes(match):
+                yield self._unlisted(match.row, match.digest)
+            return
+        row = self._shown(match)
+        if row is None or not self._passes(Match(self._reader, row)):
+            return
+        if match.below is not None:
+            if match.below in self._how:
+                yield self._below(row, match.below)
+            return
+        # Until the next question begins (Asking), what one entry holds is not told again of another.
+        done = self._reader.known.setdefault(self, (set(), set()))
+        below = {self._digests[content_id] for content_id in self._above.newly_below(row, done)}
+        itself = {match.digest} & self._how.keys()
+        for by in sorted(below | itself):
+            yield self._itself(row, by) if by in itself else self._below(row, by)
+
+    def _shown(self, match: Match) -> Row | None:
+        """The row of an entry as it is shown where a referrer is found by it; None if it neither is nor holds any."""
+        found = self._above.entries.get(match.entry_id)
+        if found is None and match.digest in self._how:
+            key = "referrer", match.digest
+            if key not in self._reader.known:
+                rows = self._reader.rows(frozen.BY_DIGEST, {"digest": match.digest})
+                self._reader.known[key] = {row[0]: row for row in rows}
+            found = self._reader.known[key].get(match.entry_id)
+        return found
+
+    def _itself(self, row: Row, by: str) -> Match:
+        match = Match(self._reader, row)
+        match.how = self._how[by]
+        return match
+
+    def _below(self, row: Row, by: str) -> Match:
+        match = as_below(self._reader, Match(self._reader, row), by)
+        match.how, match.below = self._how[by], by
+        return match
+
+    def _unlisted(self, row: Row, by: str) -> Match:
+        match = self._itself(row, by)
+        match.below = by
+        return match
