@@ -46,6 +46,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python contrib/sql_docs.py
 	$(BIN)/python contrib/command_docs.py
 	$(BIN)/python contrib/completion_files.py
+	$(BIN)/python contrib/man_pages.py
 
 clean:
 	rm -rf $(VENV) demo-work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,6 +26,19 @@ other, on the layouts that README.md shows.
 
 """
 
+VARIABLES = {
+    "OCICAT_DB": "The catalog, like `--db`.",
+    "OCICAT_CONFIG": "The settings, like `--config`.",
+    "OCICAT_DEBUG": "`1`: like `--debug`.",
+    "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
+    "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",
+    "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
+    "PAGER, LESS": "`help`: what shows a guide on a terminal.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd, which learns of the start, the end and that the daemon is alive.",
+    "NAME": "`contexts --build-arg NAME` without a value takes the value from there, as buildx does.",
+}
+"""Environment variables besides those of options, and what each means."""
+
 _GLOBAL = """
 They stand before the command or behind it, `--version` before it alone. `--help` behind a command tells of that command.
 
@@ -34,16 +47,7 @@ They stand before the command or behind it, `--version` before it alone. `--help
 An option has a variable, which the tables name; what the command line says has precedence. A flag is set by `1`, `true`, `yes` or
 `on`. An option that is repeatable takes several values with blanks between.
 
-| variable | |
-|---|---|
-| `OCICAT_DB` | the catalog, as `--db` |
-| `OCICAT_CONFIG` | the settings, as `--config` |
-| `OCICAT_DEBUG` | `1`: as `--debug` |
-| `STATE_DIRECTORY`, `XDG_DATA_HOME`, `HOME` | where the catalog is without `--db` ([scripts.md](scripts.md#where-the-catalog-is)) |
-| `NO_COLOR` | to anything: no colour, which there is on a terminal alone; none either where `TERM` is not set or is `dumb` |
-| `COLUMNS` | the width of a table on a terminal, before what that says itself |
-| `NOTIFY_SOCKET`, `WATCHDOG_USEC` | `watch`: set by systemd, which is told of the start, of life and of the end |
-| `NAME` | `contexts --build-arg NAME` without a value takes it from there, as buildx does |
+{variables}
 
 ## Exit status
 
@@ -65,12 +69,20 @@ def render() -> str:
     """docs/commands.md."""
     context = click.Context(group, info_name="ocicat")
     parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
-    parts += ["\n".join(_options(_visible(group), "OCICAT")), "\n", _GLOBAL]
+    parts += ["\n".join(_options(visible(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
         parts.append("\n" + "\n".join(_command(command, f"ocicat {name}", context)))
     return "".join(parts)
+
+
+def _variables() -> str:
+    rows = [
+        f"| {', '.join(f'`{each}`' for each in names.split(', '))} | {_linked(text)} |"
+        for names, text in VARIABLES.items()
+    ]
+    return "\n".join(["| variable | |", "|---|---|", *rows])
 
 
 def _contents() -> str:
@@ -86,7 +98,7 @@ def _command(command: click.Command, path: str, above: click.Context) -> Iterato
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield f"{'###' if path.count(' ') > 1 else '##'} {path}\n\n```text\n{usage}\n```\n"
     yield _linked(inspect.cleandoc(command.help or "").replace("*", "\\*")) + "\n"
-    options = _visible(command)
+    options = visible(command)
     if options:
         yield from _options(options, "")
         yield ""
@@ -101,7 +113,8 @@ def _command(command: click.Command, path: str, above: click.Context) -> Iterato
             yield from _command(below, f"{path} {name}", context)
 
 
-def _visible(command: click.Command) -> list[click.Option]:
+def visible(command: click.Command) -> list[click.Option]:
+    """Return the options of a command that its help shows."""
     return [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
 
 
@@ -139,7 +152,7 @@ def _help(option: click.Option) -> tuple[str, str]:
 
 
 def _linked(text: str) -> str:
-    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
+    return re.sub(r"'ocicat help ([a-z]+)'", lambda found: f"[`{found[0][1:-1]}`]({found[1]}.md)", text)
 
 
 def _cell(text: str) -> str:

@@ -194,5 +194,14 @@ ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
         {0: "printed", 2: "no such shell"},
         to_copy='eval "$(ocicat completion bash)"       # in ~/.bashrc; zsh and fish: completion.md\n',
     ),
+    "help": Words(
+        {0: "printed", 2: "no command or guide of that name"},
+        r"""$ ocicat help resolve | head -1
+Usage: ocicat resolve [OPTIONS] REF...
+$ ocicat help problem; echo "status $?"
+ocicat: error: there is no command or guide called 'problem': did you mean 'problems'? 'ocicat help' lists them
+status 2
+""",
+    ),
 }
 """By the command's name, a command below `db` by both."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.installed import SOURCE, build, install, plain_environment
+from catalog.cli.guides import GUIDES
 from catalog.dockerfile.images import Build, read
 from catalog.names.platform import normalize
 from tests import writers
@@ -53,6 +54,7 @@ SHARED = {
     "bash-completion/completions/ocicat": "contrib/completion/ocicat",
     "zsh/site-functions/_ocicat": "contrib/completion/_ocicat",
     "fish/vendor_completions.d/ocicat.fish": "contrib/completion/ocicat.fish",
+    **{f"man/man1/{page}": f"contrib/man/{page}" for page in os.listdir(f"{SOURCE}/contrib/man")},
     "ocicat/systemd/ocicat.service": "contrib/systemd/ocicat.service",
     "ocicat/systemd/ocicat-user.service": "contrib/systemd/ocicat-user.service",
     "ocicat/systemd/ocicat.sysusers": "contrib/systemd/ocicat.sysusers",
@@ -69,12 +71,14 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
         if path.suffix in (".py", ".mako")
     }
     assert len(migrations) >= 3
+    guides = {f"catalog/_guides/{topic}.md" for topic in GUIDES}
     launchers = [name for name in files if name.endswith(".data/scripts/ocicat")]
     shared = {name.partition(".data/data/share/")[2]: name for name in files if ".data/data/share/" in name}
     assert set(shared) == set(SHARED)
     assert all(files[shared[name]] == Path(SOURCE, source).read_bytes() for name, source in SHARED.items())
     others = {name for name in files if ".dist-info/" not in name} - set(launchers) - set(shared.values())
-    assert others == of_the_package | migrations | {"catalog/py.typed"}
+    assert others == of_the_package | migrations | guides | {"catalog/py.typed"}
+    assert all(files[name] == Path(SOURCE, "docs", os.path.basename(name)).read_bytes() for name in guides)
     assert len(launchers) == 1
     assert files[launchers[0]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there
     assert any(name.endswith("/licenses/LICENSE") for name in files)
@@ -158,6 +162,7 @@ def test_the_wheel_serves_in_an_empty_venv_an_empty_directory_and_an_empty_home(
     run(f"{bin_}/ocicat", "add", str(tmp_path / "layouts"))
     assert run(f"{bin_}/ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert run(f"{bin_}/ocicat", "stores", "--format", "{name} {state}") == "layouts/app ok\n"
+    assert run(f"{bin_}/ocicat", "help", "scripts").startswith("FOR SCRIPTS\n")
     assert list(directory.iterdir()) == []
 
 

@@ -81,7 +81,7 @@ class Door:
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(send, 405, "Nothing can be changed here: only GET and HEAD are answered.")
         elif not self._is_ours(_values(scope, b"host")):
-            await _refuse(send, 421, "This is not asked for by a name of its own: see --host in docs/browse.md.")
+            await _refuse(send, 421, "This is not asked for by a name of its own: see --host in 'ocicat help browse'.")
         elif not _is_of_this_site(scope):
             await _refuse_link(send, scope)
         elif not self._addresses.fullmatch(scope["path"]):

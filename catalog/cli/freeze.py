@@ -10,6 +10,7 @@ import sys
 import click
 
 from catalog.cli import formats
+from catalog.cli.guides import GUIDES
 from catalog.cli.main import COMMANDS, group
 from catalog.db.freeze import write
 from catalog.lookup.match import FIELDS
@@ -48,6 +49,7 @@ ARGUMENTS: dict[str, object] = {
     "NAME|PATH...": "places",
     "DOCKERFILE": "files",
     "[NAME]": tuple(report.name for report in REPORTS),
+    "[COMMAND|TOPIC]...": tuple(sorted({*COMMANDS, *GUIDES})),
 }
 """Kinds of arguments, by what the help calls them."""
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "browse": "Show the catalog in a web browser.",
     "db": "Look after the database itself.",
     "completion": "Print the script by which a shell completes command lines.",
+    "help": "Print the help for a command, or a guide.",
 }
 """Name and short help of each command, so that the help loads none of them."""
 
@@ -57,8 +58,8 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
-@click.option("--db", metavar="PATH", help="The catalog. [default: see docs/scripts.md]")
-@click.option("--config", metavar="FILE", help="Settings in TOML (docs/settings.md).")
+@click.option("--db", metavar="PATH", help="The catalog. [default: see 'ocicat help scripts']")
+@click.option("--config", metavar="FILE", help="Settings in TOML ('ocicat help settings').")
 @click.option("--quiet", is_flag=True, help="Say only answers and errors.")
 @click.option("--verbose", is_flag=True, help="Say more of what is done.")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")

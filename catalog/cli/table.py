@@ -43,7 +43,7 @@ class Table(Format):
         self._columns = list(columns)
         self._spare = spare
         self._prose = prose
-        self._room = _room()
+        self._room = terminal_width()
         self._is_painted = _is_coloured()
         self._kept: list[list[str]] | None = []
         self._kept_characters = 0
@@ -150,7 +150,7 @@ def width_of(text: str) -> int:
     )
 
 
-def _room() -> int | None:
+def terminal_width() -> int | None:
     """The width of the terminal that stdout is, COLUMNS before what it says itself; None where there is none."""
     if not sys.stdout.isatty():
         return None

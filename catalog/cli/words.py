@@ -40,4 +40,5 @@ COMMANDS = {
     'browse': Command({'--host': '', '--port': '', '--open': None, '--no-open': None, '--timeout': '', '--help': None}, (), {}),
     'db': Command({'--help': None}, (), {'path': Command({'--help': None}, (), {}), 'upgrade': Command({'--help': None}, (), {}), 'check': Command({'--help': None}, (), {}), 'vacuum': Command({'--help': None}, (), {}), 'copy': Command({'--to': '', '--help': None}, (), {})}),
     'completion': Command({'--help': None}, (('bash', 'zsh', 'fish'),), {}),
+    'help': Command({'--help': None}, (('add', 'browse', 'builds', 'check', 'commands', 'completion', 'contexts', 'cookbook', 'db', 'help', 'history', 'index', 'install', 'operations', 'postgres', 'problems', 'python', 'query', 'remove', 'report', 'reports', 'resolution', 'resolve', 'scripts', 'settings', 'sql', 'status', 'stores', 'verify', 'wait', 'watch'), '...'), {}),
 }

@@ -182,7 +182,7 @@ def planted(url: str, what: str) -> CatalogUnavailable:
     """The error for a schema in which others may have put what ocicat would call."""
     return CatalogUnavailable(
         f"{what} in the schema of {shown(displayed(url))}, and ocicat would call them in the place of the server's own: "
-        "as an administrator, in that database, see to it as docs/postgres.md says (REVOKE CREATE ON SCHEMA)"
+        "as an administrator, in that database, see to it as 'ocicat help postgres' says (REVOKE CREATE ON SCHEMA)"
     )
 
 
@@ -212,7 +212,9 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
     if state == "42P01":
         return CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
     if state == "42501":
-        return CatalogUnavailable(f"no permission in {where} ({said}): docs/postgres.md lists what each role needs")
+        return CatalogUnavailable(
+            f"no permission in {where} ({said}): 'ocicat help postgres' lists what each role needs"
+        )
     if state.startswith(_UNREACHABLE) or (not state and isinstance(error, psycopg.OperationalError)):
         return CatalogUnreachable(f"cannot reach {where} ({said}): see that the server runs and lets you in")
     return CatalogUnavailable(f"{where} cannot be used ({said}): 'ocicat db check' looks at it")

@@ -279,7 +279,7 @@ name = Table(
     Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
     _born(),
-    comment="a lookup key of an entry (docs/resolution.md)",
+    comment="a lookup key of an entry",
 )
 Index("ix_name_entry", name.c.entry_id)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))

@@ -225,7 +225,7 @@ WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
         "what ocicat check lists: stores that are not well, entries, names and blobs that cannot be used or are not there",
         (
             STORE,
-            ("kind", "problem.kind", "kind of problem (docs/problems.md)"),
+            ("kind", "problem.kind", "kind of problem: see 'ocicat help problems'"),
             ("subject", "problem.subject", "what it is about"),
             ("detail", "problem.detail", "why"),
         ),

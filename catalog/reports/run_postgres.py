@@ -101,7 +101,7 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
     if state == "25006":
         return Stopped(question.REFUSED, "that")
     if state == "42501":
-        return RefusedSQL(f"that is refused ({said}): docs/postgres.md says what each role may read")
+        return RefusedSQL(f"that is refused ({said}): 'ocicat help postgres' says what each role may read")
     if not state or state.startswith(("08", "53", "57P", "XX")):
         return explain(error, asked.path)
     return Stopped(question.WRONG, said)

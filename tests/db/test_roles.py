@@ -76,7 +76,7 @@ def roles(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def refused(result: Ran) -> None:
-    one_error(result, 4, "permission", "docs/postgres.md")
+    one_error(result, 4, "permission", "'ocicat help postgres'")
 
 
 def test_rights_outlive_an_upgrade(roles: Roles) -> None:
@@ -275,6 +275,6 @@ def test_a_function_of_another_role_is_refused_until_it_is_dropped(roles: Roles,
     finally:
         roles.server.ask("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "ocicat")
     for role, *arguments in (("daemon", "index", "--full"), ("owner", "db", "upgrade")):
-        one_error(roles.ask(role, *arguments), 4, "of the role ocicat_reader", "docs/postgres.md")
+        one_error(roles.ask(role, *arguments), 4, "of the role ocicat_reader", "'ocicat help postgres'")
     roles.server.ask(dropped, "ocicat")
     assert roles.ask("daemon", "index", "--full") == (0, "", "")

@@ -28,7 +28,7 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
-    """List the problems of all stores, or of these; ends with status 1 where there is one (docs/problems.md)."""
+    """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
     start_gate()
     reader = open_reader(catalog_path(globals_.db))
     try:

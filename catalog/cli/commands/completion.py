@@ -12,7 +12,7 @@ from catalog.errors import UsageError
 @click.command(name="completion")
 @click.argument("shell", type=click.Choice(tuple(SCRIPTS)), required=False, metavar="bash|zsh|fish")
 def command(shell: str | None) -> int:
-    """Print the script by which a shell completes ocicat's command line (docs/completion.md)."""
+    """Print the script by which a shell completes ocicat's command line ('ocicat help completion')."""
     if shell is None:  # click's own message has several lines
         raise UsageError("no shell is named: write 'ocicat completion bash', zsh or fish")
     formats.write(SCRIPTS[shell])

@@ -52,7 +52,7 @@ def command(
     stores: tuple[str, ...],
     first: bool,
 ) -> int:
-    """Print the --build-context options for the images of DOCKERFILE that the catalog has (docs/builds.md).
+    """Print the --build-context options for the images of DOCKERFILE that the catalog has ('ocicat help builds').
 
     docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
     stdin. Images that the catalog does not have, or not with all the blobs that the build needs, are named on stderr.

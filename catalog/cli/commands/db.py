@@ -72,7 +72,7 @@ def vacuum(globals_: Globals) -> int:
 @click.option("--to", "url", required=True, metavar="URL", help="Where to: postgresql+psycopg://...")
 @click.pass_obj
 def copy(globals_: Globals, url: str) -> int:
-    """Copy the catalog into one on PostgreSQL, whole, with its past, as this host's (docs/postgres.md).
+    """Copy the catalog into one on PostgreSQL, whole, with its past, as this host's ('ocicat help postgres').
 
     'ocicat --db URL db upgrade' makes that one. All is copied or nothing, and the file stays as it is.
     """

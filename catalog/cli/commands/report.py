@@ -41,7 +41,7 @@ def command(
     timeout: float,
     format_: str | None,
 ) -> int:
-    """A ready report over all stores (docs/reports.md); without NAME, the list of them.
+    """A ready report over all stores ('ocicat help reports'); without NAME, the list of them.
 
     On a terminal a table's sizes are in KiB, MiB and so on; everywhere else they are bytes.
     """

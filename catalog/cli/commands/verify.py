@@ -32,7 +32,7 @@ def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: b
     """Read every blob of all stores, or of these, and compare its digest; list those that are not good.
 
     A blob that was good the last time and is unchanged since is skipped. Ends with status 1 where one is not good
-    (docs/problems.md). What was verified is kept, though it is interrupted.
+    ('ocicat help problems'). What was verified is kept, though it is interrupted.
     """
     path = catalog_path(globals_.db)
     wanted = _wanted(path, names)

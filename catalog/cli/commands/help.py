@@ -1,0 +1,72 @@
+"""`ocicat help`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.guides import GUIDES, read_guide, render
+from catalog.cli.table import terminal_width
+from catalog.errors import UsageError
+
+_WIDEST = 100
+_IN_A_PIPE = 80
+
+
+@click.command(name="help")
+@click.argument("words", nargs=-1, metavar="[COMMAND|TOPIC]...")
+@click.pass_context
+def command(ctx: click.Context, words: tuple[str, ...]) -> int:
+    """Print the help for COMMAND, or the guide to TOPIC; without either, list both.
+
+    A guide is one of the documents that are installed with ocicat. On a terminal it is shown by $PAGER. Where a command and
+    a guide have the same name, the help for the command comes first.
+    """
+    top = ctx.find_root()
+    if not words:
+        formats.write(_overview(top))
+        return 0
+    guide = words[0] if len(words) == 1 and words[0] in GUIDES else None
+    is_command = isinstance(top.command, click.Group) and words[0] in top.command.list_commands(top)
+    parts = [_help(top, top.command, words)] if is_command or guide is None else []
+    if guide is not None:
+        parts.append(render(read_guide(guide), _width()))
+    _show("\n".join(parts))
+    return 0
+
+
+def _overview(ctx: click.Context) -> str:
+    formatter = ctx.make_formatter()
+    with formatter.section("Guides ('ocicat help TOPIC')"):
+        formatter.write_dl([(topic, line.replace("`", "")) for topic, line in GUIDES.items()])
+    return f"{ctx.get_help()}\n\n{formatter.getvalue()}"
+
+
+def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> str:
+    """The help of a command, or of one below it."""
+    for word in words:
+        below = found.get_command(ctx, word) if isinstance(found, click.Group) else None
+        if below is None:
+            known = [*(found.list_commands(ctx) if isinstance(found, click.Group) else ()), *GUIDES]
+            near = difflib.get_close_matches(word, known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise UsageError(f"there is no command or guide called {word!r}: {hint}'ocicat help' lists them")
+        found, ctx = below, click.Context(below, info_name=word, parent=ctx)
+    return f"{found.get_help(ctx)}\n"
+
+
+def _width() -> int:
+    width = terminal_width()
+    return _IN_A_PIPE if width is None else min(width, _WIDEST)
+
+
+def _show(text: str) -> None:
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        os.environ.setdefault("LESS", "FRX")  # end where one screen holds it all, and leave it on the screen
+        click.echo_via_pager(text, color=False)
+    else:
+        formats.write(text)
