@@ -36,6 +36,7 @@ from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
+from tests import order, programs
 from tests.postgres import Server
 
 if TYPE_CHECKING:
@@ -43,6 +44,44 @@ if TYPE_CHECKING:
 
 # A suite that a shell runs in the background is deaf to SIGINT, and so would be every program that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no daemon, no server and no browser")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes longer than a second; `make quick` leaves it out")
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # tests/order.py knows better than the number of tests in a file
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.quick:
+        config.hook.pytest_deselected(items=[item for item in items if not order.is_quick(item)])
+        items[:] = [item for item in items if order.is_quick(item)]
+    items.sort(key=order.place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return order.processes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    return order.ByFileAndEngine(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what to install for the tests that were skipped."""
+    reports = terminalreporter.stats.get("skipped", [])
+    lines = programs.summary(each.longrepr[2] for each in reports if isinstance(each.longrepr, tuple))
+    if lines:
+        terminalreporter.section("not tested on this machine")
+        for line in lines:
+            terminalreporter.write_line(line)
+
 
 settings.register_profile(
     "ci",
@@ -245,6 +284,7 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A PostgreSQL server of the session's own."""
+    programs.skip_without("initdb")
     made = Server()
     yield made
     made.close()
@@ -283,35 +323,57 @@ def place(engine: str, request: pytest.FixtureRequest) -> Place:
     return lambda _directory: server.new_catalog()
 
 
-def _maker(place: Place, *, keep: bool = False) -> Iterator[Callable[[str], Catalogue]]:
-    made: list[Catalogue] = []
-    kept: list[Catalogue] = []
+class Catalogues:
+    """Makes catalogs, and closes them at the end. With `keep` one that a test has closed is emptied and serves another."""
 
-    def make(directory: str) -> Catalogue:
-        if kept:
-            found = kept.pop()
+    def __init__(self, *, keep: bool = False) -> None:
+        self._made: list[Catalogue] = []
+        self._kept: list[Catalogue] | None = [] if keep else None
+
+    def new(self, place: Place, directory: str) -> Catalogue:
+        """An empty catalog: a kept one, or one at `place`."""
+        if self._kept:
+            found = self._kept.pop()
             found.empty()
             return found
-        made.append(Catalogue(place(directory)))
-        made[-1].kept = kept if keep else None
-        return made[-1]
+        made = Catalogue(place(directory))
+        made.kept = self._kept
+        self._made.append(made)
+        return made
 
-    yield make
-    for each in made:
-        each.kept = None
-        each.close()
+    def close(self) -> None:
+        for each in self._made:
+            each.kept = None
+            each.close()
 
 
 @pytest.fixture(scope="session")
-def new_catalogue(place: Place, engine: str) -> Iterator[Callable[[str], Catalogue]]:
+def sqlite_catalogues() -> Iterator[Catalogues]:
+    """Those in files. It is no fixture over `engine`: what such a one made would be thrown away with each file of tests."""
+    made = Catalogues()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def server_catalogues() -> Iterator[Catalogues]:
+    """Those on the server, each of which is used again and again."""
+    made = Catalogues(keep=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def new_catalogue(place: Place, engine: str, request: pytest.FixtureRequest) -> Callable[[str], Catalogue]:
     """Makes a catalog for a directory, on either engine; it is closed at the end, if not before."""
-    yield from _maker(place, keep=engine == "postgresql")
+    made: Catalogues = request.getfixturevalue("sqlite_catalogues" if engine == "sqlite" else "server_catalogues")
+    return functools.partial(made.new, place)
 
 
 @pytest.fixture(scope="session")
-def new_sqlite_catalogue(sqlite_place: Place) -> Iterator[Callable[[str], Catalogue]]:
+def new_sqlite_catalogue(sqlite_place: Place, sqlite_catalogues: Catalogues) -> Callable[[str], Catalogue]:
     """Makes a catalog in a directory, of SQLite; it is closed at the end, if not before."""
-    yield from _maker(sqlite_place)
+    return functools.partial(sqlite_catalogues.new, sqlite_place)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tests.oracle import (
     parse,
     scan_raw,
 )
+from tests.programs import skip_without
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 ALPINE = "docker.io/library/alpine"
@@ -763,8 +764,7 @@ def test_the_mix(tmp_path: Path) -> None:
 
 
 def run(*command: str) -> str:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    skip_without(command[0])
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -9,6 +9,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from tests.browse.served import Place, Site, browsing, build, chromium
+from tests.programs import skip_without
 
 
 @pytest.fixture(scope="package")
@@ -33,5 +34,6 @@ def own(tmp_path: Path) -> Place:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Chrome]:
     """A headless Chromium."""
+    skip_without("chromium", "chromedriver")
     with chromium() as driver:
         yield driver

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -164,15 +165,16 @@ def _rest(process: subprocess.Popen[bytes]) -> bytes:
 @contextlib.contextmanager
 def chromium(flags: Sequence[str] = ()) -> Iterator[Chrome]:
     """A headless Chromium of Debian's, with nothing remembered."""
-    for needed in ("/usr/bin/chromium", "/usr/bin/chromedriver"):
-        assert os.path.exists(needed), f"there is no {needed}: .ci/run installs chromium and chromium-driver"
+    browser, driver_program = (shutil.which(each) for each in ("chromium", "chromedriver"))
+    assert browser is not None, "install the Debian package chromium, as .ci/run does"
+    assert driver_program is not None, "install the Debian package chromium-driver, as .ci/run does"
     options = Options()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = browser
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with tempfile.TemporaryDirectory(prefix="ocicat-browser-", ignore_cleanup_errors=True) as profile:
         for flag in (*_FLAGS, f"--user-data-dir={profile}", *flags):
             options.add_argument(flag)
-        driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        driver = Chrome(options=options, service=Service(driver_program))
         try:
             driver.set_page_load_timeout(SECONDS)
             yield driver

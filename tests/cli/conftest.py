@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import pytest
 from tests import writers
 from tests.cli.program import Ran, called
 from tests.conftest import Place
+from tests.postgres import Server
 
 NASTY = "t\tn\nr\rb\\e\x1b[31mc\x9bd\x7fu\u202el\u2028p\u200f"
 """Tab, line ends, backslash, ESC, a C1 control, DEL, a bidi override, a line separator, a bidi mark."""
@@ -55,12 +56,24 @@ def make_layout(path: str, style: str, repository: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Shelf:
+def shelves() -> dict[str, Shelf]:
+    """The shelf of each engine, once it was asked for: files of tests in a row share it."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str, shelves: dict[str, Shelf]) -> Shelf:
+    """A shelf over the engine."""
+    if engine not in shelves:
+        shelves[engine] = make_shelf(tmp_path_factory.mktemp("shelf"), place)
+    return shelves[engine]
+
+
+def make_shelf(base: Path, place: Place) -> Shelf:
     """`images` is a root: alpine (bare tags), busybox (short names), ctr (containerd's pairs), none (no names), multi
     (an index image), odd (names and a directory full of control characters), \\xff (a path that is no UTF-8), hurt (torn
     since it was indexed), void (no entries). `solo`, beside it, holds busybox with other digests, at priority 5.
     """
-    base = tmp_path_factory.mktemp("shelf")
     root = str(base / "images")
     digests: dict[tuple[str, str], str] = {}
     for style, name in (("tag", "alpine"), ("short", "busybox"), ("containerd", "ctr"), ("none", "none")):
@@ -165,11 +178,14 @@ class Own:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Own:
+def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Iterator[Own]:
     if engine == "sqlite":
-        return Own(tmp_path, str(tmp_path / "own.db"))
-    place: Place = request.getfixturevalue("place")
-    return Own(tmp_path, place(str(tmp_path)))
+        yield Own(tmp_path, str(tmp_path / "own.db"))
+        return
+    server: Server = request.getfixturevalue("server")
+    url = server.new_catalog()
+    yield Own(tmp_path, url)
+    server.drop(url)
 
 
 @pytest.fixture

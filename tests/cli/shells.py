@@ -13,10 +13,22 @@ from typing import Self
 from tests.cli.program import CLEAN, OCICAT
 
 END = "|end|"
-_SECONDS = 20.0
+_SECONDS = 60.0
+_ANSWERED = "answered"
+"""A file in the shell's home directory that has a line for each completion that the command has answered."""
 
 # The command itself completes, and otherwise tells its arguments.
-_TELLS = f'ocicat() {{ if [ "$1" = __complete ]; then command ocicat "$@"; else printf "<%s>" "$@"; printf "%s\\n" "{END[:3]}""{END[3:]}"; fi; }}'
+_TELLS = f"""
+ocicat() {{
+    if [ "$1" = __complete ]; then
+        command ocicat "$@"
+        echo >> "$HOME/{_ANSWERED}"
+    else
+        printf "<%s>" "$@"
+        printf "%s\\n" "{END[:3]}""{END[3:]}"
+    fi
+}}
+"""
 
 BASH = f"""
 bind 'set enable-bracketed-paste off'
@@ -32,7 +44,7 @@ PS1= ; unsetopt zle_bracketed_paste 2>/dev/null; unset zle_bracketed_paste
 autoload -Uz compinit && compinit -u -D
 source <(command ocicat completion zsh)
 {_TELLS}
-setopt no_beep no_list_ambiguous
+setopt no_beep no_list_ambiguous no_auto_menu
 echo ready"!"
 """
 
@@ -46,6 +58,8 @@ class Terminal:
         else:
             start, argv = ZSH, ["zsh", "-f", "-i"]
         self._main, inner = pty.openpty()
+        self._answered = directory / _ANSWERED
+        self._answered.touch()
         environment = CLEAN | {
             "OCICAT_DB": db,
             "HOME": str(directory),
@@ -74,23 +88,37 @@ class Terminal:
         os.close(self._main)
 
     def typed(self, line: str) -> list[str]:
-        """The arguments. Each Tab waits until the shell has answered it."""
+        """The arguments. What comes after a Tab is typed when the command has answered it."""
         for number, piece in enumerate(line.split("\t")):
             if number:
-                self._write("\t")
-                self.quiet()
+                self._tab()
             self._write(piece)
         self._write("\n")
         told = self.read_until(END).partition(END)[0]
         return told[told.rindex("\n") + 1 :].removeprefix("<").removesuffix(">").split("><")
 
-    def listed(self, line: str) -> str:
-        """What the terminal shows once the line was typed, Tabs and all; the line is thrown away."""
+    def listed(self, line: str, *texts: str) -> None:
+        """Type the line and press Tab until the terminal shows all of the texts, which takes a second Tab in some shells."""
         self._write(line)
-        shown = self.quiet()
-        self._write("\x15")
-        self.quiet()
-        return shown
+        seen = self._tab()
+        deadline = time.monotonic() + _SECONDS
+        while not all(text in seen for text in texts):
+            assert time.monotonic() < deadline, seen
+            more = self.quiet()
+            seen += more
+            if not more:
+                self._write("\t")
+
+    def _tab(self) -> str:
+        """Press Tab, and wait until the command has said what there is to choose from; what was shown meanwhile."""
+        before = self._answered.stat().st_size
+        self._write("\t")
+        seen = ""
+        deadline = time.monotonic() + _SECONDS
+        while self._answered.stat().st_size == before:
+            assert time.monotonic() < deadline, seen
+            seen += self._read(0.01)
+        return seen
 
     def read_until(self, text: str) -> str:
         seen = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +14,9 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.test_real_writers import skopeo_digest
+from tests.programs import needs
 
-WHERE = "it is not here: .ci/run installs it (apt-get install buildah podman)"
-needs = [
-    pytest.mark.skipif(shutil.which(program) is None, reason=f"{program}: {WHERE}")
-    for program in ("buildah", "podman", "skopeo")
-]
-pytestmark = needs
+pytestmark = needs("buildah", "podman", "skopeo")
 
 
 class Tools:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own, objects
+from tests.programs import needs
 
-WHERE = "it is not here: .ci/run installs it (apt-get install skopeo umoci)"
-needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason=f"skopeo: {WHERE}")
-needs_umoci = pytest.mark.skipif(shutil.which("umoci") is None, reason=f"umoci: {WHERE}")
+needs_skopeo = needs("skopeo")
+needs_umoci = needs("umoci")
 
 
 def tool(*arguments: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.program import CLEAN, one_error
+from tests.programs import needs
 
 FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures"
 SHARED = "container-libs/image/oci/layout/fixtures/delete_image_shared_blobs_dir"
 
-needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+needs_skopeo = needs("skopeo")
 
 
 def held(cli: Own) -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ import pytest
 from tests import writers
 from tests.hosts.host import Host
 from tests.postgres import Server
+from tests.programs import skip_without
 
 NewHost = Callable[..., Host]
 
@@ -17,14 +18,17 @@ NewHost = Callable[..., Host]
 @pytest.fixture(scope="package")
 def mortal() -> Iterator[Server]:
     """A server that runs before each test and after it, whatever happens to it meanwhile."""
+    skip_without("initdb")
     made = Server()
     yield made
     made.close()
 
 
 @pytest.fixture
-def url(mortal: Server) -> str:
-    return mortal.new_catalog()
+def url(mortal: Server) -> Iterator[str]:
+    made = mortal.new_catalog()
+    yield made
+    mortal.drop(made)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.cli.program import Ran, one_error, ran
 from tests.hosts.conftest import layout
 from tests.hosts.host import Host
 from tests.hosts.secure import PASSWORD, ROLE, SecureServer
+from tests.programs import skip_without
 from tests.watch.harness import wait_for
 
 ENCODED = quote(PASSWORD, safe="")
@@ -26,6 +27,7 @@ WRONG = "wr0ng-$ecret"
 
 @pytest.fixture(scope="module")
 def secure() -> Iterator[SecureServer]:
+    skip_without("initdb", "openssl")
     made = SecureServer()
     yield made
     made.close()

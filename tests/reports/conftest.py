@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,25 +32,42 @@ def fixtures() -> dict[str, str]:
     return {os.path.relpath(path, FIXTURES): path for path in paths}
 
 
+@pytest.fixture(scope="session")
+def worlds_made() -> dict[tuple[str, str], World]:
+    """The worlds that were asked for, by engine and name: several files of tests read each."""
+    return {}
+
+
 @pytest.fixture(scope="session", params=["by hand", "fixtures", *range(RANDOM_WORLDS)], ids=str)
 def world(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     new_catalogue: Callable[[str], Catalogue],
-) -> Iterator[World]:
+    engine: str,
+    worlds_made: dict[tuple[str, str], World],
+) -> World:
+    key = engine, str(request.param)
+    if key not in worlds_made:
+        worlds_made[key] = make_world(request.param, tmp_path_factory, new_catalogue)
+    return worlds_made[key]
+
+
+def make_world(
+    which: str | int, tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]
+) -> World:
+    """The world of that name or number, and its catalog."""
     directory = str(tmp_path_factory.mktemp("world"))
-    if request.param == "fixtures":
+    if which == "fixtures":
         if not FIXTURES.exists():
             pytest.skip(f"{FIXTURES} is not there: the shared fixtures are not part of the repository")
         paths = fixtures()
-    elif request.param == "by hand":
+    elif which == "by hand":
         paths = worlds.by_hand(directory)
     else:
-        paths = worlds.at_random(directory, random.Random(request.param))
+        paths = worlds.at_random(directory, random.Random(which))
     catalogue = new_catalogue(directory)
     for name, path in paths.items():
         catalogue.add(path, name=name)
     catalogue.index()
     assert catalogue.sql("SELECT count(*) FROM stores WHERE pending") == [(0,)]
-    yield World(Disk(paths), catalogue)
-    catalogue.close()
+    return World(Disk(paths), catalogue)

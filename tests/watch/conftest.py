@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +13,29 @@ from tests.postgres import Server
 from tests.watch.harness import Followed, followed
 
 
-def _url(request: pytest.FixtureRequest) -> str | None:
-    """None for a file, which is what a test has that does not say ON_BOTH."""
+@contextlib.contextmanager
+def _url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """None for a file, which is what a test has that does not say `on_both`."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        return None
+        yield None
+        return
     server: Server = request.getfixturevalue("server")
-    return server.new_catalog()
+    url = server.new_catalog()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture
 def catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """A catalog of the test's own with the default settling time, without a daemon yet."""
-    with followed(tmp_path, _url(request)) as made:
+    with _url(request) as url, followed(tmp_path, url) as made:
         yield made
 
 
 @pytest.fixture
 def quick(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """One that settles in a fifth of that, for tests that take many steps."""
-    with followed(tmp_path, _url(request), settle_ms=50) as made:
+    with _url(request) as url, followed(tmp_path, url, settle_ms=50) as made:
         yield made
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import Ran
+from tests.programs import needs
 from tests.watch.harness import Followed, on_both, wait_for
 from tests.writers import empty_index, make_image, make_layout, name_entry, write_index
 
 SOON = 5.0
 """The contract is a second after the settling time on an idle machine; these tests share theirs."""
 
-needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
-needs_umoci = pytest.mark.skipif(shutil.which("umoci") is None, reason="umoci is not installed")
+needs_skopeo = needs("skopeo")
+needs_umoci = needs("umoci")
 
 
 def run(*command: str) -> None:

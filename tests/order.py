@@ -1,0 +1,70 @@
+"""In which order tests run and in which process, and which of them `make quick` runs.
+
+Most tests wait for a daemon or a server most of their time, so there are twice as many processes as cores. The tests of a file
+over one engine stay together in one process: they share layouts, catalogs and servers. Files whose tests wait, or take long,
+come first, so that no process is left with one of them at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+PROCESSES_PER_CORE = 2
+
+SLOWEST = ()
+"""Files that take longer than a minute, the longest first."""
+
+ROOMS = ("watch", "hosts", "cli", "browse", "db", "ingest", "content", "reports", "growth", "lookup")
+"""Directories of tests, the slowest first; what is in none of them comes last."""
+
+SLOW_FIXTURES = {"browser", "catalog", "followed", "mortal", "public", "quick", "secure", "server", "site", "terminal"}
+"""Fixtures that start a daemon, a server, a browser or a shell."""
+
+QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
+
+
+class ByFileAndEngine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types for its schedulers
+    """Hands out the tests of a file over one engine at a time, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return f"{file} {_engine(test)}"
+
+
+def _engine(test: str) -> str:
+    parameters = test.partition("[")[2].rstrip("]").split("-")
+    return "postgresql" if "postgresql" in parameters else ""
+
+
+def processes() -> int:
+    """How many processes run tests: PYTEST_XDIST_AUTO_NUM_WORKERS, or twice as many as there are cores."""
+    given = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+    return int(given) if given.isdigit() else PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+
+
+def place(item: pytest.Item) -> tuple[int, int]:
+    """What sorts tests by file, the slowest first."""
+    parts = item.nodeid.partition("::")[0].split("/")
+    name = "/".join(parts[1:])
+    room = parts[1] if len(parts) > 2 else ""
+    return (
+        SLOWEST.index(name) if name in SLOWEST else len(SLOWEST),
+        ROOMS.index(room) if room in ROOMS else len(ROOMS),
+    )
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether a test needs no daemon, no server and no browser, and takes no more than a moment."""
+    parts = item.nodeid.partition("::")[0].split("/")
+    fixtures: Collection[str] = getattr(item, "fixturenames", ())
+    return (
+        len(parts) > 2
+        and parts[1] in QUICK_ROOMS
+        and not SLOW_FIXTURES & set(fixtures)
+        and "postgresql" not in item.nodeid
+        and item.get_closest_marker("slow") is None
+    )
