@@ -23,6 +23,7 @@ from catalog.db.postgres import displayed, this_host
 from catalog.db.schema import (
     UNREAD,
     annotation_key,
+    answer_span,
     config,
     content,
     content_annotation,
@@ -44,6 +45,7 @@ from catalog.db.schema import (
     referrer,
     repository,
     store,
+    store_span,
     turn,
 )
 from catalog.errors import UsageError
@@ -72,9 +74,9 @@ _SAID_OF = {
 }
 """Whose rows are what a digest's bytes say: the column of that digest. A referrer without one is said by an entry."""
 
-_PAST = (past_store, past_entry, past_name, past_blob)
+_PAST = (past_store, past_entry, past_name, past_blob, answer_span, store_span)
 _TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]
-_OF = {"born": moment, "gone": moment, "store_id": store, "entry_id": entry, "name_id": name}
+_OF = {"born": moment, "gone": moment, "answers_from": moment, "store_id": store, "entry_id": entry, "name_id": name}
 """The table that a column without a foreign key refers to: what it refers to may be gone by now."""
 _FETCHED = 1000
 
@@ -224,6 +226,9 @@ class _Copy:
                 values.append(SQL("{}.new_id").format(known))
                 if _SAID_OF.get(table.name) == column.name:
                     where = SQL(" WHERE {}.is_told OR {} IS NULL").format(known, old)
+            elif refers is moment:  # 0: before the first
+                shift = Literal(self._shifts[refers.name])
+                values.append(SQL("CASE WHEN {0} = 0 THEN 0 ELSE {0} + {1} END").format(old, shift))
             else:
                 values.append(SQL("{} + {}").format(old, Literal(self._shifts[refers.name])))
         columns = SQL(", ").join(Identifier(column.name) for column in table.columns)

@@ -279,6 +279,7 @@ name = Table(
     Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
     _born(),
+    Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same, as a moment"),
     comment="a lookup key of an entry",
 )
 Index("ix_name_entry", name.c.entry_id)
@@ -297,7 +298,7 @@ name_span = Table(
     Column("content_id", _id, ForeignKey("content.id"), nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
-    Column("origin", _text, comment="null: seen by ocicat; olareg: told by the layout"),
+    Column("origin", _text, comment="null: seen by ocicat before schema 1.2; olareg: told by the layout"),
     Index("ix_name_span_name", "name", "until"),
     Index("ix_name_span_tag", "tag", "until"),
     Index("ix_name_span_repository", "repository_id", "until"),
@@ -483,9 +484,11 @@ moment = Table(
     Column("boot", _text, comment="which run of the machine it was, as Linux names it"),
     Column("ran", BigInteger, comment="for how long the machine had run: milliseconds, by a clock that nobody sets"),
     _flag("stepped", "the clock said more at the moment before"),
+    _flag("forgotten", "retention has dropped what was so only between this moment and the next one"),
+    Column("label", BigInteger, nullable=False, comment="when it was: `at`, or what was worked out of a wrong clock"),
     comment="a transaction that changed what is answered; its id gives the order, its time is a label",
 )
-Index("ix_moment_host_at", moment.c.host_id, moment.c.at)
+Index("ix_moment_host_label", moment.c.host_id, moment.c.label)
 _partial("ix_moment_stepped", moment.c.host_id, where=moment.c.stepped)
 
 
@@ -581,6 +584,44 @@ past_blob = Table(
     comment="a manifest or index that lay in a store; other blobs answer nothing",
 )
 Index("ix_past_blob_content", past_blob.c.content_id, past_blob.c.store_id)
+
+answer_span = Table(
+    "answer_span",
+    metadata,
+    _primary(),
+    Column("store_id", _id, nullable=False),
+    Column("repository_id", _id, ForeignKey("repository.id")),
+    Column("tag", _text, nullable=False),
+    Column("name", _text),
+    Column("content_id", _id, ForeignKey("content.id"), nullable=False),
+    Column("since", BigInteger, nullable=False, comment="what the clock said; for when the moment is forgotten"),
+    Column("until", BigInteger, nullable=False),
+    Column("born", BigInteger, nullable=False, comment="the moment since which it was so; 0: before the first"),
+    Column("gone", BigInteger, nullable=False, comment="the moment from which it was not so"),
+    comment="over: what a key of a store answered, whether the store was there or not (see store_span)",
+)
+_partial("ix_answer_span_name", answer_span.c.name, where=answer_span.c.name.is_not(None))
+_partial("ix_answer_span_repository", answer_span.c.repository_id, where=answer_span.c.repository_id.is_not(None))
+Index("ix_answer_span_tag", answer_span.c.tag)
+Index("ix_answer_span_content", answer_span.c.content_id)
+
+store_span = Table(
+    "store_span",
+    metadata,
+    _of("store_id"),
+    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
+    Column("name", _text, nullable=False),
+    Column("path", _text, nullable=False),
+    Column("path_bytes", LargeBinary),
+    Column("priority", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, comment="null while it stands"),
+    Column("born", BigInteger, primary_key=True, autoincrement=False),
+    Column("gone", BigInteger, comment="null while it stands"),
+    comment="a store was there, under one name",
+)
+Index("ix_store_span_name", store_span.c.name)
+Index("ix_store_span_path", store_span.c.path)
 
 for _constraint in [each for table in (entry, past_entry, edge, manifest) for each in table.foreign_key_constraints]:
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":

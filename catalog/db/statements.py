@@ -8,6 +8,7 @@ nulls first in so many words, as SQLite does anyway and PostgreSQL would not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -42,6 +43,7 @@ from catalog.db.schema import (
     MANIFEST,
     SUBJECT,
     annotation_key,
+    answer_span,
     config,
     content,
     content_annotation,
@@ -54,6 +56,7 @@ from catalog.db.schema import (
     manifest,
     media_type,
     meta,
+    moment,
     name,
     name_span,
     platform,
@@ -63,6 +66,7 @@ from catalog.db.schema import (
     root,
     store,
     store_blob,
+    store_span,
 )
 
 _artifact = media_type.alias("artifact")
@@ -299,9 +303,14 @@ SPAN = (
     "since",
     "until",
     "origin",
+    "began",
+    "ended",
+    "host_id",
 )
-"""The columns of the statements about the past; `until` is null while a span stands, `origin` where ocicat saw it."""
-_ended = name_span
+"""The columns of the statements about the past; `until` is null while a span stands, `origin` where ocicat saw it.
+
+`began` and `ended` are moments: 0 for before the first, null while it stands.
+"""
 
 
 def _needed() -> Select[Any]:
@@ -343,34 +352,63 @@ def _needed() -> Select[Any]:
     return select(*columns).order_by(both.c.role, both.c.position)
 
 
-def _spans(ended: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
-    """What names answered, and when. What a missing store said last is part of its past."""
+def _spans(told: ColumnElement[bool], over: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
+    """What names answered, and when: by what layouts told (and catalogs before schema 1.2 saw), what is over, and what stands.
 
-    def arm(
-        spans: FromClause,
-        of: FromClause,
-        content_id: ColumnElement[int],
-        until: ColumnElement[Any],
-        origin: ColumnElement[Any],
-    ) -> Select[Any]:
+    What ocicat saw lasts while the key answered and its store was there, under the name of then. `began` and `ended` are
+    moments; null where there is none, or it is forgotten: then the times are what the clock said.
+    """
+
+    def arm(of: FromClause, there: Any, source: FromClause, content_id: ColumnElement[int], *more: Any) -> Select[Any]:
         columns = (
-            store.c.id, store.c.name, store.c.path, store.c.path_bytes, store.c.priority, repository.c.name,
-            of.c.tag, of.c.name, content.c.digest, of.c.since, until, origin,
+            there.c.store_id if there is store_span else store.c.id, there.c.name, there.c.path, there.c.path_bytes,
+            there.c.priority, repository.c.name, of.c.tag, of.c.name, content.c.digest, *more, there.c.host_id,
         )  # fmt: skip
-        tables = (
-            spans.join(store, store.c.id == of.c.store_id)
-            .join(content, content.c.id == content_id)
-            .outerjoin(repository, repository.c.id == of.c.repository_id)
+        tables = source.join(content, content.c.id == content_id).outerjoin(
+            repository, repository.c.id == of.c.repository_id
         )
         return select(*(c.label(label) for c, label in zip(columns, SPAN, strict=True))).select_from(tables)
 
-    both = union_all(
-        arm(_ended, _ended, _ended.c.content_id, _ended.c.until, _ended.c.origin).where(ended),
-        arm(name.join(entry, entry.c.id == name.c.entry_id), name, entry.c.content_id, null(), null()).where(
-            standing, ~name.c.shadowed, name.c.tag.is_not(None)
-        ),
-    ).subquery("spans")
+    def seen(of: FromClause, source: FromClause, born: Any, gone: Any, until: Any, content_id: Any) -> Select[Any]:
+        began, ended = moment.alias("began"), moment.alias("ended")
+        is_later = born >= store_span.c.born
+        is_first = (
+            store_span.c.gone.is_(None) if gone is None else or_(store_span.c.gone.is_(None), gone <= store_span.c.gone)
+        )
+        end = store_span.c.gone if gone is None else case((is_first, gone), else_=store_span.c.gone)
+        start = case((is_later, born), else_=store_span.c.born)
+        since = case((is_later, of.c.since), else_=store_span.c.since)
+        last = store_span.c.until if gone is None else case((is_first, until), else_=store_span.c.until)
+        tables = (
+            source.join(store_span, store_span.c.store_id == of.c.store_id)
+            .outerjoin(began, began.c.id == start)
+            .outerjoin(ended, ended.c.id == end)
+        )
+        overlap = [or_(store_span.c.gone.is_(None), store_span.c.gone > born)]
+        if gone is not None:
+            overlap.append(store_span.c.born < gone)
+        return arm(
+            of, store_span, tables, content_id, func.coalesce(began.c.label, since), func.coalesce(ended.c.label, last),
+            null(), start, end,
+        ).where(*overlap)  # fmt: skip
+
+    by_told = arm(
+        name_span, store, name_span.join(store, store.c.id == name_span.c.store_id), name_span.c.content_id,
+        name_span.c.since, name_span.c.until, name_span.c.origin, literal_column("0"), null(),
+    ).where(told)  # fmt: skip
+    by_over = seen(
+        answer_span, answer_span, answer_span.c.born, answer_span.c.gone, answer_span.c.until, answer_span.c.content_id
+    ).where(over)
+    by_standing = seen(
+        name, name.join(entry, entry.c.id == name.c.entry_id), name.c.answers_from, None, None, entry.c.content_id
+    ).where(standing, ~name.c.shadowed, name.c.tag.is_not(None))
+    both = union_all(by_told, by_over, by_standing).subquery("spans")
     return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name.nulls_first(), both.c.tag)
+
+
+def _spans_where(condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
+    """The spans of which a condition on the columns of their table holds."""
+    return _spans(condition(name_span.c), condition(answer_span.c), condition(name.c))
 
 
 def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
@@ -582,19 +620,12 @@ STATEMENTS: dict[str, Select[Any]] = {
     "NEXT_STORE": _next(store.c.name),
     "NEXT_ROOT": _next(root.c.name),
     # the past: spans that are over, then those that stand
-    "SPANS_BY_NAME": _spans(_ended.c.name == _name, name.c.name == _name),
-    "SPANS_BY_TAG": _spans(_ended.c.tag == _tag, name.c.tag == _tag),
-    "SPANS_BY_DIGEST": _spans(content.c.digest == _digest, content.c.digest == _digest),
-    "SPANS_BY_REPOSITORY": _spans(
-        repository.c.name == bindparam("repository"), repository.c.name == bindparam("repository")
-    ),
-    "SPANS_BY_NAME_RANGE": _spans(
-        and_(_ended.c.name >= _low, _ended.c.name < _high), and_(name.c.name >= _low, name.c.name < _high)
-    ),
-    "SPANS_BY_TAG_RANGE": _spans(
-        and_(_ended.c.tag >= _low, _ended.c.tag < _high), and_(name.c.tag >= _low, name.c.tag < _high)
-    ),
-    "SPANS": _spans(true(), true()),
+    "SPANS_BY_NAME": _spans_where(lambda of: of.name == _name),
+    "SPANS_BY_TAG": _spans_where(lambda of: of.tag == _tag),
+    "SPANS_BY_DIGEST": _spans(*[content.c.digest == _digest] * 3),
+    "SPANS_BY_NAME_RANGE": _spans_where(lambda of: and_(of.name >= _low, of.name < _high)),
+    "SPANS_BY_TAG_RANGE": _spans_where(lambda of: and_(of.tag >= _low, of.tag < _high)),
+    "SPANS": _spans(*[true()] * 3),
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),

@@ -58,15 +58,26 @@ def _counted_once(source: str, engine: str) -> str:
     return source.replace(_THERE, f"{_THERE} AND {ONCE}") if engine == "postgresql" else source
 
 
+NOW_MS = "now_ms()"
+"""In an expression of a view: the time by the clock of whoever asks, in milliseconds since 1970."""
+_NOW_MS = {
+    "sqlite": "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)",
+    "postgresql": "CAST(extract(epoch FROM now()) * 1000 AS BIGINT)",
+}
+
+
 def _render(expression: str, engine: str) -> str:
     """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view.
 
-    `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before.
+    `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before. What PostgreSQL
+    calls `least` is `min` there.
     """
     if engine == "postgresql" and expression == "store.name":
         return STORE_NAME
     if engine == "sqlite":
         expression = expression.replace("string_agg(", "group_concat(")
+        expression = expression.replace("least(", "min(")
+    expression = expression.replace(NOW_MS, _NOW_MS[engine])
     if not expression.startswith("@"):
         return expression
     if engine == "sqlite":

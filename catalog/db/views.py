@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
 from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, SUBJECT, UNREACHED, UNUSABLE
-from catalog.db.view import PATH, STORE, View
+from catalog.db.view import NOW_MS, PATH, STORE, View
 from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held
 
 _ENTRY = """JOIN store ON store.id = entry.store_id
@@ -78,6 +78,41 @@ _CLAIMED = f"""(
   )
 )"""
 
+
+def _seen(of: str, born: str, gone: str | None, content: str, where: str = "") -> tuple[tuple[str, ...], str]:
+    """Spans that ocicat saw: a key of a store answered, and the store was there under one name.
+
+    As the statements of `ocicat history` (catalog.db.statements), where more is said of it. A time that the clock of today has not
+    reached is that of a clock that was wrong: it was a moment ago.
+    """
+    is_later, is_first = f"{born} >= store.born", f"(store.gone IS NULL OR {gone} <= store.gone)"
+    start, since = (
+        f"CASE WHEN {is_later} THEN {of}.{each} ELSE store.{{}} END" for each in (born.split(".")[1], "since")
+    )
+    start, since = start.format("born"), since.format("since")
+    end, until = "store.gone", "store.until"
+    if gone is not None:
+        end = f"CASE WHEN {is_first} THEN {gone} ELSE store.gone END"
+        until = f"CASE WHEN {is_first} THEN {of}.until ELSE store.until END"
+    columns = (
+        "store.name", f"{of}.name", "repository.name", f"{of}.tag", "content.digest",
+        f"@least(coalesce(began.label, {since}), {NOW_MS})",
+        f"@least(coalesce(ended.label, {until}), {NOW_MS if gone else f'CASE WHEN {end} IS NOT NULL THEN {NOW_MS} END'})",
+        "CAST(NULL AS TEXT)",
+    )  # fmt: skip
+    overlap = f"(store.gone IS NULL OR store.gone > {born})" + (f" AND store.born < {gone}" if gone else "")
+    return (
+        columns,
+        f"""FROM {of}
+{content}
+JOIN store_span AS store ON store.store_id = {of}.store_id
+LEFT JOIN moment AS began ON began.id = {start}
+LEFT JOIN moment AS ended ON ended.id = {end}
+LEFT JOIN repository ON repository.id = {of}.repository_id
+WHERE {overlap}{where}""",
+    )
+
+
 VIEWS = (
     View(
         "stores",
@@ -138,7 +173,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
     *CONTENT_VIEWS,
     View(
         "history",
-        "what a name of a store answered, and when: one row a span, the standing ones with until null",
+        "one row per span: what a name of a store answered, and when; until is null in those that stand",
         (
             STORE,
             ("name", "name_span.name", "full canonical name, or null where there was a tag alone"),
@@ -146,7 +181,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
             ("tag", "name_span.tag", "the tag"),
             ("digest", "content.digest", "what it answered"),
             ("since", "@name_span.since", "from when"),
-            ("until", "@name_span.until", "until when; null while it stands"),
+            ("until", "@name_span.until", "until when, or until its store was renamed, missing or removed"),
             ("origin", "name_span.origin", "null: ocicat saw it; olareg: the layout's own index.json tells it"),
         ),
         """FROM name_span
@@ -154,23 +189,18 @@ JOIN store ON store.id = name_span.store_id
 JOIN content ON content.id = name_span.content_id
 LEFT JOIN repository ON repository.id = name_span.repository_id""",
         (
-            (
-                (
-                    "store.name",
-                    "name.name",
-                    "repository.name",
-                    "name.tag",
-                    "content.digest",
-                    "@name.since",
-                    "NULL",
-                    "CAST(NULL AS TEXT)",
-                ),
-                """FROM name
-JOIN entry ON entry.id = name.entry_id
-JOIN store ON store.id = name.store_id
-JOIN content ON content.id = entry.content_id
-LEFT JOIN repository ON repository.id = name.repository_id
-WHERE NOT name.shadowed AND name.tag IS NOT NULL""",
+            _seen(
+                "answer_span",
+                "answer_span.born",
+                "answer_span.gone",
+                "JOIN content ON content.id = answer_span.content_id",
+            ),
+            _seen(
+                "name",
+                "name.answers_from",
+                None,
+                "JOIN entry ON entry.id = name.entry_id\nJOIN content ON content.id = entry.content_id",
+                " AND NOT name.shadowed AND name.tag IS NOT NULL",
             ),
         ),
         keys=("name", "repository", "tag", "digest"),

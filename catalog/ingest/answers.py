@@ -21,10 +21,11 @@ class NameKey(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The content that a key answered, and since when (milliseconds)."""
+    """The content that a key answered, and since when: milliseconds, and the moment."""
 
     content_id: int
     since: int
+    answers_from: int
 
 
 _BY_NAME = "name.name = ? AND name.store_id = ?"
@@ -58,30 +59,33 @@ class Answers:
             self._rows.pause()
             where, what = self._where(key)
             standing = cursor.execute(
-                "SELECT name.id, entry.content_id, name.shadowed, name.since FROM name JOIN entry ON entry.id = name.entry_id"
+                "SELECT name.id, entry.content_id, name.shadowed, name.since, name.answers_from FROM name"
+                " JOIN entry ON entry.id = name.entry_id"
                 f" WHERE {where} ORDER BY name.source, name.sort, name.id",
                 (what, self._store_id),
             ).fetchall()
             if before is not None and (not standing or standing[0][1] != before.content_id):
-                self._rows.span(
-                    (self._store_id, key.repository_id, key.tag, key.name, before.content_id, before.since, self._now)
-                )
-            for place, (name_id, content_id, shadowed, since) in enumerate(standing):
+                self._rows.answer_span(
+                    (self._store_id, key.repository_id, key.tag, key.name, before.content_id, before.since, self._now,
+                     before.answers_from, self._rows.born)
+                )  # fmt: skip
+            for place, (name_id, content_id, shadowed, *since) in enumerate(standing):
                 should_be = since
                 if place == 0:
                     same = before is not None and content_id == before.content_id
-                    should_be = before.since if same and before is not None else self._now
+                    should_be = [*before[1:]] if same and before is not None else [self._now, self._rows.born]
                 if bool(shadowed) != (place > 0):
                     self._rows.moment.keep_name(name_id)
                 if bool(shadowed) != (place > 0) or since != should_be:
                     cursor.execute(
-                        "UPDATE name SET shadowed = ?, since = ? WHERE id = ?", (place > 0, should_be, name_id)
+                        "UPDATE name SET shadowed = ?, since = ?, answers_from = ? WHERE id = ?",
+                        (place > 0, *should_be, name_id),
                     )
 
     def _current(self, key: NameKey) -> Answer | None:
         where, what = self._where(key)
         found = self._rows.cursor.execute(
-            "SELECT entry.content_id, name.since FROM name JOIN entry ON entry.id = name.entry_id"
+            "SELECT entry.content_id, name.since, name.answers_from FROM name JOIN entry ON entry.id = name.entry_id"
             f" WHERE {where} AND NOT name.shadowed",
             (what, self._store_id),
         ).fetchone()

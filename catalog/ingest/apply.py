@@ -50,7 +50,12 @@ def write_content(
     first = found.entries == 0
     unnamed, alone = found.unnamed(), content.elements == 1
     names = StoreNames(
-        rows, found.id, repository, now, first=first, unnamed=unnamed if alone or not unnamed.alone else Unnamed()
+        rows,
+        found.id,
+        repository,
+        rows.moment.at,
+        first=first,
+        unnamed=unnamed if alone or not unnamed.alone else Unnamed(),
     )
     # Under `path` the name of an entry without one depends on whether it is the only one.
     counted = unnamed.alone and not same and (alone or found.entries == 1)
@@ -83,6 +88,8 @@ def write_content(
         generation, changed_at = generation + 1, now
     if (state, content.elements, entries) != (found.state, found.elements, found.entries):
         rows.moment.keep_stores([found.id])
+    if found.state == "missing":
+        rows.moment.note_store(found.id, is_back=True)
     rows.store(
         found.id,
         (
@@ -125,7 +132,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
         repository, naming_problem = found.repository()
         unnamed = found.unnamed()
         unnamed = unnamed if found.entries == 1 or not unnamed.alone else Unnamed()
-        names = StoreNames(rows, found.id, repository, now, first=False, unnamed=unnamed)
+        names = StoreNames(rows, found.id, repository, rows.moment.at, first=False, unnamed=unnamed)
         if names.rekey():
             values |= {"generation": found.generation + 1, "changed_at": now}
         names.settle()
@@ -134,6 +141,8 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
         rows.flush()
         values["keyed_by"] = found.keys_should_be()
     connection.execute(update(store).where(store.c.id == found.id).values(values))
+    if "missing" in (state, found.state) and state != found.state:
+        rows.moment.note_store(found.id)
     return Outcome(state, error, None)
 
 

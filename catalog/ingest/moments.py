@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from catalog.db.boot import boot_id, ran_ms
-from catalog.db.driver import cursor_of, is_postgres, new_ids
+from catalog.db.driver import Cursor, cursor_of, is_postgres, new_ids
 from catalog.db.kinds import INDEX, MANIFEST
+from catalog.db.labels import agrees, mended
 from catalog.db.postgres import this_host
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ _KEEP_BLOB = (
     " SELECT store_id, content_id, store_blob.size, embedded, reach, born, CAST(? AS BIGINT) FROM store_blob"
     f" JOIN content ON content.id = content_id AND content.kind IN ({MANIFEST}, {INDEX}) WHERE born < ? AND "
 )
+_END_ANSWERS = (
+    "INSERT INTO answer_span (store_id, repository_id, tag, name, content_id, since, until, born, gone)"
+    " SELECT name.store_id, name.repository_id, name.tag, name.name, entry.content_id, name.since, CAST(? AS BIGINT),"
+    " name.answers_from, CAST(? AS BIGINT) FROM name JOIN entry ON entry.id = name.entry_id"
+    " WHERE entry.store_id = ? AND NOT name.shadowed AND name.tag IS NOT NULL"
+)
+_BEGIN_SPAN = (
+    "INSERT INTO store_span (store_id, host_id, name, path, path_bytes, priority, since, born)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _MANY = 500
 
 
@@ -63,6 +74,7 @@ class Moment:
         self._id: int | None = None
         self._ran = 0
         self._stepped = False
+        self._last: tuple[int, int, str | None, int | None] | None = None
 
     @staticmethod
     def of(connection: Connection) -> Moment:
@@ -76,16 +88,16 @@ class Moment:
     def at(self) -> int:
         """Its time: what the clock says, in milliseconds since 1970; a little later than the moment before."""
         if self._at is None:
-            last = self._cursor.execute(
-                "SELECT at FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
+            self._last = last = self._cursor.execute(
+                "SELECT id, at, boot, ran FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
             ).fetchone()
             now = _now_ms()
-            if last is not None and now <= last[0]:
-                while now <= last[0] < now + _WAIT_MS:
+            if last is not None and now <= last[1]:
+                while now <= last[1] < now + _WAIT_MS:
                     time.sleep(0.0005)
                     now = _now_ms()
-                self._stepped = now + _TIE_MS < last[0]
-                now = now if self._stepped else max(now, last[0] + 1)
+                self._stepped = now + _TIE_MS < last[1]
+                now = now if self._stepped else max(now, last[1] + 1)
             self._at, self._ran = now, ran_ms()
         return self._at
 
@@ -96,9 +108,11 @@ class Moment:
             at = self.at
             self._id = next(new_ids(self._connection, "moment"))
             self._cursor.execute(
-                "INSERT INTO moment (id, host_id, at, boot, ran, stepped) VALUES (?, ?, ?, ?, ?, ?)",
-                (self._id, self._host_id(), at, boot_id(), self._ran, self._stepped),
+                "INSERT INTO moment (id, host_id, at, boot, ran, stepped, label) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (self._id, self._host_id(), at, boot_id(), self._ran, self._stepped, at),
             )
+            if self._is_doubtful(self._id):
+                mend_labels(self._cursor, self._host_id(), at, boot_id(), self._ran)
         return self._id
 
     def keep_stores(self, ids: Iterable[int]) -> None:
@@ -110,6 +124,8 @@ class Moment:
     def keep_whole(self, store_ids: Sequence[int]) -> None:
         """Keep these stores with all that they hold; they are about to be deleted."""
         for one in store_ids:
+            self._cursor.execute(_END_ANSWERS, (self.at, self.id, one))
+            self._end_span(one)
             for statement in (_KEEP_ENTRY, _KEEP_NAME):
                 self._cursor.execute(f"{statement} store_id = ?", (self.id, self.id, one))
         self.keep_emptied(store_ids)
@@ -119,6 +135,57 @@ class Moment:
         for one in store_ids:
             self._cursor.execute(f"{_KEEP_BLOB} store_id = ?", (self.id, self.id, one))
         self.keep_stores(store_ids)
+
+    def note_store(self, store_id: int, *, is_back: bool = False) -> None:
+        """Let the spans of a store say whether it is there, and under which name; call it after its row changed.
+
+        `is_back` says that it is there, whatever its row says yet.
+        """
+        row = self._cursor.execute(
+            "SELECT host_id, name, path, path_bytes, priority, state FROM store WHERE id = ?", (store_id,)
+        ).fetchone()
+        span = self._cursor.execute(
+            "SELECT name, priority FROM store_span WHERE store_id = ? AND gone IS NULL", (store_id,)
+        ).fetchone()
+        is_there = is_back or row[5] != "missing"
+        if span is not None and is_there and span[0] == row[1]:
+            if span[1] != row[4]:
+                self._cursor.execute(
+                    "UPDATE store_span SET priority = ? WHERE store_id = ? AND gone IS NULL", (row[4], store_id)
+                )
+            return
+        if span is not None:
+            self._end_span(store_id)
+        if is_there:
+            self.begin_spans([(store_id, *row[:5])])
+
+    def begin_spans(self, stores: Sequence[tuple[object, ...]]) -> None:
+        """Stores are there from now on: of each its id, host id, name, path, the path's bytes, and its priority."""
+        self._cursor.executemany(_BEGIN_SPAN, [(*row, self.at, self.id) for row in stores])
+
+    def _end_span(self, store_id: int) -> None:
+        mine = "store_id = ? AND gone IS NULL"
+        self._cursor.execute(f"DELETE FROM store_span WHERE {mine} AND born = ?", (store_id, self.id))
+        self._cursor.execute(f"UPDATE store_span SET until = ?, gone = ? WHERE {mine}", (self.at, self.id, store_id))
+
+    def _is_doubtful(self, new: int) -> bool:
+        """Whether the labels are to be worked out anew: the clock was set, or more is known since it was set back.
+
+        They are at twice as many moments after it each time, so that all of that costs little more than one time.
+        """
+        if self._last is None:
+            return False
+        if self._stepped:
+            return True
+        stepped = self._cursor.execute(
+            "SELECT max(id) FROM moment WHERE host_id = ? AND stepped", (self._host_id(),)
+        ).fetchone()[0]
+        if stepped is None:
+            return False
+        before = self._last[0] - stepped
+        return (new - stepped).bit_length() > max(before, 0).bit_length() or (
+            agrees(self._last, self.at, boot_id(), self._ran) is False
+        )
 
     def keep_entries(self, ids: Sequence[int]) -> None:
         """Keep these entries with their names; they are about to be deleted."""
@@ -164,6 +231,18 @@ class Moment:
                 raise RuntimeError("a catalog without a host has nothing that could change")
             self._host = int(row[0])
         return self._host
+
+
+def mend_labels(cursor: Cursor, host_id: int, now: int, boot: str | None, ran: int) -> None:
+    """Work out anew when each moment of a host was, by a clock that says `now` (milliseconds) in a run of the machine."""
+    rows = cursor.execute(
+        "SELECT id, at, boot, ran, label FROM moment WHERE host_id = ? ORDER BY id", (host_id,)
+    ).fetchall()
+    times = mended([row[:4] for row in rows], now, boot, ran)
+    cursor.executemany(
+        "UPDATE moment SET label = ? WHERE id = ?",
+        [(at, row[0]) for row, at in zip(rows, times, strict=True) if at != row[4]],
+    )
 
 
 def _now_ms() -> int:

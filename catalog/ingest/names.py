@@ -245,6 +245,7 @@ class StoreNames:
                 self._touch(repository_id, tag, name)
             row: Row = (
                 next(self._name_ids), entry_id, self._store_id, repository_id, tag, name, source + rank, sort, rows.flags[False], self._now, rows.born,
+                rows.born,
             )  # fmt: skip
             rows.name(row)
         for kind, subject, detail in problems:

@@ -169,13 +169,17 @@ class Registry:
                 values["content_pending"] = True  # what is absent means something else now
             if values:
                 self.connection.execute(update(store).where(store.c.id == row["id"]).values(values))
+            if {"name", "priority"} & values.keys():
+                Moment.of(self.connection).note_store(row["id"])
             return int(row["id"])
         above = _root_above(path, self.roots())
         derived = derived_name(path) if above is None else derived_name(path, above.path, above.name)
         name = self._new_name(settings.name, derived, root_of=above if above and above.path == path else None)
-        return _new_id(
+        new_id = _new_id(
             self.connection.execute(insert(store).values(self._store_values(text, raw, name, above, now) | values))
         )
+        Moment.of(self.connection).note_store(new_id)
+        return new_id
 
     def discovered(self, paths: Iterable[str], now: int) -> list[tuple[int, str, str | None]]:
         """Register layouts that were found below a root, those left aside that are known or were left out.
@@ -205,6 +209,8 @@ class Registry:
             registered.append((new_id, path, name if number > 1 else None))
         if rows:
             self.connection.execute(insert(store), rows)
+            columns = ("id", "host_id", "name", "path", "path_bytes", "priority")
+            Moment.of(self.connection).begin_spans([tuple(row[column] for column in columns) for row in rows])
         return registered
 
     def _taken(self) -> tuple[set[str], set[str]]:
@@ -274,12 +280,15 @@ class Registry:
                 self.connection.execute(update(store).where(store.c.id == found.id).values(root_id=root_id))
         followers = store.c.root_id == root_id, ~store.c.own_settings
         others = select(store.c.id).where(*followers, store.c.priority != mine.priority)
-        Moment.of(self.connection).keep_stores(self.connection.execute(others).scalars().all())
+        moved = self.connection.execute(others).scalars().all()
+        Moment.of(self.connection).keep_stores(moved)
         self.connection.execute(
             update(store)
             .where(*followers)
             .values(naming=mine.naming, prefix=mine.prefix, priority=mine.priority, **_shared_blobs(mine.shared_blobs))
         )
+        for store_id in moved:
+            Moment.of(self.connection).note_store(store_id)
         self.connection.execute(
             update(store)
             .where(store.c.root_id == root_id, ~store.c.own_settings, store.c.sparse != mine.sparse)

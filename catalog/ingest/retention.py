@@ -12,6 +12,7 @@ from catalog.db.boot import boot_id, ran_ms
 from catalog.db.engine import Writer
 from catalog.db.schema import (
     UNREAD,
+    answer_span,
     config,
     content,
     content_annotation,
@@ -34,6 +35,7 @@ from catalog.db.schema import (
     snapshot,
     store,
     store_blob,
+    store_span,
 )
 from catalog.errors import CatalogLocked
 from catalog.ingest.known import is_retention_due
@@ -90,7 +92,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
             # Their names end here: that is a change like any other, and history keeps it.
             at = max(now, changed_at + 1)
             rows.moment.keep_emptied([found.id])
-            StoreNames(rows, found.id, None, at, first=False).apply([])
+            StoreNames(rows, found.id, None, rows.moment.at, first=False).apply([])
             rows.flush()
             for table in (problem, store_blob):
                 registry.connection.execute(delete(table).where(table.c.store_id == found.id))
@@ -136,6 +138,7 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
         delete(repository).where(
             ~select(name.c.id).where(name.c.repository_id == repository.c.id).exists(),
             ~select(name_span.c.id).where(name_span.c.repository_id == repository.c.id).exists(),
+            ~select(answer_span.c.id).where(answer_span.c.repository_id == repository.c.id).exists(),
             ~select(past_name.c.name_id).where(past_name.c.repository_id == repository.c.id).exists(),
         )
     )
@@ -150,7 +153,7 @@ def _last(connection: Connection) -> str | None:
 
 
 def _prune_past(connection: Connection, before: int) -> None:
-    """Forget what was so only before the first moment that is not before a time (milliseconds).
+    """Forget what was so only before a time (milliseconds): before the moment that stood then.
 
     The first moment of all stays: what layouts tell is believed of the time before that alone. By the order of moments, and
     not by their times: one change while the clock was a year behind must not cost the past of everything.
@@ -158,13 +161,17 @@ def _prune_past(connection: Connection, before: int) -> None:
     for host_id in connection.execute(select(host.c.id)).scalars().all():
         mine = moment.c.host_id == host_id
         first, last = connection.execute(select(func.min(moment.c.id), func.max(moment.c.id)).where(mine)).one()
-        kept = connection.execute(select(func.min(moment.c.id)).where(mine, moment.c.at >= before)).scalar() or last
+        later = connection.execute(select(func.min(moment.c.id)).where(mine, moment.c.label > before)).scalar()
+        kept = last
+        if later is not None:
+            kept = connection.execute(select(func.max(moment.c.id)).where(mine, moment.c.id < later)).scalar() or first
         if first is None or kept == first:
             continue
         over = select(moment.c.id).where(mine, moment.c.id <= kept)
-        for table in (past_store, past_entry, past_name, past_blob):
+        for table in (past_store, past_entry, past_name, past_blob, answer_span, store_span):
             connection.execute(delete(table).where(table.c.gone.in_(over)))
         connection.execute(delete(moment).where(mine, moment.c.id < kept, moment.c.id != first))
+        connection.execute(update(moment).where(moment.c.id == first).values(forgotten=True))
 
 
 def _sweep_content(connection: Connection) -> None:
@@ -186,6 +193,7 @@ def _sweep_content(connection: Connection) -> None:
 _HOLDERS = (
     entry.c.content_id,
     name_span.c.content_id,
+    answer_span.c.content_id,
     store_blob.c.content_id,
     edge.c.child_id,
     referrer.c.subject_id,

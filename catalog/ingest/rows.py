@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from catalog.db.driver import cursor_of, is_postgres, new_ids
 from catalog.db.schema import (
     annotation_key,
+    answer_span,
     config,
     content,
     content_annotation,
@@ -58,7 +59,7 @@ def _no_pause() -> None:
 
 
 _TABLES = (
-    entry, name, entry_annotation, problem, name_span, snapshot,
+    entry, name, entry_annotation, problem, name_span, answer_span, snapshot,
     manifest, config, edge, content_annotation, descriptor_annotation, store_blob, referrer,
 )  # fmt: skip
 """In the order in which they are written."""
@@ -143,6 +144,10 @@ class Rows:
     def span(self, row: Row, origin: str | None = None) -> None:
         """`row` has the columns of `name_span` from its store to `until`, in their order; `origin` is who told it."""
         self._add("name_span", (self.id_of("name_span"), *row, origin))
+
+    def answer_span(self, row: Row) -> None:
+        """`row` has the columns of `answer_span` after its id, in their order."""
+        self._add("answer_span", (self.id_of("answer_span"), *row))
 
     def snapshot(self, row: Row) -> None:
         """`row` has the columns of `snapshot` after its id, in their order."""

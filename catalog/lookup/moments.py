@@ -12,21 +12,15 @@ import time
 from bisect import bisect_right
 
 from catalog.db.boot import boot_id, ran_ms
+from catalog.db.labels import agrees, mended
+from catalog.errors import UsageError
+from catalog.lookup.match import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from catalog.lookup.reader import Reader
 
-    Label = tuple[int, int, str | None, int | None]
-    """Of a moment: its id, what the clock said, which run of the machine, and how long it had run; in milliseconds."""
-
 _PRESENT = 1 << 62
-_BESIDE_MS = 2000
-"""Two clocks that are farther apart than this are not the same one: one was set."""
-_CONSISTENT = 1000
-"""A time that agrees with the clock of today counts for as many that do not."""
 
 
 class Past:
@@ -55,13 +49,15 @@ class Past:
 
 
 def past_of(reader: Reader, at: int) -> Past:
-    """What the time `at` (milliseconds since 1970, UTC) means in the catalog; raises CatalogUnavailable."""
+    """What the time `at` (milliseconds since 1970, UTC) means in the catalog; raises CatalogUnavailable, UsageError."""
     now = time.time_ns() // 1_000_000
-    hosts = [row[0] for row in list(reader.rows("SELECT DISTINCT host_id FROM moment", {}))]
+    hosts = [row[0] for row in list(reader.rows("SELECT id FROM host", {}))]
     if at >= now:
         return Past(reader, at, dict.fromkeys(hosts, _PRESENT))
     found = {host: _number(reader, host, at, now) for host in hosts}
     numbers = {host: number for host, number in found.items() if number is not None}
+    for host, number in numbers.items():
+        _check_is_kept(reader, host, number, at)
     return Past(reader, at, numbers or None)
 
 
@@ -70,13 +66,15 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
     """`statement`, of SQLite, over the rows as of `:moment`; `asked` are the names of its parameters.
 
     SQLite goes through all of a table that is put together of two, so what is asked for says first which entries can matter
-    (`wanted`), by the same indexes as today.
+    (`wanted`), by the same indexes as today, and which row of the past each of their stores had (`was`).
     """
     known, condition = _wanted(statement, asked)
     entries = f" AND p.id IN {condition}", f" AND p.entry_id IN {condition}"
     blobs = " AND p.content_id IN (SELECT id FROM above)" if "above(" in known else ""
+    stores = _stores(statement, asked, condition, "above(" in known)
     tables = (
-        _as_of("store", "main.store", ":moment"),
+        _was(stores),
+        _STORE_AS_OF,
         _as_of("entry", "main.entry", ":moment", more=entries if condition else ("", "")),
         _as_of("name", "main.name", ":moment", more=(entries[1],) * 2 if condition else ("", "")),
         _as_of("store_blob", "main.store_blob", ":moment", more=(blobs, blobs)),
@@ -119,6 +117,35 @@ def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
     return "", ""
 
 
+def _stores(statement: str, asked: frozenset[str], condition: str, by_content: bool) -> str:
+    """A query for the ids of the stores that can matter to a statement."""
+    if "store_id" in asked:
+        return "SELECT :store_id AS store_id"
+    if "store_name" in asked:
+        of = "SELECT store_id FROM store_span WHERE "
+        return f"{of}name = :store_name UNION {of}path = :path"
+    if "store.name >= :low" in statement:
+        return "SELECT store_id FROM store_span WHERE name >= :low AND name < :high"
+    if not condition:
+        return "SELECT DISTINCT store_id FROM store_span"
+    found = (
+        f"SELECT store_id FROM main.entry WHERE id IN {condition}"  # noqa: S608
+        f" UNION SELECT store_id FROM past_entry WHERE entry_id IN {condition}"
+    )
+    held = "SELECT store_id FROM {} WHERE content_id IN ({})"
+    contents = "SELECT id FROM above" if by_content else ""
+    if {"low", "high"} <= asked:
+        contents = "SELECT id FROM content WHERE digest >= :low AND digest < :high"
+    for table in ("main.store_blob", "past_blob") if contents else ():
+        found += " UNION " + held.format(table, contents)
+    return found
+
+
+def _was(stores: str) -> str:
+    last = "SELECT max(born) FROM past_store AS q WHERE q.store_id = s.store_id AND q.born <= :moment"
+    return f"was(store_id, born) AS MATERIALIZED (SELECT store_id, ({last}) FROM ({stores}) AS s)"  # noqa: S608
+
+
 _LIST = "(SELECT id FROM wanted)"
 _WANTED = "wanted(id) AS ({}), "
 _ABOVE = (
@@ -159,6 +186,8 @@ def _as_of(
     """
     columns = [f"p.{column.strip()}" for column in _COLUMNS[table].split(",")]
     was = [f"p.{table}_id" if column == "p.id" else column for column in columns]
+    if more[1] and table == "entry":  # by the entry, and not by all that the store ever had
+        was[1] = columns[1] = "+p.store_id AS store_id"
     last, gone = (f", p.changed_at{_NEVER}", f", {_NULL} AS changed_at{_NEVER}") if table == "store" else ("", "")
     past = "past_blob" if table == "store_blob" else f"past_{table}"
     return (
@@ -167,6 +196,15 @@ def _as_of(
         f" WHERE p.born <= {number} AND p.gone > {number}{more[1]})"
     )
 
+
+_STORE_AS_OF = (
+    _as_of("store", "main.store", ":moment")
+    .replace("SELECT p.store_id,", "SELECT was.store_id,")
+    .replace(
+        " FROM past_store AS p",
+        " FROM was CROSS JOIN past_store AS p ON p.store_id = was.store_id AND p.born = was.born",
+    )
+)
 
 _OF_HOST = " JOIN asof ON asof.host_id = {}.host_id"
 _OF_OWNER = f" JOIN store AS owner ON owner.id = p.store_id{_OF_HOST.format('owner')}"
@@ -187,104 +225,47 @@ _SHARED = ", ".join(
 )
 
 
+def mended_labels(reader: Reader, host: int, now: int) -> dict[int, int] | None:
+    """When each moment of a host was, by its id, if its last one was noted by another clock than today's; else None.
+
+    Then `moment.label` says it. What was wrong before the last moment, the writer of that one put right.
+    """
+    last = reader.row(
+        "SELECT id, at, boot, ran, label FROM moment WHERE host_id = :host ORDER BY label DESC, id DESC LIMIT 1",
+        {"host": host},
+    )
+    if last is None:
+        return None
+    boot, ran = boot_id(), ran_ms()
+    if last[4] <= now:
+        stepped = "SELECT 1 FROM moment WHERE host_id = :host AND stepped LIMIT 1"
+        if agrees(last[:4], now, boot, ran) is not False or reader.row(stepped, {"host": host}) is None:
+            return None
+    labels = list(reader.rows("SELECT id, at, boot, ran FROM moment WHERE host_id = :host ORDER BY id", {"host": host}))
+    return {label[0]: at for label, at in zip(labels, mended(labels, now, boot, ran), strict=True)}
+
+
+def _check_is_kept(reader: Reader, host: int, number: int, at: int) -> None:
+    """Raise UsageError if retention has dropped what was so at this moment of a host."""
+    asked = {"host": host, "number": number}
+    if reader.row("SELECT 1 FROM moment WHERE id = :number AND forgotten", asked) is None:
+        return
+    row = reader.row("SELECT min(label) FROM moment WHERE host_id = :host AND id > :number", asked)
+    if row is not None and row[0] is not None:
+        raise UsageError(
+            f"what was at {rfc3339(at)} is not kept any more: ask for {rfc3339(row[0])} or later,"
+            " and see retention.history_days for how long the past is kept"
+        )
+
+
 def _number(reader: Reader, host: int, at: int, now: int) -> int | None:
     """The last moment of a host that was not after `at`; None where there was none yet."""
-    asked = {"host": host, "at": at, "now": now}
-    odd = reader.row(
-        "SELECT 1 FROM moment WHERE host_id = :host AND stepped"
-        " UNION ALL SELECT 1 FROM moment WHERE host_id = :host AND at > :now LIMIT 1",
-        asked,
-    )
-    if odd is None:
+    labels = mended_labels(reader, host, now)
+    if labels is None:
         row = reader.row(
-            "SELECT id FROM moment WHERE host_id = :host AND at <= :at ORDER BY at DESC, id DESC LIMIT 1", asked
+            "SELECT id FROM moment WHERE host_id = :host AND label <= :at ORDER BY label DESC, id DESC LIMIT 1",
+            {"host": host, "at": at},
         )
         return None if row is None else int(row[0])
-    labels = list(reader.rows("SELECT id, at, boot, ran FROM moment WHERE host_id = :host ORDER BY id", asked))
-    place = bisect_right(mended(labels, now, boot_id(), ran_ms()), at)
-    return labels[place - 1][0] if place else None
-
-
-def mended(labels: Sequence[Label], now: int, boot: str | None, ran: int) -> list[int]:
-    """A time for each moment, in their order and never falling, though the clock was set while they were noted.
-
-    Of the times that the clock said those are believed that rise and are most; what agrees with the clock of today (`now`,
-    `boot`, `ran`), in the same run of the machine, counts more. The others get theirs by how long the machine had run.
-    """
-    weights = []
-    for _, at, its_boot, its_ran in labels:
-        if at > now:
-            weights.append(0)
-        elif boot is not None and its_boot == boot and its_ran is not None:
-            weights.append(_CONSISTENT if abs((now - ran) - (at - its_ran)) <= _BESIDE_MS else 1)
-        else:
-            weights.append(1)
-    believed = _rising([label[1] for label in labels], weights)
-    ends = [0] * len(labels)
-    after: int | None = None
-    for place in range(len(labels) - 1, -1, -1):
-        after = labels[place][1] if place in believed else after
-        ends[place] = now if after is None else after
-    times: list[int] = []
-    last: Label | None = None
-    following = _following(labels, believed)
-    for place, label in enumerate(labels):
-        if place in believed:
-            last = label
-            times.append(label[1])
-            continue
-        guess = _by_running(label, last)
-        if guess is None:
-            guess = _by_running(label, following[place])
-        floor = times[-1] if times else None
-        if guess is None:
-            guess = floor if floor is not None else ends[place]
-        times.append(min(max(guess, guess if floor is None else floor), ends[place]))
-    return times
-
-
-def _by_running(label: Label, other: Label | None) -> int | None:
-    """When a moment was, by another one of the same run of the machine; None where that cannot be told."""
-    if other is None or label[2] is None or label[2] != other[2] or label[3] is None or other[3] is None:
-        return None
-    return other[1] + label[3] - other[3]
-
-
-def _following(labels: Sequence[Label], believed: set[int]) -> list[Label | None]:
-    """For each moment the next one whose time is believed."""
-    found: list[Label | None] = [None] * len(labels)
-    after: Label | None = None
-    for place in range(len(labels) - 1, -1, -1):
-        found[place] = after
-        if place in believed:
-            after = labels[place]
-    return found
-
-
-def _rising(times: Sequence[int], weights: Sequence[int]) -> set[int]:
-    """The places of those `times` that never fall and weigh most together; what weighs nothing is left out."""
-    ranks = {at: rank for rank, at in enumerate(sorted(set(times)), 1)}
-    # A Fenwick tree of the heaviest, and its last place, less than nothing so that of two the first is taken.
-    best: list[tuple[int, int]] = [(0, 1)] * (len(ranks) + 1)
-    before = [-1] * len(times)
-    heaviest = 0, 1
-    for place, (at, weight) in enumerate(zip(times, weights, strict=True)):
-        if not weight:
-            continue
-        found, rank = (0, 1), ranks[at]
-        while rank:
-            found = max(found, best[rank])
-            rank &= rank - 1
-        before[place] = -found[1]
-        total = found[0] + weight, -place
-        rank = ranks[at]
-        while rank < len(best):
-            best[rank] = max(best[rank], total)
-            rank += rank & -rank
-        heaviest = max(heaviest, total)
-    chosen: set[int] = set()
-    place = -heaviest[1]
-    while place >= 0:
-        chosen.add(place)
-        place = before[place]
-    return chosen
+    place = bisect_right(list(labels.values()), at)
+    return list(labels)[place - 1] if place else None

@@ -1,26 +1,34 @@
-"""The past of names: what they answered at a time (`--at`), and their spans (`history`).
+"""The spans of names (`history`), and what they answered before the catalog kept all that `--at` asks.
 
-History is by name and tag alone: a span says which digest a name of a store answered, from when until
-when. What it does not hold is null.
+A span says which digest a name or a tag of a store answered, from when until when, while the store was there under one name.
+What it does not hold is null.
 """
 
 from __future__ import annotations
 
-from catalog.errors import UsageError
+import os
+import time
+
+from catalog.errors import UnknownStore, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import Match, rfc3339
-from catalog.lookup.stores import place_of
+from catalog.lookup.moments import mended_labels
+from catalog.lookup.stores import image_behind, place_of, store_ids
 from catalog.names import query as kinds
 from catalog.names.escape import shown
-from catalog.names.pattern import Glob, name_globs
+from catalog.names.paths import encode_path
+from catalog.names.pattern import Glob, has_wildcard, name_globs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from catalog.lookup.reader import Reader
     from catalog.names.query import Query
+
+_DEEPEST = 64
+"""So many components of a path are tried, from the last on, as the end of a store that is gone."""
 
 _HELD = ("store", "path", "name", "names", "repository", "tag", "digest", "fallback")
 
@@ -31,18 +39,19 @@ SPAN_FIELDS = ("since", "until", "store", "path", "name", "repository", "tag", "
 class Span:
     """A name of a store answered `digest` from `since` until `until` (None: it still does); milliseconds, UTC.
 
-    `origin` is None for what ocicat saw, and `olareg` for what the layout itself tells of its past.
+    `store` is what the store was called then. `origin` is None for what ocicat saw, and `olareg` for what the layout itself
+    tells of its past. `began` and `ended` are moments: 0 for before the first one, None while it stands.
     """
 
     __slots__ = (
-        "digest", "name", "origin", "path", "path_bytes", "priority", "repository", "since", "store", "store_id", "tag",
-        "until",
+        "began", "digest", "ended", "host_id", "name", "origin", "path", "path_bytes", "priority", "repository", "since",
+        "store", "store_id", "tag", "until",
     )  # fmt: skip
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (
-            self.store_id, self.store, self.path, self.path_bytes, self.priority, self.repository,
-            self.tag, self.name, self.digest, self.since, self.until, self.origin,
+            self.store_id, self.store, self.path, self.path_bytes, self.priority, self.repository, self.tag, self.name,
+            self.digest, self.since, self.until, self.origin, self.began, self.ended, self.host_id,
         ) = row  # fmt: skip
 
     def value(self, field: str) -> object:
@@ -85,16 +94,20 @@ def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
 
     Raises UsageError for a form that says more than a name or a tag, UnknownStore.
     """
+    return _by_todays_clock(reader, _spans(reader, query))
+
+
+def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     if query is None:
         yield from map(Span, reader.rows(frozen.SPANS, {}))
     elif query.kind == kinds.OCI_LAYOUT and query.digest is None:
-        place = place_of(reader, query)
+        image, is_it = _store_of(reader, query)
         tag = query.tag or "latest"
-        if place.image is None:
+        if image is None:
             found = reader.rows(frozen.SPANS_BY_TAG, {"tag": tag})
         else:
-            found = reader.rows(frozen.SPANS_BY_NAME, {"name": f"{place.image}:{tag}"})
-        yield from (span for span in map(Span, found) if span.store_id == place.store_id)
+            found = reader.rows(frozen.SPANS_BY_NAME, {"name": f"{image}:{tag}"})
+        yield from (span for span in map(Span, found) if is_it(span))
     elif query.kind == kinds.NAME:
         yield from map(Span, reader.rows(frozen.SPANS_BY_NAME, {"name": query.name}))
     elif query.kind == kinds.TAG:
@@ -114,25 +127,107 @@ def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
     """The names that pointed to a digest, and when, the oldest first."""
-    return map(Span, reader.rows(frozen.SPANS_BY_DIGEST, {"digest": digest}))
+    return _by_todays_clock(reader, map(Span, reader.rows(frozen.SPANS_BY_DIGEST, {"digest": digest})))
+
+
+def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span], bool]:
+    """Whether a span is of one of the stores that `--store` names, each by a name that it had then, a path, or a glob.
+
+    Raises UnknownStore for a text that names no store of today and none of the past.
+    """
+    tests = [_is_of(reader, text) for text in texts]
+    return lambda span: any(test(span) for test in tests)
 
 
 def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] | None) -> Iterator[Match]:
-    """What `query` matched at `moment` (milliseconds, UTC), in those stores alone where there are some."""
-    for span in spans(reader, query):
-        held = span.since <= moment and (span.until is None or moment < span.until)
+    """What `query` matched at `moment` (milliseconds, UTC), before the first moment of the catalog: by spans alone.
+
+    `stores` are those that may answer, where not all may.
+    """
+    for span in _spans(reader, query):
+        held = not span.began and span.since <= moment and (span.until is None or moment < span.until)
         if held and (stores is None or span.store_id in stores):
             yield PastMatch(reader, span)
 
 
+def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
+    """The spans, with their times put right where the last change was noted by a clock that is not today's."""
+    now = time.time_ns() // 1_000_000
+    mended: dict[int, dict[int, int]] = {
+        host: labels
+        for (host,) in list(reader.rows("SELECT id FROM host", {}))
+        if (labels := mended_labels(reader, host, now)) is not None
+    }
+    for span in found:
+        labels = mended.get(span.host_id)
+        if labels is not None:
+            span.since = labels.get(span.began, span.since)
+            span.until = span.until if span.ended is None else labels.get(span.ended, span.until)
+        yield span
+
+
+def _store_of(reader: Reader, query: Query) -> tuple[str | None, Callable[[Span], bool]]:
+    """The image behind the store that a query names, or None, and whether a span is of that store.
+
+    One that is gone is found by a name that it had.
+    """
+    text = query.place or ""
+    try:
+        place = place_of(reader, query)
+    except UnknownStore:
+        if text[:1] in ("/", "."):
+            text = os.path.abspath(text)
+        ends = [len(text), *(at for at in range(len(text) - 1, 0, -1) if text[at] == "/")][:_DEEPEST]
+        for end in ends:
+            was_there = _had_store(reader, text[:end])
+            if was_there is not None:
+                return image_behind(query, text[end + 1 :]), was_there
+        raise
+    if text[:1] in ("/", "."):
+        return place.image, lambda span: span.path == place.path
+    return place.image, lambda span: span.store == place.name
+
+
+def _had_store(reader: Reader, text: str) -> Callable[[Span], bool] | None:
+    """Whether a span is of the store that had the name or the absolute path `text`; None if none had."""
+    if text[0] == "/":
+        path = encode_path(text)[0]
+        return (lambda span: span.path == path) if _had_path(reader, path) else None
+    return (lambda span: span.store == text) if _had_name(reader, text) else None
+
+
+def _had_name(reader: Reader, text: str) -> bool:
+    return reader.row("SELECT 1 FROM store_span WHERE name = :text LIMIT 1", {"text": text}) is not None
+
+
+def _is_of(reader: Reader, text: str) -> Callable[[Span], bool]:
+    if text[:1] in ("/", "."):
+        path = encode_path(os.path.abspath(text))[0]
+        ids = store_ids(reader, (text,)) if not _had_path(reader, path) else frozenset[int]()
+        return lambda span: span.path == path or span.store_id in ids
+    if _had_name(reader, text):
+        return lambda span: span.store == text
+    if has_wildcard(text):
+        glob = Glob(text)
+        known = list(reader.rows("SELECT DISTINCT name FROM store_span", {}))
+        if any(glob.matches(row[0]) for row in known):
+            return lambda span: glob.matches(span.store)
+    ids = store_ids(reader, (text,))
+    return lambda span: span.store_id in ids
+
+
+def _had_path(reader: Reader, path: str) -> bool:
+    return reader.row("SELECT 1 FROM store_span WHERE path = :path LIMIT 1", {"path": path}) is not None
+
+
 def _by_pattern(reader: Reader, query: Query) -> Iterator[Span]:
-    found: dict[int, Span] = {}
+    found: dict[tuple[object, ...], Span] = {}
     for glob in name_globs(query.text):
         bounds = glob.bounds()
         rows = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds)
         for span in map(Span, rows):
             if span.name is not None and glob.matches(span.name):
-                found.setdefault(_number(span), span)
+                found.setdefault((span.store_id, span.repository, span.tag, span.since, span.began, span.origin), span)
     yield from sorted(found.values(), key=lambda span: (span.since, span.priority, span.store, span.name, span.tag))
 
 

@@ -22,7 +22,7 @@ from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
 
 _WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_NAME", "BY_TAG_RANGE", "BY_ANY_TAG",
-                   "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE", "SPANS_BY_REPOSITORY"})  # fmt: skip
+                   "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE"})  # fmt: skip
 """Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
 _CANCEL_SECONDS = 2.0

@@ -90,7 +90,7 @@ def _by_name(reader: Reader, query: Query, text: str) -> Place:
             break
     if longest is None:
         raise _unknown(text, query)
-    return Place(longest[0], _image(query, longest[1]))
+    return Place(longest[0], image_behind(query, longest[1]))
 
 
 def _by_path(reader: Reader, query: Query, text: str) -> Place:
@@ -100,7 +100,7 @@ def _by_path(reader: Reader, query: Query, text: str) -> Place:
         path = text[:length] or "/"
         found = _registered_in(reader, paths)
         if found is not None:
-            return Place(found, _image(query, text[length + 1 :]))
+            return Place(found, image_behind(query, text[length + 1 :]))
         later = reader.past is not None and reader.past.came_later(encode_path(path)[0])
         if not later and _is_layout(path):
             raise _unregistered(path)
@@ -148,7 +148,7 @@ def _is_layout(path: str) -> bool:
     return is_layout(path)
 
 
-def _image(query: Query, behind: str) -> str | None:
+def image_behind(query: Query, behind: str) -> str | None:
     """The repository that stands behind a store, as Docker reads it together with the tag (64 digits alone are no name)."""
     if not behind:
         return None

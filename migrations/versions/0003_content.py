@@ -109,10 +109,12 @@ _STATEMENTS = (
     boot {text},
     ran BIGINT,
     stepped {flag},
+    forgotten {flag},
+    label BIGINT NOT NULL,
     CONSTRAINT pk_moment PRIMARY KEY (id),
     CONSTRAINT fk_moment_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
 )""",
-    "CREATE INDEX ix_moment_host_at ON moment (host_id, at)",
+    "CREATE INDEX ix_moment_host_label ON moment (host_id, label)",
     "CREATE INDEX ix_moment_stepped ON moment (host_id) WHERE stepped",
     """CREATE TABLE past_store (
     store_id {id} NOT NULL,
@@ -190,7 +192,48 @@ _STATEMENTS = (
     CONSTRAINT fk_past_blob_content_id FOREIGN KEY(content_id) REFERENCES content (id)
 ){end}""",
     "CREATE INDEX ix_past_blob_content ON past_blob (content_id, store_id)",
-    "INSERT INTO moment (host_id, at) SELECT id, {now} FROM host",  # rows of before are as they are since then
+    "ALTER TABLE name ADD COLUMN answers_from BIGINT DEFAULT '0' NOT NULL",
+    """CREATE TABLE answer_span (
+    id {serial} NOT NULL,
+    store_id {id} NOT NULL,
+    repository_id {id},
+    tag {text} NOT NULL,
+    name {text},
+    content_id {id} NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    born BIGINT NOT NULL,
+    gone BIGINT NOT NULL,
+    CONSTRAINT pk_answer_span PRIMARY KEY (id),
+    CONSTRAINT fk_answer_span_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id),
+    CONSTRAINT fk_answer_span_content_id FOREIGN KEY(content_id) REFERENCES content (id)
+)""",
+    "CREATE INDEX ix_answer_span_name ON answer_span (name) WHERE name IS NOT NULL",
+    "CREATE INDEX ix_answer_span_repository ON answer_span (repository_id) WHERE repository_id IS NOT NULL",
+    "CREATE INDEX ix_answer_span_tag ON answer_span (tag)",
+    "CREATE INDEX ix_answer_span_content ON answer_span (content_id)",
+    """CREATE TABLE store_span (
+    store_id {id} NOT NULL,
+    host_id {id} NOT NULL,
+    name {text} NOT NULL,
+    path {text} NOT NULL,
+    path_bytes {bytes},
+    priority INTEGER NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT,
+    born BIGINT NOT NULL,
+    gone BIGINT,
+    CONSTRAINT pk_store_span PRIMARY KEY (store_id, born),
+    CONSTRAINT fk_store_span_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    "CREATE INDEX ix_store_span_name ON store_span (name)",
+    "CREATE INDEX ix_store_span_path ON store_span (path)",
+    # Rows of before are as they are since this moment. Of a store that is missing the past ends here.
+    "INSERT INTO moment (host_id, at, label) SELECT id, {now}, {now} FROM host",
+    """INSERT INTO store_span (store_id, host_id, name, path, path_bytes, priority, since, until, born, gone)
+    SELECT store.id, store.host_id, store.name, path, path_bytes, priority, 0,
+    CASE WHEN state = 'missing' THEN moment.at END, 0, CASE WHEN state = 'missing' THEN moment.id END
+    FROM store JOIN moment ON moment.host_id = store.host_id""",
     "UPDATE meta SET value = '1.2' WHERE key = 'schema'",
 )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.db.engine import open_writer
 from tests.cli.conftest import Own, retag
 from tests.cli.program import one_error
 from tests.writers import empty_index, fake_descriptor, read_index, write_index
@@ -156,6 +157,16 @@ sys.exit(run(sys.argv[1:]))
 YEAR = 365 * 86_400
 
 
+def with_another_clock(cli: Own, by: int) -> Callable[[str], object]:
+    """What runs a command while the clock is wrong by so many seconds."""
+
+    def run(*arguments: str) -> object:
+        program = [sys.executable, "-c", _WITH_ANOTHER_CLOCK, str(by), "--db", cli.db, "--config", cli.config]
+        return subprocess.run([*program, *arguments], check=True, timeout=60)
+
+    return run
+
+
 def now() -> str:
     """This moment, as `--at` takes it, after every moment before it."""
     time.sleep(0.02)
@@ -172,18 +183,7 @@ def test_a_clock_that_was_wrong_for_one_change_decides_for_no_other(cli: Own, la
     for number in range(4):
         retag(path, "app:1", f"image {number}")
         if number == 1:
-            command = [
-                sys.executable,
-                "-c",
-                _WITH_ANOTHER_CLOCK,
-                str(by),
-                "--db",
-                cli.db,
-                "--config",
-                cli.config,
-                "index",
-            ]
-            subprocess.run(command, check=True, timeout=60)
+            with_another_clock(cli, by)("index")
         else:
             cli.done("index")
         answers.append((now(), cli.done("resolve", "app:1").out))
@@ -245,3 +245,24 @@ def test_a_store_that_was_removed_renamed_or_missing(cli: Own, layout: Layout, t
     for at, options, found in asked:
         then = cli("resolve", *options, "--at", at)
         assert (then.status, then.out) == found, (at, options)
+
+
+def test_a_time_whose_changes_are_forgotten_is_refused(cli: Own, layout: Layout) -> None:
+    """What retention left of it would be half an answer. The message says from when on the past is kept."""
+    path = layout("one", "1", style="short")
+    cli.done("add", path)
+    layout("two", "1", style="short")
+    asked = [now()]
+    for number in range(3):
+        retag(path, "app:1", f"image {number}")
+        cli.done("index")
+        asked.append(now())
+    with open(cli.config, "a") as file:
+        file.write("[retention]\nhistory_days = 0\n")
+    with open_writer(cli.db) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '0' WHERE key = 'pruned_ms'")
+    cli.done("index")
+    for command in ("query", "resolve"):
+        one_error(cli(command, "app:1", "--at", asked[1]), 2, "retention.history_days")
+    assert cli.done("resolve", "app:1", "--at", asked[-1]).out == cli.done("resolve", "app:1").out
+    one_error(cli("resolve", "app:1", "--at", "2001-01-01"), 1)

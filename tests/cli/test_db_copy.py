@@ -89,6 +89,9 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
     for number, (name, path) in enumerate(paths.items()):
         do("add", path, "--name", name, "--priority", str(number % 3))
     kept = base / "kept"
+    told = {"told": [{"time": "2020-01-01T00:00:00Z", "descriptor": writers.fake_descriptor("told")}]}
+    busybox = str(kept / "images" / "busybox")
+    writers.write_index(busybox, writers.read_index(busybox) | {"org.olareg.history": told})
     do("add", str(kept))
     alpine = str(kept / "images" / "alpine")
     for round_ in range(3):
@@ -125,6 +128,15 @@ def test_every_table_has_as_many_rows(moved: Moved, server: Server) -> None:
     for table, rows in copied.items():
         assert len(rows) == connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0], table
     connection.close()
+
+
+def test_the_past_is_equal(moved: Moved) -> None:
+    moved.both("history", ":*", "--format", "json")
+    times = moved.both("history", ":3.*", "--format", "{since}").lines
+    assert len(times) > 4
+    for at in ("2021-01-01", *times[-4:]):
+        moved.both("query", "--at", at, "--format", "json")
+        moved.both("resolve", "--at", at, ":told", ":3.16", "oci-layout://kept/images/alpine:3.17")
 
 
 @pytest.mark.parametrize("view", [view.name for view in VIEWS])

@@ -13,6 +13,8 @@ from catalog.names.moment import parse_moment
 from tests import writers
 from tests.cli.conftest import Own, retag
 from tests.cli.program import one_error
+from tests.cli.test_at import YEAR, with_another_clock
+from tests.stress.overtime import now_ms
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, name_entry, read_index, write_index
 
 Layout = Callable[..., str]
@@ -182,7 +184,54 @@ def test_what_a_store_that_is_gone_said_is_part_of_the_past(cli: Own, layout: La
     assert len(objects(cli, ":1")) == 1
     Path(path + "-away").rename(path)
     cli.done("index")
-    assert [span["until"] for span in objects(cli, ":1")] == [None]
+    first, second = objects(cli, ":1")
+    assert str(first["until"]) < str(second["since"])
+    assert second["until"] is None
+
+
+def test_a_store_that_was_renamed_or_removed_has_its_names_of_then(cli: Own, layout: Layout) -> None:
+    """As `--at` has: under each name for the time in which it was called so, and not while it was away."""
+    path = layout("app", "1")
+    cli.done("add", path)
+    cli.done("add", path, "--name", "new")
+    cli.done("remove", "new")
+    cli.done("add", path)
+    found = objects(cli, ":1")
+    assert [span["store"] for span in found] == ["app", "new", "app"]
+    assert found[0]["until"] == found[1]["since"]
+    assert str(found[1]["until"]) <= str(found[2]["since"])
+    assert found[2]["until"] is None
+    for span in found:
+        for when in (str(span["since"]), str(span["until"] or span["since"])):
+            (answer,) = json.loads(cli("query", ":1", "--at", when, "--format", "json").out) or ({"store": None},)
+            inside = when == span["since"]
+            assert (answer["store"] == span["store"]) == inside, (span, answer)
+    for store in ("new", "n?w"):
+        assert [span["store"] for span in objects(cli, ":1", "--store", store)] == ["new"]
+    assert objects(cli, "oci-layout://new:1") == objects(cli, ":1", "--store", "new")
+    assert objects(cli, "oci-layout://app:1") == objects(cli, ":1", "--store", "app")
+    assert objects(cli, f"oci-layout://{path}:1") == found
+    cli.done("remove", "app")
+    assert [span["digest"] for span in objects(cli, ":1")] == [first(path)] * 3
+    assert [span["store"] for span in objects(cli, "oci-layout://app:1")] == ["app", "app"]
+
+
+@pytest.mark.parametrize("by", [YEAR, -YEAR])
+def test_a_clock_that_was_wrong_for_one_change(cli: Own, layout: Layout, by: int) -> None:
+    """Its span is where it was between its neighbours: before the next change, by the command, and after it by the view too."""
+    path = layout("one", "1", style="short")
+    cli.done("add", path)
+    for number in range(3):
+        retag(path, "app:1", f"image {number}")
+        (cli.done if number != 1 else with_another_clock(cli, by))("index")
+        found = objects(cli, "app:1")
+        assert len(found) == number + 2
+        assert [span["until"] for span in found] == [*(span["since"] for span in found[1:]), None]
+        times = [parse_moment(str(span["since"]), 0) for span in found]
+        assert times == sorted(times)
+        assert now_ms() - 600_000 < times[0] <= times[-1] <= now_ms()
+    viewed = json.loads(cli.done("sql", "SELECT since, until FROM history ORDER BY since", "--format", "json").out)
+    assert viewed == [{key: span[key] for key in ("since", "until")} for span in found]
 
 
 def test_retention(cli: Own, layout: Layout, tmp_path: Path) -> None:

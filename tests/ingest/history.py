@@ -50,7 +50,7 @@ class Log:
                 self.standing[key] = Span(key, now[key], at, None)
 
     def forget(self, store: str) -> None:
-        """A store that is removed takes its past with it."""
+        """The past of a store that is removed is not looked at any more: its id may be another one's."""
         self.closed = [span for span in self.closed if span.key[0] != store]
         self.standing = {key: span for key, span in self.standing.items() if key[0] != store}
 
@@ -59,9 +59,9 @@ class Log:
         found = [
             Span((store, repository, tag), digest, since, until)
             for store, repository, tag, digest, since, until in catalogue.sql(
-                "SELECT store.name, repository.name, name_span.tag, content.digest, since, until FROM name_span"
+                "SELECT store.name, repository.name, answer_span.tag, content.digest, since, until FROM answer_span"
                 " JOIN store ON store.id = store_id JOIN content ON content.id = content_id"
-                " LEFT JOIN repository ON repository.id = repository_id"
+                " LEFT JOIN repository ON repository.id = repository_id WHERE answer_span.since >= store.first_at"
                 " UNION ALL SELECT store.name, repository.name, name.tag, content.digest, since, NULL FROM name"
                 " JOIN entry ON entry.id = entry_id JOIN store ON store.id = name.store_id"
                 " JOIN content ON content.id = content_id LEFT JOIN repository ON repository.id = repository_id"

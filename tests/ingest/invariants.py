@@ -37,7 +37,14 @@ EMPTY = {
     "a problem of another store's entry": (
         "SELECT problem.id FROM problem JOIN entry ON entry.id = entry_id WHERE problem.store_id <> entry.store_id"
     ),
-    "a span that ends before it begins": "SELECT id FROM name_span WHERE since >= until",
+    "a span that ends before it begins": (
+        "SELECT id FROM name_span WHERE since >= until UNION ALL SELECT id FROM answer_span WHERE born >= gone"
+        " UNION ALL SELECT store_id FROM store_span WHERE born >= gone"
+    ),
+    "a store whose span does not say that it is there": (
+        "SELECT store.id FROM store LEFT JOIN store_span ON store_id = store.id AND gone IS NULL"
+        " WHERE (state <> 'missing') <> (store_id IS NOT NULL) OR store.name <> store_span.name"
+    ),
     "a time before the store knew it": (
         "SELECT name.id FROM name JOIN store ON store.id = store_id WHERE since > changed_at"
         " UNION ALL SELECT name_span.id FROM name_span JOIN store ON store.id = store_id WHERE until > changed_at"

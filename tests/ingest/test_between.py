@@ -60,7 +60,7 @@ def test_it_waits_for_its_own_time(tmp_path: Path) -> None:
         with writer.snapshot() as connection:
             found = connection.exec_driver_sql("SELECT digest FROM images").fetchall()
         assert found == [(fake_descriptor("two")["digest"],)]
-        spans = "SELECT count(*) FROM name_span"
+        spans = "SELECT count(*) FROM answer_span"
         with writer.snapshot() as connection:
             assert connection.exec_driver_sql(spans).fetchone() == (0,)
 

@@ -10,6 +10,8 @@ import pytest
 
 from catalog.ingest.settings import Settings
 from catalog.layout.index import Limits
+from catalog.lookup import past
+from catalog.names.query import parse_query
 from tests import writers
 from tests.conftest import Catalogue, Said
 from tests.ingest.invariants import broken
@@ -57,8 +59,10 @@ def test_after_the_grace_time_its_rows_go_and_their_past_stays(
     assert catalogue.retire(at) == ["R/s"]
     assert count(catalogue, "entry", "name", "problem", "store_blob") == [0, 0, 0, 0]
     assert catalogue.sql("SELECT name, state, entries FROM stores") == [("R/s", "missing", 0)]
-    spans = catalogue.sql("SELECT name, tag, until FROM name_span ORDER BY id")
-    assert spans == [("docker.io/library/alpine:1", "1", at), (None, "x y", at)]
+    spans = catalogue.sql("SELECT name, tag FROM answer_span ORDER BY id")
+    assert spans == [("docker.io/library/alpine:1", "1"), (None, "x y")]
+    ends = {span.until for span in past.spans(catalogue.reader, None)}
+    assert ends == {row[0] for row in catalogue.sql("SELECT until FROM store_span")}  # when it was seen to be gone
     assert broken(catalogue, {}) == []
     assert catalogue.retire(at + 1) == []
     os.rename(tmp_path / "away", path)
@@ -97,13 +101,13 @@ def test_the_past_is_pruned_once_a_day(catalogue: Catalogue, tmp_path: Path) -> 
     catalogue.retire(now)
     layout(path, entry("b", "alpine:1"))
     catalogue.index()
-    over = catalogue.sql("SELECT until FROM name_span")[0][0]
-    catalogue.retire(over + 30 * DAY)
-    assert count(catalogue, "name_span", "snapshot") == [1, 1]  # the first snapshot is older than the span
-    catalogue.retire(over + 31 * DAY - 1)  # no day later
-    assert count(catalogue, "name_span", "snapshot") == [1, 1]
+    over = catalogue.sql("SELECT until FROM answer_span")[0][0]
+    catalogue.retire(over + 30 * DAY - 1)
+    assert count(catalogue, "answer_span", "snapshot") == [1, 1]  # the first snapshot is older than the span
+    catalogue.retire(over + 31 * DAY - 2)  # no day later
+    assert count(catalogue, "answer_span", "snapshot") == [1, 1]
     catalogue.retire(over + 31 * DAY)
-    assert count(catalogue, "name_span", "snapshot") == [0, 0]
+    assert count(catalogue, "answer_span", "snapshot") == [0, 0]
     assert catalogue.resolve("alpine:1").digest == digest("b")
     assert broken(catalogue, {}) == []
 
@@ -125,22 +129,21 @@ def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_pat
 
 
 def test_a_clock_that_steps_back_turns_no_span_round(catalogue: Catalogue, tmp_path: Path) -> None:
-    """A store's last change lies in what is now the future: the next one comes after it all the same."""
+    """A store's last change lies in what is now the future: that decides nothing of the next ones."""
     path = layout(tmp_path / "s", entry("a", "alpine:1"))
     catalogue.add(path)
     ahead = catalogue.sql("SELECT changed_at FROM store")[0][0] + DAY
     with catalogue.writer.transaction() as connection:
         connection.exec_driver_sql(f"UPDATE store SET changed_at = {ahead}")
-        connection.exec_driver_sql(f"UPDATE name SET since = {ahead}")
     layout(path, entry("b", "alpine:1"))
     catalogue.index()
     catalogue.add(path, naming="fixed=alpine")
     layout(path, entry("c", "alpine:1"))
     catalogue.index()
-    found = catalogue.sql(
-        "SELECT digest, since, until FROM name_span JOIN content ON content.id = content_id ORDER BY 2"
-    )
-    assert found == [(digest("a"), ahead, ahead + 1), (digest("b"), ahead + 1, ahead + 2)]
+    found = list(past.spans(catalogue.reader, parse_query("alpine:1")))
+    assert [span.digest for span in found] == [digest("a"), digest("b"), digest("c")]
+    assert [span.until for span in found] == [*(span.since for span in found[1:]), None]
+    assert found[-1].since < ahead
     assert broken(catalogue, {}) == []
 
 

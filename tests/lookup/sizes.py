@@ -126,8 +126,9 @@ def _add_past(catalogue: Catalogue) -> None:
     """What every name answered before: the same, for a while."""
     with catalogue.writer.transaction() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO name_span (store_id, repository_id, tag, name, content_id, since, until)"
-            " SELECT name.store_id, repository_id, tag, name.name, content_id, since - 9, since - 5"
+            "INSERT INTO answer_span (store_id, repository_id, tag, name, content_id, since, until, born, gone)"
+            " SELECT name.store_id, repository_id, tag, name.name, content_id, since - 9, since - 5, 0, answers_from"
             " FROM name JOIN entry ON entry.id = entry_id WHERE tag IS NOT NULL AND NOT shadowed"
         )
+        connection.exec_driver_sql("UPDATE store_span SET born = 0")
     assert os.path.exists(catalogue.path)

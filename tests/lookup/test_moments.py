@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from catalog.lookup.moments import mended
+from catalog.db.labels import mended
 
 Label = tuple[int, int, str | None, int | None]
 

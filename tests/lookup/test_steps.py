@@ -157,7 +157,6 @@ ASKED = [
     Asked("SPANS_BY_NAME", {"name": f"{CROWD}:crowd"}, 2),
     Asked("SPANS_BY_TAG", {"tag": "t0.0"}, 4),
     Asked("SPANS_BY_DIGEST", {"digest": digest("many-0-0")}, 4),
-    Asked("SPANS_BY_REPOSITORY", {"repository": "quay.io/crowd/0"}, 2),
     Asked("SPANS_BY_NAME_RANGE", between(f"{MANY}:t0.1"), 4),
     Asked("SPANS_BY_TAG_RANGE", between("t0.0"), 4),
     Asked("COUNT_TAG", {"tag": "1.1"}, 1),

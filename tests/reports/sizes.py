@@ -55,6 +55,16 @@ def fill(catalogue: Catalogue, images: int) -> None:
                 "store", id=store, host_id=1, name=f"s{store}", path=f"/s{store}", own_settings=False, priority=1,
                 naming="annotations", state="ok", state_since=0, content_pending=False, elements=0, entries=0, generation=1,
             )  # fmt: skip
+            add(
+                "store_span",
+                store_id=store,
+                host_id=1,
+                name=f"s{store}",
+                path=f"/s{store}",
+                priority=1,
+                since=1,
+                born=1,
+            )
         layers = ["root", f"layer {group}"] + ([f"layer {number}"] if number != group else [])
         image, config = content(f"image {number}", MANIFEST), content(f"config {number}", OTHER)
         index = content(f"index {number}", INDEX)
@@ -98,8 +108,11 @@ def fill(catalogue: Catalogue, images: int) -> None:
                 "tag": f"t{top}",
                 "name": f"d.io/r{number}:t{top}",
             }
-            add("name", id=entry, entry_id=entry, source=1, sort=entry * 1024, shadowed=False, since=9, **called)
-            add("name_span", id=entry, content_id=top, since=1, until=5, **called)
+            add(
+                "name", id=entry, entry_id=entry, source=1, sort=entry * 1024, shadowed=False, since=9, answers_from=2,
+                **called,
+            )  # fmt: skip
+            add("answer_span", id=entry, content_id=top, since=1, until=5, born=1, gone=2, **called)
             for annotation, value in ((1, f"value {number}"), (2, "common")):
                 add("entry_annotation", entry_id=entry, key_id=annotation, value=value)
             for referrer, how in ((signature, "cosign"), (fallback, "fallback")) if is_fifth else ():

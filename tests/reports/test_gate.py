@@ -71,7 +71,7 @@ REFUSED = (
     "SELECT LOAD_EXTENSION('x') FROM images", "EXPLAIN DELETE FROM store",
 )  # fmt: skip
 
-PRIVATE = ("meta", "host", "root", "store", "left_out", "entry", "name", "name_span", "content", "repository", "problem",
+PRIVATE = ("meta", "host", "root", "store", "left_out", "entry", "name", "name_span", "answer_span", "store_span", "moment", "content", "repository", "problem",
            "alembic_version", "sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_sequence", "dbstat")  # fmt: skip
 
 

@@ -17,7 +17,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from catalog.db.boot import boot_id, ran_ms
+from catalog.db.driver import cursor_of
 from catalog.errors import Ambiguous, CatalogUnavailable, OcicatError, UsageError
+from catalog.ingest.moments import mend_labels
+from catalog.lookup import past
+from catalog.lookup.match import rfc3339
 from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
@@ -83,7 +88,7 @@ class Overtime:
             step = self.rng.choice([*doings, *often])
             step()
             self.ask(step.__name__, questions)
-        return self.differences()
+        return self.differences() + self.disagreements()
 
     def ask(self, after: str, count: int) -> None:
         """Ask the present, and keep what it answers."""
@@ -108,6 +113,31 @@ class Overtime:
             by_now = answer(then, kept.question)
             if by_now != kept.answer:
                 found.append(f"{kept.after} at {kept.at}: {kept.question}: was {kept.answer}, and is {by_now} by now")
+        return found
+
+    def disagreements(self) -> list[str]:
+        """Moments at which the spans of `history`, or its view, say something else of a name than `--at`, as lines to read."""
+        found: list[str] = []
+        reader = self.catalogue.reader
+        viewed = self.catalogue.sql("SELECT store, name, tag, digest, since, until FROM history WHERE origin IS NULL")
+        spans = [span for span in past.spans(reader, None) if span.origin is None]
+        listed = sorted((s.store, s.name or "", s.tag, s.digest, *map(rfc3339, (s.since, s.until))) for s in spans)
+        if listed != sorted((row[0], row[1] or "", *row[2:]) for row in viewed):
+            found.append(f"the view: {viewed}, the command: {listed}")
+        for at in sorted({kept.at for kept in self.kept}):
+            standing = [s for s in spans if s.since <= at and (s.until is None or at < s.until)]
+            then = Asking(reader.at(at), lambda _line: None)
+            for name in (f"{repository}:{tag}" for repository in REPOSITORIES for tag in TAGS):
+                told = sorted((s.store, s.digest) for s in standing if s.name == name)
+                matches = then.matches(parse_query(writers.familiar(name)))
+                answered = sorted((match.store, match.digest) for match in matches if not match.value("shadowed"))
+                if told != answered:
+                    found.append(f"{name} at {at}: history says {told}, --at {answered}")
+            for tag in TAGS:
+                by_tag = {(match.store, match.answered) for match in then.matches(parse_query(f":{tag}"))}
+                told = [(s.store, s.digest) for s in standing if s.tag == tag]
+                if not by_tag >= set(told):
+                    found.append(f":{tag} at {at}: history says {told}, --at {sorted(by_tag)}")
         return found
 
     # --- steps --------------------------------------------------------------------------------------------------
@@ -221,7 +251,13 @@ class Overtime:
         if (wrong := self._moment()) != before:
             by, stepped = self.rng.choice(((YEAR_MS, "stepped"), (-YEAR_MS, "(1 = 1)")))
             with self.catalogue.writer.transaction() as connection:
-                connection.exec_driver_sql(f"UPDATE moment SET at = at + {by}, stepped = {stepped} WHERE id = {wrong}")
+                connection.exec_driver_sql(
+                    f"UPDATE moment SET at = at + {by}, label = at + {by}, stepped = {stepped} WHERE id = {wrong}"
+                )
+                (host,) = connection.exec_driver_sql(f"SELECT host_id FROM moment WHERE id = {wrong}").fetchone() or (
+                    0,
+                )
+                mend_labels(cursor_of(connection), host, now_ms(), boot_id(), ran_ms())  # as the next change does
 
     def do_tell(self) -> None:
         """A layout tells a history of its own, of the time in which ocicat has looked at it."""

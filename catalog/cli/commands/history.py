@@ -10,9 +10,8 @@ from catalog.cli import formats
 from catalog.cli.main import Globals
 from catalog.db.location import catalog_path
 from catalog.errors import NotFound
-from catalog.lookup.past import SPAN_FIELDS, Span, spans, spans_of_digest
+from catalog.lookup.past import SPAN_FIELDS, Span, in_stores, spans, spans_of_digest
 from catalog.lookup.reader import open_reader
-from catalog.lookup.stores import store_ids
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import parse_query
@@ -22,18 +21,26 @@ COLUMNS = ("since", "until", "store", "name", "digest")
 
 @click.command(name="history")
 @click.argument("ref", metavar="REF")
-@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="S",
+    help="Only this store: a name that it had, a path or a glob. Repeatable.",
+)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, ref: str, stores: tuple[str, ...], format_: str | None) -> int:
     """Print what REF pointed to, and when, the oldest first; the span that stands has no end.
+
+    `--at` any moment of a span answers its digest. A span ends when its store is renamed, missing or removed.
 
     REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]; of a digest, the names that pointed to it.
     """
     query = parse_query(ref)
     reader = open_reader(catalog_path(globals_.db))
     try:
-        scope = store_ids(reader, stores) if stores else None
+        is_asked = in_stores(reader, stores) if stores else None
         found: Iterator[Span]
         if query.kind == kinds.DIGEST and query.digest is not None:
             found = spans_of_digest(reader, query.digest)
@@ -42,7 +49,7 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], format_: str |
         show = formats.open_format(format_, COLUMNS, SPAN_FIELDS)
         some = False
         for span in found:
-            if scope is None or span.store_id in scope:
+            if is_asked is None or is_asked(span):
                 some = True
                 show.row(span.value)
         show.end()

@@ -1,0 +1,108 @@
+"""What `--at` and `history` cost is counted in steps of SQLite's virtual machine, at two sizes of the past and of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from catalog.lookup.reader import Reader
+from catalog.lookup.resolve import Asking
+from catalog.names.query import parse_query
+from tests import writers
+from tests.conftest import Catalogue, stamp
+from tests.stress.overtime import now_ms
+
+FACTOR = 1.3
+"""A few levels of a B-tree more, and never ten times."""
+REFS = (
+    "app:1", ":1", "ap?:1", "{digest}", "{digest:.20}", "app@{digest}", "oci-layout://s:1", "oci-layout://s/app:1",
+    "oci-layout://s@{digest}", "oci:{path}:docker.io/library/app:1", "ocidir://{path}:1",
+)  # fmt: skip
+
+
+class Past(NamedTuple):
+    """A store whose tag `app:1` changed often among many others: where, when it had its second digest, and what that was."""
+
+    catalogue: Catalogue
+    path: str
+    at: int
+    digest: str
+
+
+class Counter:
+    steps = 0
+
+
+@contextmanager
+def counted(reader: Reader) -> Iterator[Counter]:
+    """How many steps of SQLite's are made meanwhile, in tens."""
+    counter = Counter()
+
+    def step() -> None:
+        counter.steps += 1
+
+    reader.connection.set_progress_handler(step, 10)
+    try:
+        yield counter
+    finally:
+        reader.connection.set_progress_handler(None, 0)
+
+
+def make(catalogue: Catalogue, path: str, names: int, changes: int, *, stepped: bool = False) -> Past:
+    """So many entries beside `app:1`, and so many changes of one of those; `app:1` changes at the second one."""
+    writers.make_layout(path)
+    entries = [named("first 0", "app", "1"), *(named(f"{n}", f"r{n}", "t") for n in range(names))]
+    at, digest = 0, ""
+    for change in range(changes):
+        if change == 1:
+            entries[0] = named("second", "app", "1")
+            digest = entries[0]["digest"]
+        if change == 2:
+            entries[0] = named("third", "app", "1")
+        entries[names] = named(f"change {change}", "last", "t")
+        del entries[names + 1 :]
+        if change % 2:  # so that the store itself changes as well
+            entries.append(named("sometimes", "sometimes", "t"))
+        writers.write_recreate(path, writers.dump(writers.empty_index(*entries)))
+        stamp(f"{path}/index.json")
+        if change == 0:
+            catalogue.add(path)
+        else:
+            catalogue.index()
+        if change == 1:
+            at = now_ms()
+            while now_ms() <= at + 1:
+                pass
+    if stepped:  # long ago, and put right since
+        with catalogue.writer.transaction() as connection:
+            connection.exec_driver_sql("UPDATE moment SET stepped = (1 = 1) WHERE id = (SELECT min(id) FROM moment)")
+    return Past(catalogue, path, at, digest)
+
+
+def named(seed: str, repository: str, tag: str) -> writers.Descriptor:
+    return writers.name_entry(writers.fake_descriptor(seed), "canonical", f"docker.io/library/{repository}", tag)
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_at_costs_the_same_at_any_size(
+    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], stepped: bool
+) -> None:
+    """A search of an index for each statement: neither all that is in the catalog is gone through, nor all that ever was."""
+    costs: list[dict[str, int]] = []
+    for size, (names, changes) in {"small": (20, 8), "large": (400, 80)}.items():
+        (tmp_path / size).mkdir()
+        past = make(new_sqlite_catalogue(str(tmp_path / size)), f"{tmp_path}/{size}/s", names, changes, stepped=stepped)
+        cost = {}
+        for ref in REFS:
+            text = ref.format(digest=past.digest, path=past.path)
+            with counted(past.catalogue.reader) as counter:
+                found = Asking(past.catalogue.reader.at(past.at), lambda _: None).resolve(parse_query(text))
+            assert found.digest == past.digest, ref
+            cost[ref] = counter.steps
+        costs.append(cost)
+    for ref in REFS:
+        assert costs[1][ref] <= costs[0][ref] * FACTOR + 10, (ref, costs)
