@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import NamedTuple
 
 from catalog.cli import formats
 from catalog.errors import Ambiguous, CatalogUnavailable, NotFound, NotInTime, OcicatError, UsageError
+from catalog.layout.beneath import opened_path
+from catalog.layout.blobs import BlobDirectories
 from catalog.lookup import frozen
 from catalog.lookup.needed import Needs
 from catalog.names import query as kinds
 from catalog.names.escape import shown
+from catalog.names.paths import decode_path
 from catalog.names.query import Query
 
 TYPE_CHECKING = False
@@ -28,6 +30,10 @@ FIELDS = ("name", "reference", "platform", "found", "store", "path", "digest", "
 """The keys of an object of `--format json`. Keys are only ever added."""
 _SPLIT_OR_MATCHED = "*?[]()\\"
 """What a shell takes for a pattern in an unquoted `$(...)`."""
+_PLACED = (
+    "SELECT root.path, root.path_bytes, store.own_settings FROM store LEFT JOIN root ON root.id = store.root_id"
+    " WHERE store.id = :store_id"
+)
 
 
 class Context(NamedTuple):
@@ -69,7 +75,16 @@ class _Building:
         return Needs(self._reader, platforms, self._builder, self._is_there)
 
     def _is_there(self, match: Match, digest: str) -> bool:
-        return match.store_id not in self._shared or os.path.exists(_own_blob(match, digest))
+        return match.store_id not in self._shared or self._has_own(match, digest)
+
+    def _has_own(self, match: Match, digest: str) -> bool:
+        """Whether the directory of the layout itself holds a blob, as a file: no link below the root is followed."""
+        row = self._reader.row(_PLACED, {"store_id": match.store_id})
+        path = decode_path(match.path, match.path_bytes)
+        root = None if row is None or row[0] is None else decode_path(row[0], row[1])
+        follow = root is None or path == root or bool(row and row[2])
+        with BlobDirectories(opened_path(path, root, follow=follow)) as blobs:
+            return blobs.stat(digest) is not None
 
 
 def _one(asking: Asking, images: list[Image], building: _Building, *, first: bool) -> tuple[Match, str]:
@@ -125,12 +140,6 @@ def _query(image: Image) -> Query:
     kind = kinds.NAME if reference.digest is None else kinds.NAME_DIGEST
     tag = reference.tag or (None if reference.digest else "latest")
     return Query(image.text, kind, repository=reference.repository, tag=tag, digest=reference.digest)
-
-
-def _own_blob(match: Match, digest: str) -> bytes:
-    path = os.fsencode(match.path) if match.path_bytes is None else match.path_bytes
-    algorithm, _, encoded = digest.partition(":")
-    return os.path.join(path, b"blobs", algorithm.encode(), encoded.encode())
 
 
 # --- formats ----------------------------------------------------------------------------------------------------

@@ -240,7 +240,11 @@ class BlobDirectories:
         if not stat.S_ISLNK(found.st_mode):
             self._not_directories[path] = BlobProblem("bad-blob", f"is {file_type(found)}, not a directory of blobs")
         elif not self._is_shared(path):
-            self._not_directories[path] = BlobProblem("linked", _link_advice(path))
+            try:
+                target = self._target(path)
+            except OSError:
+                target = ""
+            self._not_directories[path] = BlobProblem("linked", _link_advice(path, target))
 
     def _look(self, path: str) -> os.stat_result | None:
         """The stat of a directory of blobs by its shown path, links not followed; None if there is none."""
@@ -262,9 +266,26 @@ class BlobDirectories:
         if self._shared is None or not (path == own or path.startswith(f"{own}/")):
             return False
         try:
-            return os.path.samefile(path, self._shared + path[len(own) :])
+            target = self._target(path)
         except OSError:
             return False
+        # Not followed: a link that leads there by way of another link is not known as one.
+        return target in {f"{top}{path[len(own) :]}" for top in (self._shared, os.path.realpath(self._shared))}
+
+    def _target(self, path: str) -> str:
+        """Where a link in place of the layout's directory of blobs, or of one in it, leads; the link is read, not followed.
+
+        Raises OSError.
+        """
+        own = self._tops[0]
+        directory = open_directory(self._store) if path == own else _open_blobs(self._store)
+        try:
+            link = os.readlink(os.path.basename(path), dir_fd=directory)
+            if os.path.isabs(link):
+                return os.path.normpath(link)
+            return os.path.normpath(os.path.join(os.readlink(f"/proc/self/fd/{directory}"), link))
+        finally:
+            os.close(directory)
 
     def read(self, digest: str, limit: int) -> bytes | None:
         """The bytes of a blob of at most `limit` bytes, proved by its digest; None where there is none.
@@ -356,12 +377,8 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _link_advice(path: str) -> str:
-    """What works where a directory of blobs is a link. The link is read, and not followed."""
-    try:
-        target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-    except OSError:
-        target = ""
+def _link_advice(path: str, target: str) -> str:
+    """What works where a directory of blobs is a link to `target`, which is empty if that is not known."""
     above, name = os.path.split(path)
     if name != "blobs":
         above, target = os.path.split(above)[0], os.path.dirname(target) if os.path.basename(target) == name else ""
@@ -391,7 +408,7 @@ def _algorithms(top: int) -> tuple[list[str], list[str]]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     names.append(entry.name)
-                elif entry.name in _WATCHED or (entry.is_symlink() and entry.is_dir()):
+                elif entry.name in _WATCHED or (entry.is_symlink() and is_digest(f"{entry.name}:0")):
                     others.append(entry.name)
     finally:
         os.close(descriptor)

@@ -13,7 +13,7 @@ import os
 import stat
 from typing import NamedTuple
 
-from catalog.layout.beneath import Found, leads_out, open_directory, plain, stat_directory
+from catalog.layout.beneath import Found, leads_out, open_directory, stat_directory
 from catalog.names.exhausted import refuse_exhausted
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -197,11 +197,19 @@ def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
     except OSError as gone:
         if gone.errno not in _GONE:
             return _unreadable(name, gone)
-        is_link = store_path.endswith("/.") and os.path.islink(plain(store_path))
+        is_link = store_path.endswith("/.") and _is_link(store_path.removesuffix("/."))
         return IndexProblem("missing", "the symbolic link leads nowhere" if is_link else "the directory is gone")
     if stat.S_ISDIR(found.st_mode):
         return IndexProblem("invalid", f"no {name}")
     return IndexProblem("missing", f"the directory has become {_TYPES.get(stat.S_IFMT(found.st_mode), 'a file')}")
+
+
+def _is_link(store_path: str) -> bool:
+    """Whether the last component of a path of `opened_path` is a link; those before it are not followed."""
+    try:
+        return stat.S_ISLNK(stat_directory(store_path).st_mode)
+    except OSError:
+        return False
 
 
 def _not_regular(name: str, found: os.stat_result) -> IndexProblem:

@@ -242,6 +242,10 @@ def test_a_store_whose_blobs_lie_elsewhere_is_nothing_for_buildx(cli: Own, tmp_p
     os.mkdir(f"{path}/blobs")
     assert cli("add", path, "--shared-blob-dir", str(tmp_path / "shared")).status == 0
     one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
+    os.rmdir(f"{path}/blobs")
+    os.symlink(tmp_path / "shared", f"{path}/blobs")  # which buildx follows, and we do not
+    one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
+    os.unlink(f"{path}/blobs")
     shutil.copytree(tmp_path / "shared", f"{path}/blobs", dirs_exist_ok=True)
     assert len(cli("contexts", "-", stdin=b"FROM app:1").lines) == 1
 

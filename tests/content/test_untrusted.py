@@ -234,6 +234,27 @@ def test_links_as_directories_lead_nowhere(catalogue: Catalogue, tmp_path: Path,
     assert blobs_identity(path) == before
 
 
+@pytest.mark.parametrize("target", ["a directory", "a file", "nothing"])
+@pytest.mark.parametrize("level", ["blobs", "blobs/sha256", "blobs/blake2b"])
+def test_what_a_link_leads_to_changes_nothing(catalogue: Catalogue, tmp_path: Path, level: str, target: str) -> None:
+    """It is told as a link, by its own text; nothing behind it is asked what it is."""
+    path = layout(tmp_path / "s")
+    write(path, named(manifest(path, AMD64)))
+    away = tmp_path / "away"
+    if level != "blobs/blake2b":
+        shutil.move(f"{path}/{level}", tmp_path / "aside")
+    if target == "a directory":
+        away.mkdir()
+    elif target == "a file":
+        away.write_bytes(b"")
+    os.symlink("../" * level.count("/") + "../away", f"{path}/{level}")
+    catalogue.add(path)
+    found = [each for each in listed_problems(catalogue) if each[0] == "linked"]
+    assert found == [("linked", f"{path}/{level}")]
+    if level == "blobs":
+        assert f"--shared-blob-dir {away}" in catalogue.sql("SELECT detail FROM problems WHERE kind = 'linked'")[0][0]
+
+
 def test_files_where_directories_should_be(catalogue: Catalogue, tmp_path: Path) -> None:
     path = layout(tmp_path / "s", named(layer("x")))
     os.rmdir(f"{path}/blobs/sha256")
