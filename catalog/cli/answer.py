@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from catalog.cli import formats
+from catalog.cli.limits import ASK_SECONDS, LIST_SECONDS, Limits
 from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import FIELDS, Match, once, rfc3339
-from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from catalog.cli.filters import Filters, Narrowing
+    from catalog.lookup.reader import Reader
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
 _SPARE = ("media_type", "ref_name", "size")
@@ -59,6 +60,7 @@ class Options:
         self.fresh = False
         self.at: str | None = None
         self.config: str | None = None
+        self.timeout: float | None = None
         # of resolve
         self.first = False
         self.strict = False
@@ -69,7 +71,6 @@ class Options:
         self.limit: int | None = None
         self.sort: str | None = None
         self.count = False
-        self.timeout: float | None = None
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------
@@ -79,8 +80,12 @@ def run_resolve(options: Options) -> int:
     """Print one answer a reference; returns the highest exit status of them all."""
     if not options.refs:
         raise UsageError("resolve needs a reference: write one, or '-' to read them from stdin")
+    with Limits(options.timeout, ASK_SECONDS) as limits:
+        return _resolve(options, limits, limits.open_reader(catalog_path(options.db)))
+
+
+def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
     asked = options.format
-    reader = open_reader(catalog_path(options.db))
     try:
         show = _resolve_format(asked)
         moment = _moment(options)
@@ -98,7 +103,7 @@ def run_resolve(options: Options) -> int:
         always = len(options.refs) > 1 or "-" in options.refs
         streamed = "-" in options.refs
         worst = 0
-        for text in _references(options.refs):
+        for text in _references(options.refs, limits):
             try:
                 query = parse_query(text)
                 if streamed:
@@ -193,21 +198,11 @@ def _is_about_one(error: OcicatError) -> bool:
 
 def run_query(options: Options) -> int:
     """Print every entry that matches; returns 1 where a reference matched nothing, 2 where one is malformed."""
-    from catalog.cli.memory import Memory
-
-    with Memory():
-        reader = open_reader(catalog_path(options.db))
-        if options.timeout is None:
-            return _query(options, reader)
-        from catalog.cli.deadline import Deadline
-
-        with Deadline(options.timeout, reader.cancel):
-            status = _query(options, reader)
-            formats.flush()
-            return status
+    with Limits(options.timeout, LIST_SECONDS) as limits:
+        return _query(options, limits, limits.open_reader(catalog_path(options.db)))
 
 
-def _query(options: Options, reader: Reader) -> int:
+def _query(options: Options, limits: Limits, reader: Reader) -> int:
     try:
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
@@ -219,7 +214,7 @@ def _query(options: Options, reader: Reader) -> int:
         columns, fields = (*QUERY_COLUMNS, *also), (*FIELDS, *also)
         show = None if options.count else formats.open_format(options.format, columns, fields, spare=_SPARE)
         if options.refs:
-            found = _all(options, asking, narrowing, worst, freshen, show)
+            found = _all(options, limits, asking, narrowing, worst, freshen, show)
         else:
             freshen(None)
             found = _without_ref(narrowing, then, asking)
@@ -244,6 +239,7 @@ def _query(options: Options, reader: Reader) -> int:
 
 def _all(
     options: Options,
+    limits: Limits,
     asking: Asking,
     narrowing: Narrowing | None,
     worst: list[int],
@@ -252,7 +248,7 @@ def _all(
 ) -> Iterator[Match]:
     """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
     streamed = "-" in options.refs and options.sort is None
-    for text in _references(options.refs):
+    for text in _references(options.refs, limits):
         found = False
         try:
             query = parse_query(text)
@@ -369,13 +365,19 @@ def _as_it_is(_query: Query | None) -> None:
     """Answer from the catalog as it is."""
 
 
-def _references(refs: tuple[str, ...]) -> Iterator[str]:
-    """The references in order; `-` stands for those on stdin, one a line, read as they come."""
+def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
+    """The references in order; `-` stands for those on stdin, one per line, read as they come. Each has its own time."""
     for text in refs:
         if text != "-":
+            limits.restart()
             yield text
             continue
-        for line in sys.stdin.buffer:
+        while True:
+            with formats.waits:
+                line = sys.stdin.buffer.readline()
+            if not line:
+                break
+            limits.restart()
             yield line.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 

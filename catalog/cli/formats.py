@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import select
     from collections.abc import Callable, Sequence
 
+    from catalog.cli.limits import Limits
+
     Get = Callable[[str], object]
 
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
@@ -47,6 +49,24 @@ def flush() -> None:
         raise _unwritten(error) from error
 
 
+class _Waits:
+    """Who is told while somebody else is waited for: `on` has `pause` and `go_on` (catalog.cli.limits), or is None."""
+
+    on: Limits | None = None
+
+    def __enter__(self) -> None:
+        if self.on is not None:
+            self.on.pause()
+
+    def __exit__(self, *_error: object) -> None:
+        if self.on is not None:
+            self.on.go_on()
+
+
+waits = _Waits()
+"""Entered while a reader of stdout, or a writer of stdin, is waited for: a default time limit does not count that."""
+
+
 def limit_pauses(seconds: float) -> None:
     """Let a reader of stdout stand still for so many seconds in all, once KEPT_BYTES wait for them."""
     _stdout.pauses_left = seconds
@@ -75,9 +95,10 @@ class _Stdout:
         """Write what is kept."""
         kept = self._kept
         self.drop()
-        if kept:
-            sys.stdout.buffer.write(kept)
-        sys.stdout.flush()
+        with waits:
+            if kept:
+                sys.stdout.buffer.write(kept)
+            sys.stdout.flush()
 
     def drop(self) -> None:
         """Keep nothing."""
@@ -110,7 +131,8 @@ class _Stdout:
         import time
 
         began = time.monotonic()
-        is_ready = poll.poll(max(0.0, self.pauses_left) * 1000)
+        with waits:
+            is_ready = poll.poll(max(0.0, self.pauses_left) * 1000)
         self.pauses_left -= time.monotonic() - began
         if not is_ready:
             _drop()

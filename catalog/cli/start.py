@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from catalog.cli.answer import Options
 
-_VALUES = {"--db": "db", "--format": "format", "--store": "stores"}
+_VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
+_LONGEST_SECONDS = 1e6
 _FLAGS = {"query": (), "resolve": ("--first", "--strict")}
 
 
@@ -135,6 +136,13 @@ def plain(arguments: list[str]) -> Options | None:
     from catalog.cli.answer import Options
 
     options = Options(command, tuple(refs))
+    if "timeout" in single:
+        try:
+            options.timeout = float(single["timeout"])
+        except ValueError:
+            return None
+        if not 0 < options.timeout < _LONGEST_SECONDS:
+            return None
     options.db = single.get("db")
     options.format = single.get("format")
     options.stores = tuple(stores)

@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from sqlalchemy import Table
 
 from catalog.db.engine import Writer
-from catalog.db.postgres import displayed, this_host
+from catalog.db.postgres import displayed, this_host, timeout_ms
 from catalog.db.schema import (
     UNREAD,
     annotation_key,
@@ -83,13 +83,15 @@ _FETCHED = 1000
 Draw = Callable[[str, int, int], None]
 
 
-def copy(source: Writer, target: Writer, draw: Draw) -> int:
+def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = None) -> int:
     """Copy all that the file `source` holds into the catalog `target`, as this host's; returns the number of rows.
 
-    `draw` is told how many rows of how many are done, each once read and once written. Raises UsageError where this host
+    `draw` is told how many rows of how many are done, each once read and once written. The server ends a statement that takes longer than `seconds`. Raises UsageError where this host
     has stores in `target`.
     """
     with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
+        if seconds is not None:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {timeout_ms(seconds)}")
         return _Copy(_driver(snapshot), _driver(connection), displayed(target.path), draw).run()
 
 

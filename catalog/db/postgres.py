@@ -20,6 +20,7 @@ from catalog.errors import (
     CatalogMissing,
     CatalogUnavailable,
     CatalogUnreachable,
+    Exhausted,
     NoRoom,
 )
 from catalog.names.escape import shown
@@ -70,6 +71,9 @@ _SESSION = (
     f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {_SCHEMA}, 'CREATE')"
 )
 """Every name in it is qualified: until it has run, another function might be called."""
+_MOST_MS = 2**31 - 1
+_NO_MEMORY = ("out of memory", "cannot allocate memory")
+"""What libpq says where this process has no memory left: no state of the server's comes with it."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -178,6 +182,11 @@ def connect(
     return connection
 
 
+def timeout_ms(seconds: float) -> int:
+    """A time limit as `statement_timeout` takes it: whole milliseconds, no more than there can be."""
+    return max(1, int(min(seconds * 1000, _MOST_MS)))
+
+
 def planted(url: str, what: str) -> CatalogUnavailable:
     """The error for a schema in which others may have put what ocicat would call."""
     return CatalogUnavailable(
@@ -207,6 +216,8 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogLocked(f"{where} is being written by others: try again")
     if state == "57014":
         return CatalogLocked(f"{where} did not answer in time: try again")
+    if not state and any(words in str(error) for words in _NO_MEMORY):
+        return Exhausted("this needs more memory than it may have: ask for less of it")
     if state.startswith("53") and state != "53300":  # that one: too many clients
         return NoRoom(f"{where} has no room left ({said}): free some space on the server's disk, nothing was lost")
     if state == "42P01":

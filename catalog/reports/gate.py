@@ -16,10 +16,9 @@ from catalog.errors import CatalogUnavailable, NotInTime, OcicatError, RefusedSQ
 from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
 from catalog.reports import question
-from catalog.reports.question import HEAP_BYTES, ROW_BYTES, Question, Stopped
+from catalog.reports.question import HEAP_BYTES, ROW_BYTES, TIMEOUT_SECONDS, Question, Stopped
 from catalog.reports.workers import Answer, Workers
 
-TIMEOUT_SECONDS = 60.0
 _workers = Workers()
 atexit.register(_workers.close)
 

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 HEAP_BYTES = 512 << 20
 """How much memory one statement may take: what SQLite holds and the rows that are made of it, together."""
 
+TIMEOUT_SECONDS = 60.0
+"""How long one statement may work, unless something else is asked for."""
+
 VALUE_BYTES = 16 << 20
 """How long one value may be, in the answer and on the way to it (on PostgreSQL: in the answer)."""
 

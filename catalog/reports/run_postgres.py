@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from catalog.db.placeholders import named, names
-from catalog.db.postgres import connect, explain
+from catalog.db.postgres import connect, explain, timeout_ms
 from catalog.errors import RefusedSQL
 from catalog.names.escape import shown
 from catalog.reports import question
@@ -50,7 +50,7 @@ def run(asked: Question, sink: Sink) -> None:
     try:
         session.autocommit = False
         session.read_only = True
-        session.execute(f"SET LOCAL statement_timeout = {max(1, int(asked.seconds * 1000))}")
+        session.execute(f"SET LOCAL statement_timeout = {timeout_ms(asked.seconds)}")
         sink.begin()
         limit_memory(min(asked.heap_bytes, _ROW_MEMORY_BYTES))
         canceller.start()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from catalog.db.views import VIEWS
 from tests.cli.conftest import SHOWN, Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, one_error
+from tests.cli.program import CLEAN, OCICAT, one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.watch.harness import wait_for
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 
@@ -124,10 +127,7 @@ HEAVY = "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(2000000)) || '1')"
 @ON_SQLITE
 @pytest.mark.parametrize("statement", [f"SELECT count(*) FROM ({ENDLESS})", HEAVY])
 def test_past_the_time_limit_is_status_4(shelf: Shelf, statement: str) -> None:
-    began = time.monotonic()
-    result = shelf.ask("sql", statement, "--timeout", "0.3")
-    one_error(result, 4, "0.3 seconds", "--timeout")
-    assert time.monotonic() - began < 5
+    one_error(ran("sql", statement, "--timeout", "0.3", db=shelf.db), 4, "0.3 seconds", "--timeout")
 
 
 def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
@@ -144,6 +144,15 @@ def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
         assert process.wait(20) == 0
 
 
+def opened_below(pid: int) -> set[str]:
+    """The files that the children of a process have open: the catalog, once one of them has been asked."""
+    found = set()
+    with contextlib.suppress(OSError):  # one of them ends meanwhile
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found |= {os.readlink(each) for each in Path(f"/proc/{child}/fd").iterdir()}
+    return found
+
+
 @ON_SQLITE
 @pytest.mark.parametrize("statement", [f"SELECT count(*) FROM ({ENDLESS})", ENDLESS, HEAVY])
 def test_ctrl_c_ends_it_at_once(shelf: Shelf, statement: str) -> None:
@@ -153,12 +162,9 @@ def test_ctrl_c_ends_it_at_once(shelf: Shelf, statement: str) -> None:
         stderr=subprocess.PIPE,
         env=CLEAN | {"OCICAT_DB": shelf.db},
     ) as process:
-        time.sleep(1)
-        assert process.poll() is None
-        began = time.monotonic()
+        wait_for(lambda: shelf.db in opened_below(process.pid))
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(20) == 130
-        assert time.monotonic() - began < 5
         assert process.stderr is not None
         assert process.stderr.read().strip() == b""
 

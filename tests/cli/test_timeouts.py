@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import re
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,26 +65,171 @@ def test_query_ends_at_its_time_limit_whatever_it_waits_for(endless: str, argume
         process.communicate()
 
 
+ASKED = (
+    ("query", "app:1"), ("resolve", "app:1"), ("resolve", "app:1", "--strict", "--platform", "linux/amd64"), ("history", "app:1"),
+    ("stores",), ("status",), ("wait", "app:1"), ("contexts", "-"), ("check", "x"), ("report", "usage", "--store", "x"),
+)  # fmt: skip
+"""Questions about the table `store`, or by way of it, in both ways of reading a command line."""
+SECONDS = "1.5"
+
+
+def started(db: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A command that asks; on stdin it has a Dockerfile."""
+    process = subprocess.Popen(
+        [OCICAT, *arguments],
+        env=CLEAN | {"OCICAT_DB": db}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(b"FROM app:1\n")
+    process.stdin.close()
+    return process
+
+
+def all_end(db: str, *commands: tuple[str, ...]) -> None:
+    """All of these commands end by themselves, with status 4 and one line that says what to do."""
+    processes = {each: started(db, *each, "--timeout", SECONDS) for each in commands}
+    try:
+        for arguments, process in processes.items():
+            assert process.wait(60) == 4, arguments
+            assert process.stderr is not None
+            last = process.stderr.read().decode().splitlines()[-1]
+            assert last.startswith("ocicat: error: "), arguments
+            assert "--timeout" in last or "did not answer in time" in last, last
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.__exit__(None, None, None)
+
+
+@pytest.fixture
+def stuck(cli: Own, layout: Callable[..., str]) -> str:
+    """A catalog in which reading `store` has no end."""
+    cli.done("add", layout("a", "1"))
+    with sqlite3.connect(cli.db, isolation_level=None) as connection:
+        connection.execute("PRAGMA legacy_alter_table = ON")
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(store)")]
+        connection.execute("ALTER TABLE store RENAME TO kept")
+        made = ", ".join(f"kept.{each}" for each in columns)
+        connection.execute(f"CREATE VIEW store AS {ENDLESS} SELECT {made} FROM n CROSS JOIN kept WHERE n.i < 0")
+    connection.close()
+    return cli.db
+
+
+@ON_SQLITE
+def test_every_command_that_asks_ends_at_its_time_limit(stuck: str) -> None:
+    all_end(stuck, *ASKED)
+
+
+@ON_SQLITE
+def test_looking_for_damage_ends_at_its_time_limit(cli: Own) -> None:
+    cli.done("db", "upgrade")
+    with sqlite3.connect(cli.db, isolation_level=None) as connection:
+        connection.execute("CREATE TABLE large (x UNIQUE)")
+        connection.execute(
+            "INSERT INTO large WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i FROM n"
+        )
+    connection.close()
+    one_error(ran("db", "check", "--timeout", "0.001", db=cli.db), 4, "0.001 seconds", "--timeout")
+    assert ran("db", "check", "--timeout", "600", db=cli.db).status == 0
+
+
+@ON_SQLITE
+def test_every_command_that_asks_has_a_limit_of_memory(stuck: str) -> None:
+    processes = {each: started(stuck, *each) for each in (("resolve", "app:1"), ("stores",))}
+    try:
+        for arguments, process in processes.items():
+            wait_for(lambda pid=process.pid: memory_of(pid) < 3 << 30, what=lambda each=arguments: each)  # type: ignore[misc]
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
-@pytest.mark.parametrize("arguments", [("query", ":1"), ("query", "--format", "json", "app"), ("check",)])
-def test_on_a_server_that_lets_them_wait_they_end_too(cli: Own, arguments: tuple[str, ...]) -> None:
-    with psycopg.connect(cli.db.replace("+psycopg", "")) as locking:
-        locking.execute("LOCK TABLE entry, store_blob, content, name, problem IN ACCESS EXCLUSIVE MODE")
-        result = ran(*arguments, "--timeout", "1", db=cli.db)
-        one_error(result, 4, "1 seconds", "--timeout")
+def test_on_a_server_that_lets_them_wait_they_end_too(cli: Own) -> None:
+    url = cli.db.replace("+psycopg", "")
+    with psycopg.connect(url) as locking:
+        locking.execute("LOCK TABLE store, entry, store_blob, content, name, problem IN ACCESS EXCLUSIVE MODE")
+        all_end(cli.db, *ASKED, ("db", "check"))
         asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        with psycopg.connect(cli.db.replace("+psycopg", ""), autocommit=True) as asking:
+        with psycopg.connect(url, autocommit=True) as asking:
             wait_for(lambda: asking.execute(asked).fetchone() == (0,))
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+def test_a_copy_ends_at_its_time_limit_and_nothing_is_copied(cli: Own, layout: Callable[..., str]) -> None:
+    own = f"{cli.directory}/file.db"
+    assert ran("add", layout("a", "1"), db=own).status == 0
+    with psycopg.connect(cli.db.replace("+psycopg", "")) as locking:
+        locking.execute("LOCK TABLE content IN ACCESS EXCLUSIVE MODE")
+        one_error(ran("db", "copy", "--to", cli.db, "--timeout", SECONDS, db=own), 4)
+    assert cli.done("sql", "SELECT count(*) FROM stores").out == "0\n"
+
+
+@ON_SQLITE
+def test_what_was_verified_is_kept_at_the_time_limit(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done("add", layout("a", "1", "2"))
+    one_error(ran("verify", "--timeout", "0.000001", db=cli.db), 4, "1e-06", "kept", "--timeout")  # 1e-06
+    assert "9 read" not in ran("verify", "--timeout", "600", db=cli.db).err
+    assert cli("verify").err.startswith("ocicat: blobs: 0 read")
+
+
+_SCRIPT = """
+import sys, time
+from catalog.cli import formats
+from catalog.cli.limits import Limits
+with Limits(None, 3.0) as limits:
+    with formats.waits:
+        time.sleep(3.3)
+    limits.restart()
+    print("waited", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_limit_that_nobody_asked_for_does_not_count_waiting_for_others() -> None:
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, env=CLEAN, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (4, b"waited\n")
+    assert done.stderr.startswith(b"ocicat: error: this took longer than 3 seconds")
+
+
+@ON_SQLITE
+def test_a_stderr_that_nobody_reads_does_not_keep_a_command(stuck: str) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        process = subprocess.Popen(
+            [OCICAT, "stores", "--timeout", "0.5"], env=CLEAN | {"OCICAT_DB": stuck}, stderr=writing
+        )
+        assert process.wait(60) == 4
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @ON_SQLITE
 def test_in_time_nothing_is_different(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("a", "1", "2"))
-    for arguments in (("query",), ("query", ":1", "--format", "json"), ("check",)):
-        assert cli(*arguments, "--timeout", "600") == cli(*arguments)
-    for bad in ("0", "-1", "x"):
-        for command in ("query", "check"):
-            one_error(cli(command, "--timeout", bad), 2, "--timeout")
+    asked = (
+        ("query",), ("query", ":1", "--format", "json"), ("check",), ("resolve", ":1"), ("resolve", ":1", "--first", "--fresh"),
+        ("history", ":1"), ("stores",), ("db", "check"), ("wait", ":1"),
+    )  # fmt: skip
+    for arguments in asked:
+        for seconds in ("600", "1e300"):
+            assert cli(*arguments, "--timeout", seconds) == cli(*arguments), arguments
+        for bad in ("-1", "x", "nan", "inf"):
+            one_error(cli(*arguments, "--timeout", bad), 2, "--timeout")
+    one_error(cli("resolve", ":1", "--timeout", "0"), 2, "--timeout")
+
+
+def memory_of(pid: int) -> float:
+    """The limit of a process's address space in bytes; infinity for none."""
+    found = re.search(r"Max address space +(\d+)", Path(f"/proc/{pid}/limits").read_text())
+    return math.inf if found is None else int(found[1])
 
 
 @ON_SQLITE
@@ -91,10 +240,7 @@ def test_query_has_a_limit_of_memory(endless: str) -> None:
     try:
         assert process.stdout is not None
         process.stdout.read(1)  # it has begun, and is stuck in what is not read
-        limits = Path(f"/proc/{process.pid}/limits").read_text()
-        found = re.search(r"Max address space +(\d+)", limits)
-        assert found is not None
-        assert int(found[1]) < 3 << 30
+        wait_for(lambda: memory_of(process.pid) < 3 << 30)
     finally:
         process.kill()
         process.communicate()

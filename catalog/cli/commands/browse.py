@@ -9,6 +9,7 @@ import click
 
 from catalog.cli import messages
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import Seconds
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
 from catalog.lookup.reader import Reader
@@ -25,7 +26,7 @@ TIMEOUT_SECONDS = 10.0
 @click.option("--open/--no-open", "opens", default=False, help="Open a browser there too. [default: no-open]")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=TIMEOUT_SECONDS,
     show_default=True,
     metavar="SECONDS",

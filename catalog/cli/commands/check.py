@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from catalog.cli import formats
-from catalog.cli.commands.sql import time_limit
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import statement_limit
 from catalog.db.location import catalog_path, is_url
 from catalog.db.view import HERE, STORE_NAME
-from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 from catalog.reports.gate import open_gate, start_gate
 
@@ -24,15 +24,16 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 
 @click.command(name="check")
 @click.argument("names", nargs=-1, metavar="[STORE]...")
-@time_limit
+@statement_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
     start_gate()
-    reader = open_reader(catalog_path(globals_.db))
-    try:
+    with Limits(None, timeout) as limits:
+        reader = limits.open_reader(catalog_path(globals_.db))
         wanted = store_ids(reader, names) if names else None
+    try:
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
         for row in open_gate(reader, timeout).run_ours(_SHARED if is_url(reader.path) else _OWN):

@@ -8,13 +8,14 @@ import sys
 import click
 
 from catalog.cli import contexts as ways
-from catalog.cli import messages
+from catalog.cli import formats, messages
+from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
 from catalog.db.location import catalog_path
 from catalog.dockerfile.images import MAX_BYTES, Build, context_name, read
 from catalog.errors import NotFound, OcicatError, UsageError
 from catalog.lookup.needed import this_machine
-from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
@@ -39,6 +40,7 @@ from catalog.names.reference import Reference
 @click.option("--skip", multiple=True, metavar="NAME", help="A context that is given to buildx elsewhere. Repeatable.")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
+@time_limit(ASK_SECONDS, " for each image")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -51,23 +53,49 @@ def command(
     skip: tuple[str, ...],
     stores: tuple[str, ...],
     first: bool,
+    timeout: float | None,
 ) -> int:
     """Print the --build-context options for the images of DOCKERFILE that the catalog has ('ocicat help builds').
 
     docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
     stdin. Images that the catalog does not have, or not with all the blobs that the build needs, are named on stderr.
     """
+    with Limits(timeout, ASK_SECONDS) as limits:
+        return _contexts(
+            globals_, limits, dockerfile, platform, target, arguments, format_,
+            strict=strict, skip=skip, stores=stores, first=first,
+        )  # fmt: skip
+
+
+def _contexts(
+    globals_: Globals,
+    limits: Limits,
+    dockerfile: str,
+    platform: str | None,
+    target: str,
+    arguments: tuple[str, ...],
+    format_: str,
+    *,
+    strict: bool,
+    skip: tuple[str, ...],
+    stores: tuple[str, ...],
+    first: bool,
+) -> int:
+    """Print the contexts; returns the exit status."""
     platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
     given, text = dict(_arguments(arguments)), _text(dockerfile)
     builder = this_machine()
     replaced = frozenset(context_name(Reference.parse(name)) for name in skip)
     images = [image for each in platforms for image in read(text, Build(builder, each, target, given, replaced))]
-    reader = open_reader(catalog_path(globals_.db))
+    reader = limits.open_reader(catalog_path(globals_.db))
     try:
         scope = store_ids(reader, stores) if stores else None
         asking = Asking(reader, messages.note, stores=scope, strict=strict)
         builder = Platform.parse(given["BUILDPLATFORM"]) if given.get("BUILDPLATFORM") else builder
-        found = list(ways.answers(asking, dict.fromkeys(images), builder=builder, first=first))
+        found = []
+        for context in ways.answers(asking, dict.fromkeys(images), builder=builder, first=first):
+            limits.restart()
+            found.append(context)
     finally:
         reader.close()
     worst = _tell(found, strict=strict)
@@ -114,7 +142,8 @@ def _text(path: str) -> str:
     """The Dockerfile, no more of it than one may have; raises UsageError."""
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            with formats.waits:
+                data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:
                 data = file.read(MAX_BYTES + 1)

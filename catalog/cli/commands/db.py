@@ -8,13 +8,14 @@ import sys
 import click
 
 from catalog.cli import formats, messages
+from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
+from catalog.cli.time_limit import time_limit
 from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path, is_url
 from catalog.db.postgres import displayed
 from catalog.errors import CatalogUnavailable, UsageError
-from catalog.lookup.reader import open_reader
 from catalog.names.escape import escape, shown
 
 
@@ -44,16 +45,18 @@ def upgrade(globals_: Globals) -> int:
 
 
 @command.command()
+@time_limit(LIST_SECONDS)
 @click.pass_obj
-def check(globals_: Globals) -> int:
+def check(globals_: Globals, timeout: float | None) -> int:
     """Look through the whole database for damage; prints what is found, and then ends with status 4."""
-    reader = open_reader(catalog_path(globals_.db))
-    try:
-        found = reader.damage()
-        for line in found:
-            formats.write(f"{shown(line, 500)}\n")
-    finally:
-        reader.close()
+    with Limits(timeout, LIST_SECONDS, words=": give it more with --timeout") as limits:
+        reader = limits.open_reader(catalog_path(globals_.db))
+        try:
+            found = reader.damage()
+            for line in found:
+                formats.write(f"{shown(line, 500)}\n")
+        finally:
+            reader.close()
     if found:
         raise CatalogUnavailable(f"{shown(displayed(reader.path))} is damaged: move it away and run 'ocicat add' again")
     return 0
@@ -70,8 +73,9 @@ def vacuum(globals_: Globals) -> int:
 
 @command.command()
 @click.option("--to", "url", required=True, metavar="URL", help="Where to: postgresql+psycopg://...")
+@time_limit(None)
 @click.pass_obj
-def copy(globals_: Globals, url: str) -> int:
+def copy(globals_: Globals, url: str, timeout: float | None) -> int:
     """Copy the catalog into one on PostgreSQL, whole, with its past, as this host's ('ocicat help postgres').
 
     'ocicat --db URL db upgrade' makes that one. All is copied or nothing, and the file stays as it is.
@@ -83,7 +87,12 @@ def copy(globals_: Globals, url: str) -> int:
         raise UsageError("--to takes the URL of a catalog on a server: postgresql+psycopg://USER@SERVER/DATABASE")
     from catalog.db.copy import copy as copied
 
-    with open_writer(source, create=False) as old, open_writer(catalog_path(url)) as new, progress() as draw:
-        rows = copied(old, new, draw)
+    with (
+        Limits(timeout, None, words=", and nothing was copied: give it more with --timeout"),
+        open_writer(source, create=False) as old,
+        open_writer(catalog_path(url)) as new,
+        progress() as draw,
+    ):
+        rows = copied(old, new, draw, timeout)
     messages.detail(f"{rows} rows copied to {shown(displayed(new.path))}")
     return 0

@@ -6,7 +6,9 @@ import click
 
 from catalog.cli.answer import Options, run_query
 from catalog.cli.filters import Filters
+from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
 
 
 @click.command(name="query")
@@ -37,12 +39,7 @@ from catalog.cli.main import Globals
 @click.option("--count", is_flag=True, help="Print how many there are.")
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Give up after so long, the reading of the answer included, with status 4.",
-)
+@time_limit(LIST_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.option("--host", metavar="H", help="Only entries of stores of this host, in a catalog that several share.")
 @click.pass_obj

@@ -9,15 +9,17 @@ from datetime import datetime
 import click
 
 from catalog.cli import formats
-from catalog.cli.commands.sql import parameter, time_limit
+from catalog.cli.commands.sql import parameter
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.progress import human
+from catalog.cli.time_limit import statement_limit
 from catalog.db.location import catalog_path, is_url
 from catalog.errors import UsageError
 from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader, open_reader
+from catalog.lookup.reader import Reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
 from catalog.reports.gate import Gate, open_gate, start_gate
@@ -30,7 +32,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only rows of this store, or glob. Repeatable.")
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
-@time_limit
+@statement_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(
@@ -60,9 +62,10 @@ def command(
         raise UsageError(f"the report {name} has no column store: leave --store out")
     formats.limit_pauses(timeout)
     start_gate()
-    reader = open_reader(catalog_path(globals_.db))
-    try:
+    with Limits(None, timeout) as limits:
+        reader = limits.open_reader(catalog_path(globals_.db))
         wanted = _names(reader, stores) if stores else None
+    try:
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
         ages = {column.name for column in report.columns if column.is_age} if is_shown else set()

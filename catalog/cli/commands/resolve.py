@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from catalog.cli.answer import Options, run_resolve
+from catalog.cli.limits import ASK_SECONDS
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
 
 
 @click.command(name="resolve")
@@ -20,6 +22,7 @@ from catalog.cli.main import Globals
 )
 @click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
 @click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
+@time_limit(ASK_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(
@@ -31,6 +34,7 @@ def command(
     strict: bool,
     fresh: bool,
     at: str | None,
+    timeout: float | None,
     format_: str | None,
 ) -> int:
     """Print the one digest of each REF, one a line, in the order asked. '-' reads references from stdin.
@@ -45,6 +49,7 @@ def command(
     options.strict = strict
     options.fresh = fresh
     options.at = at
+    options.timeout = timeout
     options.config = globals_.config
     options.format = format_
     return run_resolve(options)

@@ -7,21 +7,13 @@ import sys
 import click
 
 from catalog.cli import formats
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import statement_limit
 from catalog.db.location import catalog_path
 from catalog.errors import UsageError
-from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
-from catalog.reports.gate import TIMEOUT_SECONDS, open_gate, start_gate
-
-time_limit = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=TIMEOUT_SECONDS,
-    metavar="SECONDS",
-    help="Give up after so long, with status 4. [default: 60]",
-)
-"""The option `--timeout` of the commands that run a statement over the views."""
+from catalog.reports.gate import open_gate, start_gate
 
 
 @click.command(name="sql")
@@ -29,7 +21,7 @@ time_limit = click.option(
 @click.option(
     "-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of :NAME in the statement. Repeatable."
 )
-@time_limit
+@statement_limit
 @click.option("--schema", is_flag=True, help="Print the public views and their columns.")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
@@ -45,7 +37,8 @@ def command(
     formats.limit_pauses(timeout)
     if not schema:
         start_gate()
-    reader = open_reader(catalog_path(globals_.db))
+    with Limits(None, timeout) as limits:
+        reader = limits.open_reader(catalog_path(globals_.db))
     try:
         if schema:
             for text in reader.views():

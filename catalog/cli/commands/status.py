@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from catalog.cli import formats, messages
+from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
 from catalog.db.location import catalog_path
 from catalog.db.postgres import displayed
 from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader, open_reader
+from catalog.lookup.reader import Reader
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import read_daemon, watches_advised, why_late
 
@@ -20,11 +22,17 @@ _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 
 @click.command(name="status")
 @click.option("--check", is_flag=True, help="End with status 1 when no daemon runs, or it lags behind.")
+@time_limit(ASK_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
-def command(globals_: Globals, check: bool, format_: str | None) -> int:
+def command(globals_: Globals, check: bool, timeout: float | None, format_: str | None) -> int:
     """Say how the catalog and its daemon are: a key and a value a line; one object in JSON."""
-    reader = open_reader(catalog_path(globals_.db))
+    with Limits(timeout, ASK_SECONDS) as limits:
+        return _status(limits.open_reader(catalog_path(globals_.db)), format_, check=check)
+
+
+def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
+    """Print it, and close the reader; returns the exit status."""
     try:
         values = _catalog(reader)
     finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from catalog.cli import formats
+from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
 from catalog.db.location import catalog_path
 from catalog.lookup import frozen
 from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import open_reader
+from catalog.lookup.reader import Reader
 
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 COLUMNS = ("name", "path", "state", "entries", "changed_at")
@@ -35,11 +37,18 @@ FIELDS = (
 @click.option(
     "--state", "states", multiple=True, type=click.Choice(STATES), help="Only stores in this state. Repeatable."
 )
+@time_limit(LIST_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
-def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> int:
+def command(globals_: Globals, states: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
     """List the stores, one a line, in the order in which they answer."""
-    reader = open_reader(catalog_path(globals_.db))
+    with Limits(timeout, LIST_SECONDS) as limits:
+        _print(limits.open_reader(catalog_path(globals_.db)), states, format_)
+    return 0
+
+
+def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None:
+    """Print the stores in these states, or all, and close the reader."""
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
         for row in reader.rows(frozen.STORES, {}):
@@ -79,4 +88,3 @@ def command(globals_: Globals, states: tuple[str, ...], format_: str | None) -> 
         show.end()
     finally:
         reader.close()
-    return 0

@@ -8,8 +8,10 @@ import click
 
 from catalog.cli import formats, messages
 from catalog.cli.commands.check import COLUMNS
+from catalog.cli.limits import MEMORY_BYTES, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
+from catalog.cli.time_limit import time_limit
 from catalog.db.engine import open_writer
 from catalog.db.location import catalog_path
 from catalog.ingest.registry import Registry
@@ -18,6 +20,10 @@ from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 
 _MOST_JOBS = 256
+_THREAD_BYTES = 80 << 20
+"""How much address space a thread takes, of which it uses little: its stack, and a heap."""
+_GRACE_SECONDS = 5.0
+"""So long after its time limit a run may record what it has verified."""
 
 
 @click.command(name="verify")
@@ -26,15 +32,33 @@ _MOST_JOBS = 256
     "--jobs", type=click.IntRange(1, _MOST_JOBS), metavar="N", help="Files read at a time. [default: one a processor]"
 )
 @click.option("--full", is_flag=True, help="Read what was verified before too, though it is unchanged.")
+@time_limit(None)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
-def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: bool, format_: str | None) -> int:
+def command(
+    globals_: Globals,
+    names: tuple[str, ...],
+    jobs: int | None,
+    full: bool,
+    timeout: float | None,
+    format_: str | None,
+) -> int:
     """Read every blob of all stores, or of these, and compare its digest; list those that are not good.
 
     A blob that was good the last time and is unchanged since is skipped. Ends with status 1 where one is not good
-    ('ocicat help problems'). What was verified is kept, though it is interrupted.
+    ('ocicat help problems'). What was verified is kept, though it is interrupted, or ends at its time limit.
     """
-    path = catalog_path(globals_.db)
+    jobs = jobs or os.cpu_count() or 1
+    late = None if timeout is None else timeout + _GRACE_SECONDS
+    memory = MEMORY_BYTES + jobs * _THREAD_BYTES
+    with Limits(None, late, words=": a file or the catalog does not answer", memory_bytes=memory):
+        return _verify(catalog_path(globals_.db), names, jobs, timeout, format_, full=full)
+
+
+def _verify(
+    path: str, names: tuple[str, ...], jobs: int, seconds: float | None, format_: str | None, *, full: bool
+) -> int:
+    """Verify, and print what is not good; returns the exit status."""
     wanted = _wanted(path, names)
     show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
     with open_writer(path, create=False) as writer:
@@ -42,7 +66,7 @@ def command(globals_: Globals, names: tuple[str, ...], jobs: int | None, full: b
             stores = [s for s in Registry(connection).stores() if s.state != "missing"]
         if wanted is not None:
             stores = [s for s in stores if s.id in wanted]
-        run = Verification(writer, messages.say, jobs=jobs or os.cpu_count() or 1, full=full)
+        run = Verification(writer, messages.say, jobs=jobs, full=full, seconds=seconds)
         try:
             with progress(in_bytes=True) as draw:
                 run.run(stores, draw)

@@ -7,7 +7,9 @@ import time
 import click
 
 from catalog.cli import messages
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import Seconds
 from catalog.db.location import beside, catalog_path
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import (
@@ -19,13 +21,15 @@ from catalog.errors import (
     OcicatError,
     UnknownStore,
 )
-from catalog.lookup.reader import Reader, open_reader
+from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_digest, parse_query
 
 _DEFAULT_SECONDS = 60.0
+_GRACE_SECONDS = 5.0
+"""So long after the time limit a question that is still being answered is given up."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
 
 
@@ -34,7 +38,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a serve
 @click.option("--digest", metavar="D", help="Until REF resolves to this digest.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(zero=True),
     default=_DEFAULT_SECONDS,
     metavar="S",
     help="Give up after S seconds, with status 1. [default: 60]",
@@ -46,16 +50,22 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
     wanted = None if digest is None else parse_digest(digest)
     if wanted is not None and wanted.kind != kinds.DIGEST:
         raise InvalidReference(f"{shown(digest or '')} is the beginning of a digest: --digest takes a whole one")
-    path = catalog_path(globals_.db)
+    words = ", and the catalog has not answered yet: ask again, or give it more with --timeout"
+    with Limits(None, timeout + _GRACE_SECONDS, words=words) as limits:
+        return _wait(limits, catalog_path(globals_.db), query, wanted, timeout)
+
+
+def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout: float) -> int:
+    """Return 0 once REF resolves as wanted, whether or not the server is there at first; raises NotFound after the time limit."""
     deadline = time.monotonic() + timeout
-    reader: Reader | None = open_reader(path)
+    reader: Reader | None = limits.open_reader(path)
     if not is_held(beside(path) + DAEMON):
         messages.note("no daemon runs: only 'ocicat index' brings changes")
     pause = _SHORTEST_PAUSE
     while True:
         try:
             if reader is None:
-                reader = open_reader(path)
+                reader = limits.open_reader(path)
             return _follow(reader, query, wanted, timeout, deadline)
         except CatalogUnreachable as error:
             left = deadline - time.monotonic()
