@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,25 +30,10 @@ from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
-from tests import writers
+from tests import samples
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-ALPINE = "docker.io/library/alpine"
-
-# The layouts that the examples talk about. They lie below /srv there, and below a temporary directory here.
-LAYOUTS: dict[str, list[tuple[str, str, str, str]]] = {
-    "builds/alpine": [("alpine-3.15", "tag", ALPINE, "3.15"), ("alpine-3.16", "tag", ALPINE, "3.16")],
-    "builds/app": [
-        ("app-1.0", "containerd", "docker.io/acme/app", "1.0"),
-        ("app-1.1", "containerd", "docker.io/acme/app", "1.1"),
-    ],
-    "builds/scratch": [("unnamed", "none", "", "")],
-    "mirror/alpine": [("alpine-3.16", "short", ALPINE, "3.16"), ("alpine-3.17", "short", ALPINE, "3.17")],
-    "mirror/patched": [("alpine-3.16-patched", "canonical", ALPINE, "3.16")],
-    "registry/library/alpine": [("alpine-3.17", "tag", "", "3.17")],
-    "registry/team/tool": [("tool-2", "tag", "", "2.0"), ("tool-3", "tag", "", "latest")],
-}
 
 
 class Example(NamedTuple):
@@ -95,17 +82,12 @@ class Shell:
             "OCICAT_DB": f"{home}/catalog.db",
             "LC_ALL": "C.UTF-8",
         }
-        for name, images in LAYOUTS.items():
-            layout = writers.make_layout(f"{self.srv}/{name}")
-            entries = [
-                writers.name_entry(writers.make_image(layout, seed), style, repository, tag)
-                for seed, style, repository, tag in images
-            ]
-            writers.write_index(layout, writers.empty_index(*entries))
+        samples.make(self.srv)
+        self._groups: list[int] = []
 
     def run(self, command: str) -> str:
-        """What the command prints, on stdout and stderr together."""
-        done = subprocess.run(
+        """Return what the command prints, on stdout and stderr together."""
+        with subprocess.Popen(
             ["bash", "-c", command.replace("/srv", self.srv)],
             cwd=self.srv,
             env=self.environment,
@@ -113,16 +95,31 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.stdout.replace(self.srv, "/srv")
+            process_group=0,
+        ) as started:
+            if " & " in command:  # it starts something in the background
+                self._groups.append(started.pid)
+            try:
+                printed, _ = started.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(started.pid, signal.SIGKILL)
+                raise
+        return printed.replace(self.srv, "/srv")
+
+    def close(self) -> None:
+        """End what the commands started in the background and left running."""
+        for each in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_example_prints_what_the_document_says(document: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="ocicat") as directory:  # short: messages cut what is long
-        run_examples(document, Shell(Path(directory)))
+    # Short, because messages truncate long paths. A daemon that is just ending may still write there.
+    with tempfile.TemporaryDirectory(prefix="ocicat", ignore_cleanup_errors=True) as directory:
+        shell = Shell(Path(directory))
+        with contextlib.closing(shell):
+            run_examples(document, shell)
 
 
 def run_examples(document: Path, shell: Shell) -> None:

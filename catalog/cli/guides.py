@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from catalog.errors import OcicatError
 
 GUIDES = {
+    "tutorial": "Ten minutes from an empty machine to a watched catalog.",
     "scripts": "What scripts may rely on: formats, exit statuses, streams.",
     "resolution": "What a reference means, and what other tools take it for.",
     "commands": "Every command, option and environment variable.",
@@ -25,6 +26,7 @@ GUIDES = {
     "install": "Installing ocicat.",
     "operations": "Running the daemon: systemd, health, metrics, faults, backups.",
     "postgres": "Sharing one catalog between hosts, on PostgreSQL.",
+    "glossary": "The words that the other guides use.",
 }
 """Topics, and a line about each. A topic is the name of a file in docs/."""
 

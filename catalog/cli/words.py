@@ -40,5 +40,5 @@ COMMANDS = {
     'browse': Command({'--host': '', '--port': '', '--open': None, '--no-open': None, '--timeout': '', '--help': None}, (), {}),
     'db': Command({'--help': None}, (), {'path': Command({'--help': None}, (), {}), 'upgrade': Command({'--help': None}, (), {}), 'check': Command({'--timeout': '', '--help': None}, (), {}), 'vacuum': Command({'--help': None}, (), {}), 'copy': Command({'--to': '', '--timeout': '', '--help': None}, (), {})}),
     'completion': Command({'--help': None}, (('bash', 'zsh', 'fish'),), {}),
-    'help': Command({'--help': None}, (('add', 'browse', 'builds', 'check', 'commands', 'completion', 'contexts', 'cookbook', 'db', 'help', 'history', 'index', 'install', 'operations', 'postgres', 'problems', 'python', 'query', 'remove', 'report', 'reports', 'resolution', 'resolve', 'scripts', 'settings', 'sql', 'status', 'stores', 'verify', 'wait', 'watch'), '...'), {}),
+    'help': Command({'--help': None}, (('add', 'browse', 'builds', 'check', 'commands', 'completion', 'contexts', 'cookbook', 'db', 'glossary', 'help', 'history', 'index', 'install', 'operations', 'postgres', 'problems', 'python', 'query', 'remove', 'report', 'reports', 'resolution', 'resolve', 'scripts', 'settings', 'sql', 'status', 'stores', 'tutorial', 'verify', 'wait', 'watch'), '...'), {}),
 }
