@@ -356,7 +356,7 @@ def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query
 
         filtered = options.filters is not None and options.filters.content_option is not None
         content = options.platform is not None or filtered or _checks_blobs(options)
-        return ask_freshly(options, reader, asking, scope, content=content)
+        return ask_freshly(options, reader, asking, scope, content=content, whole=_checks_blobs(options))
     asking.stores = scope()
     return _as_it_is
 

@@ -20,17 +20,17 @@ Scope = Callable[[], frozenset[int] | None]
 
 
 def ask_freshly(
-    options: Options, reader: Reader, asking: Asking, scope: Scope, *, content: bool
+    options: Options, reader: Reader, asking: Asking, scope: Scope, *, content: bool, whole: bool = False
 ) -> Callable[[Query | None], None]:
     """Make the catalog true for all references and let `asking` ask in `scope`; returns what to do before each is answered.
 
     References from stdin are not known yet: for each the catalog is made true when it comes. With `content` what manifests
-    say is to be true as well. Raises UnknownStore, UsageError for the configuration, and what `make_fresh` raises.
+    say is to be true as well, with `whole` what of their layers is there. Raises UnknownStore, UsageError for the configuration, and what `make_fresh` raises.
     """
     settings, places = load_followed(options.config)
 
     def freshen(queries: list[Query], seconds: float = FRESH_SECONDS) -> None:
-        make_fresh(reader, queries, options.stores, settings, seconds, content=content, places=places)
+        make_fresh(reader, queries, options.stores, settings, seconds, content=content, whole=whole, places=places)
 
     if "-" in options.refs:
         return _each(asking, scope, freshen)

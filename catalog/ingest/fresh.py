@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from catalog.db.location import beside
 from catalog.db.locks import DAEMON, is_held
 from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime
+from catalog.ingest.completed import completed_of
 from catalog.ingest.concerned import concerned, known_paths, new_layouts
 from catalog.ingest.known import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
 from catalog.ingest.settings import Place, Settings
@@ -45,13 +46,14 @@ def make_fresh(
     seconds: float = FRESH_SECONDS,
     *,
     content: bool = False,
+    whole: bool = False,
     places: Sequence[Place] = (),
 ) -> None:
     """Wait until the catalog says what the layouts say that `queries` concern; `seconds` at most.
 
     `stores` are names, paths and globs as `--store` takes them: where there are any, these stores are concerned, and the layouts
     that would be called so if they were known. With `content` it waits for what their manifests say too; so does a query of a
-    digest, which may be below an entry. `places` are those of the configuration.
+    digest, which may be below an entry. With `whole` layers that were not whole are looked at again, too. `places` are those of the configuration.
 
     With no seconds it only looks. Raises NotInTime after that, CatalogUnavailable, and UsageError for places that cannot be
     registered.
@@ -68,6 +70,8 @@ def make_fresh(
     new = new_layouts(reader, wanted.searches, known)
     behind = _behind(reader, wanted.ids, content=content)
     untold = _untold(reader, wanted.ids, content=content) if seconds > 0 else []
+    completed = _completed(reader, wanted.ids, whole=whole) if seconds > 0 and content else []
+    untold += [each for each in completed if each not in untold]
     may_write = True
     while behind or new or untold:
         left = began + seconds - time.monotonic()
@@ -76,9 +80,9 @@ def make_fresh(
         lives = is_held(beside(reader.path) + DAEMON)
         if may_write and (untold or not lives or time.monotonic() >= patient_until):
             try:
-                _take(reader, [*behind, *untold], new, left, settings, seconds, content=content)
+                _take(reader, [*behind, *untold], new, left, settings, seconds, content=content, completed=completed)
             except CatalogUnavailable as error:
-                needed = behind or new or _untold(reader, wanted.ids, content=content, sure=True)
+                needed = behind or new or completed or _untold(reader, wanted.ids, content=content, sure=True)
                 if isinstance(error, NotInTime) or (needed and not lives):
                     raise
                 may_write = False  # the catalog is the daemon's alone
@@ -124,6 +128,13 @@ def _untold(
         if keys_are_old(store)
         or (content and has_unread_content(store, look=True) and not (sure and _is_only_racy(store)))
     ]
+
+
+def _completed(reader: Reader, concerned: frozenset[int] | None, *, whole: bool) -> list[tuple[int, str]]:
+    """The stores in which a blob that was not good has changed where it lies, of which no directory tells."""
+    stores = {store_id: (name, store) for store_id, name, store in _standings(reader, concerned)}
+    found = completed_of(reader.rows, {store_id: store for store_id, (_, store) in stores.items()}, sizes=whole)
+    return [(store_id, stores[store_id][0]) for store_id in sorted(found)]
 
 
 def _is_only_racy(store: Standing) -> bool:
@@ -176,13 +187,15 @@ def _take(
     seconds: float,
     *,
     content: bool,
+    completed: Sequence[tuple[int, str]] = (),
 ) -> None:
-    """Read and write what changed ourselves; with `content` as much of their manifests as there is time for.
+    """Read and write what changed ourselves, and the content of `completed` anew; with `content` as much of their manifests as there is time for.
 
     Without it little time is spent on those: enough for the few that one writer brings, and nobody waits for thousands.
     """
     from catalog.db.engine import open_writer
     from catalog.ingest.registry import Registry
+    from catalog.ingest.rows import mark_completed
     from catalog.ingest.sweep import Sweep, register
 
     reports: list[str] = []
@@ -190,6 +203,8 @@ def _take(
     try:
         with open_writer(reader.path, timeout=left, create=False) as writer:
             ids = [store_id for store_id, _ in behind] + register(writer, new, reports.append)
+            if completed:
+                writer.write(lambda connection: mark_completed(connection, [store_id for store_id, _ in completed]))
             with writer.snapshot() as connection:
                 stores = Registry(connection).stores(ids)
             patient = settings._replace(patience_ms=int(left * 1000))

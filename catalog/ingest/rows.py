@@ -423,6 +423,12 @@ class Rows:
         return text
 
 
+def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
+    """Let the content of these stores be read again: a blob in them has changed where it lies."""
+    for some in chunks(store_ids):
+        connection.execute(update(store).where(store.c.id.in_(some)).values(content_pending=True))
+
+
 def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
     """`items` in pieces that fit into one statement's list of parameters."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from sqlalchemy import text
 
 from catalog.db.engine import Writer
+from catalog.ingest.completed import Completed
 from catalog.ingest.content import ContentStage
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
@@ -37,6 +40,7 @@ class Contents:
         self._others_wait = others_wait
         self._ended: dict[int, float] = {}  # stores whose turn was ended, and when it was for the first time
         self._not_before = 0.0
+        self._completed = Completed()
         self._changed_before = -1
         self._version = -1
         self._changed: set[int] = set()
@@ -69,6 +73,12 @@ class Contents:
             self._changed.add(store.id)
         else:
             self._seen[store.id] = identity, looks + 1
+
+    def look_for_completed(self, stores: Iterable[Store]) -> None:
+        """See whether blobs that were not good have changed where they lie, of which no directory tells."""
+        by_id = {store.id: store for store in stores if store.indexed_before and store.state != "missing"}
+        with self._writer.snapshot() as connection:
+            self._changed |= self._completed.stores(lambda sql, asked: connection.execute(text(sql), asked), by_id)
 
     def step(self, changed: int) -> bool:
         """Read on for one transaction; returns whether there was anything to read.

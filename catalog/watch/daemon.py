@@ -320,6 +320,7 @@ class Daemon:
                     missed = True
                 contents.look(store, at_once=at_once or lost, at=at)
                 self._show_life()
+        contents.look_for_completed(here.stores.values())
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from catalog.ingest.settings import Settings
 from catalog.watch.contents import MOST_LOOKS, Contents
 from tests.cli.program import called
 from tests.watch.harness import Followed, on_both, wait_for
-from tests.writers import make_image, make_layout, write_blob
+from tests.writers import empty_index, make_image, make_layout, name_entry, write_blob, write_index
 
 A_BLOB = "application/octet-stream"
 
@@ -94,3 +95,58 @@ def test_beside_a_daemon_they_are_listed_in_the_end(quick: Followed) -> None:
     for number in range(30):
         write_blob(store, f"{number}".encode(), A_BLOB)
     wait_for(lambda: quick.reader.row(count, {}) == (30,), what=quick.log)
+
+
+def in_place(path: str, descriptor: dict[str, object], data: bytes) -> None:
+    """Write a blob where it lies, as `cp` and `rsync --inplace` do; the directory keeps its times."""
+    before = os.stat(f"{path}/blobs/sha256")
+    with open(f"{path}/blobs/sha256/{str(descriptor['digest']).partition(':')[2]}", "r+b") as file:
+        file.truncate(0)
+        file.write(data)
+    assert os.stat(f"{path}/blobs/sha256").st_mtime_ns == before.st_mtime_ns
+
+
+def half(catalog: Followed, what: str) -> tuple[str, dict[str, object], dict[str, object], bytes]:
+    """A layout with an image of which the manifest, the config or the layer is half there: the path, the image, the blob, its bytes."""
+    path = make_layout(catalog.path("one"))
+    image = make_image(path, "app")
+    manifest = json.loads(blob_of(path, image))
+    descriptor = {"manifest": image, "config": manifest["config"], "layer": manifest["layers"][0]}[what]
+    data = blob_of(path, descriptor)
+    in_place(path, descriptor, data[: len(data) // 2])
+    write_index(path, empty_index(name_entry(image, "canonical", "docker.io/library/app", "1")))
+    stand_still(path)
+    catalog.done("add", path)
+    assert catalog(*ASKED[what]).status in (1, 4)
+    return path, image, descriptor, data
+
+
+def blob_of(path: str, descriptor: dict[str, object]) -> bytes:
+    return Path(f"{path}/blobs/sha256/{str(descriptor['digest']).partition(':')[2]}").read_bytes()
+
+
+ASKED = {
+    "manifest": ("resolve", "app:1", "--platform", "linux/amd64"),
+    "config": ("resolve", "app:1", "--platform", "linux/amd64"),
+    "layer": ("resolve", "app:1", "--strict", "--format", "oci-layout"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(ASKED))
+@on_both("quick")
+def test_fresh_finds_what_was_completed_in_place(quick: Followed, what: str) -> None:
+    path, image, descriptor, data = half(quick, what)
+    in_place(path, descriptor, data)
+    answer = quick.done(*ASKED[what], "--fresh").out
+    assert str(image["digest"]) in answer
+    assert quick.done(*ASKED[what]).out == answer
+
+
+@pytest.mark.parametrize("what", sorted(ASKED))
+@on_both("quick")
+def test_a_daemon_finds_what_was_completed_in_place(quick: Followed, what: str) -> None:
+    """By a rescan: no event need tell of it."""
+    path, _, descriptor, data = half(quick, what)
+    quick.start("--rescan", "1")
+    in_place(path, descriptor, data)
+    wait_for(lambda: quick(*ASKED[what]).status == 0)
