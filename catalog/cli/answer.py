@@ -330,7 +330,9 @@ def _moment(options: Options) -> int | None:
         return None
     refused = "--platform" if options.platform else options.filters and options.filters.past_refuses()
     if refused:
-        raise UsageError(f"{refused} cannot be asked of the past: ask by names, tags, digests and stores")
+        raise UsageError(
+            f"{refused} cannot be asked of the past: ask by names, tags and stores for the digest, and for that without --at"
+        )
     import time
 
     from catalog.names.moment import parse_moment

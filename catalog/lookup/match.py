@@ -296,4 +296,5 @@ def rfc3339(milliseconds: int | None) -> str | None:
     import time
 
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+    at = time.gmtime(seconds)
+    return f"{at.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', at)}.{rest:03d}Z"

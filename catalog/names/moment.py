@@ -9,6 +9,8 @@ from catalog.names.escape import shown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
+"""The first and the last millisecond that a date has; what lies beyond them is taken for them."""
 _AGES_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -20,9 +22,9 @@ def parse_moment(text: str, now: int) -> int:
     number, unit = text[:-1], text[-1:]
     try:
         if unit in _AGES_MS and number.isascii() and number.isdigit():
-            return now - int(number) * _AGES_MS[unit]
+            return max(now - int(number) * _AGES_MS[unit], _FIRST)
         if text.startswith("@") and text[1:].isascii() and text[1:].isdigit():
-            return int(text[1:]) * 1000
+            return min(int(text[1:]) * 1000, _LAST)
         found = datetime.fromisoformat(text.upper())
     except ValueError as error:  # no date, or a number of thousands of digits
         raise UsageError(

@@ -52,6 +52,11 @@ def test_before_there_was_anything(cli: Own, past: list[tuple[str, str]]) -> Non
     assert cli.done("query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
 
 
+def test_times_beyond_all_dates(cli: Own, past: list[tuple[str, str]]) -> None:
+    one_error(cli("resolve", "app:1", "--at", "9999999999999999999w"), 1, "0001-01-01T00:00:00.000Z")
+    assert cli.done("resolve", "app:1", "--at", "@99999999999999999999").out == past[-1][1] + "\n"
+
+
 def test_what_history_does_not_hold_is_null(cli: Own, past: list[tuple[str, str]]) -> None:
     (found,) = json.loads(cli.done("query", "app:1", "--at", past[0][0], "--format", "json").out)
     (now,) = json.loads(cli.done("query", "app:1", "--format", "json").out)
