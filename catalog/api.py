@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from catalog.db.location import catalog_path
+from catalog.db.location import catalog_path, is_url
 from catalog.errors import NotFound
 from catalog.lookup.match import Match, once
 from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.platform import Platform
-from catalog.names.query import parse_query
+from catalog.names.query import Query, parse_query
+
+if TYPE_CHECKING:
+    from catalog.cli.filters import Narrowing
 
 
 class Filters(TypedDict, total=False):
@@ -36,6 +39,11 @@ class Filters(TypedDict, total=False):
 
 
 _SEVERAL = ("annotations", "labels")
+
+
+PAGE = 1000
+"""So many entries are in the first page of an answer, and in each further one twice as many, up to MOST_PAGE."""
+MOST_PAGE = 100_000
 
 
 class Catalog:
@@ -67,6 +75,9 @@ class Catalog:
     def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Unpack[Filters]) -> Iterator[Match]:
         """Every entry that `text` matches, in the order in which they answer; none is no error.
 
+        A long answer is read in pages, and no state of the catalog is held between them: whoever iterates may take their time.
+        What changes meanwhile comes as it was or as it is; an entry that stays is neither missed nor told twice.
+
         `store` is a name or a glob, or several; `filters` narrow (class Filters). Raises InvalidReference, UnknownStore,
         UsageError for a filter that is wrong, NotInTime while the content that a filter needs is not all read, and
         CatalogUnavailable.
@@ -80,8 +91,8 @@ class Catalog:
                 key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
             }
             narrowing = Asked(**given).narrowing(asking)  # type: ignore[arg-type]  # keys and values are apart
-        found = asking.matches(parse_query(text))
-        return found if narrowing is None else once(each for match in found for each in narrowing(match))
+        found = _pages(asking, parse_query(text), narrowing)
+        return found if narrowing is None else once(found)
 
     def resolve(
         self,
@@ -124,3 +135,38 @@ class Catalog:
         scope = store_ids(self._reader, texts) if texts else None
         wanted = None if platform is None else Platform.parse(platform)
         return Asking(self._reader, self.notes.append, stores=scope, strict=strict, platform=wanted)
+
+
+def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
+    """The matches that pass `narrowing`. In a file they come in pages, since a reader who stands still would keep the WAL.
+
+    Each page asks anew and passes over what was told. They double in size, so that all of them together read about twice the
+    answer. On a server the rows wait in a cursor that holds no state.
+    """
+    is_held = not is_url(asking.reader.path)
+    told: set[tuple[int, str]] = set()
+    size = PAGE
+    while True:
+        page: list[Match] = []
+        count = 0
+        matches = asking.matches(query)
+        for match in matches:
+            key = match.entry_id, match.answered
+            if key in told:
+                continue
+            if is_held and count == size:
+                break
+            count += 1
+            found = (match,) if narrowing is None else narrowing(match)
+            if not is_held:
+                yield from found
+                continue
+            told.add(key)
+            page.extend(found)
+        else:
+            size = 0
+        matches = iter(())  # its cursor goes, and with it what it holds of the catalog
+        yield from page
+        if not size:
+            return
+        size = min(2 * size, MOST_PAGE)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from catalog.api import PAGE, Catalog
 from catalog.cli.formats import KEPT_BYTES
 from tests.cli.program import CLEAN, OCICAT, called
 from tests.watch.harness import wait_for
-from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
+from tests.writers import MANIFEST_TYPE, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
 ENTRIES = 1500
 LONG = "SELECT digest, printf('%0*d', 100000, 1) AS more FROM images"
@@ -64,6 +66,43 @@ def test_a_reader_who_stands_still_holds_nothing_once_all_is_read(db: str, argum
     assert (first + process.stdout.read()).decode() == expected
     assert process.wait() == 0
     process.communicate()
+
+
+def test_a_python_caller_who_stands_still_holds_nothing_between_two_pages(db: str) -> None:
+    with Catalog(db) as catalog:
+        expected = [match.name for match in catalog.query("acme/app:*", media_type=MANIFEST_TYPE)]
+        assert len(set(expected)) == ENTRIES > PAGE
+        answer = catalog.query("acme/app:*")
+        told = []
+        for count in (1, PAGE - 1, 1):  # the first page is begun, read, and the next one begun
+            told += [match.name for match in islice(answer, count)]
+            assert is_free(db)
+        assert told + [match.name for match in answer] == expected
+
+
+class Counted:
+    """Called every hundred steps of SQLite's."""
+
+    count = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return False
+
+
+def test_its_pages_together_read_no_more_than_three_times_the_answer(tmp_path: Path) -> None:
+    steps: dict[int, Counted] = {}
+    for size in (PAGE // 2, 8 * PAGE):
+        layout = make_layout(str(tmp_path / f"{size}"))
+        entries = [name_entry(fake_descriptor(f"{n}"), "canonical", "docker.io/acme/app", f"v{n}") for n in range(size)]
+        write_index(layout, empty_index(*entries))
+        path = str(tmp_path / f"{size}.db")
+        assert called("add", layout, db=path).status == 0
+        with Catalog(path) as catalog:
+            counted = steps[size] = Counted()
+            catalog._reader.connection.set_progress_handler(counted, 100)
+            assert sum(1 for _ in catalog.query("acme/app:*")) == size
+    assert 0 < steps[8 * PAGE].count < 16 * 3 * steps[PAGE // 2].count
 
 
 def test_one_who_would_hold_too_much_is_waited_for_as_long_as_the_limit_says(db: str) -> None:
