@@ -15,7 +15,7 @@ that can be killed (workers.py).
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
 
 from catalog.db.location import sqlite_uri
@@ -43,7 +43,7 @@ class Guard:
 
     def __init__(self, path: str, heap_bytes: int) -> None:
         self.refused = ""
-        self._catalog = f"catalog_{secrets.token_hex(16)}"
+        self._catalog = f"catalog_{os.urandom(16).hex()}"
         self._private: frozenset[str] = frozenset()
         self.connection = sqlite3.connect(":memory:", isolation_level=None, timeout=_BUSY_SECONDS, uri=True)
         try:
