@@ -461,11 +461,18 @@ problem = Table(
     _primary(),
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("entry_id", _id, ForeignKey("entry.id", ondelete="CASCADE"), index=True),
-    Column("stage", SmallInteger, nullable=False, comment="0: found in index.json, 1: in a blob"),
+    Column("stage", SmallInteger, nullable=False, comment="0: found in index.json, 1: in a blob, 2: by a blob's size"),
     Column("kind", _text, nullable=False),
     Column("subject", _text, nullable=False),
     Column("detail", _text, nullable=False),
     comment="what `ocicat check` lists: unusable entries and names",
+)
+Index(
+    "ix_problem_blob",
+    problem.c.store_id,
+    func.substr(problem.c.subject, 1, 512),
+    sqlite_where=problem.c.stage == 1,
+    postgresql_where=problem.c.stage == 1,
 )
 _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-digest")
 

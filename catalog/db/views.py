@@ -9,7 +9,7 @@ an index search; nothing aggregates but correlated subqueries.
 from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
-from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, SUBJECT, UNREACHED, UNUSABLE
+from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, UNREACHED, UNUSABLE
 from catalog.db.view import NOW_MS, PATH, STORE, View
 from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held
 
@@ -40,16 +40,20 @@ _REACHED = (
 _JSON_TYPES = """'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json',
     'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.distribution.manifest.v2+json',
     'application/vnd.docker.distribution.manifest.list.v2+json', 'application/vnd.docker.container.image.v1+json'"""
-_NO_PROBLEM = """NOT EXISTS (
-  SELECT 1 FROM problem WHERE problem.store_id = store.id AND problem.subject = content.digest
-  AND problem.stage = 1 AND problem.kind IN ({})
-)"""
+# Not with NOT EXISTS, of which PostgreSQL may make a join that compares each of many with each problem of the store.
+_NO_PROBLEM = """(
+  SELECT other.id FROM problem AS other WHERE other.store_id = store.id
+  AND substr(other.subject, 1, 512) = substr(content.digest, 1, 512) AND other.subject = content.digest
+  AND other.stage = 1 AND other.kind IN ({}) LIMIT 1
+) IS NULL"""
 _IS_LISTED = f"""NOT store.content_pending AND NOT store.unlisted AND store.state <> 'missing'
 AND {_NO_PROBLEM.format("'bad-blob'")}"""
+# Likewise: it may look at a blob in all stores that hold it.
+_ABSENT = "(SELECT held.size FROM store_blob AS held WHERE held.store_id = {} AND held.content_id = {}) IS NULL"
 _MISSING_ENTRIES = f"""FROM store
 JOIN entry ON entry.store_id = store.id
 JOIN content ON content.id = entry.content_id
-WHERE {_IS_LISTED} AND NOT {held("entry.store_id", "entry.content_id")}
+WHERE {_IS_LISTED} AND {_ABSENT.format("entry.store_id", "entry.content_id")}
 AND NOT EXISTS ( -- another entry of that digest before it: the search ends at the first
   SELECT 1 FROM entry AS same
   WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id AND same.sort < entry.sort
@@ -59,15 +63,8 @@ JOIN store_blob ON store_blob.store_id = store.id
 JOIN content AS parent ON parent.id = store_blob.content_id
 JOIN edge ON edge.parent_id = store_blob.content_id AND edge.role IN ({CONFIG}, {LAYER})
 JOIN content ON content.id = edge.child_id
-WHERE {_IS_LISTED} AND NOT {held("store_blob.store_id", "edge.child_id")}
+WHERE {_IS_LISTED} AND {_ABSENT.format("store_blob.store_id", "edge.child_id")}
 AND store_blob.reach = {LISTED} AND NOT edge.is_foreign AND NOT (store.sparse AND edge.role = {LAYER})"""
-_ENTRY_CLAIMS = "FROM entry WHERE entry.content_id = content.id AND entry.store_id = store.id"
-_EDGE_CLAIMS = f"""FROM edge JOIN store_blob AS above ON above.content_id = edge.parent_id AND above.store_id = store.id
-  WHERE edge.child_id = content.id AND edge.role <> {SUBJECT}"""
-_CLAIMED_SIZE = f"""coalesce(
-  (SELECT max(entry.size) {_ENTRY_CLAIMS}),
-  (SELECT max(edge.size) {_EDGE_CLAIMS})
-)"""
 _CLAIMED = f"""(
   EXISTS (
     SELECT 1 FROM entry JOIN media_type ON media_type.id = entry.media_type_id
@@ -259,7 +256,7 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
             ("subject", "problem.subject", "what it is about"),
             ("detail", "problem.detail", "why"),
         ),
-        "FROM problem JOIN store ON store.id = problem.store_id",
+        "FROM problem JOIN store ON store.id = problem.store_id WHERE problem.stage < 2",
         (
             (
                 (
@@ -351,20 +348,13 @@ JOIN content ON content.id = store_blob.content_id
 WHERE store.state <> 'missing' AND content.size <> store_blob.size AND coalesce(store_blob.is_good, TRUE)
 AND {_NO_PROBLEM.format("'digest-differs'")}""",
             ),
-            (
-                (
-                    "store.name",
-                    "'truncated-blob'",
-                    "content.digest",
-                    f"'has ' || store_blob.size || ' bytes instead of ' || {_CLAIMED_SIZE}",
-                ),
-                f"""FROM store
-JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.embedded
-JOIN content ON content.id = store_blob.content_id
-WHERE store.state <> 'missing' AND content.size IS NULL AND store_blob.is_good IS NULL
-AND {_CLAIMED_SIZE} IS NOT NULL
-AND NOT EXISTS (SELECT 1 {_ENTRY_CLAIMS} AND entry.size = store_blob.size)
-AND NOT EXISTS (SELECT 1 {_EDGE_CLAIMS} AND edge.size = store_blob.size)
+            (  # found when the store was read (catalog.ingest.claims), and told until the bytes have been hashed
+                ("store.name", "problem.kind", "problem.subject", "problem.detail"),
+                f"""FROM problem
+JOIN store ON store.id = problem.store_id
+JOIN content ON content.digest = problem.subject
+JOIN store_blob ON store_blob.store_id = store.id AND store_blob.content_id = content.id
+WHERE problem.stage = 2 AND store.state <> 'missing' AND content.size IS NULL AND store_blob.is_good IS NULL
 AND {_NO_PROBLEM.format("'digest-differs'")}""",
             ),
         ),

@@ -41,6 +41,7 @@ from catalog.db.schema import (
     UNREAD,
     UNUSABLE,
 )
+from catalog.ingest.claims import write_claims
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.reach import write_reach
@@ -278,7 +279,7 @@ class ContentStage:
             rows = Rows(connection)
             rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (store.id,))
             subject = encode_path(f"{store.path}/blobs")[0]
-            rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {_NO_MEMORY}", in_blob=True)
+            rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {_NO_MEMORY}", stage=1)
             rows.flush()
             rows.cursor.execute(
                 "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",
@@ -553,12 +554,13 @@ def _write_end(
     rows.cursor.executemany("DELETE FROM problem WHERE store_id = ? AND stage = 1", [(each.store.id,) for each in done])
     for each in done:
         for kind, subject, reason in each.told():
-            rows.problem(each.store.id, None, kind, subject, reason, in_blob=True)
+            rows.problem(each.store.id, None, kind, subject, reason, stage=1)
     rows.flush()
     for each in done:
         write_referrals(rows, each.store.id)
         problems = each.problems | each.blobs.problems()
         reasons = each.passed | {subject: problem.reason for subject, problem in problems.items()}
+        write_claims(rows, each.store.id)
         write_reach(rows, each.store.id, reasons, each.blobs.unknown(), sparse=each.store.sparse)
     asked = [(digest, each.store.id) for each in done for digest in each.problems]
     other_copies = _OTHER_COPIES.replace(_MOST, str(most))

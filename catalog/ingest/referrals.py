@@ -45,7 +45,7 @@ _NAMED = (
 _CUT_TAGS = (
     "SELECT name.entry_id, name.tag, content.digest FROM name JOIN entry ON entry.id = name.entry_id"
     " JOIN content ON content.id = entry.content_id"
-    " WHERE name.store_id = ? AND name.tag >= 'sha384-' AND name.tag < 'sha512.'"
+    " WHERE name.store_id = ? AND name.tag >= 'sha384-' AND name.tag < 'sha512.' ORDER BY name.entry_id"
 )
 _MEANT = (
     "SELECT content.digest FROM content WHERE content.digest >= ? AND content.digest < ? AND ("
@@ -125,9 +125,12 @@ def _of_kind(rows: Rows, store_id: int) -> Iterator[_Said]:
 
 def _cut(rows: Rows, store_id: int) -> Iterator[_Said]:
     cursor = rows.cursor
+    seen: set[tuple[str, str]] = set()
     for entry_id, tag, digest in cursor.execute(_CUT_TAGS, (store_id,)).fetchall():
         cut = _CUT_TAG.fullmatch(tag)
-        if cut is not None:
+        # One entry speaks for all with this tag and list: any number may have them, and the list any number of children.
+        if cut is not None and (tag, digest) not in seen:
+            seen.add((tag, digest))
             low = f"{cut[1]}:{cut[2]}"
             asked = (low, upper_bound(low), store_id, store_id, digest)
             for (subject,) in cursor.execute(_MEANT, asked).fetchall():

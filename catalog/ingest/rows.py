@@ -136,10 +136,10 @@ class Rows:
             self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
 
     def problem(
-        self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, in_blob: bool = False
+        self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, stage: int = 0
     ) -> None:
-        """One problem of a store, or of one of its entries; `in_blob` says that content had to be read to find it."""
-        self._add("problem", (self.id_of("problem"), store_id, entry_id, int(in_blob), kind, subject, detail))
+        """One problem of a store, or of one of its entries; `stage` says by what it was found (catalog.db.schema)."""
+        self._add("problem", (self.id_of("problem"), store_id, entry_id, stage, kind, subject, detail))
 
     def span(self, row: Row, origin: str | None = None) -> None:
         """`row` has the columns of `name_span` from its store to `until`, in their order; `origin` is who told it."""

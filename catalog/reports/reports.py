@@ -59,23 +59,23 @@ _USAGE = Report(
         Column("unique", "bytes of those that lie in no other store: what would be free without it", is_size=True),
         Column("shared", "bytes of those that lie in others too", is_size=True),
     ),
-    """WITH held AS (
-  SELECT store, size, EXISTS (
-    SELECT 1 FROM blobs AS other WHERE other.digest = blobs.digest AND other.store <> blobs.store
-  ) AS is_shared
+    """WITH held AS ( -- one pass over all blobs, since a search for each would be quadratic in how many stores hold one
+  SELECT store, size, min(store) OVER (PARTITION BY digest) <> max(store) OVER (PARTITION BY digest) AS is_shared
   FROM blobs
+), total AS (
+  SELECT store, count(*) AS blobs, sum(size) AS apparent,
+    sum(CASE WHEN is_shared THEN 0 ELSE size END) AS "unique", sum(CASE WHEN is_shared THEN size ELSE 0 END) AS shared
+  FROM held GROUP BY store
+), each AS ( -- of a layout that several hosts see one counts: with blobs if any has them, else of this host
+  SELECT stores.name, total.store, row_number() OVER (
+    PARTITION BY stores.shared_as, CASE WHEN stores.shared_as IS NULL THEN stores.name END
+    ORDER BY total.store IS NULL, stores.name LIKE '%:%', stores.name
+  ) AS place
+  FROM stores LEFT JOIN total ON total.store = stores.name WHERE stores.state <> 'missing'
 )
-SELECT store, count(*) AS blobs, sum(size) AS apparent,
-  sum(CASE WHEN is_shared THEN 0 ELSE size END) AS "unique", sum(CASE WHEN is_shared THEN size ELSE 0 END) AS shared
-FROM held GROUP BY store
+SELECT store, blobs, apparent, "unique", shared FROM total
 UNION ALL
-SELECT name, 0, 0, 0, 0 FROM stores
-WHERE state <> 'missing' AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.store = stores.name) AND NOT EXISTS (
-  SELECT 1 FROM stores AS twin
-  WHERE twin.shared_as = stores.shared_as AND twin.name <> stores.name AND twin.state <> 'missing' AND (
-    (twin.name LIKE '%:%', twin.name) < (stores.name LIKE '%:%', stores.name) OR EXISTS (SELECT 1 FROM blobs WHERE blobs.store = twin.name)
-  )
-)
+SELECT name, 0, 0, 0, 0 FROM each WHERE store IS NULL AND place = 1
 ORDER BY apparent DESC, store""",
 )
 
@@ -259,13 +259,6 @@ WHERE NOT EXISTS (SELECT 1 FROM blobs AS about WHERE about.digest = referrers.su
 ORDER BY blobs.store, referrers.referrer, referrers.subject, referrers.how""",
 )
 
-_NAME_OF = """(
-    SELECT min(images.name) FROM images WHERE images.digest = pairs.{0} AND NOT images.shadowed
-  ), (
-    SELECT min(images.name) FROM platforms JOIN images ON images.digest = platforms.image_index
-    WHERE platforms.digest = pairs.{0} AND NOT images.shadowed
-  )"""
-
 _BASES = Report(
     "bases",
     "images that are built on others: that have all layers of another, in order, and more on top",
@@ -277,7 +270,7 @@ _BASES = Report(
         Column("layers", "number of the base's layers"),
         Column("size", "their bytes, as is claimed", is_size=True),
     ),
-    f"""WITH RECURSIVE asked(digest) AS (
+    """WITH RECURSIVE asked(digest) AS (
   SELECT digest FROM manifests WHERE :image = ''
   UNION SELECT :image WHERE :image <> ''
   UNION SELECT digest FROM images WHERE name = :image AND NOT shadowed
@@ -294,11 +287,26 @@ _BASES = Report(
   JOIN layers ON layers.chain = base.chain
   JOIN manifests AS top ON top.digest = layers.manifest AND top.layers > base.layers
   WHERE :image <> ''
+), each(digest) AS (
+  SELECT base FROM pairs UNION SELECT image FROM pairs
+), above(digest, image_index) AS (
+  SELECT DISTINCT each.digest, platforms.image_index FROM each JOIN platforms ON platforms.digest = each.digest
+), named(digest, name) AS ( -- once for each, since many names may stand for one and many images be in one index
+  SELECT wanted.digest, (SELECT min(images.name) FROM images WHERE images.digest = wanted.digest AND NOT images.shadowed)
+  FROM (SELECT digest FROM each UNION SELECT image_index FROM above) AS wanted
+), told(digest, name) AS (
+  SELECT own.digest, coalesce(min(own.name), min(its.name)) FROM each
+  JOIN named AS own ON own.digest = each.digest
+  LEFT JOIN above ON above.digest = each.digest
+  LEFT JOIN named AS its ON its.digest = above.image_index
+  GROUP BY own.digest
 )
-SELECT pairs.base, coalesce({_NAME_OF.format("base")}) AS base_name,
-  pairs.image, coalesce({_NAME_OF.format("image")}) AS image_name, manifests.layers, manifests.layers_size AS size
+SELECT pairs.base, base.name AS base_name, pairs.image, image.name AS image_name,
+  manifests.layers, manifests.layers_size AS size
 FROM pairs JOIN manifests ON manifests.digest = pairs.base
-ORDER BY pairs.base, pairs.image""",  # noqa: S608
+JOIN told AS base ON base.digest = pairs.base
+JOIN told AS image ON image.digest = pairs.image
+ORDER BY pairs.base, pairs.image""",
     (("image", "only pairs with this image, on either side: a digest, or a canonical name with its tag"),),
 )
 

@@ -70,6 +70,7 @@ _STATEMENTS = (
     "ALTER TABLE store_blob ADD COLUMN looked {flag}",
     "ALTER TABLE store_blob ADD COLUMN embedded {flag}",
     "ALTER TABLE store_blob ADD COLUMN reach SMALLINT",
+    "CREATE INDEX ix_problem_blob ON problem (store_id, substr(subject, 1, 512)) WHERE stage = 1",
     "CREATE INDEX ix_problem_pinned ON problem (entry_id) WHERE kind = 'name-digest'",
     "CREATE INDEX ix_store_blob_unlisted ON store_blob (store_id) WHERE reach < 2",
     """CREATE TABLE descriptor_annotation (

@@ -17,8 +17,9 @@ from tests.growth.counting import FACTOR, LARGE, is_linear
 from tests.growth.layouts import LAYOUTS
 from tests.growth.parsers import PARSERS
 from tests.growth.test_parsers import costs_of
-from tests.growth.test_reports import costs
+from tests.growth.test_reports import ROWS_SPARE, costs, on_server
 from tests.growth.test_walks import SPARE, drivers, steps
+from tests.postgres import Server
 
 SIZES = 150, 600
 
@@ -50,12 +51,35 @@ def layouts(shape: str) -> dict[str, tuple[int, int]]:
     }
 
 
+def rows(server: Server, shape: str) -> dict[str, tuple[int, int]]:
+    """What reports and views on PostgreSQL look at that is not linear in layouts of a shape."""
+    counted: list[dict[str, int]] = []
+    for size in SIZES:
+        with tempfile.TemporaryDirectory(prefix="ocicat-growth-") as directory:
+            LAYOUTS[shape](directory, size)
+            counted.append(on_server(server, directory))
+    small, large = counted
+    return {
+        f"{shape}, PostgreSQL: {what}": (small[what], large[what])
+        for what in small
+        if large[what] > small[what] * FACTOR + ROWS_SPARE
+    }
+
+
 def main() -> int:
     began = time.monotonic()
+    server = Server()
+    try:
+        return _main(server, began)
+    finally:
+        server.close()
+
+
+def _main(server: Server, began: float) -> int:
     wrong = parsers()
     print(f"{time.monotonic() - began:6.1f} s  parsers", flush=True)
     for shape in LAYOUTS:
-        wrong |= layouts(shape)
+        wrong |= layouts(shape) | rows(server, shape)
         print(f"{time.monotonic() - began:6.1f} s  {shape}", flush=True)
     for what, (small, large) in wrong.items():
         print(f"WRONG: {what}: {small} at one size, {large} at four times that")

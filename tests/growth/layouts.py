@@ -220,6 +220,93 @@ def _stores(directory: str, number: int) -> list[str]:
     return paths
 
 
+def _claims(made: Layout, number: int) -> None:
+    """Manifests that claim different sizes of one layer, whose file has none of these."""
+    shared = made.put({"n": "shared"}, writers.LAYER_TYPE)
+    for each in range(number):
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        claimed = {**shared, "size": 1000 + each}
+        made.add(
+            made.put({"schemaVersion": 2, "config": config, "layers": [claimed]}, writers.MANIFEST_TYPE), f"app:{each}"
+        )
+
+
+def _short_blobs(made: Layout, number: int) -> None:
+    """Layers that are shorter than what every manifest claims, the same of all of them."""
+    layers = [{**made.put({"n": each}, writers.LAYER_TYPE), "size": 1000} for each in range(20)]
+    for each in range(number):
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        made.add(
+            made.put({"schemaVersion": 2, "config": config, "layers": layers}, writers.MANIFEST_TYPE), f"app:{each}"
+        )
+
+
+def _names_of_a_base(made: Layout, number: int) -> None:
+    base = made.image("base", layers=1)
+    for each in range(number):
+        made.add(base, f"base:{each}")
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        layers = [layer("base 0"), layer(f"own {each}")]
+        made.add(
+            made.put({"schemaVersion": 2, "config": config, "layers": layers}, writers.MANIFEST_TYPE), f"app:{each}"
+        )
+
+
+def _names_of_an_index_with_a_base(made: Layout, number: int) -> None:
+    """As before, but the base has its names by an index that it is in."""
+    index = made.index(made.image("base", layers=1))
+    for each in range(number):
+        made.add(index, f"base:{each}")
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        layers = [layer("base 0"), layer(f"own {each}")]
+        made.add(
+            made.put({"schemaVersion": 2, "config": config, "layers": layers}, writers.MANIFEST_TYPE), f"app:{each}"
+        )
+
+
+def _indexes_with_a_base(made: Layout, number: int) -> None:
+    """As before, with an index for each name."""
+    base = made.image("base", layers=1)
+    for each in range(number):
+        made.add(made.index(base, n=str(each)), f"base:{each}")
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        layers = [layer("base 0"), layer(f"own {each}")]
+        made.add(
+            made.put({"schemaVersion": 2, "config": config, "layers": layers}, writers.MANIFEST_TYPE), f"app:{each}"
+        )
+
+
+def _stores_with_a_short_layer(directory: str, number: int) -> list[str]:
+    """Layouts with a manifest of their own each, and a layer that all have, shorter than they say."""
+    paths = []
+    for each in range(number):
+        made = Layout(os.path.join(directory, f"s{each}"))
+        shared = {**made.put({"n": "shared"}, writers.LAYER_TYPE), "size": 1000}
+        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
+        made.add(made.put({"schemaVersion": 2, "config": config, "layers": [shared]}, writers.MANIFEST_TYPE), "app:1")
+        paths.append(made.done())
+    return paths
+
+
+def _bad_and_missing(made: Layout, number: int) -> None:
+    """Blobs that are directories, and layers that are absent."""
+    for each in range(number):
+        made.add(made.image(each), f"app:{each}")
+        bad = layer(f"bad {each}") | {"mediaType": writers.MANIFEST_TYPE}
+        os.mkdir(f"{made.path}/blobs/{bad['digest'].replace(':', '/')}")
+        made.add(bad, f"bad:{each}")
+
+
+def _one_name_in_stores(directory: str, number: int) -> list[str]:
+    """Layouts with one name that is another image in each, and a config that is no JSON."""
+    paths = []
+    for each in range(number):
+        made = Layout(os.path.join(directory, f"s{each}"))
+        made.add(made.image(each), NAME + ":1")
+        paths.append(made.done())
+    return paths
+
+
 def _empty_stores(directory: str, number: int) -> list[str]:
     return [Layout(os.path.join(directory, f"s{each}")).done() for each in range(number)]
 
@@ -245,5 +332,13 @@ LAYOUTS: dict[str, Make] = {
     "images on one base": _one(_bases),
     "what nothing reaches": _one(_unlisted),
     "stores with the same blobs": _stores,
+    "claims of one layer": _one(_claims),
+    "layers shorter than claimed": _one(_short_blobs),
+    "names of a base": _one(_names_of_a_base),
+    "names of an index with a base": _one(_names_of_an_index_with_a_base),
+    "indexes with a base": _one(_indexes_with_a_base),
+    "bad blobs and missing ones": _one(_bad_and_missing),
+    "stores with one layer that is too short": _stores_with_a_short_layer,
+    "stores with one name": _one_name_in_stores,
     "empty stores": _empty_stores,
 }
