@@ -21,6 +21,7 @@ OPTIONS = (
     ("--store=",), ("--store",), ("--format", "tsv"), ("--format", "json"), ("--format=jsonl",), ("--format", "csv"),
     ("--format", "table"), ("--format", "oci-layout"), ("--format", "{store} {digest}"), ("--format={reference}",),
     ("--format", "bogus"), ("--format", ""), ("--format=",), ("--format",), ("--format", "-"),
+    ("--timeout", "600"), ("--timeout=1e300",), ("--timeout", "nan"), ("--timeout", "0"), ("--timeout=",), ("--timeout",),
 )  # fmt: skip
 NEAR_MISSES = (
     ("--first=1",), ("--firs",), ("--strict", "--first"), ("-f",), ("--help",), ("--version",), ("--limit", "1"), ("--count",),
@@ -63,11 +64,13 @@ def test_the_plain_way_and_click_say_the_same(shelf: Shelf, words: list[str], st
 PLAIN = (
     ["query"], ["query", "ctr:3.16"], ["query", "-"], ["resolve", "ctr:3.16"], ["resolve", "-"], ["resolve", "a", "b", "--first"],
     ["resolve", "--strict", "ctr:3.16", "--store", "images/ctr", "--format=json"], ["query", "--format", "table", ":3.16"],
+    ["resolve", "x", "--timeout", "0.5"], ["query", "--timeout=600"],
 )  # fmt: skip
 CLICK: tuple[list[str], ...] = (
     [], ["resolve"], ["--help"], ["--version"], ["stores"], ["query", "--help"], ["query", "--limit", "1"], ["query", "--", "x"],
     ["query", "--store"], ["query", "--store", "--first"], ["query", "--first"], ["resolve", "x", "--bogus"], ["--quiet", "query"],
     ["resolve", "x", "--first=1"], ["query", "x", "--count"], ["db", "path"],
+    ["resolve", "x", "--timeout", "nan"], ["query", "--timeout", "1e9"], ["resolve", "x", "--timeout=0"], ["query", "--timeout", "x"],
 )  # fmt: skip
 
 
