@@ -1,0 +1,54 @@
+"""No question of a past takes more than about four times as long for four times as many moves of a name."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from catalog.errors import OcicatError
+from catalog.lookup.resolve import Asking
+from catalog.names.query import parse_query
+from tests import writers
+from tests.conftest import Catalogue, stamp
+from tests.growth.counting import FACTOR
+from tests.growth.test_reports import costs
+from tests.growth.test_walks import SPARE, steps
+
+SIZES = 20, 80
+
+
+def test_the_past_of_a_name_is_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
+    counted: list[dict[str, int]] = []
+    for size in SIZES:
+        path = writers.make_layout(str(tmp_path / f"{size}" / "s"))
+        catalogue = new_sqlite_catalogue(str(tmp_path / f"{size}"))
+        at = 0
+        for number in range(size):
+            image = writers.fake_descriptor(str(number))
+            entry = writers.name_entry(image, "short", "docker.io/library/app", "1")
+            writers.write_index(path, writers.empty_index(entry))
+            stamp(f"{path}/index.json")
+            if number == 0:
+                catalogue.add(path)
+            else:
+                catalogue.index()
+            if number == size // 2:
+                at = time.time_ns() // 1_000_000
+                time.sleep(0.01)
+
+        def ask(ref: str, catalogue: Catalogue = catalogue, at: int = at) -> None:
+            asking = Asking(catalogue.reader.at(at), catalogue.lines.append)
+            list(asking.matches(parse_query(ref)))
+            with contextlib.suppress(OcicatError):
+                asking.resolve(parse_query(ref))
+
+        refs = ("app:1", ":1", "oci-layout://s:1", "app*", f"@{image['digest']}", "*")
+        connection = catalogue.reader.connection
+        found = {ref.partition("@")[0] or "@": steps([connection], lambda ref=ref: ask(ref)) for ref in refs}  # type: ignore[misc]
+        counted.append(found | costs(connection))
+        assert catalogue.sql("SELECT count(*) FROM history") == [(size,)]
+        catalogue.close()
+    small, large = counted
+    assert {name: (small[name], large[name]) for name in small if large[name] > small[name] * FACTOR + SPARE} == {}
