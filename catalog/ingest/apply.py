@@ -53,7 +53,7 @@ def write_content(
         rows,
         found.id,
         repository,
-        rows.moment.at,
+        now,
         first=first,
         unnamed=unnamed if alone or not unnamed.alone else Unnamed(),
     )
@@ -132,7 +132,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
         repository, naming_problem = found.repository()
         unnamed = found.unnamed()
         unnamed = unnamed if found.entries == 1 or not unnamed.alone else Unnamed()
-        names = StoreNames(rows, found.id, repository, rows.moment.at, first=False, unnamed=unnamed)
+        names = StoreNames(rows, found.id, repository, now, first=False, unnamed=unnamed)
         if names.rekey():
             values |= {"generation": found.generation + 1, "changed_at": now}
         names.settle()

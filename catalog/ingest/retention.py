@@ -92,7 +92,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
             # Their names end here: that is a change like any other, and history keeps it.
             at = max(now, changed_at + 1)
             rows.moment.keep_emptied([found.id])
-            StoreNames(rows, found.id, None, rows.moment.at, first=False).apply([])
+            StoreNames(rows, found.id, None, at, first=False).apply([])
             rows.flush()
             for table in (problem, store_blob):
                 registry.connection.execute(delete(table).where(table.c.store_id == found.id))
