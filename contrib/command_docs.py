@@ -1,7 +1,7 @@
-"""`make docs`: docs/commands.md out of click's commands and options, and of command_words.py.
+"""`make docs`: write docs/commands.md from click's commands and options, and from command_words.py.
 
-With `--check` it writes nothing, and ends with status 1 where the file is not what it would write. The examples are run by
-tests/test_docs.py, as those of every document are.
+With `--check` it writes nothing and exits with status 1 if the file is out of date. tests/test_docs.py runs the examples, as
+those of every document.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sql_docs import keep
 
 from catalog.cli.main import COMMANDS, group
 
-_HEAD = """<!-- Made by `make docs` out of the commands of click and contrib/command_words.py. Do not edit. -->
+_HEAD = """<!-- Made by `make docs` from the commands of click and contrib/command_words.py. Do not edit. -->
 # Commands
 
-Every command, option, default and environment variable. What scripts may rely on (formats, statuses, streams) is in
-[scripts.md](scripts.md), what a REF means in [resolution.md](resolution.md). The examples are run by the tests, one after the
-other, on the layouts that README.md shows.
+This document lists every command, option, default and environment variable. [scripts.md](scripts.md) says what scripts may
+rely on (formats, statuses, streams), and [resolution.md](resolution.md) what a REF means. The tests run the examples, one
+after the other, on the layouts that README.md shows.
 
 """
 
@@ -33,19 +33,19 @@ VARIABLES = {
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
     "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
-    "PAGER, LESS": "`help`: what shows a guide on a terminal.",
-    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd, which learns of the start, the end and that the daemon is alive.",
-    "NAME": "`contexts --build-arg NAME` without a value takes the value from there, as buildx does.",
+    "PAGER, LESS": "`help`: the program that shows a guide on a terminal.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd, to which the daemon reports its start, its end and that it is alive.",
+    "NAME": "`contexts --build-arg NAME` without a value takes the value of this variable, as buildx does.",
 }
 """Environment variables besides those of options, and what each means."""
 
 _GLOBAL = """
-They stand before the command or behind it, `--version` before it alone. `--help` behind a command tells of that command.
+They may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
 
 ## Environment
 
-An option has a variable, which the tables name; what the command line says has precedence. A flag is set by `1`, `true`, `yes` or
-`on`. An option that is repeatable takes several values with blanks between.
+Each option has a variable, which the tables name. The command line overrides the variable. `1`, `true`, `yes` or `on` sets a
+flag. A repeatable option takes several values separated by blanks.
 
 {variables}
 
@@ -53,20 +53,20 @@ An option has a variable, which the tables name; what the command line says has 
 
 | status | means |
 |---|---|
-| 0 | done; each reference asked for was found |
-| 1 | something asked for was not found, or `check`, `verify` or `status --check` found problems |
-| 2 | the call is wrong: an unknown option, a malformed reference, an unknown store, refused SQL |
-| 3 | `resolve`, `contexts`: ambiguous |
-| 4 | the catalog cannot serve, not in time, or not in this version |
+| 0 | success; every reference was found |
+| 1 | something was not found, or `check`, `verify` or `status --check` found problems |
+| 2 | wrong usage: an unknown option, a malformed reference, an unknown store, refused SQL |
+| 3 | `resolve`, `contexts`: the reference is ambiguous |
+| 4 | the catalog cannot answer, or not in time, or not in this version |
 | 130 | interrupted by Ctrl-C |
-| 141 | nobody reads stdout any more (`ocicat query \\| head -1`), as a shell reports SIGPIPE |
+| 141 | stdout was closed (`ocicat query \\| head -1`), as a shell reports SIGPIPE |
 
-Each command below says what the first ones mean for it; 4 means the same everywhere.
+Each command below says what 0 to 3 mean for it; 4 means the same everywhere.
 """
 
 
 def render() -> str:
-    """docs/commands.md."""
+    """Return docs/commands.md."""
     context = click.Context(group, info_name="ocicat")
     parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
     parts += ["\n".join(_options(visible(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]
@@ -93,7 +93,7 @@ def _contents() -> str:
 def _command(command: click.Command, path: str, above: click.Context) -> Iterator[str]:
     words = WORDS.get(path.removeprefix("ocicat "))
     if words is None:
-        sys.exit(f"contrib/command_words.py says nothing of {path}: write what its statuses mean, and an example")
+        sys.exit(f"contrib/command_words.py has no entry for {path}: add what its statuses mean, and an example")
     context = click.Context(command, info_name=path.rpartition(" ")[2], parent=above)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield f"{'###' if path.count(' ') > 1 else '##'} {path}\n\n```text\n{usage}\n```\n"
@@ -119,7 +119,7 @@ def visible(command: click.Command) -> list[click.Option]:
 
 
 def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
-    """The table of a command's options. `prefix` begins the variables of those for which click makes them up."""
+    """Yield the table of a command's options. `prefix` is the prefix of the variables whose names click derives."""
     yield "| option | default | variable | |"
     yield "|---|---|---|---|"
     for option in options:
@@ -132,12 +132,12 @@ def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
 
 _WITHOUT = ("--version", "--help")
 _ANY_NUMBER = 1 << 30
-"""A limit from there on is that of the machine, and no news."""
+"""A larger limit is only that of the machine, and not worth printing."""
 
 
 def _help(option: click.Option) -> tuple[str, str]:
-    """The help of an option without its default, and the default."""
-    assert option.help, f"{option.opts}: an option says what it does"
+    """Return the help of an option without its default, and the default."""
+    assert option.help, f"{option.opts}: every option needs a help text"
     text, default = option.help, ""
     found = re.search(r" ?\[default: (.*?)\]", text)
     if found:

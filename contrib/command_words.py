@@ -1,6 +1,6 @@
-"""What docs/commands.md says of each command besides what click knows: what its statuses mean, and examples.
+"""The parts of docs/commands.md that click does not know: what the exit statuses of each command mean, and examples.
 
-The examples are run in this order, which is that of the commands, on one catalog.
+The tests run the examples on one catalog, in this order, which is the order of the commands.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """Statuses but 4, which means the same everywhere; examples with what they print; lines that no test runs."""
+    """All statuses except 4, which means the same everywhere; examples with their output; lines that no test runs."""
 
     statuses: dict[int, str]
     examples: str = ""
@@ -20,7 +20,7 @@ _UNKNOWN = "an unknown store"
 
 WORDS = {
     "add": Words(
-        {0: "registered, also where a layout is broken (a line each)", 2: "no such directory, or a name that is taken"},
+        {0: "registered, even if a layout is broken (one line each)", 2: "no such directory, or the name is taken"},
         r"""$ ocicat add /srv/builds /srv/mirror
 $ ocicat add /srv/registry --naming path --prefix registry.example.com
 $ ocicat add /srv/builds/alpine --name base --priority -1
@@ -30,7 +30,7 @@ status 2
 """,
     ),
     "remove": Words(
-        {0: "forgotten", 2: "an unknown store or root: then nothing is forgotten"},
+        {0: "forgotten", 2: "an unknown store or root; nothing is forgotten then"},
         r"""$ ocicat remove base
 $ ocicat remove base; echo "status $?"
 ocicat: error: no store or root is called base: 'ocicat stores' lists them, 'ocicat add' adds one
@@ -39,7 +39,7 @@ $ ocicat add /srv/builds/alpine
 """,
     ),
     "stores": Words(
-        {0: "listed, also where there is none"},
+        {0: "listed, even if there is none"},
         r"""$ ocicat stores --format '{name} {state} {entries}'
 builds/alpine ok 2
 builds/app ok 2
@@ -52,21 +52,21 @@ $ ocicat stores --state invalid --state missing
 """,
     ),
     "index": Words(
-        {0: "looked at, also where a store is not well (a line each)", 2: "an unknown store or root"},
+        {0: "done, even if a store cannot be read (one line each)", 2: "an unknown store or root"},
         r"""$ ocicat index
 $ ocicat index builds mirror/patched --full
 """,
-        "*/5 * * * *  ocicat --quiet index     # a line of crontab, where no daemon runs\n",
+        "*/5 * * * *  ocicat --quiet index     # in a crontab, if no daemon runs\n",
     ),
     "watch": Words(
-        {0: "ended by SIGTERM or SIGINT", 2: "a wrong configuration"},
+        {0: "ended by SIGTERM or SIGINT", 2: "the configuration is wrong"},
         to_copy="""ocicat watch                           # Ctrl-C ends it
 ocicat --config ocicat.toml watch --metrics 9418 --log-format json
 """,
     ),
     "query": Words(
         {
-            0: "each REF matched something, or there was none",
+            0: "each REF matched something, or no REF was given",
             1: "a REF matched nothing",
             2: f"a malformed REF, or {_UNKNOWN}",
         },
@@ -87,7 +87,7 @@ status 1
 """,
     ),
     "resolve": Words(
-        {0: "one answer for each REF", 1: "a REF was not found", 2: f"a malformed REF, or {_UNKNOWN}", 3: "ambiguous"},
+        {0: "one answer per REF", 1: "a REF was not found", 2: f"a malformed REF, or {_UNKNOWN}", 3: "ambiguous"},
         r"""$ ocicat resolve acme/app:1.0
 sha256:69f3c796e89e8f37a2bcf7e34f84af9f114362b4606960f5d0273addb4592d99
 $ ocicat resolve alpine:3.16 --store mirror/patched
@@ -101,7 +101,7 @@ status 1
 """,
     ),
     "history": Words(
-        {0: "printed", 1: "no history of REF", 2: f"a malformed REF, or {_UNKNOWN}"},
+        {0: "printed", 1: "REF has no history", 2: f"a malformed REF, or {_UNKNOWN}"},
         r"""$ ocicat history acme/app:1.0 --format '{store} {digest} since {since}'
 builds/app sha256:69f3c796e89e… since 20…Z
 """,
@@ -114,7 +114,7 @@ status 0
     ),
     "contexts": Words(
         {
-            0: "printed, also where images are left to buildx",
+            0: "printed, even if some images are left to buildx",
             1: "`--strict`: the catalog does not have all of them complete",
             2: f"no Dockerfile, or {_UNKNOWN}",
             3: "ambiguous",
@@ -129,11 +129,11 @@ status 0
             0: "ended by SIGINT or SIGTERM",
             2: f"Datasette is not installed, the port is taken, the catalog is on a server, or {_UNKNOWN}",
         },
-        to_copy="""ocicat browse --port 8001                # prints where it is; Ctrl-C ends it
+        to_copy="""ocicat browse --port 8001                # prints its address; Ctrl-C ends it
 """,
     ),
     "status": Words(
-        {0: "told", 1: "`--check`: no daemon runs, or it lags behind"},
+        {0: "printed", 1: "`--check`: no daemon runs, or it lags behind"},
         r"""$ ocicat status --format '{stores} stores, {entries} entries, daemon: {daemon}'
 7 stores, 11 entries, daemon: none
 $ ocicat status --check >/dev/null; echo "status $?"
@@ -142,19 +142,19 @@ status 1
 """,
     ),
     "check": Words(
-        {0: "no problem", 1: "there are problems, listed", 2: _UNKNOWN},
+        {0: "no problem", 1: "problems were found and listed", 2: _UNKNOWN},
         r"""$ ocicat check; echo "status $?"
 status 0
 """,
     ),
     "verify": Words(
-        {0: "what was read is good", 1: "a blob is not", 2: _UNKNOWN},
+        {0: "every blob that was read is good", 1: "a blob is not good", 2: _UNKNOWN},
         r"""$ ocicat verify 'mirror/*'; echo "status $?"
 status 0
 """,
     ),
     "sql": Words(
-        {0: "answered, also by no row", 2: "a statement that is wrong, or does more than read the public views"},
+        {0: "answered, even with no row", 2: "the statement is wrong, or does more than read the public views"},
         r"""$ ocicat sql 'SELECT store, digest FROM images WHERE name = :name' -p name=docker.io/acme/app:1.0
 builds/app	sha256:69f3c796e89e…
 $ ocicat sql 'DELETE FROM images'; echo "status $?"
@@ -163,7 +163,7 @@ status 2
 """,
     ),
     "report": Words(
-        {0: "printed, also where it has no row", 2: f"no such report, or {_UNKNOWN}"},
+        {0: "printed, even if it has no row", 2: f"no such report, or {_UNKNOWN}"},
         r"""$ ocicat report usage --store 'mirror/*'
 mirror/alpine	6	1678	0	1678
 mirror/patched	3	849	849	0
@@ -176,7 +176,7 @@ mirror/patched	3	849	849	0
 /srv/home/catalog.db
 """,
     ),
-    "db upgrade": Words({0: "it is of this version's schema"}, "$ ocicat db upgrade\n"),
+    "db upgrade": Words({0: "the catalog has the schema of this version"}, "$ ocicat db upgrade\n"),
     "db check": Words(
         {0: "no damage found"},
         r"""$ ocicat db check; echo "status $?"
@@ -185,7 +185,10 @@ status 0
     ),
     "db vacuum": Words({0: "done"}, "$ ocicat db vacuum\n"),
     "db copy": Words(
-        {0: "copied, all of it", 2: "this host has stores there already, or one of the two is not where it should be"},
+        {
+            0: "all of it was copied",
+            2: "this host already has stores there, or one of the two catalogs is not where it should be",
+        },
         to_copy="""ocicat --db postgresql+psycopg://ocicat_owner@db.example.com/ocicat db upgrade
 ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
 """,
@@ -195,7 +198,7 @@ ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
         to_copy='eval "$(ocicat completion bash)"       # in ~/.bashrc; zsh and fish: completion.md\n',
     ),
     "help": Words(
-        {0: "printed", 2: "no command or guide of that name"},
+        {0: "printed", 2: "there is no command or guide of that name"},
         r"""$ ocicat help resolve | head -1
 Usage: ocicat resolve [OPTIONS] REF...
 $ ocicat help problem; echo "status $?"
@@ -204,4 +207,4 @@ status 2
 """,
     ),
 }
-"""By the command's name, a command below `db` by both."""
+"""Keyed by the name of the command; a command below `db` has both names."""

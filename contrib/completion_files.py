@@ -1,6 +1,6 @@
-"""`make docs`: contrib/completion, what the wheel installs where shells look by themselves, out of catalog/cli/scripts.py.
+"""`make docs`: write contrib/completion, which the wheel installs where shells look, from catalog/cli/scripts.py.
 
-With `--check` it writes nothing, and ends with status 1 where a file is not what `ocicat completion` prints.
+With `--check` it writes nothing and exits with status 1 if a file is not what `ocicat completion` prints.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sql_docs import keep
 from catalog.cli.scripts import SCRIPTS
 
 FILES = {"bash": "ocicat", "zsh": "_ocicat", "fish": "ocicat.fish"}
-"""As each shell wants its file called."""
+"""The file name that each shell expects."""
 
 
 if __name__ == "__main__":

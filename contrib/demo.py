@@ -1,7 +1,7 @@
-"""`make demo`: real layouts of differing naming styles, indexed, changed and asked; each command before its output.
+"""`make demo`: make layouts with different naming styles, index them, change them and ask. Print each command and its output.
 
-Everything happens in a directory of its own, which is gone at the end. Ends with status 1 where a command answers
-otherwise than it should, so the demo is a test too.
+Everything happens in a temporary directory. The demo is a test too: it ends with status 1 if a command does not answer as it
+should.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Stage:
             for key, value in os.environ.items()
             if not key.startswith(("OCICAT_", "XDG_")) and key != "STATE_DIRECTORY"
         }
-        # A catalog of its own, since one under /var/lib would be taken by a user who has none at home.
+        # A catalog of its own, because a user without one at home would use that under /var/lib.
         self.environment |= {"HOME": f"{directory}/home", "OCICAT_DB": f"{directory}/catalog.db"}
         os.mkdir(self.environment["HOME"])
 
     def path(self, name: str) -> str:
-        """The absolute path of `name` in the working directory."""
+        """Return the absolute path of `name` in the working directory."""
         return os.path.join(self.directory, name)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run ocicat, its stderr among its stdout."""
+        """Run ocicat, with its stderr in its stdout."""
         return subprocess.run(
             [OCICAT, *arguments],
             cwd=self.directory,
@@ -60,7 +60,7 @@ class Stage:
         )
 
     def ocicat(self, *arguments: str, status: int = 0, shows: str = "", stdin: str | None = None) -> str:
-        """Print the command, run it, print what it said; returns that. Raises Unexpected for another end or output."""
+        """Print the command, run it, print and return its output. Raise Unexpected for another exit status or output."""
         command = " ".join(["ocicat", *map(quoted, arguments)])
         print(f"$ printf {shlex.quote(stdin)} | {command}" if stdin else f"$ {command}", flush=True)
         run = self.run(*arguments, stdin=(stdin or "").replace("\\n", "\n"))
@@ -76,27 +76,27 @@ class Stage:
 
 
 def quoted(text: str) -> str:
-    """`text` as one word of a shell."""
+    """Return `text` quoted as one word for a shell."""
     return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def chapter(title: str) -> None:
-    """A headline."""
+    """Print a headline."""
     print(f"--- {title} {'-' * max(0, 76 - len(title))}\n", flush=True)
 
 
 def note(text: str) -> None:
-    """A line to the reader, as a shell's comment."""
+    """Print a line for the reader, as a comment of a shell."""
     print(f"# {text}", flush=True)
 
 
 def image(layout: str, seed: str, style: str, repository: str, tag: str) -> writers.Descriptor:
-    """An image with blobs in `layout`, and its entry for index.json named in that style."""
+    """Make an image with blobs in `layout`. Return its entry for index.json, named in that style."""
     return writers.name_entry(writers.make_image(layout, seed), style, repository, tag)
 
 
 def make_layouts(stage: Stage) -> None:
-    """Seven layouts, as the tools of the field leave them behind."""
+    """Make seven layouts as real tools write them."""
     entries = {
         "builds/bare": [("alpine-3.15", "tag", ALPINE, "3.15"), ("alpine-3.16", "tag", ALPINE, "3.16")],
         "builds/skopeo": [("alpine-3.16", "short", ALPINE, "3.16"), ("web-1", "short", "docker.io/library/web", "1.0")],
@@ -112,22 +112,22 @@ def make_layouts(stage: Stage) -> None:
 
 
 def index_them(stage: Stage) -> None:
-    """Register two roots, and list what was found."""
+    """Register two roots, and list their stores."""
     chapter("Two directories of layouts, registered and indexed")
-    note("builds/ holds what skopeo, crane and BuildKit left behind, each with names of its own style.")
+    note("builds/ holds layouts of skopeo, crane and BuildKit, each with its own style of names.")
     stage.ocicat("add", "builds")
-    note("registry/ is the disk of a registry: the repository is in the path, the entries have bare tags.")
+    note("registry/ is the disk of a registry: the repository is in the path, and the entries have bare tags.")
     stage.ocicat("add", "registry", "--naming", "path", "--prefix", "registry.example.com")
     stage.ocicat("stores", "--format", "table", shows="registry/team/app")
 
 
 def ask(stage: Stage) -> None:
-    """Every form of a question."""
+    """Ask in every form."""
     chapter("One name, however it was written")
     stage.ocicat("query", "alpine:3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/crane")
-    note("A bare tag has no repository: ask for it with a colon, or by its layout.")
+    note("A bare tag has no repository: ask for it with a colon, or in its layout.")
     stage.ocicat("query", ":3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/bare")
-    note("A pattern, over names that come from paths.")
+    note("A pattern, over names that are derived from paths.")
     stage.ocicat("query", "registry.example.com/*", "--format", r"{name}\t{digest}", shows="team/app:latest")
     stage.ocicat("query", "--unnamed", "--format", r"{store}\t{digest}", shows="builds/scratch")
 
@@ -135,23 +135,21 @@ def ask(stage: Stage) -> None:
     digest = stage.ocicat("resolve", "registry.example.com/team/app", shows="sha256:").strip()
     stage.ocicat("resolve", digest[:19], shows=digest)
     stage.ocicat("resolve", "docker.io/acme/api:1.0", "--format", "oci-layout", shows="oci-layout:///")
-    note("A reference that is good for buildx is good for ocicat.")
+    note("ocicat accepts references in the form of buildx.")
     stage.ocicat("resolve", f"oci-layout://{stage.path('builds/bare')}:3.15", shows="sha256:")
     stage.ocicat("resolve", "oci:builds/skopeo:web:1.0", "oci-layout://builds/scratch", shows="as buildx does")
-    note("Two stores say different things: no guess, exit status 3.")
+    note("Two stores differ: ocicat does not guess, and ends with status 3.")
     stage.ocicat("resolve", "alpine:3.16", status=3, shows="is ambiguous")
     stage.ocicat("resolve", "alpine:3.16", "--store", "builds/crane", shows="sha256:")
-    note("A batch: a line for each reference, empty where there is no answer; the highest status counts.")
+    note("A batch: one line per reference, empty if there is no answer; the highest status counts.")
     stage.ocicat("resolve", "-", stdin=r"web:1.0\n3.17\n:3.17\n", status=1, shows="ask for ':3.17'")
 
 
 def change(stage: Stage) -> None:
-    """Two tags moved, as two tools do that; and a writer that died."""
+    """Move two tags as two tools do it, and let a writer die."""
     chapter("A tag moves")
     layout = stage.path("builds/skopeo")
-    note(
-        "skopeo copy docker://web:1.0 oci:builds/skopeo:web:1.0   (truncates index.json and writes it again, in place)"
-    )
+    note("skopeo copy docker://web:1.0 oci:builds/skopeo:web:1.0   (truncates index.json and rewrites it in place)")
     new = image(layout, "web-1-rebuilt", "short", "docker.io/library/web", "1.0")
     writers.write_skopeo(layout, writers.dump(writers.retag_skopeo(writers.read_index(layout), new)))
     stage.ocicat("--verbose", "index", shows="1 changed")
@@ -159,11 +157,11 @@ def change(stage: Stage) -> None:
 
     layout = stage.path("builds/buildkit")
     note(
-        "docker buildx build --output type=oci,tar=false,dest=builds/buildkit   (a lock file; written over, then truncated)"
+        "docker buildx build --output type=oci,tar=false,dest=builds/buildkit   (takes a lock file, overwrites index.json, then truncates it)"
     )
     new = image(layout, "api-1-rebuilt", "containerd", "docker.io/acme/api", "1.0")
     writers.write_buildkit(layout, writers.dump(writers.retag_replace(writers.read_index(layout), new)))
-    note("--fresh looks at the layouts first: a script never misses what it has just written.")
+    note("--fresh looks at the layouts first, so a script never misses what it has just written.")
     stage.ocicat("resolve", "--fresh", "acme/api:1.0", shows=new["digest"])
 
     chapter("A writer died in the middle")
@@ -171,7 +169,7 @@ def change(stage: Stage) -> None:
     data = writers.dump(writers.read_index(layout))
     writers.torn(layout, data, 40)
     stage.ocicat("index", shows="invalid")
-    note("The last good answer stays, with a word of warning.")
+    note("The last good answer stays, with a warning.")
     stage.ocicat("resolve", f"oci-layout://builds/crane/{ALPINE}:3.16", shows="answers with what it last said")
     stage.ocicat("check", status=1, shows="builds/crane")
     writers.write_umoci(layout, data)
@@ -180,7 +178,7 @@ def change(stage: Stage) -> None:
 
 
 def query_sql(stage: Stage) -> None:
-    """The same catalog in SQL."""
+    """Ask the same catalog in SQL."""
     chapter("The same in SQL, read-only")
     stage.ocicat(
         "sql",
@@ -190,14 +188,14 @@ def query_sql(stage: Stage) -> None:
         "table",
         shows="builds/crane",
     )
-    note("A name's past is kept from the first day; `ocicat history` shows it too.")
+    note("The catalog keeps the past of each name from the first day; `ocicat history` shows it too.")
     question = "SELECT digest, since, until FROM history WHERE name = :name ORDER BY since"
     stage.ocicat("sql", question, "-p", "name=docker.io/library/web:1.0", "--format", "table", shows="Z")
     stage.ocicat("sql", "DELETE FROM images", status=2, shows="cannot modify images")
 
 
 def follow(stage: Stage) -> None:
-    """The daemon: changes arrive by themselves."""
+    """Let the daemon follow changes."""
     chapter("The daemon follows every change")
     with daemon(stage) as process:
         layout = stage.path("builds/skopeo")
@@ -207,7 +205,7 @@ def follow(stage: Stage) -> None:
         stage.ocicat("wait", "web:2.0", "--digest", new["digest"], "--timeout", "30")
         stage.ocicat("resolve", "web:2.0", shows=new["digest"])
 
-        note("A layout that is made below a root is found: umoci new --image builds/new/job:1.0")
+        note("The daemon finds a new layout below a root: umoci new --image builds/new/job:1.0")
         layout = writers.make_layout(stage.path("builds/new/job"))
         new = image(layout, "job-1", "tag", "", "1.0")
         writers.write_umoci(layout, writers.dump(writers.empty_index(new)))
@@ -215,7 +213,7 @@ def follow(stage: Stage) -> None:
         stage.ocicat("stores", "--format", "table", shows="builds/new/job")
         stage.ocicat("history", "web:1.0", "--format", "table", shows="UNTIL")
         stage.ocicat("status", shows="running")
-        note("kill -TERM: it finishes the transaction at hand and leaves.")
+        note("kill -TERM: the daemon finishes its current transaction and ends.")
         process.terminate()
         if process.wait(timeout=30) != 0:
             raise Unexpected(f"ocicat watch: exit status {process.returncode}, not 0")
@@ -224,7 +222,7 @@ def follow(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def daemon(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
-    """`ocicat watch` in the background, once it says that it runs; stopped in any case."""
+    """Run `ocicat watch` in the background, and wait until it is ready. It is stopped in any case."""
     print("$ ocicat watch &\n", flush=True)
     with subprocess.Popen(
         [OCICAT, "watch"],
@@ -237,7 +235,7 @@ def daemon(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
             deadline = time.monotonic() + 30
             while stage.run("status", "--check").returncode:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise Unexpected("ocicat watch: does not run")
+                    raise Unexpected("ocicat watch: did not start")
                 time.sleep(0.1)
             yield process
         finally:
@@ -249,13 +247,13 @@ CHAPTERS = (index_them, ask, change, query_sql, follow)
 
 @contextlib.contextmanager
 def stage_in_a_temporary_directory() -> Iterator[Stage]:
-    """A stage that is gone afterwards."""
+    """Yield a stage that is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="ocicat-demo-") as directory:
         yield Stage(os.path.realpath(directory))
 
 
 def main() -> int:
-    """Play all of it; returns the exit status."""
+    """Run the whole demo; return the exit status."""
     with stage_in_a_temporary_directory() as stage:
         print(f"$ cd {stage.directory}\n$ export OCICAT_DB={stage.environment['OCICAT_DB']}\n")
         make_layouts(stage)
@@ -265,7 +263,7 @@ def main() -> int:
         except Unexpected as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
-    print("# That was all; the directory is gone.")
+    print("# The end. The temporary directory is deleted.")
     return 0
 
 

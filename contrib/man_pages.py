@@ -1,4 +1,4 @@
-"""`make docs`: contrib/man, the manual pages, from the commands of click and command_words.py, as docs/commands.md is.
+"""`make docs`: write contrib/man, the manual pages, from the commands of click and command_words.py, like docs/commands.md.
 
 With `--check` it writes nothing and exits with status 1 if a file is out of date.
 """
@@ -20,13 +20,13 @@ from catalog.cli.guides import GUIDES
 from catalog.cli.main import COMMANDS, group
 
 _STATUSES = {
-    0: "Done; every reference was found.",
-    1: "Something asked for was not found, or a check found problems.",
-    2: "The call is wrong: an unknown option, a malformed reference, an unknown store, refused SQL.",
-    3: "Ambiguous (resolve, contexts).",
+    0: "Success; every reference was found.",
+    1: "Something was not found, or a check found problems.",
+    2: "Wrong usage: an unknown option, a malformed reference, an unknown store, refused SQL.",
+    3: "The reference is ambiguous (resolve, contexts).",
     4: "The catalog cannot answer, or not in time.",
     130: "Interrupted by Ctrl-C.",
-    141: "Nobody reads stdout any more.",
+    141: "stdout was closed.",
 }
 
 
@@ -41,7 +41,7 @@ def main_page() -> str:
             _section(
                 "COMMANDS", "".join(_item(f"\\fBocicat\\-{name}\\fR(1)", line) for name, line in COMMANDS.items())
             ),
-            _section("OPTIONS", "They may also stand behind the command.\n" + "".join(_options(group, context))),
+            _section("OPTIONS", "They may also stand after the command.\n" + "".join(_options(group, context))),
             _section("EXIT STATUS", "".join(_item(str(status), text) for status, text in _STATUSES.items())),
             _section("ENVIRONMENT", "".join(_item(_roff(name), text) for name, text in VARIABLES.items())),
             _section(

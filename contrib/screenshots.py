@@ -1,4 +1,4 @@
-"""The pictures of docs/browse.md: `python contrib/screenshots.py` writes docs/screenshots/*.png, by the layouts of the tests.
+"""Write the pictures of docs/browse.md, docs/screenshots/*.png, with the layouts of the tests.
 
 It needs Debian's chromium and chromium-driver.
 """
@@ -15,11 +15,11 @@ from tests.browse.served import browsing, build, chromium
 
 WHERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "screenshots")
 LIMIT = 150_000
-"""Bytes of a picture at most: they are part of every clone."""
+"""The largest size of a picture in bytes, because every clone contains them."""
 
 
 def main() -> int:
-    """Write all of them."""
+    """Write all pictures; return the exit status."""
     os.makedirs(WHERE, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         place = build(directory, hostile=False)

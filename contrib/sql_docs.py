@@ -1,7 +1,7 @@
-"""`make docs`: docs/sql.md out of catalog/db/views.py and docs/reports.md out of catalog/reports/reports.py, where every
-view, report and column is described once.
+"""`make docs`: write docs/sql.md from catalog/db/views.py and docs/reports.md from catalog/reports/reports.py.
 
-With `--check` it writes nothing, and ends with status 1 where a file is not what it would write.
+These modules describe every view, report and column once. With `--check` it writes nothing and exits with status 1 if a file
+is out of date.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _HEAD = """<!-- Made by `make docs` out of catalog/db/views.py. Do not edit. -->
 # The public views
 
-`ocicat sql` reads these views and nothing else; the tables behind them may change with any version. They are in the
-database too, with this text as comments (`ocicat sql --schema`), for sqlite3's own shell or whatever else opens the file
-read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
+`ocicat sql` reads these views and nothing else; the tables behind them may change with any version. The views are in the
+database itself, with this text as comments (`ocicat sql --schema`), so sqlite3's own shell and other programs can use them if
+they open the file read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 
-- Times are RFC 3339 text in UTC, all of one width: they compare as text.
-- Ask by a column that the view is searched by, as it stands (`WHERE name = ?`): that is an index search. By another column,
-  or an expression over one (`lower(name) = ?`, `name LIKE '%x'`), it is a scan; by `store`, of that store's rows. What is
-  worked out for each row (`total_size`, `platforms`, `created`, `reachable`) costs only those who select it.
-- `annotations`, `history`, `problems` and `referrers` are made of several parts: SQLite searches them for a value and for
-  `IN (SELECT …)`, and makes them whole to join them. `LEFT JOIN` makes any view whole.
-- `WHERE key = ? AND beginning = ?` is how labels and annotations are searched by value.
-- A beginning is asked for as a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
+- Times are RFC 3339 text in UTC, all of the same width, so they compare as text.
+- Ask by a column that the view is searched by, without an expression (`WHERE name = ?`): that is an index search. By another
+  column, or by an expression (`lower(name) = ?`, `name LIKE '%x'`), it is a scan; by `store`, a scan of that store's rows.
+  Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`) cost only the queries that select
+  them.
+- `annotations`, `history`, `problems` and `referrers` consist of several parts. SQLite searches them for a value and for
+  `IN (SELECT …)`, but materializes them to join them. `LEFT JOIN` materializes any view.
+- To search labels and annotations by value, write `WHERE key = ? AND beginning = ?`.
+- To search for a beginning, write a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
 - Columns are only ever added.
 """
 
@@ -38,50 +39,50 @@ _EXAMPLES = """
 ## Examples
 
 ```sql
--- What a name is, everywhere.
+-- The digests of a name, in every store.
 SELECT store, digest FROM images WHERE name = 'docker.io/library/alpine:3.16' AND NOT shadowed;
 
--- Names that mean different things in different stores.
+-- Names with different digests in different stores.
 SELECT name, count(DISTINCT digest) AS digests, group_concat(DISTINCT store) AS stores
 FROM images WHERE name IS NOT NULL AND NOT shadowed GROUP BY name HAVING count(DISTINCT digest) > 1;
 
--- What moved since yesterday.
+-- Tags that moved since yesterday.
 SELECT store, name, tag, digest, until FROM history WHERE until > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day');
 
--- Stores by the number of their entries without a name.
+-- Stores by the number of their unnamed entries.
 SELECT store, count(*) AS unnamed FROM unnamed GROUP BY store ORDER BY unnamed DESC;
 
--- What is in a name, and how large it is in each store that has it.
+-- The platforms, age and size of a name in each store that has it.
 SELECT store, digest, platforms, created, total_size FROM images WHERE name = 'docker.io/library/alpine:3.16';
 
--- Which images have this layer, by name: those that are manifests themselves, and those below an image index.
+-- The names of images with this layer: of manifests, and of image indexes that hold one.
 SELECT images.name FROM layers JOIN images ON images.digest = layers.manifest WHERE layers.digest = :layer
 UNION
 SELECT images.name FROM layers JOIN platforms ON platforms.digest = layers.manifest
 JOIN images ON images.digest = platforms.image_index WHERE layers.digest = :layer;
 
--- Signatures, attestations and the like of all that a name is.
+-- Signatures, attestations and other referrers of every digest of a name.
 SELECT how, artifact_type, referrer FROM referrers
 WHERE subject IN (SELECT digest FROM images WHERE name = 'docker.io/library/alpine:3.16');
 
--- Images that carry a label with a value.
+-- Images that have a label with a value.
 SELECT digest FROM labels WHERE key = 'org.opencontainers.image.vendor' AND beginning = 'ACME';
 ```
 """
 
 
-_REPORTS = """<!-- Made by `make docs` out of catalog/reports/reports.py. Do not edit. -->
+_REPORTS = """<!-- Made by `make docs` from catalog/reports/reports.py. Do not edit. -->
 # Reports
 
-`ocicat report NAME` asks a ready question over all stores; without a name it lists them. Each is one query over the
-[public views](sql.md), and runs as `ocicat sql` does: read-only, and no longer than `--timeout` (60 seconds).
+`ocicat report NAME` runs a ready-made report over all stores; without a name it lists the reports. Each report is one query
+over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and no longer than `--timeout` (60 seconds).
 
-- `--format` as everywhere. In a table on a terminal sizes are in KiB, MiB and so on; everywhere else they are bytes.
-- `--store`, a name or a glob, repeatable, leaves the rows of those stores, where the report has a column `store`.
-- `-p NAME=VALUE` gives a parameter where the report has one.
+- `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; all else shows bytes.
+- `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
+- `-p NAME=VALUE` sets a parameter, if the report has one.
 - A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.
-- Stores that are missing are left out. What a store holds is known once its content was read: while `stores.pending` is 1,
-  `missing` and `unreferenced` leave it out, and the others may be short of it.
+- Missing stores are left out. What a store holds is known once its content was read: while `stores.pending` is 1, `missing`
+  and `unreferenced` leave the store out, and the others may be incomplete.
 
 ```console
 $ ocicat add /srv/builds /srv/mirror
@@ -99,12 +100,12 @@ mirror/patched docker.io/library/alpine:3.16 sha256:53dd…
 
 
 def render_views() -> str:
-    """docs/sql.md."""
+    """Return docs/sql.md."""
     return "\n".join([_HEAD, *map(_view, VIEWS)]) + _EXAMPLES
 
 
 def render_reports() -> str:
-    """docs/reports.md."""
+    """Return docs/reports.md."""
     return "\n".join([_REPORTS, *map(_report, REPORTS)])
 
 
@@ -138,14 +139,14 @@ DOCUMENTS: dict[str, Callable[[], str]] = {"docs/sql.md": render_views, "docs/re
 
 
 def keep(documents: dict[str, Callable[[], str]]) -> int:
-    """Write each file, by its path in the project, or with `--check` compare it; returns the exit status."""
+    """Write each file, given by its path in the project, or with `--check` compare it. Return the exit status."""
     status = 0
     for name, render in documents.items():
         path, text = os.path.join(PROJECT, name), render()
         if "--check" in sys.argv[1:]:
             with open(path, encoding="utf-8") as file:
                 if file.read() != text:
-                    print(f"{name} is stale: run 'make docs'", file=sys.stderr)
+                    print(f"{name} is out of date: run 'make docs'", file=sys.stderr)
                     status = 1
         else:
             with open(path, "w", encoding="utf-8") as file:
