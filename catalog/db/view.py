@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -66,6 +67,10 @@ _NOW_MS = {
 }
 
 
+_AT_MOST = re.compile(r"/\* at most ([0-9]+) \*/")
+"""Where a recursive CTE ends: how many rows of it are needed."""
+
+
 def _render(expression: str, engine: str) -> str:
     """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view.
 
@@ -77,6 +82,7 @@ def _render(expression: str, engine: str) -> str:
     if engine == "sqlite":
         expression = expression.replace("string_agg(", "group_concat(")
         expression = expression.replace("least(", "min(")
+        expression = _AT_MOST.sub(r"LIMIT \1", expression)
     expression = expression.replace(NOW_MS, _NOW_MS[engine])
     if not expression.startswith("@"):
         return expression

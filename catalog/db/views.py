@@ -11,7 +11,7 @@ from __future__ import annotations
 from catalog.db.content_views import CONTENT_VIEWS
 from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, UNREACHED, UNUSABLE
 from catalog.db.view import NOW_MS, PATH, STORE, View
-from catalog.db.walks import CREATED, PLATFORMS, TOTAL_SIZE, held
+from catalog.db.walks import CREATED, MOST_BLOBS, MOST_MANIFESTS, PLATFORMS, TOTAL_SIZE, held
 
 _ENTRY = """JOIN store ON store.id = entry.store_id
 JOIN content ON content.id = entry.content_id
@@ -29,11 +29,15 @@ _DESCRIPTOR = (
     ("platform", "platform.name", "os/arch[/variant], where the descriptor itself says it"),
 )
 _REACHED = (
-    ("total_size", TOTAL_SIZE, "bytes in this store of all that it reaches, each blob once; null while it is not read"),
+    (
+        "total_size",
+        TOTAL_SIZE,
+        f"bytes in this store of all that it reaches, each blob once; null if unread, or for more than {MOST_BLOBS:,} blobs",
+    ),
     (
         "platforms",
         PLATFORMS,
-        "os/arch[/variant] of all its images, sorted, with commas between; null where it has none",
+        f"os/arch[/variant] of all its images, sorted, with commas; null if there is none, or for more than {MOST_MANIFESTS:,} images",
     ),
     ("created", CREATED, "when it was made, as its config says; of an index, the newest of its images"),
 )

@@ -4,14 +4,23 @@ Each is a recursive CTE within a correlated subquery, so that a view stays one s
 for the rows that come out, not for all. `UNION` ends cycles. `CROSS JOIN` is what keeps SQLite from turning a step round,
 and means nothing else. An index leads to its manifests, at any depth; a manifest to its config and layers, which lead no
 further, whatever they are elsewhere. A subject is no part of what is about it.
+
+A walk stops at a limit. PostgreSQL evaluates only as much of a recursive CTE as `reached` fetches; SQLite evaluates all of it unless
+the CTE has a LIMIT of its own, which PostgreSQL has not, so the view writes one for SQLite where `/* at most N */` stands (view.py).
 """
 
 from __future__ import annotations
 
 from catalog.db.kinds import AMBIGUOUS, CHILD, CONFIG, INDEX, LAYER, OPAQUE, UNREAD
 
-WALKS = ("below",)
+WALKS = ("below", "reached")
 """Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
+
+MOST_MANIFESTS = 1_000
+"""How many manifests a view looks at below one image. An index of more platforms than that has never been seen; without a limit many
+entries above one long chain of indexes would cost their number times its length."""
+MOST_BLOBS = 10_000
+"""How many blobs a view adds up for one image: artifacts with thousands of files are real."""
 
 ATTESTATION = "unknown/unknown"
 """The platform that BuildKit writes for what is no image."""
@@ -43,18 +52,19 @@ TOTAL_SIZE = f"""(
       UNION SELECT edge.child_id, edge.role = {CHILD} AND NOT {_LEAF.format("edge")} FROM below CROSS JOIN edge
       WHERE below.leads AND edge.parent_id = below.id AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})
       AND {held("entry.store_id", "edge.parent_id")}
-    )
-    SELECT CASE WHEN NOT EXISTS (
-      SELECT 1 FROM below CROSS JOIN content AS node WHERE below.leads AND node.id = below.id AND (
+      /* at most {MOST_BLOBS + 1} */
+    ), reached AS (SELECT below.id, below.leads FROM below LIMIT {MOST_BLOBS + 1})
+    SELECT CASE WHEN (SELECT count(*) FROM reached) <= {MOST_BLOBS} AND NOT EXISTS (
+      SELECT 1 FROM reached CROSS JOIN content AS node WHERE reached.leads AND node.id = reached.id AND (
         node.kind IN ({OPAQUE}, {AMBIGUOUS}) OR node.kind = {UNREAD} AND EXISTS (
           SELECT 1 FROM store_blob AS held
           WHERE held.store_id = entry.store_id AND held.content_id = node.id AND NOT held.looked
         )
       )
     ) THEN CAST(sum(store_blob.size) AS BIGINT) END FROM store_blob
-    WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT below.id FROM below)
+    WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT reached.id FROM reached)
   )"""
-"""Bytes in its store of all that an entry reaches, each blob once; null where it lies there and was not read or understood."""
+"""Bytes in its store of all that an entry reaches, each blob once; null where it lies there and was not read or understood, or for more than MOST_BLOBS."""
 
 PLATFORMS = f"""(
     WITH RECURSIVE below(id, platform_id) AS (
@@ -63,25 +73,28 @@ PLATFORMS = f"""(
       CASE WHEN child.kind = {INDEX} AND {held("entry.store_id", "child.id")} THEN NULL ELSE edge.platform_id END
       FROM below CROSS JOIN edge CROSS JOIN content AS child
       WHERE below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CHILD} AND child.id = edge.child_id
-    )
-    SELECT string_agg(said.name, ',') FROM (
-      SELECT DISTINCT platform.name AS name FROM below
-      LEFT JOIN edge ON below.platform_id IS NULL AND edge.parent_id = below.id AND edge.role = {CONFIG}
+      /* at most {MOST_MANIFESTS + 1} */
+    ), reached AS (SELECT below.id, below.platform_id FROM below LIMIT {MOST_MANIFESTS + 1})
+    SELECT CASE WHEN (SELECT count(*) FROM reached) <= {MOST_MANIFESTS} THEN string_agg(said.name, ',') END FROM (
+      SELECT DISTINCT platform.name AS name FROM reached
+      LEFT JOIN edge ON reached.platform_id IS NULL AND edge.parent_id = reached.id AND edge.role = {CONFIG}
       LEFT JOIN config ON config.content_id = edge.child_id
-      JOIN platform ON platform.id = coalesce(below.platform_id, config.platform_id)
+      JOIN platform ON platform.id = coalesce(reached.platform_id, config.platform_id)
       WHERE platform.name <> '{ATTESTATION}' ORDER BY platform.name
     ) AS said
   )"""
 """The platforms of `content` in the store of an entry, sorted: as an index says, and where it does not, as the config of its
-manifest. What an index says of another index counts where that is not there to say it itself."""
+manifest. What an index says of another index counts where that is not there to say it itself. Null for more than MOST_MANIFESTS."""
 
 CREATED = f"""@(
     WITH RECURSIVE below(id) AS (
       SELECT content.id
       UNION SELECT edge.child_id FROM below CROSS JOIN edge
       WHERE edge.parent_id = below.id AND edge.role = {CHILD}
-    )
-    SELECT max(config.created) FROM below CROSS JOIN edge CROSS JOIN config
-    WHERE edge.parent_id = below.id AND edge.role = {CONFIG} AND config.content_id = edge.child_id
+      /* at most {MOST_MANIFESTS + 1} */
+    ), reached AS (SELECT below.id FROM below LIMIT {MOST_MANIFESTS + 1})
+    SELECT CASE WHEN (SELECT count(*) FROM reached) <= {MOST_MANIFESTS} THEN max(config.created) END
+    FROM reached CROSS JOIN edge CROSS JOIN config
+    WHERE edge.parent_id = reached.id AND edge.role = {CONFIG} AND config.content_id = edge.child_id
   )"""
-"""When `content` was made: as its config says, of an index the newest of its images."""
+"""When `content` was made: as its config says, of an index the newest of its images. Null for more than MOST_MANIFESTS."""

@@ -5,6 +5,7 @@ On SQLite its steps are counted, on PostgreSQL the rows that the nodes of a plan
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 from collections.abc import Callable
@@ -17,10 +18,11 @@ import pytest
 from catalog.db.placeholders import named
 from catalog.db.postgres import connect
 from catalog.db.views import VIEWS
+from catalog.db.walks import MOST_MANIFESTS
 from catalog.reports.reports import REPORTS
 from tests.conftest import Catalogue
 from tests.growth.counting import FACTOR
-from tests.growth.layouts import LAYOUTS
+from tests.growth.layouts import LAYOUTS, NAME, Layout, chain
 from tests.growth.test_walks import SPARE, steps
 from tests.lookup.test_plans import FEW
 from tests.lookup.test_plans import looked_at as plans_rows
@@ -31,7 +33,7 @@ ROWS_SPARE = 500
 """Rows that may be more at the larger size, however large that is."""
 
 WALKS = ("total_size", "platforms", "created")
-"""Columns of `images` and `unnamed` that walk down from each row: who asks for them pays for each row's walk."""
+"""Columns of `images` and `unnamed` that walk down from each row, as far as catalog.db.walks goes."""
 
 REPORTED = {report.name: report.statement() for report in REPORTS}
 VIEWED = {
@@ -117,3 +119,54 @@ def test_reports_and_views_are_linear(
         catalogue.close()
     small, large = counted
     assert {name: (small[name], large[name]) for name in small if large[name] > small[name] * FACTOR + SPARE} == {}
+
+
+WALKED = f"SELECT {', '.join(WALKS)} FROM images"
+
+
+def above_a_chain(directory: str, depth: int) -> None:
+    """An entry above so many indexes, one below the other, and an image."""
+    made = Layout(f"{directory}/s")
+    made.add(chain(made, made.image(), depth), f"{NAME}:1")
+    made.done()
+
+
+DEPTHS = MOST_MANIFESTS + 200, 2 * MOST_MANIFESTS
+
+
+def test_a_walk_of_a_row_goes_so_far_and_no_further(
+    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> None:
+    """However long the chain, so that many entries above it do not cost their number times its length."""
+    counted = []
+    for depth in DEPTHS:
+        directory = str(tmp_path / f"{depth}")
+        os.makedirs(f"{directory}/layouts")
+        above_a_chain(f"{directory}/layouts", depth)
+        catalogue = new_sqlite_catalogue(directory)
+        catalogue.add(f"{directory}/layouts")
+        connection = catalogue.reader.connection
+        for column in WALKS[1:]:
+            asked = functools.partial(connection.execute, f"SELECT {column} FROM images")
+            counted.append(steps([connection], lambda asked=asked: asked().fetchall()))  # type: ignore[misc]
+        assert connection.execute(WALKED).fetchone()[1:] == (None, None)
+        catalogue.close()
+    assert all(large <= small * 1.1 for small, large in zip(counted[:2], counted[2:], strict=True))
+
+
+def test_a_walk_of_a_row_goes_no_further_on_a_server(tmp_path: Path, server: Server) -> None:
+    counted = []
+    for depth in DEPTHS:
+        os.makedirs(tmp_path / f"{depth}")
+        above_a_chain(str(tmp_path / f"{depth}"), depth)
+        catalogue = Catalogue(server.new_catalog())
+        catalogue.add(str(tmp_path / f"{depth}"))
+        with connect(catalogue.path, read_only=True) as session:
+            session.execute("SET enable_seqscan = off")
+            explained = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT platforms, created FROM images"
+            ((plans,),) = session.execute(explained).fetchall()
+            counted.append(plans_rows(plans[0]["Plan"], FEW))
+            assert session.execute("SELECT platforms, created FROM images").fetchone() == (None, None)
+        catalogue.close()
+    small, large = counted
+    assert large <= small * 1.1
