@@ -312,6 +312,19 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_headings_that_are_there(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)]+)\)", document.read_text(encoding="utf-8")):
+        assert anchor in anchors(document.parent / target if target else document), f"{target}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub makes from the headings of a document."""
+    text = re.sub(r"^ *```.*?^ *```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_claim_of_security_names_a_test_that_is_there() -> None:
     found, file = [], ""
     for path, name in re.findall(r"`(tests/[a-z_/]+\.py)?::(\w+)`", read("SECURITY.md")):
