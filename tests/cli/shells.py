@@ -98,16 +98,25 @@ class Terminal:
         return told[told.rindex("\n") + 1 :].removeprefix("<").removesuffix(">").split("><")
 
     def listed(self, line: str, *texts: str) -> None:
-        """Type the line and press Tab until the terminal shows all of the texts, which takes a second Tab in some shells."""
+        """Type the line and press Tab until the terminal shows all of the texts, which takes a second Tab in some shells.
+
+        Tab is pressed again only after the command has answered the one before and the shell has been quiet for a while. A
+        shell may not list anything while more input is waiting, so the pause doubles each time, for a machine that is slow.
+        """
         self._write(line)
-        seen = self._tab()
+        seen, pause = "", 0.5
         deadline = time.monotonic() + _SECONDS
-        while not all(text in seen for text in texts):
+        while True:
+            seen += self._tab()
+            last = time.monotonic()
+            while time.monotonic() - last < pause:
+                if all(text in seen for text in texts):
+                    return
+                if more := self._read(0.05):
+                    seen += more
+                    last = time.monotonic()
             assert time.monotonic() < deadline, seen
-            more = self.quiet()
-            seen += more
-            if not more:
-                self._write("\t")
+            pause *= 2
 
     def _tab(self) -> str:
         """Press Tab, and wait until the command has said what there is to choose from; what was shown meanwhile."""
@@ -126,17 +135,6 @@ class Terminal:
         while text not in seen:
             assert time.monotonic() < deadline, seen
             seen += self._read(0.1)
-        return seen
-
-    def quiet(self, seconds: float = 0.4) -> str:
-        """What comes until nothing has come for some time."""
-        seen = ""
-        last = time.monotonic()
-        while time.monotonic() - last < seconds:
-            more = self._read(0.05)
-            if more:
-                seen += more
-                last = time.monotonic()
         return seen
 
     def _read(self, seconds: float) -> str:
