@@ -12,6 +12,7 @@ Never `immutable`: Datasette with it, beside a writer, answered half its request
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import marshal
 import sqlite3
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from datasette.database import Database, QueryInterrupted, Results
 from datasette.views.base import DatasetteError
 
 from catalog.browse.door import asked_path
+from catalog.browse.page_time import page_time
 from catalog.browse.rows import Row
 from catalog.db.view import View
 from catalog.db.views import VIEWS
@@ -103,8 +105,12 @@ class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
             self.path, sql, params if isinstance(params, list) else dict(params or {}), limit_ms / 1000, HEAP_BYTES,
             page_rows=most if truncate else 0, page_bytes=PAGE_BYTES, page_cells=PAGE_CELLS,
         )  # fmt: skip
+        loop = asyncio.get_running_loop()
         try:
-            columns, rows, is_cut = await asyncio.get_running_loop().run_in_executor(self.ds.executor, self._run, asked)
+            with page_time.get().waiting() as begins:
+                columns, rows, is_cut = await loop.run_in_executor(
+                    self.ds.executor, self._run, asked, lambda: loop.call_soon_threadsafe(begins)
+                )
         except Stopped as stopped:
             raise _explained(stopped, sql, params) from None
         if is_cut and not (truncate and (len(rows) == most or _is_of_a_query())):
@@ -116,11 +122,15 @@ class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
             columns = tuple(map(csv_text, columns))
         return Results(rows, is_cut and truncate, [(column, *[None] * 6) for column in columns])
 
-    def _run(self, asked: Question) -> tuple[tuple[str, ...], list[Row], bool]:
+    def _run(self, asked: Question, begins: Callable[[], object]) -> tuple[tuple[str, ...], list[Row], bool]:
+        """Run a statement; its first frame says that it begins. Return its columns, its rows and whether they are cut."""
         columns: tuple[str, ...] = ()
         rows: list[Row] = []
         is_cut = False
-        for frame in self._workers.ask(asked):
+        for number, frame in enumerate(self._workers.ask(asked)):
+            if number == 0:
+                with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                    begins()
             if frame.columns is not None:
                 columns = tuple(frame.columns)
             rows += [Row.of(columns, marshal.loads(row)) for row in frame.rows]  # noqa: S302 - from our own process

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+from catalog.browse.page_time import PageTime, page_time
 from catalog.names.http_host import host_of, is_address
 
 Scope = MutableMapping[str, Any]
@@ -54,7 +55,7 @@ class Door:
     """Pass requests to `application` if they only read and name this server in their Host header; refuse all others.
 
     `host` is the address that the server listens at. `addresses` must match the whole path of a request. A request may take
-    `seconds` at most. An exception that the application does not catch is passed to `defect`, and the client gets a 500.
+    `seconds` at most, not counting how long its statements wait for a process. An exception that the application does not catch is passed to `defect`, and the client gets a 500.
     """
 
     def __init__(
@@ -95,8 +96,13 @@ class Door:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = _Answer()
         try:
-            async with self._at_once, asyncio.timeout(self._seconds):
-                await self._application(scope, receive, answer.take)
+            async with self._at_once, asyncio.timeout(self._seconds) as limit:
+                taken = PageTime(limit)
+                page_time.set(taken)
+                try:
+                    await self._application(scope, receive, answer.take)
+                finally:
+                    taken.close()
         except TimeoutError:
             await _refuse(send, 400, f"This took longer than {self._seconds:g} seconds: ask for less of it.")
             return
