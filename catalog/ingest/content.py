@@ -21,8 +21,9 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -47,8 +48,9 @@ from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.reach import write_reach
 from catalog.ingest.referrals import write_referrals
 from catalog.ingest.registry import Registry
-from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.rows import Row, Rows, chunks
 from catalog.ingest.settings import Settings
+from catalog.ingest.turns import SLICE_SECONDS, TurnEnded
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
 from catalog.layout.files import IndexChanged, IndexProblem
@@ -66,7 +68,9 @@ GROUP_ENTRIES = 2_000
 """So many stores, or stores of so many entries, are read together: five commits for all of them instead of for each."""
 BATCH = 500
 BATCH_BYTES = 16 << 20
-"""So many blobs, or so many bytes of them, are read for one transaction."""
+BATCH_DESCRIPTORS = 5_000
+"""So many blobs, bytes of them, or descriptors in them, are read for one transaction."""
+_PAGE = 5_000  # blobs of a store that one question is about
 
 _NO_MEMORY = "need more memory than there is: give this process more, and run 'ocicat index --full'"
 
@@ -103,10 +107,16 @@ _UNREAD = (
 _BELOW = " AND content.id IN (SELECT edge.child_id FROM edge WHERE edge.parent_id IN (%s))"
 """Narrows _UNREAD to what some manifests point to: to look through the whole store for each level of a chain of indexes is
 quadratic."""
+_IN_PAGE = " AND store_blob.content_id > ? AND store_blob.content_id <= ?"
+_NO_END = (1 << 63) - 1
+_PAGE_END = (
+    "SELECT content_id FROM store_blob WHERE store_id = ? AND content_id > ?"
+    f" ORDER BY content_id LIMIT 1 OFFSET {_PAGE - 1}"
+)
 _UNLISTED = (
     "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked AND NOT store_blob.embedded"
-    f" AND store_blob.size BETWEEN 2 AND {_MOST}"
+    f" AND store_blob.size BETWEEN 2 AND {_MOST}{_IN_PAGE}"
     " AND NOT EXISTS (SELECT 1 FROM entry"
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
 )
@@ -114,7 +124,7 @@ _UNLISTED = (
 # is asked of the store, and not of each blob, to which any number of manifests in other stores may point.
 _POINTED_TO = (
     "SELECT DISTINCT edge.child_id FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND edge.role <> {SUBJECT}"
+    f" WHERE store_blob.store_id = ? AND edge.role <> {SUBJECT}{_IN_PAGE}"
 )
 _LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
 _EMBEDDED_CHILDREN = (
@@ -181,6 +191,14 @@ class _Unread(NamedTuple):
     claimed: bool = True
 
 
+class _Page(NamedTuple):
+    """The blobs of a store whose ids are greater than `low` and not than `high`."""
+
+    low: int
+    high: int
+    is_one_of_many: bool
+
+
 class _Reading:
     """A store whose content is being read: `problems` are those of its blobs by their digest.
 
@@ -213,12 +231,17 @@ class _Reading:
         return sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
 
 
+_Found = list[tuple[_Reading, list[_Unread]]]
+_T = TypeVar("_T")
+
+
 class ContentStage:
     """Reads the content of stores through `writer`.
 
     `known` is how many blobs of the stores at hand are known to be read; what they point to comes on top. Into `woken` go
     the ids of stores that turned out to hold something more to be read, though their own reading may have been at its end.
-    `pause` is called now and then; what it raises undoes the transaction at hand, and passes through.
+    `pause` is called now and then during a transaction. Where it raises TurnEnded the transaction is undone, and made again
+    when what iterates `run` goes on; what else it raises passes through.
     """
 
     def __init__(
@@ -244,9 +267,9 @@ class ContentStage:
         return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
     def run(self, store_ids: Sequence[int]) -> Iterator[int]:
-        """Read the content of these stores, small ones together; yields, after each transaction, how many blobs were read.
+        """Read the content of these stores, small ones together; yields, after each piece of work, how many blobs were read.
 
-        What calls it may stop between two of them: the rest is done another time.
+        No piece takes long, and nothing is locked between two. What calls it may stop there: the rest is done another time.
         """
         with self._writer.snapshot() as connection:
             found = Registry(connection).stores(store_ids)
@@ -289,19 +312,21 @@ class ContentStage:
         self._writer.write(write)
 
     def _run(self, readings: list[_Reading]) -> Iterator[int]:
-        list_blobs(self._writer, ((each.store, each.blobs) for each in readings))
+        for _ in list_blobs(self._writer, ((each.store, each.blobs) for each in readings)):
+            yield self._done
         self._embed(readings)
         yield self._done
         for each in readings:
-            self._doubt(each)
+            yield from self._doubt(each)
         left = readings
         while left:
-            while unread := self._unread(left) or self._unlisted(left):
+            while unread := (yield from self._all_unread(left)) or (yield from self._unlisted(left)):
                 while unread:
                     self.known += sum(len(contents) for _, contents in unread)
                     parents: list[int] = []
                     for batch in self._batches(unread):
-                        parents += self._write([each.store.id for each in left], batch)
+                        if batch:
+                            parents += yield from self._write([each.store.id for each in left], batch)
                         self._done += len(batch)
                         yield self._done
                     self._embed(left, parents)
@@ -314,44 +339,98 @@ class ContentStage:
             for each in left:
                 if each.blobs.unlisted:
                     each.identity = None  # it may be listed another time, and look no different
-            left = self._finish(left)
+            left = yield from self._finish(left)
         yield self._done
+
+    def _in_turns(self, work: Callable[[Connection], _T]) -> Generator[int, None, _T]:
+        """What `work` returns, which is given a transaction; where its turn is ended it is made again in the next one."""
+        while True:
+            try:
+                return self._writer.write(work)
+            except TurnEnded:
+                yield self._done
 
     @property
     def _most(self) -> int:
         return self._settings.limits.descriptor_bytes
 
-    def _unread(
-        self, readings: list[_Reading], parents: Sequence[int] | None = None
-    ) -> list[tuple[_Reading, list[_Unread]]]:
-        """What lies in each store, should be read and was not, where there is any; with `parents`, of what these point to."""
+    def _all_unread(self, readings: list[_Reading]) -> Generator[int, None, _Found]:
+        """What lies in each store, should be read and was not, where there is any."""
+        found: _Found = []
+        for each in readings:
+            contents: list[_Unread] = []
+            for page in (yield from self._pages(each)):
+                with self._writer.snapshot() as connection:
+                    contents += _unread(connection, each, self._most, page=page)
+                if page.is_one_of_many:
+                    yield self._done
+            if contents:
+                found.append((each, contents))
+        return found
+
+    def _unread(self, readings: list[_Reading], parents: Sequence[int]) -> _Found:
+        """The same of what these manifests point to."""
         with self._writer.snapshot() as connection:
             found = [(each, _unread(connection, each, self._most, parents)) for each in readings]
         return [(each, contents) for each, contents in found if contents]
 
-    def _unlisted(self, readings: list[_Reading]) -> list[tuple[_Reading, list[_Unread]]]:
-        """What lies in each store, nothing points to, and begins like JSON; all else like it is noted as looked at."""
-        found: list[tuple[_Reading, list[_Unread]]] = []
-        looked: list[tuple[int, int]] = []
-        for each in readings:
+    def _pages(self, reading: _Reading) -> Generator[int, None, list[_Page]]:
+        """The ids of a store's blobs in order, in pieces of _PAGE."""
+        pages: list[_Page] = []
+        low = 0
+        while True:
             with self._writer.snapshot() as connection:
-                cursor = Rows(connection).cursor
-                small = cursor.execute(_UNLISTED.replace(_MOST, str(self._most)), (each.store.id,)).fetchall()
-                asked = cursor.execute(_POINTED_TO, (each.store.id,)).fetchall() if small else []
-            pointed_to = {row[0] for row in asked}
-            unlisted = [
-                _Unread(content_id, digest, claimed=False)
-                for content_id, digest in small
-                if content_id not in pointed_to and digest not in each.passed
-            ]
-            to_read = [one for one in unlisted if _is_like_json(each.blobs, one.digest)]
-            kept = {one.content_id for one in to_read}
-            looked += [(each.store.id, one.content_id) for one in unlisted if one.content_id not in kept]
+                row = Rows(connection).cursor.execute(_PAGE_END, (reading.store.id, low)).fetchone()
+            if row is None:
+                return [*pages, _Page(low, _NO_END, is_one_of_many=bool(pages))]
+            pages.append(_Page(low, row[0], is_one_of_many=True))
+            low = row[0]
+            yield self._done
+
+    def _unlisted(self, readings: list[_Reading]) -> Generator[int, None, _Found]:
+        """What lies in each store, nothing points to, and begins like JSON; all else like it is noted as looked at."""
+        found: _Found = []
+        looked: list[tuple[int, int]] = []
+        question = _UNLISTED.replace(_MOST, str(self._most))
+        until = time.monotonic() + SLICE_SECONDS
+        for each in readings:
+            to_read: list[_Unread] = []
+            pointed_to: set[int] | None = None
+            pages = yield from self._pages(each)
+            for page in pages:
+                small = self._ask(question, each, page)
+                if small and pointed_to is None:
+                    pointed_to = set()
+                    for other in pages:
+                        pointed_to.update(row[0] for row in self._ask(_POINTED_TO, each, other))
+                        if other.is_one_of_many:
+                            yield self._done
+                for content_id, digest in small:
+                    if content_id in (pointed_to or ()) or digest in each.passed:
+                        continue
+                    if _is_like_json(each.blobs, digest):
+                        to_read.append(_Unread(content_id, digest, claimed=False))
+                    else:
+                        looked.append((each.store.id, content_id))
+                    if time.monotonic() >= until:
+                        yield self._done
+                        until = time.monotonic() + SLICE_SECONDS
+                if len(looked) >= _PAGE:
+                    yield from self._note_looked(looked)
+                    looked = []
             if to_read:
                 found.append((each, to_read))
         if looked:
-            self._writer.write(lambda connection: Rows(connection).cursor.executemany(_LOOKED, looked))
+            yield from self._note_looked(looked)
         return found
+
+    def _ask(self, question: str, reading: _Reading, page: _Page) -> list[Row]:
+        with self._writer.snapshot() as connection:
+            asked = reading.store.id, page.low, page.high
+            return list(Rows(connection).cursor.execute(question, asked).fetchall())
+
+    def _note_looked(self, looked: list[tuple[int, int]]) -> Generator[int, None, None]:
+        yield from self._in_turns(lambda connection: Rows(connection).cursor.executemany(_LOOKED, looked))
 
     def _embed(self, readings: Iterable[_Reading], parents: Sequence[int] | None = None) -> None:
         """Let `store_blob` have the blobs that descriptors of these stores embed, as far as no file has them.
@@ -368,33 +447,42 @@ class ContentStage:
                     self._writer.write(write)
                 more = bool(new) and parents is not None
 
-    def _doubt(self, reading: _Reading) -> None:
+    def _doubt(self, reading: _Reading) -> Iterator[int]:
         """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
         with self._writer.snapshot() as connection:
             doubted = Rows(connection).cursor.execute(_DOUBTED, (reading.store.id,)).fetchall()
+        until = time.monotonic() + SLICE_SECONDS
         for (digest,) in doubted:
             self._read(reading, _Unread(0, digest))
+            if time.monotonic() >= until:
+                yield self._done
+                until = time.monotonic() + SLICE_SECONDS
 
     # --- reading ------------------------------------------------------------------------------------------------
 
     def _batches(self, unread: list[tuple[_Reading, list[_Unread]]]) -> Iterator[list[_Read]]:
         """What these blobs are, as much as one transaction takes at a time; those that cannot be used become problems.
 
-        What lies in several stores is read from the first where it is good.
+        What lies in several stores is read from the first where it is good. A batch may be empty: reading takes time.
         """
         batch: list[_Read] = []
-        size = 0
+        size = descriptors = 0
         seen: set[int] = set()
+        until = time.monotonic() + SLICE_SECONDS
         for reading, contents in unread:
             for one in contents:
-                if one.content_id in seen or (read := self._read(reading, one)) is None:
-                    continue
-                seen.add(one.content_id)
-                batch.append(read)
-                size += read.size
-                if len(batch) >= BATCH or size >= BATCH_BYTES:
+                if one.content_id not in seen and (read := self._read(reading, one)) is not None:
+                    seen.add(one.content_id)
+                    batch.append(read)
+                    size += read.size
+                    descriptors += (
+                        0 if read.manifest is None else len(read.manifest.layers) + len(read.manifest.manifests)
+                    )
+                is_full = len(batch) >= BATCH or size >= BATCH_BYTES or descriptors >= BATCH_DESCRIPTORS
+                if is_full or time.monotonic() >= until:
                     yield batch
-                    batch, size = [], 0
+                    batch, size, descriptors = [], 0, 0
+                    until = time.monotonic() + SLICE_SECONDS
         if batch:
             yield batch
 
@@ -420,17 +508,19 @@ class ContentStage:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, store_ids: list[int], batch: list[_Read]) -> list[int]:
+    def _write(self, store_ids: list[int], batch: list[_Read]) -> Generator[int, None, list[int]]:
         """Write what was read; the ids of the manifests and indexes in it, and of those that they embed."""
-        woken, parents = self._writer.write(
+        woken, parents = yield from self._in_turns(
             lambda connection: _write_read(connection, store_ids, batch, self._most, self._pause)
         )
         self.woken |= woken
         return parents
 
-    def _finish(self, readings: list[_Reading]) -> list[_Reading]:
+    def _finish(self, readings: list[_Reading]) -> Generator[int, None, list[_Reading]]:
         """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
-        left, woken = self._writer.write(lambda connection: _write_end(connection, readings, self._most, self._pause))
+        left, woken = yield from self._in_turns(
+            lambda connection: _write_end(connection, readings, self._most, self._pause)
+        )
         self.woken |= woken
         return left
 
@@ -600,12 +690,18 @@ def _blobs(store: Store) -> BlobDirectories:
 
 
 def _unread(
-    connection: Connection, reading: _Reading, most: int, parents: Sequence[int] | None = None
+    connection: Connection,
+    reading: _Reading,
+    most: int,
+    parents: Sequence[int] | None = None,
+    page: _Page | None = None,
 ) -> list[_Unread]:
-    """What lies in a store, should be read and was not; with `parents`, of what these point to."""
+    """What lies in a store, should be read and was not; with `parents`, of what these point to; with `page`, of those."""
     question = _UNREAD.replace(_MOST, str(most))
     cursor = Rows(connection).cursor
     asked: list[tuple[str, tuple[int, ...]]] = [(question, (reading.store.id,))]
+    if page is not None:
+        asked = [(question + _IN_PAGE, (reading.store.id, page.low, page.high))]
     if parents is not None:
         asked = [(question + _BELOW % _marks(some), (reading.store.id, *some)) for some in chunks(parents)]
     rows = {row[0]: row for text, values in asked for row in cursor.execute(text, values).fetchall()}
@@ -638,6 +734,7 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
     chain: str | None = None
     subjects: dict[tuple[str, str, str], None] = {}
     for position, layer in enumerate(manifest.layers):
+        rows.pause()
         chain = _chain(chain, layer.digest)
         _write_edge(rows, content_id, LAYER, position, layer, most, chain)
     if manifest.config is not None:
@@ -645,6 +742,7 @@ def _write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest
     if manifest.subject is not None:
         _write_edge(rows, content_id, SUBJECT, 0, manifest.subject, 0)
     for position, child in enumerate(manifest.manifests):
+        rows.pause()
         nested += _write_edge(rows, content_id, CHILD, position, child, most)
         annotations = child.annotations or {}
         for key, how in ((_BUILDKIT_SUBJECT, "buildkit"), (_CONTAINERD_SUBJECT, "containerd")):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
-from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES, PAUSE_SECONDS, Turn, TurnEnded, patience
+from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES, LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded, patience
 from catalog.layout.beneath import Found
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
@@ -120,6 +121,10 @@ class Listener:
     def looked(self, store: Store, file: FileState | None) -> None:
         """The `index.json` of `store` was looked at; None where there is no file to read."""
 
+    def shares(self, store: Store) -> bool:  # noqa: ARG002
+        """Whether other stores have the same `index.json`: one change of that is a change of them all."""
+        return False
+
     def heard(self, notice: Notice) -> None:
         """Something went as it should."""
 
@@ -182,12 +187,18 @@ class Intake:
         waiting.full = waiting.full or full
         return self._look(waiting, now, at)
 
-    def look_again(self) -> None:
-        """Look at the stores whose time has come, and commit: the small ones first, and of the large ones until one's turn ends."""
+    def look_again(self, seconds: float = math.inf) -> None:
+        """Look at the stores whose time has come, and commit: the small ones first, and of the large ones until one's turn ends.
+
+        After about so many seconds the rest is left for another call.
+        """
         now = time.monotonic()
-        due = sorted((w for w in self._waiting.values() if w.due <= now), key=lambda w: (w.is_large, w.size))
+        due = [waiting for waiting in self._waiting.values() if waiting.due <= now]
+        due.sort(key=lambda waiting: (waiting.is_large, self._listener.shares(waiting.store), waiting.size))
         try:
             for waiting in due:
+                if time.monotonic() - now > seconds:
+                    break
                 if waiting.is_large:
                     self.commit()
                     self._in_turn = waiting
@@ -205,7 +216,7 @@ class Intake:
         others = any(w.due <= time.monotonic() and w.size < waiting.size for w in list(self._waiting.values()))
         # Asked in any case: the daemon shows that it is alive.
         return (self._others_wait(waiting.store.path, waiting.size) or others) and (
-            began - waiting.first < patience(waiting.size)
+            began - waiting.since < patience(waiting.size) or time.monotonic() - began > LONGEST_SECONDS
         )
 
     def _ended(self, waiting: _Waiting) -> None:
@@ -236,10 +247,10 @@ class Intake:
         """The stores that do not stand still."""
         return [w.store for w in self._waiting.values()]
 
-    def late(self, patience: float) -> list[Store]:
+    def late(self, patience: float) -> list[PutOff]:
         """The stores that wait for longer than `patience` seconds."""
         now = time.monotonic()
-        return [w.store for w in self._waiting.values() if now - w.first > patience]
+        return [PutOff(w.store, w.first, w.why) for w in self._waiting.values() if now - w.first > patience]
 
     def give_up(self, patience: float) -> list[Store]:
         """Forget the stores that wait for longer than `patience` seconds; returns them. Their last rows stay."""

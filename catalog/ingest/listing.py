@@ -8,7 +8,10 @@ store reaches there is nobody's.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+import functools
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -16,10 +19,13 @@ from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
 from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
 
 LISTED = 10_000
 """Blobs of small stores that are written in one transaction."""
+_AT_ONCE = 2_000
+"""Blobs of a larger store that are: it holds nobody up for longer than that takes."""
 
 _REACHED = (
     "WITH RECURSIVE reached (id) AS ("
@@ -38,56 +44,127 @@ _HELD = (
     "SELECT content.id, content.digest, store_blob.size, store_blob.mtime, store_blob.embedded FROM store_blob"
     " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
 )
+_HELD_OF = (
+    "SELECT content.digest FROM content WHERE content.digest IN (%s)"
+    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = content.id)"
+)
 
 
 File = tuple[int, int]
 """Size in bytes and modification time in milliseconds of a blob's file."""
 
 
-def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> None:
+class _Difference(NamedTuple):
+    """What the rows of a store lack, by digest; those that are gone; and those of another time, with that first."""
+
+    new: dict[str, File]
+    gone: list[tuple[int, int]]
+    touched: list[tuple[int, int, int]]
+
+
+def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
     """Let `store_blob` say what the directories of these stores hold, as many of them a transaction as have LISTED blobs.
 
-    Where one of them could not be looked into, nothing is taken for gone.
+    Where one of them could not be looked into, nothing is taken for gone. Yields between two pieces of work: what calls it may
+    do something else meanwhile. The rows of a store with more blobs than LISTED come in several transactions.
     """
     listed: list[tuple[Store, BlobDirectories, dict[str, File]]] = []
     count = 0
     for found, blobs in stores:
-        there = {digest: (size, mtime) for digest, size, mtime in blobs.list()}
+        there: dict[str, File] = {}
+        until = time.monotonic() + SLICE_SECONDS
+        for digest, size, mtime in blobs.list():
+            there[digest] = size, mtime
+            if time.monotonic() >= until:
+                yield
+                until = time.monotonic() + SLICE_SECONDS
         there |= _shared(writer, found, blobs, there)
+        if len(there) > LISTED:
+            yield from _follow_large(writer, found, blobs, there)
+            continue
         listed.append((found, blobs, there))
         count += len(there)
         if count >= LISTED:
-            _follow(writer, listed)
+            yield from _follow(writer, listed)
+            yield
             listed, count = [], 0
     if listed:
-        _follow(writer, listed)
+        yield from _follow(writer, listed)
 
 
-def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, File]]]) -> None:
-    def follow(connection: Connection) -> None:
+def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, File]]]) -> Iterator[None]:
+    def follow(connection: Connection) -> list[tuple[Store, BlobDirectories, dict[str, File]]]:
         rows = Rows(connection)
+        large = []
         for found, blobs, there in listed:
-            new = dict(there)
-            gone: list[tuple[int, int]] = []
-            touched: list[tuple[int, int, int]] = []
-            for content_id, digest, size, mtime, embedded in rows.cursor.execute(_HELD, (found.id,)):
-                known = new.get(digest)
-                if known is not None and known[0] == size and not embedded:
-                    if known[1] != mtime:
-                        touched.append((known[1], found.id, content_id))
-                    del new[digest]
-                elif known is not None or not (embedded or blobs.unlisted):
-                    gone.append((found.id, content_id))
-            rows.moment.keep_blobs(gone)
-            rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", gone)
-            # Its first bytes may be others now, so that it is to be looked at again.
-            rows.cursor.executemany(
-                "UPDATE store_blob SET mtime = ?, looked = FALSE WHERE store_id = ? AND content_id = ?", touched
-            )
-            _write(rows, found, new)
+            difference = _difference(rows, found, blobs, there)
+            if sum(map(len, difference)) > LISTED:  # many have gone
+                large.append((found, blobs, there))
+                continue
+            _write_difference(rows, found, difference)
+        rows.flush()
+        return large
+
+    for each in writer.write(follow):
+        yield from _follow_large(writer, *each)
+
+
+def _follow_large(writer: Writer, found: Store, blobs: BlobDirectories, there: dict[str, File]) -> Iterator[None]:
+    """The same for one store with many blobs, bit by bit: until its content is read to its end nobody takes them for all."""
+    with writer.snapshot() as connection:
+        whole = _difference(Rows(connection), found, blobs, there)
+
+    def write(connection: Connection, part: _Difference) -> None:
+        rows = Rows(connection)
+        held = _held_of(rows, found, part.new)  # by another process meanwhile
+        new = {digest: file for digest, file in part.new.items() if digest not in held}
+        _write_difference(rows, found, part._replace(new=new))
         rows.flush()
 
-    writer.write(follow)
+    for gone in chunks(whole.gone, _AT_ONCE):
+        writer.write(functools.partial(write, part=_Difference({}, list(gone), [])))
+        yield
+    for touched in chunks(whole.touched, _AT_ONCE):
+        writer.write(functools.partial(write, part=_Difference({}, [], list(touched))))
+        yield
+    for some in chunks(sorted(whole.new), _AT_ONCE):
+        new = {digest: whole.new[digest] for digest in some}
+        writer.write(functools.partial(write, part=_Difference(new, [], [])))
+        yield
+
+
+def _difference(rows: Rows, found: Store, blobs: BlobDirectories, there: dict[str, File]) -> _Difference:
+    new = dict(there)
+    gone: list[tuple[int, int]] = []
+    touched: list[tuple[int, int, int]] = []
+    for content_id, digest, size, mtime, embedded in rows.cursor.execute(_HELD, (found.id,)):
+        known = new.get(digest)
+        if known is not None and known[0] == size and not embedded:
+            if known[1] != mtime:
+                touched.append((known[1], found.id, content_id))
+            del new[digest]
+        elif known is not None or not (embedded or blobs.unlisted):
+            gone.append((found.id, content_id))
+    return _Difference(new, gone, touched)
+
+
+def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None:
+    rows.moment.keep_blobs(difference.gone)
+    rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", difference.gone)
+    # Its first bytes may be others now, so that it is to be looked at again.
+    rows.cursor.executemany(
+        "UPDATE store_blob SET mtime = ?, looked = FALSE WHERE store_id = ? AND content_id = ?", difference.touched
+    )
+    _write(rows, found, difference.new)
+
+
+def _held_of(rows: Rows, found: Store, digests: Iterable[str]) -> set[str]:
+    """Those of the digests that the store has a row for."""
+    return {
+        row[0]
+        for some in chunks(sorted(digests))
+        for row in rows.cursor.execute(_HELD_OF % ",".join("?" * len(some)), (*some, found.id)).fetchall()
+    }
 
 
 def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int] | None = None) -> None:

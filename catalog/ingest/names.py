@@ -85,12 +85,13 @@ class StoreNames:
 
         def place(sorts: Sequence[int]) -> None:
             for (descriptor, fingerprint), sort in zip(pending, sorts, strict=True):
+                rows.pause()
                 order.append(self._add(descriptor, fingerprint, sort))
             pending.clear()
 
         for descriptor in descriptors:
-            fingerprint = descriptor.fingerprint()
             rows.pause()
+            fingerprint = descriptor.fingerprint()
             at = None if self._first else diff.match(fingerprint)
             if at is None:
                 added += 1

@@ -348,6 +348,7 @@ class Rows:
         known = self._interned.setdefault(table.name, {})
         found = known.get(text)
         if found is None:
+            self.pause()
             self.cursor.execute(self._lookup(table), (text,))
             row = self.cursor.fetchone()
             if row is None:

@@ -176,7 +176,8 @@ class Verification:
             self._report(f"{shown(store.name)}: {reason}: nothing to verify ({shown(store.path)})")
             return
         with BlobDirectories(store.opened, store.shared_blobs) as blobs:
-            list_blobs(self._writer, [(store, blobs)])
+            for _ in list_blobs(self._writer, [(store, blobs)]):
+                pass
             for subject, problem in blobs.problems().items():
                 self.troubles.append(Trouble(store.name, problem.kind, subject, problem.reason))
             self.odd += blobs.odd

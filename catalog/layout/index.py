@@ -23,6 +23,7 @@ import msgspec
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
+from catalog.layout.room import ensure_room
 from catalog.layout.source import Malformed, TooDeep, prove
 from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
@@ -43,6 +44,7 @@ have seven times as many of either, and 20 bytes of object for each byte of text
 
 
 _CHECK_BYTES = 1 << 20
+_ROOM = 24  # bytes of memory for one of text (stream.py)
 
 
 def _no_pause() -> None:
@@ -206,6 +208,7 @@ class IndexContent:
         self.sha256 = hashlib.sha256(data).hexdigest()
         index = None
         if b"\\u0000" not in data:
+            ensure_room(_ROOM * len(data))
             try:
                 index = _decode_index(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

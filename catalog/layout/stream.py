@@ -23,6 +23,7 @@ import msgspec
 
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, decode, string_map
+from catalog.layout.room import ensure_room
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
 from catalog.names.exhausted import give_back
@@ -41,6 +42,10 @@ _FOLDED = {gojson.fold(name): name for name in gojson.INDEX}
 _MAX_ODD = 10
 _decode_batch = msgspec.json.Decoder(list[Descriptor]).decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+_ROOM = 24
+"""Bytes of memory for one of text: what is decoded takes up to 20, and encoding it again up to 4."""
 
 
 class Limits(NamedTuple):
@@ -237,6 +242,7 @@ class Parser:
     def _decode(self, text: bytes) -> list[Descriptor] | None:
         """The usable descriptors of an array; None where `text` is no array, or an empty one."""
         if b"\\" not in text or b"\\u0000" not in text:
+            ensure_room(_ROOM * len(text))
             try:
                 found = _decode_batch(text)
             except MemoryError:

@@ -3,12 +3,16 @@
 Blobs come before the index.json that names them, sometimes by the thousand, and a change of that has them listed anyway. So
 blobs that come or go by themselves are no hurry: a store's are listed once they were seen the same in two sweeps in a row,
 or after MOST_LOOKS sweeps, which is what a store costs into which blobs are written all the time.
+
+No store waits for the content of another: one that is not read to its end after SLICE_SECONDS is laid aside until those that
+have not begun have had as long, and then goes on where it was, by turns with others like it.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import text
@@ -16,14 +20,35 @@ from sqlalchemy import text
 from catalog.db.engine import Writer
 from catalog.ingest.completed import Completed
 from catalog.ingest.content import ContentStage
+from catalog.ingest.intake import PutOff
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
-from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, patience
+from catalog.ingest.turns import LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded
 from catalog.layout.beneath import Found
 from catalog.layout.blobs import blobs_identity
 
 MOST_LOOKS = 10
+SLICE_SECONDS = 0.5
+"""So long the content of one store is read before that of others has its turn."""
+MOST_ASIDE = 16
+"""So many stores may be laid aside half read, each with directories open; the oldest begins again, where its rows are."""
+FIND_SECONDS = 1.0
+"""Where there is much to read, it is asked so often whether there is more."""
+PATIENCE_SECONDS = 10.0
+"""A transaction that was undone for so long, since others waited, is made to its end, for LONGEST_SECONDS at most."""
+
+
+class _Reading:
+    """A store whose content is being read: `since` by the monotonic clock."""
+
+    def __init__(self, store_id: int, steps: Iterator[int], seconds: float) -> None:
+        self.store_id = store_id
+        self.steps = steps
+        self.since = time.monotonic()
+        self.slice_ends = self.since + seconds
+        self.undone_since = math.inf
+        """Since when its transaction is undone again and again."""
 
 
 class Contents:
@@ -33,12 +58,17 @@ class Contents:
     """
 
     def __init__(
-        self, writer: Writer, settings: Callable[[], Settings], others_wait: Callable[[], bool] = lambda: False
+        self,
+        writer: Writer,
+        settings: Callable[[], Settings],
+        others_wait: Callable[[], bool] = lambda: False,
+        *,
+        slice_seconds: float = SLICE_SECONDS,
     ) -> None:
+        self._slice = slice_seconds
         self._writer = writer
         self._settings = settings
         self._others_wait = others_wait
-        self._ended: dict[int, float] = {}  # stores whose turn was ended, and when it was for the first time
         self._not_before = 0.0
         self._completed = Completed()
         self._changed_before = -1
@@ -46,17 +76,35 @@ class Contents:
         self._changed: set[int] = set()
         self._seen: dict[int, tuple[str, int]] = {}  # what blobs that change looked like, and in how many looks
         self._to_read: list[int] = []
+        self._stores: dict[int, Store] = {}
         self._woken: set[int] = set()
-        self._reading: Iterator[int] | None = None
-        self._at = 0
+        self._reading: _Reading | None = None
+        self._aside: deque[_Reading] = deque()
         self._turn = Turn(lambda: False)
+        self._began = 0.0
+        self._was_ended = False
+        self._next_find = 0.0
+        self._overtaken: set[int] = set()  # stores at work that were to be read when it was asked for the last time
+        self._changed_again: set[int] = set()
 
     @property
     def is_busy(self) -> bool:
         """Whether there is more to be read, as far as is known."""
-        return time.monotonic() >= self._not_before and (
-            self._reading is not None or bool(self._to_read or self._changed)
+        return time.monotonic() >= self._not_before and bool(
+            self._reading or self._aside or self._to_read or self._changed
         )
+
+    def put_off(self, patience: float) -> list[PutOff]:
+        """The stores whose content has been read for more than `patience` seconds, or waits; the oldest first."""
+        now = time.monotonic()
+        readings = [*self._aside, *([self._reading] if self._reading else [])]
+        told = []
+        for each in sorted(readings, key=lambda each: each.since):
+            store = self._stores.get(each.store_id)
+            if store is not None and now - each.since > patience:
+                why = "its content takes long to read, and others are read meanwhile"
+                told.append(PutOff(store, each.since, why))
+        return told
 
     def look(self, store: Store, *, at_once: bool, at: Found | None = None) -> None:
         """See whether blobs came or went since they were listed, though perhaps the index.json did not change.
@@ -81,41 +129,87 @@ class Contents:
             self._changed |= self._completed.stores(lambda sql, asked: connection.execute(text(sql), asked), by_id)
 
     def step(self, changed: int) -> bool:
-        """Read on for one transaction; returns whether there was anything to read.
+        """Read on for a moment, one transaction at most; returns whether there was anything to read.
 
         `changed` is the number of stores that have changed so far: another one than before says that there is more.
         """
         if time.monotonic() < self._not_before:
             return False
-        if self._reading is None:
-            if not self._to_read:
-                self._to_read = self._due(changed)
-            if not self._to_read:
-                return False
-            self._at = self._to_read.pop()
-            stage = ContentStage(self._writer, self._settings(), self._woken, self._pause)
-            self._reading = stage.run([self._at])
+        is_news = bool(self._changed) or changed != self._changed_before
+        if is_news and not (self._to_read and time.monotonic() < self._next_find):
+            self._find(changed)
+        reading = self._reading
+        if reading is not None and self._others_are_to_be_read and time.monotonic() >= reading.slice_ends:
+            self._lay_aside(reading)
+            reading = None
+        if reading is None:
+            reading = self._reading = self._next()
+        if reading is None:
+            return False
+        self._began, self._was_ended = time.monotonic(), False
         self._turn = Turn(self._is_over)
         try:
-            done = next(self._reading, None) is None
+            done = next(reading.steps, None) is None
         except TurnEnded:
-            self._reading = None
-            self._ended.setdefault(self._at, time.monotonic())
-            self._to_read.insert(0, self._at)  # after all others
-            self._not_before = time.monotonic() + PAUSE_SECONDS
-            return True
+            done = False
+            reading.steps = self._steps(reading.store_id)
         if done:
-            self._reading = None
-            self._ended.pop(self._at, None)
-            self._to_read += self._woken - set(self._to_read)
-            self._woken.clear()
+            self._end(reading)
+        elif self._was_ended:
+            reading.undone_since = min(reading.undone_since, self._began)
+            reading.slice_ends = 0.0
+            if not self._others_are_to_be_read:
+                self._not_before = time.monotonic() + PAUSE_SECONDS
+        else:
+            reading.undone_since = math.inf
         return True
+
+    def _end(self, reading: _Reading) -> None:
+        """A store's content was read to its end, as it was when that began."""
+        self._reading = None
+        self._to_read += self._woken - set(self._to_read)
+        self._woken.clear()
+        if reading.store_id in self._overtaken:
+            self._changed_before, self._next_find = -1, 0.0
+        if reading.store_id in self._changed_again:
+            self._changed.add(reading.store_id)
+        self._overtaken.discard(reading.store_id)
+        self._changed_again.discard(reading.store_id)
+
+    @property
+    def _others_are_to_be_read(self) -> bool:
+        return bool(self._to_read or self._aside)
+
+    def _lay_aside(self, reading: _Reading) -> None:
+        self._aside.append(reading)
+        self._reading = None
+        if len(self._aside) > MOST_ASIDE:
+            self._to_read.insert(0, self._aside.popleft().store_id)
+
+    def _next(self) -> _Reading | None:
+        """A store that has not begun, the smallest first; else that which was laid aside first."""
+        if self._to_read:
+            store_id = self._to_read.pop()
+            return _Reading(store_id, self._steps(store_id), self._slice)
+        if not self._aside:
+            return None
+        found = self._aside.popleft()
+        found.slice_ends = time.monotonic() + self._slice
+        return found
+
+    def _steps(self, store_id: int) -> Iterator[int]:
+        return ContentStage(self._writer, self._settings(), self._woken, self._pause).run([store_id])
 
     def _pause(self) -> None:
         self._turn.pause()  # of the step at hand
 
     def _is_over(self) -> bool:
-        return self._others_wait() and time.monotonic() - self._ended.get(self._at, math.inf) < patience(0)
+        reading = self._reading
+        if reading is None or not self._others_wait():
+            return False
+        now = time.monotonic()
+        self._was_ended = now - reading.undone_since < PATIENCE_SECONDS or now - self._began > LONGEST_SECONDS
+        return self._was_ended
 
     def heard(self, version: int) -> None:
         """The catalog's `data_version`: with another one than before, somebody may have found something more to be read."""
@@ -125,14 +219,28 @@ class Contents:
     def begin_again(self) -> None:
         """Something went wrong on the way: what is pending is asked for anew."""
         self._reading, self._changed_before = None, -1
+        self._aside.clear()
+        self._to_read.clear()
+        self._overtaken.clear()
+        self._changed |= self._changed_again
+        self._changed_again.clear()
+        self._next_find = 0.0
 
-    def _due(self, changed: int) -> list[int]:
-        if changed == self._changed_before and not self._changed:
-            return []
+    def _find(self, changed: int) -> None:
+        """Learn what is to be read. What is at work already, and changed meanwhile, is asked for again at its end."""
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
             due = self._changed.union(registry.content_pending())
-            sizes = {store.id: store.entries for store in registry.stores(sorted(due))} if len(due) > 1 else {}
-        self._changed_before = changed
-        self._changed = set()
-        return sorted(due, key=lambda store_id: (-sizes.get(store_id, 0), store_id))  # the smallest is taken first
+            found = registry.stores(sorted(due))
+        at_work = {each.store_id for each in self._aside}
+        if self._reading is not None:
+            at_work.add(self._reading.store_id)
+        self._overtaken |= due & at_work
+        self._changed_again |= self._changed & at_work
+        self._changed_before, self._changed = changed, set()
+        self._stores = {store.id: store for store in found}
+        due -= at_work
+        sizes = {store.id: store.entries for store in found}
+        self._to_read = sorted(due, key=lambda one: (-sizes.get(one, 0), one))  # the smallest is taken first
+        if self._to_read:
+            self._next_find = time.monotonic() + FIND_SECONDS

@@ -14,6 +14,7 @@ A catalog has one daemon: the lock `<catalog>.daemon-lock` is held while it live
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -41,13 +42,15 @@ from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver
 from catalog.watch.registered import Registered
 from catalog.watch.rereading import Rereading
-from catalog.watch.service import Service
+from catalog.watch.service import PUT_OFF_SECONDS, Service
 from catalog.watch.status import read_daemon
 from catalog.watch.tops import Tops
 from catalog.watch.waiting import changed_smaller
 
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
+LOOK_SECONDS = 0.2
+"""So long a daemon does one thing before it looks at what was hinted meanwhile."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
@@ -74,6 +77,7 @@ class Daemon:
         self._hints = Hints()
         self._observer: TreeObserver | None = None
         self._intake: Intake | None = None
+        self._contents: Contents | None = None
         self._tops = Tops(None)
         self._rereading = Rereading()
         self._stop = False
@@ -83,6 +87,8 @@ class Daemon:
         self._next_silent = 0.0
         self._next_tick = 0.0
         self._next_beat = 0.0
+        self._next_look = 0.0
+        self._between: set[str] = set()  # what was hinted during a sweep
         self._turns_ended = 0
         self._next_retention = 0.0
         self._told: set[str] = set()
@@ -160,6 +166,7 @@ class Daemon:
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
         contents = Contents(writer, lambda: self._configured.now.settings, self._anybody_waits)
+        self._contents = contents
         while not self._stop:
             try:
                 self._reload(writer)
@@ -203,7 +210,7 @@ class Daemon:
             self._sweep(writer, intake, contents)
         else:
             self._take_hints(writer, intake)
-        intake.look_again()
+        intake.look_again(LOOK_SECONDS)
         if shared := self._service.inodes.concerned():
             self._hints.look(shared)  # an event told of one of them
             self._hints.wake.set()
@@ -301,7 +308,9 @@ class Daemon:
         self._tops.retry()
         known = here.left_out.union(here.stores)
         self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
-        found = find_new(writer, here.roots, known, once, self._show_life, self._listings)
+        look = functools.partial(self._look_between, writer, intake)
+        self._next_look, self._between = began + LOOK_SECONDS, set()
+        found = find_new(writer, here.roots, known, once, look, self._listings)
         self._told = told
         if found:
             self._reload(writer)
@@ -311,15 +320,22 @@ class Daemon:
         missed = bool(found)
         again = self._rereading.due(here.stores, self._configured.now.reread, began)
         with Parents() as parents:
-            for path, store in list(here.stores.items()):
+            for path in list(here.stores):
                 if self._stop:
                     return
+                look()
+                store = here.stores.get(path)  # as it is by now
+                if store is None:
+                    continue
                 at = parents.find(store.opened)
                 taken = intake.offer(store, full=path in again, at=at)
-                if not taken and path not in again and not is_below_any(path, hinted):
+                if (
+                    not taken
+                    and path not in again
+                    and not (is_below_any(path, hinted) or is_below_any(path, self._between))
+                ):
                     missed = True
                 contents.look(store, at_once=at_once or lost, at=at)
-                self._show_life()
         contents.look_for_completed(here.stores.values())
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
@@ -327,6 +343,17 @@ class Daemon:
         self._service.swept(len(here.stores), began)
         self._next_sweep = time.monotonic() + self._configured.now.interval
         self._next_beat = 0.0
+
+    def _look_between(self, writer: Writer, intake: Intake) -> None:
+        """Take, now and then in a sweep that takes long, what was hinted meanwhile."""
+        self._show_life()
+        if time.monotonic() < self._next_look:
+            return
+        intake.commit()
+        self._between.update(*self._hints.peek())
+        self._take_hints(writer, intake)
+        intake.look_again(LOOK_SECONDS)
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
         stores, trees = self._hints.collect()
@@ -412,7 +439,8 @@ class Daemon:
         figures.stores, figures.roots = len(self._registered.stores), len(self._registered.roots)
         figures.silent = len(self._silent.paths)
         late = self._configured.now.late
-        self._state.publish(self._service.beat(self._intake, self._hints.last_event, late))
+        put_off = [] if self._contents is None else self._contents.put_off(PUT_OFF_SECONDS)
+        self._state.publish(self._service.beat(self._intake, put_off, self._hints.last_event, late))
 
     def _running(self) -> str:
         values = read_daemon(self._path)

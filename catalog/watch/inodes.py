@@ -50,6 +50,11 @@ class Inodes:
                 found |= paths
         return found
 
+    def shares(self, path: str) -> bool:
+        """Whether other stores had the same file as the one at `path`, as they were last seen."""
+        seen = self._seen.get(path)
+        return seen is not None and len(self._paths[seen[:2]]) > 1
+
     def keep(self, paths: Container[str]) -> None:
         """Forget the stores that are none of `paths`."""
         for path in [path for path in self._seen if path not in paths]:

@@ -11,7 +11,7 @@ from catalog.db.failures import gone
 from catalog.db.location import is_url
 from catalog.db.postgres import displayed
 from catalog.errors import CatalogLocked, CatalogUnavailable
-from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms, unsettled
+from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms
 from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
 from catalog.layout.files import FileState
@@ -78,6 +78,9 @@ class Service(Listener):
         # The time that only the kernel sets may be later: that of a right that was given, say.
         return self.trees.is_held(os.fsencode(store.path), min(file.mtime_ns, file.ctime_ns))
 
+    def shares(self, store: Store) -> bool:
+        return self.inodes.shares(store.path)
+
     def heard(self, notice: Notice) -> None:
         self.figures.changes += notice.event == "store-changed"
         if notice.event == "store-recovered":
@@ -142,10 +145,10 @@ class Service(Listener):
         self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
         self.notifier.ready()
 
-    def beat(self, intake: Intake | None, last_event: int | None, late: float) -> bytes:
+    def beat(self, intake: Intake | None, unread: list[PutOff], last_event: int | None, late: float) -> bytes:
         """The loop goes round. Returns what `ocicat status` is to read.
 
-        What waits for longer than `late` seconds is told.
+        What waits for longer than `late` seconds is told. `unread` are the stores whose content takes long.
         """
         figures, trees = self.figures, self.trees
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
@@ -157,7 +160,7 @@ class Service(Listener):
         self._tell_unwatched(over_limit)
         self._tell_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
-        put_off = [] if intake is None else intake.put_off(PUT_OFF_SECONDS)
+        put_off = [*([] if intake is None else intake.put_off(PUT_OFF_SECONDS)), *unread]
         return encode(
             {
                 "pid": os.getpid(),
@@ -180,10 +183,13 @@ class Service(Listener):
             }
         )
 
-    def _tell_late(self, late: list[Store]) -> None:
-        """Say which stores have not stood still for long, each once until it does."""
-        unsettled((store for store in late if store.id not in self._late), self._report)
-        self._late = {store.id for store in late}
+    def _tell_late(self, late: list[PutOff]) -> None:
+        """Say which stores have waited for long, and why, each once until it has been taken."""
+        for store, _, why in late:
+            if store.id not in self._late:
+                text = f"{shown(store.name)}: is put off, its last rows stay: {why} ({shown(store.path)})"
+                self._report(Notice("unsettled", text, store=store.name, path=store.path, why=why))
+        self._late = {each.store.id for each in late}
 
     def _tell_unwatched(self, over_limit: int) -> None:
         """Say that there are directories that cannot be watched, once until all can be; and once more at the limit."""

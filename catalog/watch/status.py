@@ -11,11 +11,13 @@ from typing import Any
 
 from catalog.db.location import beside
 from catalog.db.locks import DAEMON, read_held
+from catalog.names.escape import shown
 
 LATE_SECONDS = 60.0
 """A daemon that did not say anything for so long is late (`ocicat status --check`). With a change waiting, or trouble, it is
 after the time that it publishes as `late_after`, which is a setting."""
 _LARGEST = 64 << 10
+_SAME_MS = 100  # two moments that a daemon says at once, both turned from its own clock
 _TRIES = 5
 _TRY_SECONDS = 0.005
 
@@ -67,8 +69,15 @@ def why_late(values: dict[str, Any]) -> str | None:
         return f"it has not been able to go on for more than {late:g} seconds: {values.get('trouble')}"
     oldest = values.get("oldest_waiting")
     if isinstance(oldest, (int, float)) and now - oldest > late * 1000:
-        return (
-            f"a change has been waiting for more than {late:g} seconds: its file does not stand still, "
-            "or the catalog is locked"
-        )
+        return f"a change has been waiting for more than {late:g} seconds: {_why_waiting(values, oldest)}"
     return None
+
+
+def _why_waiting(values: dict[str, Any], oldest: float) -> str:
+    """The store that waits since `oldest`, and why, as far as the daemon said so."""
+    put_off = values.get("put_off")
+    for each in put_off if isinstance(put_off, list) else []:
+        since = each.get("since") if isinstance(each, dict) else None
+        if isinstance(since, (int, float)) and abs(since - oldest) <= _SAME_MS:
+            return f"{shown(str(each.get('store')))}: {each.get('why')}"
+    return "its file does not stand still, or the catalog is locked"
