@@ -96,8 +96,10 @@ def kind(catalogue: Catalogue, descriptor: Mapping[str, Any] | str) -> int | Non
 
 
 def problems(catalogue: Catalogue) -> set[tuple[str, str, str]]:
-    """What a reading found: store, kind, subject."""
-    return set(catalogue.sql("SELECT store.name, kind, subject FROM problem JOIN store ON store.id = store_id"))
+    """What a reading found: store, kind, subject; not stage 2, of which the view `problems` shows some only."""
+    return set(
+        catalogue.sql("SELECT store.name, kind, subject FROM problem JOIN store ON store.id = store_id WHERE stage < 2")
+    )
 
 
 def pending(catalogue: Catalogue) -> list[str]:

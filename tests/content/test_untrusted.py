@@ -57,6 +57,7 @@ def test_bytes_that_are_not_what_their_digest_says_are_not_believed(catalogue: C
     )  # a cycle
     catalogue.add(path)
     assert problems(catalogue) == {("s", "digest-differs", outer["digest"])}
+    assert listed_problems(catalogue) == [("digest-differs", outer["digest"])]  # and not that it is truncated, too
     # Nothing leads to the image: it is a manifest that no entry lists, which its digest alone finds.
     assert [kind(catalogue, each) for each in (outer, image, ZERO)] == [UNREAD, MANIFEST, None]
     assert pending(catalogue) == []
@@ -104,6 +105,7 @@ def test_two_bad_copies_do_not_keep_each_other_awake(catalogue: Catalogue, tmp_p
     put_as(f"{tmp_path}/c", image["digest"], b"[]")
     catalogue.index(full=True)
     assert len(problems(catalogue)) == 3
+    assert listed_problems(catalogue) == [("digest-differs", image["digest"])] * 3
     assert kind(catalogue, image) == UNREAD
 
 
@@ -115,9 +117,11 @@ def test_a_blob_that_was_mended_is_read_again(catalogue: Catalogue, tmp_path: Pa
     put_as(path, image["digest"], b"torn")
     catalogue.add(path)
     assert problems(catalogue) == {("s", "digest-differs", image["digest"])}
+    assert listed_problems(catalogue) == [("digest-differs", image["digest"])]
     put_as(path, image["digest"], good)  # in place: no directory tells
     catalogue.index(full=True)
     assert problems(catalogue) == set()
+    assert listed_problems(catalogue) == []
     assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(0, image["digest"], "s")
 
 

@@ -73,7 +73,10 @@ def test_a_change_takes_as_many_statements_at_any_size(new: New, tmp_path: Path,
 
 @ON_SQLITE
 def test_a_first_reading_takes_a_statement_a_row(new: New, tmp_path: Path) -> None:
-    """An entry of the mix: itself, its digest, its name, an annotation for a third of them; the rest is for all."""
+    """An entry of the mix: itself, its digest, its name, an annotation for a third of them; the rest is for all.
+
+    The keys of new digests are asked for 500 at a time: that is the only query whose number grows with the file.
+    """
     catalogue = new(tmp_path / "catalog")
     path = str(tmp_path / "layout")
     writers.make_layout(path)
@@ -82,7 +85,7 @@ def test_a_first_reading_takes_a_statement_a_row(new: New, tmp_path: Path) -> No
     count = statements(catalogue, catalogue.index)
     rows = sum(catalogue.sql(f"SELECT count(*) FROM {table}")[0][0] for table in ("entry", "content", "name", "entry_annotation"))  # fmt: skip
     assert rows == 5_000 + 2_500 + 4_000 + 1_667
-    assert count <= rows + AT_MOST
+    assert count <= rows + 2_500 // 500 + AT_MOST
 
 
 @ON_SQLITE

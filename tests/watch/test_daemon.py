@@ -35,9 +35,9 @@ def tag(path: str, name: str, seed: str, style: str = "skopeo") -> str:
 
 @contextmanager
 def writer_lock(catalog: Followed) -> Iterator[None]:
-    """Hold what every writer of the catalog takes."""
+    """Hold what every writer of the catalog takes; the daemon may still be writing what it found at its start."""
     lock = FileLock(catalog.db + WRITER, "busy")
-    lock.acquire(0)
+    lock.acquire(60)
     try:
         yield
     finally:
