@@ -1,5 +1,7 @@
 """The limits of time and memory of a command that asks. On the way of every answer.
 
+They hold in a process that runs this command and nothing else (start.main).
+
 Python runs a signal handler only between two of its own instructions, which may be minutes apart while SQLite works or a server
 is waited for. So a thread ends the process. That does no harm: these commands only read, and what `--fresh` writes is as safe
 from the end of a process as from a power cut.
@@ -12,7 +14,7 @@ import os
 import time
 
 from catalog.cli import formats
-from catalog.cli.messages import fail
+from catalog.cli.messages import fail, process
 from catalog.errors import NotInTime
 from catalog.lookup.reader import Reader, open_reader
 
@@ -68,6 +70,8 @@ class Limits:
     def __enter__(self) -> Self:
         """Begin."""
         self._over.acquire()
+        if not process.is_ours:  # others work in it too
+            return self
         if self.seconds is not None:
             self.restart()
             if not self._is_asked:
@@ -114,13 +118,13 @@ class Limits:
             self._paused = None
 
     def _limit_memory(self) -> None:
-        """Limit the address space of this process; without /proc there is no limit."""
-        import resource
-
+        """Limit the address space of this process; without /proc, or where Python's library may not be read, there is no limit."""
         try:
+            import resource
+
             with open("/proc/self/statm", "rb") as file:
                 now = int(file.read().split()[0]) * resource.getpagesize()
-        except OSError:
+        except (OSError, ImportError):
             return
         soft, hard = self._before = resource.getrlimit(resource.RLIMIT_AS)
         wanted = now + self._memory_bytes
@@ -141,6 +145,8 @@ class Limits:
                 return
             paused = self._paused
             left = self._end - (time.monotonic() if paused is None else paused)
+            if not self._over.locked():
+                return
             if left <= 0 and paused is None:
                 break
             nap = min(left, _LONGEST_NAP) if paused is None else max(left, _PAUSED_NAP)

@@ -23,6 +23,13 @@ class _Volume:
     debug = os.environ.get("OCICAT_DEBUG", "").lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
+class _Process:
+    is_ours = False
+
+
+process = _Process()
+"""Whether this process runs one command line and nothing else, so that a limit of time or memory may end it: see start.main."""
+
 volume = _Volume()
 """How much is said: `--quiet`, `--verbose`, `--debug`."""
 

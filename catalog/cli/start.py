@@ -32,6 +32,7 @@ def main() -> NoReturn:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    messages.process.is_ours = True
     status = run(sys.argv[1:])
     # Nothing is left to clean up: taking the interpreter down would cost a tenth of an answer.
     os._exit(status)

@@ -138,7 +138,9 @@ class Terminal:
         return seen
 
     def _read(self, seconds: float) -> str:
-        if not select.select([self._main], [], [], seconds)[0]:
+        poll = select.poll()
+        poll.register(self._main, select.POLLIN)
+        if not poll.poll(seconds * 1000):
             return ""
         return os.read(self._main, 65536).decode("utf-8", "replace")
 

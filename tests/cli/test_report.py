@@ -121,7 +121,7 @@ def test_what_is_asked_wrongly(shelf: Shelf) -> None:
 def test_it_ends_at_its_time_limit(catalogue: Catalogue) -> None:
     fill(catalogue, 2000)
     assert called("report", "bases", db=catalogue.path).status == 0
-    one_error(called("report", "bases", "--timeout", "0.001", db=catalogue.path), 4, "--timeout")
+    one_error(ran("report", "bases", "--timeout", "0.001", db=catalogue.path), 4, "--timeout")
 
 
 def test_it_does_not_wait_for_sqlalchemy(shelf: Shelf) -> None:

@@ -30,10 +30,12 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
     start_gate()
-    with Limits(None, timeout) as limits:
+    limits = Limits(None, timeout)
+    with limits:
         reader = limits.open_reader(catalog_path(globals_.db))
-        wanted = store_ids(reader, names) if names else None
     try:
+        with limits:
+            wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
         for row in open_gate(reader, timeout).run_ours(_SHARED if is_url(reader.path) else _OWN):

@@ -62,10 +62,12 @@ def command(
         raise UsageError(f"the report {name} has no column store: leave --store out")
     formats.limit_pauses(timeout)
     start_gate()
-    with Limits(None, timeout) as limits:
+    limits = Limits(None, timeout)
+    with limits:
         reader = limits.open_reader(catalog_path(globals_.db))
-        wanted = _names(reader, stores) if stores else None
     try:
+        with limits:
+            wanted = _names(reader, stores) if stores else None
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
         ages = {column.name for column in report.columns if column.is_age} if is_shown else set()
