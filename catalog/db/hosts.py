@@ -6,21 +6,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, String, Table, bindparam, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from catalog.db.schema import host, left_out, root, store
+from catalog.db.schema import host, left_out, root, store, store_span
 from catalog.db.statements import STATEMENTS
 
 HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = current_setting('ocicat.host'))")
 """The id of this host; null while it has no store."""
 _FARTHER = 1 << 40  # more than any priority
 
-_priority = case((store.c.host_id == HERE, 0), else_=_FARTHER) + store.c.priority
 _other = host.alias("other_host")
-_host_name = select(_other.c.name).where(_other.c.id == store.c.host_id).correlate(store).scalar_subquery()
-_store_name = case((store.c.host_id == HERE, store.c.name), else_=func.concat(_host_name, ":", store.c.name))
+
+
+def _priority_of(there: Table) -> ColumnElement[int]:
+    """The priority of a store, of today or of then: behind all of this host where it is another host's."""
+    return case((there.c.host_id == HERE, 0), else_=_FARTHER) + there.c.priority
+
+
+def _name_of(there: Table) -> ColumnElement[str]:
+    """The name of a store, of today or of then, with its host where it is another host's."""
+    host_name = select(_other.c.name).where(_other.c.id == there.c.host_id).correlate(there).scalar_subquery()
+    return case((there.c.host_id == HERE, there.c.name), else_=func.concat(host_name, ":", there.c.name))
+
+
+_store_name = _name_of(store)
 
 
 def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
@@ -33,9 +44,12 @@ def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
             return statement.where(table.c.host_id == HERE)
 
     def replaced(element: Any, **_: Any) -> Any:
-        if element is store.c.priority:
-            return _priority
-        return _store_name if element is store.c.name else None
+        for there in (store, store_span):
+            if element is there.c.priority:
+                return _priority_of(there)
+            if element is there.c.name:
+                return _name_of(there)
+        return None
 
     found = replacement_traverse(statement, {}, replaced)
     assert isinstance(found, Select)
