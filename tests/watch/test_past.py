@@ -85,8 +85,13 @@ def test_the_daemon_prunes(quick: Followed) -> None:
     quick.start()
     wait_for(lambda: len(quick.spans()) == 1, what=quick.spans)
     assert quick.spans()[0][3] == fake_descriptor("new")["digest"]
-    assert len([line for line in quick.log() if "longer than the grace time" in line]) == 1
+
+    def told() -> list[str]:
+        return [line for line in quick.log() if "longer than the grace time" in line]
+
+    wait_for(told, what=quick.log)  # it is written after the spans are pruned
     quick.settled()
+    assert len(told()) == 1
     assert quick.stop() == 0
 
 
