@@ -23,6 +23,9 @@ from tests.postgres import Server
 
 FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
 """Tables that a lookup may read from end to end: of their rows there are few, however many names there are."""
+SMALL_HERE = {"name_span", "moment"}
+"""Tables with no row (spans from before schema 1.2), or a few, in the catalogs of these tests: the planner reads a whole index of one as
+soon as a part of it. What is looked at in them counts all the same."""
 NAMES_STORES = {"NEXT_STORE"}
 """Statements that read all stores: what one is called, seen from another host, stands in no index."""
 PARTIAL = {"ix_entry_long", "ix_store_content_pending"}
@@ -120,7 +123,7 @@ def test_a_lookup_costs_the_same_at_any_size(readers: Readers, asked: Asked, gen
     if asked.statement in NAMES_STORES:
         assert {node["Relation Name"] for node in nodes(large) if "Relation Name" in node} <= {"store", "host"}
         return
-    assert read_whole(large) == [], json.dumps(large, indent=1)
+    assert read_whole(large, FEW | SMALL_HERE) == [], json.dumps(large, indent=1)
     assert not any(
         node["Node Type"].startswith("Gather") for node in nodes(large)
     )  # no other process is started for it
