@@ -132,46 +132,60 @@ class Limits:
             resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
     def _watch(self) -> None:
-        """Wait for the end of the time, and end the process."""
+        """End the process when its time is over, with a message if that can be; no failure in here is for the user to see."""
+        try:
+            is_over = self._is_too_late()
+        except Exception:  # noqa: BLE001 - such as no memory: an answer without a limit is better than a traceback beside it
+            return
+        if is_over:
+            try:
+                self._tell()
+            finally:
+                os._exit(NotInTime.status)
+
+    def _is_too_late(self) -> bool:
+        """Wait for the end of the time, True, or of the command, False."""
         brief = _BRIEF_SECONDS if self.seconds is None else min(_BRIEF_SECONDS, self.seconds)
         if self._over.acquire(timeout=brief):
             self._over.release()
-            return
+            return False
         with self._memory:
             if self._over.locked():
                 self._limit_memory()
         while True:
             if self.seconds is None:
-                return
+                return False
             paused = self._paused
             left = self._end - (time.monotonic() if paused is None else paused)
             if not self._over.locked():
-                return
+                return False
             if left <= 0 and paused is None:
-                break
+                return True
             nap = min(left, _LONGEST_NAP) if paused is None else max(left, _PAUSED_NAP)
             if self._over.acquire(timeout=min(nap, _LONGEST_NAP)):
                 self._over.release()
-                return
+                return False
+
+    def _tell(self) -> None:
+        """Say on stderr that the time is over, and end what a server does for this process."""
         if not _is_written():
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 2)
-        status = fail(NotInTime(f"this took longer than {self.seconds:g} seconds{self._words}"))
+        fail(NotInTime(f"this took longer than {self.seconds:g} seconds{self._words}"))
         null = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):  # what the other thread says of the cancelled statement is not for the user
             os.dup2(null, descriptor)
         if self._cancel is not None:
             self._cancel()
-        os._exit(status)
 
 
 def _is_written() -> bool:
     """Whether stderr takes a message: whoever does not read it does not keep the process."""
-    import select
-
-    poll = select.poll()
     try:
+        import select
+
+        poll = select.poll()
         poll.register(2, select.POLLOUT)
         return bool(poll.poll(_STDERR_MS))
-    except OSError:
+    except (OSError, ImportError):
         return True

@@ -26,6 +26,6 @@ def test_nothing_stays_open(shelf: Shelf, command: list[str]) -> None:
     assert left() == before
 
 
-def left() -> tuple[int, str]:
+def left() -> tuple[int, int, str]:
     with open("/proc/self/limits", encoding="ascii") as limits:
-        return len(os.listdir("/proc/self/fd")), limits.read()
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), limits.read()

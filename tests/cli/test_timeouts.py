@@ -195,6 +195,42 @@ def test_a_limit_that_nobody_asked_for_does_not_count_waiting_for_others() -> No
     assert done.stderr.startswith(b"ocicat: error: this took longer than 3 seconds")
 
 
+_BROKEN = """
+import sys, time
+{}
+from catalog.cli.limits import Limits
+from catalog.cli.messages import process
+process.is_ours = True
+limits = Limits(None, 0.2)
+with limits:
+    {}
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "within", "says"),
+    [
+        (
+            "sys.modules['select'] = sys.modules['resource'] = None",
+            "",
+            True,
+        ),  # Python's library may not be read any more
+        ("", "limits._cancel = lambda: 1 / 0", True),
+        ("", "sys.stderr.close()", False),
+    ],
+)
+def test_a_time_limit_that_meets_a_failure_still_ends_the_command_without_a_traceback(
+    before: str, within: str, says: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _BROKEN.format(before, within)], capture_output=True, env=CLEAN, timeout=60, check=False
+    )
+    assert done.returncode == 4
+    assert done.stderr.count(b"\n") == says
+    assert done.stderr.startswith(b"ocicat: error: this took longer than 0.2 seconds" if says else b"")
+
+
 @ON_SQLITE
 def test_a_stderr_that_nobody_reads_does_not_keep_a_command(stuck: str) -> None:
     reading, writing = os.pipe()
