@@ -140,8 +140,8 @@ class Catalog:
 def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
     """The matches that pass `narrowing`. In a file they come in pages, since a reader who stands still would keep the WAL.
 
-    Each page asks anew and passes over what was told. They double in size, so that all of them together read about twice the
-    answer. On a server the rows wait in a cursor that holds no state.
+    Each page asks again and skips the matches of earlier pages. Pages double in size, so all of them together read about twice
+    the answer. On a server the rows wait in a cursor that holds no snapshot.
     """
     is_held = not is_url(asking.reader.path)
     told: set[tuple[int, str]] = set()

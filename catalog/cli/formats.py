@@ -50,7 +50,7 @@ def flush() -> None:
 
 
 class _Waits:
-    """Who is told while somebody else is waited for: `on` has `pause` and `go_on` (catalog.cli.limits), or is None."""
+    """Stops the clock of the running command's limit (`on`, catalog.cli.limits) while the command waits for a reader or for stdin."""
 
     on: Limits | None = None
 

@@ -27,6 +27,8 @@ ASK_SECONDS = 60.0
 """The default limit of a command that answers, for each reference."""
 LIST_SECONDS = 600.0
 """The default limit of a command that lists what there is."""
+LONGEST_SECONDS = 1e6
+"""Eleven days: a longer `--timeout` counts as this, since poll(2) takes no more than 24."""
 MEMORY_BYTES = 2 << 30
 """How much memory a command may take besides what it has when it begins."""
 

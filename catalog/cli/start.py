@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from catalog.cli.answer import Options
 
 _VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
-_LONGEST_SECONDS = 1e6
 _FLAGS = {"query": (), "resolve": ("--first", "--strict")}
 
 
@@ -135,6 +134,7 @@ def plain(arguments: list[str]) -> Options | None:
     if command is None or (command == "resolve" and not refs):
         return None
     from catalog.cli.answer import Options
+    from catalog.cli.limits import LONGEST_SECONDS
 
     options = Options(command, tuple(refs))
     if "timeout" in single:
@@ -142,7 +142,7 @@ def plain(arguments: list[str]) -> Options | None:
             options.timeout = float(single["timeout"])
         except ValueError:
             return None
-        if not 0 < options.timeout < _LONGEST_SECONDS:
+        if not 0 < options.timeout < LONGEST_SECONDS:
             return None
     options.db = single.get("db")
     options.format = single.get("format")

@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
+from catalog.cli.limits import LONGEST_SECONDS
 from catalog.reports.question import TIMEOUT_SECONDS
-
-LONGEST_SECONDS = 1e6
-"""Eleven days: more is taken for that much, as poll(2) takes no more than 24."""
 
 
 class Seconds(click.FloatRange):
@@ -23,7 +21,7 @@ class Seconds(click.FloatRange):
         super().__init__(min=0, min_open=not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, LONGEST_SECONDS at most; fails for what is none, or infinite."""
+        """Return the number, at most LONGEST_SECONDS; fail if `value` is not a finite number."""
         found = super().convert(value, param, ctx)
         if not math.isfinite(found):
             self.fail(f"{value} is no number of seconds.", param, ctx)

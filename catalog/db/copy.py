@@ -86,8 +86,8 @@ Draw = Callable[[str, int, int], None]
 def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = None) -> int:
     """Copy all that the file `source` holds into the catalog `target`, as this host's; returns the number of rows.
 
-    `draw` is told how many rows of how many are done, each once read and once written. The server ends a statement that takes longer than `seconds`. Raises UsageError where this host
-    has stores in `target`.
+    `draw` gets the number of rows done and the total; each row counts once when it is read and once when it is written. The
+    server ends a statement that takes longer than `seconds`. Raises UsageError if this host already has stores in `target`.
     """
     with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
         if seconds is not None:

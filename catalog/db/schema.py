@@ -511,15 +511,22 @@ def _of(column: str) -> Column[int]:
     return Column(column, _id, primary_key=True, autoincrement=False)
 
 
+def _store_then() -> tuple[Column[Any], ...]:
+    """Which store it was, and where."""
+    return (
+        _of("store_id"),
+        Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
+        Column("name", _text, nullable=False),
+        Column("path", _text, nullable=False),
+        Column("path_bytes", LargeBinary),
+        Column("priority", Integer, nullable=False),
+    )
+
+
 past_store = Table(
     "past_store",
     metadata,
-    _of("store_id"),
-    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
-    Column("name", _text, nullable=False),
-    Column("path", _text, nullable=False),
-    Column("path_bytes", LargeBinary),
-    Column("priority", Integer, nullable=False),
+    *_store_then(),
     Column("state", _text, nullable=False),
     Column("state_since", BigInteger, nullable=False),
     Column("elements", Integer, nullable=False),
@@ -615,12 +622,7 @@ Index("ix_answer_span_content", answer_span.c.content_id)
 store_span = Table(
     "store_span",
     metadata,
-    _of("store_id"),
-    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
-    Column("name", _text, nullable=False),
-    Column("path", _text, nullable=False),
-    Column("path_bytes", LargeBinary),
-    Column("priority", Integer, nullable=False),
+    *_store_then(),
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger, comment="null while it stands"),
     Column("born", BigInteger, primary_key=True, autoincrement=False),

@@ -120,7 +120,7 @@ def _at(text: str) -> Search:
 
 
 def known_paths(reader: Reader) -> frozenset[str]:
-    """The paths, as they are kept, of the stores that the catalog knows and of the layouts that it was told to leave out."""
+    """Return the paths, as the catalog keeps them, of its stores and of the layouts that it leaves out."""
     return frozenset(
         [row[2] for row in reader.rows(frozen.STORE_FILES, {})] + [row[0] for row in reader.rows(frozen.LEFT_OUT, {})]
     )
@@ -128,9 +128,6 @@ def known_paths(reader: Reader) -> frozenset[str]:
 
 def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
     """The paths of the layouts below roots that are meant by one of `searches` and whose paths are not among `known`."""
-    searches = list(searches)
-    if not searches:
-        return []
     roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows(frozen.ROOTS, {})]
     roots.sort(key=lambda root: -len(root[0]))
     by_top: dict[str, list[Search]] = {}

@@ -64,10 +64,13 @@ def make_fresh(
     content = content or any(query.digest is not None for query in queries)
     if seconds > 0 and (due := unregistered(reader, places)):
         _register(reader, due, seconds)
-    # In this order: what a daemon registers between two of these looks is new, or it is concerned, and then behind.
-    known = known_paths(reader)
     wanted = concerned(reader, queries, stores or ())
-    new = new_layouts(reader, wanted.searches, known)
+    new: list[str] = []
+    if wanted.searches:
+        # In this order: a layout that a daemon registers between two of these looks is new, or it is concerned, and then behind.
+        known = known_paths(reader)
+        wanted = concerned(reader, queries, stores or ())
+        new = new_layouts(reader, wanted.searches, known)
     behind = _behind(reader, wanted.ids, content=content)
     untold = _untold(reader, wanted.ids, content=content) if seconds > 0 else []
     completed = _completed(reader, wanted.ids, whole=whole) if seconds > 0 and content else []

@@ -346,7 +346,7 @@ class Intake:
         if since >= self._settings.held_ms / 1000:
             return False
         told = self._listener.is_held(waiting.store, file)
-        return self._open_files.has(waiting.store.opened, file.ino, changed) if told is None else told
+        return self._open_files.has(waiting.store.opened, file, changed) if told is None else told
 
     def _kept_of(self, store: Store, file: FileState) -> IndexContent | None:
         """What was read of that file of the store in a turn that was ended; of whatever else nothing is kept any more."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 from catalog.layout.beneath import open_directory
+from catalog.layout.files import FileState
 
 _NAME = "/index.json"
 _MOST_FILES = 4096  # of one process
@@ -28,25 +29,29 @@ class OpenFiles:
 
     def __init__(self) -> None:
         self._looks: dict[str, tuple[int, frozenset[int]]] = {}
+        self._devices: dict[int, str] = {}  # by st_dev; forgotten with each look, since file systems come and go
         self.took = 0.0
         """How many seconds the last look took."""
 
-    def has(self, store_path: str, ino: int, changed_ns: int) -> bool:
-        """Return whether the store's `index.json`, of inode `ino`, is open for writing somewhere.
+    def has(self, store_path: str, file: FileState, changed_ns: int) -> bool:
+        """Return whether `file`, the store's `index.json`, is open for writing in any process that this one may look at.
 
         `store_path` is a path of `catalog.layout.beneath.opened_path`; `changed_ns` is when the file changed last, in
-        nanoseconds since 1970. A look from after that answers again while it found nothing: who opened the file since then has
-        written nothing yet. False where nobody can tell.
+        nanoseconds since 1970. A look from after that answers again if it found nothing: whoever opened the file since then has
+        not written yet. Return False if it cannot be known.
         """
-        try:
-            device = _device_of_index(store_path)
-        except (OSError, ValueError):
-            return False
+        ino, device = file.ino, self._devices.get(file.dev)
+        if device is None:
+            try:
+                device = self._devices[file.dev] = _device_of_index(store_path)
+            except (OSError, ValueError):
+                return False
         at, found = self._looks.get(device, (0, frozenset[int]()))
         now = time.time_ns()
         if not (changed_ns + _TICK_NS < at <= now and (ino not in found or now - at < _SHOWS_STILL_NS)):
             found = frozenset(_inodes(device))
             self._looks[device] = now, found
+            self._devices = {file.dev: device}
             self.took = (time.time_ns() - now) / 1e9
         return ino in found
 

@@ -77,7 +77,7 @@ def _below(reader: Reader, query: Query, place: Place | None, *, digests: bool) 
             yield row, digest
             continue
         keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
-        if keys:  # of two keys the one that matched is told (docs/scripts.md)
+        if keys:  # if two keys match, report the one with the tag that was asked for (docs/scripts.md)
             key = next((key for key in keys if key[1] == query.tag), keys[0])
             yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 

@@ -173,7 +173,7 @@ def with_another_clock(cli: Own, by: int) -> Callable[[str], object]:
 
 
 def now() -> str:
-    """This moment, as `--at` takes it, after every moment before it."""
+    """This moment, as `--at` takes it: later than all that was done before by more than a tick of the clock, and before what comes."""
     time.sleep(0.02)
     found = datetime.now(UTC).isoformat()
     time.sleep(0.02)

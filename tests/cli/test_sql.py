@@ -138,7 +138,7 @@ def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
-        time.sleep(2.5)
+        time.sleep(2.5)  # the reader takes longer than the limit
         assert len(process.stdout.readlines()) == 59_999
         assert process.stderr.read() == b""
         assert process.wait(20) == 0

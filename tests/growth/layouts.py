@@ -242,7 +242,11 @@ def _short_blobs(made: Layout, number: int) -> None:
 
 
 def _names_of_a_base(made: Layout, number: int) -> None:
-    base = made.image("base", layers=1)
+    _named_and_built_on(made, made.image("base", layers=1), number)
+
+
+def _named_and_built_on(made: Layout, base: Descriptor, number: int) -> None:
+    """So many names of `base`, and as many images on its layer."""
     for each in range(number):
         made.add(base, f"base:{each}")
         config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
@@ -254,14 +258,7 @@ def _names_of_a_base(made: Layout, number: int) -> None:
 
 def _names_of_an_index_with_a_base(made: Layout, number: int) -> None:
     """As before, but the base has its names by an index that it is in."""
-    index = made.index(made.image("base", layers=1))
-    for each in range(number):
-        made.add(index, f"base:{each}")
-        config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)
-        layers = [layer("base 0"), layer(f"own {each}")]
-        made.add(
-            made.put({"schemaVersion": 2, "config": config, "layers": layers}, writers.MANIFEST_TYPE), f"app:{each}"
-        )
+    _named_and_built_on(made, made.index(made.image("base", layers=1)), number)
 
 
 def _indexes_with_a_base(made: Layout, number: int) -> None:

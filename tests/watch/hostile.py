@@ -44,26 +44,35 @@ def _layout(path: str, _size: float = 1) -> None:
     writers.make_layout(path)
 
 
-HOT = """
+def rewriting(entries: int, pause: str) -> str:
+    """Code of an owner who renames one of two lists of `entries` (times its second argument) into place, again and again.
+
+    It prints a line once the lists are made, and one after each rename. `pause` is an expression in seconds.
+    """
+    return f"""
 import os, random, time
-path = sys.argv[1]
-count = int(480_000 * float(sys.argv[2]))
+path, count = sys.argv[1], int({entries} * float(sys.argv[2]))
 texts = []
 for seed in (1, 2):
     made = random.Random(seed)
-    texts.append(dump({"manifests": [
-        {"digest": f"sha256:{made.getrandbits(256):064x}", "annotations": {"org.opencontainers.image.ref.name": f"v{seed}.{n}"}}
+    texts.append(dump({{"manifests": [
+        {{"digest": f"sha256:{{made.getrandbits(256):064x}}", "annotations": {{"org.opencontainers.image.ref.name": f"v{{seed}}.{{n}}"}}}}
         for n in range(count)
-    ]}))
+    ]}}))
 print("ready", flush=True)
 number = 0
 while True:
-    with open(f"{path}/new", "wb") as file:
+    with open(f"{{path}}/new", "wb") as file:
         file.write(texts[number % 2])
-    os.rename(f"{path}/new", f"{path}/index.json")
+    os.rename(f"{{path}}/new", f"{{path}}/index.json")
     number += 1
-    time.sleep(0.3 + number % 3)
+    print(number, flush=True)
+    time.sleep({pause})
 """
+
+
+HOT = rewriting(480_000, "0.3 + number % 3")
+SMALL = rewriting(30_000, "0.5")
 
 REWRITTEN = """
 path = sys.argv[1]
@@ -324,23 +333,6 @@ def _entries_just_small(path: str, size: float) -> None:
     _layout(path)
     _index(path, writers.dump({"manifests": _entries(int(30_000 * size))}))
 
-
-SMALL = """
-import os, time
-path = sys.argv[1]
-count = int(30_000 * float(sys.argv[2]))
-texts = [dump({"manifests": [
-        {"digest": f"sha256:{seed}{n:063x}", "annotations": {"org.opencontainers.image.ref.name": f"v{seed}.{n}"}}
-        for n in range(count)]}) for seed in (1, 2)]
-print("ready", flush=True)
-number = 0
-while True:
-    with open(f"{path}/new", "wb") as file:
-        file.write(texts[number % 2])
-    os.rename(f"{path}/new", f"{path}/index.json")
-    number += 1
-    time.sleep(0.5)
-"""
 
 KINDS: dict[str, Kind] = {
     "none": Kind(_layout),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tests import writers
 from tests.content.layouts import layout, manifest, named, put, write
 from tests.ingest.test_long_words import AMD64, WORDS
 from tests.watch.harness import Followed, Load, on_both, wait_for
+from tests.watch.hostile import rewriting
 
 LITTLE = 300 << 20
 """Bytes of address space in which a daemon lives, and not many more."""
@@ -32,34 +32,15 @@ def test_words_too_long_for_an_index(catalog: Followed) -> None:
     wait_for(lambda: catalog.ask("oci-layout://root/good:1").digest == other["digest"], what=catalog.log)
 
 
-HOT = """
-import os, random, time
-path, count = sys.argv[1], int(sys.argv[2])
-texts = []
-for seed in (1, 2):
-    made = random.Random(seed)
-    texts.append(dump({"manifests": [
-        {"digest": f"sha256:{made.getrandbits(256):064x}", "annotations": {"org.opencontainers.image.ref.name": f"v{seed}.{n}"}}
-        for n in range(count)
-    ]}))
-number = 0
-while True:
-    with open(f"{path}/new", "wb") as file:
-        file.write(texts[number % 2])
-    os.rename(f"{path}/new", f"{path}/index.json")
-    number += 1
-    print(number, flush=True)
-    time.sleep(0.3 + number % 3)  # shorter, and longer, than it stands still and is read
-"""
+HOT = rewriting(1, "0.3 + number % 3")
+"""Its pauses are shorter, and longer, than the time in which the list stands still and is read."""
 
 
-def changed(catalog: Followed, good: str, number: int) -> float:
-    """Let a good store change; how many seconds later the catalog says so."""
+def changed(catalog: Followed, good: str, number: int) -> None:
+    """Let a good store change, and wait until the catalog says so."""
     other = manifest(good, AMD64 | {"number": number})
     write(good, named(other, "app:1"))
-    began = time.monotonic()
     wait_for(lambda: catalog.ask("oci-layout://root/good:1").digest == other["digest"], what=catalog.log)
-    return time.monotonic() - began
 
 
 @on_both("catalog")
@@ -71,7 +52,7 @@ def test_an_owner_who_rewrites_a_large_list_all_the_time(catalog: Followed) -> N
     changed(catalog, good, 0)
     load = Load(HOT, hot, "60000")
     try:
-        for _ in range(3):
+        for _ in range(4):  # ready, and written three times
             load.out.readline()
         for number in range(1, 5):
             changed(catalog, good, number)

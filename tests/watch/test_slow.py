@@ -20,6 +20,7 @@ from catalog.cli.config import load_settings
 from catalog.errors import NotInTime
 from catalog.ingest.fresh import make_fresh
 from catalog.layout.beneath import opened_path
+from catalog.layout.files import stat_index
 from catalog.layout.held import OpenFiles
 from catalog.names.query import parse_query
 from tests.cli.program import _AS_NOBODY, CLEAN, OCICAT, needs_root
@@ -178,28 +179,28 @@ def test_who_has_a_file_open(quick: Followed, store: str, flags: int, linked: bo
         os.link(f"{store}/index.json", f"{other}/index.json")
     else:
         write_index(other, empty_index())
-    ino, path = os.stat(f"{store}/index.json").st_ino, opened_path(store, quick.path("root"), follow=False)
+    file, path = stat_index(store), opened_path(store, quick.path("root"), follow=False)
     opened = os.open(f"{other if linked else store}/index.json", flags)
     changed = time.time_ns()
-    assert OpenFiles().has(path, ino, changed) == (flags != os.O_RDONLY)
-    assert not OpenFiles().has(path, ino + 1, changed)
+    assert OpenFiles().has(path, file, changed) == (flags != os.O_RDONLY)
+    assert not OpenFiles().has(path, file._replace(ino=file.ino + 1), changed)
     os.close(opened)
-    assert not OpenFiles().has(path, ino, changed)
+    assert not OpenFiles().has(path, file, changed)
 
 
 def test_one_look_serves_many_files(quick: Followed, store: str) -> None:
     """As long as none of them changed after it; and what was open is looked at anew."""
     looks = CountedLooks()
-    ino = os.stat(f"{store}/index.json").st_ino
+    file = stat_index(store)
     before = time.time_ns() - 10**9
     with open(f"{store}/index.json", "r+b"):
-        assert looks.has(store, ino, before)
+        assert looks.has(store, file, before)
         for other in range(100):
-            assert not looks.has(store, ino + 1 + other, before)
+            assert not looks.has(store, file._replace(ino=file.ino + 1 + other), before)
         assert looks.count() == 1
-        assert not looks.has(store, ino + 1, time.time_ns())
+        assert not looks.has(store, file._replace(ino=file.ino + 1), time.time_ns())
         assert looks.count() == 2
-    wait_for(lambda: not looks.has(store, ino, before))
+    wait_for(lambda: not looks.has(store, file, before))
 
 
 class CountedLooks(OpenFiles):
@@ -213,11 +214,12 @@ class CountedLooks(OpenFiles):
 def test_a_process_that_may_not_look_sees_nobody(public: Followed) -> None:
     script = """
 import os, time
+from catalog.layout.files import stat_index
 from catalog.layout.held import OpenFiles
-ino = os.stat(sys.argv[1] + "/index.json").st_ino
+file = stat_index(sys.argv[1])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
-print(OpenFiles().has(sys.argv[1], ino, time.time_ns()))
+print(OpenFiles().has(sys.argv[1], file, time.time_ns()))
 """
     store = tagged(public)
     with open(f"{store}/index.json", "r+b"):

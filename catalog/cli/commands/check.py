@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from catalog.cli import formats
@@ -30,11 +32,10 @@ _SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS 
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
     start_gate()
-    limits = Limits(None, timeout)
-    with limits:
-        reader = limits.open_reader(catalog_path(globals_.db))
-    try:
-        with limits:
+    with contextlib.ExitStack() as stack:
+        with Limits(None, timeout) as limits:
+            reader = limits.open_reader(catalog_path(globals_.db))
+            stack.callback(reader.close)
             wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
@@ -43,6 +44,4 @@ def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: 
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)
         show.end()
-    finally:
-        reader.close()
     return found

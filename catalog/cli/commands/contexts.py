@@ -61,49 +61,28 @@ def command(
     stdin. Images that the catalog does not have, or not with all the blobs that the build needs, are named on stderr.
     """
     with Limits(timeout, ASK_SECONDS) as limits:
-        return _contexts(
-            globals_, limits, dockerfile, platform, target, arguments, format_,
-            strict=strict, skip=skip, stores=stores, first=first,
-        )  # fmt: skip
-
-
-def _contexts(
-    globals_: Globals,
-    limits: Limits,
-    dockerfile: str,
-    platform: str | None,
-    target: str,
-    arguments: tuple[str, ...],
-    format_: str,
-    *,
-    strict: bool,
-    skip: tuple[str, ...],
-    stores: tuple[str, ...],
-    first: bool,
-) -> int:
-    """Print the contexts; returns the exit status."""
-    platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
-    given, text = dict(_arguments(arguments)), _text(dockerfile)
-    builder = this_machine()
-    replaced = frozenset(context_name(Reference.parse(name)) for name in skip)
-    images = [image for each in platforms for image in read(text, Build(builder, each, target, given, replaced))]
-    reader = limits.open_reader(catalog_path(globals_.db))
-    try:
-        scope = store_ids(reader, stores) if stores else None
-        asking = Asking(reader, messages.note, stores=scope, strict=strict)
-        builder = Platform.parse(given["BUILDPLATFORM"]) if given.get("BUILDPLATFORM") else builder
-        found = []
-        for context in ways.answers(asking, dict.fromkeys(images), builder=builder, first=first):
-            limits.restart()
-            found.append(context)
-    finally:
-        reader.close()
-    worst = _tell(found, strict=strict)
-    if format_ == "json":
-        ways.write_json(found)
-        return worst
-    refused = ways.write_flags(found) if format_ == "flags" else ways.write_bake(found, target or "default")
-    return max([worst, *map(messages.fail, refused)])
+        platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
+        given, text = dict(_arguments(arguments)), _text(dockerfile)
+        builder = this_machine()
+        replaced = frozenset(context_name(Reference.parse(name)) for name in skip)
+        images = [image for each in platforms for image in read(text, Build(builder, each, target, given, replaced))]
+        reader = limits.open_reader(catalog_path(globals_.db))
+        try:
+            scope = store_ids(reader, stores) if stores else None
+            asking = Asking(reader, messages.note, stores=scope, strict=strict)
+            builder = Platform.parse(given["BUILDPLATFORM"]) if given.get("BUILDPLATFORM") else builder
+            found = []
+            for context in ways.answers(asking, dict.fromkeys(images), builder=builder, first=first):
+                limits.restart()
+                found.append(context)
+        finally:
+            reader.close()
+        worst = _tell(found, strict=strict)
+        if format_ == "json":
+            ways.write_json(found)
+            return worst
+        refused = ways.write_flags(found) if format_ == "flags" else ways.write_bake(found, target or "default")
+        return max([worst, *map(messages.fail, refused)])
 
 
 def _tell(found: list[ways.Context], *, strict: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from datetime import datetime
@@ -62,11 +63,10 @@ def command(
         raise UsageError(f"the report {name} has no column store: leave --store out")
     formats.limit_pauses(timeout)
     start_gate()
-    limits = Limits(None, timeout)
-    with limits:
-        reader = limits.open_reader(catalog_path(globals_.db))
-    try:
-        with limits:
+    with contextlib.ExitStack() as stack:
+        with Limits(None, timeout) as limits:
+            reader = limits.open_reader(catalog_path(globals_.db))
+            stack.callback(reader.close)
             wanted = _names(reader, stores) if stores else None
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
@@ -85,8 +85,6 @@ def command(
                     cells[column] = _age(cells[column])
                 show.row(cells.__getitem__)
         show.end()
-    finally:
-        reader.close()
     return 0
 
 
