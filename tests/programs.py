@@ -1,5 +1,5 @@
 """Programs of others that tests run. Where one is not installed, the tests that need it are skipped, and the end of the run says
-what to install; with OCICAT_TESTS_NEED_ALL=1, which `.ci/run` sets, they run and fail.
+what to install; with TESTS_NEED_ALL=1, which `.ci/run` sets, they run and fail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REASON = " is not installed"
 
 def all_are_required() -> bool:
     """Whether a test is to fail where a program is missing."""
-    return os.environ.get("OCICAT_TESTS_NEED_ALL", "0") not in ("", "0")
+    return os.environ.get("TESTS_NEED_ALL", "0") not in ("", "0")
 
 
 def is_installed(program: str) -> bool:

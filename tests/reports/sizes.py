@@ -108,11 +108,15 @@ def fill(catalogue: Catalogue, images: int) -> None:
                 "tag": f"t{top}",
                 "name": f"d.io/r{number}:t{top}",
             }
+            came, moved = 2 * entry, 2 * entry + 1  # moments
+            for each in (came, moved):
+                add("moment", id=each, host_id=1, at=each, label=each)
             add(
-                "name", id=entry, entry_id=entry, source=1, sort=entry * 1024, shadowed=False, since=9, answers_from=2,
-                **called,
+                "name", id=entry, entry_id=entry, source=1, sort=entry * 1024, shadowed=False, since=9,
+                answers_from=moved, **called,
             )  # fmt: skip
-            add("answer_span", id=entry, content_id=top, since=1, until=5, born=1, gone=2, **called)
+            add("answer_span", id=entry, content_id=top, since=1, until=5, born=came, gone=moved, **called)
+            add("name_span", id=entry, content_id=top, since=0, until=1, **called)
             for annotation, value in ((1, f"value {number}"), (2, "common")):
                 add("entry_annotation", entry_id=entry, key_id=annotation, value=value)
             for referrer, how in ((signature, "cosign"), (fallback, "fallback")) if is_fifth else ():
