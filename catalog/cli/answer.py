@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from catalog.cli import formats
+from catalog.cli import output
 from catalog.cli.limits import ASK_SECONDS, LIST_SECONDS, Limits
 from catalog.cli.messages import fail, note
 from catalog.db.location import catalog_path
@@ -128,7 +128,7 @@ def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
 class _Shown:
     """How `resolve` prints: by a format, or its own two (the digest, and buildx's form)."""
 
-    def __init__(self, by: formats.Format | None, *, layout: bool = False) -> None:
+    def __init__(self, by: output.Format | None, *, layout: bool = False) -> None:
         self._by = by
         self._layout = layout
 
@@ -137,23 +137,23 @@ class _Shown:
         if self._by is not None:
             self._by.row(lambda field: text if field == "reference" else match.value(field))
         elif self._layout:
-            formats.write(f"oci-layout://{_buildx_path(match)}@{match.digest}\n")
+            output.write(f"oci-layout://{_buildx_path(match)}@{match.digest}\n")
         else:
-            formats.write(match.digest + "\n")
+            output.write(match.digest + "\n")
 
     def nothing(self) -> None:
         """Print what stands for a reference without an answer."""
         if self._by is not None:
             self._by.nothing()
         else:
-            formats.write("\n")
+            output.write("\n")
 
     def flush(self) -> None:
         """Let what is printed so far be read."""
         if self._by is not None:
             self._by.flush()
         else:
-            formats.flush()
+            output.flush()
 
     def end(self) -> None:
         """Finish."""
@@ -171,6 +171,8 @@ def _resolve_format(asked: str | None) -> _Shown:
         return _Shown(None)
     if asked == "oci-layout":
         return _Shown(None, layout=True)
+    from catalog.cli import formats
+
     columns = ("reference", "store", "name", "digest") if asked == "table" else ("digest",)
     return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference"), header=False, also=("oci-layout",)))
 
@@ -203,6 +205,8 @@ def run_query(options: Options) -> int:
 
 
 def _query(options: Options, limits: Limits, reader: Reader) -> int:
+    from catalog.cli import formats
+
     try:
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
@@ -226,7 +230,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         if options.limit is not None:
             found = _limited(found, options.limit)
         if show is None:
-            formats.write(f"{sum(1 for _ in found)}\n")
+            output.write(f"{sum(1 for _ in found)}\n")
         else:
             for match in found:
                 show.row(match.value)
@@ -244,7 +248,7 @@ def _all(
     narrowing: Narrowing | None,
     worst: list[int],
     freshen: Callable[[Query | None], None],
-    show: formats.Format | None,
+    show: output.Format | None,
 ) -> Iterator[Match]:
     """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
     streamed = "-" in options.refs and options.sort is None
@@ -375,7 +379,7 @@ def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
             yield text
             continue
         while True:
-            with formats.waits:
+            with output.waits:
                 line = sys.stdin.buffer.readline()
             if not line:
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from catalog.cli import formats, words
+from catalog.cli import output, words
 from catalog.db.location import catalog_path
 from catalog.errors import OcicatError
 from catalog.lookup.complete import NoCatalog, open_completer
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     if lines and not all(whole for _, whole in offers):
         mode = "parts"
     if lines or mode in ("files", "directories"):
-        formats.write("".join(f"{line}\n" for line in (mode, *dict.fromkeys(lines))))
+        output.write("".join(f"{line}\n" for line in (mode, *dict.fromkeys(lines))))
     return 0
 
 

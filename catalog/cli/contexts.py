@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from catalog.cli import formats
+from catalog.cli import formats, output
 from catalog.errors import Ambiguous, CatalogUnavailable, NotFound, NotInTime, OcicatError, UsageError
 from catalog.layout.beneath import opened_path
 from catalog.layout.blobs import BlobDirectories
@@ -159,7 +159,7 @@ def write_flags(contexts: Iterable[Context]) -> list[UsageError]:
         except UsageError as error:
             refused.append(error)
         else:
-            formats.write(f"--build-context {text}\n")
+            output.write(f"--build-context {text}\n")
     return refused
 
 
@@ -175,7 +175,7 @@ def write_bake(contexts: Iterable[Context], target: str) -> list[UsageError]:
             refused.append(error)
     document = {"target": {target: {"contexts": sources}}}
     is_printable = all(source.isprintable() for source in sources.values())
-    formats.write(json.dumps(document, ensure_ascii=not is_printable, indent=2) + "\n")
+    output.write(json.dumps(document, ensure_ascii=not is_printable, indent=2) + "\n")
     return refused
 
 

@@ -13,7 +13,7 @@ import _thread
 import os
 import time
 
-from catalog.cli import formats
+from catalog.cli import output
 from catalog.cli.messages import fail, process
 from catalog.errors import NotInTime
 from catalog.lookup.reader import Reader, open_reader
@@ -77,7 +77,7 @@ class Limits:
         if self.seconds is not None:
             self.restart()
             if not self._is_asked:
-                formats.waits.on = self
+                output.waits.on = self
         try:
             _thread.start_new_thread(self._watch, ())
         except RuntimeError:  # this user has no thread left: an answer without a time limit is better than none
@@ -87,8 +87,8 @@ class Limits:
     def __exit__(self, kind: object, *_error: object) -> None:
         """The command has ended in time; where `--timeout` was given, once all of its output is written."""
         if kind is None and self._is_asked:
-            formats.flush()
-        formats.waits.on = None
+            output.flush()
+        output.waits.on = None
         self._over.release()
         with self._memory:
             if self._before is not None:

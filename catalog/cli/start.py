@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from catalog.cli import formats, messages
+from catalog.cli import messages, output
 from catalog.errors import Exhausted, OcicatError
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def _is_unchanged(arguments: list[str]) -> bool:
 
 
 def _flush() -> int:
-    formats.flush()
+    output.flush()
     return 0
 
 
@@ -90,7 +90,7 @@ def _told(do: Callable[[], int]) -> int:
         return messages.fail(error)
     except MemoryError:
         return messages.fail(Exhausted("this needs more memory than it may have: ask for less of it"))
-    except (formats.Unread, SystemExit):  # the latter is how click ends when nobody reads its help
+    except (output.Unread, SystemExit):  # the latter is how click ends when nobody reads its help
         return messages.BROKEN_PIPE
     except KeyboardInterrupt:
         return messages.INTERRUPTED

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
-from catalog.cli.formats import Format, cell, flush, write
 from catalog.cli.messages import note
+from catalog.cli.output import Format, cell, flush, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

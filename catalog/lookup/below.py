@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 MOST_KNOWN = 100_000
 """Answers that are kept at most, some 30 MB."""
-_MANIFEST, _INDEX = 1, 2
+UNREAD, MANIFEST, INDEX = 0, 1, 2
+"""Kinds of content, as in catalog.db.kinds."""
+ATTESTATION = "unknown/unknown"
+"""The platform of an attestation, which is no image's."""
 
 
 def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> bool:
@@ -57,6 +60,25 @@ def _go_down(reader: Reader, store_id: int, top: int, what: object, test: Callab
             return
 
 
+def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> list[str]:
+    """The platforms of an entry whose content is of that `kind`, in the order of its index; empty while they are unknown.
+
+    Attestations are left out.
+    """
+    if kind == MANIFEST:
+        config = config_of(reader, content_id, store_id)
+        names: tuple[str, ...] = () if config is None else (config[0],)
+    else:
+        names = platforms_below(reader, store_id, content_id)
+    return [name for name in names if name != ATTESTATION]
+
+
+def config_of(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
+    """The platform that an image's config gives, and whether the config is in the store; None if it is not known."""
+    row = reader.row(frozen.CONFIG_OF, {"content_id": content_id, "store_id": store_id})
+    return None if row is None else (row[0], bool(row[1]))
+
+
 def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
     """The platforms of what is below an index, each once, in the order of its list; attestations count too.
 
@@ -87,12 +109,12 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
 
 def _is_gone_through(row: Row) -> bool:
     """Whether a child is an index that is asked itself, whatever its descriptor claims."""
-    return row[2] == _INDEX and (bool(row[6]) or row[3] is None)
+    return row[2] == INDEX and (bool(row[6]) or row[3] is None)
 
 
 def _platform_of(reader: Reader, store_id: int, row: Row) -> str | None:
     """What the config of a child says, of which its index says nothing."""
-    if row[2] != _MANIFEST:
+    if row[2] != MANIFEST:
         return None
     found = reader.row(frozen.CONFIG_OF, {"content_id": row[0], "store_id": store_id})
     return None if found is None else found[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.errors import NotInTime
 from catalog.lookup import frozen
-from catalog.lookup.below import is_below, platforms_below
+from catalog.lookup.below import ATTESTATION, INDEX, MANIFEST, UNREAD, config_of, is_below, platforms_of
 from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, PLATFORM, STORE_ID, Match
 from catalog.names.pattern import upper_bound
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     """What there is for a platform: content id, digest, media type, size in bytes, platform or None, whether it is there to
     read in the store, and whether the store itself tells so, not another one's copy alone."""
 
-UNREAD, MANIFEST, INDEX = 0, 1, 2
-"""Kinds of content (catalog.db.schema)."""
-
-_ATTESTATION = "unknown/unknown"
 _OTHERS = 10
 """The most platforms that a note names."""
 
@@ -90,17 +86,6 @@ def holds(reader: Reader, match: Match, digest: str) -> bool:
     return any(row[2] == digest for row in rows)
 
 
-def platforms(reader: Reader, match: Match) -> list[str]:
-    """The platforms of an entry, in the order of its index; empty while unknown. Attestations have none."""
-    store_id, content_id = match.row[STORE_ID], match.row[CONTENT_ID]
-    if match.row[CONTENT_KIND] == MANIFEST:
-        config = _config(reader, content_id, store_id)
-        names: tuple[str, ...] = () if config is None else (config[0],)
-    else:
-        names = platforms_below(reader, store_id, content_id)
-    return [name for name in names if name != _ATTESTATION]
-
-
 def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
     """Whether an entry has an image for a platform; by what its descriptor claims where nothing is known of its content."""
     asked = str(wanted), match.row[STORE_ID], match.row[CONTENT_ID], match.row[PLATFORM]
@@ -110,7 +95,7 @@ def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
 
 
 def _has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
-    names = platforms(reader, match)
+    names = platforms_of(reader, match.row[STORE_ID], match.row[CONTENT_ID], match.row[CONTENT_KIND])
     claimed = match.row[PLATFORM]
     if claimed is not None and match.row[CONTENT_KIND] == UNREAD:
         names = [claimed]
@@ -167,7 +152,7 @@ def _other_versions(wanted: Platform, best: str, names: list[str]) -> str:
 
 def images_of(reader: Reader, match: Match) -> list[Child]:
     """What an entry has for each platform, flat and in order, but attestations: those are no image's."""
-    return [child for child in _children(reader, match) if child[4] != _ATTESTATION]
+    return [child for child in _children(reader, match) if child[4] != ATTESTATION]
 
 
 def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:
@@ -215,7 +200,7 @@ def _children(reader: Reader, match: Match) -> list[Child]:
     """What an entry has for each platform, flat and in order: an index's manifests, or an image itself."""
     store_id = match.row[STORE_ID]
     if match.row[CONTENT_KIND] == MANIFEST:
-        config = _config(reader, match.row[CONTENT_ID], store_id)
+        config = config_of(reader, match.row[CONTENT_ID], store_id)
         if config is None:
             return []
         return [(match.row[CONTENT_ID], match.row[DIGEST], None, None, config[0], config[1], True)]
@@ -232,7 +217,7 @@ def _children(reader: Reader, match: Match) -> list[Child]:
                 pending += _rows_below(reader, child_id, store_id, is_told=below[1])
             continue
         if platform is None and kind == MANIFEST:
-            config = _config(reader, child_id, store_id)
+            config = config_of(reader, child_id, store_id)
             if config is not None:
                 platform, is_told = config[0], is_told and is_here and config[1]
         found.append((child_id, digest, media_type, size, platform, is_here, is_told))
@@ -243,9 +228,3 @@ def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_told: bool
     """The children of an index, the last one first, and whether the store itself tells of them."""
     rows = reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id})
     return [(*row[:6], bool(row[6]), is_told) for row in rows][::-1]
-
-
-def _config(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
-    """The platform that an image's config says, and whether that lies in the store; None where it is not known."""
-    row = reader.row(frozen.CONFIG_OF, {"content_id": content_id, "store_id": store_id})
-    return None if row is None else (row[0], bool(row[1]))

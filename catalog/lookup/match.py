@@ -265,9 +265,9 @@ class Match:
         platform: str | None = self.row[_AT["platform"]]
         if platform is not None:
             return [platform]
-        from catalog.lookup.content import platforms
+        from catalog.lookup.below import platforms_of
 
-        return platforms(self._reader, self)
+        return platforms_of(self._reader, self.store_id, self.row[CONTENT_ID], self.row[CONTENT_KIND])
 
     def _annotations(self) -> dict[str, str]:
         found = dict(self._reader.rows(frozen.ENTRY_ANNOTATIONS, {"entry_id": self.entry_id}))

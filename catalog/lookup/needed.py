@@ -10,7 +10,8 @@ import os
 
 from catalog.errors import NotFound
 from catalog.lookup import frozen
-from catalog.lookup.content import INDEX, MANIFEST, check_pending, for_platform, images_of
+from catalog.lookup.below import INDEX, MANIFEST
+from catalog.lookup.content import check_pending, for_platform, images_of
 from catalog.names.escape import shown
 from catalog.names.platform import Platform, normalize
 

@@ -23,8 +23,7 @@ from catalog.errors import RefusedSQL
 from catalog.names.escape import shown
 from catalog.reports import question
 from catalog.reports.question import Question, Stopped
-from catalog.reports.sink import Sink
-from catalog.reports.worker import limit_memory
+from catalog.reports.sink import Sink, limit_memory
 
 _CHUNK = 1000
 _CANCEL_SECONDS = 2.0

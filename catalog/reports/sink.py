@@ -1,8 +1,9 @@
-"""Where the rows of a statement go, in the process that runs it: counted, limited, and sent in frames. And its clock."""
+"""Where the rows of a statement go, in the process that runs it: counted, limited, and sent in frames. Its clock and its memory."""
 
 from __future__ import annotations
 
 import marshal
+import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ from catalog.reports import question
 from catalog.reports.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Stopped
 
 _LOOK_SECONDS = 0.1
+_MORE_BYTES = 64 << 20
+"""What a process may take besides the memory of a statement."""
 
 
 class Clock:
@@ -101,3 +104,12 @@ class Sink:
         self._write(frame)
         self.clock.go_on()
         self._sent_at = time.monotonic()
+
+
+def limit_memory(heap_bytes: int) -> None:
+    """Limit the address space to what it is now, the memory of a statement, and a little more."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + heap_bytes + _MORE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -18,13 +18,10 @@ from catalog.db.location import is_url
 from catalog.errors import OcicatError
 from catalog.reports import question
 from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, read_all, write_all
-from catalog.reports.sink import Sink
+from catalog.reports.sink import Sink, limit_memory
 
-_MEBIBYTE = 1 << 20
 _SPENT_KIB = 96 << 10
 """A process that grew so large does not give its memory back, and ends after its answer."""
-_MORE_BYTES = 64 * _MEBIBYTE
-"""What a process may take besides the memory of a statement."""
 
 
 def main() -> None:
@@ -44,15 +41,6 @@ def main() -> None:
         except OSError:
             break  # nobody reads
     os._exit(0)
-
-
-def limit_memory(heap_bytes: int) -> None:
-    """Limit the address space to what it is now, the memory of a statement, and a little more."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = now + heap_bytes + _MORE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _answer(asked: Question, sink: Sink) -> None:

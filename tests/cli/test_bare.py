@@ -16,7 +16,7 @@ from tests.conftest import ON_SQLITE, stamp
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
-    "catalog.cli.limits",
+    "catalog.cli.limits", "catalog.cli.output",
     "catalog.cli.table",  # where one is asked for
     "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.db.neighbours", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry

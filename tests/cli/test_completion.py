@@ -321,7 +321,7 @@ def test_it_loads_no_more_than_it_needs(shelf: Shelf) -> None:
         "logging",
     }
     assert {each for each in loaded if each.startswith("catalog.")} <= {
-        "catalog.cli", "catalog.cli.complete", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
+        "catalog.cli", "catalog.cli.complete", "catalog.cli.messages", "catalog.cli.output", "catalog.cli.start",
         "catalog.cli.words", "catalog.db", "catalog.db.location", "catalog.errors", "catalog.lookup",
         "catalog.lookup.complete", "catalog.lookup.frozen", "catalog.names", "catalog.names.digest", "catalog.names.escape",
         "catalog.names.pattern", "catalog.names.reference",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog.api import PAGE, Catalog
-from catalog.cli.formats import KEPT_BYTES
+from catalog.cli.output import KEPT_BYTES
 from tests.cli.program import CLEAN, OCICAT, called
 from tests.watch.harness import wait_for
 from tests.writers import MANIFEST_TYPE, empty_index, fake_descriptor, make_layout, name_entry, write_index

@@ -176,12 +176,12 @@ def test_what_was_verified_is_kept_at_the_time_limit(cli: Own, layout: Callable[
 
 _SCRIPT = """
 import sys, time
-from catalog.cli import formats
+from catalog.cli import output
 from catalog.cli.limits import Limits
 from catalog.cli.messages import process
 process.is_ours = True
 with Limits(None, 3.0) as limits:
-    with formats.waits:
+    with output.waits:
         time.sleep(3.3)
     limits.restart()
     print("waited", flush=True)

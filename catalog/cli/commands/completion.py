@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import output
 from catalog.cli.scripts import SCRIPTS
 from catalog.errors import UsageError
 
@@ -15,5 +15,5 @@ def command(shell: str | None) -> int:
     """Print the script by which a shell completes ocicat's command line ('ocicat help completion')."""
     if shell is None:  # click's own message has several lines
         raise UsageError("no shell is named: write 'ocicat completion bash', zsh or fish")
-    formats.write(SCRIPTS[shell])
+    output.write(SCRIPTS[shell])
     return 0

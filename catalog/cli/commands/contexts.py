@@ -8,7 +8,7 @@ import sys
 import click
 
 from catalog.cli import contexts as ways
-from catalog.cli import formats, messages
+from catalog.cli import messages, output
 from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
@@ -121,7 +121,7 @@ def _text(path: str) -> str:
     """The Dockerfile, no more of it than one may have; raises UsageError."""
     try:
         if path == "-":
-            with formats.waits:
+            with output.waits:
                 data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:

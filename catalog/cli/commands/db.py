@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from catalog.cli import formats, messages
+from catalog.cli import messages, output
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
@@ -30,9 +30,9 @@ def path(globals_: Globals) -> int:
     """Print where the catalog is, or would be made."""
     found = displayed(catalog_path(globals_.db))
     if sys.stdout.isatty():
-        formats.write(f"{escape(found)}\n")
+        output.write(f"{escape(found)}\n")
     else:
-        formats.write_bytes(os.fsencode(found) + b"\n")  # for a program: the path itself, whatever is in it
+        output.write_bytes(os.fsencode(found) + b"\n")  # for a program: the path itself, whatever is in it
     return 0
 
 
@@ -54,7 +54,7 @@ def check(globals_: Globals, timeout: float | None) -> int:
         try:
             found = reader.damage()
             for line in found:
-                formats.write(f"{shown(line, 500)}\n")
+                output.write(f"{shown(line, 500)}\n")
         finally:
             reader.close()
     if found:

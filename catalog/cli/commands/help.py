@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import output
 from catalog.cli.guides import GUIDES, read_guide, render
 from catalog.cli.table import terminal_width
 from catalog.errors import UsageError
@@ -28,7 +28,7 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> int:
     """
     top = ctx.find_root()
     if not words:
-        formats.write(_overview(top))
+        output.write(_overview(top))
         return 0
     guide = words[0] if len(words) == 1 and words[0] in GUIDES else None
     is_command = isinstance(top.command, click.Group) and words[0] in top.command.list_commands(top)
@@ -69,4 +69,4 @@ def _show(text: str) -> None:
         os.environ.setdefault("LESS", "FRX")  # end where one screen holds it all, and leave it on the screen
         click.echo_via_pager(text, color=False)
     else:
-        formats.write(text)
+        output.write(text)

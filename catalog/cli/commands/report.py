@@ -9,7 +9,7 @@ from datetime import datetime
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import formats, output
 from catalog.cli.commands.sql import parameter
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
@@ -61,7 +61,7 @@ def command(
         values[key] = _threshold(value) if key == "older_than" else value
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
-    formats.limit_pauses(timeout)
+    output.limit_pauses(timeout)
     start_gate()
     with contextlib.ExitStack() as stack:
         with Limits(None, timeout) as limits:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import formats, output
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import statement_limit
@@ -34,7 +34,7 @@ def command(
     format_: str | None,
 ) -> int:
     """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
-    formats.limit_pauses(timeout)
+    output.limit_pauses(timeout)
     if not schema:
         start_gate()
     with Limits(None, timeout) as limits:
@@ -42,7 +42,7 @@ def command(
     try:
         if schema:
             for text in reader.views():
-                formats.write(f"{text};\n\n")
+                output.write(f"{text};\n\n")
             return 0
         values = dict(parameter(text) for text in parameters)
         if statement is None:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from catalog.cli import formats, messages
+from catalog.cli import formats, messages, output
 from catalog.cli.commands.check import COLUMNS
 from catalog.cli.limits import MEMORY_BYTES, Limits
 from catalog.cli.main import Globals
@@ -75,7 +75,7 @@ def _verify(
             for trouble in sorted(run.troubles, key=lambda t: (order[t.store], t.subject)):
                 show.row(trouble._asdict().__getitem__)
             show.end()
-            formats.flush()
+            output.flush()
     _tell(run)
     return 1 if run.troubles else 0
 
