@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
-from catalog.db.location import catalog_path, is_url
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_reader
 from catalog.errors import NotFound
 from catalog.lookup.match import Match, once
-from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.platform import Platform
@@ -117,7 +117,7 @@ class Catalog:
 
         `full` reads each index.json although it looks unchanged. Raises CatalogUnavailable.
         """
-        from catalog.db.engine import open_writer
+        from catalog.engine.open import open_writer
         from catalog.ingest.registry import Registry
         from catalog.ingest.settings import Settings
         from catalog.ingest.sweep import Sweep
@@ -143,7 +143,7 @@ def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterato
     Each page asks again and skips the matches of earlier pages. Pages double in size, so all of them together read about twice
     the answer. On a server the rows wait in a cursor that holds no snapshot.
     """
-    is_held = not is_url(asking.reader.path)
+    is_held = asking.reader.holds_state
     told: set[tuple[int, str]] = set()
     size = PAGE
     while True:

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from catalog.db.engine import Writer, open_writer
-from catalog.db.postgres_writer import PostgresWriter
 from catalog.db.schema import metadata
+from catalog.engine.interface import Reader, Writer
+from catalog.engine.open import open_reader, open_writer
+from catalog.engine.postgres.writer import PostgresWriter
+from catalog.engine.sqlite.reader import SqliteReader
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import Ambiguous, CatalogUnavailable, NotInTime, OcicatError
 from catalog.ingest.registry import Registry
 from catalog.ingest.retention import drop_missing, prune
@@ -31,7 +34,6 @@ from catalog.ingest.settings import Settings, StoreSettings
 from catalog.ingest.sweep import Summary, Sweep
 from catalog.layout.discover import is_layout
 from catalog.lookup.match import Match
-from catalog.lookup.reader import open_reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
@@ -112,6 +114,19 @@ class Said(NamedTuple):
     store: str | None = None
     fallback: bool = False
     candidates: frozenset[str] = frozenset()
+
+
+def file_of(reader: Reader) -> sqlite3.Connection:
+    """The connection of a reader of a catalog in a file, for what only SQLite can be asked."""
+    assert isinstance(reader, SqliteReader)
+    return reader.connection
+
+
+def driver_of_file(writer: Writer) -> sqlite3.Connection:
+    """The connection of a writer of a catalog in a file."""
+    assert isinstance(writer, SqliteWriter)
+    assert writer._driver is not None
+    return writer._driver
 
 
 class Catalogue:
@@ -249,7 +264,7 @@ class Catalogue:
         names = [f"p{number}" for number in range(len(parameters))]
         for each in names:
             statement = statement.replace("?", f":{each}", 1)
-        return list(self.reader.rows(statement, dict(zip(names, parameters, strict=True))))
+        return list(self.reader.select(statement, dict(zip(names, parameters, strict=True))))
 
     def writes(self, do: Callable[[], object]) -> int:
         """How many rows `do` inserts, updates and deletes."""
@@ -265,16 +280,14 @@ class Catalogue:
                     stack.enter_context(pool.begin()).exec_driver_sql("SELECT pg_stat_force_next_flush()")
             counted = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables"
             return int(self.sql(counted)[0][0])
-        driver = self.writer._driver
-        assert isinstance(driver, sqlite3.Connection)
-        return driver.total_changes
+        return driver_of_file(self.writer).total_changes
 
 
 @pytest.fixture(scope="session")
 def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A catalog without anything in it, to be copied."""
     path = str(tmp_path_factory.mktemp("empty") / "catalog.db")
-    Writer(path).close()
+    SqliteWriter(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

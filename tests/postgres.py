@@ -12,7 +12,7 @@ import tempfile
 
 import psycopg
 
-from catalog.db.engine import open_writer
+from catalog.engine.open import open_writer
 
 _OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200"
 TEMPLATE = "ocicat_template"

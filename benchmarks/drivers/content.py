@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
-from catalog.db.engine import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.content import ContentStage
 from catalog.ingest.settings import Settings
 
 
 def main(db: str) -> None:
-    writer = Writer(db)
+    writer = SqliteWriter(db)
     began = time.perf_counter()
     stage = ContentStage(writer, Settings())
     for _ in stage.run(stage.pending()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 
-from catalog.lookup.frozen import ANSWERS_BY_NAME
+from catalog.engine.sqlite.frozen import STATEMENTS
 
 
 def main(db: str, keys: str) -> None:
@@ -13,8 +13,9 @@ def main(db: str, keys: str) -> None:
     with open(keys, encoding="utf-8") as file:
         names = file.read().split()
     execute = connection.execute
+    statement = STATEMENTS["ANSWERS_BY_NAME"]
     for name in names:
-        execute(ANSWERS_BY_NAME, {"name": name}).fetchall()
+        execute(statement, {"name": name}).fetchall()
 
 
 if __name__ == "__main__":

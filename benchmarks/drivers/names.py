@@ -7,14 +7,14 @@ from __future__ import annotations
 import sys
 import time
 
-from catalog.db.engine import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.intake import Intake
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 
 
 def main(db: str) -> None:
-    writer = Writer(db)
+    writer = SqliteWriter(db)
     began = time.perf_counter()
     with writer.snapshot() as connection:
         stores = Registry(connection).stores()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from catalog.db.engine import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.registry import Registry
 from catalog.ingest.sweep import find_new
 
 
 def main(db: str) -> None:
-    with Writer(db) as writer:
+    with SqliteWriter(db) as writer:
         with writer.snapshot() as connection:
             registry = Registry(connection)
             roots, known = registry.roots(), {store.path for store in registry.stores()}

@@ -27,11 +27,11 @@ from catalog.browse.page_time import page_time
 from catalog.browse.rows import Row
 from catalog.db.view import View
 from catalog.db.views import VIEWS
+from catalog.engine import question
+from catalog.engine.question import Question, Stopped
 from catalog.errors import CatalogUnavailable, OcicatError
 from catalog.names.escape import csv_text
-from catalog.reports import question
 from catalog.reports.gate import explained
-from catalog.reports.question import Question, Stopped
 from catalog.reports.workers import Workers
 
 COUNT_MS = 1000

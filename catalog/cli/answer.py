@@ -7,12 +7,11 @@ import sys
 from catalog.cli import output
 from catalog.cli.limits import ASK_SECONDS, LIST_SECONDS, Limits
 from catalog.cli.messages import fail, note
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
-from catalog.lookup import frozen
-from catalog.lookup.match import FIELDS, Match, once, rfc3339
+from catalog.lookup.match import FIELDS, Match, once
 from catalog.lookup.resolve import Asking
-from catalog.lookup.stores import store_ids
+from catalog.lookup.stores import ids_of_host, store_ids
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_query
 from catalog.names.reference import is_tag
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from catalog.cli.filters import Filters, Narrowing
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
 _SPARE = ("media_type", "ref_name", "size")
@@ -283,8 +282,8 @@ def _without_ref(narrowing: Narrowing | None, reader: Reader, asking: Asking) ->
         return asking.matches(found)
     if found is not None:
         return _noted(match for match in found if scope is None or match.store_id in scope)
-    stores = (row[0] for row in list(reader.rows(frozen.STORE_NAMES, {})) if scope is None or row[0] in scope)
-    return _noted(Match(reader, row) for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_}))
+    stores = (row[0] for row in list(reader.rows("STORE_NAMES", {})) if scope is None or row[0] in scope)
+    return _noted(Match(reader, row) for id_ in stores for row in reader.rows("STORE_ENTRIES", {"store_id": id_}))
 
 
 def _noted(matches: Iterable[Match]) -> Iterator[Match]:
@@ -293,6 +292,8 @@ def _noted(matches: Iterable[Match]) -> Iterator[Match]:
     for match in matches:
         if match.state in ("invalid", "unreadable") and match.store_id not in noted:
             noted.add(match.store_id)
+            from catalog.names.moment import rfc3339
+
             since = rfc3339(match.state_since)
             note(f"store {shown(match.store)} is {match.state} since {since}: answers with what it last said")
         yield match
@@ -354,7 +355,7 @@ def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query
         named = store_ids(asking.reader, options.stores) if options.stores else None
         if options.host is None:
             return named
-        of_host = asking.reader.ids_of_host(options.host)
+        of_host = ids_of_host(asking.reader, options.host)
         return of_host if named is None else named & of_host
 
     if options.fresh:

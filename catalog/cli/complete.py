@@ -8,12 +8,12 @@ ask for its options may take a quarter of a second. Nothing is ever said on stde
 from __future__ import annotations
 
 import os
-import sqlite3
 
 from catalog.cli import output, words
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_briefly
 from catalog.errors import OcicatError
-from catalog.lookup.complete import NoCatalog, open_completer
+from catalog.lookup.complete import Completer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     """Print what the last of `arguments` may become."""
     try:
         mode, offers = _complete(arguments or [""])
-    except (OcicatError, NoCatalog, sqlite3.Error, OSError, UnicodeError):
+    except (OcicatError, OSError, UnicodeError):
         return 0
     lines = [text for text, _ in offers if _is_plain(text)]
     if lines and not all(whole for _, whole in offers):
@@ -99,8 +99,9 @@ def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str,
     if kind in ("files", "directories") or (kind == "places" and current[:1] in ("/", ".", "~")):
         return ("files" if kind == "files" else "directories"), []
     path = catalog_path(None if database is None else os.path.expanduser(database))
-    completer = open_completer(path)
+    searches = open_briefly(path)
     try:
+        completer = Completer(searches)
         ask = {
             "references": completer.references,
             "stores": completer.stores,
@@ -112,7 +113,7 @@ def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str,
         }[kind]
         return "words", ask(current)
     finally:
-        completer.close()
+        searches.close()
 
 
 def _beginning(texts: Iterable[str], current: str) -> list[Offer]:

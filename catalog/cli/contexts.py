@@ -9,7 +9,6 @@ from catalog.cli import formats, output
 from catalog.errors import Ambiguous, CatalogUnavailable, NotFound, NotInTime, OcicatError, UsageError
 from catalog.layout.beneath import opened_path
 from catalog.layout.blobs import BlobDirectories
-from catalog.lookup import frozen
 from catalog.lookup.needed import Needs
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from catalog.dockerfile.images import Image
+    from catalog.engine.interface import Reader
     from catalog.lookup.match import Match
-    from catalog.lookup.reader import Reader
     from catalog.lookup.resolve import Asking
     from catalog.names.platform import Platform
 
@@ -50,7 +49,7 @@ def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first
     by_name: dict[str, list[Image]] = {}
     for image in images:
         by_name.setdefault(image.context, []).append(image)
-    shared = {row[0] for row in asking.reader.rows(frozen.STORES, {}) if row[11] is not None}
+    shared = {row[0] for row in asking.reader.rows("STORES", {}) if row[11] is not None}
     for together in by_name.values():
         try:
             match, digest = _one(asking, together, _Building(asking.reader, builder, shared), first=first)

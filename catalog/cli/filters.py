@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from catalog.errors import Ambiguous, NotFound, UsageError
-from catalog.lookup import content, frozen
-from catalog.lookup.match import ENTRY_ID, Match
-from catalog.lookup.reader import Reader
+from catalog.lookup import content
+from catalog.lookup.match import COLUMNS, ENTRY_ID, Match
 from catalog.lookup.referrers import Referrers
 from catalog.lookup.resolve import CANDIDATES, Asking
 from catalog.names import query as kinds
@@ -18,6 +17,10 @@ from catalog.names.moment import parse_moment
 from catalog.names.platform import Platform
 from catalog.names.query import Query, clean, parse_digest, parse_query
 from catalog.names.reference import split_repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.engine.interface import Reader
 
 
 class Filters:
@@ -90,7 +93,7 @@ class Filters:
 
     def passes_entry(self, match: Match) -> bool:
         """Whether the entry of a match passes the filters of names and of time, whichever manifest below it is meant."""
-        since = match.row[frozen.COLUMNS.index("since")]
+        since = match.row[COLUMNS.index("since")]
         if self.since is not None and (since is None or since < self.since):
             return False
         return self._is_named(match)
@@ -162,7 +165,7 @@ class Narrowing:
         if self._contains is not None:
             return _matches(reader, content.containing(reader, self._contains))
         if filters.repository is not None:
-            return _matches(reader, reader.rows(frozen.BY_REPOSITORY, {"repository": filters.repository}))
+            return _matches(reader, reader.rows("BY_REPOSITORY", {"repository": filters.repository}))
         if filters.tag is not None:
             return Query(f":{filters.tag}", kinds.TAG, tag=filters.tag)
         return None

@@ -12,7 +12,7 @@ from catalog.names.query import Query, parse_query
 
 if TYPE_CHECKING:
     from catalog.cli.answer import Options
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.lookup.resolve import Asking
 
 Scope = Callable[[], frozenset[int] | None]

@@ -15,13 +15,15 @@ import time
 
 from catalog.cli import output
 from catalog.cli.messages import fail, process
+from catalog.engine.open import open_reader
 from catalog.errors import NotInTime
-from catalog.lookup.reader import Reader, open_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
+
+    from catalog.engine.interface import Reader
 
 ASK_SECONDS = 60.0
 """The default limit of a command that answers, for each reference."""
@@ -97,7 +99,7 @@ class Limits:
                 resource.setrlimit(resource.RLIMIT_AS, self._before)
 
     def open_reader(self, path: str) -> Reader:
-        """The catalog at `path`, opened within the limits; raises as `catalog.lookup.reader.open_reader`."""
+        """The catalog at `path`, opened within the limits; raises as `catalog.engine.sqlite.reader.open_reader`."""
         reader = open_reader(path)
         self._cancel = reader.cancel
         if self.seconds is not None:

@@ -66,7 +66,7 @@ def _is_unchanged(arguments: list[str]) -> bool:
     db = plain_index(arguments)
     if db is None:
         return False
-    from catalog.db.location import catalog_path
+    from catalog.engine.location import catalog_path
     from catalog.ingest.unchanged import nothing_to_do
 
     summary = nothing_to_do(catalog_path(db))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from catalog.cli.limits import LONGEST_SECONDS
-from catalog.reports.question import TIMEOUT_SECONDS
+from catalog.engine.question import TIMEOUT_SECONDS
 
 
 class Seconds(click.FloatRange):

@@ -1,4 +1,4 @@
-"""Renders `catalog/db/statements.py` into `catalog/lookup/frozen.py`, and for PostgreSQL `frozen_postgres.py`: `python -m catalog.db.freeze [--check]`."""
+"""Renders `catalog/db/statements.py` into the module `frozen` of each engine: `python -m catalog.db.freeze [--check]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def render() -> str:
-    """The text of frozen.py."""
+    """The text of catalog/engine/sqlite/frozen.py."""
     from sqlalchemy.dialects import sqlite
 
     from catalog.db import schema, statements
@@ -19,16 +19,15 @@ def render() -> str:
         f"SCHEMA_MAJOR = {schema.SCHEMA_MAJOR}",
         f"SCHEMA_MINOR = {schema.SCHEMA_MINOR}",
         "",
-        f"COLUMNS = {tuple(statements.MATCH)!r}",
-        "",
+        "STATEMENTS = {",
     ]
     for name, statement in statements.STATEMENTS.items():
-        lines.append(f"{name} = {statements.render(statement, dialect)!r}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"    {name!r}: {statements.render(statement, dialect)!r},")
+    return "\n".join([*lines, "}"]) + "\n"
 
 
 def write(module: str, text: str) -> int:
-    """Write the generated `module` of the package (`lookup/frozen.py`), or with `--check` tell whether it is stale."""
+    """Write the generated `module` of the package (`engine/sqlite/frozen.py`), or with `--check` tell whether it is stale."""
     path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), module)
     if "--check" in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:
@@ -44,7 +43,7 @@ def write(module: str, text: str) -> int:
 def main() -> int:
     from catalog.db import hosts
 
-    return write("lookup/frozen.py", render()) or write("lookup/frozen_postgres.py", hosts.render())
+    return write("engine/sqlite/frozen.py", render()) or write("engine/postgres/frozen.py", hosts.render())
 
 
 if __name__ == "__main__":

@@ -480,7 +480,7 @@ _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-
 #
 # A row of `store`, `entry`, `name` or `store_blob` is moved here when it changes or goes, with the moments between which it
 # was so: since `born`, until before `gone`. What was answered at a moment is what the same statements answer over the rows
-# that were there then (catalog.lookup.moments). Ids of live tables have no foreign keys here: the past outlives them.
+# that were there then (catalog.engine.moments). Ids of live tables have no foreign keys here: the past outlives them.
 
 moment = Table(
     "moment",

@@ -1,5 +1,5 @@
 """The statements of the way to an answer, written once (docs/architecture.md). `make freeze` renders them into
-`catalog/lookup/frozen.py`, which is all that `query` and `resolve` load; a test fails when that is stale.
+the module `frozen` of each engine, which is all that `query` and `resolve` load; a test fails when that is stale.
 
 Each is one search of one index: tests/lookup/test_steps.py counts the virtual machine's steps at two sizes. All of them
 yield the columns of MATCH, in that order. Bound parameters are the names in `bindparam`. What may be null is sorted with
@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Dialect,
     FromClause,
     Select,
+    String,
     and_,
     bindparam,
     case,
@@ -33,6 +35,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from catalog.db.fetching import ALL, FEW, WIDE
 from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
@@ -605,6 +608,8 @@ STATEMENTS: dict[str, Select[Any]] = {
     .limit(1000),
     "LEFT_OUT": select(left_out.c.path),
     "HOSTS": select(host.c.id).order_by(host.c.id),
+    "HOST_BY_NAME": select(host.c.id).where(host.c.name == bindparam("host_name", type_=String)),
+    "STORES_OF_HOST": select(store.c.id).where(store.c.host_id == bindparam("host_id", type_=BigInteger)),
     "STANDINGS": STANDINGS,
     "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
     # what a shell completes
@@ -630,6 +635,22 @@ STATEMENTS: dict[str, Select[Any]] = {
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
 }
+
+FETCH: dict[str, str] = {
+    **dict.fromkeys(
+        ("BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
+         "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
+         "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
+         "CONTENTS_IN_RANGE", "REFERRERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
+        FEW,
+    ),
+    **dict.fromkeys(
+        ("BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE"),
+        WIDE,
+    ),
+    **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"), ALL),
+}  # fmt: skip
+"""How the rows of a statement are best fetched from a server; ONE for all others."""
 
 
 def render(statement: Select[Any], dialect: Dialect) -> str:

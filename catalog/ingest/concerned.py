@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from catalog.engine.interface import Reader
 from catalog.errors import InvalidReference, UnknownStore
 from catalog.layout.beneath import opened_below
 from catalog.layout.discover import discover
-from catalog.lookup import frozen
-from catalog.lookup.reader import Reader
 from catalog.lookup.stores import ids_by_glob, place_of, store_id
 from catalog.names.paths import decode_path, derived_name, encode_path, is_too_long, registered_as
 from catalog.names.pattern import Glob, has_wildcard
@@ -122,13 +121,13 @@ def _at(text: str) -> Search:
 def known_paths(reader: Reader) -> frozenset[str]:
     """Return the paths, as the catalog keeps them, of its stores and of the layouts that it leaves out."""
     return frozenset(
-        [row[2] for row in reader.rows(frozen.STORE_FILES, {})] + [row[0] for row in reader.rows(frozen.LEFT_OUT, {})]
+        [row[2] for row in reader.rows("STORE_FILES", {})] + [row[0] for row in reader.rows("LEFT_OUT", {})]
     )
 
 
 def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
     """The paths of the layouts below roots that are meant by one of `searches` and whose paths are not among `known`."""
-    roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows(frozen.ROOTS, {})]
+    roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows("ROOTS", {})]
     roots.sort(key=lambda root: -len(root[0]))
     by_top: dict[str, list[Search]] = {}
     for search in searches:

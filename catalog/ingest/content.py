@@ -27,8 +27,6 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from catalog.db.driver import keep_edges
-from catalog.db.engine import Writer
 from catalog.db.schema import (
     AMBIGUOUS,
     CHILD,
@@ -42,6 +40,8 @@ from catalog.db.schema import (
     UNREAD,
     UNUSABLE,
 )
+from catalog.engine.driver import keep_edges
+from catalog.engine.interface import Writer
 from catalog.ingest.claims import write_claims
 from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared

@@ -12,8 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from catalog.db.location import beside
-from catalog.db.locks import DAEMON, is_held
+from catalog.engine.interface import Reader
+from catalog.engine.locks import DAEMON, is_held
+from catalog.engine.open import beside
 from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime
 from catalog.ingest.completed import completed_of
 from catalog.ingest.concerned import concerned, known_paths, new_layouts
@@ -24,8 +25,6 @@ from catalog.layout.beneath import opened_below
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.discover import is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
-from catalog.lookup import frozen
-from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
 from catalog.names.paths import decode_path, encode_path
 from catalog.names.query import Query
@@ -93,7 +92,7 @@ def make_fresh(
         else:
             time.sleep(min(_POLL_SECONDS, left))
         # What was true once since we were asked is true enough, however much is written meanwhile.
-        by_path = {row[2]: row[0] for row in reader.rows(frozen.STORE_FILES, {})} if new else {}
+        by_path = {row[2]: row[0] for row in reader.rows("STORE_FILES", {})} if new else {}
         ids = {store_id for store_id, _ in behind} | {by_path[path] for path in map(_as_kept, new) if path in by_path}
         new = [path for path in new if _as_kept(path) not in by_path and _is_layout(reader, path)]
         behind = _behind(reader, frozenset(ids), content=content) if ids else []
@@ -101,7 +100,7 @@ def make_fresh(
 
 def _standings(reader: Reader, concerned: frozenset[int] | None) -> Iterable[tuple[int, str, Standing]]:
     """The id, the name and what is known of each concerned store."""
-    rows = list(reader.rows(frozen.STORE_FILES, {}))
+    rows = list(reader.rows("STORE_FILES", {}))
     return ((row[0], row[1], standing(*row[2:])) for row in rows if concerned is None or row[0] in concerned)
 
 
@@ -160,7 +159,7 @@ def _is_true(store: Standing) -> bool:
 
 def _is_layout(reader: Reader, path: str) -> bool:
     """Whether there is still a layout at `path`, which was found below a root."""
-    roots = [decode_path(root, root_bytes) for root, root_bytes, *_ in reader.rows(frozen.ROOTS, {})]
+    roots = [decode_path(root, root_bytes) for root, root_bytes, *_ in reader.rows("ROOTS", {})]
     opened = opened_below(path, roots)
     return opened is not None and is_layout(opened)
 
@@ -171,7 +170,7 @@ def _as_kept(path: str) -> str:
 
 def _register(reader: Reader, places: Sequence[Place], seconds: float) -> None:
     """Register places of the configuration, or change their settings."""
-    from catalog.db.engine import open_writer
+    from catalog.engine.open import open_writer
     from catalog.ingest.places import register_places
 
     try:
@@ -196,7 +195,7 @@ def _take(
 
     Without it little time is spent on those: enough for the few that one writer brings, and nobody waits for thousands.
     """
-    from catalog.db.engine import open_writer
+    from catalog.engine.open import open_writer
     from catalog.ingest.registry import Registry
     from catalog.ingest.rows import mark_completed
     from catalog.ingest.sweep import Sweep, register

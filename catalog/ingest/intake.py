@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.ingest.apply import Outcome, write_content, write_state
 from catalog.ingest.known import Store, differs, has_problem

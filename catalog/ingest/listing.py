@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from catalog.db.engine import Writer
 from catalog.db.schema import SUBJECT
+from catalog.engine.interface import Writer
 from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.turns import SLICE_SECONDS

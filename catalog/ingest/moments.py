@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from catalog.db.boot import boot_id, ran_ms
-from catalog.db.driver import Cursor, cursor_of, is_postgres, new_ids
 from catalog.db.kinds import INDEX, MANIFEST
 from catalog.db.labels import agrees, mended
-from catalog.db.postgres import this_host
+from catalog.engine.boot import boot_id, ran_ms
+from catalog.engine.driver import Cursor, cursor_of, new_ids, own_host_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -224,12 +223,9 @@ class Moment:
 
     def _host_id(self) -> int:
         if self._host is None:
-            named = "WHERE name = ?" if is_postgres(self._connection) else "ORDER BY id LIMIT 1"
-            given = (this_host(),) if is_postgres(self._connection) else ()
-            row = self._cursor.execute(f"SELECT id FROM host {named}", given).fetchone()
-            if row is None:
+            self._host = own_host_id(self._connection)
+            if self._host is None:
                 raise RuntimeError("a catalog without a host has nothing that could change")
-            self._host = int(row[0])
         return self._host
 
 

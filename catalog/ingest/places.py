@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
 from catalog.ingest.notice import Notice

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, RowMapping, Table, bindparam, delete, func, insert, select, update
 
-from catalog.db.driver import is_postgres, new_ids
-from catalog.db.postgres import this_host
 from catalog.db.registered import STORES
 from catalog.db.schema import host, left_out, root, store
+from catalog.engine.driver import new_ids, own_host_id
+from catalog.engine.postgres.connect import this_host
 from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.known import Store, decoded, stored
 from catalog.ingest.moments import Moment
@@ -58,8 +58,7 @@ class Registry:
     def host_id(self) -> int:
         """The id of this host, which is known from the first writing on; 0, which no host has, before."""
         if self._host_id is None:
-            question, values = (_NAMED_HOST, {"name": this_host()}) if is_postgres(self.connection) else (_HOST, {})
-            self._host_id = self.connection.execute(question, values).scalar()
+            self._host_id = own_host_id(self.connection)
         return self._host_id or 0
 
     def _known_host(self) -> int:

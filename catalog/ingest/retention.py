@@ -8,8 +8,6 @@ import contextlib
 
 from sqlalchemy import Connection, delete, func, or_, select, update
 
-from catalog.db.boot import boot_id, ran_ms
-from catalog.db.engine import Writer
 from catalog.db.schema import (
     UNREAD,
     answer_span,
@@ -37,6 +35,8 @@ from catalog.db.schema import (
     store_blob,
     store_span,
 )
+from catalog.engine.boot import boot_id, ran_ms
+from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked
 from catalog.ingest.known import is_retention_due
 from catalog.ingest.names import StoreNames

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from catalog.db.driver import cursor_of, is_postgres, new_ids
 from catalog.db.schema import (
     annotation_key,
     answer_span,
@@ -40,6 +38,7 @@ from catalog.db.schema import (
     store,
     store_blob,
 )
+from catalog.engine.driver import cursor_of, driver_of, new_ids
 from catalog.ingest.moments import Moment
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
@@ -90,12 +89,10 @@ class Rows:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._is_shared = is_postgres(connection)
-        # The driver takes positions, which SQLAlchemy's own dialect of psycopg does not use.
-        self._dialect = postgresql.dialect(paramstyle="format") if self._is_shared else connection.dialect  # type: ignore[no-untyped-call]
-        self.cursor = cursor_of(connection)
-        # sqlite3 looks for an adapter of each bool, a third of a microsecond; PostgreSQL knows a bool from a number.
-        self.flags: tuple[int, int] = (False, True) if self._is_shared else (0, 1)
+        self._driver = driver_of(connection)
+        self._dialect = self._driver.dialect(connection)
+        self.cursor = self._driver.cursor(connection)
+        self.flags = self._driver.flags
         """False and True, as a row is to hold them."""
         self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
@@ -354,7 +351,7 @@ class Rows:
             if row is None:
                 found = self.id_of(table.name)
                 self._put(table, [(found, text, *more)])
-                if self._is_shared:  # another host may have been the first
+                if self._driver.is_shared:  # another host may have been the first
                     found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
             else:
                 found = int(row[0])
@@ -369,7 +366,7 @@ class Rows:
 
     def _put(self, table: Table, rows: list[Row]) -> None:
         """Insert into a table that the hosts share what is not there yet."""
-        if not self._is_shared:
+        if not self._driver.is_shared:
             self.cursor.executemany(self._insert(table), rows)
             return
         with self._connection.engine.begin() as beside:
@@ -386,13 +383,13 @@ class Rows:
 
     def _insert(self, table: Table) -> str:
         def make() -> tuple[Any, Sequence[str]]:
-            insert = postgresql.insert if self._is_shared else sqlite.insert
+            insert = self._driver.insert
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
             # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
             made = insert(table).values(values).inline()
-            if self._is_shared and table in _DICTIONARIES:
+            if self._driver.is_shared and table in _DICTIONARIES:
                 made = made.on_conflict_do_nothing()
             return made, [f"v_{column.name}" for column in table.columns]
 

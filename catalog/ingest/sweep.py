@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.ingest.content import GROUP, ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
 from catalog.ingest.known import Store, Summary, unknown_layouts

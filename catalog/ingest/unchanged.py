@@ -13,7 +13,8 @@ import os
 import sqlite3
 import time
 
-from catalog.db.locks import WRITER, is_held
+from catalog.engine.locks import WRITER, is_held
+from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import OcicatError
 from catalog.ingest.known import (
     Standing,
@@ -28,8 +29,6 @@ from catalog.ingest.known import (
 from catalog.layout.beneath import Found, Parents
 from catalog.layout.discover import holds_blobs_alone
 from catalog.layout.files import IndexProblem, stat_index
-from catalog.lookup import frozen
-from catalog.lookup.reader import Reader
 from catalog.names.paths import decode_path
 
 
@@ -43,7 +42,7 @@ def nothing_to_do(path: str) -> Summary | None:
     try:
         if not _is_at_rest(path):
             return None
-        reader = Reader(path)
+        reader = SqliteReader(path)
         try:
             return _look(reader)
         finally:
@@ -65,14 +64,14 @@ def _is_at_rest(path: str) -> bool:
     return os.access(lock, os.W_OK) and not os.path.islink(lock) and not is_held(lock)
 
 
-def _look(reader: Reader) -> Summary | None:
+def _look(reader: SqliteReader) -> Summary | None:
     reader.connection.execute("BEGIN")  # one state of the catalog, whoever writes meanwhile
-    hosts = [row[0] for row in reader.rows(frozen.HOSTS, {})]
-    if len(hosts) != 1 or is_retention_due((reader.row(frozen.PRUNED, {}) or (None,))[0], time.time_ns() // 1_000_000):
+    hosts = [row[0] for row in reader.rows("HOSTS", {})]
+    if len(hosts) != 1 or is_retention_due((reader.row("PRUNED", {}) or (None,))[0], time.time_ns() // 1_000_000):
         return None
-    stores = [standing(*row) for row in reader.connection.execute(frozen.STANDINGS, {"host": hosts[0]})]
-    known = {row[0] for row in reader.rows(frozen.LEFT_OUT, {})}.union(store.path for store in stores)
-    roots = [decode_path(path, path_bytes) for path, path_bytes, *_ in reader.rows(frozen.ROOTS, {})]
+    stores = [standing(*row) for row in reader.rows("STANDINGS", {"host": hosts[0]})]
+    known = {row[0] for row in reader.rows("LEFT_OUT", {})}.union(store.path for store in stores)
+    roots = [decode_path(path, path_bytes) for path, path_bytes, *_ in reader.rows("ROOTS", {})]
     reader.connection.execute("COMMIT")
     leaves: set[str] = set()
     with Parents() as parents:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from catalog.engine.interface import Reader
 from catalog.ingest.settings import Place, StoreSettings
-from catalog.lookup import frozen
-from catalog.lookup.reader import Reader
 from catalog.names.paths import encode_path, kept_path
 
 _SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse")
@@ -22,7 +21,7 @@ def unregistered(reader: Reader, places: Iterable[Place]) -> list[Place]:
     places = [place for place in places if os.path.isdir(place.path)]
     if not places:
         return []
-    roots = {row[0]: row[2:] for row in reader.rows(frozen.ROOTS, {})}
+    roots = {row[0]: row[2:] for row in reader.rows("ROOTS", {})}
     return [place for place in places if not _is_registered(reader, place, roots)]
 
 
@@ -31,7 +30,7 @@ def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, 
 
     def row(path: str) -> tuple[object, ...] | None:
         text = encode_path(path)[0]
-        return roots.get(text) if place.is_root else reader.row(frozen.STORE_SETTINGS, {"path": text})
+        return roots.get(text) if place.is_root else reader.row("STORE_SETTINGS", {"path": text})
 
     found = row(kept)
     if kept != real and name is not None and (old := row(real)) is not None and old[0] == name:

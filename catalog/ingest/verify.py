@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.intake import Report, now_ms
 from catalog.ingest.known import Store

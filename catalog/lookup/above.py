@@ -6,23 +6,22 @@ reach it costs the product of the two. Here each index on the way up is looked a
 
 from __future__ import annotations
 
-from catalog.lookup import frozen
-from catalog.lookup.match import CONTENT_ID, ENTRY_ID, STORE_ID, Match
+from catalog.lookup.match import COLUMNS, CONTENT_ID, ENTRY_ID, STORE_ID, Match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
     Row = tuple[Any, ...]
     Node = tuple[int, int]
     """A store's id, and the id of a content."""
 
-_PRIORITY = frozen.COLUMNS.index("priority")
-_STORE = frozen.COLUMNS.index("store")
-_SORT = frozen.COLUMNS.index("sort")
+_PRIORITY = COLUMNS.index("priority")
+_STORE = COLUMNS.index("store")
+_SORT = COLUMNS.index("sort")
 
 
 def _order(row: Row) -> tuple[int, str, int]:
@@ -42,7 +41,7 @@ class Above:
         self.entries: dict[int, Row] = {}
         """The rows of the entries above any target, by the entry's id."""
         for content_id in sorted({content_id for _, content_id in self._below}):
-            for row in self._reader.rows(frozen.BY_CONTENT, {"content_id": content_id}):
+            for row in self._reader.rows("BY_CONTENT", {"content_id": content_id}):
                 if (row[STORE_ID], content_id) in self._below:
                     self.entries[row[ENTRY_ID]] = row
 
@@ -116,7 +115,7 @@ class Above:
         """The indexes that list a content, by the stores that they lie in."""
         if content_id not in self._parents:
             found: dict[int, list[int]] = {}
-            for store_id, parent in self._reader.rows(frozen.PARENTS, {"content_id": content_id}):
+            for store_id, parent in self._reader.rows("PARENTS", {"content_id": content_id}):
                 found.setdefault(store_id, []).append(parent)
             self._parents[content_id] = found
         return self._parents[content_id]

@@ -6,14 +6,12 @@ same indexes, and to go down from each of them again costs the square of what th
 
 from __future__ import annotations
 
-from catalog.lookup import frozen
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
     Row = tuple[Any, ...]
 
@@ -75,7 +73,7 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
 
 def config_of(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
     """The platform that an image's config gives, and whether the config is in the store; None if it is not known."""
-    row = reader.row(frozen.CONFIG_OF, {"content_id": content_id, "store_id": store_id})
+    row = reader.row("CONFIG_OF", {"content_id": content_id, "store_id": store_id})
     return None if row is None else (row[0], bool(row[1]))
 
 
@@ -92,7 +90,7 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
         if ("platforms", store_id, at) in known:
             ahead.pop()
         elif at not in rows_of:
-            rows_of[at] = list(reader.rows(frozen.CHILDREN, {"content_id": at, "store_id": store_id}))
+            rows_of[at] = list(reader.rows("CHILDREN", {"content_id": at, "store_id": store_id}))
             ahead += (row[0] for row in rows_of[at] if _is_gone_through(row) and row[0] not in rows_of)
         else:
             names: dict[str, None] = {}
@@ -116,12 +114,12 @@ def _platform_of(reader: Reader, store_id: int, row: Row) -> str | None:
     """What the config of a child says, of which its index says nothing."""
     if row[2] != MANIFEST:
         return None
-    found = reader.row(frozen.CONFIG_OF, {"content_id": row[0], "store_id": store_id})
+    found = reader.row("CONFIG_OF", {"content_id": row[0], "store_id": store_id})
     return None if found is None else found[0]
 
 
 def _ids_below(reader: Reader, store_id: int, content_id: int) -> Iterator[int]:
-    return iter([row[0] for row in reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id})])
+    return iter([row[0] for row in reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id})])
 
 
 def _known(reader: Reader) -> dict[object, Any]:

@@ -7,29 +7,19 @@ offered begins with, so that a list which was cut off would lead it astray.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
 from itertools import islice
 
-from catalog.db.location import is_url, sqlite_uri
-from catalog.errors import NotInTime
-from catalog.lookup import frozen
 from catalog.names.pattern import upper_bound
 from catalog.names.reference import split_repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterator
+
+    from catalog.engine.brief import BriefReader
 
 MOST = 100
 """So many values are offered at most."""
-_WAIT_SECONDS = 0.05
-"""For a catalog that somebody holds: a shell that waits looks broken."""
-_MOST_SECONDS = 0.25
-"""For all that is asked."""
-_MOST_SECONDS_SHARED = 1.0  # on a server: each search is a round trip
 _FIRST, _LAST = "\x01", "\U0010ffff"
 """The least character that a text of the catalog has behind another one, and the greatest: no NUL is ever stored."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
@@ -39,37 +29,11 @@ Offer = tuple[str, bool]
 """A text, and whether it is a whole value and no group."""
 
 
-class NoCatalog(Exception):
-    """There is none that could be asked."""
-
-
-def open_completer(where: str) -> Completer:
-    """The catalog at a path or a URL, opened to complete from; raises as Completer, or CatalogUnavailable."""
-    return SharedCompleter(where) if is_url(where) else Completer(where)
-
-
 class Completer:
-    """A catalog that completes. Raises NoCatalog, and sqlite3.Error where it is broken or takes too long."""
+    """Completes from what `searches` finds; raises what that raises."""
 
-    def __init__(self, path: str) -> None:
-        if not os.path.isfile(path):
-            raise NoCatalog
-        self._connection = sqlite3.connect(
-            sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_WAIT_SECONDS
-        )
-        deadline = time.monotonic() + _MOST_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        row = self._row(frozen.SCHEMA_VERSION, {})
-        if str(row and row[0]).partition(".")[0] != str(frozen.SCHEMA_MAJOR):
-            raise NoCatalog
-
-    def close(self) -> None:
-        """Close it."""
-        self._connection.close()
-
-    def _row(self, statement: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
-        return found
+    def __init__(self, searches: BriefReader) -> None:
+        self._searches = searches
 
     def references(self, prefix: str) -> list[Offer]:
         """What a reference that begins so may be (docs/resolution.md)."""
@@ -90,7 +54,7 @@ class Completer:
 
     def tags(self, prefix: str) -> list[Offer]:
         """Tags of any repository, or of none."""
-        return self._offers(frozen.NEXT_TAG, prefix)
+        return self._offers("NEXT_TAG", prefix)
 
     def digests(self, prefix: str) -> list[Offer]:
         """Digests of entries, and of manifests below them; a group may hold others."""
@@ -98,37 +62,37 @@ class Completer:
 
     def contents(self, prefix: str) -> list[Offer]:
         """Digests of whatever the catalog knows, layers and configs too."""
-        return self._offers(frozen.NEXT_DIGEST, prefix)
+        return self._offers("NEXT_DIGEST", prefix)
 
     def repositories(self, prefix: str) -> list[Offer]:
         """Repositories, as Docker shows them; in full where that is how it begins."""
         if prefix.startswith(_HUB):
-            return self._offers(frozen.NEXT_REPOSITORY, prefix, "/")
-        return self._offers(frozen.NEXT_FAMILIAR, prefix, "/")
+            return self._offers("NEXT_REPOSITORY", prefix, "/")
+        return self._offers("NEXT_FAMILIAR", prefix, "/")
 
     def stores(self, prefix: str) -> list[Offer]:
         """Names of stores."""
-        return self._offers(frozen.NEXT_STORE, prefix, "/")
+        return self._offers("NEXT_STORE", prefix, "/")
 
     def places(self, prefix: str) -> list[Offer]:
         """Names of stores and roots."""
-        return [*self._offers(frozen.NEXT_ROOT, prefix), *self.stores(prefix)]
+        return [*self._offers("NEXT_ROOT", prefix), *self.stores(prefix)]
 
     def _is_manifest(self, digest: str) -> bool:
-        return self._row(frozen.IS_MANIFEST, {"digest": digest}) is not None
+        return self._searches.row("IS_MANIFEST", {"digest": digest}) is not None
 
     def _names(self, prefix: str) -> Iterator[str]:
         """Names with tags, each in the form in which `prefix` begins it: `alpine:3.16`, or in full."""
         if "/" not in prefix:
-            for name, _ in self._each(frozen.NEXT_NAME, _OFFICIAL + prefix, _itself):
+            for name, _ in self._each("NEXT_NAME", _OFFICIAL + prefix, _itself):
                 short = name[len(_OFFICIAL) :]
                 if "/" not in short:  # docker.io/library/a/b is library/a/b, and a/b another
                     yield short
         skipped = None if prefix.startswith("library/") else _OFFICIAL
-        for name, _ in self._each(frozen.NEXT_NAME, _HUB + prefix, _itself, skipped):
+        for name, _ in self._each("NEXT_NAME", _HUB + prefix, _itself, skipped):
             yield name[len(_HUB) :]
         skipped = None if prefix.startswith(_HUB) else _HUB
-        for name, _ in self._each(frozen.NEXT_NAME, prefix, _itself, skipped):
+        for name, _ in self._each("NEXT_NAME", prefix, _itself, skipped):
             yield name
 
     def _tags_of(self, prefix: str) -> list[Offer]:
@@ -138,7 +102,7 @@ class Completer:
         if parts is None:
             return []
         full = f"{parts[0]}/{parts[1]}:" if parts[0] else f"{parts[1]}:"
-        offers = self._offers(frozen.NEXT_NAME, full + tag)
+        offers = self._offers("NEXT_NAME", full + tag)
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 
     def _offers(self, statement: str, prefix: str, delimiter: str = "") -> list[Offer]:
@@ -164,7 +128,7 @@ class Completer:
         """Each value that begins so, as `cut` leaves it: from one to the next that is cut otherwise, by a search each."""
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
-            row = self._row(statement, {"low": low, "high": high})
+            row = self._searches.row(statement, {"low": low, "high": high})
             if row is None:
                 return
             value: str = row[0]
@@ -174,25 +138,6 @@ class Completer:
             piece = cut(value)
             yield piece, piece == value
             low = f"{value}{_FIRST}" if piece == value else upper_bound(piece) or _LAST
-
-
-class SharedCompleter(Completer):
-    """One on a server. Raises CatalogUnavailable."""
-
-    def __init__(self, url: str) -> None:
-        from catalog.lookup.reader import open_reader
-
-        self._reader = open_reader(url)
-        self._deadline = time.monotonic() + _MOST_SECONDS_SHARED
-
-    def close(self) -> None:
-        """Close it."""
-        self._reader.close()
-
-    def _row(self, statement: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
-        if time.monotonic() > self._deadline:
-            raise NotInTime("completing takes too long: write it out")
-        return self._reader.row(statement, values)
 
 
 def _itself(value: str) -> str:

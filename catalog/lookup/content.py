@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from catalog.errors import NotInTime
-from catalog.lookup import frozen
 from catalog.lookup.below import ATTESTATION, INDEX, MANIFEST, UNREAD, config_of, is_below, platforms_of
 from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, DIGEST, PLATFORM, STORE_ID, Match
 from catalog.names.pattern import upper_bound
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.names.platform import Platform
 
     Row = tuple[Any, ...]
@@ -35,20 +34,20 @@ def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> N
 
 def is_pending(reader: Reader, stores: frozenset[int] | None) -> bool:
     """Whether a store that is asked, or any, has manifests that are not read yet."""
-    return any(stores is None or row[0] in stores for row in list(reader.rows(frozen.PENDING, {})))
+    return any(stores is None or row[0] in stores for row in list(reader.rows("PENDING", {})))
 
 
 def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterator[Row]:
     """The rows of the entries that are above a manifest, in order; in one store, or in all."""
     if store_id is None:
-        return reader.rows(frozen.REACHING, {"digest": digest})
-    return reader.rows(frozen.STORE_REACHING, {"digest": digest, "store_id": store_id})
+        return reader.rows("REACHING", {"digest": digest})
+    return reader.rows("STORE_REACHING", {"digest": digest, "store_id": store_id})
 
 
 def in_prefix(reader: Reader, prefix: str) -> list[tuple[str, int]]:
     """Every known digest that begins with `prefix`, in order, and the id of its content."""
     bounds = {"low": prefix, "high": upper_bound(prefix)}
-    return [(row[0], row[1]) for row in reader.rows(frozen.CONTENTS_IN_RANGE, bounds)]
+    return [(row[0], row[1]) for row in reader.rows("CONTENTS_IN_RANGE", bounds)]
 
 
 def as_below(reader: Reader, match: Match, digest: str) -> Match:
@@ -59,7 +58,7 @@ def as_below(reader: Reader, match: Match, digest: str) -> Match:
 def _as_child(reader: Reader, digest: str) -> dict[str, object]:
     """What the columns of a match say of the manifest `digest` that an index lists."""
     if ("child", digest) not in reader.known:
-        reader.known["child", digest] = reader.row(frozen.EDGE_TO, {"digest": digest})
+        reader.known["child", digest] = reader.row("EDGE_TO", {"digest": digest})
     content_id, kind, media_type, size = reader.known["child", digest] or (None, UNREAD, None, None)
     return {
         "digest": digest,
@@ -74,15 +73,15 @@ def _as_child(reader: Reader, digest: str) -> dict[str, object]:
 
 def containing(reader: Reader, digest: str) -> Iterator[Row]:
     """The rows of the entries that are `digest`, or reach it as a manifest, config or layer at any depth."""
-    yield from list(reader.rows(frozen.BY_DIGEST, {"digest": digest}))
-    yield from list(reader.rows(frozen.CONTAINING, {"digest": digest}))
+    yield from list(reader.rows("BY_DIGEST", {"digest": digest}))
+    yield from list(reader.rows("CONTAINING", {"digest": digest}))
 
 
 def holds(reader: Reader, match: Match, digest: str) -> bool:
     """Whether a referrer itself is `digest`, or has it for its config or a layer."""
     if match.digest == digest:
         return True
-    rows = list(reader.rows(frozen.NEEDED, {"digest": match.digest, "store_id": match.store_id}))
+    rows = list(reader.rows("NEEDED", {"digest": match.digest, "store_id": match.store_id}))
     return any(row[2] == digest for row in rows)
 
 
@@ -109,7 +108,7 @@ def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match 
     """
     kind = match.row[CONTENT_KIND]
     here = {"content_id": match.row[CONTENT_ID], "store_id": match.row[STORE_ID]}
-    if kind == UNREAD or reader.row(frozen.IS_HERE, here) is None:
+    if kind == UNREAD or reader.row("IS_HERE", here) is None:
         return None, "its manifest is not there to read"
     if kind not in (MANIFEST, INDEX):
         return None, "it is no image"
@@ -159,7 +158,7 @@ def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool
     """Whether the image, or one of an index's, has a label, with that value where there is one."""
 
     def has(content_id: int) -> bool:
-        return _holds(reader.rows(frozen.LABELS_OF, {"content_id": content_id}), key, value)
+        return _holds(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
 
     return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("label", key, value), has)
 
@@ -174,7 +173,7 @@ def has_annotation(reader: Reader, match: Match, key: str, value: str | None) ->
         return True
 
     def has(content_id: int) -> bool:
-        statements = (frozen.CONTENT_ANNOTATIONS, frozen.DESCRIPTOR_ANNOTATIONS)
+        statements = ("CONTENT_ANNOTATIONS", "DESCRIPTOR_ANNOTATIONS")
         return any(_holds(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
 
     return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", key, value), has)
@@ -188,7 +187,7 @@ def artifact_type(reader: Reader, match: Match) -> str | None:
     claimed = match.value("artifact_type")
     if isinstance(claimed, str):
         return claimed
-    row = reader.row(frozen.ARTIFACT_TYPE_OF, {"content_id": match.row[CONTENT_ID]})
+    row = reader.row("ARTIFACT_TYPE_OF", {"content_id": match.row[CONTENT_ID]})
     return None if row is None else row[0]
 
 
@@ -226,5 +225,5 @@ def _children(reader: Reader, match: Match) -> list[Child]:
 
 def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_told: bool) -> list[Row]:
     """The children of an index, the last one first, and whether the store itself tells of them."""
-    rows = reader.rows(frozen.CHILDREN, {"content_id": content_id, "store_id": store_id})
+    rows = reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id})
     return [(*row[:6], bool(row[6]), is_told) for row in rows][::-1]

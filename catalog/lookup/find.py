@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from catalog.errors import UsageError
-from catalog.lookup import frozen
-from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
+from catalog.lookup.match import COLUMNS, ENTRY_ID, STORE_ID, Match
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.limits import is_long
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.lookup.stores import Place
     from catalog.names.query import Query
 
@@ -91,53 +90,53 @@ def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
 
     digest = query.digest or ""
     if place is not None:
-        return reader.rows(frozen.STORE_LYING, {"digest": digest, "store_id": place.store_id})
+        return reader.rows("STORE_LYING", {"digest": digest, "store_id": place.store_id})
     if query.kind == kinds.NAME_DIGEST:
         return iter(())
     digests = dict(in_prefix(reader, digest)) if query.kind == kinds.DIGEST_PREFIX else (digest,)
-    return (row for one in digests for row in list(reader.rows(frozen.LYING, {"digest": one})))
+    return (row for one in digests for row in list(reader.rows("LYING", {"digest": one})))
 
 
 def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:
     """buildx's rule: the one element of a layout, where `oci-layout://S` or `oci-layout://S:TAG` found nothing else."""
     if query.kind != kinds.OCI_LAYOUT or query.digest is not None or place.image is not None or place.elements != 1:
         return None
-    return reader.row(frozen.STORE_ENTRIES, {"store_id": place.store_id})
+    return reader.row("STORE_ENTRIES", {"store_id": place.store_id})
 
 
 def _rows(reader: Reader, query: Query) -> Iterator[Row]:
     kind = query.kind
     if kind == kinds.NAME:
-        return reader.rows(frozen.BY_NAME, {"name": query.name})
+        return reader.rows("BY_NAME", {"name": query.name})
     if kind == kinds.TAG:
         tag = query.tag or ""
         # Longer than a key may be: no index has it, and few entries are so long.
-        return reader.rows(frozen.BY_LONG_RAW if is_long(tag) else frozen.BY_TAG, {"tag": tag})
+        return reader.rows("BY_LONG_RAW" if is_long(tag) else "BY_TAG", {"tag": tag})
     if kind == kinds.DIGEST:
-        return reader.rows(frozen.BY_DIGEST, {"digest": query.digest})
+        return reader.rows("BY_DIGEST", {"digest": query.digest})
     if kind == kinds.DIGEST_PREFIX:
         low = query.digest or ""
-        return reader.rows(frozen.BY_DIGEST_RANGE, {"low": low, "high": upper_bound(low)})
+        return reader.rows("BY_DIGEST_RANGE", {"low": low, "high": upper_bound(low)})
     if kind == kinds.NAME_DIGEST:
         asked = {"repository": query.repository, "digest": query.digest, "tag": query.tag}
-        return reader.rows(frozen.BY_REPOSITORY_DIGEST, asked)
+        return reader.rows("BY_REPOSITORY_DIGEST", asked)
     if kind == kinds.TAG_PATTERN:
         return _tags(reader, Glob(query.tag or ""))
     return _names(reader, name_globs(query.text))
 
 
 def _names(reader: Reader, globs: Iterable[Glob]) -> Iterator[Row]:
-    at = frozen.COLUMNS.index("name")
+    at = COLUMNS.index("name")
     for glob in globs:
         bounds = glob.bounds()
-        rows = reader.rows(frozen.BY_ANY_NAME, {}) if bounds is None else reader.rows(frozen.BY_NAME_RANGE, bounds)
+        rows = reader.rows("BY_ANY_NAME", {}) if bounds is None else reader.rows("BY_NAME_RANGE", bounds)
         yield from (row for row in rows if glob.matches(row[at]))
 
 
 def _tags(reader: Reader, glob: Glob) -> Iterator[Row]:
-    at = frozen.COLUMNS.index("tag")
+    at = COLUMNS.index("tag")
     bounds = glob.bounds()
-    rows = reader.rows(frozen.BY_ANY_TAG, {}) if bounds is None else reader.rows(frozen.BY_TAG_RANGE, bounds)
+    rows = reader.rows("BY_ANY_TAG", {}) if bounds is None else reader.rows("BY_TAG_RANGE", bounds)
     return (row for row in rows if glob.matches(row[at]))
 
 
@@ -146,17 +145,17 @@ def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
     if query.digest is not None:
         asked = {"digest": query.digest, "store_id": store_id}
         if place.image is None:
-            return reader.rows(frozen.STORE_BY_DIGEST, asked)
+            return reader.rows("STORE_BY_DIGEST", asked)
         named = {"repository": place.image, "tag": query.tag}
-        return reader.rows(frozen.STORE_BY_REPOSITORY_DIGEST, asked | named)
+        return reader.rows("STORE_BY_REPOSITORY_DIGEST", asked | named)
     if query.kind == kinds.OCI:
         if query.tag is None:
-            return reader.rows(frozen.STORE_ENTRIES, {"store_id": store_id})
+            return reader.rows("STORE_ENTRIES", {"store_id": store_id})
         if query.tag.startswith("@"):
             return _nth(reader, place, query)
         from catalog.names.media_types import IMAGES
 
-        at = frozen.COLUMNS.index("media_type")
+        at = COLUMNS.index("media_type")
         return _first(row for row in _by_raw_ref_name(reader, query.tag, store_id) if row[at] in IMAGES)
     tag = query.tag or "latest"
     if query.kind == kinds.OCIDIR:
@@ -169,21 +168,21 @@ def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
 def _by_name(reader: Reader, name: str, store_id: int) -> Iterator[Row]:
     """First the one that answers, which is all that most want to know, then those that it shadows."""
     asked = {"name": name, "store_id": store_id}
-    yield from reader.rows(frozen.STORE_ANSWER_BY_NAME, asked)
-    yield from reader.rows(frozen.STORE_BY_NAME, asked)
+    yield from reader.rows("STORE_ANSWER_BY_NAME", asked)
+    yield from reader.rows("STORE_BY_NAME", asked)
 
 
 def _by_raw_ref_name(reader: Reader, text: str, store_id: int) -> Iterator[Row]:
-    statement = frozen.STORE_BY_LONG_REF_NAME if is_long(text) else frozen.STORE_BY_REF_NAME
+    statement = "STORE_BY_LONG_REF_NAME" if is_long(text) else "STORE_BY_REF_NAME"
     return reader.rows(statement, {"tag": text, "store_id": store_id})
 
 
 def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
     """BuildKit's `Get` first: the raw image name, then the raw ref.name, that is exactly the tag; then derived tags."""
     asked = {"tag": tag, "store_id": store_id}
-    yield from reader.rows(frozen.STORE_BY_IMAGE_NAME, asked)
-    yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
-    yield from reader.rows(frozen.STORE_BY_TAG, asked)
+    yield from reader.rows("STORE_BY_IMAGE_NAME", asked)
+    yield from reader.rows("STORE_BY_REF_NAME", asked)
+    yield from reader.rows("STORE_BY_TAG", asked)
 
 
 def _nth(reader: Reader, place: Place, query: Query) -> Iterator[Row]:
@@ -200,15 +199,15 @@ def _nth(reader: Reader, place: Place, query: Query) -> Iterator[Row]:
     return (
         iter(())
         if digest is None
-        else _first(reader.rows(frozen.STORE_BY_DIGEST, {"digest": digest, "store_id": place.store_id}))
+        else _first(reader.rows("STORE_BY_DIGEST", {"digest": digest, "store_id": place.store_id}))
     )
 
 
 def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
     """regctl's: raw ref.names that are the tag, then those that end in `:TAG`, in the order of the list."""
     asked = {"tag": tag, "store_id": store_id}
-    yield from reader.rows(frozen.STORE_BY_REF_NAME, asked)
-    yield from reader.rows(frozen.STORE_BY_REF_TAIL, asked)
+    yield from reader.rows("STORE_BY_REF_NAME", asked)
+    yield from reader.rows("STORE_BY_REF_TAIL", asked)
 
 
 def _first(rows: Iterator[Row]) -> Iterator[Row]:

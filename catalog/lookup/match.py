@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from catalog.lookup import frozen
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
-_AT = {column: place for place, column in enumerate(frozen.COLUMNS)}
+COLUMNS = (
+    "entry_id", "store_id", "sort", "source", "state", "state_since", "priority", "store", "path", "path_bytes",
+    "name", "repository", "tag", "shadowed", "ref_name", "image_name", "digest", "media_type", "size",
+    "artifact_type", "platform", "indexed_at", "content_id", "content_kind", "since",
+)  # fmt: skip
+"""The columns of a row of a match, in order: those of MATCH in catalog/db/statements.py, as tests/db/test_schema.py holds."""
+_AT = {column: place for place, column in enumerate(COLUMNS)}
 ENTRY_ID = _AT["entry_id"]
 STORE_ID = _AT["store_id"]
 DIGEST = _AT["digest"]
@@ -54,7 +58,7 @@ HELD = frozenset(
 
 
 class Match:
-    """One entry that matches. `row` has the columns of frozen.COLUMNS.
+    """One entry that matches. `row` has the columns of COLUMNS.
 
     `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for; `how`
     is how a referrer is known to be one, where that was asked for. `names`, `platforms` and `annotations` are read when they are asked for, so while the catalog is open.
@@ -204,6 +208,8 @@ class Match:
     @property
     def indexed_at(self) -> str | None:
         """When its store was last read into the catalog, RFC 3339 in UTC."""
+        from catalog.names.moment import rfc3339
+
         return rfc3339(self.row[_AT["indexed_at"]])
 
     @property
@@ -226,7 +232,7 @@ class Match:
 
     def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
         """All keys of the entry as (repository, tag, name), containerd's first."""
-        return list(self._reader.rows(frozen.ENTRY_KEYS, {"entry_id": self.entry_id}))
+        return list(self._reader.rows("ENTRY_KEYS", {"entry_id": self.entry_id}))
 
     def value(self, field: str) -> object:
         """The value of one of FIELDS, as JSON has it."""
@@ -246,6 +252,8 @@ class Match:
         if field == "shadowed":
             return bool(found)
         if field == "indexed_at":
+            from catalog.names.moment import rfc3339
+
             return rfc3339(found)
         return found
 
@@ -270,7 +278,7 @@ class Match:
         return platforms_of(self._reader, self.store_id, self.row[CONTENT_ID], self.row[CONTENT_KIND])
 
     def _annotations(self) -> dict[str, str]:
-        found = dict(self._reader.rows(frozen.ENTRY_ANNOTATIONS, {"entry_id": self.entry_id}))
+        found = dict(self._reader.rows("ENTRY_ANNOTATIONS", {"entry_id": self.entry_id}))
         for field, key in _RAW:
             raw = self.row[_AT[field]]
             if raw is not None:
@@ -287,14 +295,3 @@ def once(matches: Iterable[Match]) -> Iterator[Match]:
         if key not in seen:
             seen.add(key)
             yield match
-
-
-def rfc3339(milliseconds: int | None) -> str | None:
-    """A time of the catalog as RFC 3339 text in UTC of one fixed width, as the views write it; None stays None."""
-    if milliseconds is None:
-        return None
-    import time
-
-    seconds, rest = divmod(milliseconds, 1000)
-    at = time.gmtime(seconds)
-    return f"{at.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', at)}.{rest:03d}Z"

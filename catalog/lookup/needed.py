@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from catalog.errors import NotFound
-from catalog.lookup import frozen
 from catalog.lookup.below import INDEX, MANIFEST
 from catalog.lookup.content import check_pending, for_platform, images_of
 from catalog.names.escape import shown
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from catalog.engine.interface import Reader
     from catalog.lookup.match import Match
-    from catalog.lookup.reader import Reader
 
     Row = tuple[Any, ...]
 
@@ -112,7 +111,7 @@ class Needs:
 
     def _row(self, match: Match, digest: str) -> Row:
         """What is known of a manifest that lies in the store; raises NotFound where it does not."""
-        row = self._reader.row(frozen.NEEDED, {"digest": digest, "store_id": match.store_id})
+        row = self._reader.row("NEEDED", {"digest": digest, "store_id": match.store_id})
         if row is None:
             raise self._not_whole(match, f"the manifest {digest} is not there")
         self._check(match, digest, row)
@@ -120,7 +119,7 @@ class Needs:
 
     def _check_whole(self, match: Match, manifest: str) -> None:
         """Raise NotFound where a blob of a manifest is not there as it should be."""
-        rows = list(self._reader.rows(frozen.NEEDED, {"digest": manifest, "store_id": match.store_id}))
+        rows = list(self._reader.rows("NEEDED", {"digest": manifest, "store_id": match.store_id}))
         if not rows:
             raise self._not_whole(match, f"the manifest {manifest} is not there")
         for row in rows:

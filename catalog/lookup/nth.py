@@ -7,13 +7,12 @@ import json
 
 from catalog.errors import CatalogUnavailable, InvalidReference, NotInTime
 from catalog.layout.files import IndexChanged, IndexProblem, StoreFile
-from catalog.lookup import frozen
 from catalog.names.escape import shown
 from catalog.names.paths import decode_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.lookup.stores import Place
     from catalog.names.query import Query
 
@@ -30,7 +29,7 @@ def digest_of_element(reader: Reader, place: Place, query: Query) -> str | None:
     number = (query.tag or "")[1:]
     if not number.isascii() or not number.isdecimal() or len(number) > 18:
         raise InvalidReference(f"{shown(query.text)} has no number behind the @: write oci:PATH:@0 for the first entry")
-    row = reader.row(frozen.STORE_INDEX, {"store_id": place.store_id})
+    row = reader.row("STORE_INDEX", {"store_id": place.store_id})
     path, sha256 = (decode_path(row[0], row[1]), row[2]) if row else (place.path, None)
     try:
         opened = StoreFile(path, "index.json")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import time
 
+from catalog.engine.moments import mended_labels
 from catalog.errors import UnknownStore, UsageError
-from catalog.lookup import frozen
-from catalog.lookup.match import Match, rfc3339
-from catalog.lookup.moments import mended_labels
+from catalog.lookup.match import COLUMNS, Match
 from catalog.lookup.stores import image_behind, place_of, store_ids
 from catalog.names import query as kinds
 from catalog.names.escape import shown
+from catalog.names.moment import rfc3339
 from catalog.names.paths import encode_path
 from catalog.names.pattern import Glob, has_wildcard, name_globs
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.names.query import Query
 
 _DEEPEST = 64
@@ -78,11 +78,11 @@ class PastMatch(Match):
             "tag": span.tag,
             "digest": span.digest,
         }
-        super().__init__(reader, tuple(held.get(column) for column in frozen.COLUMNS))
+        super().__init__(reader, tuple(held.get(column) for column in COLUMNS))
 
     def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
         """The one key by which it answered."""
-        return [(self.row[frozen.COLUMNS.index("repository")], self.tag, self.name)]
+        return [(self.row[COLUMNS.index("repository")], self.tag, self.name)]
 
     def value(self, field: str) -> object:
         """The value of a field, null where history does not hold it."""
@@ -99,23 +99,23 @@ def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
 
 def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     if query is None:
-        yield from map(Span, reader.rows(frozen.SPANS, {}))
+        yield from map(Span, reader.rows("SPANS", {}))
     elif query.kind == kinds.OCI_LAYOUT and query.digest is None:
         image, is_it = _store_of(reader, query)
         tag = query.tag or "latest"
         if image is None:
-            found = reader.rows(frozen.SPANS_BY_TAG, {"tag": tag})
+            found = reader.rows("SPANS_BY_TAG", {"tag": tag})
         else:
-            found = reader.rows(frozen.SPANS_BY_NAME, {"name": f"{image}:{tag}"})
+            found = reader.rows("SPANS_BY_NAME", {"name": f"{image}:{tag}"})
         yield from (span for span in map(Span, found) if is_it(span))
     elif query.kind == kinds.NAME:
-        yield from map(Span, reader.rows(frozen.SPANS_BY_NAME, {"name": query.name}))
+        yield from map(Span, reader.rows("SPANS_BY_NAME", {"name": query.name}))
     elif query.kind == kinds.TAG:
-        yield from map(Span, reader.rows(frozen.SPANS_BY_TAG, {"tag": query.tag}))
+        yield from map(Span, reader.rows("SPANS_BY_TAG", {"tag": query.tag}))
     elif query.kind == kinds.TAG_PATTERN:
         glob = Glob(query.tag or "")
         bounds = glob.bounds()
-        found = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_TAG_RANGE, bounds)
+        found = reader.rows("SPANS", {}) if bounds is None else reader.rows("SPANS_BY_TAG_RANGE", bounds)
         yield from (span for span in map(Span, found) if glob.matches(span.tag))
     elif query.kind == kinds.PATTERN:
         yield from _by_pattern(reader, query)
@@ -127,7 +127,7 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
     """The names that pointed to a digest, and when, the oldest first."""
-    return _by_todays_clock(reader, map(Span, reader.rows(frozen.SPANS_BY_DIGEST, {"digest": digest})))
+    return _by_todays_clock(reader, map(Span, reader.rows("SPANS_BY_DIGEST", {"digest": digest})))
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span], bool]:
@@ -155,7 +155,7 @@ def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
     now = time.time_ns() // 1_000_000
     mended: dict[int, dict[int, int]] = {
         host: labels
-        for (host,) in list(reader.rows("SELECT id FROM host", {}))
+        for (host,) in list(reader.select("SELECT id FROM host", {}))
         if (labels := mended_labels(reader, host, now)) is not None
     }
     for span in found:
@@ -197,7 +197,7 @@ def _had_store(reader: Reader, text: str) -> Callable[[Span], bool] | None:
 
 
 def _had_name(reader: Reader, text: str) -> bool:
-    return reader.row("SELECT 1 FROM store_span WHERE name = :text LIMIT 1", {"text": text}) is not None
+    return next(reader.select("SELECT 1 FROM store_span WHERE name = :text LIMIT 1", {"text": text}), None) is not None
 
 
 def _is_of(reader: Reader, text: str) -> Callable[[Span], bool]:
@@ -209,7 +209,7 @@ def _is_of(reader: Reader, text: str) -> Callable[[Span], bool]:
         return lambda span: span.store == text
     if has_wildcard(text):
         glob = Glob(text)
-        known = list(reader.rows("SELECT DISTINCT name FROM store_span", {}))
+        known = list(reader.select("SELECT DISTINCT name FROM store_span", {}))
         if any(glob.matches(row[0]) for row in known):
             return lambda span: glob.matches(span.store)
     ids = store_ids(reader, (text,))
@@ -217,14 +217,14 @@ def _is_of(reader: Reader, text: str) -> Callable[[Span], bool]:
 
 
 def _had_path(reader: Reader, path: str) -> bool:
-    return reader.row("SELECT 1 FROM store_span WHERE path = :path LIMIT 1", {"path": path}) is not None
+    return next(reader.select("SELECT 1 FROM store_span WHERE path = :path LIMIT 1", {"path": path}), None) is not None
 
 
 def _by_pattern(reader: Reader, query: Query) -> Iterator[Span]:
     found: dict[tuple[object, ...], Span] = {}
     for glob in name_globs(query.text):
         bounds = glob.bounds()
-        rows = reader.rows(frozen.SPANS, {}) if bounds is None else reader.rows(frozen.SPANS_BY_NAME_RANGE, bounds)
+        rows = reader.rows("SPANS", {}) if bounds is None else reader.rows("SPANS_BY_NAME_RANGE", bounds)
         for span in map(Span, rows):
             if span.name is not None and glob.matches(span.name):
                 found.setdefault((span.store_id, span.repository, span.tag, span.since, span.began, span.origin), span)

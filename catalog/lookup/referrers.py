@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from catalog.lookup import frozen
 from catalog.lookup.above import Above
 from catalog.lookup.content import as_below
 from catalog.lookup.match import Match
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
     Row = tuple[Any, ...]
 
@@ -40,7 +39,7 @@ class Referrers:
         self._passes = passes
         ways: dict[str, int] = {}
         ids: dict[str, int] = {}
-        for by, how, content_id in list(reader.rows(frozen.REFERRERS_OF, {"digest": digest})):
+        for by, how, content_id in list(reader.rows("REFERRERS_OF", {"digest": digest})):
             ways[by] = min(ways.get(by, len(_WAYS)), _WAY_OF.get(how, len(_WAYS) - 1))
             ids[by] = content_id
         self._how = {by: _WAYS[way] for by, way in ways.items()}
@@ -52,12 +51,12 @@ class Referrers:
         """All of them. One may come several times in a store, first the one that is to be shown."""
         first = self._above.first(self._passes)
         for by, content_id in self._ids.items():
-            for row in list(self._reader.rows(frozen.BY_DIGEST, {"digest": by})):
+            for row in list(self._reader.rows("BY_DIGEST", {"digest": by})):
                 if self._passes(Match(self._reader, row)):
                     yield self._itself(row, by)
             for row in first.get(content_id, ()):
                 yield self._below(row, by)
-            for row in list(self._reader.rows(frozen.LYING, {"digest": by})):
+            for row in list(self._reader.rows("LYING", {"digest": by})):
                 if self._passes(Match(self._reader, row)):
                     yield self._unlisted(row, by)
 
@@ -87,7 +86,7 @@ class Referrers:
         if found is None and match.digest in self._how:
             key = "referrer", match.digest
             if key not in self._reader.known:
-                rows = self._reader.rows(frozen.BY_DIGEST, {"digest": match.digest})
+                rows = self._reader.rows("BY_DIGEST", {"digest": match.digest})
                 self._reader.known[key] = {row[0]: row for row in rows}
             found = self._reader.known[key].get(match.entry_id)
         return found

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import islice
 
 from catalog.errors import Ambiguous, NotFound, NotInTime
-from catalog.lookup import frozen
 from catalog.lookup.find import find
-from catalog.lookup.match import ENTRY_ID, STORE_ID, Match, rfc3339
+from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
 from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -18,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from catalog.engine.interface import Reader
     from catalog.lookup.needed import Needs
-    from catalog.lookup.reader import Reader
     from catalog.lookup.stores import Place
     from catalog.names.platform import Platform
     from catalog.names.query import Query
@@ -217,6 +216,8 @@ class Asking:
         Raises NotInTime where a digest may be below an entry whose manifests are not read yet.
         """
         if self.moment is not None:
+            from catalog.names.moment import rfc3339
+
             return NotFound(f"nothing was {shown(query.text)} at {rfc3339(self.moment)}, as far as history goes back")
         text = shown(query.text)
         if self.platform is not None:
@@ -241,7 +242,7 @@ class Asking:
         """What helps somebody who wrote a tag where a name goes, or an empty text."""
         if not is_tag(text):
             return ""
-        row = self.reader.row(frozen.COUNT_TAG, {"tag": text})
+        row = self.reader.row("COUNT_TAG", {"tag": text})
         count = row[0] if row else 0
         if not count:
             return ""
@@ -264,7 +265,7 @@ class Asking:
         from catalog.names.reference import split_reference
 
         image = None if place is None else place.image
-        rows = [row for row in self.reader.rows(frozen.PINNED, {}) if place is None or row[0] == place.name]
+        rows = [row for row in self.reader.rows("PINNED", {}) if place is None or row[0] == place.name]
         names = (
             (store, text, digest)
             for store, image_name, ref_name, digest in rows
@@ -291,7 +292,7 @@ class Asking:
 
     def _stands(self, digest: str) -> bool:
         """Whether a digest is an entry's in some store, or that of a manifest below one."""
-        rows = (frozen.BY_DIGEST, frozen.REACHING, frozen.LYING)
+        rows = ("BY_DIGEST", "REACHING", "LYING")
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> Place | None:
@@ -305,7 +306,7 @@ class Asking:
 
     def _answers(self, query: Query) -> Iterator[Match]:
         """The plain way: a name, over all stores, one answer a store."""
-        for row in self.reader.rows(frozen.ANSWERS_BY_NAME, {"name": query.name}):
+        for row in self.reader.rows("ANSWERS_BY_NAME", {"name": query.name}):
             match = Match(self.reader, row)
             if (self.stores is None or match.store_id in self.stores) and self._serves(query, match):
                 yield match
@@ -330,7 +331,7 @@ class Asking:
 
         digest = query.digest or ""
         if place is None:
-            rows = self.reader.rows(frozen.ANSWERS_BY_NAME, {"name": query.name})
+            rows = self.reader.rows("ANSWERS_BY_NAME", {"name": query.name})
             standing = [Match(self.reader, row) for row in rows if self.stores is None or row[STORE_ID] in self.stores]
         else:
             bare = kinds.Query(query.text, query.kind, tag=query.tag, place=query.place)
@@ -349,6 +350,8 @@ class Asking:
             what = "answers nothing"
         else:
             what = "refused by --strict" if self.strict else "answers with what it last said"
+        from catalog.names.moment import rfc3339
+
         self.note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from catalog.errors import InvalidReference, UnknownStore
-from catalog.lookup import frozen
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path, prefixes_registered_as, registered_as
 from catalog.names.pattern import upper_bound
@@ -11,7 +10,7 @@ from catalog.names.reference import split_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
     from catalog.names.pattern import Glob
     from catalog.names.query import Query
 
@@ -42,6 +41,14 @@ def place_of(reader: Reader, query: Query) -> Place:
     return _by_name(reader, query, text)
 
 
+def ids_of_host(reader: Reader, name: str) -> frozenset[int]:
+    """The ids of the stores of the host `name`; raises UnknownStore if there is no such host."""
+    host = reader.row("HOST_BY_NAME", {"host_name": name})
+    if host is None:
+        raise UnknownStore(f"no host is called {shown(name)}: 'ocicat stores --format json' says whose each store is")
+    return frozenset(row[0] for row in reader.rows("STORES_OF_HOST", {"host_id": host[0]}))
+
+
 def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
     """The ids of the stores that `--store` names: each a name, a path, or a glob over names; raises UnknownStore."""
     ids: set[int] = set()
@@ -61,7 +68,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
 def store_id(reader: Reader, text: str) -> int | None:
     """The id of the store with the name or path `text`, None where there is none."""
-    found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": text, "path": None}) if _is_utf8(text) else None
+    found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": text, "path": None}) if _is_utf8(text) else None
     if found is None and text[:1] in ("/", "."):
         found = _registered(reader, text)
     return None if found is None else int(found[0])
@@ -69,7 +76,7 @@ def store_id(reader: Reader, text: str) -> int | None:
 
 def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
     """The ids of the stores whose names match `glob`."""
-    return {row[0] for row in reader.rows(frozen.STORE_NAMES, {}) if glob.matches(row[1])}
+    return {row[0] for row in reader.rows("STORE_NAMES", {}) if glob.matches(row[1])}
 
 
 def _by_name(reader: Reader, query: Query, text: str) -> Place:
@@ -82,11 +89,11 @@ def _by_name(reader: Reader, query: Query, text: str) -> Place:
         cut = cut + 1 or -1
         if not _is_utf8(name):
             break
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": name, "path": None})
+        found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": name, "path": None})
         if found is not None:
             longest = found, behind
         # Where no name begins like that, none does for a longer part of the text: so it does not matter how long that is.
-        elif reader.row(frozen.NEXT_STORE, {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
+        elif reader.row("NEXT_STORE", {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
             break
     if longest is None:
         raise _unknown(text, query)
@@ -131,7 +138,7 @@ def _registered(reader: Reader, path: str) -> Row | None:
 
 def _registered_in(reader: Reader, paths: list[str]) -> Row | None:
     for each in paths:
-        found = reader.row(frozen.STORE_BY_NAME_OR_PATH, {"store_name": None, "path": encode_path(each)[0]})
+        found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": None, "path": encode_path(each)[0]})
         if found is not None:
             return found
     return None

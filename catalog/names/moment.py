@@ -43,3 +43,14 @@ def milliseconds(text: str) -> int | None:
     except (ValueError, OverflowError):
         return None
     return (found - _EPOCH) // _MILLISECOND if found.year > 1 else None
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """A time of the catalog as RFC 3339 text in UTC of one fixed width, as the views write it; None stays None."""
+    if milliseconds is None:
+        return None
+    import time
+
+    seconds, rest = divmod(milliseconds, 1000)
+    at = time.gmtime(seconds)
+    return f"{at.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', at)}.{rest:03d}Z"

@@ -12,11 +12,11 @@ import marshal
 from collections.abc import Iterator, Mapping
 
 from catalog import errors
+from catalog.engine import question
+from catalog.engine.interface import Reader
+from catalog.engine.question import HEAP_BYTES, ROW_BYTES, TIMEOUT_SECONDS, Question, Stopped
 from catalog.errors import CatalogUnavailable, NotInTime, OcicatError, RefusedSQL
-from catalog.lookup.reader import Reader
 from catalog.names.escape import shown
-from catalog.reports import question
-from catalog.reports.question import HEAP_BYTES, ROW_BYTES, TIMEOUT_SECONDS, Question, Stopped
 from catalog.reports.workers import Answer, Workers
 
 _workers = Workers()

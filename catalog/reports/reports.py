@@ -32,9 +32,9 @@ class Report(NamedTuple):
     parameters: tuple[tuple[str, str], ...] = ()
     left_out: str = ""
 
-    def statement(self, *, postgresql: bool = False) -> str:
-        """The query in the words of SQLite, or of PostgreSQL."""
-        return self.sql.replace("$DAY_AGO", _DAY_AGO["postgresql" if postgresql else "sqlite"])
+    def statement(self, dialect: str = "sqlite") -> str:
+        """The query in the words of a `dialect`, `sqlite` or `postgresql`."""
+        return self.sql.replace("$DAY_AGO", _DAY_AGO[dialect])
 
 
 _DAY_AGO = {

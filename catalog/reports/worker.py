@@ -14,11 +14,11 @@ import select
 import signal
 import threading
 
-from catalog.db.location import is_url
+from catalog.engine import question
+from catalog.engine.open import open_gate
+from catalog.engine.question import HEADER, Frame, Question, Stopped, packed, read_all, write_all
+from catalog.engine.sink import Sink, limit_memory
 from catalog.errors import OcicatError
-from catalog.reports import question
-from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, read_all, write_all
-from catalog.reports.sink import Sink, limit_memory
 
 _SPENT_KIB = 96 << 10
 """A process that grew so large does not give its memory back, and ends after its answer."""
@@ -45,12 +45,9 @@ def main() -> None:
 
 def _answer(asked: Question, sink: Sink) -> None:
     try:
-        if is_url(asked.path):
-            from catalog.reports.run_postgres import run
-        else:
-            from catalog.reports.run_sqlite import run
+        gate = open_gate(asked.path)
         limit_memory(asked.heap_bytes)
-        run(asked, sink)
+        gate(asked, sink)
         sink.end(is_spent=_is_spent())
     except Stopped as stopped:
         sink.fail(stopped.kind, stopped.words, is_spent=_is_spent())

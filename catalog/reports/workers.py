@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Iterator
 
+from catalog.engine import question
+from catalog.engine.question import HEADER, Frame, Question, Stopped, packed, write_all
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
-from catalog.reports import question
-from catalog.reports.question import HEADER, Frame, Question, Stopped, packed, write_all
 
 _GRACE_SECONDS = 1.0
 """A statement ends itself at its limit, unless an instruction takes long: so much later its process is killed."""

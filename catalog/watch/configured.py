@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import Report
 from catalog.ingest.notice import Notice

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import text
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.ingest.completed import Completed
 from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import PutOff

@@ -20,10 +20,9 @@ import signal
 import time
 from types import FrameType
 
-from catalog.db.engine import Writer, open_writer
-from catalog.db.location import beside
-from catalog.db.locks import DAEMON, DAEMON_LOCK, FileLock, StateFile
-from catalog.db.postgres import displayed
+from catalog.engine.interface import Writer
+from catalog.engine.locks import DAEMON, DAEMON_LOCK, FileLock, StateFile
+from catalog.engine.open import beside, displayed, open_writer
 from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
 from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice

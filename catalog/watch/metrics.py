@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 from catalog._version import __version__
+from catalog.engine.open import open_reader
 from catalog.errors import CatalogUnavailable, UsageError
-from catalog.lookup.reader import open_reader
 from catalog.names.escape import shown
 from catalog.names.http_host import host_of, is_address
 from catalog.watch.figures import Figures
@@ -261,7 +261,7 @@ class _Collector:
         try:
             reader = open_reader(self._path)
             try:
-                for state, count, without_content, of_state in reader.rows(_STORES, {}):
+                for state, count, without_content, of_state in reader.select(_STORES, {}):
                     counts[state] = count
                     pending += without_content
                     entries += of_state

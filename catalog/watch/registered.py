@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry, Root
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 import os
 import time
 
-from catalog.db.failures import gone
-from catalog.db.location import is_url
-from catalog.db.postgres import displayed
+from catalog.engine.open import displayed, identity
+from catalog.engine.sqlite.failures import gone
 from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms
 from catalog.ingest.known import Store
@@ -105,15 +104,12 @@ class Service(Listener):
             raise gone(self._path)
 
     def _identity(self) -> tuple[int, int] | None:
-        if is_url(self._path):
-            return 0, 0  # a server's: there is no file that could be another
         try:
-            found = os.stat(self._path)
+            return identity(self._path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError:
             return self._file  # nobody knows: it says so itself
-        return found.st_dev, found.st_ino
 
     # --- what goes wrong ----------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import json
 import time
 from typing import Any
 
-from catalog.db.location import beside
-from catalog.db.locks import DAEMON, read_held
+from catalog.engine.locks import DAEMON, read_held
+from catalog.engine.open import beside
 from catalog.names.escape import shown
 
 LATE_SECONDS = 60.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.engine import open_writer
+from catalog.engine.open import open_writer
 from tests.cli.conftest import Own, retag
 from tests.cli.program import one_error
 from tests.writers import empty_index, fake_descriptor, read_index, write_index

@@ -15,14 +15,18 @@ from tests.conftest import ON_SQLITE, stamp
 
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms
-    "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.formats", "catalog.cli.messages", "catalog.cli.start",
-    "catalog.cli.limits", "catalog.cli.output",
+    "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.limits", "catalog.cli.messages", "catalog.cli.output",
+    "catalog.cli.start",
+    "catalog.cli.formats",  # of query
+    "catalog.names.moment",  # where a note says since when
     "catalog.cli.table",  # where one is asked for
-    "catalog.db", "catalog.db.failures", "catalog.db.location", "catalog.db.neighbours", "catalog.errors", "catalog.lookup", "catalog.lookup.find",
+    "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
+    "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
+    "catalog.engine.sqlite.reader", "catalog.engine.version", "catalog.errors",
+    "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve", "catalog.lookup.stores",
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
-    "catalog.lookup.frozen", "catalog.lookup.match", "catalog.lookup.reader", "catalog.lookup.resolve",
-    "catalog.lookup.stores", "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",
-    "catalog.names.paths", "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",
+    "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits", "catalog.names.paths",
+    "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",
 }  # fmt: skip
 
 SQLITE3 = {
@@ -79,9 +83,16 @@ def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...
     assert not found & set(HEAVY)
 
 
+@ON_SQLITE
 def test_the_list_holds_nothing_that_is_loaded_no_more(shelf: Shelf) -> None:
     found = set().union(*(loaded(shelf, *arguments) for arguments in FORMS))
     assert {name for name in OURS if name not in found} == set()
+
+
+def test_no_answer_loads_a_module_of_the_other_engine(shelf: Shelf) -> None:
+    other = "sqlite" if "://" in shelf.db else "postgres"
+    found = loaded(shelf, "resolve", "ctr:3.16")
+    assert not {name for name in found if name.startswith(f"catalog.engine.{other}")}
 
 
 @ON_SQLITE
@@ -121,6 +132,7 @@ def test_the_package_itself_loads_nothing() -> None:
         "typing",
         "catalog.cli",
         "catalog.db",
+        "catalog.engine",
         "catalog.lookup",
         "sqlalchemy",
     }

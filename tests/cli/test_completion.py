@@ -16,6 +16,7 @@ import pytest
 
 from catalog.cli import words
 from catalog.cli.main import COMMANDS
+from catalog.engine.sqlite.brief import SqliteBriefReader
 from catalog.lookup.complete import MOST, Completer
 from tests import writers
 from tests.cli.conftest import Own, Shelf
@@ -250,7 +251,8 @@ def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], 
     """In steps of SQLite's virtual machine: what is offered may grow to its limit, and what each costs may not."""
     costs = []
     for size in (10_000, 100_000):
-        completer = Completer(sized(size).catalogue.reader.path)
+        searches = SqliteBriefReader(sized(size).catalogue.reader.path)
+        completer = Completer(searches)
         count = 0
 
         def step() -> int:
@@ -258,9 +260,9 @@ def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], 
             count += 1
             return 0
 
-        completer._connection.set_progress_handler(step, 1)
+        searches._connection.set_progress_handler(step, 1)
         offers = completer.references(prefix)
-        completer.close()
+        searches.close()
         assert len(offers) <= MOST + 1
         assert all(text.startswith(prefix) for text, _ in offers)
         costs.append(count)
@@ -322,8 +324,9 @@ def test_it_loads_no_more_than_it_needs(shelf: Shelf) -> None:
     }
     assert {each for each in loaded if each.startswith("catalog.")} <= {
         "catalog.cli", "catalog.cli.complete", "catalog.cli.messages", "catalog.cli.output", "catalog.cli.start",
-        "catalog.cli.words", "catalog.db", "catalog.db.location", "catalog.errors", "catalog.lookup",
-        "catalog.lookup.complete", "catalog.lookup.frozen", "catalog.names", "catalog.names.digest", "catalog.names.escape",
+        "catalog.cli.words", "catalog.engine", "catalog.engine.location", "catalog.engine.open", "catalog.engine.sqlite",
+        "catalog.engine.sqlite.brief", "catalog.engine.version", "catalog.errors", "catalog.lookup",
+        "catalog.lookup.complete", "catalog.engine.sqlite.frozen", "catalog.names", "catalog.names.digest", "catalog.names.escape",
         "catalog.names.pattern", "catalog.names.reference",
     }  # fmt: skip
 

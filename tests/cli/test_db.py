@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from catalog.db.locks import WRITER
+from catalog.engine.locks import WRITER
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, one_error, ran

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from catalog.db.copy import copy
-from catalog.db.engine import open_writer
-from catalog.db.postgres import conninfo
 from catalog.db.schema import metadata
 from catalog.db.views import VIEWS
+from catalog.engine.copy import copy
+from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import conninfo
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf, no_settling, retag

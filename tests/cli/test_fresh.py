@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.locks import WRITER, FileLock
+from catalog.engine.locks import WRITER, FileLock
 from tests.cli.conftest import Own, objects, retag
 from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody
 from tests.watch.harness import Followed, followed

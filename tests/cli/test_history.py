@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.engine import open_writer
+from catalog.engine.open import open_writer
 from catalog.names.moment import parse_moment
 from tests import writers
 from tests.cli.conftest import Own, retag

@@ -13,6 +13,7 @@ import pytest
 from catalog.api import PAGE, Catalog
 from catalog.cli.output import KEPT_BYTES
 from tests.cli.program import CLEAN, OCICAT, called
+from tests.conftest import file_of
 from tests.watch.harness import wait_for
 from tests.writers import MANIFEST_TYPE, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
@@ -100,7 +101,7 @@ def test_its_pages_together_read_no_more_than_three_times_the_answer(tmp_path: P
         assert called("add", layout, db=path).status == 0
         with Catalog(path) as catalog:
             counted = steps[size] = Counted()
-            catalog._reader.connection.set_progress_handler(counted, 100)
+            file_of(catalog._reader).set_progress_handler(counted, 100)
             assert sum(1 for _ in catalog.query("acme/app:*")) == size
     assert 0 < steps[8 * PAGE].count < 16 * 3 * steps[PAGE // 2].count
 

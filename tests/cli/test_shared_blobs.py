@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.lookup.reader import open_reader
+from catalog.engine.open import open_reader
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.program import CLEAN, one_error
@@ -25,7 +25,7 @@ needs_skopeo = needs("skopeo")
 def held(cli: Own) -> dict[str, set[str]]:
     """The digests of the blobs that lie in each store, as the catalog says."""
     with contextlib.closing(open_reader(cli.db)) as reader:
-        rows = reader.rows(
+        rows = reader.select(
             "SELECT store.name, content.digest FROM store_blob JOIN store ON store.id = store_blob.store_id"
             " JOIN content ON content.id = store_blob.content_id",
             {},

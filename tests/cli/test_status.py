@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from catalog.db.locks import DAEMON, StateFile
+from catalog.engine.locks import DAEMON, StateFile
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import LATE_SECONDS, encode, read_daemon, watches_advised, why_late
 from tests.cli.conftest import Own

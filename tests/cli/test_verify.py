@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.lookup.reader import open_reader
+from catalog.engine.open import open_reader
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, SECONDS, common_directory, needs_root, one_error, ran_as_nobody
@@ -176,7 +176,7 @@ def test_a_blob_without_permission(common: Own) -> None:
 def counted(db: str) -> tuple[int, int]:
     """How many blobs there are, and how many are good, as the catalog says."""
     with contextlib.closing(open_reader(db)) as reader:
-        found = reader.row("SELECT count(*), count(*) FILTER (WHERE is_good) FROM store_blob", {})
+        found = next(reader.select("SELECT count(*), count(*) FILTER (WHERE is_good) FROM store_blob", {}), None)
         assert found is not None
         return found[0], found[1]
 

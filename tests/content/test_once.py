@@ -189,11 +189,11 @@ def test_a_reading_that_was_left_opens_only_the_rest(tmp_path: Path, step: int) 
 
 def left_after(db: str, steps: int) -> None:
     """Read names, and so many levels of content."""
-    from catalog.db.engine import Writer
+    from catalog.engine.sqlite.writer import SqliteWriter
     from catalog.ingest.settings import Settings
     from catalog.ingest.sweep import Sweep
 
-    with Writer(db) as writer:
+    with SqliteWriter(db) as writer:
         for _ in range(steps):
             Sweep(writer, Settings(settle_ms=0), print).run([], None, content_seconds=0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.location import is_url
 from catalog.db.schema import metadata
+from catalog.engine.open import is_url
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
 from catalog.layout.index import Limits

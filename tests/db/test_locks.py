@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.engine import Writer
-from catalog.db.locks import DAEMON, DAEMON_LOCK, OLD_WRITER, WRITER, FileLock, StateFile, is_held, read_held
+from catalog.engine.locks import DAEMON, DAEMON_LOCK, OLD_WRITER, WRITER, FileLock, StateFile, is_held, read_held
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogLocked
 from tests.cli.program import CLEAN, OCICAT, called, one_error
 from tests.watch.harness import Followed
@@ -283,7 +283,7 @@ def test_a_catalog_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[st
 
 
 def test_a_second_name_of_a_file_is_refused_where_others_write(catalog: str) -> None:
-    Writer(catalog).close()
+    SqliteWriter(catalog).close()
     os.unlink(catalog + "-wal")
     victim = Path(catalog).parent / "victim"
     victim.write_bytes(b"")

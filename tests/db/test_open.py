@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.engine import Writer
-from catalog.db.locks import DAEMON, WRITER, FileLock, is_held
 from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR
+from catalog.engine.locks import DAEMON, WRITER, FileLock, is_held
+from catalog.engine.sqlite.reader import SqliteReader
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogLocked, CatalogUnavailable
-from catalog.lookup.reader import Reader
 from tests import writers
 from tests.cli.program import called, common_directory, needs_root, one_error, ran_as_nobody
 
@@ -215,7 +215,7 @@ def others(sound: bytes) -> Iterator[str]:
         path = directory / "c.db"
         path.write_bytes(sound)
         path.chmod(0o640)
-        Writer(str(path)).close()
+        SqliteWriter(str(path)).close()
         yield str(path)
 
 
@@ -262,7 +262,7 @@ def test_a_reader_who_may_not_write_the_directory_reads_after_a_clean_close(othe
 @needs_root
 def test_a_reader_who_may_not_write_the_directory_reads_beside_a_writer(others: str) -> None:
     open_to_all(others)
-    with Writer(others) as writer, writer.transaction() as connection:
+    with SqliteWriter(others) as writer, writer.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM store")
         assert ran_as_nobody("query", "--count", db=others) == (0, "500\n", "")
     assert ran_as_nobody("query", "--count", db=others) == (0, "0\n", "")
@@ -297,15 +297,15 @@ def test_the_files_of_a_catalog_are_for_owner_and_group(tmp_path: Path) -> None:
 
 def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     path = str(tmp_path / "c.db")
-    Writer(path).close()
+    SqliteWriter(path).close()
     lock = FileLock(path + WRITER, "busy: try again")
     lock.acquire(0)
     began = time.monotonic()
     with pytest.raises(CatalogLocked, match="is being written by another process: try again"):
-        Writer(path, timeout=0.2)
+        SqliteWriter(path, timeout=0.2)
     assert 0.2 <= time.monotonic() - began < 3
     lock.release()
-    Writer(path, timeout=0).close()
+    SqliteWriter(path, timeout=0).close()
 
 
 def test_a_writer_waits_as_long_as_it_takes_within_its_time(tmp_path: Path) -> None:
@@ -316,20 +316,20 @@ def test_a_writer_waits_as_long_as_it_takes_within_its_time(tmp_path: Path) -> N
     lock.acquire(0)
     timer = threading.Timer(0.3, lock.release)
     timer.start()
-    with Writer(path, timeout=20) as writer, writer.transaction() as connection:
+    with SqliteWriter(path, timeout=20) as writer, writer.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM store")
     timer.join()
 
 
 def test_a_writer_holds_the_lock_only_while_it_writes(tmp_path: Path) -> None:
     path = str(tmp_path / "c.db")
-    with Writer(path) as one:
+    with SqliteWriter(path) as one:
         assert not is_held(path + WRITER)
         with one.transaction():
             assert is_held(path + WRITER)
             with pytest.raises(CatalogLocked):
-                Writer(path, timeout=0)
-        with Writer(path, timeout=0) as two, two.transaction() as connection:
+                SqliteWriter(path, timeout=0)
+        with SqliteWriter(path, timeout=0) as two, two.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM store")
     assert not is_held(path + WRITER)
     assert not is_held(path + DAEMON)
@@ -338,8 +338,8 @@ def test_a_writer_holds_the_lock_only_while_it_writes(tmp_path: Path) -> None:
 
 def test_a_writer_that_cannot_have_the_lock_again_still_closes(tmp_path: Path) -> None:
     path = str(tmp_path / "c.db")
-    writer = Writer(path, timeout=0.1)
-    with Writer(path) as other, other.transaction():
+    writer = SqliteWriter(path, timeout=0.1)
+    with SqliteWriter(path) as other, other.transaction():
         writer.close()
     writer.close()
     with pytest.raises(CatalogUnavailable, match="closed"), writer.transaction():
@@ -349,7 +349,7 @@ def test_a_writer_that_cannot_have_the_lock_again_still_closes(tmp_path: Path) -
 def test_what_fails_inside_a_transaction_is_undone(tmp_path: Path, sound: bytes) -> None:
     path = str(tmp_path / "c.db")
     Path(path).write_bytes(sound)
-    with Writer(path) as writer:
+    with SqliteWriter(path) as writer:
 
         def delete_and_then(statement: str) -> None:
             with writer.transaction() as connection:
@@ -360,18 +360,18 @@ def test_what_fails_inside_a_transaction_is_undone(tmp_path: Path, sound: bytes)
             with pytest.raises(CatalogUnavailable):
                 delete_and_then(wrong)
         assert not is_held(path + WRITER)
-    reader = Reader(path)
-    assert reader.row("SELECT count(*) FROM entry", {}) == (500,)
+    reader = SqliteReader(path)
+    assert next(reader.select("SELECT count(*) FROM entry", {})) == (500,)
     reader.close()
 
 
 def test_sqlite_locked_by_somebody_else_is_status_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program that writes the file without asking for our lock."""
     path = str(tmp_path / "c.db")
-    Writer(path).close()
+    SqliteWriter(path).close()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr("catalog.db.engine._BUSY_MS", 100)
+    monkeypatch.setattr("catalog.engine.sqlite.writer._BUSY_MS", 100)
     one_error(called("remove", "x", db=path), 4, "locked by another process", "try again")
     assert called("stores", db=path).status == 0
     connection.execute("ROLLBACK")

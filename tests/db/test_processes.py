@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db import engine
-from catalog.lookup.reader import Reader
+from catalog.engine.interface import Reader
+from catalog.engine.sqlite import writer as engine
+from catalog.engine.sqlite.reader import SqliteReader
 from tests import writers
 from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
 
@@ -128,7 +129,7 @@ def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, m
         return look(self, statement, parameters)
 
     monkeypatch.setattr(Reader, "row", row)
-    Reader(str(db)).close()
+    SqliteReader(str(db)).close()
 
 
 def test_killed_at_any_moment_nothing_is_torn(tmp_path: Path, config: str, server: Callable[..., int]) -> None:

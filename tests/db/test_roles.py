@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from catalog.db.engine import open_writer
 from catalog.db.migrate import run_migrations
-from catalog.db.postgres import connect, conninfo, this_host
 from catalog.db.views import VIEWS
+from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import connect, conninfo, this_host
 from catalog.errors import CatalogLocked
 from catalog.reports.reports import REPORTS
 from tests import writers

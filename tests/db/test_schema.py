@@ -18,11 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from catalog.db import freeze, hosts, statements
-from catalog.db.engine import Writer
-from catalog.db.postgres import conninfo
 from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata
 from catalog.db.views import VIEWS
-from catalog.lookup import frozen, frozen_postgres
+from catalog.engine.postgres import frozen as frozen_postgres
+from catalog.engine.postgres.connect import conninfo
+from catalog.engine.sqlite import frozen
+from catalog.engine.sqlite.writer import SqliteWriter
+from catalog.lookup.match import COLUMNS
 from tests.postgres import Server
 
 SQLITE: Dialect = sqlite.dialect()
@@ -57,7 +59,7 @@ def objects(connection: sqlite3.Connection) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("schema") / "catalog.db")
-    Writer(path).close()
+    SqliteWriter(path).close()
     return path
 
 
@@ -136,6 +138,14 @@ def test_the_frozen_statements_are_those_of_their_source() -> None:
     assert Path(frozen_postgres.__file__).read_text() == hosts.render(), "run 'make freeze'"
 
 
+def test_a_match_reads_the_columns_that_the_statements_yield() -> None:
+    assert tuple(statements.MATCH) == COLUMNS
+
+
+def test_each_hint_how_to_fetch_is_of_a_statement() -> None:
+    assert set(statements.FETCH) <= set(statements.STATEMENTS)
+
+
 def test_freeze_check_says_when_they_are_stale(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "catalog.db.freeze", "--check"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -151,7 +161,7 @@ def test_freeze_check_says_when_they_are_stale(tmp_path: Path) -> None:
 def test_every_frozen_statement_runs_on_a_migrated_catalog(migrated: str) -> None:
     connection = sqlite3.connect(migrated)
     for name in statements.STATEMENTS:
-        text = getattr(frozen, name)
+        text = frozen.STATEMENTS[name]
         parameters = dict.fromkeys(re.findall(r":([a-z_]+)", text), "x")
         connection.execute(text, parameters).fetchall()
     connection.close()

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from catalog.db.engine import Writer, open_writer
 from catalog.db.migrate import run_migrations
-from catalog.db.postgres import connect
 from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR
+from catalog.engine.open import open_reader, open_writer
+from catalog.engine.postgres.connect import connect
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogVersion
-from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.cli.program import called, one_error
 from tests.postgres import Server
@@ -61,7 +61,7 @@ def test_a_catalog_of_the_first_version(tmp_path: Path, command: tuple[str, ...]
         f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
     )
     connection.close()
-    Writer(old).close()
+    SqliteWriter(old).close()
 
 
 def test_on_a_server_only_the_command_for_it_upgrades(server: Server) -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR, LARGE, is_linear
 from tests.growth.layouts import LAYOUTS
 from tests.growth.parsers import PARSERS
@@ -41,7 +41,7 @@ def layouts(shape: str) -> dict[str, tuple[int, int]]:
             catalogue = Catalogue(f"{directory}/catalog.db")
             catalogue.add(f"{directory}/layouts", index=False)
             reading = steps(drivers(catalogue), functools.partial(catalogue.index))
-            counted.append({"reading": reading, **costs(catalogue.reader.connection)})
+            counted.append({"reading": reading, **costs(file_of(catalogue.reader))})
             catalogue.close()
         finally:
             shutil.rmtree(directory)

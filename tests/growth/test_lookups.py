@@ -14,7 +14,7 @@ from catalog.errors import OcicatError
 from catalog.lookup.match import once
 from catalog.lookup.needed import Needs
 from catalog.names.query import Query, parse_query
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR
 from tests.growth.layouts import LAYOUTS
 from tests.growth.test_walks import SPARE, steps
@@ -107,7 +107,7 @@ def test_questions_are_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[st
         LAYOUTS[shape](f"{directory}/layouts", size)
         catalogue = new_sqlite_catalogue(directory)
         catalogue.add(f"{directory}/layouts")
-        connection = catalogue.reader.connection
+        connection = file_of(catalogue.reader)
         counted.append({name: steps([connection], lambda ask=ask: ask(catalogue)) for name, ask in QUESTIONS.items()})  # type: ignore[misc]  # noqa: B023
         catalogue.close()
     small, large = counted

@@ -11,7 +11,7 @@ from catalog.errors import OcicatError
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
-from tests.conftest import Catalogue, stamp
+from tests.conftest import Catalogue, file_of, stamp
 from tests.growth.counting import FACTOR
 from tests.growth.test_reports import costs
 from tests.growth.test_walks import SPARE, steps
@@ -45,7 +45,7 @@ def test_the_past_of_a_name_is_linear(tmp_path: Path, new_sqlite_catalogue: Call
                 asking.resolve(parse_query(ref))
 
         refs = ("app:1", ":1", "oci-layout://s:1", "app*", f"@{image['digest']}", "*")
-        connection = catalogue.reader.connection
+        connection = file_of(catalogue.reader)
         found = {ref.partition("@")[0] or "@": steps([connection], lambda ref=ref: ask(ref)) for ref in refs}  # type: ignore[misc]
         counted.append(found | costs(connection))
         assert catalogue.sql("SELECT count(*) FROM history") == [(size,)]

@@ -15,12 +15,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from catalog.db.placeholders import named
-from catalog.db.postgres import connect
 from catalog.db.views import VIEWS
 from catalog.db.walks import MOST_MANIFESTS
+from catalog.engine.postgres.connect import connect
+from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR
 from tests.growth.layouts import LAYOUTS, NAME, Layout, chain
 from tests.growth.test_walks import SPARE, steps
@@ -69,7 +69,7 @@ ON_SERVER = (
 def looked_at(session: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
     """Rows that each report and each view has PostgreSQL look at, where every table counts as large."""
     session.execute("SET enable_seqscan = off")
-    asked = [(each.name, each.statement(postgresql=True), PARAMETERS[each.name]) for each in REPORTS]
+    asked = [(each.name, each.statement("postgresql"), PARAMETERS[each.name]) for each in REPORTS]
     asked += [(f"view {name}", text, {}) for name, text in VIEWED.items()]
     found = {}
     for name, text, values in asked:
@@ -115,7 +115,7 @@ def test_reports_and_views_are_linear(
         LAYOUTS[shape](f"{directory}/layouts", size)
         catalogue = new_sqlite_catalogue(directory)
         catalogue.add(f"{directory}/layouts")
-        counted.append(costs(catalogue.reader.connection))
+        counted.append(costs(file_of(catalogue.reader)))
         catalogue.close()
     small, large = counted
     assert {name: (small[name], large[name]) for name in small if large[name] > small[name] * FACTOR + SPARE} == {}
@@ -145,7 +145,7 @@ def test_a_walk_of_a_row_goes_so_far_and_no_further(
         above_a_chain(f"{directory}/layouts", depth)
         catalogue = new_sqlite_catalogue(directory)
         catalogue.add(f"{directory}/layouts")
-        connection = catalogue.reader.connection
+        connection = file_of(catalogue.reader)
         for column in WALKS[1:]:
             asked = functools.partial(connection.execute, f"SELECT {column} FROM images")
             counted.append(steps([connection], lambda asked=asked: asked().fetchall()))  # type: ignore[misc]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import OcicatError
 from catalog.names.query import parse_query
 from tests import writers
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR, cost
 from tests.growth.layouts import LAYOUTS
 
@@ -42,7 +43,8 @@ def steps(connections: Sequence[sqlite3.Connection], do: Callable[[], object]) -
 def drivers(catalogue: Catalogue) -> list[sqlite3.Connection]:
     """The connections that a catalog is written by, and read by meanwhile."""
     writer = catalogue.writer
-    return [each for each in (writer._driver, writer._keeper) if isinstance(each, sqlite3.Connection)]
+    assert isinstance(writer, SqliteWriter)
+    return [each for each in (writer._driver, writer._keeper) if each is not None]
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_a_place_with_many_slashes_is_soon_answered(
                 catalogue.asking().resolve(parse_query(f"{scheme}{place}{'a/' * slashes}b"))
 
         lines: list[int] = []
-        return steps([catalogue.reader.connection], lambda: lines.append(cost(do))) + lines[0]
+        return steps([file_of(catalogue.reader)], lambda: lines.append(cost(do))) + lines[0]
 
     for scheme in ("oci-layout://", "oci:", "ocidir://"):
         # No path is longer than 4,096 bytes, so the beginnings of a text up to there are all that is looked for.

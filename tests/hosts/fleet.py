@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from catalog.lookup.reader import open_reader
+from catalog.engine.open import open_reader
 from tests import writers
 from tests.hosts.host import Host
 from tests.oracle import Oracle, OracleStore
@@ -275,7 +275,7 @@ class Fleet:
             assert not wrong, "\n".join(difference.explain(reader, name) for name in wrong[:5])
             spans = {
                 (store, digest)
-                for store, digest in reader.rows("SELECT store, digest FROM history WHERE tag = 't'", {})
+                for store, digest in reader.select("SELECT store, digest FROM history WHERE tag = 't'", {})
             }
         finally:
             reader.close()

@@ -12,6 +12,6 @@ from tests.postgres import Server
 def test_a_question_loads_no_sqlalchemy(server: Server, command: tuple[str, ...]) -> None:
     done = ran(*command, db=server.new_catalog(), env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.status == (1 if "resolve" in command else 0)
-    assert "catalog.lookup.postgres" in done.err
+    assert "catalog.engine.postgres.reader" in done.err
     for heavy in ("sqlalchemy", "alembic", "watchdog", "msgspec"):
         assert heavy not in done.err

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from sqlalchemy import Connection
 
-from catalog.db.engine import open_writer
-from catalog.db.postgres import EDGES_SHARED, OF_HOST, TOGETHER, conninfo
+from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import EDGES_SHARED, OF_HOST, TOGETHER, conninfo
 from catalog.errors import CatalogConflict
 from tests import writers
 from tests.cli.program import one_error

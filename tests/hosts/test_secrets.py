@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from catalog.db.postgres import connect, displayed
+from catalog.engine.open import displayed
+from catalog.engine.postgres.connect import connect
 from tests.cli.program import Ran, one_error, ran
 from tests.hosts.conftest import layout
 from tests.hosts.host import Host

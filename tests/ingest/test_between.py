@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from catalog.db.engine import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.intake import Intake, now_ms
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings, StoreSettings
@@ -40,7 +40,7 @@ def test_it_waits_for_its_own_time(tmp_path: Path) -> None:
     path = make_layout(f"{tmp_path}/a")
     settings = Meddling(settle_ms=SETTLE_MS)
     settings.path = path
-    with Writer(f"{tmp_path}/catalog.db") as writer:
+    with SqliteWriter(f"{tmp_path}/catalog.db") as writer:
         with writer.transaction() as connection:
             Registry(connection).add_store(path, StoreSettings(), now_ms())
         with writer.snapshot() as connection:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from catalog.engine.sqlite.reader import SqliteReader
 from catalog.ingest.fresh import make_fresh
 from catalog.ingest.registry import Registry
-from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
 from tests.conftest import Catalogue
 
 
-class Between(Reader):
+class Between(SqliteReader):
     """Does `then` after its statement number `after`; `asked` counts them."""
 
     __slots__ = ("after", "asked", "then")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import writers
-from tests.conftest import Catalogue, stamp
+from tests.conftest import Catalogue, file_of, stamp
 from tests.lookup.sizes import Sized
 from tests.writers import Descriptor
 
@@ -57,7 +57,7 @@ def large(sized: Callable[[int], Sized], tmp_path_factory: pytest.TempPathFactor
     found = sized(MANY)
     path = str(tmp_path_factory.mktemp("large") / "catalog.db")
     with contextlib.closing(sqlite3.connect(path)) as copy:
-        found.catalogue.reader.connection.backup(copy)
+        file_of(found.catalogue.reader).backup(copy)
     catalogue = Catalogue(path)
     layout = Layout(catalogue, found.large, found.elements)
     layout.rows([*found.elements, writers.fake_descriptor("more")])

@@ -5,14 +5,13 @@ SQLite's driver tells each; what is asked of PostgreSQL is the same.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests import writers
-from tests.conftest import ON_SQLITE, Catalogue, stamp
+from tests.conftest import ON_SQLITE, Catalogue, driver_of_file, stamp
 
 New = Callable[[Path], Catalogue]
 
@@ -22,8 +21,7 @@ AT_MOST = 90
 
 def statements(catalogue: Catalogue, do: Callable[[], object]) -> int:
     """How many statements `do` has the writing connection run; each row of an executemany is one."""
-    driver = catalogue.writer._driver
-    assert isinstance(driver, sqlite3.Connection)
+    driver = driver_of_file(catalogue.writer)
     seen: list[str] = []
     driver.set_trace_callback(seen.append)
     try:
@@ -112,8 +110,7 @@ def test_no_row_is_written_by_a_statement_that_returns_something(new: New, tmp_p
     catalogue = new(tmp_path / "catalog")
     path = writers.make_layout(str(tmp_path / "layout"))
     writers.write_index(path, writers.empty_index(writers.make_image(path, "image", labels={"k": "v"})))
-    driver = catalogue.writer._driver
-    assert isinstance(driver, sqlite3.Connection)
+    driver = driver_of_file(catalogue.writer)
     seen: list[str] = []
     driver.set_trace_callback(seen.append)
     catalogue.add(path)

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.db.locks import WRITER, FileLock
+from catalog.engine.locks import WRITER, FileLock
 from catalog.errors import OcicatError
 from catalog.ingest.known import Summary
 from catalog.ingest.unchanged import nothing_to_do
 from tests import writers
 from tests.cli.program import needs_root
-from tests.conftest import Catalogue, stamp
+from tests.conftest import Catalogue, driver_of_file, stamp
 
 STORES = ("R/a", "R/b", "R/b/c", "R/deep/er/d", "R/bare", "R/torn", "R/no-index", "x")
 """Below the root R but for x; R/b holds another; R/bare has no blobs; two are broken."""
@@ -72,7 +72,7 @@ class World:
         self.passed()  # where a first one found that directories are other ones
 
     def look(self) -> Summary | None:
-        self.catalogue.writer._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+        driver_of_file(self.catalogue.writer).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return nothing_to_do(self.catalogue.path)
 
     def passed(self) -> tuple[int, list[str]]:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from catalog.db.engine import open_writer
+from catalog.engine.open import open_reader, open_writer
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.verify import Trouble, Verification
-from catalog.lookup.reader import open_reader
 from tests import writers
 from tests.conftest import Catalogue
 
@@ -400,7 +399,7 @@ def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pyt
     other = open_reader(catalogue.path)
 
     def look(*_: object) -> None:
-        recorded.extend(row[0] for row in other.rows("SELECT count(*) FROM store_blob WHERE is_good", {}))
+        recorded.extend(row[0] for row in other.select("SELECT count(*) FROM store_blob WHERE is_good", {}))
 
     run.run(stores(catalogue), look)
     other.close()

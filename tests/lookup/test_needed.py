@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from catalog.lookup import frozen
+from catalog.engine.sqlite import frozen
 from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import called
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.content.layouts import pending, reading, take_names
 from tests.lookup.test_steps import steps
 
@@ -28,7 +28,7 @@ def test_the_steps_are_in_proportion_to_the_image(
     catalogue.add(path)
     ((store_id,),) = catalogue.sql("SELECT id FROM store")
     counted = [
-        steps(catalogue.reader.connection, frozen.NEEDED, {"digest": each["digest"], "store_id": store_id})
+        steps(file_of(catalogue.reader), frozen.STATEMENTS["NEEDED"], {"digest": each["digest"], "store_id": store_id})
         for each in images
     ]
     assert [rows for rows, _ in counted] == [layers + 2 for layers in sizes]

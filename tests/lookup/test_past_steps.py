@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from catalog.lookup.reader import Reader
+from catalog.engine.interface import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
-from tests.conftest import Catalogue, stamp
+from tests.conftest import Catalogue, file_of, stamp
 from tests.stress.overtime import now_ms
 
 FACTOR = 1.3
@@ -45,11 +45,11 @@ def counted(reader: Reader) -> Iterator[Counter]:
     def step() -> None:
         counter.steps += 1
 
-    reader.connection.set_progress_handler(step, 10)
+    file_of(reader).set_progress_handler(step, 10)
     try:
         yield counter
     finally:
-        reader.connection.set_progress_handler(None, 0)
+        file_of(reader).set_progress_handler(None, 0)
 
 
 def make(catalogue: Catalogue, path: str, names: int, changes: int, *, stepped: bool = False) -> Past:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from catalog.db.copy import copy
-from catalog.db.engine import open_writer
-from catalog.lookup import frozen
-from catalog.lookup.postgres import FIRST, PostgresReader, first_rows
+from catalog.engine.copy import copy
+from catalog.engine.open import open_writer
+from catalog.engine.postgres import frozen
+from catalog.engine.postgres.reader import FIRST, PostgresReader, first_rows
 from tests.lookup.sizes import Sized
 from tests.lookup.test_steps import ASKED, FACTOR, LARGE, SMALL, Asked
 from tests.lookup.test_steps import FIRST as ONE
@@ -58,20 +58,20 @@ def readers(sized: Callable[[int], Sized], server: Server) -> Iterator[Readers]:
 
 def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]:
     """A statement as it is sent, with the ids of the stores and digests that its parameters name."""
-    text, constants, name = reader._text(getattr(frozen, asked.statement))
+    text, constants, fetch = frozen.STATEMENTS[asked.statement]
     values: dict[str, Any] = {**constants, **asked.parameters}
     for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
         if key in values:
-            row = reader.row(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]})
+            row = next(reader.select(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]}), None)
             assert row is not None
             values[key] = row[0]
     if values.get("entry_id") == "annotated":
-        row = reader.row("SELECT min(entry_id) FROM entry_annotation", {})
+        row = next(reader.select("SELECT min(entry_id) FROM entry_annotation", {}), None)
         assert row is not None
         values["entry_id"] = row[0]
     elif "entry_id" in values:
         values["entry_id"] += 1  # the first id that a sequence gives is left out
-    return first_rows(name, text), values
+    return first_rows(text, fetch), values
 
 
 def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
@@ -145,9 +145,9 @@ def test_what_reads_all_would_be_told(readers: Readers) -> None:
 
 def test_a_listing_leaves_the_planner_as_it_was(readers: Readers) -> None:
     reader = readers.small
-    rows = reader.rows(frozen.BY_ANY_NAME, {})
+    rows = reader.rows("BY_ANY_NAME", {})
     assert next(rows)
-    assert reader.row("SHOW enable_hashjoin", {}) == ("off",)
+    assert next(reader.select("SHOW enable_hashjoin", {})) == ("off",)
     assert len(list(rows)) > SMALL / 2
 
 
@@ -157,7 +157,7 @@ def test_what_is_more_than_the_first_rows_comes_too(readers: Readers) -> None:
     reader = readers.large
     _, values = question(reader, asked)
     values = {key: value for key, value in values.items() if key in ("tag", "store_id")}
-    rows = list(reader.rows(frozen.STORE_BY_TAG, values))
+    rows = list(reader.rows("STORE_BY_TAG", values))
     assert len(rows) > 10 * FIRST
     assert len(set(rows)) == len(rows)
     assert [row[3:1:-1] for row in rows] == sorted(row[3:1:-1] for row in rows)

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from catalog.lookup import frozen
+from catalog.engine.sqlite.frozen import STATEMENTS
 from catalog.names.pattern import upper_bound
 from tests import writers
+from tests.conftest import file_of
 from tests.lookup.sizes import CROWD, LONG, SHARED, Sized, child
 
 SMALL, LISTED, LARGE = 100, 10_000, 100_000
@@ -33,12 +34,6 @@ class Asked(NamedTuple):
     rows: int
     read: str = ALL
 
-
-STATEMENTS = {
-    name: text
-    for name, text in vars(frozen).items()
-    if isinstance(text, str) and text.startswith(("SELECT", "WITH")) and name.isupper()
-}
 
 # Listings: each row costs the same, however many there are.
 LISTINGS: dict[str, Parameters] = {
@@ -226,7 +221,7 @@ def test_a_lookup_costs_the_same_at_any_size(sized: Build, asked: Asked) -> None
     for size in (SMALL, LARGE):
         found = sized(size)
         rows, count = steps(
-            found.catalogue.reader.connection,
+            file_of(found.catalogue.reader),
             STATEMENTS[asked.statement],
             bound(found, asked.parameters),
             first=asked.read == FIRST,
@@ -243,7 +238,7 @@ def test_a_listing_costs_the_same_a_row(sized: Build, statement: str) -> None:
     for size in (SMALL, LISTED):
         found = sized(size)
         rows, count = steps(
-            found.catalogue.reader.connection,
+            file_of(found.catalogue.reader),
             STATEMENTS[statement],
             bound(found, LISTINGS[statement]),
             of=10 if size == SMALL else 100,
@@ -297,11 +292,11 @@ def test_an_answer_costs_the_same_at_any_size(sized: Build, ref: str) -> None:
 
         text = ref.replace(":crowd", f":{found.large}/../crowd", 1) if ref.startswith("oci:") else ref
         text = text.replace("//crowd", f"//{found.large}/../crowd", 1) if ref.startswith("ocidir:") else text
-        found.catalogue.reader.connection.set_progress_handler(step, 1)
+        file_of(found.catalogue.reader).set_progress_handler(step, 1)
         try:
             assert found.catalogue.resolve(text).status == RESOLVED[ref]
         finally:
-            found.catalogue.reader.connection.set_progress_handler(None, 0)
+            file_of(found.catalogue.reader).set_progress_handler(None, 0)
         costs.append(count)
     assert costs[1] <= costs[0] * FACTOR
 
@@ -336,7 +331,7 @@ def test_a_view_is_searched_by_its_keys(sized: Build, statement: str) -> None:
     parameters, wanted = VIEWS[statement]
     costs = []
     for size in (SMALL, LARGE):
-        rows, count = steps(sized(size).catalogue.reader.connection, statement, parameters)
+        rows, count = steps(file_of(sized(size).catalogue.reader), statement, parameters)
         assert rows == wanted
         costs.append(count)
     assert costs[1] <= costs[0] * FACTOR

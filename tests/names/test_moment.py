@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import UsageError
-from catalog.lookup.match import rfc3339
-from catalog.names.moment import parse_moment
+from catalog.names.moment import parse_moment, rfc3339
 
 NOW = 1_800_000_000_123
 

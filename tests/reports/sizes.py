@@ -11,8 +11,8 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
-from catalog.db.driver import cursor_of, is_postgres
 from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD
+from catalog.engine.driver import cursor_of, driver_of
 from tests.conftest import Catalogue
 
 PER_STORE = 100
@@ -122,7 +122,7 @@ def fill(catalogue: Catalogue, images: int) -> None:
             for referrer, how in ((signature, "cosign"), (fallback, "fallback")) if is_fifth else ():
                 add("referrer", id=next(numbers), subject_id=image, referrer_id=referrer, how=how, entry_id=entry)
     with catalogue.writer.transaction() as connection:
-        if is_postgres(connection):
+        if driver_of(connection).is_shared:
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         else:
             connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")

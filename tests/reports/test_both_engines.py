@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from catalog.db.views import VIEWS
-from catalog.lookup import frozen
+from catalog.engine.open import open_reader
 from catalog.lookup.match import Match
-from catalog.lookup.reader import open_reader
 from catalog.reports.gate import open_gate
 from catalog.reports.reports import REPORTS
 from tests import writers
@@ -51,9 +50,9 @@ def rows(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> tu
 def entries(catalogue: Catalogue) -> list[dict[str, Any]]:
     """All that `query --format json` says, in its order."""
     reader = catalogue.reader
-    stores = [row[0] for row in reader.rows(frozen.STORES, {})]
+    stores = [row[0] for row in reader.rows("STORES", {})]
     found = [
-        Match(reader, row).as_object() for id_ in stores for row in reader.rows(frozen.STORE_ENTRIES, {"store_id": id_})
+        Match(reader, row).as_object() for id_ in stores for row in reader.rows("STORE_ENTRIES", {"store_id": id_})
     ]
     return [{field: value for field, value in entry.items() if field not in NOW} for entry in found]
 
@@ -87,7 +86,7 @@ def same(made: list[Catalogue]) -> int:
         compared += len(expected)
     for report in REPORTS:
         parameters = dict.fromkeys((name for name, _ in report.parameters), "")
-        found = rows(other, report.statement(postgresql=True), parameters)
+        found = rows(other, report.statement("postgresql"), parameters)
         assert found == rows(one, report.statement(), parameters), report.name
     expected_entries = entries(one)
     assert entries(other) == expected_entries

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from catalog.db.views import VIEWS
+from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import NotInTime, RefusedSQL
-from catalog.lookup.reader import Reader
 from catalog.reports.gate import Gate
 from tests import writers
 from tests.cli.program import called, one_error
@@ -37,7 +37,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def gate(db: str) -> Iterator[Gate]:
-    reader = Reader(db)
+    reader = SqliteReader(db)
     yield Gate(reader, 5)
     reader.close()
 
@@ -186,7 +186,7 @@ def test_one_statement_after_another(gate: Gate) -> None:
 
 
 def test_the_time_limit(db: str) -> None:
-    reader = Reader(db)
+    reader = SqliteReader(db)
     gate = Gate(reader, 0.2)
     for _ in range(2):
         with pytest.raises(NotInTime, match=r"0\.2 seconds"):
@@ -215,7 +215,7 @@ def test_it_serves_threads_that_meet_no_signal(db: str) -> None:
     found: list[object] = []
 
     def ask() -> None:
-        reader = Reader(db)
+        reader = SqliteReader(db)
         gate = Gate(reader, 0.1)
         found.extend(gate.run("SELECT 1", {})[1])
         with pytest.raises(NotInTime):

@@ -102,7 +102,7 @@ def _cpu_ticks(pid: int) -> int:
 _MEASURED = """
 import resource, sys
 from catalog.errors import OcicatError
-from catalog.lookup.reader import open_reader
+from catalog.engine.open import open_reader
 from catalog.reports import gate
 reader = open_reader(sys.argv[1])
 try:
@@ -224,10 +224,10 @@ def test_names_of_private_tables_are_free_for_a_statements_own(db: str) -> None:
 
 @ON_SQLITE
 def test_a_process_that_was_killed_is_replaced(db: str) -> None:
-    from catalog.lookup.reader import Reader
+    from catalog.engine.sqlite.reader import SqliteReader
     from catalog.reports import gate
 
-    reader = Reader(db)
+    reader = SqliteReader(db)
     try:
         assert list(gate.open_gate(reader).run("SELECT 1", {})[1]) == [(1,)]
         for worker in gate._workers._idle:

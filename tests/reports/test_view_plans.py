@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from catalog.db.copy import copy
-from catalog.db.engine import open_writer
-from catalog.db.placeholders import named
-from catalog.db.postgres import connect
+from catalog.engine.copy import copy
+from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import connect
+from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.conftest import Catalogue

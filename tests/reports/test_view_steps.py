@@ -10,7 +10,7 @@ import pytest
 from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS
 from tests import writers
-from tests.conftest import Catalogue
+from tests.conftest import Catalogue, file_of
 from tests.reports.sizes import digest, fill
 
 SMALL, MIDDLE, LARGE = 100, 1_000, 10_000
@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 
 def count(catalogue: Catalogue, statement: str, parameters: dict[str, str], of: int = 1) -> Counted:
     """The steps are counted by so many at once."""
-    connection = catalogue.reader.connection
+    connection = file_of(catalogue.reader)
     steps = 0
 
     def step() -> int:

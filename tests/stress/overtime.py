@@ -17,15 +17,15 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from catalog.db.boot import boot_id, ran_ms
-from catalog.db.driver import cursor_of
+from catalog.engine.boot import boot_id, ran_ms
+from catalog.engine.driver import cursor_of
+from catalog.engine.interface import Reader
 from catalog.errors import Ambiguous, CatalogUnavailable, OcicatError, UsageError
 from catalog.ingest.moments import mend_labels
 from catalog.lookup import past
-from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
+from catalog.names.moment import rfc3339
 from catalog.names.query import parse_query
 from tests import writers
 from tests.conftest import Catalogue, stamp

@@ -14,9 +14,9 @@ from statistics import median
 
 import psycopg
 
-from catalog.db.engine import open_writer
-from catalog.db.postgres import conninfo
-from catalog.lookup.postgres import PostgresReader
+from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import conninfo
+from catalog.engine.postgres.reader import PostgresReader
 from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import Catalogue
 from tests.lookup.sizes import build

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import OcicatError
-from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests.cli.program import CLEAN, OCICAT
@@ -34,7 +34,7 @@ class Inside:
     def __init__(self, db: str, note: Note) -> None:
         self._db = db
         self._note = note
-        self._reader = Reader(db)
+        self._reader = SqliteReader(db)
         self._asked = 0
 
     def ask(self, wanted: list[tuple[Place, str]]) -> None:
@@ -44,7 +44,7 @@ class Inside:
             try:
                 if self._asked % 50 == 0:
                     self._reader.close()
-                    self._reader = Reader(self._db)
+                    self._reader = SqliteReader(self._db)
                 found = Asking(self._reader, lambda _note: None).resolve(parse_query(ref))
                 self._note(place, began, 0, found.digest, "")
             except OcicatError as error:

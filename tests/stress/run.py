@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from catalog.db.locks import WRITER, is_held
+from catalog.engine.locks import WRITER, is_held
+from tests.conftest import file_of
 from tests.oracle import OracleStore
 from tests.stress.truth import Answers, Difference, Notes, Past, answers, past, share
 from tests.stress.world import WRITERS, Place, first, places, roots
@@ -177,7 +178,7 @@ class Stress:
     def _content(self, there: list[Place]) -> None:
         """And what digests are is read as well: that of a platform's image, below an index, is found."""
         pending = "SELECT count(*) FROM stores WHERE pending AND state <> 'missing'"
-        execute = self.catalog.reader.connection.execute
+        execute = file_of(self.catalog.reader).execute
         wait_for(lambda: execute(pending).fetchone() == (0,), 4 * DEADLINE, what=self.catalog.log)
         for place in [each for each in there if each.is_real][:20]:
             said = self.catalog("resolve", "--platform", "linux/arm64", place.refs[1])
@@ -189,9 +190,13 @@ class Stress:
         self.catalog.done("index")
         assert self.catalog.spans() == before
         for table, column in (("entry", "entries"), ("snapshot", "generation")):
-            wrong = self.catalog.reader.connection.execute(
-                f"SELECT name FROM store WHERE {column} <> (SELECT count(*) FROM {table} WHERE store_id = store.id)"
-            ).fetchall()
+            wrong = (
+                file_of(self.catalog.reader)
+                .execute(
+                    f"SELECT name FROM store WHERE {column} <> (SELECT count(*) FROM {table} WHERE store_id = store.id)"
+                )
+                .fetchall()
+            )
             assert wrong == [], (table, wrong)
 
     def _tell(self, notes: Notes, told: Answers, known: Past) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from catalog.ingest.intake import now_ms
 from catalog.watch.status import read_daemon
+from tests.conftest import file_of
 from tests.oracle import OracleStore
 from tests.stress.truth import Difference, share
 from tests.stress.world import first, places, roots
@@ -84,7 +85,7 @@ class Scale:
 
     def _has_read_content(self) -> bool:
         pending = "SELECT count(*) FROM stores WHERE pending"
-        return bool(self.catalog.reader.connection.execute(pending).fetchone() == (0,))
+        return bool(file_of(self.catalog.reader).execute(pending).fetchone() == (0,))
 
     def _equals_the_oracle(self) -> None:
         all_ = zip(places(self._size.stores), self._paths, strict=True)
@@ -191,6 +192,6 @@ class Scale:
         self._next_sweep()
         statement = "SELECT count(*) FROM blobs WHERE digest BETWEEN ? AND ?"
         bounds = f"sha256:{0:064x}", f"sha256:{self._size.blobs - 1:064x}"
-        execute = self.catalog.reader.connection.execute
+        execute = file_of(self.catalog.reader).execute
         wait_for(lambda: execute(statement, bounds).fetchone() == (self._size.blobs,), _SECONDS, what=self.catalog.log)
         self._say(f"and {self._cpu() - before:.2f} s of CPU until all of them are listed, sweeps and all")

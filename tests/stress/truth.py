@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from catalog.lookup.reader import Reader
+from catalog.engine.interface import Reader
 from tests.oracle import OracleStore
 from tests.stress.world import TAG, Place
 from tests.watch.harness import DEADLINE, Followed, StillOracle
@@ -198,12 +198,14 @@ class Difference:
         said: dict[str, Counter[tuple[object, ...]]] = {name: Counter() for name in self._expected}
         columns = "store, repository, tag, digest, ref_name, image_name, shadowed"
         for statement in (f"SELECT {columns} FROM images", "SELECT store, digest FROM unnamed"):
-            for store, *row in reader.rows(statement, {}):
+            for store, *row in reader.select(statement, {}):
                 said.setdefault(store, Counter())[tuple(row)] += 1
         return sorted(name for name, rows in said.items() if rows != self._expected.get(name))
 
     def explain(self, reader: Reader, name: str) -> str:
-        state = reader.row("SELECT state, error, indexed_at FROM stores WHERE name = :name", {"name": name})
+        state = next(
+            reader.select("SELECT state, error, indexed_at FROM stores WHERE name = :name", {"name": name}), None
+        )
         return f"{name}: {state}, should be {self._expected.get(name)}"
 
 

@@ -21,10 +21,11 @@ from typing import IO, Any
 
 import pytest
 
-from catalog.db.locks import WRITER, is_held
+from catalog.engine.interface import Reader
+from catalog.engine.locks import WRITER, is_held
+from catalog.engine.open import open_reader
 from catalog.errors import Ambiguous, OcicatError
 from catalog.lookup.past import spans
-from catalog.lookup.reader import Reader, open_reader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
@@ -234,7 +235,7 @@ class Followed:
 
     def stores(self) -> dict[str, dict[str, Any]]:
         """What `ocicat stores` says, by name."""
-        rows = self.reader.rows("SELECT name, path, state, error, entries FROM store", {})
+        rows = self.reader.select("SELECT name, path, state, error, entries FROM store", {})
         return {row[0]: dict(zip(("path", "state", "error", "entries"), row[1:], strict=True)) for row in rows}
 
     def spans(self) -> list[tuple[str, str | None, str | None, str, int, int | None]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.engine import Writer
+from catalog.engine.interface import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
@@ -29,7 +30,7 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
     db = f"{tmp_path}/catalog.db"
     stand_still(f"{tmp_path}/a")
     assert called("add", f"{tmp_path}/a", db=db).status == 0
-    with Writer(db) as opened:
+    with SqliteWriter(db) as opened:
         yield opened
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.location import beside
-from catalog.db.locks import DAEMON, WRITER, FileLock, is_held
+from catalog.engine.locks import DAEMON, WRITER, FileLock, is_held
+from catalog.engine.open import beside
 from catalog.watch.status import read_daemon
 from tests import writers
 from tests.cli.program import one_error
+from tests.conftest import file_of
 from tests.watch.harness import Followed, Load, on_both, wait_for
 from tests.writers import fake_descriptor, make_layout, name_entry, read_index, write_index
 
@@ -73,7 +74,9 @@ def test_the_lock_is_free_as_soon_as_the_daemon_is_killed(catalog: Followed) -> 
 def test_a_daemon_starts_although_somebody_asks_for_one_all_the_time(quick: Followed) -> None:
     quick.start()
     quick.stop()
-    code = "import sys; from catalog.db.locks import is_held; print('x', flush=True)\nwhile True: is_held(sys.argv[1])"
+    code = (
+        "import sys; from catalog.engine.locks import is_held; print('x', flush=True)\nwhile True: is_held(sys.argv[1])"
+    )
     asking = [Load(code, quick.db + DAEMON) for _ in range(2)]
     try:
         for each in asking:
@@ -297,7 +300,7 @@ def test_beside_index_all_the_time(quick: Followed) -> None:
             quick.settled()
     finally:
         load.kill()
-    for store, number in quick.reader.rows(
+    for store, number in quick.reader.select(
         "SELECT name, (SELECT count(*) FROM snapshot WHERE store_id = store.id) FROM store", {}
     ):
         assert number == 9, store  # the empty layout and eight changes, each once
@@ -438,7 +441,7 @@ def test_three_thousand_stores_at_once(quick: Followed, tmp_path: Path) -> None:
     quick.start()
 
     def states() -> dict[str, int]:
-        return dict(quick.reader.connection.execute("SELECT state, count(*) FROM store GROUP BY state").fetchall())
+        return dict(file_of(quick.reader).execute("SELECT state, count(*) FROM store GROUP BY state").fetchall())
 
     subprocess.run(["cp", "-r", f"{tmp_path}/from", quick.path("root/to")], check=True)
     wait_for(lambda: states() == {"ok": 3000}, 90, what=lambda: [states(), quick.log()])

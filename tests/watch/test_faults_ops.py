@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.db.locks import FileLock, StateFile
+from catalog.engine.locks import FileLock, StateFile
 from catalog.errors import CatalogLocked, CatalogUnreachable, Exhausted, NoRoom
 from catalog.names.exhausted import exhausted
 from catalog.watch.service import Service

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import needs_root
+from tests.conftest import file_of
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_slow import as_another
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout, name_entry
@@ -91,11 +92,11 @@ def test_copied_over_with_its_old_time(quick: Followed, store: str, tmp_path: Pa
 
 
 def test_touched_without_a_change_is_no_change(quick: Followed, store: str) -> None:
-    generation = quick.reader.connection.execute("SELECT generation FROM store").fetchone()
+    generation = file_of(quick.reader).execute("SELECT generation FROM store").fetchone()
     os.utime(f"{store}/index.json")
     os.link(f"{store}/index.json", f"{store}/other")
     assert quick("resolve", "--fresh", REF).status == 0  # so it was noticed
-    assert quick.reader.connection.execute("SELECT generation FROM store").fetchone() == generation
+    assert file_of(quick.reader).execute("SELECT generation FROM store").fetchone() == generation
 
 
 # What is no file
@@ -198,7 +199,7 @@ def test_the_root_goes_away_and_comes_back_as_a_mount_does(quick: Followed, stor
     put(other, "b")
     quick.settled()
     spans = quick.spans()
-    before = quick.reader.connection.execute("SELECT id, generation FROM store").fetchall()
+    before = file_of(quick.reader).execute("SELECT id, generation FROM store").fetchall()
     for times in (2, 3):
         for path in (quick.path("root"), lone):
             os.rename(path, f"{path}-away")
@@ -209,7 +210,7 @@ def test_the_root_goes_away_and_comes_back_as_a_mount_does(quick: Followed, stor
             os.rename(f"{path}-away", path)
         quick.settled()
         wait_for(lambda: {row["state"] for row in quick.stores().values()} == {"ok"}, what=quick.log)
-        assert quick.reader.connection.execute("SELECT id, generation FROM store").fetchall() == before
+        assert file_of(quick.reader).execute("SELECT id, generation FROM store").fetchall() == before
         told = quick.spans()
         assert sorted(span[:4] for span in told) == sorted([span[:4] for span in spans] * times)
         assert {span[:4] for span in told if span[5] is None} == {span[:4] for span in spans}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from catalog.db.engine import open_writer
+from catalog.engine.open import open_writer
 from tests import writers
 from tests.watch.harness import Followed, on_both, wait_for
 from tests.writers import (
@@ -96,6 +96,6 @@ def test_the_daemon_prunes(quick: Followed) -> None:
 
 
 def stamp(milliseconds: int) -> str:
-    from catalog.lookup.match import rfc3339
+    from catalog.names.moment import rfc3339
 
     return str(rfc3339(milliseconds))

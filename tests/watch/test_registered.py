@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from catalog.db.engine import Writer
+from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest.intake import now_ms
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
@@ -18,7 +18,7 @@ def test_it_is_read_once_for_each_change(tmp_path: Path) -> None:
     paths = [make_layout(f"{tmp_path}/{number}") for number in range(3)]
     assert called("add", paths[0], db=db).status == 0
     here = Registered()
-    with Writer(db) as writer:
+    with SqliteWriter(db) as writer:
         assert here.is_outdated(writer)
         assert here.read(writer)
         assert list(here.stores) == paths[:1]
@@ -43,7 +43,7 @@ def test_a_commit_that_registers_nothing_brings_rows_and_no_news(tmp_path: Path)
     path = make_layout(f"{tmp_path}/a")
     assert called("add", path, db=db).status == 0
     here = Registered()
-    with Writer(db) as writer:
+    with SqliteWriter(db) as writer:
         here.read(writer)
         assert called("add", path, "--priority", "7", db=db).status == 0
         assert not here.is_outdated(writer)

@@ -12,8 +12,8 @@ from catalog.cli.arguments import filled
 from catalog.cli.config import load_settings
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
 from catalog.ingest.known import Store

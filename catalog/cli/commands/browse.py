@@ -10,9 +10,9 @@ import click
 from catalog.cli import messages
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import Seconds
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import check_is_file, open_reader
 from catalog.errors import UsageError
-from catalog.lookup.reader import Reader
 
 PORT = 8001
 TIMEOUT_SECONDS = 10.0
@@ -38,11 +38,9 @@ def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float
 
     It has no password. On 127.0.0.1, where it listens unless --host says otherwise, every user of this machine can ask it.
     """
-    given = globals_.db or os.environ.get("OCICAT_DB", "")
-    if "://" in given:
-        raise UsageError("browse needs a catalog in SQLite: give --db the path of its file, not a URL")
+    check_is_file(globals_.db or os.environ.get("OCICAT_DB", ""), "browse")
     path = catalog_path(globals_.db)
-    Reader(path).close()
+    open_reader(path).close()
     if importlib.util.find_spec("datasette") is None:
         raise UsageError("browse needs Datasette: pip install 'ocicat[browse]'")
     from catalog.browse import server

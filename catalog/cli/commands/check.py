@@ -10,8 +10,8 @@ from catalog.cli import formats
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import statement_limit
-from catalog.db.location import catalog_path, is_url
 from catalog.db.view import HERE, STORE_NAME
+from catalog.engine.location import catalog_path
 from catalog.lookup.stores import store_ids
 from catalog.reports.gate import open_gate, start_gate
 
@@ -20,8 +20,10 @@ _PROBLEMS = (
     "SELECT store.id, problems.store, problems.kind, problems.subject, problems.detail"
     " FROM problems JOIN store ON {name} = problems.store ORDER BY {order}store.priority, problems.store, kind, subject, detail"
 )
-_OWN = _PROBLEMS.format(name="store.name", order="")
-_SHARED = _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS TRUE DESC, ")
+_STATEMENTS = {
+    "sqlite": _PROBLEMS.format(name="store.name", order=""),
+    "postgresql": _PROBLEMS.format(name=STORE_NAME, order=f"(store.host_id = {HERE}) IS TRUE DESC, "),
+}
 
 
 @click.command(name="check")
@@ -39,7 +41,7 @@ def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: 
             wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
-        for row in open_gate(reader, timeout).run_ours(_SHARED if is_url(reader.path) else _OWN):
+        for row in open_gate(reader, timeout).run_ours(_STATEMENTS[reader.dialect]):
             if wanted is None or row[0] in wanted:
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)

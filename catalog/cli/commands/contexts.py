@@ -12,8 +12,8 @@ from catalog.cli import messages, output
 from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
-from catalog.db.location import catalog_path
 from catalog.dockerfile.images import MAX_BYTES, Build, context_name, read
+from catalog.engine.location import catalog_path
 from catalog.errors import NotFound, OcicatError, UsageError
 from catalog.lookup.needed import this_machine
 from catalog.lookup.resolve import Asking

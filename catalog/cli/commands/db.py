@@ -12,10 +12,9 @@ from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import time_limit
-from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path, is_url
-from catalog.db.postgres import displayed
-from catalog.errors import CatalogUnavailable, UsageError
+from catalog.engine.location import catalog_path
+from catalog.engine.open import check_copied, displayed, open_writer
+from catalog.errors import CatalogUnavailable
 from catalog.names.escape import escape, shown
 
 
@@ -81,11 +80,8 @@ def copy(globals_: Globals, url: str, timeout: float | None) -> int:
     'ocicat --db URL db upgrade' makes that one. All is copied or nothing, and the file stays as it is.
     """
     source = catalog_path(globals_.db)
-    if is_url(source):
-        raise UsageError(f"{shown(displayed(source))} is on a server: give the file that is to be copied with --db")
-    if not is_url(url):
-        raise UsageError("--to takes the URL of a catalog on a server: postgresql+psycopg://USER@SERVER/DATABASE")
-    from catalog.db.copy import copy as copied
+    check_copied(source, url)
+    from catalog.engine.copy import copy as copied
 
     with (
         Limits(timeout, None, words=", and nothing was copied: give it more with --timeout"),

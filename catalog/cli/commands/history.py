@@ -10,10 +10,10 @@ from catalog.cli import formats
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
-from catalog.db.location import catalog_path
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
 from catalog.errors import NotFound
 from catalog.lookup.past import SPAN_FIELDS, Span, in_stores, spans, spans_of_digest
-from catalog.lookup.reader import Reader
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_query

@@ -9,8 +9,8 @@ from catalog.cli.arguments import filled, find
 from catalog.cli.config import load
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_writer
 from catalog.ingest.intake import now_ms
 from catalog.ingest.places import not_there, register_places
 from catalog.ingest.registry import Registry

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from catalog.cli.arguments import filled, find
 from catalog.cli.main import Globals
-from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_writer
 from catalog.ingest.registry import Registry
 
 

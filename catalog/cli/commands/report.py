@@ -16,13 +16,12 @@ from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.progress import human
 from catalog.cli.time_limit import statement_limit
-from catalog.db.location import catalog_path, is_url
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
-from catalog.lookup import frozen
-from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
+from catalog.names.moment import rfc3339
 from catalog.reports.gate import Gate, open_gate, start_gate
 from catalog.reports.reports import REPORTS, Report
 
@@ -74,7 +73,7 @@ def command(
         gate = open_gate(reader, timeout)
         if report.left_out:
             _tell_unjudged(gate, report.left_out, wanted)
-        found, rows = gate.run(report.statement(postgresql=is_url(reader.path)), values)
+        found, rows = gate.run(report.statement(reader.dialect), values)
         show = formats.open_format(format_, found, found)
         for row in rows:
             cells = dict(zip(found, row, strict=True))
@@ -106,7 +105,7 @@ def _find(name: str) -> Report:
 
 def _names(reader: Reader, texts: tuple[str, ...]) -> set[str]:
     ids = store_ids(reader, texts)
-    return {row[1] for row in reader.rows(frozen.STORES, {}) if row[0] in ids}
+    return {row[1] for row in reader.rows("STORES", {}) if row[0] in ids}
 
 
 def _tell_unjudged(gate: Gate, left_out: str, wanted: set[str] | None) -> None:

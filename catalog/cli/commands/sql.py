@@ -10,7 +10,7 @@ from catalog.cli import formats, output
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import statement_limit
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
 from catalog.names.escape import shown
 from catalog.reports.gate import open_gate, start_gate

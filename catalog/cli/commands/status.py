@@ -8,11 +8,10 @@ from catalog.cli import formats, messages
 from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
-from catalog.db.location import catalog_path
-from catalog.db.postgres import displayed
-from catalog.lookup import frozen
-from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
+from catalog.engine.open import displayed
+from catalog.names.moment import rfc3339
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import read_daemon, watches_advised, why_late
 
@@ -58,7 +57,7 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
 
 
 def _catalog(reader: Reader) -> dict[str, object]:
-    row = reader.row(frozen.SCHEMA_VERSION, {})
+    row = reader.row("SCHEMA_VERSION", {})
     values: dict[str, object] = {
         "catalog": displayed(reader.path),
         "schema": row[0] if row else None,
@@ -66,7 +65,7 @@ def _catalog(reader: Reader) -> dict[str, object]:
     }
     counts = dict.fromkeys(_STATES, 0)
     entries = 0
-    for store in reader.rows(frozen.STORES, {}):
+    for store in reader.rows("STORES", {}):
         counts[store[3]] += 1
         entries += store[6]
     values |= {"stores": sum(counts.values()), "entries": entries}

@@ -8,10 +8,9 @@ from catalog.cli import formats
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
-from catalog.db.location import catalog_path
-from catalog.lookup import frozen
-from catalog.lookup.match import rfc3339
-from catalog.lookup.reader import Reader
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
+from catalog.names.moment import rfc3339
 
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 COLUMNS = ("name", "path", "state", "entries", "changed_at")
@@ -51,7 +50,7 @@ def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None
     """Print the stores in these states, or all, and close the reader."""
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
-        for row in reader.rows(frozen.STORES, {}):
+        for row in reader.rows("STORES", {}):
             (
                 _,
                 name,

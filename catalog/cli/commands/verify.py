@@ -12,11 +12,10 @@ from catalog.cli.limits import MEMORY_BYTES, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import time_limit
-from catalog.db.engine import open_writer
-from catalog.db.location import catalog_path
+from catalog.engine.location import catalog_path
+from catalog.engine.open import open_reader, open_writer
 from catalog.ingest.registry import Registry
 from catalog.ingest.verify import Verification
-from catalog.lookup.reader import open_reader
 from catalog.lookup.stores import store_ids
 
 _MOST_JOBS = 256

@@ -10,8 +10,10 @@ from catalog.cli import messages
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import Seconds
-from catalog.db.location import beside, catalog_path
-from catalog.db.locks import DAEMON, is_held
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
+from catalog.engine.locks import DAEMON, is_held
+from catalog.engine.open import beside
 from catalog.errors import (
     Ambiguous,
     CatalogUnreachable,
@@ -21,7 +23,6 @@ from catalog.errors import (
     OcicatError,
     UnknownStore,
 )
-from catalog.lookup.reader import Reader
 from catalog.lookup.resolve import Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown

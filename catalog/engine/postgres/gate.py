@@ -17,13 +17,13 @@ from typing import Any
 
 import psycopg
 
-from catalog.db.placeholders import named, names
-from catalog.db.postgres import connect, explain, timeout_ms
+from catalog.engine import question
+from catalog.engine.postgres.connect import connect, explain, timeout_ms
+from catalog.engine.postgres.placeholders import named, names
+from catalog.engine.question import Question, Stopped
+from catalog.engine.sink import Sink, limit_memory
 from catalog.errors import RefusedSQL
 from catalog.names.escape import shown
-from catalog.reports import question
-from catalog.reports.question import Question, Stopped
-from catalog.reports.sink import Sink, limit_memory
 
 _CHUNK = 1000
 _CANCEL_SECONDS = 2.0

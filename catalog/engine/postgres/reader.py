@@ -7,36 +7,29 @@ plain name, and a path, are those of this host.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import psycopg
 
-from catalog.db.placeholders import named
-from catalog.db.postgres import CHANNEL, connect, displayed, explain, timeout_ms
+from catalog.db.fetching import ALL, FEW, ONE, WIDE
 from catalog.db.view import ONCE
-from catalog.errors import CatalogMissing, CatalogVersion
-from catalog.lookup import frozen, frozen_postgres
-from catalog.lookup.frozen import SCHEMA_MAJOR, SCHEMA_MINOR
-from catalog.lookup.reader import Reader
+from catalog.engine.moments import Past, of_shared_past, past_of
+from catalog.engine.postgres import frozen
+from catalog.engine.postgres.connect import CHANNEL, connect, explain, timeout_ms, without_passwords
+from catalog.engine.postgres.placeholders import named
+from catalog.engine.version import check_readable
+from catalog.errors import CatalogMissing
 from catalog.names.escape import shown
 
-_WIDE = frozenset({"BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_ANY_NAME", "BY_TAG_RANGE", "BY_ANY_TAG",
-                   "STORE_ENTRIES", "SPANS", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE"})  # fmt: skip
-"""Statements whose rows may be without number: they come through a cursor of the server's."""
 _CHUNK = 2000
 _CANCEL_SECONDS = 2.0
-_MANY = frozenset({"BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
-                   "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
-                   "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
-                   "CONTENTS_IN_RANGE", "REFERRERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"})  # fmt: skip
-"""Statements whose rows are few as a rule, and the first of them most often all that is wanted: a layout may have one tag a
-million times. A cursor would be two more round trips: it is opened only where there are more rows than FIRST."""
+_NO_CONSTANTS: dict[str, str | int] = {}
 FIRST = 200
+"""So many rows are fetched at once of a statement that has few as a rule."""
 _DAMAGE = "XX", "58", "22"
 """Classes of what the server says of rows that it cannot read: its own state, its disk, their data."""
-_LISTINGS = frozenset({"BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"})
-"""Those of them that read all there is, where a hash join beats a million searches."""
 
 
 def _planner(freely: str) -> str:
@@ -52,29 +45,31 @@ def _planner(freely: str) -> str:
 
 _SEARCHING, _FREELY = _planner("off"), _planner("on")
 _TIMEOUT = "SELECT set_config('statement_timeout', :milliseconds, false)"
-_COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"  # noqa: S608
+_COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"
 
 
-def first_rows(name: str, text: str) -> str:
-    """The text of a statement as it is asked first."""
-    return f"{text} LIMIT {FIRST}" if name in _MANY else text
+def first_rows(text: str, fetch: str) -> str:
+    """The text of a statement, with its hint how to fetch its rows, as it is asked first."""
+    return f"{text} LIMIT {FIRST}" if fetch == FEW else text
 
 
-class PostgresReader(Reader):
-    """A read-only session of the catalog at a URL; raises CatalogUnavailable and its kinds."""
+class PostgresReader:
+    """A read-only session of the catalog at a URL (catalog.engine.interface.Reader); raises CatalogUnavailable and its kinds."""
 
-    __slots__ = ("_hosts", "_listening", "_session", "_texts")
+    dialect = "postgresql"
+    holds_state = False  # they wait in a cursor of the server's
+    __slots__ = ("_hosts", "_listening", "_session", "_texts", "known", "past", "path")
 
     def __init__(self, url: str) -> None:
         self.path = url
-        self.past = None
+        self.past: Past | None = None
         self.known: dict[object, Any] = {}
-        self._texts: dict[str, tuple[str, dict[str, Any], str]] = {}
+        self._texts: dict[str, frozen.Statement] = {}  # of the past
         self._hosts: dict[int, str | None] = {}
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._session = connect(url, read_only=True)
         try:
-            self.row(_SEARCHING, {})
+            self._first(self._written(_SEARCHING), {})
             self._check_version()
         except BaseException:
             self.close()
@@ -89,17 +84,28 @@ class PostgresReader(Reader):
     def check_current(self) -> None:
         """Nothing to do: a session ends with its database."""
 
-    def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement; raises CatalogUnavailable."""
+    def rows(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """As Reader says."""
+        return self._rows(self._named(name), parameters)
+
+    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        """As Reader says."""
+        return self._first(self._named(name), parameters)
+
+    def select(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """As Reader says."""
+        return self._rows(self._written(statement), parameters)
+
+    def _rows(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         if _is_nowhere(parameters):
             return
-        text, constants, name = self._text(statement)
+        text, constants, fetch = statement
         values = {**constants, **parameters, **self._asof()}
         try:
-            if name in _WIDE:
-                yield from self._streamed(text, values, freely=name in _LISTINGS)
-            elif name in _MANY:
-                first = self._session.execute(first_rows(name, text), values).fetchall()
+            if fetch in (WIDE, ALL):
+                yield from self._streamed(text, values, freely=fetch == ALL)
+            elif fetch == FEW:
+                first = self._session.execute(first_rows(text, fetch), values).fetchall()
                 yield from first
                 if len(first) == FIRST:
                     had = set(first)
@@ -109,11 +115,10 @@ class PostgresReader(Reader):
         except psycopg.Error as error:
             raise explain(error, self.path) from None
 
-    def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        """The first row of a statement, or None; raises CatalogUnavailable."""
+    def _first(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         if _is_nowhere(parameters):
             return None
-        text, constants, _ = self._text(statement)
+        text, constants, _ = statement
         try:
             return self._session.execute(text, {**constants, **parameters, **self._asof()}).fetchone()
         except psycopg.Error as error:
@@ -121,7 +126,8 @@ class PostgresReader(Reader):
 
     def at(self, milliseconds: int) -> Self:
         """As Reader says."""
-        then = super().at(milliseconds)
+        then = copy.copy(self)
+        then.past = past_of(self, milliseconds)
         then._texts, then._hosts = {}, {}  # noqa: SLF001 - of this very class
         return then
 
@@ -131,13 +137,13 @@ class PostgresReader(Reader):
             asked = (
                 "SELECT host.name, host.name = current_setting('ocicat.host') FROM store JOIN host ON host.id = host_id"
             )
-            row = self.row(f"{asked} WHERE store.id = :store_id", {"store_id": store_id})
+            row = self._first(self._written(f"{asked} WHERE store.id = :store_id"), {"store_id": store_id})
             self._hosts[store_id] = None if row is None or row[1] else str(row[0])
         return self._hosts[store_id]
 
     def copies(self) -> frozenset[int]:
         """The stores whose layouts another host sees too and is the one to ask: this one, or who saw it change last."""
-        return frozenset(row[0] for row in self.rows(_COPIES, {}))
+        return frozenset(row[0] for row in self.select(_COPIES, {}))
 
     def listen(self) -> None:
         """Begin to notice what others commit."""
@@ -164,7 +170,7 @@ class PostgresReader(Reader):
 
     def limit(self, seconds: float) -> None:
         """Have the server end each statement of this session after so many seconds; raises CatalogUnavailable."""
-        self.row(_TIMEOUT, {"milliseconds": str(timeout_ms(seconds))})
+        self._first(self._written(_TIMEOUT), {"milliseconds": str(timeout_ms(seconds))})
 
     def cancel(self) -> None:
         """End what the server does for this session; a thread of its own calls it, and the process ends then."""
@@ -173,7 +179,7 @@ class PostgresReader(Reader):
 
     def size_bytes(self) -> int:
         """What the database takes on the server's disk."""
-        found = self.row("SELECT pg_database_size(current_database())", {})
+        found = self._first(self._written("SELECT pg_database_size(current_database())"), {})
         return int(found[0]) if found else 0
 
     def views(self) -> list[str]:
@@ -189,7 +195,7 @@ class PostgresReader(Reader):
         found = []
         for table in metadata.sorted_tables:
             try:
-                self._session.execute(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")  # noqa: S608
+                self._session.execute(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")
             except psycopg.Error as error:
                 if not (error.sqlstate or "").startswith(_DAMAGE):
                     raise explain(error, self.path) from None
@@ -209,22 +215,23 @@ class PostgresReader(Reader):
                     self._session.execute(_SEARCHING)
             yield from cursor
 
-    def _text(self, statement: str) -> tuple[str, dict[str, Any], str]:
-        """A statement of `frozen`, or one with `:name` for parameters, as PostgreSQL takes it; its constants; its name."""
-        known = self._texts.get(statement)
-        if known is not None:
-            pass
-        elif self.past is not None and self.past.numbers is not None:
-            from catalog.lookup.moments import of_shared_past
+    def _named(self, name: str) -> frozen.Statement:
+        """A frozen statement, as it is asked of today or of the past."""
+        return frozen.STATEMENTS[name] if self._is_today() else self._then(name, frozen.STATEMENTS[name])
 
-            name = _names().get(statement)
-            text, constants = (named(statement), {}) if name is None else frozen_postgres.STATEMENTS[name]
-            known = self._texts[statement] = of_shared_past(text), constants, name or ""
-        else:
-            name = _names().get(statement)
-            known = (named(statement), {}, "") if name is None else (*frozen_postgres.STATEMENTS[name], name)
-            self._texts[statement] = known
-        return known
+    def _written(self, statement: str) -> frozen.Statement:
+        """A statement with `:name` for parameters, in the same way."""
+        found = named(statement), _NO_CONSTANTS, ONE
+        return found if self._is_today() else self._then(statement, found)
+
+    def _is_today(self) -> bool:
+        return self.past is None or self.past.numbers is None
+
+    def _then(self, key: str, statement: frozen.Statement) -> frozen.Statement:
+        if key not in self._texts:
+            text, constants, fetch = statement
+            self._texts[key] = of_shared_past(text), constants, fetch
+        return self._texts[key]
 
     def _asof(self) -> dict[str, Any]:
         """The parameters by which a statement asks the past."""
@@ -233,29 +240,13 @@ class PostgresReader(Reader):
         return {"hosts": list(self.past.numbers), "numbers": list(self.past.numbers.values())}
 
     def _check_version(self) -> None:
-        found = self.row(frozen.SCHEMA_VERSION, {})
+        found = self.row("SCHEMA_VERSION", {})
+        where = shown(without_passwords(self.path))
         if found is None:
-            raise CatalogMissing(f"{shown(displayed(self.path))} is no catalog yet: 'ocicat db upgrade' makes one")
-        major, _, minor = str(found[0]).partition(".")
-        if (int(major), int(minor)) != (SCHEMA_MAJOR, SCHEMA_MINOR):
-            newer = int(major) > SCHEMA_MAJOR
-            if newer or (int(major), int(minor)) < (SCHEMA_MAJOR, SCHEMA_MINOR):
-                what = "upgrade ocicat" if newer else "run 'ocicat db upgrade'"
-                raise CatalogVersion(
-                    f"{shown(displayed(self.path))} has schema {found[0]} and this ocicat reads {SCHEMA_MAJOR}.{SCHEMA_MINOR}: {what}"
-                )
+            raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
+        check_readable(found[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), where)
 
 
 def _is_nowhere(parameters: Mapping[str, object]) -> bool:
     """Whether a text is asked for that no row can hold: PostgreSQL takes no NUL, and none is ever stored."""
     return any(isinstance(value, str) and "\0" in value for value in parameters.values())
-
-
-_by_text: dict[str, str] = {}
-
-
-def _names() -> dict[str, str]:
-    """The names of the frozen statements by their texts."""
-    if not _by_text:
-        _by_text.update({getattr(frozen, name): name for name in frozen_postgres.STATEMENTS})
-    return _by_text

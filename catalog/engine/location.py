@@ -29,26 +29,6 @@ def catalog_path(given: str | None) -> str:
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
-def is_url(where: str) -> bool:
-    """Whether the catalog is on a server."""
-    return "://" in where
-
-
-def beside(where: str) -> str:
-    """The path beside which this machine keeps what it knows of a catalog's daemon: its own, or one that stands for the URL."""
-    if not is_url(where):
-        return where
-    import hashlib
-
-    from catalog.db.postgres import place
-
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_STATE_HOME", "")
-    if not state.startswith("/"):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    # The server and the database alone: a login that changes is no other catalog, and a hash of a password is a trace of it.
-    return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place(where).encode()).hexdigest()[:16]}")
-
-
 def _place(given: str | None) -> str:
     environ = os.environ
     given = given or environ.get("OCICAT_DB")

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from catalog.reports import question
-from catalog.reports.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Stopped
+from catalog.engine import question
+from catalog.engine.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Stopped
 
 _LOOK_SECONDS = 0.1
 _MORE_BYTES = 64 << 20

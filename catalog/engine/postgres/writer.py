@@ -19,15 +19,30 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from catalog.db.engine import LOCK_SECONDS, Writer, Written
-from catalog.db.migrate import is_older, run_migrations
-from catalog.db.postgres import ALONE, CHANNEL, OF_HOST, TOGETHER, connect, displayed, explain, planted, this_host
+from catalog.db.migrate import run_migrations
+from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR
+from catalog.engine.driver import OPTION
+from catalog.engine.interface import Written
+from catalog.engine.locks import LOCK_SECONDS
+from catalog.engine.postgres.connect import (
+    ALONE,
+    CHANNEL,
+    OF_HOST,
+    TOGETHER,
+    connect,
+    explain,
+    planted,
+    this_host,
+    without_passwords,
+)
+from catalog.engine.postgres.driver import DRIVER
+from catalog.engine.version import is_older
 from catalog.errors import CatalogConflict, CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.names.escape import shown
 
@@ -61,16 +76,16 @@ _CONNECT_SECONDS = 5.0  # a server that does not answer is asked anew, so that o
 _PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
 
 
-class PostgresWriter(Writer):
+class PostgresWriter:
     """The catalog at a URL, opened for writing. A context manager; close it in any case.
 
     `timeout` is how many seconds another writer of this host is waited for. A catalog is made or upgraded by
     `ocicat db upgrade` alone (`create`). Raises CatalogUnavailable and its kinds.
     """
 
-    def __init__(self, url: str, *, timeout: float = LOCK_SECONDS, upgrade: bool = False) -> None:
+    def __init__(self, url: str, *, timeout: float | None = None, upgrade: bool = False) -> None:
         self.path = url
-        self._timeout = timeout
+        self._timeout = LOCK_SECONDS if timeout is None else timeout
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._heard = 0
         # An error without SQLAlchemy's words around it.
@@ -78,6 +93,7 @@ class PostgresWriter(Writer):
         self._shared: Engine | None = create_engine(
             "postgresql+psycopg://",
             creator=lambda: connect(url, read_only=False, any_schema=upgrade, timeout=_CONNECT_SECONDS),
+            execution_options={OPTION: DRIVER},
             pool_size=2,
             max_overflow=1,
             pool_pre_ping=True,
@@ -88,6 +104,12 @@ class PostgresWriter(Writer):
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @contextlib.contextmanager
     def transaction(
@@ -115,10 +137,14 @@ class PostgresWriter(Writer):
         """What `work` returns, which is given a `transaction`; run again where another host's was in the way."""
         for number in range(_TRIES - 1):
             try:
-                return super().write(work, alone=alone, unchecked=unchecked)
+                return self._write(work, alone=alone, unchecked=unchecked)
             except CatalogConflict:
                 time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))
-        return super().write(work, alone=alone, unchecked=unchecked)
+        return self._write(work, alone=alone, unchecked=unchecked)
+
+    def _write(self, work: Callable[[Connection], Written], *, alone: bool, unchecked: bool) -> Written:
+        with self.transaction(alone=alone, unchecked=unchecked) as connection:
+            return work(connection)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -170,7 +196,7 @@ class PostgresWriter(Writer):
         return self._shared
 
     def _look_at_schema(self, *, upgrade: bool) -> None:
-        where = shown(displayed(self.path))
+        where = shown(without_passwords(self.path))
         with self._explained():
             if upgrade:
                 with self._engine_now().begin() as connection:
@@ -185,7 +211,7 @@ class PostgresWriter(Writer):
                 if known is None:
                     raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
                 found = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'schema'").scalar()
-            if is_older(found, where):
+            if is_older(found, (SCHEMA_MAJOR, SCHEMA_MINOR), where):
                 raise CatalogVersion(f"{where} is of an older ocicat: run 'ocicat db upgrade'")
 
     def _close_schema(self, connection: Connection) -> None:

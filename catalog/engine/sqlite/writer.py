@@ -13,22 +13,21 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from typing import Self, TypeVar
+from typing import Self
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from catalog.db.failures import DRIVER_ERRORS, explain, find
-from catalog.db.location import is_url, sqlite_uri
-from catalog.db.locks import WRITER, FileLock, retire_old_lock
+from catalog.engine.driver import OPTION
+from catalog.engine.interface import Written
+from catalog.engine.location import sqlite_uri
+from catalog.engine.locks import LOCK_SECONDS, WRITER, FileLock, retire_old_lock
+from catalog.engine.sqlite.driver import DRIVER
+from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 from catalog.names.exhausted import refuse_exhausted
 
-Written = TypeVar("Written")
-
-LOCK_SECONDS = 30.0
-"""How long a writer waits for another one before it ends with status 4."""
 _BUSY_MS = 5000
 _WAL_KEPT_BYTES = 64 << 20  # a bulk pass leaves a long WAL behind: cut it back
 _MODE = 0o640
@@ -43,15 +42,15 @@ _PRAGMAS = (
 )
 
 
-class Writer:
+class SqliteWriter:
     """The catalog opened for writing: made, upgraded and locked as needed. A context manager; close it in any case.
 
-    `timeout` is how many seconds another writer is waited for. Raises CatalogUnavailable and its kinds.
+    `timeout` is how many seconds another writer is waited for, LOCK_SECONDS if it is None. Raises CatalogUnavailable and its kinds.
     """
 
-    def __init__(self, path: str, *, timeout: float = LOCK_SECONDS, create: bool = True) -> None:
+    def __init__(self, path: str, *, timeout: float | None = None, create: bool = True) -> None:
         self.path = path
-        self._timeout = timeout
+        self._timeout = LOCK_SECONDS if timeout is None else timeout
         self._lock = FileLock(path + WRITER, f"{shown(path)} is being written by another process: try again")
         self._keeper: sqlite3.Connection | None = None
         self._engine: Engine | None = None
@@ -157,7 +156,7 @@ class Writer:
         self._driver = self._keeper = None
 
     def _open(self) -> None:
-        from catalog.db.migrate import is_outdated, upgrade
+        from catalog.engine.sqlite.upgrade import is_outdated, upgrade
 
         with self._explained():
             self._driver = _connect(self.path)
@@ -206,18 +205,6 @@ class Writer:
             raise explain(error, self.path) from error
 
 
-def open_writer(where: str, *, timeout: float = LOCK_SECONDS, create: bool = True, upgrade: bool = False) -> Writer:
-    """The catalog at a path or a URL, opened for writing; as Writer says.
-
-    One on a server is made and brought to this version's schema with `upgrade` alone: other hosts use it too.
-    """
-    if is_url(where):
-        from catalog.db.postgres_writer import PostgresWriter
-
-        return PostgresWriter(where, timeout=timeout, upgrade=upgrade)
-    return Writer(where, timeout=timeout, create=create)
-
-
 def _make_file(path: str) -> None:
     """Make the directory and an empty file of mode 0640 where there is none: SQLite would take the umask's mode."""
     try:
@@ -243,7 +230,9 @@ def _engine(driver: sqlite3.Connection, begin: str) -> Engine:
 
     Writers begin IMMEDIATE: a read transaction that turns writer fails at once beside another writer.
     """
-    engine = create_engine("sqlite://", creator=lambda: driver, poolclass=StaticPool)
+    engine = create_engine(
+        "sqlite://", creator=lambda: driver, poolclass=StaticPool, execution_options={OPTION: DRIVER}
+    )
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -22,11 +22,13 @@ import struct
 import time
 from typing import NoReturn
 
-from catalog.db.neighbours import open_beside, stat_or_none
+from catalog.engine.neighbours import open_beside, stat_or_none
 from catalog.errors import CatalogLocked, CatalogUnavailable, NoRoom
 from catalog.names.escape import shown
 from catalog.names.exhausted import refuse_exhausted
 
+LOCK_SECONDS = 30.0
+"""How long a writer waits for another one before it ends with status 4."""
 WRITER = ".writer-lock"
 DAEMON = ".daemon"
 """The file that says how the daemon is."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from catalog.db.failures import explain
-from catalog.lookup.reader import Reader
+from catalog.engine import question
+from catalog.engine.question import Question, Stopped
+from catalog.engine.sink import Sink
+from catalog.engine.sqlite.failures import explain
+from catalog.engine.sqlite.guard import Guard
+from catalog.engine.sqlite.reader import SqliteReader
 from catalog.names.escape import shown
-from catalog.reports import question
-from catalog.reports.guard import Guard
-from catalog.reports.question import Question, Stopped
-from catalog.reports.sink import Sink
 
 _INSTRUCTIONS = 4000
 """So many of SQLite's instructions pass between two looks at the clock."""
@@ -27,7 +27,7 @@ _TROUBLE = frozenset(
 
 def run(asked: Question, sink: Sink) -> None:
     """Send the columns and rows to `sink`; raises Stopped, MemoryError, and CatalogUnavailable with its kinds."""
-    reader = Reader(asked.path)  # whether it is a catalog, and of this version
+    reader = SqliteReader(asked.path)  # whether it is a catalog, and of this version
     guard: Guard | None = None
     connection = reader.connection
     try:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 
-from catalog.db.neighbours import refuse_strange
+from catalog.engine.neighbours import refuse_strange
 from catalog.errors import CatalogLocked, CatalogMissing, CatalogUnavailable, NoRoom
 from catalog.names.escape import shown
 

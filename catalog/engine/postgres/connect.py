@@ -13,7 +13,6 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from catalog.db.location import is_url
 from catalog.errors import (
     CatalogConflict,
     CatalogLocked,
@@ -85,11 +84,9 @@ def this_host() -> str:
     return checked_name(os.environ.get("OCICAT_HOST") or os.uname().nodename)
 
 
-def displayed(where: str) -> str:
-    """The catalog's place as it may be shown: a path as it is, a URL without its passwords."""
-    if not is_url(where):
-        return where
-    scheme, _, rest = where.partition("://")
+def without_passwords(url: str) -> str:
+    """The URL as it may be shown."""
+    scheme, _, rest = url.partition("://")
     user, _, behind = _parts(rest)
     place, mark, options = behind.partition("?")
     shown_options = (
@@ -190,7 +187,7 @@ def timeout_ms(seconds: float) -> int:
 def planted(url: str, what: str) -> CatalogUnavailable:
     """The error for a schema in which others may have put what ocicat would call."""
     return CatalogUnavailable(
-        f"{what} in the schema of {shown(displayed(url))}, and ocicat would call them in the place of the server's own: "
+        f"{what} in the schema of {shown(without_passwords(url))}, and ocicat would call them in the place of the server's own: "
         "as an administrator, in that database, see to it as 'ocicat help postgres' says (REVOKE CREATE ON SCHEMA)"
     )
 
@@ -207,7 +204,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
     """The error of ours for what psycopg said about the catalog at `url`."""
     import psycopg
 
-    where = shown(displayed(url))
+    where = shown(without_passwords(url))
     state = getattr(error, "sqlstate", None) or ""
     said = shown(_said(error, url))
     if state in ("40P01", "40001"):

@@ -18,8 +18,6 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from sqlalchemy import Table
 
-from catalog.db.engine import Writer
-from catalog.db.postgres import displayed, this_host, timeout_ms
 from catalog.db.schema import (
     UNREAD,
     annotation_key,
@@ -48,6 +46,8 @@ from catalog.db.schema import (
     store_span,
     turn,
 )
+from catalog.engine.interface import Writer
+from catalog.engine.postgres.connect import this_host, timeout_ms, without_passwords
 from catalog.errors import UsageError
 from catalog.names.escape import shown
 
@@ -92,7 +92,7 @@ def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = Non
     with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
         if seconds is not None:
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {timeout_ms(seconds)}")
-        return _Copy(_driver(snapshot), _driver(connection), displayed(target.path), draw).run()
+        return _Copy(_driver(snapshot), _driver(connection), without_passwords(target.path), draw).run()
 
 
 def _driver(connection: Connection) -> Any:

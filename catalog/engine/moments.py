@@ -11,14 +11,14 @@ import functools
 import time
 from bisect import bisect_right
 
-from catalog.db.boot import boot_id, ran_ms
 from catalog.db.labels import agrees, mended
+from catalog.engine.boot import boot_id, ran_ms
 from catalog.errors import UsageError
-from catalog.lookup.match import rfc3339
+from catalog.names.moment import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.lookup.reader import Reader
+    from catalog.engine.interface import Reader
 
 _PRESENT = 1 << 62
 
@@ -44,14 +44,14 @@ class Past:
     def came_later(self, path: str) -> bool:
         """Whether a store at `path`, as the catalog keeps it, was first known after the moment."""
         asked = "SELECT min(born) FROM (SELECT born, path FROM store UNION ALL SELECT born, path FROM past_store) AS p"
-        row = self.present.row(f"{asked} WHERE path = :path", {"path": path})
+        row = next(self.present.select(f"{asked} WHERE path = :path", {"path": path}), None)
         return row is not None and row[0] is not None and row[0] > self.number
 
 
 def past_of(reader: Reader, at: int) -> Past:
     """What the time `at` (milliseconds since 1970, UTC) means in the catalog; raises CatalogUnavailable, UsageError."""
     now = time.time_ns() // 1_000_000
-    hosts = [row[0] for row in list(reader.rows("SELECT id FROM host", {}))]
+    hosts = [row[0] for row in list(reader.select("SELECT id FROM host", {}))]
     if at >= now:
         return Past(reader, at, dict.fromkeys(hosts, _PRESENT))
     found = {host: _number(reader, host, at, now) for host in hosts}
@@ -88,7 +88,7 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
 def of_shared_past(statement: str) -> str:
     """`statement`, of PostgreSQL, over the rows of each of `%(hosts)s` as of the one of `%(numbers)s` that goes with it."""
     # PostgreSQL would take a table of the same name for the expression itself if it were recursive.
-    inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement  # noqa: S608
+    inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement
     return f"WITH {_SHARED} {inner}"
 
 
@@ -129,7 +129,7 @@ def _stores(statement: str, asked: frozenset[str], condition: str, by_content: b
     if not condition:
         return "SELECT DISTINCT store_id FROM store_span"
     found = (
-        f"SELECT store_id FROM main.entry WHERE id IN {condition}"  # noqa: S608
+        f"SELECT store_id FROM main.entry WHERE id IN {condition}"
         f" UNION SELECT store_id FROM past_entry WHERE entry_id IN {condition}"
     )
     held = "SELECT store_id FROM {} WHERE content_id IN ({})"
@@ -143,7 +143,7 @@ def _stores(statement: str, asked: frozenset[str], condition: str, by_content: b
 
 def _was(stores: str) -> str:
     last = "SELECT max(born) FROM past_store AS q WHERE q.store_id = s.store_id AND q.born <= :moment"
-    return f"was(store_id, born) AS MATERIALIZED (SELECT store_id, ({last}) FROM ({stores}) AS s)"  # noqa: S608
+    return f"was(store_id, born) AS MATERIALIZED (SELECT store_id, ({last}) FROM ({stores}) AS s)"
 
 
 _LIST = "(SELECT id FROM wanted)"
@@ -155,11 +155,11 @@ _ABOVE = (
 
 
 def _names(condition: str) -> str:
-    return f"SELECT entry_id FROM main.name WHERE {condition} UNION SELECT entry_id FROM past_name WHERE {condition}"  # noqa: S608
+    return f"SELECT entry_id FROM main.name WHERE {condition} UNION SELECT entry_id FROM past_name WHERE {condition}"
 
 
 def _entries(condition: str) -> str:
-    return f"SELECT id FROM main.entry WHERE {condition} UNION SELECT entry_id FROM past_entry WHERE {condition}"  # noqa: S608
+    return f"SELECT id FROM main.entry WHERE {condition} UNION SELECT entry_id FROM past_entry WHERE {condition}"
 
 
 _RECURSIVE = "WITH RECURSIVE "
@@ -191,7 +191,7 @@ def _as_of(
     last, gone = (f", p.changed_at{_NEVER}", f", {_NULL} AS changed_at{_NEVER}") if table == "store" else ("", "")
     past = "past_blob" if table == "store_blob" else f"past_{table}"
     return (
-        f"{table} AS {how}(SELECT {', '.join(columns)}{last} FROM {live} AS p{join} WHERE p.born <= {number}{more[0]}"  # noqa: S608
+        f"{table} AS {how}(SELECT {', '.join(columns)}{last} FROM {live} AS p{join} WHERE p.born <= {number}{more[0]}"
         f" UNION ALL SELECT {', '.join(was)}{gone} FROM {past} AS p{join}"
         f" WHERE p.born <= {number} AND p.gone > {number}{more[1]})"
     )
@@ -230,27 +230,32 @@ def mended_labels(reader: Reader, host: int, now: int) -> dict[int, int] | None:
 
     Then `moment.label` says it. What was wrong before the last moment, the writer of that one put right.
     """
-    last = reader.row(
-        "SELECT id, at, boot, ran, label FROM moment WHERE host_id = :host ORDER BY label DESC, id DESC LIMIT 1",
-        {"host": host},
+    last = next(
+        reader.select(
+            "SELECT id, at, boot, ran, label FROM moment WHERE host_id = :host ORDER BY label DESC, id DESC LIMIT 1",
+            {"host": host},
+        ),
+        None,
     )
     if last is None:
         return None
     boot, ran = boot_id(), ran_ms()
     if last[4] <= now:
         stepped = "SELECT 1 FROM moment WHERE host_id = :host AND stepped LIMIT 1"
-        if agrees(last[:4], now, boot, ran) is not False or reader.row(stepped, {"host": host}) is None:
+        if agrees(last[:4], now, boot, ran) is not False or next(reader.select(stepped, {"host": host}), None) is None:
             return None
-    labels = list(reader.rows("SELECT id, at, boot, ran FROM moment WHERE host_id = :host ORDER BY id", {"host": host}))
+    labels = list(
+        reader.select("SELECT id, at, boot, ran FROM moment WHERE host_id = :host ORDER BY id", {"host": host})
+    )
     return {label[0]: at for label, at in zip(labels, mended(labels, now, boot, ran), strict=True)}
 
 
 def _check_is_kept(reader: Reader, host: int, number: int, at: int) -> None:
     """Raise UsageError if retention has dropped what was so at this moment of a host."""
     asked = {"host": host, "number": number}
-    if reader.row("SELECT 1 FROM moment WHERE id = :number AND forgotten", asked) is None:
+    if next(reader.select("SELECT 1 FROM moment WHERE id = :number AND forgotten", asked), None) is None:
         return
-    row = reader.row("SELECT min(label) FROM moment WHERE host_id = :host AND id > :number", asked)
+    row = next(reader.select("SELECT min(label) FROM moment WHERE host_id = :host AND id > :number", asked), None)
     if row is not None and row[0] is not None:
         raise UsageError(
             f"what was at {rfc3339(at)} is not kept any more: ask for {rfc3339(row[0])} or later,"
@@ -262,9 +267,12 @@ def _number(reader: Reader, host: int, at: int, now: int) -> int | None:
     """The last moment of a host that was not after `at`; None where there was none yet."""
     labels = mended_labels(reader, host, now)
     if labels is None:
-        row = reader.row(
-            "SELECT id FROM moment WHERE host_id = :host AND label <= :at ORDER BY label DESC, id DESC LIMIT 1",
-            {"host": host, "at": at},
+        row = next(
+            reader.select(
+                "SELECT id FROM moment WHERE host_id = :host AND label <= :at ORDER BY label DESC, id DESC LIMIT 1",
+                {"host": host, "at": at},
+            ),
+            None,
         )
         return None if row is None else int(row[0])
     place = bisect_right(list(labels.values()), at)

@@ -18,11 +18,11 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from catalog.db.location import sqlite_uri
 from catalog.db.views import VIEWS
 from catalog.db.walks import WALKS
+from catalog.engine.location import sqlite_uri
+from catalog.engine.question import VALUE_BYTES
 from catalog.names.escape import shown
-from catalog.reports.question import VALUE_BYTES
 
 _BUSY_SECONDS = 5.0
 _STATEMENT_BYTES = 1 << 20
@@ -58,7 +58,7 @@ class Guard:
         connection.execute("PRAGMA temp_store=MEMORY")  # a sort that is larger than memory fills no disk
         connection.execute(f"ATTACH ? AS {self._catalog}", (sqlite_uri(path, "ro"),))
         tables = connection.execute(
-            f"SELECT name FROM {self._catalog}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"  # noqa: S608
+            f"SELECT name FROM {self._catalog}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
         self._private = frozenset(table.lower() for (table,) in tables)
         for (table,) in tables:
@@ -76,7 +76,7 @@ class Guard:
             connection.setlimit(limit, value)
         for function in _TABLE_FUNCTIONS:
             # Met for the first time it is declared, as if it were created: what the authorizer would refuse.
-            connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608
+            connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()
         connection.set_authorizer(self._authorize)
 
     def _authorize(

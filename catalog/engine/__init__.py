@@ -1,0 +1,1 @@
+"""The two engines that a catalog can be on, behind one interface (docs/decisions/0012-the-seam.md)."""

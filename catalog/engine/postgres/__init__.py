@@ -1,0 +1,1 @@
+"""A catalog on a server, by PostgreSQL, shared by many hosts."""

@@ -1,0 +1,86 @@
+"""What PostgreSQL does in its own way, below SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.dialects import postgresql
+
+from catalog.engine.driver import Cursor, raw_connection
+from catalog.engine.postgres.connect import EDGES, EDGES_SHARED, this_host
+from catalog.engine.postgres.placeholders import positional
+
+_BLOCK = 500
+
+
+class _Cursor:
+    """psycopg's cursor as sqlite3's is used. Rows are all fetched at once, so that another statement may run between two."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> int:
+        return int(self._cursor.rowcount)
+
+    def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Self:
+        # With parameters always, though there be none: only so does psycopg read %% as one.
+        self._cursor.execute(positional(statement) if "?" in statement else statement, parameters)
+        return self
+
+    def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> None:
+        rows = list(parameters)
+        if rows:
+            self._cursor.executemany(positional(statement) if "?" in statement else statement, rows)
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        found: list[Any] = self._cursor.fetchall()
+        return found
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cursor.fetchall())
+
+
+class PostgresDriver:
+    """The driver of a catalog on a server (catalog.engine.driver.Driver)."""
+
+    is_shared = True
+    flags: tuple[int, int] = (False, True)  # the server knows a bool from a number
+
+    def cursor(self, connection: Connection) -> Cursor:
+        """As Driver says."""
+        return _Cursor(raw_connection(connection).cursor())
+
+    def new_ids(self, cursor: Cursor, table: str) -> Iterator[int]:
+        """They come from the table's sequence."""
+        size = 1  # few rows are the rule, and each is a round trip; many come in bulk
+        while True:
+            cursor.execute(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, {size})")
+            yield from [row[0] for row in cursor.fetchall()]
+            size = min(size * 4, _BLOCK)
+
+    def keep_edges(self, cursor: Cursor, *, still: bool) -> None:
+        """As Driver says."""
+        cursor.execute(EDGES if still else EDGES_SHARED)
+
+    def host_id(self, cursor: Cursor) -> int | None:
+        """The row that has this host's name."""
+        row = cursor.execute("SELECT id FROM host WHERE name = ?", (this_host(),)).fetchone()
+        return None if row is None else int(row[0])
+
+    def dialect(self, connection: Connection) -> Dialect:  # noqa: ARG002 - the same for each
+        """The driver takes positions, which SQLAlchemy's own dialect of psycopg does not use."""
+        dialect: Dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        return dialect
+
+    def insert(self, table: Table) -> Any:
+        """As Driver says."""
+        return postgresql.insert(table)
+
+
+DRIVER = PostgresDriver()

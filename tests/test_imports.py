@@ -1,0 +1,141 @@
+"""Which module imports which: no circles, one place that asks for the engine, and no statement by a name that is none.
+
+Imports inside functions count, since they are dependencies all the same. Those for the type checker alone do not: two types
+may name each other, and nothing is loaded for it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.db.statements import STATEMENTS
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "catalog").rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """The module that a file of the package is."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those below `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from nodes(node)
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The modules of the package that one imports."""
+    found: set[str] = set()
+    for node in nodes(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in TREES else node.module)
+    return found & set(TREES)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str] | None:
+    """The modules of one circle, in order; None if there is none."""
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> list[str] | None:
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return None
+        for each in sorted(graph[module]):
+            if (found := walk(each, [*path, module])) is not None:
+                return found
+        done.add(module)
+        return None
+
+    return next((found for module in sorted(graph) if (found := walk(module, [])) is not None), None)
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = {module: imported(tree) for module, tree in TREES.items()}
+    assert graph["catalog.engine.open"] >= {"catalog.engine.sqlite.reader", "catalog.engine.postgres.reader"}
+    assert circle(graph) is None
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+ASKING = ("is_url", "is_postgres")
+
+
+def questions(tree: ast.AST) -> set[str]:
+    """What a module does that asks which engine a catalog is on."""
+    found = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and node.id in ASKING}
+    found |= {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute) and node.attr in ASKING}
+    for node in nodes(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            found |= {name for name in ("Sqlite", "Postgres") if name in ast.unparse(node)}
+        if isinstance(node, ast.Compare) and any(
+            isinstance(each, ast.Attribute) and each.attr in ("dialect", "is_shared")
+            for each in (node.left, *node.comparators)
+        ):
+            found.add(ast.unparse(node))
+    return found
+
+
+def test_one_module_asks_which_engine_a_catalog_is_on() -> None:
+    assert {module for module, tree in TREES.items() if questions(tree)} == {"catalog.engine.open"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_only_the_opening_module_imports_an_engine_reader_or_writer(engine: str) -> None:
+    """Above the engines everything goes by their interface."""
+    parts = {f"catalog.engine.{engine}.{part}" for part in ("reader", "writer", "gate", "brief")}
+    allowed = {
+        "catalog.engine.open",
+        "catalog.ingest.unchanged",
+    }  # the latter needs one state of a file over all its questions
+    importing = {module for module, tree in TREES.items() if imported(tree) & parts}
+    assert {module for module in importing if not module.startswith(f"catalog.engine.{engine}.")} <= allowed
+
+
+def test_every_statement_is_asked_for_by_a_name_that_there_is() -> None:
+    asked: set[str] = set()
+    for tree in TREES.values():
+        for node in nodes(tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("row", "rows")
+                and len(node.args) == 2
+            ):
+                asked |= {
+                    each.value
+                    for each in ast.walk(node.args[0])
+                    if isinstance(each, ast.Constant) and isinstance(each.value, str)
+                }
+    assert len(asked) > 40
+    assert asked <= set(STATEMENTS)
+
+
+def test_every_statement_is_asked_for() -> None:
+    texts = {
+        node.value
+        for module, tree in TREES.items()
+        if not module.startswith("catalog.db.") and not module.endswith(".frozen")
+        for node in nodes(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert {name for name in STATEMENTS if name not in texts} == set()
