@@ -15,7 +15,7 @@ from catalog.names.platform import Platform
 from catalog.names.query import Query, parse_query
 
 if TYPE_CHECKING:
-    from catalog.cli.filters import Narrowing
+    from catalog.lookup.filters import Narrowing
 
 
 class Filters(TypedDict, total=False):
@@ -82,7 +82,7 @@ class Catalog:
         UsageError for a filter that is wrong, NotInTime while the content that a filter needs is not all read, and
         CatalogUnavailable.
         """
-        from catalog.cli.filters import Filters as Asked
+        from catalog.lookup.filters import EntryFilters
 
         asking = self._asking(store)
         narrowing = None
@@ -90,7 +90,7 @@ class Catalog:
             given = {
                 key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
             }
-            narrowing = Asked(**given).narrowing(asking)  # type: ignore[arg-type]  # keys and values are apart
+            narrowing = EntryFilters(**given).narrowing(asking)  # type: ignore[arg-type]  # keys and values are apart
         found = _pages(asking, parse_query(text), narrowing)
         return found if narrowing is None else once(found)
 

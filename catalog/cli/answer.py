@@ -18,10 +18,10 @@ from catalog.names.reference import is_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from catalog.cli.filters import Filters, Narrowing
     from catalog.engine.interface import Reader
+    from catalog.lookup.filters import EntryFilters, Narrowing
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
 _SPARE = ("media_type", "ref_name", "size")
@@ -65,7 +65,7 @@ class Options:
         self.strict = False
         self.platform: str | None = None
         # of query
-        self.filters: Filters | None = None
+        self.filters: EntryFilters | None = None
         self.host: str | None = None
         self.limit: int | None = None
         self.sort: str | None = None
@@ -219,15 +219,21 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         if options.refs:
             found = _all(options, limits, asking, narrowing, worst, freshen, show)
         else:
+            from catalog.lookup import listing
+
             freshen(None)
-            found = _without_ref(narrowing, then, asking)
+            found = listing.without_ref(asking, narrowing)
             if narrowing is not None:
-                found = _narrowed(found, narrowing)
+                found = listing.narrowed(found, narrowing)
         found = once(found)
         if options.sort is not None:
-            found = iter(_sorted(found, options.sort, fields))
+            from catalog.lookup.listing import in_order
+
+            found = iter(in_order(found, options.sort, fields))
         if options.limit is not None:
-            found = _limited(found, options.limit)
+            from catalog.lookup.listing import limited
+
+            found = limited(found, options.limit)
         if show is None:
             output.write(f"{sum(1 for _ in found)}\n")
         else:
@@ -259,7 +265,11 @@ def _all(
                 asking.reader.check_current()
             freshen(query)
             matches = asking.matches(query)
-            for match in matches if narrowing is None else _narrowed(matches, narrowing):
+            if narrowing is not None:
+                from catalog.lookup.listing import narrowed
+
+                matches = narrowed(matches, narrowing)
+            for match in matches:
                 found = True
                 yield match
             if not found:
@@ -270,60 +280,6 @@ def _all(
             worst[0] = max(worst[0], fail(_with_hint(asking, text, error)))
         if streamed and show is not None:
             show.flush()
-
-
-def _without_ref(narrowing: Narrowing | None, reader: Reader, asking: Asking) -> Iterator[Match]:
-    """Every entry, by the index of the narrowest filter."""
-    scope = asking.stores
-    if asking.by_spans:
-        return asking.past(None)
-    found = None if narrowing is None else narrowing.without_ref()
-    if isinstance(found, Query):
-        return asking.matches(found)
-    if found is not None:
-        return _noted(match for match in found if scope is None or match.store_id in scope)
-    stores = (row[0] for row in list(reader.rows("STORE_NAMES", {})) if scope is None or row[0] in scope)
-    return _noted(Match(reader, row) for id_ in stores for row in reader.rows("STORE_ENTRIES", {"store_id": id_}))
-
-
-def _noted(matches: Iterable[Match]) -> Iterator[Match]:
-    """The matches, and a line for each store that only says what it said last (docs/resolution.md)."""
-    noted: set[int] = set()
-    for match in matches:
-        if match.state in ("invalid", "unreadable") and match.store_id not in noted:
-            noted.add(match.store_id)
-            from catalog.names.moment import rfc3339
-
-            since = rfc3339(match.state_since)
-            note(f"store {shown(match.store)} is {match.state} since {since}: answers with what it last said")
-        yield match
-
-
-def _narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
-    return (found for match in matches for found in narrowing(match))
-
-
-def _sorted(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> list[Match]:
-    field = key.removeprefix("-")
-    if field not in fields or field in ("names", "annotations", "platforms"):
-        raise UsageError(
-            f"no key to sort by: {shown(key)}: a key of an object, such as name, tag, size; '-size' turns it round"
-        )
-
-    def value(match: Match) -> tuple[bool, object]:
-        found = match.value(field)
-        return found is not None, found if found is not None else 0
-
-    return sorted(matches, key=value, reverse=key.startswith("-"))
-
-
-def _limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:
-    if limit <= 0:
-        return
-    for number, match in enumerate(matches, 1):
-        yield match
-        if number >= limit:
-            return
 
 
 # --- both -------------------------------------------------------------------------------------------------------

@@ -18,12 +18,12 @@ OURS = {
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.limits", "catalog.cli.messages", "catalog.cli.output",
     "catalog.cli.start",
     "catalog.cli.formats",  # of query
-    "catalog.names.moment",  # where a note says since when
     "catalog.cli.table",  # where one is asked for
     "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
     "catalog.engine.sqlite.reader", "catalog.engine.version", "catalog.errors",
     "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve", "catalog.lookup.stores",
+    "catalog.lookup.listing",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits", "catalog.names.paths",
     "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",

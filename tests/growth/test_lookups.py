@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cli.filters import Filters
 from catalog.errors import OcicatError
+from catalog.lookup.filters import EntryFilters
 from catalog.lookup.match import once
 from catalog.lookup.needed import Needs
 from catalog.names.query import Query, parse_query
@@ -29,7 +29,7 @@ def _objects(catalogue: Catalogue) -> None:
             match.as_object()
 
 
-def _filtered(filters: Filters) -> Callable[[Catalogue], None]:
+def _filtered(filters: EntryFilters) -> Callable[[Catalogue], None]:
     def ask(catalogue: Catalogue) -> None:
         asking = catalogue.asking()
         narrowing = filters.narrowing(asking)
@@ -54,7 +54,7 @@ def _containing(catalogue: Catalogue) -> None:
     for (digest,) in catalogue.sql("SELECT min(digest) FROM manifests WHERE kind = 'manifest'"):
         if digest is not None:
             catalogue.resolve(f"@{digest}")
-            list(Filters(contains=digest).narrowing(catalogue.asking()).without_ref() or ())  # type: ignore[arg-type]
+            list(EntryFilters(contains=digest).narrowing(catalogue.asking()).without_ref() or ())  # type: ignore[arg-type]
 
 
 def _beginning(catalogue: Catalogue) -> None:
@@ -63,14 +63,14 @@ def _beginning(catalogue: Catalogue) -> None:
     catalogue.resolve(ref)
 
 
-def _about(narrow: Filters | None = None) -> Callable[[Catalogue], None]:
+def _about(narrow: EntryFilters | None = None) -> Callable[[Catalogue], None]:
     """The referrers of what most is about: of all stores, and of what `*` matches."""
 
     def ask(catalogue: Catalogue) -> None:
         most = "SELECT subject FROM referrers GROUP BY subject ORDER BY count(*) DESC, subject LIMIT 1"
         for (subject,) in catalogue.sql(most):
             given = {} if narrow is None else {"tag": narrow.tag, "media_type": narrow.media_type}
-            filters = Filters(referrers_of=subject, **given)  # type: ignore[arg-type]
+            filters = EntryFilters(referrers_of=subject, **given)  # type: ignore[arg-type]
             for ref in (None, EVERYTHING):
                 asking = catalogue.asking()
                 narrowing = filters.narrowing(asking)
@@ -84,17 +84,17 @@ def _about(narrow: Filters | None = None) -> Callable[[Catalogue], None]:
 
 QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
     "objects": _objects,
-    "a platform": _filtered(Filters(platform="linux/s390x")),
-    "a label": _filtered(Filters(labels=("k=v",))),
-    "an annotation": _filtered(Filters(annotations=("k=v",))),
-    "an artifact type": _filtered(Filters(artifact_type="x")),
+    "a platform": _filtered(EntryFilters(platform="linux/s390x")),
+    "a label": _filtered(EntryFilters(labels=("k=v",))),
+    "an annotation": _filtered(EntryFilters(annotations=("k=v",))),
+    "an artifact type": _filtered(EntryFilters(artifact_type="x")),
     "whole images": _complete,
     "one answer": _single,
     "what contains a manifest": _containing,
     "a beginning of digests": _beginning,
     "referrers": _about(),
-    "referrers with a tag": _about(Filters(tag="nosuch")),
-    "referrers of a type": _about(Filters(media_type="x")),
+    "referrers with a tag": _about(EntryFilters(tag="nosuch")),
+    "referrers of a type": _about(EntryFilters(media_type="x")),
 }
 
 

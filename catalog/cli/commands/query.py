@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from catalog.cli.answer import Options, run_query
-from catalog.cli.filters import Filters
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.lookup.filters import EntryFilters
 
 
 @click.command(name="query")
@@ -76,7 +76,7 @@ def command(
     options = Options("query", refs)
     options.db = globals_.db
     options.stores = stores
-    options.filters = Filters(
+    options.filters = EntryFilters(
         tag=tag,
         digest=digest,
         repository=repository,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 
-class Filters:
+class EntryFilters:
     """What was asked of every entry, checked and read. Raises UsageError for what is wrong."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Filters:
 class Narrowing:
     """Filters that are asked of a catalog, with the digests that `--contains` and `--referrers-of` mean there."""
 
-    def __init__(self, filters: Filters, asking: Asking) -> None:
+    def __init__(self, filters: EntryFilters, asking: Asking) -> None:
         option = filters.content_option
         if option is not None:
             content.check_pending(asking.reader, asking.stores, option)
