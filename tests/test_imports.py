@@ -139,3 +139,20 @@ def test_every_statement_is_asked_for() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert {name for name in STATEMENTS if name not in texts} == set()
+
+
+SAME_NAME = {
+    "Catalog",  # the Python API's, and Datasette's
+    "Command",  # the frozen words of a command, and what freezes them
+    "Platform",  # as a descriptor has it, and as a question has it
+}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Except private classes, which are called so in their module alone."""
+    rooms: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                rooms.setdefault(node.name, []).append(module)
+    assert {name for name, modules in rooms.items() if len(modules) > 1} <= SAME_NAME

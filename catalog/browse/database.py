@@ -22,7 +22,7 @@ from datasette.app import Datasette
 from datasette.database import Database, QueryInterrupted, Results
 from datasette.views.base import DatasetteError
 
-from catalog.browse.door import asked_path
+from catalog.browse.middleware import asked_path
 from catalog.browse.page_time import page_time
 from catalog.browse.rows import Row
 from catalog.db.view import View
@@ -64,7 +64,7 @@ class _Column(NamedTuple):
     hidden: int = 0
 
 
-class Catalog(Database):  # type: ignore[misc]  # Datasette has no types
+class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
     """The catalog at `path`, as a database of Datasette's that holds views and nothing else."""
 
     def __init__(self, datasette: Datasette, path: str, workers: Workers) -> None:

@@ -9,7 +9,7 @@ import html
 from typing import Any
 
 from catalog._version import __version__
-from catalog.browse.questions import FIND, QUESTIONS, WHERE, Question
+from catalog.browse.questions import FIND, QUESTIONS, WHERE, PageQuestion
 from catalog.db.view import View
 from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS, Report
@@ -74,7 +74,7 @@ def _view(view: View) -> dict[str, Any]:
     }
 
 
-def _question(question: Question) -> dict[str, Any]:
+def _question(question: PageQuestion) -> dict[str, Any]:
     text = f"<p>{html.escape(question.sentence)}</p>"
     for report in REPORTS:
         if question.name == f"report-{report.name}":

@@ -6,13 +6,14 @@ import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from catalog.names.sizes import human
+
 _WIDTH, _HEIGHT = 900, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 110, 20, 16, 34
 _ROW = 24
 _DAY = 60  # as wide as a day is at most
 _LABEL = 260
 _PARTS = ("first", "second")
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Day(NamedTuple):
@@ -85,10 +86,7 @@ def bars(rows: Sequence[Bar], title: str, names: tuple[str, str]) -> str:
 
 def size(count: int) -> str:
     """A number of bytes for a person, in binary units."""
-    value, unit = float(count), 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} {_UNITS[0]}"
+    return human(count, "bytes")
 
 
 def _some(days: Sequence[Day]) -> list[tuple[int, Day]]:

@@ -14,7 +14,7 @@ WHERE = "where-is"
 PAST = "tag-history"
 
 
-class Question(NamedTuple):
+class PageQuestion(NamedTuple):
     """A ready question: what its address ends in, its title, what it says of itself, its query and parameters."""
 
     name: str
@@ -24,7 +24,7 @@ class Question(NamedTuple):
     parameters: tuple[str, ...] = ()
 
 
-_FIND = Question(
+_FIND = PageQuestion(
     FIND,
     "Find a name",
     "Entries whose canonical name has the text in it, and tags without a name that have: a part of alpine:3.16, say.",
@@ -37,7 +37,7 @@ ORDER BY coalesce(name, tag), store""",
 
 _NAMED = "(SELECT min(images.name) FROM images WHERE images.digest = {} AND NOT images.shadowed)"
 
-_WHERE = Question(
+_WHERE = PageQuestion(
     WHERE,
     "Where is a digest, and what",
     "Everything that the catalog has of a digest: its names, the stores it lies in, what it is made of, what is made of it.",
@@ -73,7 +73,7 @@ ORDER BY place, position, store, name, digest""",  # noqa: S608
     ("digest",),
 )
 
-_PAST = Question(
+_PAST = PageQuestion(
     PAST,
     "The past of a name or tag",
     "What a name answered, and when, the oldest first: alpine:3.16, docker.io/library/alpine:3.16, or a tag alone.",
@@ -90,7 +90,7 @@ QUESTIONS = (
     _WHERE,
     _PAST,
     *(
-        Question(
+        PageQuestion(
             f"report-{report.name}",
             f"Report: {report.name}",
             f"{report.sentence[:1].upper()}{report.sentence[1:]}.",

@@ -24,11 +24,11 @@ from datasette.app import Datasette
 from datasette.plugins import pm
 
 from catalog.browse import cells, home, plots
-from catalog.browse.database import PUBLIC, THREADS, Catalog
+from catalog.browse.database import PUBLIC, THREADS, ViewsDatabase
 from catalog.browse.description import DATABASE, PLOTS, STYLE, metadata
-from catalog.browse.door import Door
+from catalog.browse.error_page import ErrorPage
+from catalog.browse.middleware import Middleware
 from catalog.browse.questions import QUESTIONS
-from catalog.browse.trouble import Trouble
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.names.escape import shown
 from catalog.names.http_host import is_address
@@ -61,7 +61,9 @@ class _ReadOnly(Datasette):  # type: ignore[misc]  # Datasette has no types
         return await super().permission_allowed(actor, action, resource, default)
 
 
-def application(path: str, host: str, timeout: float, workers: Workers, defect: Callable[[Exception], object]) -> Door:
+def application(
+    path: str, host: str, timeout: float, workers: Workers, defect: Callable[[Exception], object]
+) -> Middleware:
     """The catalog at `path` as an application of ASGI; a statement, in one of `workers`, ends after `timeout` seconds.
 
     `defect` is told of what nobody thought of; whoever asked sees a page that says so.
@@ -69,7 +71,7 @@ def application(path: str, host: str, timeout: float, workers: Workers, defect: 
     for plugin, _ in pm.list_plugin_distinfo():
         pm.unregister(plugin)  # others of this environment: who knows what they write or show
     pm.unregister(handle_exception)
-    for ours in (cells, home, plots, Trouble(defect)):
+    for ours in (cells, home, plots, ErrorPage(defect)):
         pm.register(ours)
     datasette = _ReadOnly(
         metadata=metadata(),
@@ -86,8 +88,8 @@ def application(path: str, host: str, timeout: float, workers: Workers, defect: 
     )
     for name in list(datasette.databases):
         datasette.remove_database(name)
-    datasette.add_database(Catalog(datasette, path, workers), name=DATABASE)
-    return Door(datasette.app(), host, ADDRESSES, timeout + _MORE_SECONDS, defect)
+    datasette.add_database(ViewsDatabase(datasette, path, workers), name=DATABASE)
+    return Middleware(datasette.app(), host, ADDRESSES, timeout + _MORE_SECONDS, defect)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -124,7 +126,7 @@ def url_of(listening: socket.socket, host: str) -> str:
 
 
 def serve(
-    asked: Door, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
+    asked: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
     """Print `url` and answer until SIGINT or SIGTERM; `opened`, if given, is called with whether a browser was found.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from catalog.errors import UsageError
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry, Root
+from catalog.ingest.store_state import Store
 
 
 def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click calls it so

@@ -89,7 +89,7 @@ def defect(error: Exception) -> int:
 def out_of(error: OSError | MemoryError) -> OcicatError | None:
     """What this process has run out of, where that is all that went wrong: it may have been about to load a module."""
     try:
-        from catalog.names.exhausted import exhausted, out_of_memory
+        from catalog.exhausted import exhausted, out_of_memory
     except OSError:
         return None
     return exhausted(error.errno) if isinstance(error, OSError) else out_of_memory()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from catalog.cli import messages
+from catalog.names.sizes import human
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -21,7 +22,6 @@ _WIDEST = 36  # click's own
 _LEAST = 5
 _BESIDE = len("  []  100%  00:00:00")
 _BYTES = len("  1023.9 MiB of 1023.9 GiB")
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @contextmanager
@@ -79,11 +79,3 @@ class _Bars:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
-
-
-def human(size: int) -> str:
-    """Bytes as a person reads them: 1.5 GiB."""
-    value, unit = float(size), 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} B"

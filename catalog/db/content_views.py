@@ -7,8 +7,8 @@ many hold it, as long as one does.
 from __future__ import annotations
 
 from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, SUBJECT, UNREACHED
+from catalog.db.recursive import IS_JUDGED, held_somewhere
 from catalog.db.view import PATH, STORE, View
-from catalog.db.walks import IS_JUDGED, held_somewhere
 
 _BEGINNING = "its first 128 characters: what there is an index on, so ask by this and key, and then by value"
 _ARTIFACT_TYPE = f"""(

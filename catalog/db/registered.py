@@ -48,6 +48,6 @@ STORE_SETTINGS = select(
 ).where(store.c.path == bindparam("path", type_=String))
 """What the store at a path was given."""
 STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, *_BOTH[5:]))
-"""The fields of catalog.ingest.known.Store in their order, and behind them the bytes of its paths; all stores of a host."""
+"""The fields of catalog.ingest.store_state.Store in their order, and behind them the bytes of its paths; all stores of a host."""
 STANDINGS = _of_host(_STANDING)
-"""The same for catalog.ingest.known.Standing."""
+"""The same for catalog.ingest.store_state.Standing."""

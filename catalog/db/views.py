@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from catalog.db.content_views import CONTENT_VIEWS
 from catalog.db.kinds import AMBIGUOUS, CONFIG, LAYER, LISTED, PART, UNREACHED, UNUSABLE
+from catalog.db.recursive import CREATED, MOST_BLOBS, MOST_MANIFESTS, PLATFORMS, TOTAL_SIZE, held
 from catalog.db.view import NOW_MS, PATH, STORE, View
-from catalog.db.walks import CREATED, MOST_BLOBS, MOST_MANIFESTS, PLATFORMS, TOTAL_SIZE, held
 
 _ENTRY = """JOIN store ON store.id = entry.store_id
 JOIN content ON content.id = entry.content_id

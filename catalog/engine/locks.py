@@ -24,8 +24,8 @@ from typing import NoReturn
 
 from catalog.engine.neighbours import open_beside, stat_or_none
 from catalog.errors import CatalogLocked, CatalogUnavailable, NoRoom
+from catalog.exhausted import refuse_exhausted
 from catalog.names.escape import shown
-from catalog.names.exhausted import refuse_exhausted
 
 LOCK_SECONDS = 30.0
 """How long a writer waits for another one before it ends with status 4."""

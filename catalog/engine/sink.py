@@ -16,7 +16,7 @@ _MORE_BYTES = 64 << 20
 """What a process may take besides the memory of a statement."""
 
 
-class Clock:
+class TimeLimit:
     """How long a statement may still work. The time in which its rows wait for their reader does not count."""
 
     def __init__(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class Sink:
     """Takes the columns and the rows of one answer and gives frames to `write`, the last one by `end` or `fail`."""
 
     def __init__(self, asked: Question, write: Callable[[Frame], None]) -> None:
-        self.clock = Clock(asked.seconds)
+        self.clock = TimeLimit(asked.seconds)
         """It runs from `begin` on."""
         self._asked = asked
         self._write = write
@@ -62,7 +62,7 @@ class Sink:
     def begin(self) -> None:
         """The catalog is open, and the statement is about to run: tell, since its time begins."""
         self._write(Frame(None, []))
-        self.clock = Clock(self._asked.seconds)
+        self.clock = TimeLimit(self._asked.seconds)
 
     def columns(self, names: list[str]) -> None:
         """The columns' names, before the first row."""

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, update
 
 from catalog.db.schema import store
 from catalog.ingest.history import retell, tell
-from catalog.ingest.known import Store
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.rows import Rows
+from catalog.ingest.store_state import Store
 from catalog.layout.history import told_spans
 from catalog.layout.index import IndexContent, IndexProblem, Marker
 from catalog.names.keys import Unnamed

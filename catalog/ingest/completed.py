@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from catalog.db.kinds import SUBJECT
-from catalog.ingest.known import Standing, Store
+from catalog.ingest.store_state import Standing, Store
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 
 MOST = 1_000

@@ -42,22 +42,22 @@ from catalog.db.schema import (
 )
 from catalog.engine.driver import keep_edges
 from catalog.engine.interface import Writer
+from catalog.exhausted import give_back, reserve
 from catalog.ingest.claims import write_claims
-from catalog.ingest.known import Store, has_unread_content
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.reach import write_reach
 from catalog.ingest.referrals import write_referrals
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Row, Rows, chunks
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store, has_unread_content
 from catalog.ingest.turns import SLICE_SECONDS, TurnEnded
 from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
 from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
 from catalog.layout.files import IndexChanged, IndexProblem
-from catalog.layout.index import Limits, read_index
+from catalog.layout.index import ListLimits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
 from catalog.layout.text import shorten
-from catalog.names.exhausted import give_back, reserve
 from catalog.names.media_types import CONFIGS, MANIFESTS
 from catalog.names.moment import milliseconds
 from catalog.names.paths import encode_path
@@ -199,7 +199,7 @@ class _Page(NamedTuple):
     is_one_of_many: bool
 
 
-class _Reading:
+class _ContentReading:
     """A store whose content is being read: `problems` are those of its blobs by their digest.
 
     `passed` has the reasons why others were not read, which are no problems: nothing calls them manifests.
@@ -213,7 +213,7 @@ class _Reading:
         self.identity: str | None = blobs_identity(store.opened, store.shared_blobs)
         self.problems: dict[str, BlobProblem] = {}
 
-    def in_index(self, digest: str, limits: Limits) -> bytes | None:
+    def in_index(self, digest: str, limits: ListLimits) -> bytes | None:
         """The bytes of a manifest that a descriptor of index.json has in its field `data`; None if it is gone from there."""
         if self._embedded is None:
             self._embedded = {}
@@ -231,7 +231,7 @@ class _Reading:
         return sorted((problem.kind, subject, problem.reason) for subject, problem in told.items())
 
 
-_Found = list[tuple[_Reading, list[_Unread]]]
+_Found = list[tuple[_ContentReading, list[_Unread]]]
 _T = TypeVar("_T")
 
 
@@ -284,7 +284,7 @@ class ContentStage:
         reserve()
         try:
             with contextlib.ExitStack() as opened:
-                yield from self._run([_Reading(s, opened.enter_context(_blobs(s))) for s in group])
+                yield from self._run([_ContentReading(s, opened.enter_context(_blobs(s))) for s in group])
             return
         except MemoryError:
             give_back()
@@ -311,7 +311,7 @@ class ContentStage:
 
         self._writer.write(write)
 
-    def _run(self, readings: list[_Reading]) -> Iterator[int]:
+    def _run(self, readings: list[_ContentReading]) -> Iterator[int]:
         for _ in list_blobs(self._writer, ((each.store, each.blobs) for each in readings)):
             yield self._done
         self._embed(readings)
@@ -354,7 +354,7 @@ class ContentStage:
     def _most(self) -> int:
         return self._settings.limits.descriptor_bytes
 
-    def _all_unread(self, readings: list[_Reading]) -> Generator[int, None, _Found]:
+    def _all_unread(self, readings: list[_ContentReading]) -> Generator[int, None, _Found]:
         """What lies in each store, should be read and was not, where there is any."""
         found: _Found = []
         for each in readings:
@@ -368,13 +368,13 @@ class ContentStage:
                 found.append((each, contents))
         return found
 
-    def _unread(self, readings: list[_Reading], parents: Sequence[int]) -> _Found:
+    def _unread(self, readings: list[_ContentReading], parents: Sequence[int]) -> _Found:
         """The same of what these manifests point to."""
         with self._writer.snapshot() as connection:
             found = [(each, _unread(connection, each, self._most, parents)) for each in readings]
         return [(each, contents) for each, contents in found if contents]
 
-    def _pages(self, reading: _Reading) -> Generator[int, None, list[_Page]]:
+    def _pages(self, reading: _ContentReading) -> Generator[int, None, list[_Page]]:
         """The ids of a store's blobs in order, in pieces of _PAGE."""
         pages: list[_Page] = []
         low = 0
@@ -387,7 +387,7 @@ class ContentStage:
             low = row[0]
             yield self._done
 
-    def _unlisted(self, readings: list[_Reading]) -> Generator[int, None, _Found]:
+    def _unlisted(self, readings: list[_ContentReading]) -> Generator[int, None, _Found]:
         """What lies in each store, nothing points to, and begins like JSON; all else like it is noted as looked at."""
         found: _Found = []
         looked: list[tuple[int, int]] = []
@@ -424,7 +424,7 @@ class ContentStage:
             yield from self._note_looked(looked)
         return found
 
-    def _ask(self, question: str, reading: _Reading, page: _Page) -> list[Row]:
+    def _ask(self, question: str, reading: _ContentReading, page: _Page) -> list[Row]:
         with self._writer.snapshot() as connection:
             asked = reading.store.id, page.low, page.high
             return list(Rows(connection).cursor.execute(question, asked).fetchall())
@@ -432,7 +432,7 @@ class ContentStage:
     def _note_looked(self, looked: list[tuple[int, int]]) -> Generator[int, None, None]:
         yield from self._in_turns(lambda connection: Rows(connection).cursor.executemany(_LOOKED, looked))
 
-    def _embed(self, readings: Iterable[_Reading], parents: Sequence[int] | None = None) -> None:
+    def _embed(self, readings: Iterable[_ContentReading], parents: Sequence[int] | None = None) -> None:
         """Let `store_blob` have the blobs that descriptors of these stores embed, as far as no file has them.
 
         With `parents`, those alone that descriptors in these manifests embed, and what is embedded in that.
@@ -447,7 +447,7 @@ class ContentStage:
                     self._writer.write(write)
                 more = bool(new) and parents is not None
 
-    def _doubt(self, reading: _Reading) -> Iterator[int]:
+    def _doubt(self, reading: _ContentReading) -> Iterator[int]:
         """Look again at what was wrong with blobs that need no reading any more, since a good copy lies elsewhere."""
         with self._writer.snapshot() as connection:
             doubted = Rows(connection).cursor.execute(_DOUBTED, (reading.store.id,)).fetchall()
@@ -460,7 +460,7 @@ class ContentStage:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _batches(self, unread: list[tuple[_Reading, list[_Unread]]]) -> Iterator[list[_Read]]:
+    def _batches(self, unread: list[tuple[_ContentReading, list[_Unread]]]) -> Iterator[list[_Read]]:
         """What these blobs are, as much as one transaction takes at a time; those that cannot be used become problems.
 
         What lies in several stores is read from the first where it is good. A batch may be empty: reading takes time.
@@ -486,7 +486,7 @@ class ContentStage:
         if batch:
             yield batch
 
-    def _read(self, reading: _Reading, one: _Unread) -> _Read | None:
+    def _read(self, reading: _ContentReading, one: _Unread) -> _Read | None:
         digest = one.digest
         try:
             data = reading.in_index(digest, self._settings.limits) if one.embedded else None
@@ -516,7 +516,7 @@ class ContentStage:
         self.woken |= woken
         return parents
 
-    def _finish(self, readings: list[_Reading]) -> Generator[int, None, list[_Reading]]:
+    def _finish(self, readings: list[_ContentReading]) -> Generator[int, None, list[_ContentReading]]:
         """Note what is wrong with each, and that all is read, unless the store changed; those of which there is more to read."""
         left, woken = yield from self._in_turns(
             lambda connection: _write_end(connection, readings, self._most, self._pause)
@@ -631,8 +631,8 @@ def _write_read(
 
 
 def _write_end(
-    connection: Connection, readings: list[_Reading], most: int, pause: Callable[[], None]
-) -> tuple[list[_Reading], set[int]]:
+    connection: Connection, readings: list[_ContentReading], most: int, pause: Callable[[], None]
+) -> tuple[list[_ContentReading], set[int]]:
     """Write the end of reading stores; those of which there is more to read, and the ids of others that have something by now."""
     keep_edges(connection, still=True)
     left = [each for each in readings if _unread(connection, each, most)]  # another process has found out more
@@ -691,7 +691,7 @@ def _blobs(store: Store) -> BlobDirectories:
 
 def _unread(
     connection: Connection,
-    reading: _Reading,
+    reading: _ContentReading,
     most: int,
     parents: Sequence[int] | None = None,
     page: _Page | None = None,

@@ -18,8 +18,8 @@ from catalog.engine.open import beside
 from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime
 from catalog.ingest.completed import completed_of
 from catalog.ingest.concerned import concerned, known_paths, new_layouts
-from catalog.ingest.known import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
 from catalog.ingest.settings import Place, Settings
+from catalog.ingest.store_state import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
 from catalog.ingest.unregistered import unregistered
 from catalog.layout.beneath import opened_below
 from catalog.layout.blobs import blobs_identity

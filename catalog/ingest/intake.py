@@ -26,12 +26,13 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
+from catalog.exhausted import give_back, out_of_memory, reserve
 from catalog.ingest.apply import Outcome, write_content, write_state
-from catalog.ingest.known import Store, differs, has_problem
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store, differs, has_problem
 from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES, LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded, patience
 from catalog.layout.beneath import Found
 from catalog.layout.held import OpenFiles
@@ -46,7 +47,6 @@ from catalog.layout.index import (
     stat_index,
 )
 from catalog.names.escape import shown
-from catalog.names.exhausted import give_back, out_of_memory, reserve
 
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
@@ -62,7 +62,7 @@ _NO_MARKER = Marker(None, None)
 Report = Callable[[str], None]
 
 
-class _Reading(NamedTuple):
+class _IndexReading(NamedTuple):
     """What was found at a store: its content, or the state it is in and why."""
 
     store: Store
@@ -153,7 +153,7 @@ class Intake:
         self.use(settings)
         self._report = report
         self._listener = listener or Listener()
-        self._batch: list[_Reading] = []
+        self._batch: list[_IndexReading] = []
         self._batch_entries = 0
         self._others_wait = others_wait
         self._turn: Turn | None = None
@@ -311,7 +311,7 @@ class Intake:
             if content is None:
                 content = read_index(store.opened, self._settings.limits, pause=pause)
         except MemoryError:
-            self._take(_Reading(store, None, _no_memory(file), _NO_MARKER, 0, waiting.full, waiting))
+            self._take(_IndexReading(store, None, _no_memory(file), _NO_MARKER, 0, waiting.full, waiting))
         except IndexChanged:
             # What could not be read to its end took time for nothing: as long again is left to others.
             took = time.monotonic() - began
@@ -321,7 +321,7 @@ class Intake:
                 self.done += 1  # as before: it may not be opened, or its directory is a link
                 return True
             if problem.file in (file, None):
-                self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
+                self._take(_IndexReading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
             else:
                 self._put_off(waiting, now + _RETRY_SECONDS)
         else:
@@ -331,7 +331,7 @@ class Intake:
                 return False
             took = int((time.monotonic() - began) * 1000)
             marker = read_marker(store.opened)
-            self._take(_Reading(store, content, None, marker, took, waiting.full, waiting))
+            self._take(_IndexReading(store, content, None, marker, took, waiting.full, waiting))
         return False
 
     def _is_held(self, waiting: _Waiting, now: float, file: FileState) -> bool:
@@ -361,7 +361,7 @@ class Intake:
             return True
         self._seen(waiting, now, (problem.state, problem.reason))
         if now - waiting.since >= self._settle:
-            self._take(_Reading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
+            self._take(_IndexReading(store, None, problem, _NO_MARKER, 0, waiting.full, waiting))
         else:
             self._put_off(waiting, waiting.since + self._settle)
         return False
@@ -378,7 +378,7 @@ class Intake:
 
     # --- taking -------------------------------------------------------------------------------------------------
 
-    def _take(self, reading: _Reading) -> None:
+    def _take(self, reading: _IndexReading) -> None:
         streamed = reading.content is not None and (reading.content.streamed or reading.is_large)
         if streamed:
             self.commit()  # alone in its transaction: what it holds is only known at its end, or it may be undone
@@ -423,14 +423,14 @@ class Intake:
                 if reading.content is not None:
                     reading.content.close()
 
-    def _without_memory(self, reading: _Reading) -> None:
+    def _without_memory(self, reading: _IndexReading) -> None:
         """Let a store that takes more memory than there is say so, and cost the others nothing."""
         if reading.content is None:
             raise out_of_memory()
         self._batch = [reading._replace(content=None, problem=_no_memory(reading.content.file))]
         self.commit()
 
-    def _write(self, batch: list[_Reading]) -> None:
+    def _write(self, batch: list[_IndexReading]) -> None:
         # Rows by the ten thousand, none of them in a cycle: the collector would go through them again and again.
         collects = gc.isenabled()
         gc.disable()
@@ -440,7 +440,7 @@ class Intake:
             if collects:
                 gc.enable()
 
-    def _write_all(self, batch: list[_Reading]) -> None:
+    def _write_all(self, batch: list[_IndexReading]) -> None:
         began = time.monotonic()
         reserve()
         pause = _no_pause if self._turn is None else self._turn.pause
@@ -471,7 +471,7 @@ class Intake:
             text = f"{shown(store.name)}: {added} entries came, {removed} went, {moved} moved ({shown(store.path)})"
             self._listener.heard(Notice("store-changed", text, **fields, added=added, removed=removed, moved=moved))
 
-    def _later(self, reading: _Reading) -> None:
+    def _later(self, reading: _IndexReading) -> None:
         now = time.monotonic()
         waiting = reading.waiting
         waiting.looks, waiting.since = (), now
@@ -479,8 +479,8 @@ class Intake:
 
 
 def _written(
-    connection: Connection, batch: list[_Reading], pause: Callable[[], None]
-) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
+    connection: Connection, batch: list[_IndexReading], pause: Callable[[], None]
+) -> tuple[list[_IndexReading], list[tuple[Store, _IndexReading, Outcome]]]:
     """Write a batch; returns what is to be read later, since it changed meanwhile, and what the others came to."""
     try:
         return _write_batch(connection, batch, pause)
@@ -490,10 +490,10 @@ def _written(
 
 
 def _write_batch(
-    connection: Connection, batch: list[_Reading], pause: Callable[[], None]
-) -> tuple[list[_Reading], list[tuple[Store, _Reading, Outcome]]]:
-    later: list[_Reading] = []
-    told: list[tuple[Store, _Reading, Outcome]] = []
+    connection: Connection, batch: list[_IndexReading], pause: Callable[[], None]
+) -> tuple[list[_IndexReading], list[tuple[Store, _IndexReading, Outcome]]]:
+    later: list[_IndexReading] = []
+    told: list[tuple[Store, _IndexReading, Outcome]] = []
     registry, rows = Registry(connection), Rows(connection)
     rows.pause = pause
     fresh = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
@@ -553,7 +553,7 @@ def _age(file: FileState) -> float:
     return (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9
 
 
-def _is_still(path: str, reading: _Reading) -> bool:
+def _is_still(path: str, reading: _IndexReading) -> bool:
     """Whether the store looks as it did when it was read."""
     before = reading.problem
     try:

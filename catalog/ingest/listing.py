@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from catalog.db.schema import SUBJECT
 from catalog.engine.interface import Writer
-from catalog.ingest.known import Store
 from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
 

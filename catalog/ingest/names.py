@@ -10,10 +10,10 @@ from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from catalog.ingest.answers import Answers, NameKey
 from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
 from catalog.ingest.rows import Row, Rows, chunks
+from catalog.ingest.shadowing import NameKey, Shadowing
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import Key, NameProblem, Unnamed, derive_keys
@@ -69,7 +69,7 @@ class StoreNames:
         self._unnamed = unnamed
         self._now = now
         self._first = first
-        self._answers = Answers(rows, store_id, now)
+        self._answers = Shadowing(rows, store_id, now)
         self._entry_ids, self._name_ids = rows.ids_of("entry"), rows.ids_of("name")
         self._types: dict[str, int] = {}
         self._seen: set[int] = set()  # of a store's first reading: hashes of its keys, to notice a second of the same

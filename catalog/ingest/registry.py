@@ -17,9 +17,9 @@ from catalog.db.schema import host, left_out, root, store
 from catalog.engine.driver import new_ids, own_host_id
 from catalog.engine.postgres.connect import this_host
 from catalog.errors import UnknownStore, UsageError
-from catalog.ingest.known import Store, decoded, stored
 from catalog.ingest.moments import Moment
 from catalog.ingest.settings import StoreSettings
+from catalog.ingest.store_state import Store, decoded, stored
 from catalog.names.escape import shown
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
 

@@ -38,11 +38,11 @@ from catalog.db.schema import (
 from catalog.engine.boot import boot_id, ran_ms
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked
-from catalog.ingest.known import is_retention_due
 from catalog.ingest.names import StoreNames
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows, chunks
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import is_retention_due
 from catalog.ingest.words import forget_words
 
 _STEP_MS = 3_600_000

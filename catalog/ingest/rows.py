@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from catalog.db.schema import (
     annotation_key,
@@ -320,17 +320,6 @@ class Rows:
         domain, path = parts if parts is not None else ("", canonical)
         return self._intern(repository, canonical, (domain, path, repository_familiar(domain, path)))
 
-    def find_repository(self, canonical: str) -> int | None:
-        """The id of a canonical repository where one is known already."""
-        known = self._interned.setdefault("repository", {})
-        found = known.get(canonical)
-        if found is None:
-            self.cursor.execute(self._lookup(repository), (canonical,))
-            row = self.cursor.fetchone()
-            if row is not None:
-                found = known[canonical] = row[0]
-        return found
-
     def _word(self, text: str) -> str:
         kept = clipped(text)
         self.long_words += kept is not text
@@ -430,8 +419,3 @@ def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
 def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
     """`items` in pieces that fit into one statement's list of parameters."""
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def count_rows(connection: Connection, table: Table) -> int:
-    """How many rows a table has."""
-    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())

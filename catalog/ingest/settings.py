@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from catalog.layout.index import Limits
+from catalog.layout.index import ListLimits
 from catalog.names.keys import Naming
 
 _MS_A_DAY = 86_400_000
@@ -20,7 +20,7 @@ class Settings(NamedTuple):
     - `history_ms`: so long closed spans and snapshots are kept.
     """
 
-    limits: Limits = Limits()
+    limits: ListLimits = ListLimits()
     settle_ms: int = 250
     patience_ms: int = 5_000
     held_ms: int = 60_000

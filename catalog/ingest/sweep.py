@@ -9,10 +9,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from catalog.engine.interface import Writer
 from catalog.ingest.content import GROUP, ContentStage
 from catalog.ingest.intake import Intake, Report, now_ms, unsettled
-from catalog.ingest.known import Store, Summary, unknown_layouts
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store, Summary, unknown_layouts
 from catalog.layout.beneath import Parents
 from catalog.layout.discover import Listings
 from catalog.names.escape import shown

@@ -1,7 +1,7 @@
 """Whether a pass of `ocicat index` over everything would find nothing to do: told by sqlite3 and stats alone.
 
 That is the usual case of a pass from cron, and loading SQLAlchemy, alembic and click for it took longer than looking at
-10,000 stores does (docs/performance.md). The rules are those of the pass itself (catalog.ingest.known). Whatever is not as it
+10,000 stores does (docs/performance.md). The rules are those of the pass itself (catalog.ingest.store_state). Whatever is not as it
 was, or cannot be told here, is left to the pass: its answer is never anticipated, only that it would have nothing to say and
 nothing to write. Nothing is written here. tests/ingest/test_unchanged.py holds both to each other.
 """
@@ -16,7 +16,7 @@ import time
 from catalog.engine.locks import WRITER, is_held
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import OcicatError
-from catalog.ingest.known import (
+from catalog.ingest.store_state import (
     Standing,
     Summary,
     differs,

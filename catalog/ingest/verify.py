@@ -27,9 +27,9 @@ from sqlalchemy import Connection
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.intake import Report, now_ms
-from catalog.ingest.known import Store
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
+from catalog.ingest.store_state import Store
 from catalog.layout.beneath import open_directory
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import missing

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import Found, Parents, open_below, open_directory, plain
 from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
-from catalog.names.exhausted import refuse_exhausted
 from catalog.names.paths import encode_path
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

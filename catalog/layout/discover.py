@@ -14,8 +14,8 @@ import stat
 import time
 from collections.abc import Callable, Container, Iterator
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import MARK, Found, Parents, open_directory, plain
-from catalog.names.exhausted import refuse_exhausted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TICK_NS = 2_000_000_000  # no clock of a file system is coarser

@@ -13,8 +13,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import Found, leads_out, open_directory, stat_directory
-from catalog.names.exhausted import refuse_exhausted
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)

@@ -25,12 +25,12 @@ from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
 from catalog.layout.room import ensure_room
 from catalog.layout.source import Malformed, TooDeep, prove
-from catalog.layout.stream import HISTORY, Limits, Parser, Problem, not_an_index, odd_problem
+from catalog.layout.stream import HISTORY, ListLimits, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
 from catalog.names.limits import LAYOUT_VERSION
 
 __all__ = [
-    "FileState", "IndexChanged", "IndexContent", "IndexProblem", "Limits", "Marker", "Problem",
+    "FileState", "IndexChanged", "IndexContent", "IndexProblem", "ListLimits", "Marker", "Problem",
     "read_index", "read_marker", "stat_index",
 ]  # fmt: skip
 
@@ -93,7 +93,7 @@ _decode_index = msgspec.json.Decoder(_Index).decode
 
 def read_index(
     store_path: str,
-    limits: Limits = Limits(),  # noqa: B008 - a constant
+    limits: ListLimits = ListLimits(),  # noqa: B008 - a constant
     *,
     pause: Callable[[], None] = _no_pause,
 ) -> IndexContent:
@@ -167,7 +167,7 @@ class IndexContent:
     then nothing of what came is certain: iterating may raise IndexProblem and IndexChanged.
     """
 
-    def __init__(self, opened: StoreFile, limits: Limits, pause: Callable[[], None]) -> None:
+    def __init__(self, opened: StoreFile, limits: ListLimits, pause: Callable[[], None]) -> None:
         self._opened = opened
         self._limits = limits
         self._pause = pause

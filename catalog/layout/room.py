@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 
-from catalog.names.exhausted import give_back
+from catalog.exhausted import give_back
 
 
 def ensure_room(size: int) -> None:

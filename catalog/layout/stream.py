@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from catalog.exhausted import give_back
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, decode, string_map
 from catalog.layout.room import ensure_room
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
-from catalog.names.exhausted import give_back
 
 _SEAM = re.compile(rb"\}[ \t\n\r]*+(,)[ \t\n\r]*+\{")
 _TAIL = 8 << 10
@@ -48,7 +48,7 @@ _ROOM = 24
 """Bytes of memory for one of text: what is decoded takes up to 20, and encoding it again up to 4."""
 
 
-class Limits(NamedTuple):
+class ListLimits(NamedTuple):
     """What is read at most."""
 
     index_bytes: int = 512 << 20
@@ -101,7 +101,7 @@ class Parser:
     has to be forgotten. Where that is impossible it raises Malformed.
     """
 
-    def __init__(self, read: Callable[[int], bytes], limits: Limits, restart: Callable[[], None]) -> None:
+    def __init__(self, read: Callable[[int], bytes], limits: ListLimits, restart: Callable[[], None]) -> None:
         self._source = Source(read)
         self._limits = limits
         self._restart = restart

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 
 from catalog.names.pattern import upper_bound
-from catalog.names.reference import split_repository
+from catalog.names.reference import repository_name, split_repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Completer:
         parts = split_repository(written) if colon and "/" not in tag else None
         if parts is None:
             return []
-        full = f"{parts[0]}/{parts[1]}:" if parts[0] else f"{parts[1]}:"
+        full = f"{repository_name(*parts)}:"
         offers = self._offers("NEXT_NAME", full + tag)
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 

@@ -16,7 +16,7 @@ from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
 from catalog.names.platform import Platform
 from catalog.names.query import Query, clean, parse_digest, parse_query
-from catalog.names.reference import split_repository
+from catalog.names.reference import repository_name, split_repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -235,4 +235,4 @@ def _repository(text: str) -> str:
     parts = split_repository(text)
     if parts is None:
         raise UsageError(f"no repository: {shown(text)}: write a name without tag or digest, as in alpine")
-    return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
+    return repository_name(*parts)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from catalog.engine.interface import Reader
-    from catalog.lookup.stores import Place
+    from catalog.lookup.stores import NamedStore
     from catalog.names.query import Query
 
     Row = tuple[Any, ...]
 
 
 def find(
-    reader: Reader, query: Query, place: Place | None, stores: frozenset[int] | None, *, digests: bool = False
+    reader: Reader, query: Query, place: NamedStore | None, stores: frozenset[int] | None, *, digests: bool = False
 ) -> Iterator[Match]:
     """Every entry that `query` matches, each once, in the order in which they answer.
 
@@ -51,7 +51,7 @@ def find(
             yield Match(reader, single, fallback=True)
 
 
-def _below(reader: Reader, query: Query, place: Place | None, *, digests: bool) -> Iterator[tuple[Row, str]]:
+def _below(reader: Reader, query: Query, place: NamedStore | None, *, digests: bool) -> Iterator[tuple[Row, str]]:
     """Entries that reach the digest that is asked for as a manifest below them, and that digest.
 
     Of the beginning of several digests: each entry once with the first of them, or, with `digests`, the first entry in each
@@ -81,7 +81,7 @@ def _below(reader: Reader, query: Query, place: Place | None, *, digests: bool) 
             yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 
 
-def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
+def _lying(reader: Reader, query: Query, place: NamedStore | None) -> Iterator[Row]:
     """Manifests that no entry of their store reaches: BuildKit, regctl and oras read them by digest all the same.
 
     Over all stores a name beside the digest asks for what stands under it, and these stand under none.
@@ -97,7 +97,7 @@ def _lying(reader: Reader, query: Query, place: Place | None) -> Iterator[Row]:
     return (row for one in digests for row in list(reader.rows("LYING", {"digest": one})))
 
 
-def _single_entry(reader: Reader, query: Query, place: Place) -> Row | None:
+def _single_entry(reader: Reader, query: Query, place: NamedStore) -> Row | None:
     """buildx's rule: the one element of a layout, where `oci-layout://S` or `oci-layout://S:TAG` found nothing else."""
     if query.kind != kinds.OCI_LAYOUT or query.digest is not None or place.image is not None or place.elements != 1:
         return None
@@ -140,7 +140,7 @@ def _tags(reader: Reader, glob: Glob) -> Iterator[Row]:
     return (row for row in rows if glob.matches(row[at]))
 
 
-def _in_store(reader: Reader, query: Query, place: Place) -> Iterator[Row]:
+def _in_store(reader: Reader, query: Query, place: NamedStore) -> Iterator[Row]:
     store_id = place.store_id
     if query.digest is not None:
         asked = {"digest": query.digest, "store_id": store_id}
@@ -185,7 +185,7 @@ def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
     yield from reader.rows("STORE_BY_TAG", asked)
 
 
-def _nth(reader: Reader, place: Place, query: Query) -> Iterator[Row]:
+def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
     """`oci:PATH:@N`: the element N of the list, counted from 0, unusable ones too (containers/image, oci_transport.go).
 
     The catalog keeps the order of entries only where it decides an answer, so the file itself says which one that is, as

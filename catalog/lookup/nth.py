@@ -13,14 +13,14 @@ from catalog.names.paths import decode_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog.engine.interface import Reader
-    from catalog.lookup.stores import Place
+    from catalog.lookup.stores import NamedStore
     from catalog.names.query import Query
 
 MOST_BYTES = 64 << 20
 """The largest index.json that is read for one answer."""
 
 
-def digest_of_element(reader: Reader, place: Place, query: Query) -> str | None:
+def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | None:
     """The digest of the element that `query` counts to, or None if the list is shorter or that element has no digest.
 
     Raises InvalidReference where no number follows the `@`, NotInTime if the file is not the one that the catalog has

@@ -11,7 +11,7 @@ from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.limits import MAX_NAMES
-from catalog.names.reference import is_tag
+from catalog.names.reference import is_tag, repository_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from catalog.engine.interface import Reader
     from catalog.lookup.needed import Needs
-    from catalog.lookup.stores import Place
+    from catalog.lookup.stores import NamedStore
     from catalog.names.platform import Platform
     from catalog.names.query import Query
 
@@ -77,7 +77,7 @@ class Asking:
             return
         yield from self._matches(query, self._place(query))
 
-    def _matches(self, query: Query, place: Place | None, *, digests: bool = False) -> Iterator[Match]:
+    def _matches(self, query: Query, place: NamedStore | None, *, digests: bool = False) -> Iterator[Match]:
         found = False
         for match in find(self.reader, query, place, self.stores, digests=digests):
             if self._serves(query, match):
@@ -210,7 +210,7 @@ class Asking:
 
         return at(self.reader, query, self.moment or 0, self.stores)
 
-    def missing(self, query: Query, place: Place | None = None) -> NotFound | NotInTime:
+    def missing(self, query: Query, place: NamedStore | None = None) -> NotFound | NotInTime:
         """The error for a reference that nothing matches, with the hint that helps.
 
         Raises NotInTime where a digest may be below an entry whose manifests are not read yet.
@@ -257,7 +257,7 @@ class Asking:
             return ""
         return f"it is a config or a layer of an image: ask 'ocicat query --contains {digest}'"
 
-    def _pinned_hint(self, query: Query, place: Place | None = None) -> str:
+    def _pinned_hint(self, query: Query, place: NamedStore | None = None) -> str:
         """Which entry has the name that is asked for, pinned to another digest than its own; or an empty text.
 
         Such a name is no key (section 2). crane and hauler write NAME:TAG@INDEX on one platform's manifest.
@@ -277,13 +277,13 @@ class Asking:
             if parts is None or pinned == digest:
                 continue
             domain, path, tag, _ = parts
-            repository = f"{domain}/{path}" if domain else path
+            repository = repository_name(domain, path)
             asked = query.tag == (tag or "latest") if query.digest is None else query.digest == pinned
             if asked and repository == (query.repository or image or repository):
                 return f"an entry of {shown(store)} has the name {shown(text)}, but is '@{digest}': ask for that"
         return ""
 
-    def _note_pending(self, query: Query, place: Place | None) -> None:
+    def _note_pending(self, query: Query, place: NamedStore | None) -> None:
         """What was found is right, and perhaps not all that there is."""
         from catalog.lookup.content import is_pending
 
@@ -295,7 +295,7 @@ class Asking:
         rows = ("BY_DIGEST", "REACHING", "LYING")
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
-    def _place(self, query: Query) -> Place | None:
+    def _place(self, query: Query) -> NamedStore | None:
         """The store that a query of a scheme names; a line where it is not well."""
         if query.place is None:
             return None
@@ -325,7 +325,7 @@ class Asking:
             self.note(f"{text}: no such tag, took the only entry of {store} as buildx does")
         return True
 
-    def _note_moved_tag(self, query: Query, place: Place | None) -> None:
+    def _note_moved_tag(self, query: Query, place: NamedStore | None) -> None:
         """Docker lets the digest decide; say so where the tag points elsewhere by now (section 5)."""
         from catalog.lookup.content import reaching
 

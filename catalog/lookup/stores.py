@@ -6,7 +6,7 @@ from catalog.errors import InvalidReference, UnknownStore
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path, prefixes_registered_as, registered_as
 from catalog.names.pattern import upper_bound
-from catalog.names.reference import split_reference
+from catalog.names.reference import repository_name, split_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     Row = tuple[int, str, str, str, int, int, int]
 
 
-class Place:
+STATES = ("ok", "empty", "invalid", "unreadable", "missing")
+"""The states of a store (docs/resolution.md)."""
+
+
+class NamedStore:
     """A registered store as a reference names it: `image` is the canonical repository behind it, or None.
 
     `elements` counts what `manifests` holds, unusable descriptors too, `entries` those that can be used; `since` is
@@ -31,7 +35,7 @@ class Place:
         self.image = image
 
 
-def place_of(reader: Reader, query: Query) -> Place:
+def place_of(reader: Reader, query: Query) -> NamedStore:
     """The store that a query of a scheme names; raises UnknownStore, or InvalidReference for what stands behind it."""
     text = query.place or ""
     if query.kind != "oci-layout":
@@ -79,7 +83,7 @@ def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
     return {row[0] for row in reader.rows("STORE_NAMES", {}) if glob.matches(row[1])}
 
 
-def _by_name(reader: Reader, query: Query, text: str) -> Place:
+def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
     """The longest registered name that is a prefix of `text` by whole components."""
     longest: tuple[Row, str] | None = None
     cut = 0
@@ -97,17 +101,17 @@ def _by_name(reader: Reader, query: Query, text: str) -> Place:
             break
     if longest is None:
         raise _unknown(text, query)
-    return Place(longest[0], image_behind(query, longest[1]))
+    return NamedStore(longest[0], image_behind(query, longest[1]))
 
 
-def _by_path(reader: Reader, query: Query, text: str) -> Place:
+def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
     """The longest path of a registered layout that is a prefix of `text` by whole components."""
     _refuse_nul(text)
     for length, paths in reversed(prefixes_registered_as(text)):
         path = text[:length] or "/"
         found = _registered_in(reader, paths)
         if found is not None:
-            return Place(found, image_behind(query, text[length + 1 :]))
+            return NamedStore(found, image_behind(query, text[length + 1 :]))
         later = reader.past is not None and reader.past.came_later(encode_path(path)[0])
         if not later and _is_layout(path):
             raise _unregistered(path)
@@ -123,10 +127,10 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _at_path(reader: Reader, path: str) -> Place:
+def _at_path(reader: Reader, path: str) -> NamedStore:
     found = _registered(reader, path)
     if found is not None:
-        return Place(found)
+        return NamedStore(found)
     raise _unregistered(path) if _is_layout(path) else _unknown(path)
 
 
@@ -162,7 +166,7 @@ def image_behind(query: Query, behind: str) -> str | None:
     parts = split_reference(f"{behind}:{query.tag}" if query.tag else behind)
     if parts is None or parts[2] != query.tag or parts[3] is not None:
         raise InvalidReference(f"{shown(query.text)} has no image name behind its store: {shown(behind)}")
-    return f"{parts[0]}/{parts[1]}" if parts[0] else parts[1]
+    return repository_name(parts[0], parts[1])
 
 
 def _unregistered(path: str) -> UnknownStore:

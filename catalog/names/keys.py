@@ -12,7 +12,7 @@ from catalog.errors import UsageError
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
 from catalog.names.limits import KEY_BYTES, MAX_NAMES, is_long
-from catalog.names.reference import is_tag, split_reference, split_repository
+from catalog.names.reference import is_tag, repository_name, split_reference, split_repository
 
 RULES_VERSION = 2
 """Raised when the rules below change: the keys of every store are then derived anew (`store.keyed_by`)."""
@@ -153,7 +153,7 @@ def _from_image_name(
         return
     if tag is None and named_digest is None:
         tag = "latest"
-    keys.add(Key(f"{domain}/{path}" if domain else path, tag, CONTAINERD))
+    keys.add(Key(repository_name(domain, path), tag, CONTAINERD))
 
 
 def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) -> None:
@@ -174,7 +174,7 @@ def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) 
     elif (parts := split_reference(base)) is not None and parts[3] is None:
         domain, path, tag, _ = parts
         # Docker fills in `latest` only where there is neither a tag nor a digest (TagNameOnly).
-        key = Key(f"{domain}/{path}" if domain else path, tag or (None if pinned else "latest"), REF)
+        key = Key(repository_name(domain, path), tag or (None if pinned else "latest"), REF)
     else:
         key = Key(repository, base, REF)
         if not is_ref_name(text):

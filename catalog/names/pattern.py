@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-WILDCARDS = "*?["
 _STAR = ("*", True)
 _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 

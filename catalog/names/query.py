@@ -9,7 +9,7 @@ from catalog.errors import InvalidReference
 from catalog.names.digest import HEX_LENGTHS, is_docker_digest
 from catalog.names.escape import shown
 from catalog.names.pattern import has_wildcard
-from catalog.names.reference import is_tag, split_reference
+from catalog.names.reference import is_tag, repository_name, split_reference
 
 NAME = "name"
 """A canonical name: `repository` and `tag`."""
@@ -88,7 +88,7 @@ def parse_query(text: str) -> Query:
     parts = split_reference(text)
     if parts is not None:
         domain, path, tag, named_digest = parts
-        repository = f"{domain}/{path}" if domain else path
+        repository = repository_name(domain, path)
         if named_digest is not None:
             return Query(text, NAME_DIGEST, repository=repository, tag=tag, digest=named_digest)
         return Query(text, NAME, repository=repository, tag=tag or "latest")

@@ -79,6 +79,11 @@ def split_repository(text: str) -> tuple[str, str] | None:
     return parts[0], parts[1]
 
 
+def repository_name(domain: str, path: str) -> str:
+    """The canonical name of a normalised repository; a domain that is none is left out."""
+    return f"{domain}/{path}" if domain else path
+
+
 def repository_familiar(domain: str, path: str) -> str:
     """The short form of a normalised repository (normalize.go, `familiarizeName`): `alpine`, `user/app`.
 
@@ -87,7 +92,7 @@ def repository_familiar(domain: str, path: str) -> str:
     if domain == DEFAULT_DOMAIN:
         official = path.removeprefix(OFFICIAL_PREFIX)
         return path if "/" in official else official
-    return f"{domain}/{path}" if domain else path
+    return repository_name(domain, path)
 
 
 def is_tag(text: str) -> bool:

@@ -23,17 +23,17 @@ _workers = Workers()
 atexit.register(_workers.close)
 
 
-def open_gate(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Gate:
+def statements_of(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Statements:
     """A gate to the catalog that `reader` has open, on whichever engine."""
-    return Gate(reader, timeout)
+    return Statements(reader, timeout)
 
 
-def start_gate() -> None:
+def start_process() -> None:
     """Start the process that the next statement runs in, while other things are done."""
     _workers.start()
 
 
-class Gate:
+class Statements:
     """Runs read-only statements on the catalog that `reader` has open, in another process."""
 
     def __init__(self, reader: Reader, timeout: float = TIMEOUT_SECONDS) -> None:
@@ -76,7 +76,7 @@ class Gate:
 class _Rows(Iterator[tuple[object, ...]]):
     """The rows of an answer; closed before their end, or left, they end the statement."""
 
-    def __init__(self, gate: Gate, answer: Answer, rows: list[bytes]) -> None:
+    def __init__(self, gate: Statements, answer: Answer, rows: list[bytes]) -> None:
         self._gate = gate
         self._answer = answer
         self._rows = iter(rows)

@@ -21,9 +21,9 @@ from catalog.engine.interface import Writer
 from catalog.ingest.completed import Completed
 from catalog.ingest.content import ContentStage
 from catalog.ingest.intake import PutOff
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store
 from catalog.ingest.turns import LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded
 from catalog.layout.beneath import Found
 from catalog.layout.blobs import blobs_identity

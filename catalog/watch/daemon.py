@@ -24,6 +24,7 @@ from catalog.engine.interface import Writer
 from catalog.engine.locks import DAEMON, DAEMON_LOCK, FileLock, StateFile
 from catalog.engine.open import beside, displayed, open_writer
 from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
+from catalog.exhausted import out_of_memory
 from catalog.ingest.intake import Intake, Report, now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.retention import retain
@@ -31,10 +32,9 @@ from catalog.ingest.sweep import find_new, register
 from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
-from catalog.names.exhausted import out_of_memory
 from catalog.names.paths import encode_path
 from catalog.watch.clock import Clock
-from catalog.watch.configured import Configured
+from catalog.watch.configuration import Configured
 from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
 from catalog.watch.mounts import SilentPlaces
@@ -43,8 +43,8 @@ from catalog.watch.registered import Registered
 from catalog.watch.rereading import Rereading
 from catalog.watch.service import PUT_OFF_SECONDS, Service
 from catalog.watch.status import read_daemon
-from catalog.watch.tops import Tops
 from catalog.watch.waiting import changed_smaller
+from catalog.watch.watched_roots import WatchedRoots
 
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
@@ -77,7 +77,7 @@ class Daemon:
         self._observer: TreeObserver | None = None
         self._intake: Intake | None = None
         self._contents: Contents | None = None
-        self._tops = Tops(None)
+        self._tops = WatchedRoots(None)
         self._rereading = Rereading()
         self._stop = False
         self._sweep_now = True
@@ -149,13 +149,13 @@ class Daemon:
         self._observer.trees.while_waiting = self._show_life
         self._observer.start()
         self._service.trees = self._observer.trees
-        self._tops = Tops(self._service.trees)
+        self._tops = WatchedRoots(self._service.trees)
 
     def _stop_watching(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
-        self._observer, self._service.trees, self._tops = None, None, Tops(None)
+        self._observer, self._service.trees, self._tops = None, None, WatchedRoots(None)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 

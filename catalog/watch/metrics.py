@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from catalog._version import __version__
 from catalog.engine.open import open_reader
 from catalog.errors import CatalogUnavailable, UsageError
+from catalog.lookup.stores import STATES
 from catalog.names.escape import shown
 from catalog.names.http_host import host_of, is_address
 from catalog.watch.figures import Figures
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 LOOPBACK = "127.0.0.1"
-_STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 _STORES = (
     "SELECT state, count(*), sum(CASE WHEN content_pending THEN 1 ELSE 0 END), sum(entries) FROM store GROUP BY state"
 )
@@ -256,7 +256,7 @@ class _Collector:
         from prometheus_client.core import GaugeMetricFamily
 
         stores = GaugeMetricFamily("ocicat_stores", "Stores in each state.", labels=["state"])
-        counts = dict.fromkeys(_STATES, 0)
+        counts = dict.fromkeys(STATES, 0)
         pending = entries = 0
         try:
             reader = open_reader(self._path)

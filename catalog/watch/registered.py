@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from catalog.engine.interface import Writer
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry, Root
+from catalog.ingest.store_state import Store
 
 
 class Registered:

@@ -11,8 +11,8 @@ from catalog.engine.open import displayed, identity
 from catalog.engine.sqlite.failures import gone
 from catalog.errors import CatalogLocked, CatalogUnavailable
 from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms
-from catalog.ingest.known import Store
 from catalog.ingest.notice import Notice
+from catalog.ingest.store_state import Store
 from catalog.layout.files import FileState
 from catalog.layout.text import shorten
 from catalog.names.escape import shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from catalog.ingest.known import Store, differs
+from catalog.ingest.store_state import Store, differs
 from catalog.layout.index import IndexProblem, stat_index
 from catalog.watch.hints import is_below_any
 

@@ -23,7 +23,7 @@ OURS = {
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
     "catalog.engine.sqlite.reader", "catalog.engine.version", "catalog.errors",
     "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve", "catalog.lookup.stores",
-    "catalog.lookup.listing",  # of query
+    "catalog.lookup.listing", "catalog.names.moment",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits", "catalog.names.paths",
     "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",

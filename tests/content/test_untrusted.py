@@ -12,7 +12,7 @@ from catalog.db.schema import metadata
 from catalog.engine.open import is_url
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs import blobs_identity
-from catalog.layout.index import Limits
+from catalog.layout.index import ListLimits
 from tests import writers
 from tests.conftest import Catalogue, Said
 from tests.content.asking import resolved
@@ -277,7 +277,7 @@ def test_files_where_directories_should_be(catalogue: Catalogue, tmp_path: Path)
 
 
 def test_a_manifest_over_the_limit_is_not_read(catalogue: Catalogue, tmp_path: Path) -> None:
-    catalogue.settings = Settings(settle_ms=0, limits=Limits(descriptor_bytes=1000))
+    catalogue.settings = Settings(settle_ms=0, limits=ListLimits(descriptor_bytes=1000))
     path = layout(tmp_path / "s")
     just = put(path, None, data=writers.dump({"layers": [], "x": ""}).replace(b'""', b'"%b"' % (b"x" * (1000 - 20))))
     over = put(path, None, data=b" " + Path(file_of(path, just["digest"])).read_bytes())

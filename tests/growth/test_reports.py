@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from catalog.db.recursive import MOST_MANIFESTS
 from catalog.db.views import VIEWS
-from catalog.db.walks import MOST_MANIFESTS
 from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
@@ -33,7 +33,7 @@ ROWS_SPARE = 500
 """Rows that may be more at the larger size, however large that is."""
 
 WALKS = ("total_size", "platforms", "created")
-"""Columns of `images` and `unnamed` that walk down from each row, as far as catalog.db.walks goes."""
+"""Columns of `images` and `unnamed` that walk down from each row, as far as catalog.db.recursive goes."""
 
 REPORTED = {report.name: report.statement() for report in REPORTS}
 VIEWED = {

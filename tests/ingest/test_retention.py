@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalog.ingest.settings import Settings
-from catalog.layout.index import Limits
+from catalog.layout.index import ListLimits
 from catalog.lookup import past
 from catalog.names.query import parse_query
 from tests import writers
@@ -181,7 +181,7 @@ def test_a_store_that_cannot_be_read_goes_on_with_what_it_last_said(
     if broken_by == "a directory":
         os.mkdir(index)
     if broken_by == "too large":
-        catalogue.settings = Settings(settle_ms=0, limits=Limits(index_bytes=10))
+        catalogue.settings = Settings(settle_ms=0, limits=ListLimits(index_bytes=10))
         writers.write_recreate(path, b'{"manifests":[]}')
     catalogue.index()
     assert catalogue.sql("SELECT state, entries, error IS NULL FROM stores") == [("invalid", 1, 0)]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from catalog.engine.locks import WRITER, FileLock
 from catalog.errors import OcicatError
-from catalog.ingest.known import Summary
+from catalog.ingest.store_state import Summary
 from catalog.ingest.unchanged import nothing_to_do
 from tests import writers
 from tests.cli.program import needs_root

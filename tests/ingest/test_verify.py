@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from catalog.engine.open import open_reader, open_writer
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
+from catalog.ingest.store_state import Store
 from catalog.ingest.verify import Trouble, Verification
 from tests import writers
 from tests.conftest import Catalogue

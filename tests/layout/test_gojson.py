@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.layout.gojson import INDEX, rewrite
-from catalog.layout.index import Limits, read_index
+from catalog.layout.index import ListLimits, read_index
 from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
 from tests.oracle import as_go
 
@@ -140,9 +140,9 @@ def test_an_odd_index_is_read_as_go_reads_it_and_told(
 ) -> None:
     (tmp_path / "index.json").write_text(document, encoding="utf-8")
     limits = {
-        "at once": Limits(),
-        "in batches": Limits(descriptor_bytes=len(document) - 14),
-        "streamed": Limits(in_memory_bytes=1),
+        "at once": ListLimits(),
+        "in batches": ListLimits(descriptor_bytes=len(document) - 14),
+        "streamed": ListLimits(in_memory_bytes=1),
     }
     content = read_index(str(tmp_path), limits[way])
     if way == "streamed" and '"Manifests":[' in document:
@@ -189,7 +189,7 @@ def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
 def test_a_hundred_thousand_repeated_fields_are_read_in_one_pass(tmp_path: Path, repeated: str) -> None:
     document = f'{{"manifests":[{{{repeated * 100_000}"digest":"{TWO}"}}]}}'
     (tmp_path / "index.json").write_text(document)
-    content = read_index(str(tmp_path), Limits())
+    content = read_index(str(tmp_path), ListLimits())
     assert [one.digest for one in content] == [TWO]
     assert [len(one.detail) <= 200 for one in content.skipped] == [True]
 

@@ -23,7 +23,7 @@ from catalog.layout.files import StoreFile
 from catalog.layout.index import (
     IndexChanged,
     IndexProblem,
-    Limits,
+    ListLimits,
     Problem,
     read_index,
     read_marker,
@@ -33,8 +33,8 @@ from catalog.layout.source import Malformed
 from catalog.layout.stream import Parser
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
-STREAMED = Limits(in_memory_bytes=0)
-WAYS = [Limits(), Limits(descriptor_bytes=4000), STREAMED]
+STREAMED = ListLimits(in_memory_bytes=0)
+WAYS = [ListLimits(), ListLimits(descriptor_bytes=4000), STREAMED]
 """Decoded in one go, in batches into memory, in batches while iterating."""
 
 every_way = pytest.mark.parametrize("limits", WAYS, ids=["at-once", "in-batches", "streamed"])
@@ -61,7 +61,7 @@ def store(path: Path, data: bytes) -> str:
 class Read:
     """All that one reading gave."""
 
-    def __init__(self, path: str, limits: Limits) -> None:
+    def __init__(self, path: str, limits: ListLimits) -> None:
         with read_index(path, limits) as content:
             self.descriptors = list(content)
             self.elements = content.elements
@@ -74,14 +74,14 @@ class Read:
         return (self.descriptors, self.elements, self.skipped, self.annotations, self.sha256)
 
 
-def problem(path: str, limits: Limits = Limits()) -> IndexProblem:  # noqa: B008
+def problem(path: str, limits: ListLimits = ListLimits()) -> IndexProblem:  # noqa: B008
     with pytest.raises(IndexProblem) as caught:
         Read(path, limits)
     assert "\n" not in caught.value.reason
     return caught.value
 
 
-def invalid(path: str, limits: Limits = Limits()) -> str:  # noqa: B008
+def invalid(path: str, limits: ListLimits = ListLimits()) -> str:  # noqa: B008
     found = problem(path, limits)
     assert found.state == "invalid"
     return found.reason
@@ -112,7 +112,7 @@ def open_files() -> set[str]:
 
 
 @every_way
-def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path: Path, limits: Limits) -> None:
+def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path: Path, limits: ListLimits) -> None:
     data = index(*(element(n, annotations={"a": "b"}) for n in range(50)), annotations={"k": "v", "n": 1, "z": "\0"})
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(n) for n in range(50)]
@@ -129,7 +129,7 @@ def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path
 @pytest.mark.parametrize(
     "data", [b"{}", b' {"manifests" : null } \n', b'{"manifests":[]}', b'{"manifests":[ ]}', b'{"x":1,"annotations":3}']
 )
-def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: Limits, data: bytes) -> None:
+def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: ListLimits, data: bytes) -> None:
     found = Read(store(tmp_path / "s", data), limits)
     assert (found.descriptors, found.elements, found.annotations) == ([], 0, {})
     assert [each.kind for each in found.skipped] == ([] if b"manifests" in data else ["not-an-index"])
@@ -147,7 +147,7 @@ def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: Lim
         (b'{"schemaVersion":2,"manifests":[],"config":{}}', None),
     ],
 )
-def test_what_is_no_index_is_told(tmp_path: Path, limits: Limits, data: bytes, says: str | None) -> None:
+def test_what_is_no_index_is_told(tmp_path: Path, limits: ListLimits, data: bytes, says: str | None) -> None:
     found = Read(store(tmp_path / "s", data), limits)
     assert (found.descriptors, found.elements) == ([], 0)
     assert [(each.kind, each.subject) for each in found.skipped] == ([("not-an-index", "index.json")] if says else [])
@@ -196,14 +196,14 @@ def test_what_is_no_index_is_told(tmp_path: Path, limits: Limits, data: bytes, s
     ],
 )
 def test_what_is_no_index_is_invalid_for_a_precise_reason(
-    tmp_path: Path, limits: Limits, data: bytes, reason: str
+    tmp_path: Path, limits: ListLimits, data: bytes, reason: str
 ) -> None:
     found = invalid(store(tmp_path / "s", data), limits)
     assert re.fullmatch(reason, found), found
 
 
 @every_way
-def test_no_prefix_of_an_index_is_accepted(tmp_path: Path, limits: Limits) -> None:
+def test_no_prefix_of_an_index_is_accepted(tmp_path: Path, limits: ListLimits) -> None:
     data = index(
         element(1, annotations={"a": 'q"\\é\ud800'}), element(2, platform={"os": "linux"}), annotations={"k": "v"}
     )
@@ -214,13 +214,13 @@ def test_no_prefix_of_an_index_is_accepted(tmp_path: Path, limits: Limits) -> No
 
 @every_way
 @pytest.mark.parametrize("tail", [b"}", b"]", b",", b"x", b"\0", b"{}", b'"', b"0", b"\xff", b"}" * 500])
-def test_an_index_with_anything_behind_it_is_refused(tmp_path: Path, limits: Limits, tail: bytes) -> None:
+def test_an_index_with_anything_behind_it_is_refused(tmp_path: Path, limits: ListLimits, tail: bytes) -> None:
     data = index(element(1))
     assert invalid(store(tmp_path / "s", data + tail), limits) == f"trailing data from byte {len(data)}"
 
 
 @every_way
-def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, limits: Limits) -> None:
+def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, limits: ListLimits) -> None:
     bad = ["text", 7, None, True, [], [[]], {}, {"digest": 5}, {"digest": "sha256:../../../etc/passwd"}]
     data = index(element(1), *bad, element(2, size="x"), element(3))
     found = Read(store(tmp_path / "s", data), limits)
@@ -250,7 +250,7 @@ def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, 
 @pytest.mark.parametrize(
     "odd", [b"\xff", b"\xed\xa0\x80", rb"\ud800", rb"\udc00x", rb"\u0000", b"\xc3", rb"\u001b[31m"], ids=repr
 )
-def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits: Limits, odd: bytes) -> None:
+def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits: ListLimits, odd: bytes) -> None:
     data = index(element(1), element(2, annotations={"a": "ODD", "b": "x"}), element(3)).replace(b"ODD", odd)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1), digest(2), digest(3)]
@@ -265,7 +265,7 @@ def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits:
 @every_way
 @pytest.mark.parametrize("odd", [b"\xff", rb"\ud800", rb"\u0000"], ids=repr)
 def test_odd_text_that_the_catalog_does_not_keep_is_no_reason_to_refuse(
-    tmp_path: Path, limits: Limits, odd: bytes
+    tmp_path: Path, limits: ListLimits, odd: bytes
 ) -> None:
     data = index(element(1, urls=["ODD"]), x={"ODD": ["ODD"]}, annotations={"a": "ODD"}).replace(b"ODD", odd)
     found = Read(store(tmp_path / "s", data), limits)
@@ -275,14 +275,14 @@ def test_odd_text_that_the_catalog_does_not_keep_is_no_reason_to_refuse(
 
 @every_way
 @pytest.mark.parametrize("number", [b"1e999999999999999999999", b"9" * 5000, b"-0", b"1E+5", b"0.1e-7", b"9" * 999999])
-def test_a_number_of_any_size_is_no_reason_to_refuse(tmp_path: Path, limits: Limits, number: bytes) -> None:
+def test_a_number_of_any_size_is_no_reason_to_refuse(tmp_path: Path, limits: ListLimits, number: bytes) -> None:
     data = index(element(1), x="N").replace(b'"N"', number)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1)]
 
 
 @every_way
-def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: Limits) -> None:
+def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: ListLimits) -> None:
     first, last = json.dumps(element(1)), json.dumps(element(2)).replace("{", '{"digest": "x", ', 1)
     data = '{"annotations":{"a":"1"},"manifests":[%s],"manifests":[%s,%s],"annotations":{"b":"2"}}'
     path = store(tmp_path / "s", (data % (first, last, "7")).encode())
@@ -295,13 +295,13 @@ def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: Limits) -> No
 
 
 @every_way
-def test_keys_may_be_written_with_escapes(tmp_path: Path, limits: Limits) -> None:
+def test_keys_may_be_written_with_escapes(tmp_path: Path, limits: ListLimits) -> None:
     data = index(element(1)).replace(b"manifests", rb"manif\u0065sts").replace(b"digest", rb"d\u0069gest")
     assert [one.digest for one in Read(store(tmp_path / "s", data), limits).descriptors] == [digest(1)]
 
 
 @every_way
-def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, limits: Limits) -> None:
+def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, limits: ListLimits) -> None:
     limits = limits._replace(descriptor_bytes=1 << 20)
     data = index(element(1), "DEEP", element(2)).replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000)
     found = Read(store(tmp_path / "s", data), limits)
@@ -313,7 +313,7 @@ def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, li
 
 
 @pytest.mark.parametrize("limits", WAYS[1:], ids=["in-batches", "streamed"])
-def test_an_element_beyond_the_limit_is_skipped(tmp_path: Path, limits: Limits) -> None:
+def test_an_element_beyond_the_limit_is_skipped(tmp_path: Path, limits: ListLimits) -> None:
     limits = limits._replace(descriptor_bytes=4000)
     large = element(2, annotations={f"k{n}": '"\\][}{' for n in range(1000)})
     data = index(
@@ -328,7 +328,7 @@ def test_an_element_beyond_the_limit_is_skipped(tmp_path: Path, limits: Limits) 
 
 
 @every_way
-def test_problems_are_few_and_short_and_counted(tmp_path: Path, limits: Limits) -> None:
+def test_problems_are_few_and_short_and_counted(tmp_path: Path, limits: ListLimits) -> None:
     limits = limits._replace(problems=10)
     data = index(*({"digest": f"{n}/" + "é" * 500} for n in range(100)), element(1))
     found = Read(store(tmp_path / "s", data), limits)
@@ -338,7 +338,7 @@ def test_problems_are_few_and_short_and_counted(tmp_path: Path, limits: Limits) 
 
 
 @every_way
-def test_a_list_of_more_elements_than_the_limit_is_invalid(tmp_path: Path, limits: Limits) -> None:
+def test_a_list_of_more_elements_than_the_limit_is_invalid(tmp_path: Path, limits: ListLimits) -> None:
     path = store(tmp_path / "s", index(*map(element, range(20))))
     assert Read(path, limits._replace(elements=20)).elements == 20
     assert invalid(path, limits._replace(elements=19)) == "more than 19 elements in manifests"
@@ -490,7 +490,9 @@ def test_the_state_is_the_same_by_stat_and_by_reading(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_no_utf8_serves(tmp_path: Path) -> None:
-    assert Read(store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), index(element(1))), Limits()).elements == 1
+    assert (
+        Read(store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), index(element(1))), ListLimits()).elements == 1
+    )
 
 
 # Who is writing it
@@ -554,7 +556,7 @@ def test_a_streamed_index_can_be_read_again_and_side_by_side(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("data", [index(element(1)), b"", b"{", index(7, "x")])
 @every_way
-def test_no_file_stays_open_whatever_happens(tmp_path: Path, limits: Limits, data: bytes) -> None:
+def test_no_file_stays_open_whatever_happens(tmp_path: Path, limits: ListLimits, data: bytes) -> None:
     path = store(tmp_path / "s", data)
     (tmp_path / "empty").mkdir()
     (tmp_path / "fifo").mkdir()
@@ -594,7 +596,7 @@ INDEXES = st.fixed_dictionaries(
 SPACING = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t: ")])
 
 
-def outcome(path: str, limits: Limits) -> Any:
+def outcome(path: str, limits: ListLimits) -> Any:
     try:
         return Read(path, limits).same()
     except IndexProblem as error:
@@ -609,8 +611,8 @@ def test_every_way_of_reading_gives_the_same(
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=spacing)
     path = store(tmp_path / "s", text.encode("utf-8", "surrogatepass"))
     sizes = [len(json.dumps(one, indent=4).encode("utf-8", "surrogatepass")) * 4 for one in value["manifests"]]
-    small = Limits(in_memory_bytes=0, descriptor_bytes=max([*sizes, 400]))
-    expected = outcome(path, Limits())
+    small = ListLimits(in_memory_bytes=0, descriptor_bytes=max([*sizes, 400]))
+    expected = outcome(path, ListLimits())
     assert expected != "invalid"
     assert outcome(path, STREAMED) == expected
     assert outcome(path, small) == expected
@@ -644,7 +646,7 @@ def test_what_is_accepted_is_json_and_what_is_json_is_accepted(
     data = json.dumps(value).encode()
     data = data[:at] + put + data[at + drop :]
     path = store(tmp_path / "s", data)
-    found = outcome(path, Limits())
+    found = outcome(path, ListLimits())
     assert (found != "invalid") == (is_index(data) and not data.startswith(b"\xef\xbb\xbf"))
     if data.count(b'"manifests"') < 2:
         assert outcome(path, STREAMED) == found
@@ -656,7 +658,7 @@ def test_it_makes_no_difference_how_the_bytes_come(value: Any, pieces: list[int]
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
     def parse(read: Callable[[int], bytes]) -> Any:
-        parser = Parser(read, Limits(), lambda: None)
+        parser = Parser(read, ListLimits(), lambda: None)
         try:
             return [
                 [one for batch in parser.batches() for one in batch],
@@ -682,10 +684,10 @@ def test_a_cut_is_never_made_inside_an_element(tmp_path: Path, filler: str) -> N
         elements = [element(n, annotations={"n": str(n), "x": filler * 30}) for n in range(3000)]
     for indent in (None, 2):
         path = store(tmp_path / "s", json.dumps({"manifests": elements}, indent=indent).encode())
-        expected = Read(path, Limits()).same()
+        expected = Read(path, ListLimits()).same()
         assert [one.annotations["n"] for one in expected[0] if one.annotations] == [str(n) for n in range(3000)]
         assert Read(path, STREAMED).same() == expected
-        assert Read(path, Limits(descriptor_bytes=20_000)).same() == expected
+        assert Read(path, ListLimits(descriptor_bytes=20_000)).same() == expected
 
 
 # What it takes: in a process of its own, which has no more memory than it had after its imports, and some

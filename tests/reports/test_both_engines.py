@@ -12,7 +12,7 @@ import pytest
 from catalog.db.views import VIEWS
 from catalog.engine.open import open_reader
 from catalog.lookup.match import Match
-from catalog.reports.gate import open_gate
+from catalog.reports.gate import statements_of
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.conftest import Catalogue, Place
@@ -40,7 +40,7 @@ def rows(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> tu
     """The columns, and the rows without what says when they were read, as text in the order of that."""
     reader = open_reader(catalogue.path)  # one of its own: a gate stays shut
     try:
-        columns, found = open_gate(reader).run(statement, parameters)
+        columns, found = statements_of(reader).run(statement, parameters)
         kept = [number for number, column in enumerate(columns) if column not in NOW]
         return columns, sorted(str([row[number] for number in kept]) for row in found)
     finally:

@@ -15,7 +15,7 @@ import pytest
 from catalog.db.views import VIEWS
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import NotInTime, RefusedSQL
-from catalog.reports.gate import Gate
+from catalog.reports.gate import Statements
 from tests import writers
 from tests.cli.program import called, one_error
 
@@ -36,9 +36,9 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def gate(db: str) -> Iterator[Gate]:
+def gate(db: str) -> Iterator[Statements]:
     reader = SqliteReader(db)
-    yield Gate(reader, 5)
+    yield Statements(reader, 5)
     reader.close()
 
 
@@ -169,14 +169,14 @@ def test_times_are_text_of_one_width(db: str) -> None:
 # The gate itself
 
 
-def test_rows_come_as_they_are_asked_for(gate: Gate) -> None:
+def test_rows_come_as_they_are_asked_for(gate: Statements) -> None:
     columns, rows = gate.run(ENDLESS.replace("count(*)", "i"), {})
     assert columns == ("i",)
     assert [next(rows) for _ in range(3)] == [(1,), (2,), (3,)]
     rows.close()  # type: ignore[attr-defined]
 
 
-def test_one_statement_after_another(gate: Gate) -> None:
+def test_one_statement_after_another(gate: Statements) -> None:
     for _ in range(3):
         assert list(gate.run("SELECT :a", {"a": "x"})[1]) == [("x",)]
         with pytest.raises(RefusedSQL):
@@ -187,7 +187,7 @@ def test_one_statement_after_another(gate: Gate) -> None:
 
 def test_the_time_limit(db: str) -> None:
     reader = SqliteReader(db)
-    gate = Gate(reader, 0.2)
+    gate = Statements(reader, 0.2)
     for _ in range(2):
         with pytest.raises(NotInTime, match=r"0\.2 seconds"):
             list(gate.run(ENDLESS, {})[1])
@@ -199,7 +199,7 @@ def test_the_time_limit(db: str) -> None:
             assert not thread.is_alive()
 
 
-def test_signals_are_as_they_were_afterwards(gate: Gate) -> None:
+def test_signals_are_as_they_were_afterwards(gate: Statements) -> None:
     before = signal.getsignal(signal.SIGINT)
     for statement in ("SELECT 1", "SELECT 1 WHERE 0"):
         gate.run(statement, {})  # and nobody reads its rows
@@ -216,7 +216,7 @@ def test_it_serves_threads_that_meet_no_signal(db: str) -> None:
 
     def ask() -> None:
         reader = SqliteReader(db)
-        gate = Gate(reader, 0.1)
+        gate = Statements(reader, 0.1)
         found.extend(gate.run("SELECT 1", {})[1])
         with pytest.raises(NotInTime):
             list(gate.run(ENDLESS, {})[1])

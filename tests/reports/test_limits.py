@@ -106,7 +106,7 @@ from catalog.engine.open import open_reader
 from catalog.reports import gate
 reader = open_reader(sys.argv[1])
 try:
-    count = sum(1 for _ in gate.open_gate(reader, 60).run(sys.argv[2], {})[1])
+    count = sum(1 for _ in gate.statements_of(reader, 60).run(sys.argv[2], {})[1])
 except OcicatError as error:
     count = f"{type(error).__name__}: {error}"
 for worker in gate._workers._idle:
@@ -229,10 +229,10 @@ def test_a_process_that_was_killed_is_replaced(db: str) -> None:
 
     reader = SqliteReader(db)
     try:
-        assert list(gate.open_gate(reader).run("SELECT 1", {})[1]) == [(1,)]
+        assert list(gate.statements_of(reader).run("SELECT 1", {})[1]) == [(1,)]
         for worker in gate._workers._idle:
             os.kill(worker.process.pid, signal.SIGKILL)
             worker.process.wait()
-        assert list(gate.open_gate(reader).run("SELECT 2", {})[1]) == [(2,)]
+        assert list(gate.statements_of(reader).run("SELECT 2", {})[1]) == [(2,)]
     finally:
         reader.close()

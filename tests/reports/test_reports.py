@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from catalog.engine.open import open_reader
-from catalog.reports.gate import open_gate
+from catalog.reports.gate import statements_of
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.program import called
@@ -67,7 +67,7 @@ def test_every_report_documents_the_columns_it_has(world: World) -> None:
     for each in REPORTS:
         parameters = dict.fromkeys((name for name, _ in each.parameters), "")
         with contextlib.closing(open_reader(world.catalogue.path)) as reader:
-            columns, _ = open_gate(reader).run(each.statement(reader.dialect), parameters)
+            columns, _ = statements_of(reader).run(each.statement(reader.dialect), parameters)
         assert columns == tuple(column.name for column in each.columns)
         assert all(column.documentation for column in each.columns)
 

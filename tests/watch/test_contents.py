@@ -12,9 +12,9 @@ import pytest
 
 from catalog.engine.interface import Writer
 from catalog.engine.sqlite.writer import SqliteWriter
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store
 from catalog.watch.contents import MOST_LOOKS, Contents
 from tests.cli.program import called
 from tests.watch.harness import Followed, on_both, wait_for

@@ -16,7 +16,7 @@ import pytest
 
 from catalog.engine.locks import FileLock, StateFile
 from catalog.errors import CatalogLocked, CatalogUnreachable, Exhausted, NoRoom
-from catalog.names.exhausted import exhausted
+from catalog.exhausted import exhausted
 from catalog.watch.service import Service
 from catalog.watch.status import LATE_SECONDS, why_late
 from tests import writers

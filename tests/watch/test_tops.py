@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalog.watch.observer import TreeObserver
-from catalog.watch.tops import Tops
+from catalog.watch.watched_roots import WatchedRoots
 from tests.watch.harness import wait_for
 from tests.writers import empty_index, make_layout, write_index
 
@@ -21,7 +21,7 @@ class Hinted:
         self.paths: list[str] = []
         self.observer = TreeObserver(lambda event: self.paths.append(os.fsdecode(event.src_path)))
         self.observer.start()
-        self.tops = Tops(self.observer.trees)
+        self.tops = WatchedRoots(self.observer.trees)
 
 
 @pytest.fixture

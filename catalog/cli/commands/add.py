@@ -16,9 +16,9 @@ from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.errors import UsageError
 from catalog.ingest.intake import now_ms
-from catalog.ingest.known import Store
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import StoreSettings
+from catalog.ingest.store_state import Store
 from catalog.ingest.sweep import Sweep
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown

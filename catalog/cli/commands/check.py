@@ -13,7 +13,7 @@ from catalog.cli.time_limit import statement_limit
 from catalog.db.view import HERE, STORE_NAME
 from catalog.engine.location import catalog_path
 from catalog.lookup.stores import store_ids
-from catalog.reports.gate import open_gate, start_gate
+from catalog.reports.gate import start_process, statements_of
 
 COLUMNS = ("store", "kind", "subject", "detail")
 _PROBLEMS = (
@@ -33,7 +33,7 @@ _STATEMENTS = {
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
     """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
-    start_gate()
+    start_process()
     with contextlib.ExitStack() as stack:
         with Limits(None, timeout) as limits:
             reader = limits.open_reader(catalog_path(globals_.db))
@@ -41,7 +41,7 @@ def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: 
             wanted = store_ids(reader, names) if names else None
         show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
         found = 0
-        for row in open_gate(reader, timeout).run_ours(_STATEMENTS[reader.dialect]):
+        for row in statements_of(reader, timeout).run_ours(_STATEMENTS[reader.dialect]):
             if wanted is None or row[0] in wanted:
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)

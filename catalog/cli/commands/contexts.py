@@ -15,11 +15,11 @@ from catalog.cli.time_limit import time_limit
 from catalog.dockerfile.images import MAX_BYTES, Build, context_name, read
 from catalog.engine.location import catalog_path
 from catalog.errors import NotFound, OcicatError, UsageError
+from catalog.exhausted import exhausted
 from catalog.lookup.needed import this_machine
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
-from catalog.names.exhausted import exhausted
 from catalog.names.platform import Platform
 from catalog.names.reference import Reference
 

@@ -14,7 +14,6 @@ from catalog.cli.commands.sql import parameter
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
-from catalog.cli.progress import human
 from catalog.cli.time_limit import statement_limit
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
@@ -22,7 +21,8 @@ from catalog.errors import UsageError
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
 from catalog.names.moment import rfc3339
-from catalog.reports.gate import Gate, open_gate, start_gate
+from catalog.names.sizes import human
+from catalog.reports.gate import Statements, start_process, statements_of
 from catalog.reports.reports import REPORTS, Report
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -61,7 +61,7 @@ def command(
     if stores and "store" not in columns:
         raise UsageError(f"the report {name} has no column store: leave --store out")
     output.limit_pauses(timeout)
-    start_gate()
+    start_process()
     with contextlib.ExitStack() as stack:
         with Limits(None, timeout) as limits:
             reader = limits.open_reader(catalog_path(globals_.db))
@@ -70,7 +70,7 @@ def command(
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         sizes = {column.name for column in report.columns if column.is_size} if is_shown else set()
         ages = {column.name for column in report.columns if column.is_age} if is_shown else set()
-        gate = open_gate(reader, timeout)
+        gate = statements_of(reader, timeout)
         if report.left_out:
             _tell_unjudged(gate, report.left_out, wanted)
         found, rows = gate.run(report.statement(reader.dialect), values)
@@ -108,7 +108,7 @@ def _names(reader: Reader, texts: tuple[str, ...]) -> set[str]:
     return {row[1] for row in reader.rows("STORES", {}) if row[0] in ids}
 
 
-def _tell_unjudged(gate: Gate, left_out: str, wanted: set[str] | None) -> None:
+def _tell_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> None:
     """Say on stderr which stores nobody can judge, and why: what is unused there is not known."""
     _, rows = gate.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
     for store, subject, reason in rows:

@@ -13,7 +13,7 @@ from catalog.cli.time_limit import statement_limit
 from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
 from catalog.names.escape import shown
-from catalog.reports.gate import open_gate, start_gate
+from catalog.reports.gate import start_process, statements_of
 
 
 @click.command(name="sql")
@@ -36,7 +36,7 @@ def command(
     """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
     output.limit_pauses(timeout)
     if not schema:
-        start_gate()
+        start_process()
     with Limits(None, timeout) as limits:
         reader = limits.open_reader(catalog_path(globals_.db))
     try:
@@ -47,7 +47,7 @@ def command(
         values = dict(parameter(text) for text in parameters)
         if statement is None:
             statement = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        columns, rows = open_gate(reader, timeout).run(statement, values)
+        columns, rows = statements_of(reader, timeout).run(statement, values)
         show = formats.open_format(format_, columns, columns)
         at = {column: place for place, column in enumerate(columns)}
         for row in rows:

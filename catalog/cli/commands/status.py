@@ -11,12 +11,12 @@ from catalog.cli.time_limit import time_limit
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
 from catalog.engine.open import displayed
+from catalog.lookup.stores import STATES
 from catalog.names.moment import rfc3339
 from catalog.watch.observer import kernel_limit
 from catalog.watch.status import read_daemon, watches_advised, why_late
 
 COLUMNS = ("key", "value")
-_STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 
 
 @click.command(name="status")
@@ -63,7 +63,7 @@ def _catalog(reader: Reader) -> dict[str, object]:
         "schema": row[0] if row else None,
         "size_bytes": reader.size_bytes(),
     }
-    counts = dict.fromkeys(_STATES, 0)
+    counts = dict.fromkeys(STATES, 0)
     entries = 0
     for store in reader.rows("STORES", {}):
         counts[store[3]] += 1

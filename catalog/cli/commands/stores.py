@@ -10,9 +10,9 @@ from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
+from catalog.lookup.stores import STATES
 from catalog.names.moment import rfc3339
 
-STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 COLUMNS = ("name", "path", "state", "entries", "changed_at")
 FIELDS = (
     "name",

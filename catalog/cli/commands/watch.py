@@ -11,8 +11,7 @@ from catalog.cli.log import Log
 from catalog.cli.log_pipe import stderr_without_waiting
 from catalog.cli.main import Globals
 from catalog.engine.location import catalog_path
-from catalog.watch.configuration import JSON, TEXT, Configuration
-from catalog.watch.configured import Configured
+from catalog.watch.configuration import JSON, TEXT, Configuration, Configured
 from catalog.watch.daemon import Daemon
 
 _SECONDS = click.FloatRange(min=0.05)

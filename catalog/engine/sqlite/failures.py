@@ -77,7 +77,7 @@ def _out_of(code: int) -> CatalogUnavailable | None:
     """What this process has run out of, where that is why SQLite could not go on; SQLite does not say so itself."""
     import errno
 
-    from catalog.names.exhausted import exhausted
+    from catalog.exhausted import exhausted
 
     if code == sqlite3.SQLITE_NOMEM:
         return exhausted(errno.ENOMEM)

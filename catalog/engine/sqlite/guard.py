@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 import sqlite3
 
+from catalog.db.recursive import WALKS
 from catalog.db.views import VIEWS
-from catalog.db.walks import WALKS
 from catalog.engine.location import sqlite_uri
 from catalog.engine.question import VALUE_BYTES
 from catalog.names.escape import shown

@@ -25,8 +25,8 @@ from catalog.engine.locks import LOCK_SECONDS, WRITER, FileLock, retire_old_lock
 from catalog.engine.sqlite.driver import DRIVER
 from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find
 from catalog.errors import CatalogUnavailable
+from catalog.exhausted import refuse_exhausted
 from catalog.names.escape import shown
-from catalog.names.exhausted import refuse_exhausted
 
 _BUSY_MS = 5000
 _WAL_KEPT_BYTES = 64 << 20  # a bulk pass leaves a long WAL behind: cut it back

@@ -20,7 +20,7 @@ class NameKey(NamedTuple):
     name: str | None
 
 
-class Answer(NamedTuple):
+class HeldBy(NamedTuple):
     """The content that a key answered, and since when: milliseconds, and the moment."""
 
     content_id: int
@@ -32,14 +32,14 @@ _BY_NAME = "name.name = ? AND name.store_id = ?"
 _BY_TAG = "name.tag = ? AND name.store_id = ? AND name.repository_id IS NULL"
 
 
-class Answers:
+class Shadowing:
     """The keys of one store that a change touches. `touch` each before its rows change, then `settle` once after."""
 
     def __init__(self, rows: Rows, store_id: int, now: int) -> None:
         self._rows = rows
         self._store_id = store_id
         self._now = now
-        self._before: dict[NameKey, Answer | None] = {}
+        self._before: dict[NameKey, HeldBy | None] = {}
 
     def touch(self, key: NameKey, *, is_new: bool = False) -> None:
         """Remember what `key` answers now. `is_new` says that nothing of the store had it before."""
@@ -82,14 +82,14 @@ class Answers:
                         (place > 0, *should_be, name_id),
                     )
 
-    def _current(self, key: NameKey) -> Answer | None:
+    def _current(self, key: NameKey) -> HeldBy | None:
         where, what = self._where(key)
         found = self._rows.cursor.execute(
             "SELECT entry.content_id, name.since, name.answers_from FROM name JOIN entry ON entry.id = name.entry_id"
             f" WHERE {where} AND NOT name.shadowed",
             (what, self._store_id),
         ).fetchone()
-        return None if found is None else Answer(*found)
+        return None if found is None else HeldBy(*found)
 
     @staticmethod
     def _where(key: NameKey) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from datasette.views.base import DatasetteError
 from markupsafe import Markup
 
 
-class Trouble:
+class ErrorPage:
     """Tells `defect` of what nobody thought of; everything else is for the page alone."""
 
     __name__ = __name__  # by which Datasette knows a plugin

@@ -51,7 +51,7 @@ asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 """The path of the request that is being answered."""
 
 
-class Door:
+class Middleware:
     """Pass requests to `application` if they only read and name this server in their Host header; refuse all others.
 
     `host` is the address that the server listens at. `addresses` must match the whole path of a request. A request may take

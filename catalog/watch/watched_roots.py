@@ -20,7 +20,7 @@ _Identity = tuple[int, int, bool] | None
 """The device and the inode of a directory, and whether a symbolic link leads to it; None where there is no directory."""
 
 
-class Tops:
+class WatchedRoots:
     """The watched tops of `trees`; with None, where nothing can be watched, they are only looked at."""
 
     def __init__(self, trees: TreeEmitter | None) -> None:
