@@ -1,1 +1,1 @@
-"""The two engines that a catalog can be on, behind one interface (docs/decisions/0012-the-seam.md)."""
+"""The two engines that a catalog can be on, behind one interface (docs/decisions/0013-the-seam.md)."""
