@@ -78,7 +78,7 @@ class _Building:
 
     def _has_own(self, match: Match, digest: str) -> bool:
         """Whether the directory of the layout itself holds a blob, as a file: no link below the root is followed."""
-        row = self._reader.row(_PLACED, {"store_id": match.store_id})
+        row = next(self._reader.select(_PLACED, {"store_id": match.store_id}), None)
         path = decode_path(match.path, match.path_bytes)
         root = None if row is None or row[0] is None else decode_path(row[0], row[1])
         follow = root is None or path == root or bool(row and row[2])

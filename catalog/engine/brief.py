@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from catalog.engine.interface import Reader
+    from catalog.engine.names import Name
 
     class BriefReader(Protocol):
         """A catalog opened for a few searches, which take a limited time in all."""
 
-        def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
             """The first row of the statement `name`, or None; raises CatalogUnavailable, also past the time."""
 
         def close(self) -> None:
@@ -33,7 +34,7 @@ class PatientReader:
         self._reader = reader
         self._deadline = time.monotonic() + _MOST_SECONDS
 
-    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """As BriefReader says."""
         if time.monotonic() > self._deadline:
             raise NotInTime("completing takes too long: write it out")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from catalog.engine.moments import Past
+    from catalog.engine.names import Name
     from catalog.engine.question import Question
     from catalog.engine.sink import Sink
 
@@ -44,10 +45,10 @@ class Reader(Protocol):
     def at(self, milliseconds: int) -> Self:
         """Return a reader over the same connection that asks what was at a time (milliseconds since 1970, UTC)."""
 
-    def rows(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """Return the rows of the statement `name` of catalog/db/statements.py, as they come."""
 
-    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """Return the first row of the statement `name`, or None."""
 
     def select(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:

@@ -135,7 +135,7 @@ def _untold(
 def _completed(reader: Reader, concerned: frozenset[int] | None, *, whole: bool) -> list[tuple[int, str]]:
     """The stores in which a blob that was not good has changed where it lies, of which no directory tells."""
     stores = {store_id: (name, store) for store_id, name, store in _standings(reader, concerned)}
-    found = completed_of(reader.rows, {store_id: store for store_id, (_, store) in stores.items()}, sizes=whole)
+    found = completed_of(reader.select, {store_id: store for store_id, (_, store) in stores.items()}, sizes=whole)
     return [(store_id, stores[store_id][0]) for store_id in sorted(found)]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from catalog.engine.brief import BriefReader
+    from catalog.engine.names import Name
 
 MOST = 100
 """So many values are offered at most."""
@@ -105,7 +106,7 @@ class Completer:
         offers = self._offers("NEXT_NAME", full + tag)
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 
-    def _offers(self, statement: str, prefix: str, delimiter: str = "") -> list[Offer]:
+    def _offers(self, statement: Name, prefix: str, delimiter: str = "") -> list[Offer]:
         """The values that begin so, or what groups of them begin with."""
         offers = list(islice(self._each(statement, prefix, _itself), MOST + 1))
         if len(offers) <= MOST:
@@ -123,7 +124,7 @@ class Completer:
                 return offers if len(offers) <= MOST else []
 
     def _each(
-        self, statement: str, prefix: str, cut: Callable[[str], str], skipped: str | None = None
+        self, statement: Name, prefix: str, cut: Callable[[str], str], skipped: str | None = None
     ) -> Iterator[Offer]:
         """Each value that begins so, as `cut` leaves it: from one to the next that is cut otherwise, by a search each."""
         low, high = prefix, upper_bound(prefix) or _LAST

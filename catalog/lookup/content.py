@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from catalog.engine.interface import Reader
+    from catalog.engine.names import Name
     from catalog.names.platform import Platform
 
     Row = tuple[Any, ...]
@@ -173,7 +174,7 @@ def has_annotation(reader: Reader, match: Match, key: str, value: str | None) ->
         return True
 
     def has(content_id: int) -> bool:
-        statements = ("CONTENT_ANNOTATIONS", "DESCRIPTOR_ANNOTATIONS")
+        statements: tuple[Name, ...] = ("CONTENT_ANNOTATIONS", "DESCRIPTOR_ANNOTATIONS")
         return any(_holds(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
 
     return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", key, value), has)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from catalog.engine.interface import Reader
+    from catalog.engine.names import Name
     from catalog.lookup.stores import NamedStore
     from catalog.names.query import Query
 
@@ -173,7 +174,7 @@ def _by_name(reader: Reader, name: str, store_id: int) -> Iterator[Row]:
 
 
 def _by_raw_ref_name(reader: Reader, text: str, store_id: int) -> Iterator[Row]:
-    statement = "STORE_BY_LONG_REF_NAME" if is_long(text) else "STORE_BY_REF_NAME"
+    statement: Name = "STORE_BY_LONG_REF_NAME" if is_long(text) else "STORE_BY_REF_NAME"
     return reader.rows(statement, {"tag": text, "store_id": store_id})
 
 

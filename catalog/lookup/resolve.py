@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from catalog.engine.interface import Reader
+    from catalog.engine.names import Name
     from catalog.lookup.needed import Needs
     from catalog.lookup.stores import NamedStore
     from catalog.names.platform import Platform
@@ -292,7 +293,7 @@ class Asking:
 
     def _stands(self, digest: str) -> bool:
         """Whether a digest is an entry's in some store, or that of a manifest below one."""
-        rows = ("BY_DIGEST", "REACHING", "LYING")
+        rows: tuple[Name, ...] = ("BY_DIGEST", "REACHING", "LYING")
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> NamedStore | None:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from catalog.engine.interface import Reader
 from catalog.engine.sqlite import writer as engine
 from catalog.engine.sqlite.reader import SqliteReader
 from tests import writers
@@ -121,14 +120,14 @@ def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, m
     """The catalog was empty when it was asked for its version, and is one when it is asked what it is."""
     db = tmp_path / "c.db"
     db.touch()
-    look = Reader.row
+    look = SqliteReader._first
 
-    def row(self: Reader, statement: str, parameters: Mapping[str, object]) -> tuple[object, ...] | None:
+    def row(self: SqliteReader, statement: str, parameters: Mapping[str, object]) -> tuple[object, ...] | None:
         if "sqlite_master" in statement:
             assert ran("db", "upgrade", db=str(db)).status == 0
         return look(self, statement, parameters)
 
-    monkeypatch.setattr(Reader, "row", row)
+    monkeypatch.setattr(SqliteReader, "_first", row)
     SqliteReader(str(db)).close()
 
 

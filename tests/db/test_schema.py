@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from catalog.db import freeze, hosts, statements
 from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata
 from catalog.db.views import VIEWS
+from catalog.engine import names
 from catalog.engine.postgres import frozen as frozen_postgres
 from catalog.engine.postgres.connect import conninfo
 from catalog.engine.sqlite import frozen
@@ -135,6 +136,7 @@ def test_the_postgresql_texts_compare_bytewise_and_fit_its_limits() -> None:
 
 def test_the_frozen_statements_are_those_of_their_source() -> None:
     assert Path(frozen.__file__).read_text() == freeze.render(), "run 'make freeze'"
+    assert Path(names.__file__).read_text() == freeze.names(), "run 'make freeze'"
     assert Path(frozen_postgres.__file__).read_text() == hosts.render(), "run 'make freeze'"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from catalog.engine.names import Name
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.ingest.fresh import make_fresh
 from catalog.ingest.registry import Registry
@@ -31,13 +32,13 @@ class Between(SqliteReader):
         if self.asked == self.after:
             self.then()
 
-    def row(self, statement: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        found = super().row(statement, parameters)
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+        found = super().row(name, parameters)
         self._count()
         return found
 
-    def rows(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        found = list(super().rows(statement, parameters))
+    def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        found = list(super().rows(name, parameters))
         self._count()
         return iter(found)
 

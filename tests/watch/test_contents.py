@@ -95,7 +95,7 @@ def test_beside_a_daemon_they_are_listed_in_the_end(quick: Followed) -> None:
     count = "SELECT count(*) FROM blobs"
     for number in range(30):
         write_blob(store, f"{number}".encode(), A_BLOB)
-    wait_for(lambda: quick.reader.row(count, {}) == (30,), what=quick.log)
+    wait_for(lambda: next(quick.reader.select(count, {})) == (30,), what=quick.log)
 
 
 def in_place(path: str, descriptor: dict[str, object], data: bytes) -> None:

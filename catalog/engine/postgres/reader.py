@@ -16,6 +16,7 @@ import psycopg
 from catalog.db.fetching import ALL, FEW, ONE, WIDE
 from catalog.db.view import ONCE
 from catalog.engine.moments import Past, of_shared_past, past_of
+from catalog.engine.names import Name
 from catalog.engine.postgres import frozen
 from catalog.engine.postgres.connect import CHANNEL, connect, explain, timeout_ms, without_passwords
 from catalog.engine.postgres.placeholders import named
@@ -84,11 +85,11 @@ class PostgresReader:
     def check_current(self) -> None:
         """Nothing to do: a session ends with its database."""
 
-    def rows(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """As Reader says."""
         return self._rows(self._named(name), parameters)
 
-    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """As Reader says."""
         return self._first(self._named(name), parameters)
 
@@ -215,7 +216,7 @@ class PostgresReader:
                     self._session.execute(_SEARCHING)
             yield from cursor
 
-    def _named(self, name: str) -> frozen.Statement:
+    def _named(self, name: Name) -> frozen.Statement:
         """A frozen statement, as it is asked of today or of the past."""
         return frozen.STATEMENTS[name] if self._is_today() else self._then(name, frozen.STATEMENTS[name])
 

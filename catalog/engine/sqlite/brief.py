@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from catalog.engine.names import Name
+
 _WAIT_SECONDS = 0.05
 """For a catalog that somebody holds."""
 _MOST_SECONDS = 0.25
@@ -43,7 +45,7 @@ class SqliteBriefReader:
         if version_of(row and row[0], "the catalog")[0] != frozen.SCHEMA_MAJOR:
             raise CatalogVersion("the catalog is of another version of ocicat")
 
-    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """As BriefReader says."""
         try:
             found: tuple[Any, ...] | None = self._connection.execute(frozen.STATEMENTS[name], parameters).fetchone()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from catalog.engine.moments import Past
+    from catalog.engine.names import Name
 
 _VERSION = frozen.STATEMENTS["SCHEMA_VERSION"]
 _BUSY_SECONDS = 5.0
@@ -72,11 +73,11 @@ class SqliteReader:
         then.past = past_of(self, milliseconds)
         return then
 
-    def rows(self, name: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         """As Reader says."""
         return self.select(frozen.STATEMENTS[name], parameters)
 
-    def row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
+    def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """As Reader says."""
         return self._first(frozen.STATEMENTS[name], parameters)
 
