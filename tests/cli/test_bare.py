@@ -21,7 +21,7 @@ OURS = {
     "catalog.cli.table",  # where one is asked for
     "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
-    "catalog.engine.sqlite.reader", "catalog.engine.version", "catalog.errors",
+    "catalog.engine.sqlite.reader", "catalog.errors",
     "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve", "catalog.lookup.stores",
     "catalog.lookup.listing", "catalog.names.moment",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry

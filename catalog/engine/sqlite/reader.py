@@ -7,7 +7,6 @@ import sqlite3
 from catalog.engine.location import sqlite_uri
 from catalog.engine.sqlite import frozen
 from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find, gone
-from catalog.engine.version import check_readable
 from catalog.errors import CatalogMissing
 from catalog.names.escape import shown
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
 _VERSION = frozen.STATEMENTS["SCHEMA_VERSION"]
+_SCHEMA = f"{frozen.SCHEMA_MAJOR}.{frozen.SCHEMA_MINOR}"
 _BUSY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
@@ -167,7 +167,10 @@ class SqliteReader:
             row = self._version_at_last()
         except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
-        check_readable(row and row[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), shown(self.path))
+        if row is None or row[0] != _SCHEMA:  # the rule is not loaded for a catalog of this very version
+            from catalog.engine.version import check_readable
+
+            check_readable(row and row[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), shown(self.path))
 
     def _version_at_last(self) -> tuple[Any, ...] | None:
         """The version of a catalog whose first writer has committed since it was asked for; None where it has none."""
