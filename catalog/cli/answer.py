@@ -11,7 +11,6 @@ from catalog.engine.location import catalog_path
 from catalog.errors import InvalidReference, NotFound, OcicatError, UsageError
 from catalog.lookup.match import FIELDS, Match, once
 from catalog.lookup.resolve import Asking
-from catalog.lookup.stores import ids_of_host, store_ids
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_query
 from catalog.names.reference import is_tag
@@ -308,6 +307,10 @@ def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query
     """
 
     def scope() -> frozenset[int] | None:
+        if not options.stores and options.host is None:
+            return None
+        from catalog.lookup.stores import ids_of_host, store_ids
+
         named = store_ids(asking.reader, options.stores) if options.stores else None
         if options.host is None:
             return named

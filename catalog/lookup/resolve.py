@@ -7,7 +7,6 @@ from itertools import islice
 from catalog.errors import Ambiguous, NotFound, NotInTime
 from catalog.lookup.find import find
 from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
-from catalog.lookup.stores import place_of
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.limits import MAX_NAMES
@@ -300,6 +299,8 @@ class Asking:
         """The store that a query of a scheme names; a line where it is not well."""
         if query.place is None:
             return None
+        from catalog.lookup.stores import place_of
+
         place = place_of(self.reader, query)
         if place.state == "missing" or place.state in _STALE:
             self._note_state(place.store_id, place.name, place.state, place.since)

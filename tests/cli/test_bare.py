@@ -22,10 +22,11 @@ OURS = {
     "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
     "catalog.engine.sqlite.reader", "catalog.errors",
-    "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve", "catalog.lookup.stores",
+    "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve",
+    "catalog.lookup.stores", "catalog.names.paths",  # where a store is named
     "catalog.lookup.listing", "catalog.names.moment",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
-    "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits", "catalog.names.paths",
+    "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",
     "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",
 }  # fmt: skip
 
