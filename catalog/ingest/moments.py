@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from catalog.db.kinds import INDEX, MANIFEST
 from catalog.db.labels import agrees, mended
 from catalog.engine.boot import boot_id, ran_ms
-from catalog.engine.driver import Cursor, cursor_of, new_ids, own_host_id
+from catalog.engine.driver import Cursor, driver_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -66,8 +66,9 @@ class Moment:
     """The moment of one transaction; `of` gives it. Nothing is written until something changes."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._cursor = cursor_of(connection)
+        # Not the connection itself, which ends the moment with it: `_moments` would keep both for good.
+        self._driver = driver_of(connection)
+        self._cursor = self._driver.cursor(connection)
         self._host: int | None = None
         self._at: int | None = None
         self._id: int | None = None
@@ -105,7 +106,7 @@ class Moment:
         """Its number, greater than that of every moment of this host before; from now on the catalog knows it."""
         if self._id is None:
             at = self.at
-            self._id = next(new_ids(self._connection, "moment"))
+            self._id = next(self._driver.new_ids(self._cursor, "moment"))
             self._cursor.execute(
                 "INSERT INTO moment (id, host_id, at, boot, ran, stepped, label) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (self._id, self._host_id(), at, boot_id(), self._ran, self._stepped, at),
@@ -223,7 +224,7 @@ class Moment:
 
     def _host_id(self) -> int:
         if self._host is None:
-            self._host = own_host_id(self._connection)
+            self._host = self._driver.host_id(self._cursor)
             if self._host is None:
                 raise RuntimeError("a catalog without a host has nothing that could change")
         return self._host
