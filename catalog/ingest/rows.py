@@ -11,7 +11,7 @@ digest that nothing comes to refer to is deleted in time, as any other (ingest/r
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, bindparam, select, update
@@ -276,10 +276,8 @@ class Rows:
         ids: dict[str, int] = {}
         for some in chunks(digests):
             self.pause()
-            marks = ",".join("?" * len(some))
-            ids.update(
-                self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks})", some).fetchall()
-            )
+            found = self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks(some)})", some)
+            ids.update(found.fetchall())
         for table, places in _DIGESTS.items():
             for row in self._pending[table]:
                 for place in places:
@@ -419,3 +417,8 @@ def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
 def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
     """`items` in pieces that fit into one statement's list of parameters."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def marks(values: Collection[object]) -> str:
+    """Return as many `?` as there are values, for the IN of a statement."""
+    return ",".join("?" * len(values))

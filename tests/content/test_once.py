@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.db.views import VIEWS
-from catalog.ingest import content, listing
+from catalog.ingest import blob_reading, content, listing
 from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import CLEAN, called
@@ -209,7 +209,7 @@ def test_however_many_stores_are_read_together_the_views_are_the_same(
     assert called("--config", config, "add", root, db=usual).status == 0
     monkeypatch.setattr(content, "GROUP", stores)
     monkeypatch.setattr(content, "GROUP_ENTRIES", entries)
-    monkeypatch.setattr(content, "BATCH", blobs)
+    monkeypatch.setattr(blob_reading, "BATCH", blobs)
     monkeypatch.setattr(listing, "LISTED", blobs)
     assert called("--config", config, "add", root, db=other).status == 0
     assert views(other) == views(usual)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from catalog.db.schema import INDEX, MANIFEST, OTHER
-from catalog.ingest import content
+from catalog.ingest import content_rows
 from catalog.ingest.rows import Rows
 from catalog.layout.manifest import parse_config, parse_manifest
 from tests import writers
@@ -113,11 +113,11 @@ def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
                 if kind == OTHER:
                     found = parse_config(data)
                     assert found is not None
-                    content._write_config(rows, content_id, found)
+                    content_rows.write_config(rows, content_id, found)
                 else:
                     read = parse_manifest(data)
                     assert read is not None
-                    content._write_manifest(rows, content_id, digest, read, 0)
+                    content_rows.write_manifest(rows, content_id, digest, read, 0)
             rows.referrer(manifest, element["digest"], "cosign", content_id=content_id)
         rows.flush()
 

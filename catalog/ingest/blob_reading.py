@@ -1,0 +1,159 @@
+"""Reading manifests and configs from a store: the bytes are checked against the digest, then parsed.
+
+A blob that is missing, unreadable or does not match its digest becomes a problem of the store and is not believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from catalog.db.schema import AMBIGUOUS, INDEX, MANIFEST, OPAQUE, OTHER, UNUSABLE
+from catalog.ingest.store_state import Store
+from catalog.ingest.turns import SLICE_SECONDS
+from catalog.ingest.unread import UnreadBlob
+from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
+from catalog.layout.files import IndexChanged, IndexProblem
+from catalog.layout.index import ListLimits, read_index
+from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
+
+BATCH = 500
+BATCH_BYTES = 16 << 20
+BATCH_DESCRIPTORS = 5_000
+"""The most blobs, bytes of blobs, or descriptors in them, that are written in one transaction."""
+
+NO_MEMORY = "need more memory than there is: give this process more, and run 'ocicat index --full'"
+
+_DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+
+
+class BlobRead(NamedTuple):
+    """A blob that was read and matches its digest. `kind` is a kind of content (catalog.db.schema)."""
+
+    content_id: int
+    digest: str
+    size: int
+    kind: int
+    manifest: Manifest | None
+    config: Config | None
+
+    @property
+    def descriptors(self) -> int:
+        """How many layers and child manifests it lists."""
+        return 0 if self.manifest is None else len(self.manifest.layers) + len(self.manifest.manifests)
+
+
+class ContentReading:
+    """A store whose content is being read.
+
+    `problems` maps the digest of a bad blob to what is wrong with it. `skipped` maps the digest of an unread blob that nothing
+    calls a manifest to the reason; that is not a problem. `identity` becomes the store's `blobs_identity` when all is read.
+    """
+
+    def __init__(self, store: Store, blobs: BlobDirectories) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.identity: str | None = blobs_identity(store.opened, store.shared_blobs)
+        self.problems: dict[str, BlobProblem] = {}
+        self.skipped: dict[str, str] = {}
+        self._embedded: dict[str, bytes] | None = None
+
+    def left_out(self, digest: str) -> bool:
+        """Return whether a blob was tried in this reading and is not to be tried again."""
+        return digest in self.problems or digest in self.skipped
+
+    def embedded(self, digest: str, limits: ListLimits) -> bytes | None:
+        """Return the bytes that a descriptor of index.json carries in its field `data`; None if there is none any more."""
+        if self._embedded is None:
+            self._embedded = {}
+            with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.opened, limits) as index:
+                for descriptor in index:
+                    if descriptor.data is not None:
+                        data = descriptor.embedded(limits.descriptor_bytes)
+                        if data is not None:
+                            self._embedded[descriptor.digest] = data
+        return self._embedded.get(digest)
+
+    def all_problems(self) -> dict[str, BlobProblem]:
+        """Return what is wrong with the store's blobs, by digest, including what listing its directories found."""
+        return self.problems | self.blobs.problems()
+
+
+def read_blob(
+    reading: ContentReading, blob: UnreadBlob, limits: ListLimits, on_large: Callable[[], object]
+) -> BlobRead | None:
+    """Read and parse one blob; None if that is not possible, and `reading` then has the reason.
+
+    `on_large` is called for a blob that is too large for a manifest and does not begin like JSON: it never is one.
+    """
+    digest = blob.digest
+    try:
+        data = reading.embedded(digest, limits) if blob.embedded else None
+        data = reading.blobs.read(digest, limits.descriptor_bytes) if data is None else data
+        if data is None:
+            raise BlobProblem("missing-blob", "was there when the directory was listed")
+        return parse_blob(blob.content_id, digest, data)
+    except (BlobProblem, MemoryError) as error:
+        problem = error if isinstance(error, BlobProblem) else BlobProblem("large-manifest", NO_MEMORY)
+        if blob.claimed:
+            reading.problems[digest] = problem
+        elif problem.kind != "large-manifest" or begins_like_json(reading.blobs, digest):
+            reading.skipped[digest] = problem.reason
+        else:
+            on_large()
+        return None
+
+
+def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:
+    """Return what a blob is, from its bytes, which must match the digest."""
+    try:
+        manifest, config = parse_manifest(data), parse_config(data)
+    except AmbiguousManifest:
+        return BlobRead(content_id, digest, len(data), AMBIGUOUS, None, None)
+    except ValueError:
+        return BlobRead(content_id, digest, len(data), UNUSABLE, None, None)
+    if manifest is not None:
+        kind = INDEX if manifest.is_index else MANIFEST
+    else:
+        kind = OPAQUE if config is None and _DIGEST.search(data) else OTHER
+    return BlobRead(content_id, digest, len(data), kind, manifest, config)
+
+
+def begins_like_json(blobs: BlobDirectories, digest: str) -> bool:
+    """Return whether a blob begins like a JSON object; False if it cannot be read."""
+    try:
+        return blobs.beginning(digest, 64).lstrip(b" \t\r\n")[:1] == b"{"
+    except BlobProblem:
+        return False
+
+
+def batches(
+    unread: Iterable[tuple[ContentReading, list[UnreadBlob]]],
+    read: Callable[[ContentReading, UnreadBlob], BlobRead | None],
+) -> Iterator[list[BlobRead]]:
+    """Yield what these blobs are, as many at a time as one transaction takes; those that cannot be read are left out.
+
+    A blob that lies in several stores is read from the first one that has a good copy. A batch may be empty, because one is
+    yielded after each slice of time.
+    """
+    batch: list[BlobRead] = []
+    size = descriptors = 0
+    seen: set[int] = set()
+    until = time.monotonic() + SLICE_SECONDS
+    for reading, blobs in unread:
+        for blob in blobs:
+            if blob.content_id not in seen and (one := read(reading, blob)) is not None:
+                seen.add(blob.content_id)
+                batch.append(one)
+                size += one.size
+                descriptors += one.descriptors
+            is_full = len(batch) >= BATCH or size >= BATCH_BYTES or descriptors >= BATCH_DESCRIPTORS
+            if is_full or time.monotonic() >= until:
+                yield batch
+                batch, size, descriptors = [], 0, 0
+                until = time.monotonic() + SLICE_SECONDS
+    if batch:
+        yield batch
