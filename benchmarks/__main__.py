@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.report import Report, say
-from benchmarks.rows import change, content, first, peers, shell, spread, start, stream
+from benchmarks.rows import change, compare, content, first, peers, shell, spread, start, stream
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
@@ -29,6 +29,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "first": first.first,
     "moved": change.moved,
     "unchanged": change.unchanged,
+    "diff": compare.diff,
     "content": content.content,
     "bytes": first.size,
 }

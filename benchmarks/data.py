@@ -40,6 +40,19 @@ def big(path: str, entries: int) -> Big:
     return Big(path, entries)
 
 
+def altered(path: str, entries: int) -> Big:
+    """The layout of `big` with another image behind every hundredth entry."""
+    if not os.path.exists(f"{path}/index.json"):
+        writers.make_layout(path)
+        others = (
+            entry if number % 100 else entry | {"digest": writers.fake_descriptor(f"other-{number}")["digest"]}
+            for number, entry in enumerate(writers.big_entries(entries - 1))
+        )
+        last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
+        _stream(f"{path}/index.json", others, last)
+    return Big(path, entries)
+
+
 def move_last_tag(layout: Big, number: int) -> None:
     """The last name points to another digest, as skopeo would write it."""
     image = writers.make_image(layout.path, f"last-{number}")

@@ -106,6 +106,16 @@ status 1
 builds/app sha256:69f3c796e89e… since 20…Z
 """,
     ),
+    "diff": Words(
+        {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is not kept any more"},
+        r"""$ ocicat diff mirror/alpine mirror/patched --format '{change} {name}: {old} {new} {bytes_gained}'; echo "status $?"
+moved docker.io/library/alpine:3.16: sha256:5f9c3ecd4d39… sha256:53dd06ce1d32… 849
+removed docker.io/library/alpine:3.17: sha256:c418c8ccc0fb…  0
+status 1
+$ ocicat diff 'mirror/*' --at 0s; echo "status $?"
+status 0
+""",
+    ),
     "wait": Words(
         {0: "REF resolves", 1: "not within the time limit", 2: "a malformed REF"},
         r"""$ ocicat --quiet wait acme/app:1.0 --timeout 5; echo "status $?"

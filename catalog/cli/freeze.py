@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, object] = {
     "REF...": "references",
     "PATH...": "directories",
     "[STORE]...": "stores",
+    "A [B]": "stores",
     "[NAME|PATH]...": "places",
     "NAME|PATH...": "places",
     "DOCKERFILE": "files",

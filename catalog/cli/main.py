@@ -20,6 +20,7 @@ COMMANDS = {
     "query": "List every entry that matches.",
     "resolve": "Print the one digest of each reference.",
     "history": "Print what a name pointed to, and when.",
+    "diff": "List what differs between stores, or between two times.",
     "wait": "Return once a reference resolves.",
     "contexts": "Print the images of a Dockerfile as build contexts for buildx.",
     "status": "Say how the catalog and its daemon are.",

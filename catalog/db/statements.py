@@ -35,6 +35,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.fetching import ALL, FEW, WIDE
 from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
@@ -631,6 +632,10 @@ STATEMENTS: dict[str, Select[Any]] = {
     "SPANS_BY_NAME_RANGE": _spans_where(lambda of: and_(of.name >= _low, of.name < _high)),
     "SPANS_BY_TAG_RANGE": _spans_where(lambda of: and_(of.tag >= _low, of.tag < _high)),
     "SPANS": _spans(*[true()] * 3),
+    # comparing stores, and images
+    "STORE_STATES": STORE_STATES,
+    "STORE_KEYS": STORE_KEYS,
+    "PARTS": PARTS,
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
@@ -641,14 +646,14 @@ FETCH: dict[str, str] = {
         ("BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
          "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
          "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
-         "CONTENTS_IN_RANGE", "REFERRERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
+         "CONTENTS_IN_RANGE", "REFERRERS_OF", "PARTS", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
         FEW,
     ),
     **dict.fromkeys(
         ("BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE"),
         WIDE,
     ),
-    **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "SPANS"), ALL),
+    **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),
 }  # fmt: skip
 """How the rows of a statement are best fetched from a server; ONE for all others."""
 

@@ -75,6 +75,9 @@ Name = Literal[
     "SPANS_BY_NAME_RANGE",
     "SPANS_BY_TAG_RANGE",
     "SPANS",
+    "STORE_STATES",
+    "STORE_KEYS",
+    "PARTS",
     "COUNT_TAG",
 ]
 """The name of a statement. For the type checker alone."""

@@ -105,7 +105,15 @@ def test_json_is_loaded_for_json_alone(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("query", "ctr:3.*"), ("query", "--limit", "1"), ("stores",), ("check",), ("sql", "select 1"), ("db", "path")],
+    [
+        ("query", "ctr:3.*"),
+        ("query", "--limit", "1"),
+        ("stores",),
+        ("diff", "solo", "solo"),
+        ("check",),
+        ("sql", "select 1"),
+        ("db", "path"),
+    ],
 )
 def test_no_question_loads_sqlalchemy(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     found = loaded(shelf, *arguments)

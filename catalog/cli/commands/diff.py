@@ -1,0 +1,127 @@
+"""`ocicat diff`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+import click
+
+from catalog.cli import formats
+from catalog.cli.limits import LIST_SECONDS, Limits
+from catalog.cli.main import Globals
+from catalog.cli.messages import note
+from catalog.cli.time_limit import time_limit
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
+from catalog.errors import UsageError
+from catalog.lookup.compare import CHANGES, FIELDS, Difference, Side, differences, side
+from catalog.lookup.parts import Images
+from catalog.lookup.stores import store_ids
+from catalog.names.escape import shown
+from catalog.names.moment import parse_moment, rfc3339
+
+COLUMNS = ("change", "name", "tag", "old", "new", "platforms_gained", "layers_gained", "bytes_gained")
+_SPARE = ("layers_gained", "platforms_gained", "tag")
+
+
+@click.command(name="diff")
+@click.argument("stores", nargs=-1, required=True, metavar="A [B]")
+@click.option(
+    "--at",
+    "times",
+    multiple=True,
+    metavar="TIME",
+    help="As the stores were then: a time or an age (2h, 3d). Given twice: the first for the old side, the second for the new.",
+)
+@click.option("--since", metavar="TIME", help="What changed in A from then until now.")
+@time_limit(LIST_SECONDS)
+@click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    stores: tuple[str, ...],
+    times: tuple[str, ...],
+    since: str | None,
+    timeout: float | None,
+    format_: str | None,
+) -> int:
+    """List what differs between the stores A and B, or in A between two times.
+
+    A and B are each a store (a name or a path) or a glob. The names of several stores are compared with all digests that
+    they answer. Status 0: equal, 1: different.
+
+    Each row says what is added, removed or moved (a name with another digest), and what the new image has that the old
+    one had not. What is not known of an image is empty (null in JSON).
+    """
+    if len(stores) > 2:
+        raise UsageError(f"diff compares two stores, not {len(stores)}: write a glob in quotes, such as 'builds/*'")
+    moments = _moments(stores, times, since)
+    with Limits(timeout, LIST_SECONDS) as limits:
+        return _print(limits.open_reader(catalog_path(globals_.db)), (stores[0], stores[-1]), moments, format_)
+
+
+def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None) -> tuple[int | None, int | None]:
+    """The times of both sides in milliseconds, None for now; raises UsageError."""
+    now = time.time_ns() // 1_000_000
+    at = [parse_moment(text, now) for text in times]
+    if len(at) > 2:
+        raise UsageError("--at can be given twice: once for the old side, once for the new")
+    if since is not None and (at or len(stores) > 1):
+        raise UsageError("--since compares one store with itself, then and now: leave --at and the second store out")
+    if since is not None:
+        return parse_moment(since, now), None
+    if len(stores) == 1:
+        if not at:
+            raise UsageError("diff needs a second store, or a time: write --since TIME, or --at TIME twice")
+        return at[0], at[1] if len(at) > 1 else None
+    return (at[0], at[-1]) if at else (None, None)
+
+
+def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, int | None], format_: str | None) -> int:
+    """Print what differs, and close the reader; returns the status."""
+    try:
+        show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
+        readers = [reader if moment is None else reader.at(moment) for moment in moments]
+        sides = _sides(readers, stores)
+        _tell_unknown(readers)
+        found = differences(Images(reader), *sides)
+        for row in found:
+            show.row(row.value)
+        show.end()
+    finally:
+        reader.close()
+    if sys.stdout.isatty():
+        note(_summary(found))
+    return 1 if found else 0
+
+
+def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
+    """Both sides; raises UnknownStore for a text that names no store on either side, or on its own if there are two."""
+    old, new = (side(then, text, note) for then, text in zip(readers, stores, strict=True))
+    if old is None and (new is None or stores[0] != stores[1]):
+        store_ids(readers[0], stores[:1])  # raises the error that says so
+    if new is None and stores[0] != stores[1]:
+        store_ids(readers[1], stores[1:])
+    return old or _nothing(readers[0], stores[0]), new or _nothing(readers[1], stores[1])
+
+
+def _tell_unknown(readers: list[Reader]) -> None:
+    """Say on stderr if a time is before all that the catalog knows."""
+    for then in readers:
+        if then.past is not None and then.past.numbers is None:
+            when = rfc3339(then.past.at)
+            note(f"{when} is before the first change that this catalog saw: only what layouts record of it is known")
+
+
+def _nothing(reader: Reader, text: str) -> Side:
+    """The side of a store that was not there at its time."""
+    when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
+    note(f"no store is called {shown(text)} {when}: that side is empty")
+    return Side(reader, frozenset(), note)
+
+
+def _summary(found: list[Difference]) -> str:
+    counts = Counter(row.change for row in found)
+    return ", ".join(f"{counts[change]} {change}" for change in CHANGES)
