@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 
 from catalog.db.schema import metadata
 from catalog.engine.interface import Reader, Writer
@@ -38,7 +37,7 @@ from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
-from tests import order, programs
+from tests import effort, order, programs
 from tests.postgres import Server
 
 if TYPE_CHECKING:
@@ -85,16 +84,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-settings.register_profile(
-    "ci",
-    derandomize=True,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
-)
-settings.register_profile("quick", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
-settings.register_profile("hunt", settings.get_profile("ci"), derandomize=False, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+effort.load()
 
 _ticks = itertools.count(1)
 

@@ -48,6 +48,7 @@ class Server:
             "initdb", "-D", f"{self.directory}/data", "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"
         )
         self.start()
+        self._version = int(str(self.ask("SHOW server_version_num")[0][0]))
 
     def start(self) -> None:
         options = f"-k {self.directory} {_OPTIONS}"
@@ -83,7 +84,9 @@ class Server:
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database, without anything in it."""
         name = f"catalog_{next(self._numbers)}"
-        self.ask(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Copying through the WAL, which is the usual way since version 15, takes twice as much of the processor.
+        strategy = " STRATEGY file_copy" if self._version >= 150_000 else ""
+        self.ask(f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
         return self.url(name)
 
     def drop(self, url: str) -> None:

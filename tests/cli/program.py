@@ -128,7 +128,10 @@ def called(
 
 
 def by_click(arguments: list[str]) -> int:
-    """What `start.run` does, with no look at the plain forms."""
+    """What `start.run` does, with no look at the plain forms.
+
+    Those two functions are replaced because the program has no way to skip them, and both ways have to say the same.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "plain", lambda _arguments: None)
         patch.setattr(start, "plain_index", lambda _arguments: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -304,10 +303,8 @@ def test_adding_again_reads_what_has_changed(cli: Own, layout: Layout) -> None:
 def test_a_file_that_was_just_written_is_waited_for(tmp_path: Path, layout: Layout) -> None:
     """Settling as it is by default: the program waits a quarter of a second, and then has it."""
     path = layout("alpine", "1")
-    began = time.monotonic()
     result = ran("add", path, db=str(tmp_path / "c.db"))
     assert (result.status, result.err) == (0, "")
-    assert time.monotonic() - began < 10
     assert ran("resolve", "oci-layout://alpine:1", db=str(tmp_path / "c.db")).status == 0
 
 

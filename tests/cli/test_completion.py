@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -195,7 +194,6 @@ def test_a_catalog_that_cannot_be_asked_completes_nothing_and_says_nothing(
 ) -> None:
     path = tmp_path / "catalog.db"
     make(path, shelf)
-    begin = time.monotonic()
     for line in (
         ("resolve", "c"),
         ("resolve", ":"),
@@ -204,21 +202,22 @@ def test_a_catalog_that_cannot_be_asked_completes_nothing_and_says_nothing(
         ("remove", ""),
     ):
         assert ask(str(path), *line) == []
-    assert time.monotonic() - begin < 2
     assert ask("postgresql://somewhere/db", "resolve", "c") == []
     assert offered(str(path), "resol") == ["resolve"]
 
 
 @ON_SQLITE
 def test_a_locked_catalog_is_not_waited_for(shelf: Shelf, tmp_path: Path) -> None:
+    """SQLite would wait five seconds unless it is told otherwise."""
     path = str(tmp_path / "catalog.db")
     shutil.copy(shelf.db, path)
+    reader = SqliteBriefReader(path)
+    assert reader._connection.execute("PRAGMA busy_timeout").fetchone()[0] <= 100
+    reader.close()
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("PRAGMA journal_mode = delete")
     holder.execute("BEGIN EXCLUSIVE")
-    begin = time.monotonic()
     assert ask(path, "resolve", "c") == []
-    assert time.monotonic() - begin < 1
     holder.execute("ROLLBACK")
     holder.close()
     assert offered(path, "resolve", "mul") == ["multi:1"]

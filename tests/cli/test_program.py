@@ -250,6 +250,7 @@ def test_a_defect_is_one_line_too(shelf: Shelf, monkeypatch: pytest.MonkeyPatch)
     def broken(*_: object) -> int:
         raise ZeroDivisionError("a\nb")
 
+    # Replaced because no defect is known that could be shown.
     monkeypatch.setattr("catalog.cli.answer.run_query", broken)
     result = shelf.ask("query")
     assert result.status == 4

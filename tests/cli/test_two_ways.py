@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from catalog.cli import start
 from tests.cli.conftest import NASTY, Shelf
 from tests.cli.program import by_click, called, ran
+from tests.effort import examples
 
 REFS = (
     "ctr:3.16", "busybox:3.16", "busybox", "hurt:3.17", "alpine", "nope", ":3.16", ":latest", ":nope", "3.16", "UPPER", "",
@@ -45,7 +46,7 @@ def arguments(draw: st.DrawFn) -> list[str]:
     return [*flat(before), command, *flat(draw(st.lists(words, max_size=5)))]
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(arguments(), st.sampled_from((b"", b"ctr:3.16\nnope\n\nUPPER\nbusybox", b"\xff\n:3.17\r\n")))
 @example(["query"], b"")
 @example(["resolve"], b"")

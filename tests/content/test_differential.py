@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import Catalogue
 from tests.content.asking import StillContent, resolved, rightly
 from tests.content.worlds import ASKED, World, make, references, worlds
+from tests.effort import examples
 from tests.lookup.asking import differences
 
 New = Callable[[str], Catalogue]
@@ -31,7 +32,7 @@ def platform_differences(
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(world=worlds(), first=st.booleans(), platforms=st.sets(st.sampled_from(ASKED), min_size=2, max_size=3))
 def test_every_answer_is_that_of_a_scan(new_catalogue: New, world: World, first: bool, platforms: set[str]) -> None:
     with tempfile.TemporaryDirectory() as made:

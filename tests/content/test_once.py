@@ -207,6 +207,7 @@ def test_however_many_stores_are_read_together_the_views_are_the_same(
     root = world(tmp_path)
     usual, other = f"{tmp_path}/usual.db", f"{tmp_path}/other.db"
     assert called("--config", config, "add", root, db=usual).status == 0
+    # Limits alone are replaced: to reach them as they are takes thousands of stores and blobs.
     monkeypatch.setattr(content, "GROUP", stores)
     monkeypatch.setattr(content, "GROUP_ENTRIES", entries)
     monkeypatch.setattr(blob_reading, "BATCH", blobs)

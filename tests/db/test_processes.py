@@ -127,6 +127,7 @@ def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, m
             assert ran("db", "upgrade", db=str(db)).status == 0
         return look(self, statement, parameters)
 
+    # It does what it did; nothing else stops between the two looks.
     monkeypatch.setattr(SqliteReader, "_first", row)
     SqliteReader(str(db)).close()
 
@@ -216,6 +217,7 @@ def test_a_catalog_that_may_not_grow_loses_nothing(
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.close()
     with monkeypatch.context() as patch:
+        # SQLite's own limit of size, which fails as a full disk does; the test below has such a disk, where it may mount one.
         patch.setattr(engine, "_PRAGMAS", (*engine._PRAGMAS, f"max_page_count={pages + 30}"))
         result = called("--config", config, "add", large, db=db)
         one_error(result, 4, "no room", "free some space", "nothing was lost")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from catalog.dockerfile.instructions import NAMES, parse
 from catalog.errors import InvalidDockerfile
+from tests.effort import examples
 
 buildkit: Any = pytest.importorskip("dockerfile", reason="BuildKit's parser comes as a wheel for few machines")
 
@@ -45,7 +46,7 @@ def theirs(text: str) -> list[tuple[int, str, tuple[str, ...]]] | None:
     return [(each.start_line, each.cmd.lower(), each.flags) for each in found]
 
 
-@settings(max_examples=2000)
+@settings(max_examples=examples(2000))
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 @example("FROM a\nRUN <<A <<B\nA\nB\nRUN x")
 @example("# escape=`\nFROM `\n\n# c\na\\\nRUN b`\n")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from catalog.ingest.diff import GAP, Diff, Old
 from catalog.ingest.order import mend
+from tests.effort import examples
 
 
 class Stored(NamedTuple):
@@ -93,7 +94,7 @@ def test_descriptors_that_share_half_of_a_fingerprint_are_two() -> None:
 LISTS = st.lists(st.integers(0, 9), max_size=10)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(LISTS, min_size=1, max_size=5), st.integers(1, 5), st.sampled_from([1, 2, 10_000]))
 @example([[0, 1, 2], [0, 4, 2, 1]], 3, 10_000)  # between two that stand, where another one stands that comes later
 @example([[0, 1, 2], [4, 1, 0]], 4, 10_000)  # before the first that stands, where another one stands
@@ -103,7 +104,7 @@ def test_any_lists_one_after_the_other(lists: list[list[int]], groups: int, pend
         model.apply(each)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=30, unique=True), st.data())
 def test_small_edits_one_after_the_other(elements: list[int], data: st.DataObject) -> None:
     """Removed, inserted, replaced, moved: never more rows than those, unless order matters and was turned round."""

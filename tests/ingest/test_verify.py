@@ -392,7 +392,7 @@ def test_what_was_verified_before_an_interruption_is_kept(catalogue: Catalogue) 
 
 
 def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.ingest.verify.BATCH", 3)
+    monkeypatch.setattr("catalog.ingest.verify.BATCH", 3)  # a limit: as it is, it takes hundreds of blobs to reach
     image(catalogue, "a", layers=20)
     run = Run(catalogue)
     recorded: list[int] = []
@@ -411,10 +411,10 @@ def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pyt
 def test_a_catalog_that_is_locked_for_a_while_loses_nothing(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.ingest.verify.BATCH", 1)
+    monkeypatch.setattr("catalog.ingest.verify.BATCH", 1)  # as above
     _, digests = image(catalogue, "a", layers=20)
     run = Run(catalogue)
-    monkeypatch.setattr(catalogue.writer, "_timeout", 0)
+    monkeypatch.setattr(catalogue.writer, "_timeout", 0)  # or each try would wait for half a minute
     with open_writer(catalogue.path) as other, contextlib.ExitStack() as held:
         is_held = False
 

@@ -318,7 +318,7 @@ def test_a_known_layout_with_nothing_but_blobs_is_not_listed(tmp_path: Path, mon
         listed.append(directory)
         return scandir(directory)
 
-    monkeypatch.setattr(os, "scandir", counted)
+    monkeypatch.setattr(os, "scandir", counted)  # counts, and does what it did
     assert set(discover(str(tmp_path), ignore, known=known)) == known
     assert len(listed) == 1
 

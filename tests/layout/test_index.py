@@ -31,6 +31,7 @@ from catalog.layout.index import (
 )
 from catalog.layout.source import Malformed
 from catalog.layout.stream import Parser
+from tests.effort import examples
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 STREAMED = ListLimits(in_memory_bytes=0)
@@ -603,7 +604,7 @@ def outcome(path: str, limits: ListLimits) -> Any:
         return error.state
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150), deadline=None)
 @given(INDEXES, SPACING, st.booleans(), st.sampled_from([None, 1, 4]))
 def test_every_way_of_reading_gives_the_same(
     tmp_path: Path, value: Any, spacing: tuple[str, str], ascii_only: bool, indent: int | None
@@ -632,7 +633,7 @@ def is_index(data: bytes) -> bool:
     return isinstance(value, dict) and isinstance(value.get("manifests"), list | None)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(400), deadline=None)
 @given(
     INDEXES,
     st.integers(0, 400),
@@ -652,7 +653,7 @@ def test_what_is_accepted_is_json_and_what_is_json_is_accepted(
         assert outcome(path, STREAMED) == found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(INDEXES, st.lists(st.integers(1, 9), min_size=1), st.booleans())
 def test_it_makes_no_difference_how_the_bytes_come(value: Any, pieces: list[int], ascii_only: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Catalogue
+from tests.effort import examples
 from tests.lookup.asking import PLAIN, Options, Still, differences, references
 from tests.lookup.worlds import World, make, worlds
 
@@ -23,10 +25,11 @@ options = st.builds(
 SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a commit costs least
 
 
+@pytest.mark.hypothesis
 def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, engine: str) -> None:
     """Fewer worlds on a server: there each statement is a round trip, and the names mean what they mean on SQLite."""
 
-    @settings(max_examples=30 if engine == "sqlite" else 6)
+    @settings(max_examples=examples(30 if engine == "sqlite" else 6))
     @given(world=worlds(), options=options)
     def compare(world: World, options: Options) -> None:
         with tempfile.TemporaryDirectory(dir=SHM) as made:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.names.digest import HEX_LENGTHS, is_digest, is_docker_digest, is_hex
+from tests.effort import examples
 
 from . import own_vectors, shared_vectors
 
@@ -60,14 +61,14 @@ TEXTS = st.one_of(st.builds(lambda *parts: ":".join(parts), ALGORITHMS, ENCODED)
 
 
 @given(TEXTS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_agrees_with_the_regular_expression(text: str) -> None:
     """The scanner and the image-spec's grammar as a regular expression agree on every text."""
     assert is_digest(text) == oracle(text)
 
 
 @given(TEXTS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_a_digest_cannot_leave_its_directory(text: str) -> None:
     """`blobs/ALGORITHM/ENCODED` is exactly two levels below `blobs`, whatever the layout says."""
     if is_digest(text):

@@ -23,6 +23,7 @@ from catalog.names.reference import (
     split_reference,
     split_repository,
 )
+from tests.effort import examples
 
 from . import PROJECT, own_vectors, shared_vectors
 
@@ -285,7 +286,7 @@ VALID_COMPONENTS = [
 
 
 @given(st.one_of(near_misses(), st.text(max_size=20), st.text("ab0A._-/:@[]\n", max_size=12)))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 def test_splits_any_text_as_the_regular_expressions_do(text: str) -> None:
     """The scanner and distribution/reference's own regular expressions agree on every text, near misses above all."""
     assert split_reference(text) == oracle(text)

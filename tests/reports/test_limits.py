@@ -83,7 +83,7 @@ def test_a_statement_ends_with_whoever_asked(db: str, statement: str, number: si
     try:
         wait_for(lambda: any(_cpu_ticks(pid) > 20 for pid in running(mark) if pid != process.pid))
         process.send_signal(number)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == (130 if number == signal.SIGINT else -number)
         assert said.strip() == b""
         wait_for(lambda: not running(mark))

@@ -32,7 +32,7 @@ from catalog.watch.status import read_daemon
 from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
 from tests.oracle import UNREADABLE, Oracle, OracleStore, Outcome, Scan, scan_raw
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """No test waits so long unless something is broken."""
 
 SETTLE_MS = 250

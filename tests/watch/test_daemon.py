@@ -98,7 +98,7 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     make_layout(catalog.path("root/a"))
     catalog.add_root("root")
     catalog.start()
-    assert catalog.stop(number, seconds=5) == 0
+    assert catalog.stop(number) == 0
     assert catalog.log() == [f"ocicat: watching 1 stores and 1 roots of {catalog.db}", "ocicat: ended by a signal"]
     assert catalog.state()["daemon"] == "none"
 
@@ -114,7 +114,7 @@ def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
         wait_for(lambda: bool(read_daemon(quick.db)))
         for _ in range(attempt):
             quick.send(signal.SIGHUP)  # each wakes it in another state
-        assert quick.stop(seconds=10) == 0
+        assert quick.stop() == 0
     assert quick.log().count("ocicat: ended by a signal") == 12
 
 
@@ -125,7 +125,7 @@ def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: F
     with writer_lock(quick):
         tag(store, "1", "x")
         wait_for(lambda: any("being written by another process" in line for line in quick.log()))
-        assert quick.stop(seconds=10) == 0
+        assert quick.stop() == 0
     quick.start()
     quick.settled()
 

@@ -11,6 +11,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests import writers
+from tests.effort import examples
 from tests.watch.harness import Followed, followed
 from tests.writers import (
     NAME_STYLES,
@@ -233,12 +235,12 @@ def pause() -> None:
     time.sleep(PAUSE)
 
 
+@pytest.mark.hypothesis
 def test_the_catalog_equals_the_oracle_after_every_step(tmp_path: Path) -> None:
     with followed(tmp_path, settle_ms=50) as catalog:
         catalog.add_root("one")
         catalog.add_root("two")
         catalog.start()
         LiveMachine.catalog = catalog
-        examples, steps = (int(each) for each in os.environ.get("LIVE_MACHINE", "10,15").split(","))
-        run_state_machine_as_test(LiveMachine, settings=settings(max_examples=examples, stateful_step_count=steps))
+        run_state_machine_as_test(LiveMachine, settings=settings(max_examples=examples(12), stateful_step_count=15))
         assert catalog.stop() == 0

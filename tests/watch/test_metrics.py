@@ -34,7 +34,7 @@ def url_of(followed: Followed) -> str:
 
 def get(url: str, **headers: str) -> tuple[str, str]:
     """The body and its type."""
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
         return answer.read().decode(), answer.headers["Content-Type"]
 
 
@@ -167,7 +167,7 @@ def test_nothing_listens_and_nothing_is_imported_unless_asked(quick: Followed) -
     wait_for(quick._has_looked)
     assert not listening(quick)
     daemon.terminate()
-    assert daemon.communicate(timeout=20)[0] == b"0 False\n"
+    assert daemon.communicate(timeout=60)[0] == b"0 False\n"
 
 
 def test_without_the_extra_the_error_names_it(quick: Followed, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_not_ready_while_the_catalog_cannot_be_opened(quick: Followed, tmp_path:
         wait_for(lambda: "EXTEND_TIMEOUT_USEC" in [name for name, _ in systemd.listen()])
         wait_for(lambda: any("written by another process" in value for _, value in systemd.listen()))
         assert "READY" not in systemd.names()
-        assert quick.stop(seconds=10) == 0
+        assert quick.stop() == 0
         assert "READY" not in systemd.names()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -87,10 +86,8 @@ def test_a_writer_who_pauses_is_waited_for(quick: Followed) -> None:
         with open(f"{store}/index.json", "r+b", buffering=0) as file:
             data = dump(new)
             file.write(data[: len(data) // 2])
-            began = time.monotonic()
             with pytest.raises(Exception, match="did not stand still"):
                 make_fresh(quick.reader, [query], None, settings, 1)
-            assert time.monotonic() - began < 4
             file.write(data[len(data) // 2 :])
         make_fresh(quick.reader, [query], None, settings, 30)
         assert quick.ask(query.text).digest == new["manifests"][0]["digest"]
