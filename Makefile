@@ -1,21 +1,32 @@
-# make demo · make test · make check · make bench · make stress · make docs
+# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench stress docs freeze format clean
+# The demo needs ocicat alone. Where there is the environment of a developer, that will do.
+DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
-$(VENV)/.ready: pyproject.toml
+.PHONY: demo test quick check coverage bench stress docs freeze format lock clean
+
+$(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready
-	$(BIN)/python contrib/demo.py
+$(VENV)-demo/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-demo
+	$(VENV)-demo/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
 
-# A file of tests stays with one process: its tests share layouts, catalogs and servers.
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/python contrib/demo.py
+
+# tests/order.py says which tests run in which process, and which are quick.
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+quick: $(VENV)/.ready
+	$(BIN)/python -m pytest --quick --numprocesses auto --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -49,5 +60,13 @@ docs: $(VENV)/.ready
 	$(BIN)/python contrib/completion_files.py
 	$(BIN)/python contrib/man_pages.py
 
+# The newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
+	build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
+	rm -rf build/lock
+
 clean:
-	rm -rf $(VENV) demo-work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-demo demo-work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

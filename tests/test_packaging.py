@@ -5,7 +5,9 @@ Both need the package index, for the build backend and for the dependencies.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +52,21 @@ def sdist_files(path: str) -> Iterator[tuple[str, bytes]]:
                 yield member.name.partition("/")[2], file.read()
 
 
+def test_the_lock_has_versions_alone() -> None:
+    """No address of an index, or of a file on somebody's machine; and all that the tools need is in it."""
+    lines = Path(SOURCE, "constraints.txt").read_text(encoding="utf-8").splitlines()
+    locked = [re.fullmatch(r"([A-Za-z0-9._-]+)==[0-9][A-Za-z0-9.+!]*", line) for line in lines]
+    assert all(locked), [line for line, found in zip(lines, locked, strict=True) if not found]
+    names = {_name(found[1]) for found in locked if found}
+    project = tomllib.loads(Path(SOURCE, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *itertools.chain.from_iterable(project["optional-dependencies"].values())]
+    assert {_name(re.split(r"[\[<>=;, ]", each, maxsplit=1)[0]) for each in needed} - {"ocicat"} <= names
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
 SHARED = {
     "bash-completion/completions/ocicat": "contrib/completion/ocicat",
     "zsh/site-functions/_ocicat": "contrib/completion/_ocicat",
@@ -87,7 +104,7 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
 def test_the_sdist_can_be_built_and_tested_from(built: Built) -> None:
     names = {name for name, _ in sdist_files(built.sdist)}
     assert {
-        "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "catalog/py.typed",
+        "LICENSE", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "pyproject.toml", "catalog/py.typed",
         "contrib/demo.py", "contrib/launcher/ocicat", "migrations/env.py", "tests/writers.py", "docs/scripts.md",
         "benchmarks/__main__.py", "contrib/completion/_ocicat", "contrib/systemd/ocicat.service", "SECURITY.md",
         "CONTRIBUTING.md", ".ci/run", "Containerfile", ".dockerignore",

@@ -30,7 +30,7 @@ def main() -> NoReturn:
     # What the caller has closed goes nowhere, and nothing comes from there: the exit status still tells.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
     messages.process.is_ours = True
     status = run(sys.argv[1:])
     # Nothing is left to clean up: taking the interpreter down would cost a tenth of an answer.

@@ -24,7 +24,7 @@ class Case(NamedTuple):
     source: str
     text: str
     images: list[str]
-    build: dict[str, object] = {}
+    build: dict[str, object] = {}  # noqa: RUF012 - read only
 
 
 CASES = [

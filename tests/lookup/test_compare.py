@@ -16,6 +16,7 @@ from catalog.lookup.compare import Difference, Side, differences, side
 from catalog.lookup.parts import Images, only_in, total
 from tests import writers
 from tests.conftest import Catalogue, stamp
+from tests.effort import examples
 from tests.lookup.test_differential import SHM
 from tests.lookup.test_past_steps import counted
 from tests.lookup.turns import Key, Scanned, Turn, Turns
@@ -53,10 +54,11 @@ def asked(reader: Reader, text: str, *, was_there: bool = True) -> Side:
     return found or Side(reader, frozenset(), lambda _: None)
 
 
+@pytest.mark.hypothesis
 def test_what_differs_is_what_two_scans_say(new_catalogue: New, engine: str) -> None:
     """Of two stores, of two sets of stores, and of stores at two times."""
 
-    @settings(max_examples=25 if engine == "sqlite" else 5)
+    @settings(max_examples=examples(25 if engine == "sqlite" else 5))
     @given(draw=st.data())
     def compare(draw: st.DataObject) -> None:
         with tempfile.TemporaryDirectory(dir=SHM) as made:

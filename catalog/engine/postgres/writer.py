@@ -139,7 +139,7 @@ class PostgresWriter:
             try:
                 return self._write(work, alone=alone, unchecked=unchecked)
             except CatalogConflict:
-                time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))
+                time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))  # noqa: S311 - no secret
         return self._write(work, alone=alone, unchecked=unchecked)
 
     def _write(self, work: Callable[[Connection], Written], *, alone: bool, unchecked: bool) -> Written:
