@@ -28,7 +28,7 @@ after the other, on the layouts that README.md shows.
 
 VARIABLES = {
     "OCICAT_DB": "The catalog, like `--db`.",
-    "OCICAT_CONFIG": "The settings, like `--config`.",
+    "OCICAT_CONFIG": "The configuration file, like `--config`.",
     "OCICAT_DEBUG": "`1`: like `--debug`.",
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
     "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",

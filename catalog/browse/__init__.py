@@ -1,6 +1,7 @@
-"""The catalog in a web browser (`ocicat browse`), by Datasette, from the extra `browse`.
+"""The catalog in a web browser (`ocicat browse`), with Datasette, which the extra `browse` installs.
 
-`door.py` is what a request meets first, `database.py` how Datasette reads the catalog, `description.py` and `questions.py`
-what it says and asks, `cells.py` the links between pages, `home.py` the first page, `plots.py` and `drawing.py` the page of plots, `trouble.py` the
-page of what went wrong, `server.py` the process. Nothing of it is imported unless the command runs.
+`server.py` runs the server. `middleware.py` checks every request first. `database.py` is how Datasette reads the catalog,
+`description.py` its metadata and `questions.py` its ready-made queries. `home.py` is the first page, `plots.py` and
+`drawing.py` the page of plots, `error_page.py` the error page, and `cells.py` makes the links between pages. Nothing here is
+imported unless the command runs.
 """

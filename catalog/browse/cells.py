@@ -1,7 +1,7 @@
-"""Links from a cell to the page about what it says: a digest, a name, a store. A plugin of Datasette's.
+"""A Datasette plugin that links a cell with a digest, a name or a store to the page about it.
 
-Cells hold untrusted text. What a link shows is escaped twice: unprintable characters as on a terminal, so that no name
-turns a line round or looks like another, and then for HTML.
+Cells hold untrusted text. The text of a link is escaped twice: first its unprintable characters, as on a terminal, so that no
+name can reverse a line or look like another name, and then for HTML.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from catalog.names.escape import escape
 
 _NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
 _CHARACTERS = 2048
-"""A page shows so much of a value; JSON and CSV have all of it."""
+"""How much of a value a page shows. JSON and CSV contain all of it."""
 _BYTES = 32
 _NAMES = frozenset({"name", "base_name", "image_name"})
 
 
 @hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def render_cell(value: object, column: str, table: str | None, database: str) -> Markup | str | None:
-    """The HTML of a cell, or None for Datasette's own."""
+    """Return the HTML of a cell, or None to let Datasette render it."""
     if isinstance(value, bytes):
         return f"{len(value):,} bytes: {value[:_BYTES].hex()}{'…' if len(value) > _BYTES else ''}"
     if not isinstance(value, str) or not value or database != DATABASE:
         return None
     path = _path(value, column, table)
     if path is not None:
-        # What is no text of Unicode's, a lone surrogate, cannot be in the catalog: it is UTF-8.
+        # urlencode cannot fail on a lone surrogate here, because the catalog is UTF-8 and contains none.
         return Markup('<a href="{}">{}</a>').format(f"/{DATABASE}/{path[0]}?{urlencode(path[1])}", _safe(value))
     safe = _safe(value)
     return safe if safe != value else None
@@ -46,7 +46,9 @@ def _path(value: str, column: str, table: str | None) -> tuple[str, dict[str, st
     if table == "stores" and column == "name":
         return "images", {"store__exact": value}
     if column in _NAMES and table != "images":
-        return ("images", {"name__exact": value}) if "/" in value else (PAST, {"name": value})  # else a tag alone
+        return (
+            ("images", {"name__exact": value}) if "/" in value else (PAST, {"name": value})
+        )  # without a slash it is a tag
     if column in ("name", "tag"):
         return PAST, {"name": value}
     if column in ("repository", "familiar"):

@@ -1,12 +1,12 @@
-"""How Datasette reads the catalog: read-only, the public views alone, and with nothing open between two statements.
+"""How Datasette reads the catalog: read-only, only the public views, and without a connection between two statements.
 
-Datasette keeps a connection a thread, and asks `sqlite_master` and PRAGMAs what there is. Here each statement runs behind the
-same guard as `ocicat sql`, in a process that is killed where it does not end in time (catalog.reports.workers). That process
-opens the catalog and closes it again: no browser that is left open keeps the daemon's WAL from being reset, and a catalog that
-was replaced is the new one on the next page. What there is, is answered from catalog/db/views.py, so that no private table is
-even named.
+By itself, Datasette keeps one connection per thread, and reads the schema from `sqlite_master` and PRAGMAs. Here each statement
+runs behind the same guard as `ocicat sql`, in a process that is killed at the time limit (catalog.reports.workers). That
+process opens the catalog and closes it again. So an open browser does not keep the daemon's WAL from being reset, and the next
+page sees a catalog that was replaced. The schema comes from catalog/db/views.py, so private tables are not even named.
 
-Never `immutable`: Datasette with it, beside a writer, answered half its requests with "malformed".
+The database is never `immutable`: with that, Datasette answered half of its requests with "malformed" while a writer was
+active.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ from catalog.reports.gate import explained
 from catalog.reports.workers import Workers
 
 COUNT_MS = 1000
-"""How long the number of all rows, which a page shows beside them, may take to count."""
+"""How many milliseconds a page may spend on counting all rows, in order to show their number."""
 
 PUBLIC = {view.name: view for view in VIEWS}
-"""All that there is to see."""
+"""Everything that pages can show."""
 
 HEAP_BYTES = 192 << 20
-"""How much memory one statement of a page may take; THREADS of them run at once."""
+"""How much memory one statement of a page may take."""
 
 THREADS = 3
+"""How many statements run at a time."""
 
 PAGE_BYTES = 8 << 20
-"""How much all rows of one statement may be."""
+"""The largest total size of the rows of one statement."""
 
 PAGE_CELLS = 30_000
-"""How many values all rows of one statement may have: making a page of them takes about a second."""
+"""The largest number of values in the rows of one statement. Rendering a page of so many takes about a second."""
 
 
 class _Column(NamedTuple):
-    """A column as Datasette knows them (its utils.Column)."""
+    """A column in the form of Datasette's `utils.Column`."""
 
     cid: int
     name: str
@@ -65,19 +66,19 @@ class _Column(NamedTuple):
 
 
 class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
-    """The catalog at `path`, as a database of Datasette's that holds views and nothing else."""
+    """The catalog at `path` as a Datasette database that contains only views."""
 
     def __init__(self, datasette: Datasette, path: str, workers: Workers) -> None:
         super().__init__(datasette, path=path, is_mutable=True)
         self._workers = workers
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
-        """Nobody's: whatever goes round `execute` would go round the guard."""
-        raise DatasetteError("The catalog is only read.", status=403)
+        """Refuse every connection, because a connection of Datasette's own would bypass the guard."""
+        raise DatasetteError("The catalog is read-only.", status=403)
 
     async def execute_fn(self, fn: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Nobody's, as `connect`."""
-        raise DatasetteError("The catalog is only read.", status=403)
+        """Refuse, as `connect` does."""
+        raise DatasetteError("The catalog is read-only.", status=403)
 
     async def execute(
         self,
@@ -88,10 +89,10 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         page_size: int | None = None,
         log_sql_errors: bool = True,
     ) -> Results:
-        """The rows of a statement.
+        """Run a statement; return its rows.
 
-        Raises sqlite3.OperationalError, which Datasette shows as the reader's mistake, for what is refused, QueryInterrupted
-        for what takes too long, and DatasetteError where the catalog cannot serve.
+        Raises sqlite3.OperationalError, which Datasette shows as a mistake in the statement, if the statement is refused,
+        QueryInterrupted if it takes too long, and DatasetteError if the catalog cannot be read.
         """
         if custom_time_limit is None and sql.startswith("select count(*) from "):
             custom_time_limit = COUNT_MS
@@ -114,22 +115,20 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         except Stopped as stopped:
             raise _explained(stopped, sql, params) from None
         if is_cut and not (truncate and (len(rows) == most or _is_of_a_query())):
-            raise _wrong(
-                f"The rows take more than {PAGE_BYTES >> 20} MiB: ask for fewer (_size=10), or for a part of them."
-            )
+            raise _wrong(f"The rows are larger than {PAGE_BYTES >> 20} MiB: ask for fewer rows (_size=10) or columns.")
         if asked_path.get().endswith(".csv"):
             rows = [Row.of(row._columns, tuple(map(_as_csv, row))) for row in rows]  # noqa: SLF001
             columns = tuple(map(csv_text, columns))
         return Results(rows, is_cut and truncate, [(column, *[None] * 6) for column in columns])
 
     def _run(self, asked: Question, begins: Callable[[], object]) -> tuple[tuple[str, ...], list[Row], bool]:
-        """Run a statement; its first frame says that it begins. Return its columns, its rows and whether they are cut."""
+        """Run a statement, and call `begins` at its first frame; return its columns, its rows and whether rows were cut off."""
         columns: tuple[str, ...] = ()
         rows: list[Row] = []
         is_cut = False
         for number, frame in enumerate(self._workers.ask(asked)):
             if number == 0:
-                with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
                     begins()
             if frame.columns is not None:
                 columns = tuple(frame.columns)
@@ -138,55 +137,55 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         return columns, rows, is_cut
 
     async def attached_databases(self) -> list[Any]:
-        """None."""
+        """Return nothing: no database is attached."""
         return []
 
     async def table_exists(self, table: str) -> bool:
-        """No table is shown."""
+        """Return False: no table is shown."""
         return False
 
     async def table_names(self) -> list[str]:
-        """No table is shown."""
+        """Return nothing: no table is shown."""
         return []
 
     async def hidden_table_names(self) -> list[str]:
-        """No table is shown, so none is hidden either."""
+        """Return nothing: no table is shown, so none is hidden either."""
         return []
 
     async def view_names(self) -> list[str]:
-        """The public views, in the order of docs/sql.md."""
+        """Return the names of the public views, in the order of docs/sql.md."""
         return list(PUBLIC)
 
     async def get_view_definition(self, view: str) -> str | None:
-        """The text of a public view."""
+        """Return the SQL of a public view, or None."""
         return PUBLIC[view].create("sqlite") if view in PUBLIC else None
 
     async def get_table_definition(self, table: str, type_: str = "table") -> str | None:
-        """No table is shown."""
+        """Return None: no table is shown."""
         return None
 
     async def table_columns(self, table: str) -> list[str]:
-        """The columns of a public view."""
+        """Return the names of the columns of a public view."""
         return [name for name, _, _ in _columns(table)]
 
     async def table_column_details(self, table: str) -> list[_Column]:
-        """The columns of a public view."""
+        """Return the columns of a public view."""
         return [_Column(number, name) for number, (name, _, _) in enumerate(_columns(table))]
 
     async def primary_keys(self, table: str) -> list[str]:
-        """A view has none."""
+        """Return nothing: a view has no primary key."""
         return []
 
     async def fts_table(self, table: str) -> None:
-        """There is no full-text search."""
+        """Return None: there is no full-text search."""
         return
 
     async def foreign_keys_for_table(self, table: str) -> list[Any]:
-        """A view has none."""
+        """Return nothing: a view has no foreign keys."""
         return []
 
     async def get_all_foreign_keys(self) -> dict[str, Any]:
-        """A view has none."""
+        """Return nothing: a view has no foreign keys."""
         return {}
 
 
@@ -196,7 +195,7 @@ def _columns(table: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _is_of_a_query() -> bool:
-    """Whether the page is that of a statement, which says that rows are left out; a view's page would not."""
+    """Return whether the page shows a query. Such a page says that rows were left out, which the page of a view does not."""
     return asked_path.get().rpartition("/")[2].partition(".")[0] not in PUBLIC
 
 
@@ -207,7 +206,10 @@ def _as_csv(value: object) -> object:
 
 
 def _wrong(message: str) -> Any:
-    """An error of the asker's. Of one in CSV Datasette would make an empty file, with status 200."""
+    """Return an exception for a mistake in the request.
+
+    For CSV it is a DatasetteError, because Datasette would turn the other one into an empty file with status 200.
+    """
     if asked_path.get().endswith(".csv"):
         return DatasetteError(message, title="Invalid SQL", status=400)
     return sqlite3.OperationalError(message)
@@ -219,14 +221,14 @@ def _explained(stopped: Stopped, sql: str, params: Any) -> Any:
     if stopped.kind == question.WRONG:
         return _wrong(stopped.words)
     if stopped.kind == question.REFUSED:
-        return _wrong(f"{stopped.words} is refused: a statement may only read the public views")
+        return _wrong(f"{stopped.words} is refused: a statement may only read the public views.")
     if stopped.kind == question.NO_QUESTION:
-        return _wrong("That is no question: write a SELECT over the public views.")
+        return _wrong("The statement is not a query: write a SELECT over the public views.")
     if stopped.kind == question.MEMORY:
         return _wrong(f"The statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it.")
     if stopped.kind == question.DEFECT:
         return RuntimeError(stopped.words)
     error = explained(stopped, "")
     if isinstance(error, CatalogUnavailable) and stopped.kind == question.ERROR:
-        return DatasetteError(str(error), title="The catalog cannot serve", status=503)
+        return DatasetteError(str(error), title="The catalog cannot answer", status=503)
     return _wrong(str(error)) if isinstance(error, OcicatError) else error

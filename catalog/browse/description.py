@@ -1,6 +1,6 @@
-"""What Datasette is told of the catalog, its metadata: from the same source as docs/sql.md and docs/reports.md.
+"""The metadata of the catalog for Datasette, from the same source as docs/sql.md and docs/reports.md.
 
-Documentation is ours and is escaped all the same where it goes into HTML. The links are relative to the server's root.
+These texts are ocicat's own, but they are escaped in HTML all the same. Links are relative to the root of the server.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS, Report
 
 DATABASE = "catalog"
-"""What the catalog is called in addresses."""
+"""The name of the catalog in addresses."""
 
 PLOTS = "/-/plots"
-"""Where the plots are."""
+"""The address of the page of plots."""
 
 STYLE = "/-/ocicat.css"
-"""Where it is said what pages look like."""
+"""The address of the style sheet."""
 
 FACETS: dict[str, tuple[str, ...]] = {
     "stores": ("state", "root", "naming"),
@@ -40,19 +40,19 @@ FACETS: dict[str, tuple[str, ...]] = {
     "snapshots": ("store",),
     "problems": ("kind", "store"),
 }
-"""The columns that a view is counted by without being asked to: few values, and none that is worked out for each row."""
+"""The columns that each view has as default facets: those with few values that need not be computed for each row."""
 
 SEARCH = f"""<form class="ocicat" action="/{DATABASE}/{FIND}" method="get" role="search">
 <p><label for="text">A name, or a part of one</label> <input type="search" id="text" name="text">
 <input type="submit" value="Find"></p></form>
 <form class="ocicat" action="/{DATABASE}/{WHERE}" method="get">
 <p><label for="digest">A digest</label> <input type="search" id="digest" name="digest">
-<input type="submit" value="Where is it"></p></form>"""
-"""The two ways in, on the first page and on that of all queries and views."""
+<input type="submit" value="Look up"></p></form>"""
+"""The two search forms, on the first page and on the page of all queries and views."""
 
 
 def metadata() -> dict[str, Any]:
-    """The metadata of the whole server."""
+    """Return the metadata of the whole server."""
     return {
         "title": "ocicat",
         "about": f"ocicat {__version__}, read-only",

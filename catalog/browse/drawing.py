@@ -1,4 +1,4 @@
-"""Plots as SVG, text and nothing else: days as a stepped line, parts of a whole as bars. Knows no SQL and no Datasette."""
+"""Draws plots as SVG text: days as a stepped line, and bars of two parts. Uses neither SQL nor Datasette."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from catalog.names.sizes import human
 _WIDTH, _HEIGHT = 900, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 110, 20, 16, 34
 _ROW = 24
-_DAY = 60  # as wide as a day is at most
+_DAY = 60  # the largest width of a day
 _LABEL = 260
 _PARTS = ("first", "second")
 
 
 class Day(NamedTuple):
-    """A day in UTC, `YYYY-MM-DD`, and what was at its end."""
+    """A day in UTC, `YYYY-MM-DD`, and the number of entries at its end."""
 
     day: str
     entries: int
@@ -32,7 +32,7 @@ class Bar(NamedTuple):
 
 
 def line(days: Sequence[Day], title: str) -> str:
-    """The days one after another, as a stepped line from 0; `days` has one at least."""
+    """Return an SVG of the days, in order, as a stepped line with an axis from 0. `days` must not be empty."""
     top = max(1, *(day.entries for day in days))
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     step = min(_DAY, width / len(days))
@@ -62,7 +62,7 @@ def line(days: Sequence[Day], title: str) -> str:
 
 
 def bars(rows: Sequence[Bar], title: str, names: tuple[str, str]) -> str:
-    """A bar a row, the longest over the whole width, sizes in binary units behind them; `names` are of the two parts."""
+    """Return an SVG with one bar per row, scaled to the longest one. `names` are the names of the two parts, for the legend."""
     longest = max(1, *(row.first + row.second for row in rows))
     width = _WIDTH - _LABEL - 110
     parts = []
@@ -85,7 +85,7 @@ def bars(rows: Sequence[Bar], title: str, names: tuple[str, str]) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes for a person, in binary units."""
+    """Return a number of bytes in binary units, for a person to read."""
     return human(count, "bytes")
 
 

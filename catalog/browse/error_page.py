@@ -1,4 +1,4 @@
-"""The page that says what went wrong. A plugin of Datasette's, in the place of its own, which prints tracebacks on stdout."""
+"""The error page: a Datasette plugin that replaces Datasette's own, because that one prints tracebacks on stdout."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 
 class ErrorPage:
-    """Tells `defect` of what nobody thought of; everything else is for the page alone."""
+    """Makes error pages. Unexpected exceptions are also passed to `defect`."""
 
-    __name__ = __name__  # by which Datasette knows a plugin
+    __name__ = __name__  # Datasette identifies a plugin by this name
 
     def __init__(self, defect: Callable[[Exception], object]) -> None:
         self._defect = defect
@@ -25,7 +25,7 @@ class ErrorPage:
     def handle_exception(
         self, datasette: Datasette, request: Request, exception: Exception
     ) -> Callable[[], Awaitable[Response]]:
-        """Makes the answer to a request that failed."""
+        """Return a function that makes the response to a request that failed."""
 
         async def answer() -> Response:
             shown = self._shown(exception, has_parameters=bool(request.query_string) or request.path.endswith(".csv"))
@@ -40,26 +40,39 @@ class ErrorPage:
     def _shown(self, exception: Exception, *, has_parameters: bool) -> dict[str, Any]:
         if isinstance(exception, DatasetteError):
             message = Markup(exception.message) if exception.message_is_html else exception.message  # noqa: S704 - its own
-            # Datasette says 500 where it says nothing: of a column that is none, say. All of these are on purpose.
+            # 500 is Datasette's default, also for a column that does not exist. All DatasetteErrors are the request's fault.
             status = 400 if exception.status == 500 else exception.status
             return {"status": status, "title": exception.title, "error": message}
         if isinstance(exception, Base400):
             message = str(exception.args[0]) if exception.args else ""
             return {"status": exception.status, "title": None, "error": message}
         if isinstance(exception, QueryInterrupted):
-            return {"status": 400, "title": "Not in time", "error": "The statement ran past its time limit: narrow it."}
-        if isinstance(exception, ValueError | OverflowError):  # what it makes of _next=x, or of a number past 64 bits
-            return {"status": 400, "title": "Not understood", "error": f"What is asked for cannot be read: {exception}"}
+            return {
+                "status": 400,
+                "title": "Too slow",
+                "error": "The statement took longer than its time limit: narrow it.",
+            }
+        if isinstance(exception, ValueError | OverflowError):  # for _next=x, or for a number of more than 64 bits
+            return {
+                "status": 400,
+                "title": "Invalid request",
+                "error": f"A parameter of the address is invalid: {exception}",
+            }
         if has_parameters and _is_of_datasette(exception):
-            return {"status": 400, "title": "Not understood", "error": "A parameter of the address cannot be read."}
+            return {"status": 400, "title": "Invalid request", "error": "A parameter of the address is invalid."}
         self._defect(exception)
-        return {"status": 500, "title": None, "error": "This is a defect of ocicat: where it runs stands more."}
+        return {
+            "status": 500,
+            "title": None,
+            "error": "This is a bug in ocicat: the terminal in which ocicat browse runs shows the details.",
+        }
 
 
 def _is_of_datasette(exception: Exception) -> bool:
-    """Whether Datasette's own code met it: it reads parameters as if all were as its pages write them.
+    """Return whether Datasette's own code raised `exception` because a parameter was malformed.
 
-    For `_through=1`, say, or CSV of no statement, it raises TypeError and KeyError.
+    It expects parameters in the form in which its own pages write them, and raises TypeError or KeyError otherwise, for
+    example for `_through=1` or for CSV without a statement.
     """
     trace = exception.__traceback__
     while trace is not None and trace.tb_next is not None:

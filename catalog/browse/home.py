@@ -1,4 +1,4 @@
-"""The first page, and how all of them look. A plugin of Datasette's: its own first page counts tables, and there are none."""
+"""A Datasette plugin for the first page and the style of all pages. Datasette's own first page counts tables; there are none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE = """{% extends "base.html" %}
 {% block content %}
 <h1>ocicat</h1>
 {{ search }}
-<p><a href="{{ plots }}">Plots</a> of growth and sharing. <a href="/{{ database }}">SQL</a> of your own.</p>
+<p><a href="{{ plots }}">Plots</a> of growth and sharing. <a href="/{{ database }}">Your own SQL</a>.</p>
 <h2>Questions</h2>
 <dl class="ocicat">{% for each in questions %}
 <dt><a href="/{{ database }}/{{ each.name }}">{{ each.title }}</a></dt><dd>{{ each.sentence }}</dd>{% endfor %}</dl>
@@ -43,19 +43,19 @@ _PAGE = """{% extends "base.html" %}
 
 @hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def register_routes() -> list[tuple[str, Callable[..., Any]]]:
-    """The addresses of the first page and of what all look like; ours go before Datasette's own."""
+    """Return the addresses of the first page and of the style sheet. They take precedence over Datasette's own."""
     return [(r"^/$", _home), (rf"^{STYLE}$", _style)]
 
 
 @hookimpl  # type: ignore[untyped-decorator]
 def extra_css_urls() -> list[str]:
-    """What every page loads."""
+    """Return the style sheet that every page loads."""
     return [STYLE]
 
 
 async def _home(datasette: Datasette, request: Request) -> Response:
     shown = {
-        "search": Markup(SEARCH),  # noqa: S704 - a text of ours
+        "search": Markup(SEARCH),  # noqa: S704 - a constant
         "plots": PLOTS,
         "database": DATABASE,
         "questions": QUESTIONS,

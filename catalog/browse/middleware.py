@@ -1,16 +1,17 @@
-"""What a request meets first: who may ask at all, for what, and what a browser may do with the answer.
+"""The checks that every request passes first: who may ask, for what, and what a browser may do with the response.
 
-A web page from elsewhere can send its visitors' browsers here, and by DNS rebinding, a name of its own that comes to mean
-this machine, read the answers too. It cannot choose the Host header, which keeps its name: so only those are let in that
-are an address, `localhost`, or the name that we were told to listen at. Without rebinding it reads nothing, but what it has a
-browser ask for would be worked out all the same: a request of another site, as Sec-Fetch-Site says, is answered only where
-somebody follows a link to the first page.
+A web page of another site can make its visitors' browsers send requests here. With DNS rebinding, where its own host name
+resolves to this machine, it could read the responses, too. It cannot change the Host header, which contains its own name, so
+a request is accepted only if its Host is an address, `localhost`, or the name given with --host. Without rebinding, the page
+cannot read the responses, but its requests would still cost work. So a request from another site, according to
+Sec-Fetch-Site, is answered only if a person follows a link to the first page.
 
-Only GET and HEAD pass, since nothing here is changed, and only addresses that we know: Datasette has more, for those who log
-in or write. The policy in each answer keeps a page from loading anything from the network, whatever a name in it says.
+Only GET and HEAD are allowed, because nothing can be changed here, and only known addresses: Datasette has more, for users who
+log in or write. The content security policy in each response prevents a page from loading anything from the network, whatever
+a name on the page contains.
 
-An answer is kept back until it is whole: one that fails halfway is an error, not half a page. A few requests are worked on at
-a time, each for so long and no longer; the others wait.
+A response is held back until it is complete, so that one that fails halfway becomes an error and not half a page. A few
+requests are answered at a time, each within a time limit; the others wait.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ asked_path: ContextVar[str] = ContextVar("asked_path", default="")
 class Middleware:
     """Pass requests to `application` if they only read and name this server in their Host header; refuse all others.
 
-    `host` is the address that the server listens at. `addresses` must match the whole path of a request. A request may take
-    `seconds` at most, not counting how long its statements wait for a process. An exception that the application does not catch is passed to `defect`, and the client gets a 500.
+    `host` is the address that the server listens on. `addresses` must match the whole path of a request. A request may take
+    `seconds` at most, not counting how long its statements wait for a process. An exception that the application does not
+    catch is passed to `defect`, and the client gets a 500.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Middleware:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of ASGI, or pass it on."""
+        """Answer an ASGI request, or pass it on."""
         if scope["type"] != "http":
             if scope["type"] != "websocket":
                 await self._application(scope, receive, send)
@@ -82,13 +84,13 @@ class Middleware:
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(send, 405, "Nothing can be changed here: only GET and HEAD are answered.")
         elif not self._is_ours(_values(scope, b"host")):
-            await _refuse(send, 421, "This is not asked for by a name of its own: see --host in 'ocicat help browse'.")
+            await _refuse(send, 421, "Unrecognised Host header: see --host in 'ocicat help browse'.")
         elif not _is_of_this_site(scope):
             await _refuse_link(send, scope)
         elif not self._addresses.fullmatch(scope["path"]):
-            await _refuse(send, 404, "There is no such page: see the first one, /.")
+            await _refuse(send, 404, "There is no such page: the first page is /.")
         elif len(scope["query_string"]) > _QUERY_BYTES or scope["query_string"].count(b"&") >= _PARAMETERS:
-            await _refuse(send, 414, "The address is too long: ask by 'ocicat sql'.")
+            await _refuse(send, 414, "The address is too long: use 'ocicat sql' instead.")
         else:
             asked_path.set(scope["path"])
             await self._pass(scope, receive, send)
@@ -104,16 +106,18 @@ class Middleware:
                 finally:
                     taken.close()
         except TimeoutError:
-            await _refuse(send, 400, f"This took longer than {self._seconds:g} seconds: ask for less of it.")
+            await _refuse(send, 400, f"This took longer than {self._seconds:g} seconds: ask for less.")
             return
-        except asyncio.CancelledError:  # a signal came, and the statement took longer than it was given to end
-            await _refuse(send, 503, "ocicat browse was ended.")
+        except asyncio.CancelledError:  # after a signal, the statement did not end within the grace time
+            await _refuse(send, 503, "ocicat browse was stopped.")
             return
         except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
             self._defect(error)
-            await _refuse(send, 500, "This is a defect of ocicat: where it runs stands more.")
+            await _refuse(
+                send, 500, "This is a bug in ocicat: the terminal in which ocicat browse runs shows the details."
+            )
             return
-        async with asyncio.timeout(_SEND_SECONDS):  # of a client that does not read
+        async with asyncio.timeout(_SEND_SECONDS):  # for a client that does not read
             await answer.give(send)
 
     def _is_ours(self, hosts: list[bytes]) -> bool:
@@ -124,23 +128,23 @@ class Middleware:
 
 
 class _Answer:
-    """What the application answers, kept back. A second answer is that to what went wrong with the first, and replaces it."""
+    """The application's response, held back. A second response is the error page for the first one, and replaces it."""
 
     def __init__(self) -> None:
         self._start: Message | None = None
         self._body: list[bytes] = []
 
     async def take(self, message: Message) -> None:
-        """Take a message of ASGI."""
+        """Collect an ASGI message."""
         if message["type"] == "http.response.start":
             self._start, self._body = message, []
         elif message["type"] == "http.response.body":
             self._body.append(message.get("body", b""))
 
     async def give(self, send: Send) -> None:
-        """Send it all, with the headers that every answer has."""
+        """Send the whole response, with the headers that every response has."""
         if self._start is None:
-            await _refuse(send, 404, "There is no answer to that.")
+            await _refuse(send, 404, "There is no such page: the first page is /.")
             return
         body = b"".join(self._body)
         headers = [(name, value) for name, value in self._start.get("headers", ()) if name.lower() not in _OF_LENGTH]
@@ -156,13 +160,16 @@ def _values(scope: Scope, header: bytes) -> list[bytes]:
 
 
 def _is_of_this_site(scope: Scope) -> bool:
-    """Whether a page of ours asks, or nobody's page; or somebody follows a link to the first one, which costs nothing.
+    """Return whether a request comes from one of ocicat's pages, from no page, or from a link to the first page.
 
-    Browsers say so in headers that a page cannot set. Programs do not, and are no page of another site.
+    The first page costs nothing, so links to it are allowed from everywhere. Browsers say where a request comes from in headers
+    that a page cannot set. Other programs do not send these headers, and are not a page of another site.
     """
     sites = _values(scope, b"sec-fetch-site")
     if all(site in (b"same-origin", b"none") for site in sites):
-        origins = _values(scope, b"origin")  # from before Sec-Fetch-Site, and of requests that are no navigation
+        origins = _values(
+            scope, b"origin"
+        )  # for browsers without Sec-Fetch-Site, and requests that are not a navigation
         hosts = _values(scope, b"host")
         return all(origin.partition(b"://")[2] in hosts for origin in origins)
     is_navigation = _values(scope, b"sec-fetch-mode") == [b"navigate"] and _values(scope, b"sec-fetch-dest") == [
@@ -172,7 +179,7 @@ def _is_of_this_site(scope: Scope) -> bool:
 
 
 async def _refuse_link(send: Send, scope: Scope) -> None:
-    """Refuse what another site asks for, and let a person who followed a link there ask for it themselves."""
+    """Refuse a request from another site, with a link by which a person can repeat it from here."""
     path = scope.get("raw_path") or b"/"
     address = path.decode("latin-1") + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
     link = html.escape(f"/{address.lstrip('/')}")  # not "//", which would be another host

@@ -1,4 +1,4 @@
-"""The time that one request may take, which does not run while its statements wait for a process."""
+"""The time limit of one request. Its clock stops while the request's statements wait for a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 
 class PageTime:
-    """The time limit of a request, or none. Only the thread of the event loop may use it."""
+    """The time limit of a request; without `limit`, there is none. Only the thread of the event loop may use it."""
 
     def __init__(self, limit: asyncio.Timeout | None = None) -> None:
         self._limit = limit
@@ -17,14 +17,14 @@ class PageTime:
         self._left = 0.0
 
     def close(self) -> None:
-        """Leave the limit alone from now on: the request is over, though a statement of it may still wait."""
+        """Stop changing the limit: the request is over, although one of its statements may still wait."""
         self._limit = None
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[Callable[[], None]]:
-        """Stop the time until the function that is returned is called, or until the block ends.
+        """Stop the clock until the yielded function is called, or until the block ends.
 
-        What other requests do, or how long a process takes to start, is not the fault of this one.
+        Time that other requests take, or that a process takes to start, does not count against this request.
         """
         self._stop()
         is_waiting = True
@@ -52,5 +52,5 @@ class PageTime:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._left)
 
 
-page_time: ContextVar[PageTime] = ContextVar("page_time", default=PageTime())  # noqa: B039 - without a limit it changes nothing
-"""The time of the request that is being answered."""
+page_time: ContextVar[PageTime] = ContextVar("page_time", default=PageTime())  # noqa: B039 - without a limit it has no state
+"""The time limit of the request that is being answered."""

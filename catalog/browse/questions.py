@@ -1,6 +1,6 @@
-"""The questions that stand ready in the browser: finding a name, where a digest is, the past of a tag, every report.
+"""The ready-made queries of the browser: find a name, look up a digest, the history of a tag, and every report.
 
-They read the public views, as everybody's SQL does. A parameter that is not given is the empty text.
+They read only the public views, as users' own SQL does. A parameter that is not given is an empty string.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAST = "tag-history"
 
 
 class PageQuestion(NamedTuple):
-    """A ready question: what its address ends in, its title, what it says of itself, its query and parameters."""
+    """A ready-made query: the last part of its address, its title, a sentence about it, its SQL and its parameters."""
 
     name: str
     title: str
@@ -27,7 +27,7 @@ class PageQuestion(NamedTuple):
 _FIND = PageQuestion(
     FIND,
     "Find a name",
-    "Entries whose canonical name has the text in it, and tags without a name that have: a part of alpine:3.16, say.",
+    "Entries whose canonical name, or tag if they have no name, contains the text, such as a part of alpine:3.16.",
     """SELECT store, name, tag, digest, platform, size, since
 FROM images
 WHERE :text <> '' AND NOT shadowed AND instr(coalesce(name, tag), :text)
@@ -39,15 +39,16 @@ _NAMED = "(SELECT min(images.name) FROM images WHERE images.digest = {} AND NOT 
 
 _WHERE = PageQuestion(
     WHERE,
-    "Where is a digest, and what",
-    "Everything that the catalog has of a digest: its names, the stores it lies in, what it is made of, what is made of it.",
+    "Look up a digest",
+    "Everything that the catalog knows about a digest: its names, the stores that hold it, what it refers to, and what"
+    " refers to it.",
     f"""SELECT relation, store, name, digest, detail, size FROM (
   SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, NULL AS digest,
     platforms AS detail, size
   FROM images WHERE digest = :digest
-  UNION ALL SELECT 2, 0, 'stands unnamed in', store, NULL, NULL, platforms, size FROM unnamed WHERE digest = :digest
-  UNION ALL SELECT 3, 0, 'lies in', store, NULL, NULL,
-    CASE is_good WHEN 1 THEN 'verified at ' || verified_at WHEN 0 THEN 'its bytes are not what its digest says' END, size
+  UNION ALL SELECT 2, 0, 'is an unnamed entry of', store, NULL, NULL, platforms, size FROM unnamed WHERE digest = :digest
+  UNION ALL SELECT 3, 0, 'is a blob in', store, NULL, NULL,
+    CASE is_good WHEN 1 THEN 'verified at ' || verified_at WHEN 0 THEN 'its bytes do not match its digest' END, size
   FROM blobs WHERE digest = :digest
   UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, NULL, coalesce(platform, artifact_type, media_type), size
   FROM manifests WHERE digest = :digest
@@ -57,7 +58,7 @@ _WHERE = PageQuestion(
   FROM manifests WHERE digest = :digest AND config IS NOT NULL
   UNION ALL SELECT 7, position, 'has the layer', NULL, NULL, digest, media_type, size
   FROM layers WHERE manifest = :digest
-  UNION ALL SELECT 8, 0, 'is about', NULL, {_NAMED.format("referrers.subject")}, subject, how, NULL
+  UNION ALL SELECT 8, 0, 'has the subject', NULL, {_NAMED.format("referrers.subject")}, subject, how, NULL
   FROM referrers WHERE referrer = :digest
   UNION ALL SELECT 9, 0, 'has the referrer', NULL, {_NAMED.format("referrers.referrer")}, referrer, artifact_type, NULL
   FROM referrers WHERE subject = :digest
@@ -75,8 +76,8 @@ ORDER BY place, position, store, name, digest""",  # noqa: S608
 
 _PAST = PageQuestion(
     PAST,
-    "The past of a name or tag",
-    "What a name answered, and when, the oldest first: alpine:3.16, docker.io/library/alpine:3.16, or a tag alone.",
+    "The history of a name or tag",
+    "What a name pointed to and when, oldest first: alpine:3.16, docker.io/library/alpine:3.16, or only a tag.",
     """SELECT since, until, store, name, tag, digest, origin
 FROM history WHERE name IN (:name, 'docker.io/library/' || :name, 'docker.io/' || :name)
 UNION ALL
@@ -100,4 +101,4 @@ QUESTIONS = (
         for report in REPORTS
     ),
 )
-"""All of them, in the order in which a person sees them."""
+"""All queries, in the order in which the first page lists them."""

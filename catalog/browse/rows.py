@@ -1,4 +1,4 @@
-"""The rows of a statement as Datasette wants them: it takes a value by its place or by the name of its column."""
+"""Rows as Datasette expects them: a value can be looked up by its index or by the name of its column."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 
 class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's subclass can have no slots
-    """A row of values that know their columns, as sqlite3.Row does."""
+    """A row of values that knows the names of its columns, like sqlite3.Row."""
 
     _columns: tuple[str, ...]
 
     @classmethod
     def of(cls, columns: tuple[str, ...], values: tuple[object, ...]) -> Row:
-        """The row of `values`, in the order of `columns`."""
+        """Return a row of `values`, which are in the order of `columns`."""
         row = cls(values)
         row._columns = columns
         return row
 
     def __getitem__(self, key: Any) -> Any:
-        """The value at a place, the values of a slice, or the value of a column; raises IndexError for one that is none."""
+        """Return the value at an index, the values of a slice, or the value of a column. Raises IndexError."""
         if isinstance(key, str):
             try:
                 key = self._columns.index(key)
@@ -27,5 +27,5 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's subclass can have no sl
         return super().__getitem__(key)
 
     def keys(self) -> list[str]:
-        """The names of the columns."""
+        """Return the names of the columns."""
         return list(self._columns)

@@ -1,6 +1,6 @@
-"""The process: listens, says where, answers until a signal ends it.
+"""The server process of `ocicat browse`: it listens, prints its address, and answers until a signal ends it.
 
-The socket is ours and listens before the address is printed, so that whoever reads the address can connect to it.
+The socket is created here, and listens before the address is printed, so that whoever reads the address can connect to it.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ ADDRESSES = re.compile(
     rf"|/{DATABASE}(?:\.json|\.csv)?|/{DATABASE}/(?:{_PAGES})(?:\.json|\.csv)?",
     re.ASCII,
 )
-"""All that is answered: our pages, what they load, and of Datasette's own three that say what runs here."""
+"""All addresses that are answered: ocicat's pages, what they load, and three of Datasette's that say what runs here."""
 _MORE_SECONDS = 5.0
-"""A page may take so much longer than a statement."""
-_END_SECONDS = 2  # so long an answer that is on its way may take when a signal came
+"""How much longer than a statement a page may take."""
+_END_SECONDS = 2  # how long unfinished responses may take after a signal
 
 
 class _ReadOnly(Datasette):  # type: ignore[misc]  # Datasette has no types
-    """Datasette that asks nobody what tables there are: it knows the views."""
+    """Datasette with a fixed schema, the public views."""
 
     async def refresh_schemas(self) -> None:
-        """Nothing changes."""
+        """Do nothing: the schema does not change."""
 
     async def permission_allowed(self, actor: Any, action: str, resource: Any = None, default: Any = False) -> Any:
-        """Whether something may be done: a view may be seen where it is a public one, in just that spelling."""
+        """Return whether `action` is allowed. A view may be seen if it is public and spelled exactly so."""
         if action == "view-table":
             return resource is not None and resource[1] in PUBLIC
         return await super().permission_allowed(actor, action, resource, default)
@@ -64,12 +64,13 @@ class _ReadOnly(Datasette):  # type: ignore[misc]  # Datasette has no types
 def application(
     path: str, host: str, timeout: float, workers: Workers, defect: Callable[[Exception], object]
 ) -> Middleware:
-    """The catalog at `path` as an application of ASGI; a statement, in one of `workers`, ends after `timeout` seconds.
+    """Return the ASGI application that shows the catalog at `path`. `host` is the value of --host.
 
-    `defect` is told of what nobody thought of; whoever asked sees a page that says so.
+    Statements run in `workers`, for at most `timeout` seconds each. An unexpected exception is passed to `defect`, and the
+    client gets a page that says so.
     """
     for plugin, _ in pm.list_plugin_distinfo():
-        pm.unregister(plugin)  # others of this environment: who knows what they write or show
+        pm.unregister(plugin)  # other plugins that are installed here might write or show anything
     pm.unregister(handle_exception)
     for ours in (cells, home, plots, ErrorPage(defect)):
         pm.register(ours)
@@ -79,7 +80,7 @@ def application(
             "sql_time_limit_ms": max(1, round(timeout * 1000)),
             "facet_time_limit_ms": _FACET_MS,
             "num_sql_threads": THREADS,
-            "suggest_facets": False,  # it would count by every column, at each page
+            "suggest_facets": False,  # this would count by every column, on each page
             "allow_download": False,
             "allow_csv_stream": False,
             "default_cache_ttl": 0,  # the catalog changes
@@ -93,11 +94,13 @@ def application(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; raises UsageError for a host that is none, CatalogUnavailable where it cannot."""
+    """Return a listening socket. Raises UsageError for an invalid host, and CatalogUnavailable if it cannot listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError) as error:
-        raise UsageError(f"no host to listen at: {shown(host)}: write --host 127.0.0.1, say") from error
+        raise UsageError(
+            f"cannot listen on the host {shown(host)}: give an address, such as --host 127.0.0.1"
+        ) from error
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,19 +110,19 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise CatalogUnavailable(
-            f"cannot listen at {shown(host)} port {port} ({reason}): give another --port, 0 for a free one"
+            f"cannot listen on {shown(host)} port {port} ({reason}): give another --port, or 0 for a free one"
         ) from error
     return listening
 
 
 def is_loopback(listening: socket.socket) -> bool:
-    """Whether only this machine reaches it."""
+    """Return whether only this machine can reach the socket."""
     host = str(listening.getsockname()[0])
     return host == "::1" or host.startswith("127.")
 
 
 def url_of(listening: socket.socket, host: str) -> str:
-    """The address of the first page. Where it listens at every address, the one of this machine's own."""
+    """Return the address of the first page. If the socket listens on all addresses, it is that of the loopback interface."""
     bound, port = listening.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound) if is_address(host) or not host else host  # noqa: S104
     return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
@@ -128,15 +131,15 @@ def url_of(listening: socket.socket, host: str) -> str:
 def serve(
     asked: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
-    """Print `url` and answer until SIGINT or SIGTERM; `opened`, if given, is called with whether a browser was found.
+    """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and pass it whether one was found.
 
-    What is still being worked out then is given two seconds, and the processes of its statements are killed.
+    After a signal, unfinished responses get _END_SECONDS; then the processes of their statements are killed.
     """
-    # Datasette leaves coroutines behind where a page fails halfway; nobody at the terminal can do anything about it.
+    # Datasette leaves coroutines behind if a page fails halfway. The user at the terminal cannot do anything about it.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
         asked,
-        log_level="critical",  # what goes wrong is told by door.py and trouble.py
+        log_level="critical",  # middleware.py and error_page.py report errors
         access_log=False,
         lifespan="on",
         server_header=False,
@@ -149,7 +152,7 @@ def serve(
     def end(_number: int, _frame: FrameType | None) -> None:
         server.should_exit = True
 
-    # uvicorn has handlers of its own while it serves, and afterwards raises what it met once more, for these.
+    # uvicorn has its own handlers while it serves; afterwards it raises the signal again, for these handlers.
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         sys.stdout.write(f"{url}\n")

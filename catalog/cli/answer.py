@@ -1,4 +1,4 @@
-"""`query` and `resolve`, whichever way their options were read: by `start` without click, or by click."""
+"""The commands `query` and `resolve`, once their options are read: by click, or by `start` without click."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPARE = ("media_type", "ref_name", "size")
 
 
 class Options:
-    """What was asked, as both ways of reading the command line leave it."""
+    """The command, references and options of a command line, however it was read."""
 
     __slots__ = (
         "at",
@@ -59,11 +59,11 @@ class Options:
         self.at: str | None = None
         self.config: str | None = None
         self.timeout: float | None = None
-        # of resolve
+        # only resolve
         self.first = False
         self.strict = False
         self.platform: str | None = None
-        # of query
+        # only query
         self.filters: EntryFilters | None = None
         self.host: str | None = None
         self.limit: int | None = None
@@ -75,7 +75,7 @@ class Options:
 
 
 def run_resolve(options: Options) -> int:
-    """Print one answer a reference; returns the highest exit status of them all."""
+    """Print one answer per reference; return the highest exit status of all references."""
     if not options.refs:
         raise UsageError("resolve needs a reference: write one, or '-' to read them from stdin")
     with Limits(options.timeout, ASK_SECONDS) as limits:
@@ -124,43 +124,43 @@ def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
 
 
 class _Shown:
-    """How `resolve` prints: by a format, or its own two (the digest, and buildx's form)."""
+    """How `resolve` prints: with a Format, or in one of its own two forms (the digest alone, and oci-layout)."""
 
-    def __init__(self, by: output.Format | None, *, layout: bool = False) -> None:
-        self._by = by
+    def __init__(self, format_: output.Format | None, *, layout: bool = False) -> None:
+        self._format = format_
         self._layout = layout
 
     def match(self, text: str, match: Match) -> None:
         """Print the answer for the reference `text`."""
-        if self._by is not None:
-            self._by.row(lambda field: text if field == "reference" else match.value(field))
+        if self._format is not None:
+            self._format.row(lambda field: text if field == "reference" else match.value(field))
         elif self._layout:
             output.write(f"oci-layout://{_buildx_path(match)}@{match.digest}\n")
         else:
             output.write(match.digest + "\n")
 
     def nothing(self) -> None:
-        """Print what stands for a reference without an answer."""
-        if self._by is not None:
-            self._by.nothing()
+        """Print the placeholder for a reference without an answer."""
+        if self._format is not None:
+            self._format.nothing()
         else:
             output.write("\n")
 
     def flush(self) -> None:
-        """Let what is printed so far be read."""
-        if self._by is not None:
-            self._by.flush()
+        """Flush what was printed so far."""
+        if self._format is not None:
+            self._format.flush()
         else:
             output.flush()
 
     def end(self) -> None:
-        """Finish."""
-        if self._by is not None:
-            self._by.end()
+        """Finish the output."""
+        if self._format is not None:
+            self._format.end()
 
 
 def _checks_blobs(options: Options) -> bool:
-    """Whether an answer has to have all of its blobs: it is meant for a build, and nothing less is wanted."""
+    """Return whether an answer must have all of its blobs, which a build from the layout needs."""
     return options.strict and options.format == "oci-layout"
 
 
@@ -176,18 +176,21 @@ def _resolve_format(asked: str | None) -> _Shown:
 
 
 def _buildx_path(match: Match) -> str:
-    """The store's path as buildx can read it back; raises UsageError where no text can say it."""
+    """Return the path of the match's store for buildx.
+
+    Raises UsageError if the store is on another host, or if its path cannot be printed unchanged.
+    """
     if (host := match.host) is not None:
         raise UsageError(
-            f"store {shown(match.store)} lies on the host {shown(host)}: ask there, or for the digest alone"
+            f"store {shown(match.store)} is on the host {shown(host)}: run this there, or ask for the digest alone"
         )
     if match.path_bytes is not None or not match.path.isprintable():
-        raise UsageError(f"the path of store {shown(match.store)} cannot be printed as it is: use --format json")
+        raise UsageError(f"the path of store {shown(match.store)} cannot be printed unchanged: use --format json")
     return match.path
 
 
 def _is_about_one(error: OcicatError) -> bool:
-    """Whether a status of 4 is that of one reference (content pending) and no failure of the catalog."""
+    """Return whether an error with status 4 concerns one reference (pending content) and not the whole catalog."""
     from catalog.errors import NotInTime
 
     return isinstance(error, NotInTime)
@@ -197,7 +200,10 @@ def _is_about_one(error: OcicatError) -> bool:
 
 
 def run_query(options: Options) -> int:
-    """Print every entry that matches; returns 1 where a reference matched nothing, 2 where one is malformed."""
+    """Print every entry that matches; return the highest exit status of all references.
+
+    That is 1 if a reference matched nothing, and 2 if one is malformed.
+    """
     with Limits(options.timeout, LIST_SECONDS) as limits:
         return _query(options, limits, limits.open_reader(catalog_path(options.db)))
 
@@ -240,7 +246,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
                 show.row(match.value)
             show.end()
     finally:
-        found = iter(())  # its cursor goes before its connection does
+        found = iter(())  # drops its cursor before the connection is closed
         reader.close()
     return worst[0]
 
@@ -254,7 +260,10 @@ def _all(
     freshen: Callable[[Query | None], None],
     show: output.Format | None,
 ) -> Iterator[Match]:
-    """The matches of each reference in turn; what matches nothing is told, and counts in `worst`."""
+    """Yield the matches of each reference in turn.
+
+    A reference that fails, or matches nothing, gets a line on stderr and raises the exit status in `worst`.
+    """
     streamed = "-" in options.refs and options.sort is None
     for text in _references(options.refs, limits):
         found = False
@@ -285,13 +294,17 @@ def _all(
 
 
 def _moment(options: Options) -> int | None:
-    """The moment that `--at` asks for; raises UsageError for a filter that history cannot answer."""
+    """Return the time of `--at`, in milliseconds since 1970, or None.
+
+    Raises UsageError if it is malformed, or if there is a filter that history cannot answer.
+    """
     if options.at is None:
         return None
     refused = "--platform" if options.platform else options.filters and options.filters.past_refuses()
     if refused:
         raise UsageError(
-            f"{refused} cannot be asked of the past: ask by names, tags and stores for the digest, and for that without --at"
+            f"{refused} cannot be combined with --at: get the digest with names, tags and stores, "
+            "then ask about that digest without --at"
         )
     import time
 
@@ -301,9 +314,9 @@ def _moment(options: Options) -> int | None:
 
 
 def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query | None], None]:
-    """Let `asking` ask in the stores that the options name; returns what to do before each reference is answered.
+    """Restrict `asking` to the stores that the options name; return a function to call before each reference is answered.
 
-    `reader` reads the present, whatever moment `asking` is about.
+    `reader` reads the present, even if `asking` is about the past.
     """
 
     def scope() -> frozenset[int] | None:
@@ -328,11 +341,14 @@ def _scoped(options: Options, reader: Reader, asking: Asking) -> Callable[[Query
 
 
 def _as_it_is(_query: Query | None) -> None:
-    """Answer from the catalog as it is."""
+    """Do nothing: without `--fresh`, the catalog answers as it is."""
 
 
 def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
-    """The references in order; `-` stands for those on stdin, one per line, read as they come. Each has its own time."""
+    """Yield the references in order, and restart the time limit before each.
+
+    `-` stands for those on stdin, one per line, which are read as they come.
+    """
     for text in refs:
         if text != "-":
             limits.restart()
@@ -348,13 +364,16 @@ def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
 
 
 def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
-    """A malformed reference that is a good tag says how a tag is asked for (section 5); every error, what to do next."""
+    """Return `error` with a hint about what to do next.
+
+    If `text` is malformed as a name but is a valid tag, the hint says how to ask for a tag (docs/resolution.md).
+    """
     better = error
     if isinstance(error, InvalidReference) and is_tag(text):
-        hint = asking.tag_hint(text) or f"a tag is asked for as ':{text}'"
+        hint = asking.tag_hint(text) or f"to ask for a tag, write ':{text}'"
         better = InvalidReference(f"{error}; {hint}")
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
-        better = NotFound(str(error), "'ocicat history' tells what there was, and when")
+        better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")
     elif isinstance(error, NotFound) and not error.hint:
         better = NotFound(str(error), "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts")
     return better.with_traceback(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What several commands ask of their arguments."""
+"""How commands check and look up names and paths in their arguments."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from catalog.ingest.registry import Registry, Root
 from catalog.ingest.store_state import Store
 
 
-def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click calls it so
-    """Refuse an empty text where a name or a path goes: as a path it would be the working directory.
+def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click passes all three
+    """Refuse an empty name or path. Raises UsageError.
 
-    It is what a script's unset variable gives, and would add, or remove, what nobody meant.
+    A script passes one when a variable is not set. As a path it would mean the working directory, so the command would
+    add or remove something that nobody meant.
     """
     if "" in values:
-        raise UsageError("an empty text names nothing: write the name of a store or root, or a path")
+        raise UsageError("an argument is empty: write the name of a store or root, or a path")
     return values
 
 
 def find(registry: Registry, text: str) -> tuple[list[Root], list[Store]]:
-    """The root, or the store, of that name, else at that path; raises UnknownStore.
+    """Return the root or store with the name `text`, or else those at that path. Raises UnknownStore if there is none.
 
-    A name comes first: what a directory in the working directory happens to be called must not add to what is meant.
+    A name takes precedence, so that a directory with the same name in the working directory makes no difference.
     """
     roots = [root for root in registry.roots() if root.name == text]
     stores = [] if roots else [store for store in registry.stores() if store.name == text]

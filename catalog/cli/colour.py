@@ -1,7 +1,7 @@
-"""Colour, where it helps somebody who looks at a terminal: headers, states that are not well, the word `error`.
+"""Colour on a terminal: headers, bad states and the word `error`.
 
-Never into a pipe or a file, never with NO_COLOR set (no-color.org: to anything but the empty text), never where TERM says
-that the terminal cannot do it. Only our own words are painted, and never the whole of what a layout says.
+There is no colour in a pipe or a file, none if NO_COLOR is set (no-color.org: to anything but the empty string), and none
+if TERM says that the terminal has no colour. Only ocicat's own words are coloured, never text from a layout.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BAD = "31"
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Whether what is written to `stream` may have colour."""
+    """Return whether text written to `stream` may be coloured."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb") and stream.isatty()
 
 
 def paint(text: str, how: str) -> str:
-    """`text` in a colour or weight, and what stands behind it as before."""
+    """Return `text` in the colour or weight `how`, followed by a reset."""
     return f"\x1b[{how}m{text}\x1b[0m"

@@ -1,8 +1,9 @@
-"""`ocicat __complete WORD...`: what the last word may become. Called by the scripts of `ocicat completion`, at each Tab.
+"""`ocicat __complete WORD...` prints the completions of the last word. The scripts of `ocicat completion` call it at each Tab.
 
-The first line says how to take the others: `words` (a space may follow), `parts` (none may), `files` or `directories` (the
-shell completes those itself). Commands and options are those of click, frozen (catalog/cli/words.py): importing a command to
-ask for its options may take a quarter of a second. Nothing is ever said on stderr, and an error completes nothing.
+The first line says how to use the others: `words` (a space may follow), `parts` (no space may follow), `files` or
+`directories` (the shell completes those itself). Commands and options come from catalog/cli/words.py, a frozen copy of what
+click knows, because importing a command to get its options may take a quarter of a second. Nothing is written to stderr; an
+error means that nothing is completed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from catalog.lookup.complete import Offer
 
 _PLAIN = "._-/:@+%=,"
-"""Characters besides letters and digits that no shell takes for anything else, inside of a word."""
+"""Characters besides letters and digits that no shell treats specially inside a word."""
 
 
 def run(arguments: list[str]) -> int:
-    """Print what the last of `arguments` may become."""
+    """Print the completions of the last of `arguments`; return the exit status."""
     try:
         mode, offers = _complete(arguments or [""])
     except (OcicatError, OSError, UnicodeError):
@@ -40,7 +41,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a shell takes a text as it is. A layout chooses its names: bash would run what it inserts."""
+    """Return whether a shell takes `text` literally.
+
+    Names come from layouts, which are hostile: bash inserts a completion unquoted and would run a command in it.
+    """
     return text.isprintable() and all(each.isalnum() or each in _PLAIN for each in text)
 
 
@@ -91,7 +95,7 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
 
 
 def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str, list[Offer]]:
-    """What a value of a kind may be."""
+    """Return the mode and the completions of `current` as a value of `kind`."""
     if kind is None or kind == "":
         return "words", []
     if isinstance(kind, tuple):

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _DAY_MS = 86_400_000
-_MOST = 1 << 36  # so that a time in milliseconds, counted in days, is still an integer of the database
+_MOST = 1 << 36  # so many days in milliseconds still fit into an integer of the database
 _MOST_SECONDS = 86_400
 _PRIORITY = (1 << 31) - 1
 
 
 class _Number(NamedTuple):
-    """A setting that is a number: the field it goes to, the factor to that one's unit, the least and the largest value."""
+    """A setting that is a number: its field, the factor that converts it to the field's unit, its least and largest value."""
 
     field: str
     factor: int
@@ -41,7 +41,7 @@ NUMBERS = {
     "retention.grace_days": _Number("grace_ms", _DAY_MS, 0),
     "retention.history_days": _Number("history_ms", _DAY_MS, 0),
 }
-"""Numbers of catalog.ingest.settings, by their key in the file."""
+"""Numeric settings of catalog.ingest.settings, by their key in the file."""
 
 INTERVALS = {
     "watch.rescan_seconds": "rescan",
@@ -50,19 +50,22 @@ INTERVALS = {
     "watch.reread_seconds": "reread",
     "watch.late_seconds": "late",
 }
-"""Seconds of catalog.watch.configuration."""
+"""Settings of catalog.watch.configuration that are a number of seconds, by their key; the value is the field."""
 _LEAST_SECONDS = 0.05
 
 TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
-"""Texts of catalog.watch.configuration."""
+"""Settings of catalog.watch.configuration that are strings."""
 
 TABLES = {"roots": True, "stores": False}
 PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse")
-"""The keys of `[[roots]]` and of `[[stores]]`; `path` is needed."""
+"""The keys of `[[roots]]` and of `[[stores]]`; only `path` is required."""
 
 
 def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
-    """The settings, and the roots and stores that are named, as `load` has them. What is of the daemon is not looked at."""
+    """Return the settings, roots and stores of the file at `path`. The values of the daemon's own settings are not checked.
+
+    Raises as `load` does.
+    """
     if path is None:
         return Settings(), ()
     file = _File(path)
@@ -70,15 +73,18 @@ def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
 
 
 def load_settings(path: str | None) -> Settings:
-    """The settings of the file at `path`, defaults where it is None or silent; raises UsageError for what is wrong.
+    """Return the settings of the file at `path`, and defaults for settings that it lacks. Raises UsageError.
 
-    What is of the daemon, and the places, are not looked at: they take longer to load than an answer may.
+    The values of the daemon's own settings, and the roots and stores, are not checked.
     """
     return Settings() if path is None else _File(path).settings()
 
 
 def load(path: str | None) -> Configuration:
-    """All that the file at `path` says, defaults where it is None or silent; raises UsageError for what is wrong."""
+    """Return the configuration in the file at `path`, and defaults for what it lacks. Raises UsageError for any mistake.
+
+    If `path` is None, everything has its default.
+    """
     from catalog.watch.configuration import Configuration
 
     configuration = Configuration()
@@ -89,7 +95,7 @@ def load(path: str | None) -> Configuration:
 
 
 class _File:
-    """A file's tables, each key of which is known."""
+    """The tables of a file, after a check that every key is known."""
 
     def __init__(self, path: str) -> None:
         self._where = shown(path)
@@ -99,27 +105,27 @@ class _File:
         except OSError as error:
             raise UsageError(f"cannot read {self._where}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self._where} is no TOML: {error}") from error
+            raise UsageError(f"{self._where} is not valid TOML: {error}") from error
         except RecursionError as error:
-            raise UsageError(f"{self._where} is no configuration: it is nested too deep") from error
+            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply") from error
         self._values: dict[str, object] = {}
         self._places: list[tuple[bool, object]] = []
         for section, values in tables.items():
             if section in TABLES:
                 if not isinstance(values, list):
-                    raise self._wrong(f"{section} is a list: write [[{section}]]")
+                    raise self._wrong(f"{section} must be a list of tables: write [[{section}]]")
                 self._places += [(TABLES[section], value) for value in values]
             elif isinstance(values, dict):
                 self._values |= {f"{section}.{key}": value for key, value in values.items()}
             else:
-                raise self._wrong(f"{shown(section)} stands outside of a section")
+                raise self._wrong(f"{shown(section)} is outside of a section, such as [watch]")
         known = (*NUMBERS, *INTERVALS, *TEXTS)
         for key in self._values:
             if key not in known:
-                raise self._wrong(f"no setting is called {shown(key)}: {', '.join(known)}")
+                raise self._wrong(f"there is no setting {shown(key)}; the settings are {', '.join(known)}")
 
     def settings(self) -> Settings:
-        """What is a number of the catalog's settings."""
+        """Return the settings that are not the daemon's own. Raises UsageError."""
         settings = Settings()
         for key, number in NUMBERS.items():
             if key not in self._values:
@@ -132,7 +138,7 @@ class _File:
         return settings
 
     def daemon(self) -> dict[str, Any]:
-        """What is of the daemon alone, by its field."""
+        """Return the daemon's own settings, by field. Raises UsageError."""
         values: dict[str, Any] = {
             field: self._number(key, _LEAST_SECONDS, _MOST_SECONDS)
             for key, field in INTERVALS.items()
@@ -144,16 +150,16 @@ class _File:
         from catalog.watch.configuration import JSON, TEXT
 
         if values.get("log_format", TEXT) not in (TEXT, JSON):
-            raise self._wrong(f'log.format is "{TEXT}" or "{JSON}"')
+            raise self._wrong(f'log.format must be "{TEXT}" or "{JSON}"')
         return values
 
     def places(self) -> tuple[Place, ...]:
-        """The roots and stores."""
+        """Return the roots and stores that the file names. Raises UsageError."""
         found: dict[str, Place] = {}
         for is_root, values in self._places:
             place = self._place(values, is_root=is_root)
             if place.path in found:
-                raise self._wrong(f"{shown(place.path)} is there twice")
+                raise self._wrong(f"{shown(place.path)} is listed twice: remove one of the two")
             found[place.path] = place
         return tuple(found.values())
 
@@ -164,10 +170,10 @@ class _File:
 
         table = "[[roots]]" if is_root else "[[stores]]"
         if not isinstance(values, dict):
-            raise self._wrong(f"{table} has keys and values: {', '.join(PLACE_KEYS)}")
+            raise self._wrong(f"{table} must be a table with the keys {', '.join(PLACE_KEYS)}")
         for key in values:
             if key not in PLACE_KEYS:
-                raise self._wrong(f"{table} has no key {shown(key)}: {', '.join(PLACE_KEYS)}")
+                raise self._wrong(f"{table} has no key {shown(key)}; its keys are {', '.join(PLACE_KEYS)}")
         path = self._path(f"path of {table}", values.get("path", ""))
         table = f"{table} {shown(path)}"
 
@@ -179,15 +185,15 @@ class _File:
         if priority is not None and (
             not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > _PRIORITY
         ):
-            raise self._wrong(f"priority of {table} is a whole number from {-_PRIORITY} to {_PRIORITY}")
+            raise self._wrong(f"priority of {table} must be a whole number from {-_PRIORITY} to {_PRIORITY}")
         policy = None if naming is None else self._checked(table, lambda: Naming.parse(naming))
         if name is not None:
             self._checked(table, lambda: checked_name(name))
         if prefix:
             if policy is None or not policy.by_path:
-                raise self._wrong(f'prefix of {table} goes with naming = "path"')
+                raise self._wrong(f'prefix of {table} needs naming = "path" or "path:tag"')
             if Naming("path").repository("x", prefix)[0] is None:
-                raise self._wrong(f"prefix of {table} is no registry: write a host name, as in registry.example.com")
+                raise self._wrong(f"prefix of {table} is not a registry: write a host name, as in registry.example.com")
         shared = values.get("shared_blob_dir")
         if shared is not None and shared != "":
             shared = self._path(f"shared_blob_dir of {table}", shared)
@@ -196,24 +202,24 @@ class _File:
             self._checked(table, lambda: checked_name(shared_as))
         sparse = values.get("sparse")
         if sparse is not None and not isinstance(sparse, bool):
-            raise self._wrong(f"sparse of {table} is true or false")
+            raise self._wrong(f"sparse of {table} must be true or false")
         return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
 
     def _path(self, what: str, value: object) -> str:
         path = self._text(what, value)
         if not os.path.isabs(path) or "\0" in path:
-            raise self._wrong(f"the {what} is an absolute path")
+            raise self._wrong(f"the {what} must be an absolute path")
         return os.path.normpath(path)
 
     def _text(self, what: str, value: object) -> str:
         if not isinstance(value, str):
-            raise self._wrong(f"{what} is a text")
+            raise self._wrong(f"{what} must be a string")
         return value
 
     def _number(self, key: str, least: float, most: int) -> float:
         value = self._values[key]
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-            raise self._wrong(f"{key} is a number from {least} to {most}")
+            raise self._wrong(f"{key} must be a number from {least} to {most}")
         return value
 
     def _checked(self, table: str, make: Callable[[], _T]) -> _T:

@@ -1,4 +1,4 @@
-"""What `contexts` answers: for each image of a Dockerfile, the layout that buildx can take it from (docs/builds.md)."""
+"""The answers of `contexts`: for each image of a Dockerfile, a layout that buildx can take it from (docs/builds.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIELDS = ("name", "reference", "platform", "found", "store", "path", "digest", "line", "error")
 """The keys of an object of `--format json`. Keys are only ever added."""
 _SPLIT_OR_MATCHED = "*?[]()\\"
-"""What a shell takes for a pattern in an unquoted `$(...)`."""
+"""Characters that make an unquoted `$(...)` a pattern, or that a shell treats specially there."""
 _PLACED = (
     "SELECT root.path, root.path_bytes, store.own_settings FROM store LEFT JOIN root ON root.id = store.root_id"
     " WHERE store.id = :store_id"
@@ -36,7 +36,7 @@ _PLACED = (
 
 
 class Context(NamedTuple):
-    """One image of the Dockerfile, and what answers for it: a store and a digest, or why there is none."""
+    """One image of the Dockerfile with its answer: a match and a digest, or the error that says why there is none."""
 
     image: Image
     match: Match | None
@@ -45,7 +45,10 @@ class Context(NamedTuple):
 
 
 def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first: bool) -> Iterator[Context]:
-    """The answer for each image; those that BuildKit looks up by one name have one digest, or none."""
+    """Yield the answer for each image. Images that BuildKit looks up by the same name get the same digest, or none.
+
+    Raises CatalogUnavailable if the catalog cannot answer; the errors of single images are part of their answers.
+    """
     by_name: dict[str, list[Image]] = {}
     for image in images:
         by_name.setdefault(image.context, []).append(image)
@@ -62,7 +65,7 @@ def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first
 
 
 class _Building:
-    """What buildx can take from a layout: all of an image, in the directory of the layout itself, on this host."""
+    """What buildx needs of a layout: all blobs of an image, in the directory of the layout itself, on this host."""
 
     def __init__(self, reader: Reader, builder: Platform, shared: set[int]) -> None:
         self._reader = reader
@@ -70,14 +73,14 @@ class _Building:
         self._shared = shared
 
     def needs(self, platforms: tuple[Platform | None, ...]) -> Needs:
-        """What is needed of an image that is built on for each of these platforms."""
+        """Return which blobs a build for these platforms needs of a base image."""
         return Needs(self._reader, platforms, self._builder, self._is_there)
 
     def _is_there(self, match: Match, digest: str) -> bool:
         return match.store_id not in self._shared or self._has_own(match, digest)
 
     def _has_own(self, match: Match, digest: str) -> bool:
-        """Whether the directory of the layout itself holds a blob, as a file: no link below the root is followed."""
+        """Return whether the directory of the layout itself has the blob as a file. No link below the root is followed."""
         row = next(self._reader.select(_PLACED, {"store_id": match.store_id}), None)
         path = decode_path(match.path, match.path_bytes)
         root = None if row is None or row[0] is None else decode_path(row[0], row[1])
@@ -87,11 +90,11 @@ class _Building:
 
 
 def _one(asking: Asking, images: list[Image], building: _Building, *, first: bool) -> tuple[Match, str]:
-    """The match and the digest for all images of one name; raises what `resolve` raises, and NotFound."""
+    """Return the match and the digest for all images with one name. Raises what `resolve` raises."""
     image = images[0]
     if any(each.is_stage for each in images):
         raise NotFound(
-            f"{shown(image.context)} is the name of a stage too, and a context of that name would take the stage's place",
+            f"{shown(image.context)} is the name of a stage, too, and a context with that name would replace the stage",
             "give the stage another name",
         )
     query = _query(image)
@@ -102,7 +105,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
         return asking.resolve(query, first=first, shadowed=shadowed)
 
     def for_all() -> Match:
-        """An entry that has all platforms: one that answers for its store, else one that another entry shadows."""
+        """Return an entry that has all platforms: one that answers for its store, or else one that is shadowed."""
         try:
             return found_for(*platforms)
         except NotFound:
@@ -117,24 +120,24 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
             raise
         apart = {match.digest: match for match in map(found_for, platforms)}
         lines = [f"{shown(match.store)}\t{shown(match.name or '-')}\t{digest}" for digest, match in apart.items()]
-        told = ", ".join(str(each) for each in platforms if each)
+        wanted = ", ".join(str(each) for each in platforms if each)
         raise Ambiguous(
-            f"{shown(image.text)} is needed for {told}, and no one entry has them all; "
-            "narrow with --store, or give each platform a build of its own",
+            f"{shown(image.text)} is needed for {wanted}, and no entry has all of these platforms; "
+            "narrow the search with --store, or run one build per platform",
             lines,
             len(lines),
         ) from None
     if (host := match.host) is not None:
         raise NotFound(
-            f"{shown(match.store)} lies on the host {shown(host)}, and buildx looks here",
-            "build there, or copy the image to a layout of this host",
+            f"{shown(match.store)} is on the host {shown(host)}, where buildx on this host cannot read it",
+            "build there, or copy the image to a layout on this host",
         )
-    # The index, where the answer is one: buildx picks the platform itself, and one context serves every platform.
+    # If the answer is an index, give buildx the index: it picks the platform itself, so one context serves all platforms.
     return match, match.digest if query.digest is None else query.digest
 
 
 def _query(image: Image) -> Query:
-    """What is asked for an image: a Docker reference, also where it looks like another form (`oci:latest`)."""
+    """Return the query for an image: always a Docker reference, even if it looks like another form (`oci:latest`)."""
     reference = image.reference
     kind = kinds.NAME if reference.digest is None else kinds.NAME_DIGEST
     tag = reference.tag or (None if reference.digest else "latest")
@@ -145,14 +148,14 @@ def _query(image: Image) -> Query:
 
 
 def write_flags(contexts: Iterable[Context]) -> list[UsageError]:
-    """Print `--build-context NAME=oci-layout://PATH@DIGEST`, one a name; returns what cannot be said so."""
+    """Print one `--build-context NAME=oci-layout://PATH@DIGEST` per name; return an error for each that cannot be printed."""
     refused: list[UsageError] = []
     for context in _once(contexts):
         try:
             text = f"{context.image.text}={_source(context)}"
             if any(each in _SPLIT_OR_MATCHED or each.isspace() or not each.isprintable() for each in text):
                 raise UsageError(
-                    f"{shown(text)} holds white space or a character of patterns, and a shell takes $(...) apart there: "
+                    f"{shown(text)} contains white space or a character that a shell would interpret in $(...): "
                     "use --format bake"
                 )
         except UsageError as error:
@@ -163,12 +166,13 @@ def write_flags(contexts: Iterable[Context]) -> list[UsageError]:
 
 
 def write_bake(contexts: Iterable[Context], target: str) -> list[UsageError]:
-    """Print a file for `docker buildx bake -f`; returns what cannot be said so."""
+    """Print a file for `docker buildx bake -f`; return an error for each context that it cannot express."""
     refused: list[UsageError] = []
     sources: dict[str, str] = {}
     for context in _once(contexts):
         try:
-            # bake takes a text for a template, and a name as it stands: it has to be as BuildKit looks it up
+            # bake expands templates in values, so these are escaped. It takes names literally, so they must be in the form
+            # that BuildKit looks up.
             sources[context.image.context] = _source(context).replace("${", "$${").replace("%{", "%%{")
         except UsageError as error:
             refused.append(error)
@@ -179,7 +183,7 @@ def write_bake(contexts: Iterable[Context], target: str) -> list[UsageError]:
 
 
 def write_json(contexts: Iterable[Context]) -> None:
-    """Print an object an image and platform, found or not."""
+    """Print one object per image and platform, whether the image was found or not."""
     show = formats.open_format("json", FIELDS, FIELDS)
     for context in contexts:
         image, match = context.image, context.match
@@ -199,7 +203,7 @@ def write_json(contexts: Iterable[Context]) -> None:
 
 
 def _once(contexts: Iterable[Context]) -> Iterator[Context]:
-    """Those that were found, one a name: BuildKit knows one context by each."""
+    """Yield the contexts that were found, one per name, because BuildKit takes one context per name."""
     seen: set[str] = set()
     for context in contexts:
         if context.match is not None and context.image.context not in seen:
@@ -208,15 +212,17 @@ def _once(contexts: Iterable[Context]) -> Iterator[Context]:
 
 
 def _source(context: Context) -> str:
-    """`oci-layout://PATH@DIGEST`; raises UsageError where buildx could not read it back."""
+    """Return `oci-layout://PATH@DIGEST`. Raises UsageError if buildx could not parse it."""
     match = context.match
     if match is None:
         raise UsageError("nothing was found")
     if match.path_bytes is not None:
-        raise UsageError(f"the path of store {shown(match.store)} is no UTF-8, and cannot be told: move the layout")
-    if ":" in match.path:  # an `@` is none of the kind: buildx splits at the last one, which stands before the digest
         raise UsageError(
-            f"buildx takes a path apart at ':', so it cannot read that of store {shown(match.store)} "
-            f"({shown(match.path)}): move the layout to a path without it"
+            f"the path of store {shown(match.store)} is not UTF-8, so it cannot be printed: move the layout"
+        )
+    if ":" in match.path:  # an `@` does no harm: buildx splits at the last one, which is the one before the digest
+        raise UsageError(
+            f"buildx splits a path at ':', so it cannot read store {shown(match.store)} at "
+            f"{shown(match.path)}: move the layout to a path without ':'"
         )
     return f"oci-layout://{match.path}@{context.digest}"

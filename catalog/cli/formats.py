@@ -27,11 +27,12 @@ def open_format(
     spare: Sequence[str] = (),
     prose: bool = False,
 ) -> Format:
-    """The format that `--format` names; by default a table on a terminal, tsv into a pipe. Writes nothing yet.
+    """Return the format that `asked`, the value of `--format`, names. Writes nothing yet.
 
-    `columns` are those of table, tsv and csv; `fields` those of JSON and templates; `header` is whether csv begins with
-    its columns; `also` are formats that the caller has besides. Of a table `spare` are columns that a narrow terminal can do
-    without, and with `prose` the last column is sentences. Raises UsageError.
+    The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
+    `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
+    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, and `prose` says
+    that the last column holds sentences. Raises UsageError.
     """
     if asked is None:
         asked = "table" if sys.stdout.isatty() else "tsv"
@@ -50,7 +51,9 @@ def open_format(
     if "{" in asked:
         return _Template(asked, fields)
     names = ", ".join((*NAMES, *also))
-    raise UsageError(f"no format: {shown(asked)}: one of {names}, or a template such as '{{{columns[0]}}}'")
+    raise UsageError(
+        f"there is no format {shown(asked)}: write one of {names}, or a template such as '{{{columns[0]}}}'"
+    )
 
 
 class _Tsv(Format):
@@ -88,13 +91,13 @@ class _Csv(Format):
 
     @staticmethod
     def _line(cells: Sequence[str]) -> None:
-        """RFC 4180; cells hold no line ends, those are escaped."""
+        """Write a line of RFC 4180. Cells contain no line ends, because those are escaped."""
         quoted = ['"' + c.replace('"', '""') + '"' if "," in c or '"' in c or c[:1] == " " else c for c in cells]
         write(",".join(quoted) + "\r\n")
 
 
 class _Json(Format):
-    """One array, an element a line: brackets and commas stand on the elements' lines, so that lines can be counted."""
+    """One array with one element per line. Brackets and commas have no lines of their own, so lines can be counted."""
 
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = fields
@@ -123,7 +126,7 @@ class _JsonLines(Format):
 
 
 class _Template(Format):
-    r"""`{field}` is a value, `{{` and `}}` are braces, `\t` and `\n` what they say; one line a row."""
+    r"""One line per row. `{field}` is a value, `{{` and `}}` are braces, `\t` is a tab and `\n` a line end."""
 
     def __init__(self, text: str, fields: Sequence[str]) -> None:
         self._pieces: list[tuple[str, str | None]] = []  # literal text, then a field or None
@@ -138,7 +141,9 @@ class _Template(Format):
                 end = text.find("}", position)
                 field = text[position + 1 : end] if end > 0 else text[position + 1 :]
                 if end < 0 or field not in fields:
-                    raise UsageError(f"no field in the format: {shown(field)}: one of {', '.join(fields)}")
+                    raise UsageError(
+                        f"the format has no field {shown(field)}: write one of {', '.join(fields)}, or {{{{ for a brace"
+                    )
                 self._pieces.append((literal, field))
                 literal = ""
                 position = end + 1

@@ -1,4 +1,4 @@
-"""`--fresh` of `query` and `resolve`: the catalog is made true first, and only then it is known which stores there are."""
+"""`--fresh` of `query` and `resolve`: bring the catalog up to date, and only then look up the stores that options name."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from catalog.lookup.resolve import Asking
 
 Scope = Callable[[], frozenset[int] | None]
-"""The stores to ask in, None for all of them; raises UnknownStore."""
+"""Returns the ids of the stores to search, None for all of them. Raises UnknownStore."""
 
 
 def ask_freshly(
     options: Options, reader: Reader, asking: Asking, scope: Scope, *, content: bool, whole: bool = False
 ) -> Callable[[Query | None], None]:
-    """Make the catalog true for all references and let `asking` ask in `scope`; returns what to do before each is answered.
+    """Bring the catalog up to date for all references and restrict `asking` to the stores of `scope`.
 
-    References from stdin are not known yet: for each the catalog is made true when it comes. With `content` what manifests
-    say is to be true as well, with `whole` what of their layers is there. Raises UnknownStore, UsageError for the configuration, and what `make_fresh` raises.
+    Returns a function to call before each reference is answered. References from stdin are not known yet; for these, that
+    function brings the catalog up to date. `content` includes manifests, and `whole` includes which layers are present.
+    Raises UnknownStore, UsageError for a mistake in the configuration, and what `make_fresh` raises.
     """
     settings, places = load_followed(options.config)
 
@@ -39,7 +40,7 @@ def ask_freshly(
         try:
             queries.append(parse_query(text))
         except InvalidReference:
-            continue  # said when its turn comes
+            continue  # reported when its turn comes
     if queries and options.filters is not None:
         queries += options.filters.references
     late: NotInTime | None = None
@@ -56,7 +57,7 @@ def ask_freshly(
         if late is not None:
             raise late from None
         raise
-    # One store that is not in time does not keep the others from answering.
+    # One store that is late does not prevent the others from answering.
     return lambda query: None if late is None else freshen([query] if query else [], 0)
 
 

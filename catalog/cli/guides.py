@@ -12,7 +12,7 @@ from catalog.errors import OcicatError
 GUIDES = {
     "tutorial": "Ten minutes from an empty machine to a watched catalog.",
     "scripts": "What scripts may rely on: formats, exit statuses, streams.",
-    "resolution": "What a reference means, and what other tools take it for.",
+    "resolution": "What a reference means, to ocicat and to other tools.",
     "commands": "Every command, option and environment variable.",
     "settings": "The configuration file.",
     "problems": "What `ocicat check` reports, and what to do about it.",
@@ -28,7 +28,7 @@ GUIDES = {
     "postgres": "Sharing one catalog between hosts, on PostgreSQL.",
     "glossary": "The words that the other guides use.",
 }
-"""Topics, and a line about each. A topic is the name of a file in docs/."""
+"""The topics, with a line about each. A topic is the name of a file in docs/."""
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]*)\)")
 _ITEM = re.compile(r"( *)([-*]|[0-9]+\.) +")
@@ -99,7 +99,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _rows(table: list[list[str]], width: int) -> Iterator[str]:
-    """The rows of a table, the heads of the columns as labels for what is below the first cell."""
+    """Yield the lines of a table. Each cell below the first cell of a row is labelled with the header of its column."""
     heads, *rows = table
     for row in rows:
         yield from textwrap.wrap(row[0], width, break_on_hyphens=False) or [""]
@@ -119,7 +119,7 @@ def _wrapped(text: str, width: int) -> Iterable[str]:
 
 
 def _plain(text: str) -> str:
-    """Text without its links; those to another guide say how to read that."""
+    """Return text without links and emphasis. A link to another guide becomes the command that prints it."""
     return _LINK.sub(_link, text).replace("**", "").replace("\\*", "*")
 
 

@@ -1,10 +1,10 @@
-"""The limits of time and memory of a command that asks. On the way of every answer.
+"""The time and memory limits of commands that read the catalog. Every answer imports this module.
 
-They hold in a process that runs this command and nothing else (start.main).
+The limits apply only in a process that runs one command and nothing else (start.main).
 
-Python runs a signal handler only between two of its own instructions, which may be minutes apart while SQLite works or a server
-is waited for. So a thread ends the process. That does no harm: these commands only read, and what `--fresh` writes is as safe
-from the end of a process as from a power cut.
+Python runs a signal handler only between two of its own instructions. These may be minutes apart while SQLite works or a
+server does not answer, so a thread ends the process instead. That does no harm: these commands only read, and what `--fresh`
+writes survives the end of a process as it survives a power cut.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 ASK_SECONDS = 60.0
-"""The default limit of a command that answers, for each reference."""
+"""The default time limit per reference, for commands that answer references."""
 LIST_SECONDS = 600.0
-"""The default limit of a command that lists what there is."""
+"""The default time limit of commands that list things."""
 LONGEST_SECONDS = 1e6
-"""Eleven days: a longer `--timeout` counts as this, since poll(2) takes no more than 24."""
+"""Eleven days. A longer `--timeout` counts as this, because poll(2) takes at most 24 days."""
 MEMORY_BYTES = 2 << 30
-"""How much memory a command may take besides what it has when it begins."""
+"""How much memory a command may use in addition to what it has when it begins."""
 
 _BRIEF_SECONDS = 0.05
-"""The limit of memory is set after so long: most answers are over by then, and need not pay for it."""
+"""The delay before the memory limit is set. Most answers are finished by then and do not pay for it."""
 _LONGEST_NAP = 3600.0
 _PAUSED_NAP = 1.0
 _SERVER_GRACE = 1.0
-"""The server ends a statement by itself so many seconds later, for a process that could not cancel it."""
+"""How many seconds after the limit the server itself ends a statement that this process could not cancel."""
 _STDERR_MS = 1000
-_NARROW = "narrow it, or give it more with --timeout"
+_ADVICE = "ask for less, or allow more with --timeout"
 
 
 class Limits:
-    """A context manager: a command that takes longer, or needs more memory, ends with status 4.
+    """A context manager that ends the process with status 4 if its block takes too long, or too much memory.
 
-    `seconds` is what `--timeout` gives: all of the time counts, also while stdout is not read or nothing comes on stdin. Without
-    it `default` counts only the time in which the command works; None is no limit. `words` follow "this took longer than N
-    seconds". `memory_bytes` may be taken besides what the process has when it begins.
+    `seconds` is the value of `--timeout`. It limits the total time, which includes waits for a reader of stdout and for lines
+    on stdin. Without it, `default` limits the time without these waits; None means no limit. `words` is added to the message
+    "this took longer than N seconds". `memory_bytes` is how much memory the process may use in addition to what it has when
+    the block begins.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Limits:
         seconds: float | None,
         default: float | None,
         *,
-        words: str = f", and what was printed is not all of it: {_NARROW}",
+        words: str = f", so the output is incomplete: {_ADVICE}",
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.seconds = default if seconds is None else seconds
@@ -72,9 +73,9 @@ class Limits:
         self._memory = _thread.allocate_lock()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the time limit."""
         self._over.acquire()
-        if not process.is_ours:  # others work in it too
+        if not process.is_ours:  # other code runs in this process, too
             return self
         if self.seconds is not None:
             self.restart()
@@ -82,12 +83,12 @@ class Limits:
                 output.waits.on = self
         try:
             _thread.start_new_thread(self._watch, ())
-        except RuntimeError:  # this user has no thread left: an answer without a time limit is better than none
+        except RuntimeError:  # no thread can be started: an answer without a time limit is better than none
             self._limit_memory()
         return self
 
     def __exit__(self, kind: object, *_error: object) -> None:
-        """The command has ended in time; where `--timeout` was given, once all of its output is written."""
+        """Stop the time limit; if it came from `--timeout`, only after all output is written."""
         if kind is None and self._is_asked:
             output.flush()
         output.waits.on = None
@@ -99,7 +100,7 @@ class Limits:
                 resource.setrlimit(resource.RLIMIT_AS, self._before)
 
     def open_reader(self, path: str) -> Reader:
-        """The catalog at `path`, opened within the limits; raises as `catalog.engine.sqlite.reader.open_reader`."""
+        """Open the catalog at `path` within the limits. Raises as `catalog.engine.open.open_reader` does."""
         reader = open_reader(path)
         self._cancel = reader.cancel
         if self.seconds is not None:
@@ -107,22 +108,25 @@ class Limits:
         return reader
 
     def restart(self) -> None:
-        """Let the next reference have all of the time, unless `--timeout` was given for all of them."""
+        """Restart the time for the next reference, unless `--timeout` limits the total time of all references."""
         if self.seconds is not None and not (self._is_asked and self._end):
             self._end = time.monotonic() + self.seconds
 
     def pause(self) -> None:
-        """From now on somebody else is waited for, which does not count."""
+        """Stop the clock while the command waits for another process."""
         self._paused = time.monotonic()
 
     def go_on(self) -> None:
-        """And now no longer."""
+        """Start the clock again."""
         if self._paused is not None:
-            self._end += time.monotonic() - self._paused  # first: the other thread looks at both
+            self._end += time.monotonic() - self._paused  # before _paused is reset, because the other thread reads both
             self._paused = None
 
     def _limit_memory(self) -> None:
-        """Limit the address space of this process; without /proc, or where Python's library may not be read, there is no limit."""
+        """Limit the address space of this process.
+
+        There is no limit if there is no /proc, or if the module `resource` cannot be loaded.
+        """
         try:
             import resource
 
@@ -136,19 +140,19 @@ class Limits:
             resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
     def _watch(self) -> None:
-        """End the process when its time is over, with a message if that can be; no failure in here is for the user to see."""
+        """End the process when its time is over, with a message if possible. A failure in this thread is not shown."""
         try:
             is_over = self._is_too_late()
-        except Exception:  # noqa: BLE001 - such as no memory: an answer without a limit is better than a traceback beside it
+        except Exception:  # noqa: BLE001 - such as no memory: an answer without a limit is better than a traceback in it
             return
         if is_over:
             try:
-                self._tell()
+                self._report()
             finally:
                 os._exit(NotInTime.status)
 
     def _is_too_late(self) -> bool:
-        """Wait for the end of the time, True, or of the command, False."""
+        """Wait until the time is over or the command has ended; return whether the time is over."""
         brief = _BRIEF_SECONDS if self.seconds is None else min(_BRIEF_SECONDS, self.seconds)
         if self._over.acquire(timeout=brief):
             self._over.release()
@@ -170,21 +174,21 @@ class Limits:
                 self._over.release()
                 return False
 
-    def _tell(self) -> None:
-        """Say on stderr that the time is over, and end what a server does for this process."""
+    def _report(self) -> None:
+        """Print the error on stderr, and cancel the statement that a server runs for this process."""
         if not _is_written():
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 2)
         fail(NotInTime(f"this took longer than {self.seconds:g} seconds{self._words}"))
         null = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):  # what the other thread says of the cancelled statement is not for the user
+        for descriptor in (1, 2):  # hides the main thread's message about the cancelled statement
             os.dup2(null, descriptor)
         if self._cancel is not None:
             self._cancel()
 
 
 def _is_written() -> bool:
-    """Whether stderr takes a message: whoever does not read it does not keep the process."""
+    """Return whether stderr can be written to. A reader that has stopped reading must not hold up the process."""
     try:
         import select
 

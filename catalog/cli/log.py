@@ -1,4 +1,4 @@
-"""What a daemon says, on stderr: lines for a person, or one JSON object a line for a program (docs/operations.md)."""
+"""The log of a daemon on stderr: lines of text for a person, or one JSON object per line for a program (docs/operations.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from catalog.watch.configuration import JSON
 
 
 class Log:
-    """Takes lines and notices (it is a `Report`). `json` says in which form they go out."""
+    """Writes lines and notices; it is a `Report`. `json` selects the format."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
@@ -28,16 +28,16 @@ class Log:
         self._write(level, event, line, fields)
 
     def follow(self, log_format: str) -> None:
-        """Take the form that a configuration, read again, asks for."""
+        """Switch to the format that a newly read configuration names."""
         self.json = log_format == JSON
 
     def lost(self, count: int) -> str:
-        """Return the line that says that `count` lines were left out, since nobody read the log."""
-        notice = Notice("log-lost", f"{count} lines were left out here: the log was not read", lines=count)
+        """Return a line that says that `count` lines were dropped because nothing read the log."""
+        notice = Notice("log-lost", f"{count} lines were dropped here because nothing read the log", lines=count)
         return self._line(notice.level, notice.event, notice, notice.fields) if self.json else f"ocicat: {notice}\n"
 
     def fail(self, error: Exception) -> int:
-        """Say why the daemon ends; returns the exit status."""
+        """Log why the daemon ends; return the exit status."""
         if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error
         if not self.json:
@@ -56,7 +56,7 @@ class Log:
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"time": time, "level": level, "event": event, "message": message, **fields}
         line = {key: _valid(value) for key, value in line.items()}
-        # All that is no ASCII is escaped: none of it reaches a terminal raw.
+        # json.dumps escapes everything outside ASCII, so nothing reaches a terminal raw.
         return json.dumps(line, separators=(",", ":"), default=str) + "\n"
 
 

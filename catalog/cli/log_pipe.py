@@ -1,7 +1,7 @@
-"""Lines on their way to a stderr that perhaps nobody reads: a pipe that is full stops whoever writes into it.
+"""Writes log lines to stderr without blocking the daemon when nothing reads them and the pipe is full.
 
-A thread of its own writes them, so that only it is stopped. What waits has a limit; what comes beyond that is left out, and
-how much that was is said as soon as there is room again.
+A separate thread writes the lines, so only that thread blocks. The lines that wait have a size limit. Lines beyond it are
+dropped, and a line says how many as soon as there is room again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LAST_SECONDS = 1.0
 
 @contextlib.contextmanager
 def stderr_without_waiting(lost: Callable[[int], str]) -> Iterator[None]:
-    """Let whatever is said go to stderr by a LogPipe, in this block."""
+    """Within this block, send all messages to stderr through a LogPipe."""
     try:
         descriptor = sys.stderr.fileno()
-    except (OSError, ValueError, AttributeError):  # closed, or no file: nothing that could stand still
+    except (OSError, ValueError, AttributeError):  # closed, or not a file: it cannot block
         yield
         return
     pipe = LogPipe(descriptor, lost)
@@ -37,7 +37,7 @@ def stderr_without_waiting(lost: Callable[[int], str]) -> Iterator[None]:
 
 
 class LogPipe:
-    """Takes text for the descriptor `descriptor`; `lost` makes a line that says how many texts were left out."""
+    """Writes text to a file descriptor from a thread of its own. `lost` makes the line that says how many were dropped."""
 
     def __init__(self, descriptor: int, lost: Callable[[int], str]) -> None:
         self._descriptor = descriptor
@@ -51,7 +51,7 @@ class LogPipe:
         self._thread.start()
 
     def write(self, text: str) -> None:
-        """Take `text`, which is one line or several; never waits."""
+        """Queue `text`, one or more lines, or drop it if too much waits. Never blocks."""
         data = text.encode("utf-8", "replace")
         with self._changed:
             if self._bytes + len(data) > WAITING_BYTES:
@@ -64,7 +64,7 @@ class LogPipe:
             self._changed.notify()
 
     def close(self) -> None:
-        """Wait for what is still to be written, a second at most."""
+        """Write what still waits, for at most _LAST_SECONDS."""
         with self._changed:
             if self._lost:
                 self._take(self._make_lost(self._lost).encode("utf-8", "replace"))
@@ -85,7 +85,7 @@ class LogPipe:
                 if not self._waiting:
                     return
                 data = self._waiting[0]
-            # Not by sys.stderr: its lock would be held by a thread that stands still while the process wants to end.
+            # Not through sys.stderr: if this thread blocked there, its lock would keep the process from ending.
             self._write(data)
             with self._changed:
                 self._waiting.popleft()
@@ -96,4 +96,4 @@ class LogPipe:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            return  # nobody can read it any more: the daemon goes on, and its exit status still says how it ended
+            return  # nothing reads it any more: the daemon goes on, and its exit status still says how it ended

@@ -1,4 +1,4 @@
-"""The click group: every command in a module of its own, loaded when it is called."""
+"""The click group `ocicat`. Every command is in a module of its own, which is loaded when the command is called."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ COMMANDS = {
     "index": "Read what changed since the last pass.",
     "watch": "Follow all stores and roots as they change.",
     "query": "List every entry that matches.",
-    "resolve": "Print the one digest of each reference.",
+    "resolve": "Print the one digest that each reference resolves to.",
     "history": "Print what a name pointed to, and when.",
     "diff": "List what differs between stores, or between two times.",
-    "wait": "Return once a reference resolves.",
+    "wait": "Wait until a reference resolves.",
     "contexts": "Print the images of a Dockerfile as build contexts for buildx.",
-    "status": "Say how the catalog and its daemon are.",
+    "status": "Show the state of the catalog and its daemon.",
     "check": "List problems of stores, entries, names and blobs.",
     "verify": "Read every blob and compare its digest.",
-    "sql": "Ask in SQL, read-only, over the public views.",
-    "report": "Print a ready report over all stores.",
+    "sql": "Run read-only SQL over the public views.",
+    "report": "Print a ready-made report over all stores.",
     "browse": "Show the catalog in a web browser.",
-    "db": "Look after the database itself.",
-    "completion": "Print the script by which a shell completes command lines.",
+    "db": "Maintain the database itself.",
+    "completion": "Print a script for completion in a shell.",
     "help": "Print the help for a command, or a guide.",
 }
-"""Name and short help of each command, so that the help loads none of them."""
+"""The name and short help of each command, so that the overview does not have to load the commands."""
 
 
 _ANYWHERE = ("db", "config", "quiet", "verbose", "debug")
@@ -60,10 +60,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
 @click.option("--db", metavar="PATH", help="The catalog. [default: see 'ocicat help scripts']")
-@click.option("--config", metavar="FILE", help="Settings in TOML ('ocicat help settings').")
-@click.option("--quiet", is_flag=True, help="Say only answers and errors.")
-@click.option("--verbose", is_flag=True, help="Say more of what is done.")
-@click.option("--debug", is_flag=True, help="Show where an error came from.")
+@click.option("--config", metavar="FILE", help="Configuration file in TOML ('ocicat help settings').")
+@click.option("--quiet", is_flag=True, help="Print only answers and errors.")
+@click.option("--verbose", is_flag=True, help="Print more about what is done.")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.version_option(__version__, prog_name="ocicat", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context, db: str | None, config: str | None, quiet: bool, verbose: bool, debug: bool) -> None:
@@ -75,7 +75,7 @@ def group(ctx: click.Context, db: str | None, config: str | None, quiet: bool, v
 
 
 class Globals:
-    """What the global options say."""
+    """The values of the global options --db and --config."""
 
     def __init__(self, db: str | None, config: str | None) -> None:
         self.db = db
@@ -83,13 +83,13 @@ class Globals:
 
 
 def _complete(command: click.Command, variable: str) -> None:
-    """Let a command take the global options too, and each of its own from the environment variable named after it.
+    """Add the global options to a command, and name the environment variable of each of its own options after the option.
 
-    click names a variable after the parameter of the function, which is often another word (`stores` for `--store`).
+    click would name the variable after the parameter of the function, which often has another name (`stores` for `--store`).
     """
     taken = {name for parameter in command.params for name in parameter.opts}
     if "--db" in taken:
-        return  # loaded before
+        return  # done already
     for option in command.params:
         if isinstance(option, click.Option) and option.envvar is None:
             name = max(option.opts, key=len).lstrip("-")
@@ -112,22 +112,22 @@ def _complete(command: click.Command, variable: str) -> None:
 
 
 def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
-    """A global option behind the command, as good as before it."""
+    """Apply a global option that was written after the command as if it were before it."""
     if value and parameter.name is not None:
         found = ctx.find_object(Globals)
         setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
 def run_click(arguments: list[str]) -> int:
-    """Run a command line by click; returns the exit status, raises the errors of catalog.errors."""
+    """Run a command line with click and return the exit status. Raises the errors of catalog.errors."""
     try:
         result: Any = group.main(arguments, prog_name="ocicat", standalone_mode=False, auto_envvar_prefix="OCICAT")
     except click.exceptions.NoArgsIsHelpError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
-        raise UsageError(f"no command: '{where} --help' lists them") from error
+        raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
-        raise UsageError(f"{error.format_message().rstrip('.')}; '{where} --help' tells what there is") from error
+        raise UsageError(f"{error.format_message().rstrip('.')}; '{where} --help' shows the usage") from error
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""What goes to stderr: notes and errors, one line each, nothing raw. On the way of every answer."""
+"""Notes and errors on stderr, one escaped line each. Every answer imports this module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from catalog.errors import OcicatError
 
 BROKEN_PIPE = 141
-"""As a shell reports a process that SIGPIPE ended."""
+"""The status that a shell reports for a process that SIGPIPE ended."""
 INTERRUPTED = 130
 INTERNAL = 4
 
@@ -28,26 +28,26 @@ class _Process:
 
 
 process = _Process()
-"""Whether this process runs one command line and nothing else, so that a limit of time or memory may end it: see start.main."""
+"""`is_ours` is true if this process runs one command line and nothing else, so that a limit may end it: see start.main."""
 
 volume = _Volume()
-"""How much is said: `--quiet`, `--verbose`, `--debug`."""
+"""How much is printed on stderr: `--quiet`, `--verbose`, `--debug`."""
 
 
 def note(text: str) -> None:
-    """Say something that is no error; not with `--quiet`."""
+    """Print a line that is not an error, unless `--quiet` is given."""
     if not volume.quiet:
         say(text)
 
 
 def detail(text: str) -> None:
-    """Say something that only `--verbose` asks for."""
+    """Print a line only if `--verbose` is given."""
     if volume.verbose:
         say(text)
 
 
 def say(text: str) -> None:
-    """One line on stderr. Line ends and control characters that slipped in become spaces."""
+    """Print one line on stderr. Any line ends and control characters become spaces."""
     write("ocicat: " + _plain(text) + "\n")
 
 
@@ -64,7 +64,7 @@ def _error() -> str:
 
 
 def fail(error: OcicatError) -> int:
-    """Say what went wrong, with an ambiguous reference's candidates below it; returns the exit status."""
+    """Print an error, and the candidates of an ambiguous reference below it; return the exit status."""
     trace(error)
     write(f"ocicat: {_error()} {_plain(str(error))}\n")
     candidates = getattr(error, "candidates", ())
@@ -75,28 +75,26 @@ def fail(error: OcicatError) -> int:
 
 
 def defect(error: Exception) -> int:
-    """Say that something went wrong that nobody thought of; returns the exit status."""
+    """Print an unexpected error; return the exit status."""
     found = out_of(error) if isinstance(error, OSError | MemoryError) else None
     if found is not None:
         return fail(found)
     trace(error)
-    say(
-        f"error: this is a defect of ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
-    )
+    say(f"error: this is a bug in ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it")
     return INTERNAL
 
 
 def out_of(error: OSError | MemoryError) -> OcicatError | None:
-    """What this process has run out of, where that is all that went wrong: it may have been about to load a module."""
+    """Return an error that names what this process has run out of, if that is why `error` was raised; else None."""
     try:
         from catalog.exhausted import exhausted, out_of_memory
-    except OSError:
+    except OSError:  # such as no file descriptor left to load it with
         return None
     return exhausted(error.errno) if isinstance(error, OSError) else out_of_memory()
 
 
 def trace(error: Exception) -> None:
-    """Show where `error` came from, where that is asked for."""
+    """Print the traceback of `error` if `--debug` is given."""
     if volume.debug:
         import traceback
 
@@ -108,11 +106,11 @@ class _Route:
 
 
 route = _Route()
-"""By whom all goes to stderr, where that is not to stop this process: `ocicat watch` sets it."""
+"""`ocicat watch` sets `write` to a function that writes to stderr without blocking."""
 
 
 def write(text: str) -> None:
-    """Write to stderr, whatever becomes of it."""
+    """Write to stderr, and ignore failures."""
     if route.write is not None:
         route.write(text)
         return
@@ -120,4 +118,4 @@ def write(text: str) -> None:
         sys.stderr.buffer.write(text.encode("utf-8", "replace"))
         sys.stderr.buffer.flush()
     except (OSError, ValueError):
-        return  # nobody reads stderr: the exit status still says it
+        return  # nothing reads stderr: the exit status still tells

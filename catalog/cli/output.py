@@ -1,7 +1,6 @@
-"""What goes to stdout: text that a slow reader does not hold up, values as text, and the base class of the formats.
+"""Output to stdout that a slow reader does not hold up, values as text, and the base class of the formats.
 
-This is on the way of every answer. Whatever came out of a layout is escaped here, once, in every format; JSON escapes by
-its own rules.
+Every answer imports this module. Text from a layout is escaped here, once, for every format; JSON has its own escapes.
 """
 
 from __future__ import annotations
@@ -24,17 +23,20 @@ if TYPE_CHECKING:
 
 _INFINITY = float("inf")
 KEPT_BYTES = 16 << 20
-"""So much is kept of what a reader of stdout does not take."""
+"""How much output is kept in memory when the reader of stdout does not read it."""
 _PIECE_BYTES = 8192
 
 
 def write(text: str) -> None:
-    """Write to stdout as UTF-8, whatever the locale says; raises OcicatError where there is no room for it, and Unread."""
+    """Write to stdout as UTF-8, whatever the locale is.
+
+    Raises Unread if nothing reads stdout any more, and OcicatError if it cannot be written, for example to a full disk.
+    """
     write_bytes(text.encode("utf-8", "replace"))
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to stdout; raises as `write` does, and NotInTime if stdout is not read for so long as `limit_pauses` says."""
+    """Write to stdout. Raises as `write` does, and NotInTime if stdout is not read for as long as `limit_pauses` allows."""
     try:
         _stdout.write(data)
     except OSError as error:
@@ -42,7 +44,10 @@ def write_bytes(data: bytes) -> None:
 
 
 def flush() -> None:
-    """Write all that is kept, however long that takes; raises as `write` does. No state of the catalog is held meanwhile."""
+    """Write everything that is kept, however long that takes. Raises as `write` does.
+
+    Call this only when no read transaction of the catalog is open.
+    """
     try:
         _stdout.flush()
     except OSError as error:
@@ -50,7 +55,7 @@ def flush() -> None:
 
 
 class _Waits:
-    """Stops the clock of the running command's limit (`on`, catalog.cli.limits) while the command waits for a reader or for stdin."""
+    """A context manager that pauses the time limit of the running command, `on`, if there is one."""
 
     on: Limits | None = None
 
@@ -64,20 +69,20 @@ class _Waits:
 
 
 waits = _Waits()
-"""Entered while a reader of stdout, or a writer of stdin, is waited for: a default time limit does not count that."""
+"""Entered while the command waits for a reader of stdout or for lines on stdin: a default time limit does not count that."""
 
 
 def limit_pauses(seconds: float) -> None:
-    """Let a reader of stdout stand still for so many seconds in all, once KEPT_BYTES wait for them."""
+    """Wait for a reader of stdout that does not read for at most `seconds` in total, once KEPT_BYTES are kept."""
     _stdout.pauses_left = seconds
 
 
 class _Stdout:
-    """What was written and stdout has not yet taken.
+    """Output that was written and that stdout has not yet accepted.
 
-    Whoever asks for rows holds the state of the catalog that they come from, and the WAL grows meanwhile. So a reader of a
-    pipe who stands still (`| less`) is not waited for: what they do not take is kept here, KEPT_BYTES of it, and only then
-    is there a wait, of a limited time.
+    A command that reads rows holds a read transaction, and the WAL grows meanwhile. So the command does not wait for a reader
+    that has stopped reading a pipe (`| less`): up to KEPT_BYTES of output are kept here, and only then does it wait, for a
+    limited time.
     """
 
     def __init__(self) -> None:
@@ -92,7 +97,7 @@ class _Stdout:
             self._drain()
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write everything that is kept."""
         kept = self._kept
         self.drop()
         with waits:
@@ -101,11 +106,11 @@ class _Stdout:
             sys.stdout.flush()
 
     def drop(self) -> None:
-        """Keep nothing."""
+        """Forget everything that is kept."""
         self._kept, self._next_drain = bytearray(), _PIECE_BYTES
 
     def _drain(self) -> None:
-        """Write what is kept as far as that does not block."""
+        """Write as much of what is kept as is possible without blocking."""
         if not _may_block():
             kept = self._kept
             self.drop()
@@ -116,7 +121,7 @@ class _Stdout:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), select.POLLOUT)
         sys.stdout.flush()
-        # No more than PIPE_BUF fits into a pipe for certain.
+        # A pipe that is ready is certain to have room for PIPE_BUF bytes, and not for more.
         while len(self._kept) >= select.PIPE_BUF:
             if not poll.poll(0):
                 if len(self._kept) < KEPT_BYTES:
@@ -127,7 +132,7 @@ class _Stdout:
         self._next_drain = len(self._kept) + _PIECE_BYTES
 
     def _wait(self, poll: select.poll) -> None:
-        """Wait until stdout takes something."""
+        """Wait until stdout can be written to. Raises NotInTime."""
         import time
 
         began = time.monotonic()
@@ -137,36 +142,36 @@ class _Stdout:
         if not is_ready:
             _drop()
             raise NotInTime(
-                f"what was printed was not read in time, and {KEPT_BYTES >> 20} MiB of it wait: "
-                "ask for less, or write it to a file first"
+                f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it are waiting: "
+                "ask for less, or write the output to a file first"
             )
 
 
 def _may_block() -> bool:
-    """Whether stdout is read by a process, or a person, who may stand still."""
+    """Return whether a write to stdout may block, because a process or a person reads it."""
     try:
         mode = os.fstat(sys.stdout.fileno()).st_mode
-    except (OSError, ValueError):  # no file: a test's
+    except (OSError, ValueError):  # not a file, as in tests
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
 def _drop() -> None:
-    """Let all that is kept, and still comes, go nowhere."""
+    """Discard all output that is kept or still comes."""
     _stdout.drop()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered does not fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing Python's own buffer does not fail again
 
 
 def _unwritten(error: OSError) -> Exception:
-    """What to raise for stdout's `error`."""
+    """Return the exception to raise for an error of stdout."""
     _drop()
     if isinstance(error, BrokenPipeError):
         return Unread()
-    return OcicatError(f"cannot write the answer ({error.strerror}): what was written is not all of it")
+    return OcicatError(f"cannot write the output ({error.strerror}), so it is incomplete")
 
 
 def cell(value: object) -> str:
-    """A value as one cell of text: null is empty, text is escaped, a list or an object is JSON."""
+    """Return a value as the text of one cell: null is empty, strings are escaped, lists and objects are JSON."""
     if value is None:
         return ""
     if value is True:
@@ -186,7 +191,10 @@ _stdout = _Stdout()
 
 
 class Unread(Exception):
-    """Nobody reads stdout any more: no failure, but the end. No OSError, since click has its own mind about those."""
+    """Nothing reads stdout any more: the command ends, but this is not an error.
+
+    It is not an OSError, because click handles those itself.
+    """
 
 
 class Format:
@@ -197,19 +205,19 @@ class Format:
         raise NotImplementedError
 
     def nothing(self) -> None:
-        """Write what stands for no row, where a line is promised for each."""
+        """Write the placeholder for a missing row, for callers that promise one line per row."""
         write("\n")
 
     def flush(self) -> None:
-        """Let what was written so far be read."""
+        """Flush what was written so far."""
         flush()
 
     def end(self) -> None:
-        """Write what is still kept back."""
+        """Write whatever is still pending, such as the end of a document."""
 
 
 def json_text(value: object) -> str:
-    """A value as JSON on one line."""
+    """Return a value as JSON on one line."""
     import json
 
     try:
@@ -217,6 +225,6 @@ def json_text(value: object) -> str:
     except ValueError:
         if not isinstance(value, dict):
             raise
-        # SQL can say 9e999, and JSON has no word for it.
+        # SQL can return infinity (9e999), which JSON cannot express.
         finite = {key: None if cell in (_INFINITY, -_INFINITY) else cell for key, cell in value.items()}
         return json.dumps(finite, separators=(",", ":"), default=bytes.hex)

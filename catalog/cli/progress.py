@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, nothing elsewhere (docs/scripts.md)."""
+"""Progress bars on stderr if it is a terminal, and nothing otherwise (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _BYTES = len("  1023.9 MiB of 1023.9 GiB")
 
 @contextmanager
 def progress(*, in_bytes: bool = False) -> Iterator[Draw]:
-    """A function (what, done, total) that draws on stderr, where that is a terminal and nobody asked for quiet.
+    """Yield a function (what, done, total) that draws a progress bar on stderr.
 
-    Each `what` has a bar of its own, below the one before; with `in_bytes` it says how much is done of how much.
+    It draws nothing with `--quiet`, or if stderr is not a terminal. Each new `what` gets a bar of its own on a new line. With
+    `in_bytes`, the bar also shows the two numbers as sizes.
     """
     if not sys.stderr.isatty() or messages.volume.quiet:
         yield lambda _what, _done, _total: None
@@ -41,7 +42,7 @@ def progress(*, in_bytes: bool = False) -> Iterator[Draw]:
 
 
 class _Bars:
-    """The bar that is drawn, after those that are done. A bar begins with the first word of it."""
+    """Draws one bar at a time; a new label begins a new bar."""
 
     def __init__(self, in_bytes: bool) -> None:
         self._in_bytes = in_bytes
@@ -64,11 +65,11 @@ class _Bars:
         bar = self._bar
         bar.length = max(total, 1)
         if done - bar.pos >= max(1, total // _STEPS) or done == total:
-            bar.finished = False  # there may be more to do than there was
+            bar.finished = False  # the total may have grown
             bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._in_bytes else None)
 
     def _width(self, what: str) -> int:
-        """How wide a bar may be beside what else stands in its line: a line that wraps is a new one at each step."""
+        """Return the width of the bar that leaves room for the rest of its line, because each redraw of a wrapped line adds a line."""
         try:
             room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         except (OSError, ValueError):

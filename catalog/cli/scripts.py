@@ -1,4 +1,4 @@
-"""The scripts of `ocicat completion`: each hands the words to `ocicat __complete`, and its answer to the shell."""
+"""The scripts of `ocicat completion`: each passes the words to `ocicat __complete` and the answer to the shell."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ BASH = r"""# bash completion for ocicat: eval "$(ocicat completion bash)", or sa
 # ~/.local/share/bash-completion/completions/ocicat
 
 _ocicat() {
-    # bash takes words apart at ':', '=' and '@' (COMP_WORDBREAKS). Here they are put together again: a piece belongs to the
-    # word before it where no blank stands between them.
+    # bash splits words at ':', '=' and '@' (COMP_WORDBREAKS). Here they are joined again: a piece belongs to the word before
+    # it if there is no blank between them.
     local program="${1/#\~\//$HOME/}" rest="${COMP_LINE:0:COMP_POINT}" bare piece i
     local -a words=() lines=()
     for ((i = 0; i <= COMP_CWORD; i++)); do
         bare="${rest#"${rest%%[![:space:]]*}"}"
         piece="${COMP_WORDS[i]}"
-        [[ "$bare" == "$piece"* ]] || piece="$bare" # the cursor stands inside of it
+        [[ "$bare" == "$piece"* ]] || piece="$bare" # the cursor is inside it
         if ((i == 0)) || [[ "$bare" != "$rest" ]]; then
             words+=("$piece")
         else
@@ -29,10 +29,10 @@ _ocicat() {
     directories) compopt -o default -o dirnames 2>/dev/null ;;
     parts) compopt -o nospace 2>/dev/null ;;&
     parts | words)
-        # What readline replaces begins behind the last of the characters at which it takes words apart, or behind a quote.
+        # readline replaces the text after the last character at which it splits words, or after a quote.
         local behind="${current##*["$COMP_WORDBREAKS"]}"
         local ahead="${current%"$behind"}"
-        ahead="${ahead%@}" # which readline leaves with what stands behind it
+        ahead="${ahead%@}" # readline keeps an '@' together with what follows it
         [[ "$current" != [\"\']* ]] || ahead=
         COMPREPLY=("${lines[@]:1}")
         COMPREPLY=("${COMPREPLY[@]#"$ahead"}")
@@ -44,7 +44,7 @@ complete -F _ocicat ocicat
 """
 
 ZSH = r"""#compdef ocicat
-# zsh completion for ocicat: source <(ocicat completion zsh) behind compinit, or save it as _ocicat in a directory of $fpath
+# zsh completion for ocicat: source <(ocicat completion zsh) after compinit, or save it as _ocicat in a directory of $fpath
 
 _ocicat() {
     local -a lines

@@ -1,11 +1,11 @@
-"""Tables for people: columns below one another, no wider than the terminal (docs/scripts.md).
+"""Tables for people: aligned columns, no wider than the terminal (docs/scripts.md).
 
-Strategy. Into a pipe a table is whole. On a terminal it has to fit, and gives way in this order: digests and times are told
-shortly (`sha256:` and 12 digits, which is a reference still), columns that the command can spare are left out, and a line on
-stderr names them, the widest cells lose their middle to `…`, and a last column of prose goes on below itself. A table of too
-many columns for any of this is left to the terminal as it is.
+In a pipe, a table is never shortened. On a terminal it has to fit, so it is shortened in this order: digests and times are
+abbreviated (`sha256:` and 12 digits, which is still a reference), columns that the command can spare are left out and named in
+a line on stderr, the widest cells have their middle replaced by `…`, and a last column of prose is wrapped. A table with too
+many columns for all of this is printed as it is.
 
-Widths are those of characters on a terminal: east asian ones take two places, combining ones none.
+Widths are counted as a terminal shows characters: an East Asian wide one takes two places, a combining one none.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
     Get = Callable[[str], object]
 
-_ROWS = 200  # so many rows are kept back to find the widths of the columns
-_CHARACTERS = 1 << 20  # and no more than so many characters of them
-_WIDEST = 80  # where no terminal sets a limit, a wider cell does not widen its column
+_ROWS = 200  # how many rows are kept back to find the widths of the columns
+_CHARACTERS = 1 << 20  # the most characters that are kept back
+_WIDEST = 80  # without a terminal, a wider cell does not widen its column
 _GAP = 2
-_COMFORT = 24  # columns are spared as long as the others cannot have so much each
-_NARROW = 20  # a digest, a time, a tag: of use only whole
-_ENOUGH = 10  # what the wider ones must have besides
-_LEAST = 8  # no column is cut further
-_ZERO_WIDTH = 4  # so many characters at most for each place: marks without width could be any number
-_TROUBLES = frozenset({"invalid", "unreadable", "missing"})
+_COMFORT = 24  # columns are left out until each of the others can have this width
+_NARROW = 20  # a digest, a time or a tag is of use only if it is complete, so columns up to this width are not cut
+_ENOUGH = 10  # unless the wider columns would have less than this
+_LEAST = 8  # no column is cut to less than this
+_ZERO_WIDTH = 4  # the most characters per place, because a cell may contain any number of marks without width
+_BAD_STATES = frozenset({"invalid", "unreadable", "missing"})
 
 
 class Table(Format):
-    """A table with a header. `spare` are columns to leave out where there is no room, the first one first; with `prose` the
-    last column is sentences.
+    """A table with a header.
+
+    `spare` are columns to leave out, in this order, if there is no room. `prose` says that the last column holds sentences.
     """
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), *, prose: bool = False) -> None:
@@ -58,7 +59,7 @@ class Table(Format):
         self._add(["" for _ in self._columns])
 
     def flush(self) -> None:
-        if self._kept:  # somebody waits for them: the widths are those of what came so far
+        if self._kept:  # the caller wants them read now, so the widths are those of the rows so far
             self._begin()
         flush()
 
@@ -99,7 +100,7 @@ class Table(Format):
                 self._places.remove(self._columns.index(column))
                 left_out.append(column)
             if left_out:
-                note(f"no room for {', '.join(left_out)}: a wider terminal, or --format, shows all")
+                note(f"no room for {', '.join(left_out)}: use a wider terminal or another --format to see everything")
             shown = _levelled([widths[place] for place in self._places], self._room)
             widths = [0] * len(widths)
             for place, width in zip(self._places, shown, strict=True):
@@ -125,7 +126,7 @@ class Table(Format):
             write(f"{indent}{text}\n")
 
     def _overruns(self, cells: list[str], room: int) -> bool:
-        """Whether a row that came after the widths were chosen is too wide for them and for the terminal."""
+        """Return whether a row that came after the widths were chosen is too wide for them and for the terminal."""
         return _total([max(self._widths[place], width_of(cells[place])) for place in self._places]) > room
 
     def _paint(self, padded: str, text: str, place: int, *, is_header: bool) -> str:
@@ -135,11 +136,11 @@ class Table(Format):
 
         if is_header:
             return paint(padded, BOLD)
-        return paint(padded, BAD) if self._columns[place] == "state" and text in _TROUBLES else padded
+        return paint(padded, BAD) if self._columns[place] == "state" and text in _BAD_STATES else padded
 
 
 def width_of(text: str) -> int:
-    """How many places `text`, which is printable, takes on a terminal."""
+    """Return how many places `text`, which must be printable, takes on a terminal."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width
@@ -151,7 +152,7 @@ def width_of(text: str) -> int:
 
 
 def terminal_width() -> int | None:
-    """The width of the terminal that stdout is, COLUMNS before what it says itself; None where there is none."""
+    """Return the width of the terminal on stdout: COLUMNS if it is set, else what the terminal reports; None without one."""
     if not sys.stdout.isatty():
         return None
     given = os.environ.get("COLUMNS", "")
@@ -165,7 +166,7 @@ def terminal_width() -> int | None:
 
 def _is_coloured() -> bool:
     if not sys.stdout.isatty():
-        return False  # and nothing is loaded for it
+        return False  # without loading the module
     from catalog.cli.colour import is_coloured
 
     return is_coloured(sys.stdout)
@@ -180,9 +181,9 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _levelled(widths: list[int], room: int) -> list[int]:
-    """The widths, the largest of them cut to one level, as high as there is room for; as they are where there is none.
+    """Return the widths with the largest ones cut to a common level that fits into `room`.
 
-    What is narrow stays whole where the others can have enough.
+    Narrow columns stay whole if that leaves enough for the others. If nothing fits, the widths are returned unchanged.
     """
     for whole, least in ((_NARROW, _ENOUGH), (0, _LEAST)):
         level = max(widths)
@@ -195,7 +196,7 @@ def _levelled(widths: list[int], room: int) -> list[int]:
 
 
 def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
-    """What the level has left over is spent, one place a column."""
+    """Return the levelled widths with the remaining room added, one place per column that was cut."""
     for place, width in enumerate(widths):
         if levelled[place] < width and _total(levelled) < room:
             levelled[place] += 1
@@ -203,7 +204,7 @@ def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
 
 
 def _short(text: str) -> str:
-    """A digest by its first 12 digits, a time without milliseconds."""
+    """Shorten a digest to its first 12 digits, and a time to seconds; return other text unchanged."""
     if text.startswith(("sha256:", "sha384:", "sha512:")) and len(text) >= 71:
         return text[:19]
     if len(text) == 24 and text[10] == "T" and text[19] == "." and text[23] == "Z":
@@ -212,7 +213,7 @@ def _short(text: str) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """At most `width` places of `text`: without its middle; without its end where the beginning says most."""
+    """Shorten `text` to at most `width` places by cutting out its middle; for a digest or a time, by cutting off its end."""
     if width_of(text) <= width and len(text) <= width * _ZERO_WIDTH:
         return text
     room = max(width - 1, 1)
@@ -222,7 +223,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _first(text: str, width: int) -> str:
-    """As much of the beginning as takes no more than `width` places."""
+    """Return as much of the beginning of `text` as fits into `width` places."""
     taken = 0
     for end, character in enumerate(text):
         taken += width_of(character)
@@ -232,7 +233,7 @@ def _first(text: str, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` places, at blanks where there are some; one line at least."""
+    """Split `text` into lines of at most `width` places, at blanks if possible; return at least one line."""
     lines = []
     while width_of(text) > width or len(text) > width * _ZERO_WIDTH:
         line = _first(text, width) or text[0]

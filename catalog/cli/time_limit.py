@@ -1,4 +1,7 @@
-"""The option `--timeout` of every command that asks, as click reads it. The plain way of `query` and `resolve` reads it in start.py."""
+"""The option `--timeout` of every command that reads the catalog, for click.
+
+For the plain forms of `query` and `resolve`, start.py reads the option itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from catalog.engine.question import TIMEOUT_SECONDS
 
 
 class Seconds(click.FloatRange):
-    """A finite number of seconds above 0, or `zero` too."""
+    """A finite number of seconds above 0; with `zero`, 0 is allowed too."""
 
     name = "seconds"
 
@@ -24,18 +27,21 @@ class Seconds(click.FloatRange):
         """Return the number, at most LONGEST_SECONDS; fail if `value` is not a finite number."""
         found = super().convert(value, param, ctx)
         if not math.isfinite(found):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
         return min(found, LONGEST_SECONDS)
 
 
 def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
-    """The option. Its value is None where it is not given; `default` is what holds then, for `each` of something."""
-    holds = "no limit" if default is None else f"{default:g}{each}, of work"
+    """Return the option `--timeout`. Its value is None if it is not given.
+
+    The help says that the limit is `default` seconds then, followed by `each`, such as " for each REF".
+    """
+    limit = "no limit" if default is None else f"{default:g}{each}, not counting such waits"
     return click.option(
         "--timeout",
         type=Seconds(),
         metavar="SECONDS",
-        help=f"Give up after so long, the reading of the answer included, with status 4. [default: {holds}]",
+        help=f"Give up with status 4 after SECONDS, including waits for the reader of the output. [default: {limit}]",
     )
 
 
@@ -44,6 +50,6 @@ statement_limit = click.option(
     type=Seconds(),
     default=TIMEOUT_SECONDS,
     metavar="SECONDS",
-    help="Give up after so long, with status 4. [default: 60]",
+    help="Give up with status 4 after SECONDS. [default: 60]",
 )
-"""The option of the commands that run a statement over the views: the time in which its rows wait to be read does not count."""
+"""The option of the commands that run a statement over the views. Time that its rows wait to be read does not count."""

@@ -1,1 +1,1 @@
-"""Questions in SQL over all stores: the read-only gate."""
+"""Read-only SQL over all stores: the gate that runs statements, and the ready-made reports."""

@@ -1,8 +1,8 @@
-"""SQL that can only read the public views (docs/scripts.md), as the commands ask it.
+"""Runs SQL that can only read the public views (docs/scripts.md), for the commands.
 
-What a statement may do at all is guard.py's, on PostgreSQL the server's. It runs in a process of its own (workers.py), which
-is killed where it does not end at its time limit, at Ctrl-C, or when nobody reads its rows to their end. The time in which
-somebody reads the rows that came does not count.
+catalog/engine/sqlite/guard.py decides what a statement may do; on PostgreSQL the server does. A statement runs in a process of
+its own (workers.py), which is killed at the time limit, at Ctrl-C, or when the caller stops before the last row. Time that the
+caller spends on the rows does not count towards the limit.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ atexit.register(_workers.close)
 
 
 def statements_of(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Statements:
-    """A gate to the catalog that `reader` has open, on whichever engine."""
+    """Return the gate to the catalog that `reader` has open, on either engine."""
     return Statements(reader, timeout)
 
 
 def start_process() -> None:
-    """Start the process that the next statement runs in, while other things are done."""
+    """Start the process for the next statement, so that it starts while the caller does other work."""
     _workers.start()
 
 
@@ -43,15 +43,18 @@ class Statements:
     def run(
         self, statement: str, parameters: Mapping[str, str]
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-        """The columns' names and the rows of one statement, streamed.
+        """Run one statement; return the names of its columns and an iterator over its rows.
 
-        Raises RefusedSQL for what is no SQL or does more than read the public views, NotInTime past the time limit or a
-        limit of memory, CatalogUnavailable for a damaged catalog. So does the iterator of rows.
+        Raises RefusedSQL if the statement is not valid SQL or does more than read the public views, NotInTime if it exceeds
+        the time limit or a memory limit, and CatalogUnavailable if the catalog is damaged. The iterator raises the same.
         """
         return self._run(statement, parameters, is_ours=False)
 
     def run_ours(self, statement: str) -> Iterator[tuple[object, ...]]:
-        """The rows of a statement of ocicat's own, which may read private tables, within the same limits; raises the same."""
+        """Run one of ocicat's own statements, which may read private tables; return its rows.
+
+        The limits and the exceptions are those of `run`.
+        """
         return self._run(statement, {}, is_ours=True)[1]
 
     def _run(
@@ -67,14 +70,16 @@ class Statements:
                     return unique(frame.columns), _Rows(self, answer, frame.rows)
         except Stopped as stopped:
             raise self._explained(stopped) from None
-        raise CatalogUnavailable("the statement came to no end: run it again")
+        raise CatalogUnavailable("the statement ended without an answer: run it again")
 
     def _explained(self, stopped: Stopped) -> Exception:
-        return explained(stopped, f"ran past {self._timeout:g} seconds: narrow it, or give it more with --timeout")
+        return explained(
+            stopped, f"took longer than {self._timeout:g} seconds: narrow it, or allow more with --timeout"
+        )
 
 
 class _Rows(Iterator[tuple[object, ...]]):
-    """The rows of an answer; closed before their end, or left, they end the statement."""
+    """The rows of an answer. Closing or dropping the iterator before its end stops the statement."""
 
     def __init__(self, gate: Statements, answer: Answer, rows: list[bytes]) -> None:
         self._gate = gate
@@ -91,20 +96,22 @@ class _Rows(Iterator[tuple[object, ...]]):
         return row
 
     def close(self) -> None:
-        """Ask for no more rows."""
+        """Stop the statement, if it has not ended."""
         self._rows = iter(())
         self._answer.close()
 
 
 def explained(stopped: Stopped, late: str) -> Exception:
-    """The error of ours for a statement that came to no end; `late` is what is said of one that ran too long."""
+    """Return the exception for a statement that was stopped; `late` ends the message for one that took too long."""
     kind, words = stopped.kind, stopped.words
     if kind == question.REFUSED:
         return RefusedSQL(
-            f"{words} is refused: a statement may only read the public views, 'ocicat sql --schema' lists them"
+            f"{words} is refused: a statement may only read the public views; 'ocicat sql --schema' lists them"
         )
     if kind == question.NO_QUESTION:
-        return RefusedSQL("that is no question: write a SELECT over the public views, 'ocicat sql --schema' lists them")
+        return RefusedSQL(
+            "the statement is not a query: write a SELECT over the public views; 'ocicat sql --schema' lists them"
+        )
     if kind == question.WRONG:
         return RefusedSQL(f"the statement is wrong: {words}; 'ocicat sql --schema' lists views and columns")
     if kind == question.LATE:
@@ -112,11 +119,9 @@ def explained(stopped: Stopped, late: str) -> Exception:
     if kind == question.MEMORY:
         return NotInTime(f"the statement needs more than {HEAP_BYTES >> 20} MiB of memory: narrow it")
     if kind == question.LONG:
-        return NotInTime(
-            f"a row has more than {ROW_BYTES >> 20} MiB: ask for fewer columns, or a part of them (substr)"
-        )
+        return NotInTime(f"a row is larger than {ROW_BYTES >> 20} MiB: select fewer columns, or parts of them (substr)")
     if kind == question.ENDED:
-        return NotInTime(f"the process that ran the statement was ended by {shown(words)}: run it again, or narrow it")
+        return NotInTime(f"{shown(words)} ended the process that ran the statement: run it again, or narrow it")
     if kind == question.ERROR:
         name, _, message = words.partition(" ")
         error = getattr(errors, name, OcicatError)
@@ -126,7 +131,7 @@ def explained(stopped: Stopped, late: str) -> Exception:
 
 
 def unique(names: list[str]) -> tuple[str, ...]:
-    """The columns' names, a second one of the same name with its number behind it."""
+    """Return the names of the columns with a number added to repeated ones (`a`, `a:1`)."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -140,8 +145,8 @@ def unique(names: list[str]) -> tuple[str, ...]:
 
 
 def refuse_bytes(what: str, text: str) -> None:
-    """Raise RefusedSQL for a text that UTF-8 cannot say."""
+    """Raise RefusedSQL if `text` cannot be encoded as UTF-8; `what` names it in the message."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise RefusedSQL(f"{what} is not UTF-8: {shown(text)}: write it in UTF-8") from None
+        raise RefusedSQL(f"{what} is not valid UTF-8: {shown(text)}") from None

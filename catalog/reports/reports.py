@@ -1,6 +1,6 @@
-"""Ready reports: each is one query over the public views (docs/scripts.md), documented here, once (docs/reports.md).
+"""The ready-made reports. Each is one query over the public views; docs/reports.md is generated from this module.
 
-They are SQL that anybody could type, and run through the same gate.
+A report uses nothing that a user could not use in `ocicat sql`, and runs through the same gate.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a report; `is_size` says that it is a number of bytes, `is_age` a time whose age a person wants to know."""
+    """A column of a report. `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age."""
 
     name: str
     documentation: str
@@ -18,11 +18,11 @@ class Column(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A report: its name, one sentence, its columns in order, its query, and the parameters as (name, documentation).
+    """A report: its name, one sentence, its columns in order, its query, and its parameters as (name, documentation).
 
-    A parameter that is not given is the empty text. In the query `$DAY_AGO` stands for the time 24 hours ago as the views
-    write times: the engines have no words in common for that.
-    `left_out` says what the report does to a store of the view `unjudged`; empty if that view is no concern of it.
+    A parameter that is not given is an empty string. `$DAY_AGO` in the query stands for the time 24 hours ago in the form that
+    the views use, because the engines have no common expression for it. `left_out` is what a note on stderr says about each
+    store of the view `unjudged`; it is empty if the report does not depend on that view.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Report(NamedTuple):
     left_out: str = ""
 
     def statement(self, dialect: str = "sqlite") -> str:
-        """The query in the words of a `dialect`, `sqlite` or `postgresql`."""
+        """Return the query for a `dialect`, `sqlite` or `postgresql`."""
         return self.sql.replace("$DAY_AGO", _DAY_AGO[dialect])
 
 
@@ -56,17 +56,19 @@ _USAGE = Report(
         _STORE,
         Column("blobs", "number of its blobs"),
         Column("apparent", "bytes of all its blobs", is_size=True),
-        Column("unique", "bytes of those that lie in no other store: what would be free without it", is_size=True),
-        Column("shared", "bytes of those that lie in others too", is_size=True),
+        Column(
+            "unique", "bytes of its blobs that no other store holds: what deleting the store would free", is_size=True
+        ),
+        Column("shared", "bytes of its blobs that other stores hold, too", is_size=True),
     ),
-    """WITH held AS ( -- one pass over all blobs, since a search for each would be quadratic in how many stores hold one
+    """WITH held AS ( -- one pass over all blobs: a search per blob would be quadratic in the number of stores that hold it
   SELECT store, size, min(store) OVER (PARTITION BY digest) <> max(store) OVER (PARTITION BY digest) AS is_shared
   FROM blobs
 ), total AS (
   SELECT store, count(*) AS blobs, sum(size) AS apparent,
     sum(CASE WHEN is_shared THEN 0 ELSE size END) AS "unique", sum(CASE WHEN is_shared THEN size ELSE 0 END) AS shared
   FROM held GROUP BY store
-), each AS ( -- of a layout that several hosts see one counts: with blobs if any has them, else of this host
+), each AS ( -- a layout that several hosts see counts once: from a host that sees blobs, or else from this host
   SELECT stores.name, total.store, row_number() OVER (
     PARTITION BY stores.shared_as, CASE WHEN stores.shared_as IS NULL THEN stores.name END
     ORDER BY total.store IS NULL, stores.name LIKE '%:%', stores.name
@@ -81,15 +83,15 @@ ORDER BY apparent DESC, store""",
 
 _DUPLICATES = Report(
     "duplicates",
-    "names that stand twice in one store: entries that another one keeps from answering",
+    "names that occur twice in one store, so that one entry is shadowed by another",
     (
         _STORE,
-        Column("name", "full canonical name, or null where there is a tag alone"),
+        Column("name", "full canonical name, or null if there is only a tag"),
         Column("tag", "the tag"),
-        Column("digest", "the entry that does not answer"),
-        Column("answers", "the digest that answers instead"),
+        Column("digest", "digest of the shadowed entry"),
+        Column("answers", "the digest that the name resolves to instead"),
     ),
-    """WITH named AS ( -- one pass over all names, since a search for each would be quadratic in how often one stands
+    """WITH named AS ( -- one pass over all names: a search per name would be quadratic in how often it occurs
   SELECT store, name, tag, digest, shadowed, CASE WHEN tag IS NOT NULL THEN
     min(CASE WHEN NOT shadowed THEN digest END) OVER (PARTITION BY store, coalesce(repository, ''), tag)
   END AS answers
@@ -102,12 +104,12 @@ ORDER BY store, coalesce(name, ''), tag, digest""",
 
 _DRIFT = Report(
     "drift",
-    "names that are one digest in one store and another in another",
+    "names that point to different digests in different stores",
     (
         Column("name", "full canonical name"),
         _STORE,
-        Column("digest", "what the name is there"),
-        Column("since", "since when"),
+        Column("digest", "the digest that the name points to in this store"),
+        Column("since", "since when it does"),
     ),
     """WITH several AS (
   SELECT name FROM images WHERE name IS NOT NULL AND NOT shadowed
@@ -121,13 +123,15 @@ ORDER BY images.name, images.store""",
 
 _SHARED = Report(
     "shared",
-    "layers and other blobs that lie in several stores, and what hard links would save",
+    "layers and other blobs that several stores hold, and what hard links would save",
     (
         Column("digest", "digest of the blob"),
         Column("kind", "layer, manifest, config or other"),
         Column("stores", "number of stores that hold it"),
         Column("size", "its bytes", is_size=True),
-        Column("saves", "bytes that hard links between the stores would save, where they are none yet", is_size=True),
+        Column(
+            "saves", "bytes that hard links between the stores would save, if they are not linked yet", is_size=True
+        ),
     ),
     f"""WITH shared AS (
   SELECT digest, count(*) AS stores, max(size) AS size, sum(size) - max(size) AS saves
@@ -143,25 +147,25 @@ _LAST_NAMES = """SELECT digest, name FROM (
       row_number() OVER (PARTITION BY digest ORDER BY since DESC, coalesce(name, ''), tag) AS number
     FROM history WHERE digest IN (SELECT digest FROM {0})
   ) AS spans WHERE number = 1"""
-"""The name that last pointed to each digest of a table: all at once, since many rows may have one digest."""
-_AGE = Column("modified", "when its file was last written; in a table on a terminal, how long ago that is", is_age=True)
+"""The name that last pointed to each digest of a table. One query for all digests, because many rows may share a digest."""
+_AGE = Column("modified", "when its file was last written; a table on a terminal shows the age", is_age=True)
 
 _UNREFERENCED = Report(
     "unreferenced",
-    "blobs that nothing in use needs: no entry of their store reaches them, and no referrer of something in use",
+    "blobs that nothing in use needs: no entry of their store reaches them, nor does a referrer of anything in use",
     (
         _STORE,
         Column("digest", "digest of the blob"),
         Column("size", "its bytes", is_size=True),
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
-        Column("media_type", "its media type, as a manifest says itself, else as one that has it claims, or null"),
+        Column("media_type", "its media type: a manifest's own, else the one that a manifest gives for it, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         _AGE,
     ),
     f"""WITH unused AS (
   SELECT store, digest, size, modified FROM blobs
   WHERE NOT reachable AND modified <= coalesce(nullif(:older_than, ''), $DAY_AGO)
-), each AS ( -- what is the same in every store
+), each AS ( -- what follows is the same in every store
   SELECT DISTINCT digest FROM unused
 ), last AS (
   {_LAST_NAMES.format("each")}
@@ -181,7 +185,7 @@ ORDER BY unused.store, unused.digest""",  # noqa: S608
     (
         (
             "older_than",
-            "only blobs last written at least so long ago (90m, 24h, 7d; default 24h): a copy writes blobs before entries",
+            "only blobs last written at least this long ago (90m, 24h, 7d; default 24h): copying an image writes its blobs first",
         ),
     ),
     "is left out",
@@ -189,24 +193,24 @@ ORDER BY unused.store, unused.digest""",  # noqa: S608
 
 _LOST = Report(
     "lost",
-    "manifests and image indexes that no name points to any more: what a writer overwrote, or retagged",
+    "manifests and image indexes that no name points to any more, because a tool overwrote or moved the name",
     (
         _STORE,
         Column("digest", "digest of the manifest or image index"),
         Column("kind", "manifest or index"),
-        Column("media_type", "its media type, as it says itself, or null"),
+        Column("media_type", "its own media type, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
-        Column("unnamed", "1 if an entry without a name is left, 0 if no entry reaches it"),
+        Column("unnamed", "1 if an entry without a name remains, 0 if no entry reaches it"),
         Column("size", "its bytes", is_size=True),
         _AGE,
     ),
-    f"""WITH unreached AS ( -- what no entry reaches, and no index that none reaches holds
+    f"""WITH unreached AS ( -- manifests that no entry reaches, without those that belong to an unreached index
   SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
     SELECT store, digest, size, modified, 0 AS is_held FROM blobs WHERE NOT reachable
     UNION ALL SELECT above.store, platforms.digest, NULL, NULL, 1
     FROM blobs AS above JOIN platforms ON platforms.image_index = above.digest WHERE NOT above.reachable
   ) AS stated GROUP BY store, digest HAVING max(is_held) = 0
-), nameless AS ( -- entries whose names are gone
+), nameless AS ( -- entries that had a name once and have none now
   SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
     SELECT store, digest, size, modified, 0 AS is_unnamed, 0 AS was_named, 0 AS is_named FROM blobs
     UNION ALL SELECT store, digest, NULL, NULL, 1, 0, 0 FROM unnamed
@@ -229,13 +233,13 @@ ORDER BY lost.store, lost.digest""",  # noqa: S608
 
 _MISSING = Report(
     "missing",
-    "manifests of entries, configs and layers that are not there; that manifests of an image index are not is normal",
+    "manifests of entries, configs and layers that are absent; it is normal if manifests of an image index are",
     (
         _STORE,
-        Column("digest", "what is not there"),
+        Column("digest", "digest of the absent blob"),
         Column("role", "manifest (of an entry), config or layer"),
-        Column("manifest", "the manifest that needs it; null where an entry does"),
-        Column("size", "its bytes, as is claimed", is_size=True),
+        Column("manifest", "the manifest that needs it; null if it is an entry"),
+        Column("size", "its bytes, as its descriptor claims", is_size=True),
     ),
     """SELECT store, digest, role, manifest, max(size) AS size
 FROM missing GROUP BY store, digest, role, manifest
@@ -244,12 +248,12 @@ ORDER BY store, digest, role, coalesce(manifest, '')""",
 
 _ORPHANS = Report(
     "orphans",
-    "signatures, attestations and the like whose subject lies in no store",
+    "referrers, such as signatures and attestations, whose subject no store holds",
     (
         Column("store", "name of the store that holds the referrer"),
         Column("referrer", "digest of the referrer"),
-        Column("subject", "digest of what it is about"),
-        Column("how", "how it says so (see the view referrers)"),
+        Column("subject", "digest of its subject"),
+        Column("how", "how it names its subject (see the view referrers)"),
         Column("artifact_type", "artifact type of the referrer, or null"),
         Column("size", "bytes of its manifest", is_size=True),
     ),
@@ -261,14 +265,14 @@ ORDER BY blobs.store, referrers.referrer, referrers.subject, referrers.how""",
 
 _BASES = Report(
     "bases",
-    "images that are built on others: that have all layers of another, in order, and more on top",
+    "images that are built on others: they have all layers of the other image, in order, and more on top",
     (
-        Column("base", "digest of the manifest that is built on"),
-        Column("base_name", "a name of it, or of an image index with it, or null"),
+        Column("base", "digest of the base image's manifest"),
+        Column("base_name", "a name of the base image, or of an image index that contains it, or null"),
         Column("image", "digest of the manifest that is built on it"),
-        Column("image_name", "a name of that, likewise"),
-        Column("layers", "number of the base's layers"),
-        Column("size", "their bytes, as is claimed", is_size=True),
+        Column("image_name", "a name of that image, or of an image index that contains it, or null"),
+        Column("layers", "number of layers of the base image"),
+        Column("size", "bytes of these layers, as the manifest claims", is_size=True),
     ),
     """WITH RECURSIVE asked(digest) AS (
   SELECT digest FROM manifests WHERE :image = ''
@@ -276,7 +280,7 @@ _BASES = Report(
   UNION SELECT digest FROM images WHERE name = :image AND NOT shadowed
   UNION SELECT platforms.digest FROM asked JOIN platforms ON platforms.image_index = asked.digest
 ), pairs(base, image) AS (
-  SELECT base.digest, asked.digest -- what it is built on: the images that have just the layers up to one of its own
+  SELECT base.digest, asked.digest -- what it is built on: images whose layers are exactly its layers up to some point
   FROM asked
   JOIN manifests AS top ON top.digest = asked.digest
   JOIN layers ON layers.manifest = asked.digest AND layers.position < top.layers - 1
@@ -291,10 +295,10 @@ _BASES = Report(
   SELECT base FROM pairs UNION SELECT image FROM pairs
 ), above(digest, image_index) AS (
   SELECT DISTINCT each.digest, platforms.image_index FROM each JOIN platforms ON platforms.digest = each.digest
-), named(digest, name) AS ( -- once for each, since many names may stand for one and many images be in one index
+), named(digest, name) AS ( -- computed once per digest, which may have many names; an index may hold many images
   SELECT wanted.digest, (SELECT min(images.name) FROM images WHERE images.digest = wanted.digest AND NOT images.shadowed)
   FROM (SELECT digest FROM each UNION SELECT image_index FROM above) AS wanted
-), told(digest, name) AS (
+), chosen(digest, name) AS (
   SELECT own.digest, coalesce(min(own.name), min(its.name)) FROM each
   JOIN named AS own ON own.digest = each.digest
   LEFT JOIN above ON above.digest = each.digest
@@ -304,21 +308,22 @@ _BASES = Report(
 SELECT pairs.base, base.name AS base_name, pairs.image, image.name AS image_name,
   manifests.layers, manifests.layers_size AS size
 FROM pairs JOIN manifests ON manifests.digest = pairs.base
-JOIN told AS base ON base.digest = pairs.base
-JOIN told AS image ON image.digest = pairs.image
+JOIN chosen AS base ON base.digest = pairs.base
+JOIN chosen AS image ON image.digest = pairs.image
 ORDER BY pairs.base, pairs.image""",
-    (("image", "only pairs with this image, on either side: a digest, or a canonical name with its tag"),),
+    (("image", "only pairs in which either side is this image: a digest, or a canonical name with its tag"),),
 )
 
 _WITHOUT_VERSION = "replace(rtrim({0}, replace({0}, '(', '')) || ltrim({0}, replace({0}, ')', '')), '()', '')"
-"""A platform without `(osversion+feature…)`: no other parentheses are in one."""
+"""A platform without `(osversion+feature…)`. It contains no other parentheses."""
 
 MOST_PLATFORMS = 20
-"""Platforms of one repository that the report `platforms` compares."""
+"""How many platforms of a repository the report `platforms` compares."""
 
 _PLATFORMS = Report(
     "platforms",
-    f"names that lack a platform which other names of their repository have; of each the {MOST_PLATFORMS} most usual are compared",
+    "names that lack a platform that other names of their repository have; only the"
+    f" {MOST_PLATFORMS} most common platforms of a repository are compared",
     (
         _STORE,
         Column("name", "full canonical name"),
@@ -331,7 +336,7 @@ _PLATFORMS = Report(
   SELECT image_index AS digest, platform FROM platforms
   WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = platforms.digest AND manifests.kind = 'index')
   UNION SELECT digest, platform FROM manifests
-), has(digest, platform) AS ( -- from each image up to what is above it, since many names may be above one
+), has(digest, platform) AS ( -- from each image up to the indexes above it, because many names may share an image
   SELECT digest, CASE WHEN platform LIKE '%(%' THEN {_WITHOUT_VERSION.format("platform")} ELSE platform END
   FROM said WHERE platform <> 'unknown/unknown'
   UNION SELECT platforms.image_index, has.platform FROM has
@@ -360,14 +365,14 @@ ORDER BY offered.names DESC, named.name, named.store, offered.platform""",  # no
 
 _CHURN = Report(
     "churn",
-    "names that were moved, those moved most first, as far back as history is kept",
+    "names that were moved, most often moved first, as far back as history is kept",
     (
         _STORE,
-        Column("name", "full canonical name, or null where there is a tag alone"),
+        Column("name", "full canonical name, or null if there is only a tag"),
         Column("tag", "the tag"),
-        Column("moves", "how often it was given another digest, or came back"),
+        Column("moves", "how often it was moved to another digest, or came back"),
         Column("digests", "number of different digests"),
-        Column("last", "when it last was"),
+        Column("last", "when it was last moved, or came back"),
     ),
     """SELECT store, name, tag, count(*) - 1 AS moves, count(DISTINCT digest) AS digests, max(since) AS last
 FROM history
@@ -377,15 +382,15 @@ ORDER BY moves DESC, store, coalesce(name, ''), tag""",
 
 _GROWTH = Report(
     "growth",
-    "entries that came and went, day by day, as far back as history is kept",
+    "entries added and removed, day by day, as far back as history is kept",
     (
         Column("day", "the day, in UTC"),
         _STORE,
         Column("changes", "number of changes of its index.json"),
-        Column("added", "entries that they added"),
-        Column("removed", "entries that they removed"),
+        Column("added", "entries that these changes added"),
+        Column("removed", "entries that these changes removed"),
         Column("entries", "entries at the end of that day"),
-        Column("size", "bytes of its index.json then", is_size=True),
+        Column("size", "bytes of its index.json at the end of that day", is_size=True),
     ),
     """WITH days AS (
   SELECT substr(at, 1, 10) AS day, store, count(*) AS changes, sum(added) AS added, sum(removed) AS removed,
@@ -411,4 +416,4 @@ REPORTS = (
     _CHURN,
     _GROWTH,
 )
-"""All of them, in the order in which they are listed."""
+"""All reports, in the order in which they are listed."""

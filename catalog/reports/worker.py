@@ -1,8 +1,8 @@
-"""The process that runs statements of users, one after another, and can be killed at any moment: it only reads.
+"""The process that runs users' statements, one after another. It only reads, so it can be killed at any moment.
 
-Started by workers.py as `python -I -S -c PROGRAM`, it reads questions on its stdin and writes frames on its stdout. It ends when
-whoever asks has gone, in the middle of a statement too: a thread waits for the other end of stdin to be closed. Its address
-space is limited while a statement runs, which bounds the rows that are made outside of the engine's own memory.
+workers.py starts it as `python -I -S -c PROGRAM`. It reads questions from stdin and writes frames to stdout. A thread waits for
+the other end of stdin to be closed and then ends the process, even in the middle of a statement. The address space is limited
+while a statement runs, because rows are built outside of the memory that the engine itself limits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from catalog.engine.sink import Sink, limit_memory
 from catalog.errors import OcicatError
 
 _SPENT_KIB = 96 << 10
-"""A process that grew so large does not give its memory back, and ends after its answer."""
+"""A process that has grown beyond this does not give its memory back, so it ends after its answer."""
 
 
 def main() -> None:
-    """Answer until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asked, who kills this process then
+    """Answer questions until stdin is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process, which then kills this one
     threading.Thread(target=_end_with_asker, daemon=True).start()
     while (head := read_all(0, HEADER)) is not None:
         data = read_all(0, int.from_bytes(head, "big"))
@@ -39,7 +39,7 @@ def main() -> None:
         try:
             _answer(asked, Sink(asked, _write))
         except OSError:
-            break  # nobody reads
+            break  # the parent process no longer reads
     os._exit(0)
 
 
@@ -57,7 +57,7 @@ def _answer(asked: Question, sink: Sink) -> None:
         sink.fail(question.MEMORY, "", is_spent=True)
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - told by whoever asked, as a defect
+    except Exception as error:  # noqa: BLE001 - the parent process reports it as a bug
         sink.fail(question.DEFECT, f"{type(error).__name__}: {error}", is_spent=True)
 
 
@@ -71,7 +71,7 @@ def _write(frame: Frame) -> None:
 
 def _end_with_asker() -> None:
     gone = select.poll()
-    gone.register(0, 0)  # POLLHUP is told unasked
+    gone.register(0, 0)  # POLLHUP is always reported
     while not gone.poll():
         pass
     os._exit(0)

@@ -1,8 +1,8 @@
-"""Processes that run the statements of users (worker.py), as whoever asks sees them.
+"""The parent's side of the processes that run users' statements (worker.py).
 
-A statement of anybody's can have SQLite work for minutes within one instruction, where neither a time limit of its own nor
-Ctrl-C is noticed, and can make rows of any size. In a process of its own it can be killed, and only that process is out of
-memory. Starting one takes 30 ms, so that one that has answered is kept for the next statement.
+A user's statement can make SQLite work for minutes within one instruction, where it notices neither its own time limit nor
+Ctrl-C, and it can produce rows of any size. In a separate process it can be killed, and only that process runs out of memory.
+Starting a process takes 30 ms, so one that has answered is kept for the next statement.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 
 _GRACE_SECONDS = 1.0
-"""A statement ends itself at its limit, unless an instruction takes long: so much later its process is killed."""
+"""How long after its limit the process of a statement is killed, if the statement has not ended itself."""
 _BEGIN_SECONDS = 60.0
-"""So long a process may take to start and to open the catalog."""
+"""How long a process may take to start and to open the catalog."""
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from catalog.reports.worker import main; main()"
 
 
 class Workers:
-    """Processes that wait for a statement. Threads may share it."""
+    """A pool of processes that run statements. It is safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,24 +40,27 @@ class Workers:
         self._is_closed = False
 
     def ask(self, asked: Question) -> Answer:
-        """The answer to a question, which has to be read to its end, or closed. Raises Stopped where none can be had."""
+        """Send a question to a process; return the answer, which must be read to its end or closed.
+
+        Raises Stopped if the pool is closed, and CatalogUnavailable if no process can be started.
+        """
         worker = self._take()
         try:
             worker.send(asked)
-        except OSError:  # it was ended while it waited
+        except OSError:  # the process was killed while it was idle
             self._drop(worker)
             worker = self._new()
             worker.send(asked)
         return Answer(self, worker, asked.seconds)
 
     def start(self) -> None:
-        """Have one process wait, so that the first statement need not."""
+        """Start a process, so that the first statement does not have to wait for one."""
         worker = self._take()
         with self._lock:
             self._give_back(worker)
 
     def close(self) -> None:
-        """Kill all of them, those that are busy too; whoever reads an answer meets Stopped."""
+        """Kill all processes, including busy ones; reading an unfinished answer then raises Stopped."""
         with self._lock:
             self._is_closed = True
             idle, busy = self._idle[:], list(self._busy)
@@ -68,7 +71,7 @@ class Workers:
             worker.process.kill()
 
     def done(self, worker: _Worker, *, is_spent: bool) -> None:
-        """An answer was read to its end."""
+        """Take back the process of an answer that was read to its end; end it if it is spent."""
         if is_spent:
             self._drop(worker)
             return
@@ -103,23 +106,23 @@ class Workers:
         worker.end()
 
     def drop(self, worker: _Worker) -> int:
-        """Kill a process; returns its status, as subprocess has it."""
+        """Kill a process; return its exit status as `subprocess` does, negative for a signal."""
         self._drop(worker)
         return worker.process.returncode
 
 
 class Answer(Iterator[Frame]):
-    """The frames of an answer. Closed before its end, or left, it has the process killed."""
+    """The frames of an answer. Closing or dropping it before its end kills the process."""
 
     def __init__(self, workers: Workers, worker: _Worker, seconds: float) -> None:
         self._workers = workers
         self._worker: _Worker | None = worker
         self._seconds = seconds + _GRACE_SECONDS
-        self._left = _BEGIN_SECONDS  # until it says that it begins
+        self._left = _BEGIN_SECONDS  # until the first frame, which says that the statement begins
         self._has_begun = False
 
     def __next__(self) -> Frame:
-        """The next frame; raises Stopped where the statement came to no end."""
+        """Return the next frame. Raises Stopped if the statement failed or was stopped."""
         worker = self._worker
         if worker is None:
             raise StopIteration
@@ -143,13 +146,13 @@ class Answer(Iterator[Frame]):
         return frame
 
     def close(self) -> None:
-        """Kill the process, where the answer is not over."""
+        """Kill the process if the answer has not ended."""
         worker, self._worker = self._worker, None
         if worker is not None:
             self._workers.drop(worker)
 
     def __del__(self) -> None:
-        """What nobody reads does not go on."""
+        """Stop a statement whose answer was dropped."""
         self.close()
 
 
@@ -158,7 +161,7 @@ class _Gone(Exception):
 
 
 class _Worker:
-    """One process, and the pipes to it."""
+    """One process and the pipes to it."""
 
     def __init__(self) -> None:
         paths = [path for path in sys.path if path]
@@ -170,7 +173,7 @@ class _Worker:
             )  # fmt: skip
         except PermissionError as error:
             raise CatalogUnavailable(
-                f"the statement cannot be run: this user may not execute {shown(sys.executable)}"
+                f"the statement cannot be run: this user is not allowed to execute {shown(sys.executable)}"
             ) from error
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -183,7 +186,7 @@ class _Worker:
         write_all(self._to.fileno(), packed((dict(os.environ), *asked)))
 
     def receive(self, seconds: float) -> Frame:
-        """The next frame, within so many seconds. Raises Stopped, and _Gone where the process has ended."""
+        """Return the next frame. Raises Stopped after `seconds`, and _Gone if the process has ended."""
         deadline = time.monotonic() + seconds
         head = self._read(HEADER, deadline)
         return Frame(*marshal.loads(self._read(int.from_bytes(head, "big"), deadline)))  # noqa: S302 - our own process
@@ -201,7 +204,7 @@ class _Worker:
         return data
 
     def end(self) -> None:
-        """Kill it, wait for it, and close the pipes."""
+        """Kill the process, wait for it, and close the pipes."""
         self.process.kill()
         self.process.wait()
         for pipe in (self._to, self._from):
@@ -210,7 +213,7 @@ class _Worker:
 
 
 def _by(status: int) -> str:
-    """What a process was ended by."""
+    """Return what ended a process: the name of a signal, or its exit status."""
     if status < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-status).name

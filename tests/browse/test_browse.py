@@ -346,7 +346,7 @@ def test_an_address_that_others_reach_is_warned_of(shown: Place) -> None:
         assert site.get("/catalog/stores", {"Host": "evil.example"}).status == 421
         status, out, err = site.end(signal.SIGTERM)
         assert (status, out) == (0, b"")
-        assert err.startswith(b"ocicat: warning: whoever reaches 0.0.0.0 ")
+        assert err.startswith(b"ocicat: warning: anyone who can reach 0.0.0.0 ")
 
 
 def test_a_path_with_marks_of_an_address_in_it_is_opened(own: Place, tmp_path: Path) -> None:

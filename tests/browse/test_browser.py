@@ -51,10 +51,10 @@ def test_from_a_name_to_its_digest_its_layers_and_their_stores(browser: Chrome, 
     shows(
         browser,
         "relation",
-        ["is named"] * 2 + ["lies in"] * 2 + ["is a manifest", "has the config"] + ["has the layer"] * 3,
+        ["is named"] * 2 + ["is a blob in"] * 2 + ["is a manifest", "has the config"] + ["has the layer"] * 3,
     )
     row_of(browser, "has the layer")[3].find_element(By.TAG_NAME, "a").click()
-    shows(browser, "relation", ["lies in", "lies in", "is a layer of"])
+    shows(browser, "relation", ["is a blob in", "is a blob in", "is a layer of"])
     assert row_of(browser, "is a layer of")[2].text == f"{ALPINE}:3.16"
     link(browser, "mirror/alpine").click()
     shows(browser, "path", [f"{shown.root}/mirror/alpine"])

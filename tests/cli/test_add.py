@@ -92,7 +92,7 @@ def test_a_directory_without_permission_is_refused() -> None:
         closed = directory / "closed"
         closed.mkdir(mode=0o700)
         result = ran_as_nobody("add", str(closed), db=str(directory / "c.db"))
-    one_error(result, 2, "cannot be read", "give this user the right to")
+    one_error(result, 2, "cannot be read", "give this user permission")
 
 
 # Names

@@ -255,7 +255,7 @@ def test_a_defect_is_one_line_too(shelf: Shelf, monkeypatch: pytest.MonkeyPatch)
     result = shelf.ask("query")
     assert result.status == 4
     assert len(result.said) == 1
-    assert result.said[0].startswith("ocicat: error: this is a defect of ocicat (ZeroDivisionError: a b)")
+    assert result.said[0].startswith("ocicat: error: this is a bug in ocicat (ZeroDivisionError: a b)")
     debug = shelf.ask("query", env={"OCICAT_DEBUG": "1"})
     assert debug.status == 4
     assert "Traceback" in debug.err
@@ -279,9 +279,7 @@ def test_a_full_disk_below_stdout_is_one_error(shelf: Shelf, command: str) -> No
     done = shell(f'"$O" {command} >/dev/full', shelf.db)
     assert done.returncode == 4
     lines = [line for line in done.stderr.decode().splitlines() if "error" in line or "Traceback" in line]
-    assert lines == [
-        "ocicat: error: cannot write the answer (No space left on device): what was written is not all of it"
-    ]
+    assert lines == ["ocicat: error: cannot write the output (No space left on device), so it is incomplete"]
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def test_a_parameter_narrows_bases(cli: Own) -> None:
 def test_what_is_asked_wrongly(shelf: Shelf) -> None:
     one_error(shelf.ask("report", "nosuch"), 2, "no report nosuch", "'ocicat report'")
     one_error(shelf.ask("report", "usage", "-p", "image=x"), 2, "no parameter image", "it takes none")
-    one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "it takes image")
+    one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "its parameters are image")
     one_error(shelf.ask("report", "bases", "-p", "x"), 2, "-p NAME=VALUE")
-    one_error(shelf.ask("report", "--store", "solo"), 2, "no report is named")
+    one_error(shelf.ask("report", "--store", "solo"), 2, "need the NAME of a report")
     one_error(shelf.ask("report", "usage", "--format", "{nosuch}"), 2, "nosuch")
     one_error(shelf.ask("report", "usage", "--timeout", "0"), 2, "--timeout")
     one_error(called("report", "usage", db="/nowhere/catalog.db"), 4, "/nowhere/catalog.db")

@@ -53,7 +53,7 @@ def test_verify_counts_links(cli: Own, tmp_path: Path) -> None:
     cli("add", path)
     result = cli("verify", "--format", "{kind} {subject}")
     assert (result.status, result.lines) == (1, [f"bad-blob {entry['digest']}"])
-    assert "1 not read, since they are symbolic links or no regular files" in result.err
+    assert "1 not read, since they are symbolic links or not regular files" in result.err
     os.unlink(file)
     os.rename(f"{path}/blobs", tmp_path / "elsewhere")
     os.rename(tmp_path / "away", tmp_path / "elsewhere" / "sha256" / entry["digest"].partition(":")[2])

@@ -117,7 +117,9 @@ def test_a_digest_is_told_shortly_and_is_a_reference_still(shelf: Shelf) -> None
 def test_what_is_left_out_is_told(shelf: Shelf) -> None:
     seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
     assert seen.lines[0].split() == ["STORE", "NAME", "TAG", "DIGEST"]
-    assert seen.err == "ocicat: no room for media_type, ref_name, size: a wider terminal, or --format, shows all\n"
+    assert seen.err == (
+        "ocicat: no room for media_type, ref_name, size: use a wider terminal or another --format to see everything\n"
+    )
     assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=60).err == ""
     assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
 

@@ -19,7 +19,7 @@ from tests.cli.conftest import Own, Shelf, objects
 from tests.cli.program import CLEAN, OCICAT, SECONDS, common_directory, needs_root, one_error, ran_as_nobody
 from tests.conftest import ON_SQLITE
 
-SKIPPED = "ocicat: blobs: {} read; {} skipped, which were good and are unchanged since (--full reads them too)"
+SKIPPED = "ocicat: blobs: {} read; {} skipped, which were good and have not changed since (--full reads them too)"
 
 
 def image(path: Path, seed: str = "") -> list[Path]:
@@ -111,7 +111,7 @@ def test_what_cannot_be_proved_is_said_and_no_failure(cli: Own, tmp_path: Path) 
     cli.done("add", str(tmp_path / "a"))
     result = cli("verify")
     assert (result.status, result.out) == (0, "")
-    assert result.said == ["ocicat: blobs: 3 read; 1 cannot be proved, since only sha256, sha384 and sha512 can"]
+    assert result.said == ["ocicat: blobs: 3 read; 1 not checked, since ocicat computes only sha256, sha384 and sha512"]
 
 
 def test_check_knows_what_verify_found(cli: Own, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_host_and_a_store_narrow_what_is_asked(pair: Pair) -> None:
 
 def test_a_layout_of_another_host_is_no_path_for_a_build(pair: Pair) -> None:
     one, there = pair.one, "only-two:1"
-    message = one_error(one("resolve", there, "--format", "oci-layout"), 2, "lies on the host two")
+    message = one_error(one("resolve", there, "--format", "oci-layout"), 2, "is on the host two")
     assert "two:images/only-two" in message
     here = one.done("resolve", "app:1", "--format", "oci-layout").out
     assert here == f"oci-layout://{one.path('images/app')}@{pair.digests['one']}\n"
@@ -80,7 +80,7 @@ def test_a_layout_of_another_host_is_no_path_for_a_build(pair: Pair) -> None:
         "--build-context",
         f"app:1=oci-layout://{one.path('images/app')}@{pair.digests['one']}",
     ]
-    assert "two:images/only-two lies on the host two" in contexts.err
+    assert "two:images/only-two is on the host two" in contexts.err
 
 
 def test_history_check_and_verify(pair: Pair) -> None:

@@ -1,1 +1,1 @@
-"""A module a command; `catalog.cli.main` loads the one that is called."""
+"""One module per command; `catalog.cli.main` loads only the one that is called."""

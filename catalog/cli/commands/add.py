@@ -33,29 +33,33 @@ _MOST = (1 << 31) - 1
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", callback=filled)
 @click.option("--name", metavar="N", help="Name of the store or root; takes one PATH.")
 @click.option(
-    "--naming", metavar="POLICY", help="Where names are: annotations, path, path:tag, fixed=NAME or annotation=KEY."
+    "--naming",
+    metavar="POLICY",
+    help="Where names come from: annotations, path, path:tag, fixed=NAME or annotation=KEY.",
 )
-@click.option("--prefix", metavar="REG", help="Registry in front of names under --naming path.")
+@click.option("--prefix", metavar="REG", help="Registry to put before the names that --naming path gives.")
 @click.option(
     "--priority", type=click.IntRange(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]"
 )
 @click.option(
     "--shared-blob-dir",
     metavar="DIR",
-    help="Blobs lie in DIR too, as skopeo and podman put them there by that option; '' for no longer.",
+    help="Look for blobs in DIR too, where the option of that name made skopeo or podman put them; '' removes the"
+    " setting.",
 )
 @click.option(
     "--shared-as",
     metavar="NAME",
-    help="What every host of a shared catalog calls the file system that PATH is on, so that a layout that several see"
-    " counts once; '' for no longer.",
+    help="A name for the file system that PATH is on, the same on every host that shares the catalog, so that a layout"
+    " that several hosts see counts once; '' removes the setting.",
 )
 @click.option(
     "--sparse/--no-sparse",
     default=None,
-    help="Layers that are absent are expected to be, as in layouts of pack and rules_img, and are no problem.",
+    help="Do not report absent layers as a problem: the tools that write these layouts, such as pack and rules_img,"
+    " leave layers out.",
 )
-@click.option("--no-index", is_flag=True, help="Register only.")
+@click.option("--no-index", is_flag=True, help="Register the paths without reading any layout.")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -69,14 +73,16 @@ def command(
     sparse: bool | None,
     no_index: bool,
 ) -> int:
-    """Register PATH: a layout becomes a store; any other directory becomes a root, under which every layout is found,
-    now and later. Adding a path again changes its settings.
+    """Register each PATH and index it.
+
+    A layout becomes a store. Any other directory becomes a root: ocicat finds every layout below it, now and later.
+    Adding a path again changes its settings.
     """
     if name is not None and len(paths) > 1:
-        raise UsageError("--name takes one PATH: add the others by themselves")
+        raise UsageError("--name takes one PATH: add the others with commands of their own")
     policy = None if naming is None else Naming.parse(naming)
     if prefix and Naming("path").repository("x", prefix)[0] is None:
-        raise UsageError(f"no registry: {shown(prefix)}: write a host name, as in registry.example.com")
+        raise UsageError(f"{shown(prefix)} is not a registry: write a host name, as in registry.example.com")
     settings = load_settings(globals_.config)
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     known_as = checked_name(shared_as) if shared_as else shared_as
@@ -96,7 +102,7 @@ def command(
         stores = [s for s in registry.stores() if s.id in store_ids or s.root_id in root_ids]
         policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
         if prefix and not all(Naming.parse(each).by_path for each in policies):
-            raise UsageError("--prefix goes with --naming path or path:tag: give both")
+            raise UsageError("--prefix needs --naming path or path:tag: give both options")
         return roots, stores
 
     with open_writer(catalog_path(globals_.db)) as writer:
@@ -112,14 +118,17 @@ def command(
 
 
 def _directory(path: str, wanted: str = "a layout, or of a directory that holds layouts") -> str:
-    """The directory that `path` names, as it is registered; raises UsageError, which asks for `wanted`, where it is none."""
+    """Return `path` in the form in which it is registered.
+
+    Raises UsageError, whose message asks for `wanted`, if it is not a readable directory.
+    """
     real = os.path.realpath(path)
     if not os.path.isdir(real):
-        what = "is no directory" if os.path.lexists(real) else "does not exist"
+        what = "is not a directory" if os.path.lexists(real) else "does not exist"
         raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
     if not os.access(real, os.R_OK | os.X_OK):
-        raise UsageError(f"{shown(path)} cannot be read: give this user the right to, or run as one who has it")
+        raise UsageError(f"{shown(path)} cannot be read: give this user permission, or run ocicat as a user who has it")
     kept = kept_path(path)
     if is_too_long(kept):
-        raise UsageError(f"too long a path: {shown(kept, 60)}: it has at most {PATH_BYTES} bytes: mount it elsewhere")
+        raise UsageError(f"the path {shown(kept, 60)} is longer than {PATH_BYTES} bytes: mount it elsewhere")
     return kept

@@ -19,24 +19,29 @@ TIMEOUT_SECONDS = 10.0
 
 
 @click.command(name="browse")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, metavar="PORT", help="0: a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen on; 0 picks a free one.",
 )
-@click.option("--open/--no-open", "opens", default=False, help="Open a browser there too. [default: no-open]")
+@click.option("--open/--no-open", "opens", default=False, help="Open the page in a browser, too. [default: no-open]")
 @click.option(
     "--timeout",
     type=Seconds(),
     default=TIMEOUT_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long one statement of a page may run.",
+    help="How long each statement of a page may run.",
 )
 @click.pass_obj
 def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float) -> int:
-    """Show the catalog in a web browser, read-only, until SIGINT or SIGTERM: prints the address.
+    """Serve the catalog to a web browser, read-only. Prints the address, and runs until SIGINT or SIGTERM.
 
-    It has no password. On 127.0.0.1, where it listens unless --host says otherwise, every user of this machine can ask it.
+    There is no password. On 127.0.0.1, the default address, every user of this machine can read the catalog through it.
     """
     check_is_file(globals_.db or os.environ.get("OCICAT_DB", ""), "browse")
     path = catalog_path(globals_.db)
@@ -47,12 +52,12 @@ def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float
     from catalog.reports.workers import Workers
 
     if not host:
-        raise UsageError("an empty --host is no address: write --host 127.0.0.1, say")
+        raise UsageError("--host is empty: give an address, such as --host 127.0.0.1")
     listening = server.listen(host, port)
     url = server.url_of(listening, host)
     if not server.is_loopback(listening):
         messages.say(
-            f"warning: whoever reaches {host} over the network can read the whole catalog: there is no password"
+            f"warning: anyone who can reach {host} over the network can read the whole catalog: there is no password"
         )
     workers = Workers()
     application = server.application(path, host, timeout, workers, messages.defect)

@@ -32,7 +32,10 @@ _STATEMENTS = {
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: str | None) -> int:
-    """List the problems of all stores, or of these; ends with status 1 where there is one ('ocicat help problems')."""
+    """List the problems of all stores, or of the given ones ('ocicat help problems').
+
+    The exit status is 1 if there is a problem.
+    """
     start_process()
     with contextlib.ExitStack() as stack:
         with Limits(None, timeout) as limits:

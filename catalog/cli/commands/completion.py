@@ -12,8 +12,8 @@ from catalog.errors import UsageError
 @click.command(name="completion")
 @click.argument("shell", type=click.Choice(tuple(SCRIPTS)), required=False, metavar="bash|zsh|fish")
 def command(shell: str | None) -> int:
-    """Print the script by which a shell completes ocicat's command line ('ocicat help completion')."""
+    """Print a script that lets a shell complete ocicat's command line ('ocicat help completion')."""
     if shell is None:  # click's own message has several lines
-        raise UsageError("no shell is named: write 'ocicat completion bash', zsh or fish")
+        raise UsageError("which shell? write 'ocicat completion bash', zsh or fish")
     output.write(SCRIPTS[shell])
     return 0

@@ -7,8 +7,7 @@ import sys
 
 import click
 
-from catalog.cli import contexts as ways
-from catalog.cli import messages, output
+from catalog.cli import contexts, messages, output
 from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
@@ -26,7 +25,7 @@ from catalog.names.reference import Reference
 
 @click.command(name="contexts")
 @click.argument("dockerfile", metavar="DOCKERFILE")
-@click.option("--platform", metavar="P", help="Build for os/arch[/variant], or several with commas.")
+@click.option("--platform", metavar="P", help="Build for os/arch[/variant], or for several, separated by commas.")
 @click.option("--target", metavar="T", default="", help="Build this stage. [default: the last one]")
 @click.option("--build-arg", "arguments", multiple=True, metavar="K=V", help="A build argument. Repeatable.")
 @click.option(
@@ -34,10 +33,15 @@ from catalog.names.reference import Reference
     "format_",
     type=click.Choice(("flags", "json", "bake")),
     default="flags",
-    help="Options of buildx build, an object an image, or a file for buildx bake. [default: flags]",
+    help="Options for buildx build, one JSON object per image, or a file for buildx bake. [default: flags]",
 )
-@click.option("--strict", is_flag=True, help="An image that is not in the catalog, or not complete, is an error.")
-@click.option("--skip", multiple=True, metavar="NAME", help="A context that is given to buildx elsewhere. Repeatable.")
+@click.option("--strict", is_flag=True, help="Fail if an image is not in the catalog or not complete.")
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out the image NAME, whose context you give to buildx yourself. Repeatable.",
+)
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
 @time_limit(ASK_SECONDS, " for each image")
@@ -55,10 +59,10 @@ def command(
     first: bool,
     timeout: float | None,
 ) -> int:
-    """Print the --build-context options for the images of DOCKERFILE that the catalog has ('ocicat help builds').
+    """Print --build-context options for those images of DOCKERFILE that the catalog has ('ocicat help builds').
 
     docker buildx build $(ocicat contexts Dockerfile) . then builds from local layouts. '-' reads the Dockerfile from
-    stdin. Images that the catalog does not have, or not with all the blobs that the build needs, are named on stderr.
+    stdin. An image that the catalog lacks, or that lacks a blob the build needs, is named on stderr.
     """
     with Limits(timeout, ASK_SECONDS) as limits:
         platforms = [None] if platform is None else [Platform.parse(each) for each in platform.split(",")]
@@ -72,21 +76,21 @@ def command(
             asking = Asking(reader, messages.note, stores=scope, strict=strict)
             builder = Platform.parse(given["BUILDPLATFORM"]) if given.get("BUILDPLATFORM") else builder
             found = []
-            for context in ways.answers(asking, dict.fromkeys(images), builder=builder, first=first):
+            for context in contexts.answers(asking, dict.fromkeys(images), builder=builder, first=first):
                 limits.restart()
                 found.append(context)
         finally:
             reader.close()
         worst = _tell(found, strict=strict)
         if format_ == "json":
-            ways.write_json(found)
+            contexts.write_json(found)
             return worst
-        refused = ways.write_flags(found) if format_ == "flags" else ways.write_bake(found, target or "default")
+        refused = contexts.write_flags(found) if format_ == "flags" else contexts.write_bake(found, target or "default")
         return max([worst, *map(messages.fail, refused)])
 
 
-def _tell(found: list[ways.Context], *, strict: bool) -> int:
-    """Name on stderr what has no answer, each once; returns the highest status."""
+def _tell(found: list[contexts.Context], *, strict: bool) -> int:
+    """Name each image without an answer once, on stderr; return the highest exit status."""
     worst = 0
     told: set[str] = set()
     for image, _, _, error in found:
@@ -105,7 +109,10 @@ def _tell(found: list[ways.Context], *, strict: bool) -> int:
 
 
 def _arguments(texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The build arguments; a name alone takes its value from the environment, as in buildx, or is none."""
+    """Return the build arguments as pairs of name and value.
+
+    As in buildx, a name without a value takes it from the environment; if it is not set there, it is left out.
+    """
     found = []
     for text in texts:
         name, equals, value = text.partition("=")
@@ -118,7 +125,7 @@ def _arguments(texts: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _text(path: str) -> str:
-    """The Dockerfile, no more of it than one may have; raises UsageError."""
+    """Return the text of the Dockerfile. Raises UsageError if it cannot be read or is longer than MAX_BYTES."""
     try:
         if path == "-":
             with output.waits:
@@ -130,7 +137,7 @@ def _text(path: str) -> str:
         ran_out = exhausted(error.errno) if isinstance(error, OSError) else None
         if ran_out is not None:
             raise ran_out from error
-        reason = error.strerror if isinstance(error, OSError) else "it holds a NUL"
+        reason = error.strerror if isinstance(error, OSError) else "the path contains a NUL"
         raise UsageError(
             f"cannot read the Dockerfile {shown(path)} ({reason}): give its path, or - for stdin"
         ) from error

@@ -20,35 +20,35 @@ from catalog.names.escape import escape, shown
 
 @click.group(name="db", context_settings={"help_option_names": ["--help"]})
 def command() -> None:
-    """Look after the database itself."""
+    """Maintain the database itself."""
 
 
 @command.command()
 @click.pass_obj
 def path(globals_: Globals) -> int:
-    """Print where the catalog is, or would be made."""
+    """Print where the catalog is, or where it would be created."""
     found = displayed(catalog_path(globals_.db))
     if sys.stdout.isatty():
         output.write(f"{escape(found)}\n")
     else:
-        output.write_bytes(os.fsencode(found) + b"\n")  # for a program: the path itself, whatever is in it
+        output.write_bytes(os.fsencode(found) + b"\n")  # a program gets the path itself, unescaped
     return 0
 
 
 @command.command()
 @click.pass_obj
 def upgrade(globals_: Globals) -> int:
-    """Make the catalog, or bring it to this version's schema."""
+    """Create the catalog, or bring it to this version's schema."""
     with open_writer(catalog_path(globals_.db), upgrade=True):
         return 0
 
 
-@command.command()
+@command.command(short_help="Search the whole database for damage.")
 @time_limit(LIST_SECONDS)
 @click.pass_obj
 def check(globals_: Globals, timeout: float | None) -> int:
-    """Look through the whole database for damage; prints what is found, and then ends with status 4."""
-    with Limits(timeout, LIST_SECONDS, words=": give it more with --timeout") as limits:
+    """Search the whole database for damage. If there is any, print it and end with status 4."""
+    with Limits(timeout, LIST_SECONDS, words=": allow more with --timeout") as limits:
         reader = limits.open_reader(catalog_path(globals_.db))
         try:
             found = reader.damage()
@@ -61,30 +61,31 @@ def check(globals_: Globals, timeout: float | None) -> int:
     return 0
 
 
-@command.command()
+@command.command(short_help="Rebuild the file without unused space.")
 @click.pass_obj
 def vacuum(globals_: Globals) -> int:
-    """Rebuild the file without the room that removed rows left."""
+    """Rebuild the database file without the space that removed rows have left."""
     with open_writer(catalog_path(globals_.db), create=False) as writer:
         writer.vacuum()
     return 0
 
 
-@command.command()
-@click.option("--to", "url", required=True, metavar="URL", help="Where to: postgresql+psycopg://...")
+@command.command(short_help="Copy the catalog from its file into PostgreSQL.")
+@click.option("--to", "url", required=True, metavar="URL", help="The catalog to copy into: postgresql+psycopg://...")
 @time_limit(None)
 @click.pass_obj
 def copy(globals_: Globals, url: str, timeout: float | None) -> int:
-    """Copy the catalog into one on PostgreSQL, whole, with its past, as this host's ('ocicat help postgres').
+    """Copy the catalog, including its history, from its file into one on PostgreSQL ('ocicat help postgres').
 
-    'ocicat --db URL db upgrade' makes that one. All is copied or nothing, and the file stays as it is.
+    Create that catalog first, with 'ocicat --db URL db upgrade'. The stores become those of this host. Either
+    everything is copied or nothing, and the file does not change.
     """
     source = catalog_path(globals_.db)
     check_copied(source, url)
     from catalog.engine.copy import copy as copied
 
     with (
-        Limits(timeout, None, words=", and nothing was copied: give it more with --timeout"),
+        Limits(timeout, None, words=", and nothing was copied: allow more with --timeout"),
         open_writer(source, create=False) as old,
         open_writer(catalog_path(url)) as new,
         progress() as draw,

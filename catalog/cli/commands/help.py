@@ -21,10 +21,10 @@ _IN_A_PIPE = 80
 @click.argument("words", nargs=-1, metavar="[COMMAND|TOPIC]...")
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...]) -> int:
-    """Print the help for COMMAND, or the guide to TOPIC; without either, list both.
+    """Print the help for COMMAND, or the guide to TOPIC. Without an argument, list all commands and guides.
 
-    A guide is one of the documents that are installed with ocicat. On a terminal it is shown by $PAGER. Where a command and
-    a guide have the same name, the help for the command comes first.
+    A guide is one of the documents that are installed with ocicat. On a terminal, $PAGER shows it. If a command and a
+    guide have the same name, the help for the command comes first.
     """
     top = ctx.find_root()
     if not words:
@@ -47,7 +47,7 @@ def _overview(ctx: click.Context) -> str:
 
 
 def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> str:
-    """The help of a command, or of one below it."""
+    """Return the help for the command that `words` name, such as ("db", "copy"). Raises UsageError if there is none."""
     for word in words:
         below = found.get_command(ctx, word) if isinstance(found, click.Group) else None
         if below is None:
@@ -66,7 +66,7 @@ def _width() -> int:
 
 def _show(text: str) -> None:
     if sys.stdin.isatty() and sys.stdout.isatty():
-        os.environ.setdefault("LESS", "FRX")  # end where one screen holds it all, and leave it on the screen
+        os.environ.setdefault("LESS", "FRX")  # less ends if one screen holds all of it, and leaves it on the screen
         click.echo_via_pager(text, color=False)
     else:
         output.write(text)

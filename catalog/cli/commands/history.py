@@ -28,43 +28,45 @@ COLUMNS = ("since", "until", "store", "name", "digest")
     "stores",
     multiple=True,
     metavar="S",
-    help="Only this store: a name that it had, a path or a glob. Repeatable.",
+    help="Only this store: a name, also a former one, a path or a glob. Repeatable.",
 )
 @time_limit(LIST_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
-    """Print what REF pointed to, and when, the oldest first; the span that stands has no end.
+    """Print what REF pointed to and when, oldest first. The current span has no end.
 
-    `--at` any moment of a span answers its digest. A span ends when its store is renamed, missing or removed.
+    With --at any moment of a span, 'query' and 'resolve' answer with its digest. A span also ends when its store is
+    renamed, goes missing or is removed.
 
-    REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]; of a digest, the names that pointed to it.
+    REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]. For a digest, the names that
+    pointed to it are printed.
     """
     query = parse_query(ref)
     with Limits(timeout, LIST_SECONDS) as limits:
-        some = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, format_)
-    if not some:
-        raise NotFound(f"no history of {shown(ref)}", "'ocicat query' lists what there is now")
+        has_spans = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, format_)
+    if not has_spans:
+        raise NotFound(f"there is no history of {shown(ref)}", "'ocicat query' lists what the catalog has now")
     return 0
 
 
 def _print(reader: Reader, query: Query, stores: tuple[str, ...], format_: str | None) -> bool:
-    """Print the spans, and close the reader; returns whether there was one."""
+    """Print the spans and close the reader; return whether there were any."""
     found: Iterator[Span] = iter(())
     try:
-        is_asked = in_stores(reader, stores) if stores else None
+        is_wanted = in_stores(reader, stores) if stores else None
         if query.kind == kinds.DIGEST and query.digest is not None:
             found = spans_of_digest(reader, query.digest)
         else:
             found = spans(reader, query)
         show = formats.open_format(format_, COLUMNS, SPAN_FIELDS)
-        some = False
+        has_spans = False
         for span in found:
-            if is_asked is None or is_asked(span):
-                some = True
+            if is_wanted is None or is_wanted(span):
+                has_spans = True
                 show.row(span.value)
         show.end()
     finally:
-        found = iter(())  # its cursor goes before its connection does
+        found = iter(())  # drops its cursor before the connection is closed
         reader.close()
-    return some
+    return has_spans

@@ -21,12 +21,13 @@ from catalog.names.escape import shown
 
 @click.command(name="index")
 @click.argument("names", nargs=-1, metavar="[NAME|PATH]...", callback=filled)
-@click.option("--full", is_flag=True, help="Read every index.json, although it looks unchanged.")
+@click.option("--full", is_flag=True, help="Read every index.json, even those that look unchanged.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
-    """Look at all roots and stores, or at these, once: what changed since the last time is read, the rest is a stat.
+    """Bring the catalog up to date with all roots and stores, or with the given ones.
 
-    Roots and stores of the configuration are registered first.
+    Only layouts that changed since the last pass are read; the others cost a stat each. The roots and stores that the
+    configuration names are registered first.
     """
     configuration = load(globals_.config)
     settings = configuration.settings

@@ -15,33 +15,47 @@ from catalog.lookup.filters import EntryFilters
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--tag", metavar="T", help="Only entries with this tag.")
-@click.option("--digest", metavar="D", help="Only this digest, or those that begin so.")
-@click.option("--repository", metavar="R", help="Only names of this repository.")
+@click.option("--digest", metavar="D", help="Only entries with this digest, or one that begins with D.")
+@click.option("--repository", metavar="R", help="Only names in this repository.")
 @click.option("--media-type", metavar="M", help="Only descriptors of this media type.")
 @click.option("--unnamed", is_flag=True, help="Only entries without a name or tag.")
 @click.option("--platform", metavar="P", help="Only entries that have an image for os/arch[/variant].")
 @click.option("--artifact-type", metavar="A", help="Only entries of this artifact type.")
 @click.option(
-    "--annotation", "annotations", multiple=True, metavar="KEY[=VALUE]", help="Only entries with it. Repeatable."
+    "--annotation",
+    "annotations",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Only entries with this annotation. Repeatable.",
 )
-@click.option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only images with it. Repeatable.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only images with this label. Repeatable."
+)
 @click.option(
     "--contains", metavar="REF", help="Only entries that reach this manifest, config or layer: a digest or name."
 )
 @click.option(
-    "--referrers-of", metavar="REF", help="The signatures, attestations and the like of this: a digest, name or ':TAG'."
+    "--referrers-of",
+    metavar="REF",
+    help="Only referrers of REF, such as signatures and attestations: a digest, name or ':TAG'.",
 )
 @click.option(
-    "--since", metavar="WHEN", help="Only names that answer as they do since then: a time, or an age (2h, 3d)."
+    "--since",
+    metavar="WHEN",
+    help="Only names that were added or changed at WHEN or later: a time, or an age (2h, 3d).",
 )
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N entries.")
-@click.option("--sort", metavar="KEY", help="Sort by a key of the object; -KEY turns it round.")
-@click.option("--count", is_flag=True, help="Print how many there are.")
-@click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
-@click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Print at most N entries.")
+@click.option("--sort", metavar="KEY", help="Sort by a key of the JSON object; -KEY sorts in reverse.")
+@click.option("--count", is_flag=True, help="Print only the number of entries.")
+@click.option("--fresh", is_flag=True, help="Bring the catalog up to date with the layouts first.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Answer as of TIME: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).",
+)
 @time_limit(LIST_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
-@click.option("--host", metavar="H", help="Only entries of stores of this host, in a catalog that several share.")
+@click.option("--host", metavar="H", help="Only entries of stores on this host, in a catalog that several hosts share.")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -68,9 +82,9 @@ def command(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """List every entry that matches any REF; without a REF, every entry. '-' reads references from stdin.
+    """List every entry that matches a REF; without a REF, every entry. '-' reads references from stdin.
 
-    REF is a name (alpine:3.16), ':TAG', a digest or the beginning of one, a pattern (alpine:3.*), or
+    REF is a name (alpine:3.16), ':TAG', a digest or the beginning of one, a pattern (alpine:3.*), or one of
     oci-layout://STORE[/IMAGE][:TAG][@DIGEST], oci:PATH[:REF], ocidir://PATH[:TAG][@DIGEST].
     """
     options = Options("query", refs)

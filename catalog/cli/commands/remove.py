@@ -16,9 +16,9 @@ from catalog.ingest.registry import Registry
 @click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...", callback=filled)
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...]) -> int:
-    """Forget a store or a root, and its rows; the layouts themselves are not touched.
+    """Forget each store or root, and its rows in the catalog. The layouts themselves are not touched.
 
-    A store below a root is left out from then on, until it is added again.
+    A removed store below a root is not found again until it is added again.
     """
 
     def forget(connection: Connection) -> None:

@@ -30,7 +30,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 @click.command(name="report")
 @click.argument("name", required=False, metavar="[NAME]")
-@click.option("--store", "stores", multiple=True, metavar="S", help="Only rows of this store, or glob. Repeatable.")
+@click.option(
+    "--store", "stores", multiple=True, metavar="S", help="Only rows of this store: a name or a glob. Repeatable."
+)
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
 @statement_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
@@ -43,9 +45,9 @@ def command(
     timeout: float,
     format_: str | None,
 ) -> int:
-    """A ready report over all stores ('ocicat help reports'); without NAME, the list of them.
+    """Print the report NAME ('ocicat help reports'). Without NAME, list the reports.
 
-    On a terminal a table's sizes are in KiB, MiB and so on; everywhere else they are bytes.
+    A table on a terminal shows sizes in KiB, MiB and so on. Everywhere else sizes are in bytes.
     """
     if name is None:
         _list(stores or parameters, format_)
@@ -55,11 +57,11 @@ def command(
     values = dict.fromkeys((known for known, _ in report.parameters), "")
     for key, value in map(parameter, parameters):
         if key not in values:
-            takes = f"it takes {', '.join(values)}" if values else "it takes none"
+            takes = f"its parameters are {', '.join(values)}" if values else "it takes none"
             raise UsageError(f"the report {name} has no parameter {shown(key)}: {takes}")
         values[key] = _threshold(value) if key == "older_than" else value
     if stores and "store" not in columns:
-        raise UsageError(f"the report {name} has no column store: leave --store out")
+        raise UsageError(f"the report {name} has no column 'store': leave --store out")
     output.limit_pauses(timeout)
     start_process()
     with contextlib.ExitStack() as stack:
@@ -72,7 +74,7 @@ def command(
         ages = {column.name for column in report.columns if column.is_age} if is_shown else set()
         gate = statements_of(reader, timeout)
         if report.left_out:
-            _tell_unjudged(gate, report.left_out, wanted)
+            _note_unjudged(gate, report.left_out, wanted)
         found, rows = gate.run(report.statement(reader.dialect), values)
         show = formats.open_format(format_, found, found)
         for row in rows:
@@ -89,7 +91,7 @@ def command(
 
 def _list(refused: tuple[str, ...], format_: str | None) -> None:
     if refused:
-        raise UsageError("no report is named: give its NAME first, 'ocicat report' lists them")
+        raise UsageError("--store and -p need the NAME of a report: 'ocicat report' lists them")
     show = formats.open_format(format_, ("report", "sentence"), ("report", "sentence"), prose=True)
     for each in REPORTS:
         show.row({"report": each.name, "sentence": each.sentence}.__getitem__)
@@ -108,8 +110,8 @@ def _names(reader: Reader, texts: tuple[str, ...]) -> set[str]:
     return {row[1] for row in reader.rows("STORES", {}) if row[0] in ids}
 
 
-def _tell_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> None:
-    """Say on stderr which stores nobody can judge, and why: what is unused there is not known."""
+def _note_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> None:
+    """Name on stderr each store that the report leaves out because its use of blobs cannot be judged, and why."""
     _, rows = gate.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
     for store, subject, reason in rows:
         if wanted is None or store in wanted:
@@ -118,17 +120,20 @@ def _tell_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> 
 
 
 def _threshold(age: str) -> str:
-    """The time so long ago, as the views write times; `age` is a number and s, m, h, d or w. Raises UsageError."""
+    """Return the time that was `age` ago, in the form that the views use.
+
+    `age` is a number followed by s, m, h, d or w. Raises UsageError.
+    """
     number, unit = age[:-1] or age, age[-1:]
     if age == "0":
         number, unit = "0", "s"
     if unit not in _UNITS or not number.isascii() or not number.isdecimal() or len(number) > 9:
-        raise UsageError(f"older_than={shown(age)} is no age: write 90m, 24h or 7d, or 0 for all")
+        raise UsageError(f"older_than={shown(age)} is not an age: write 90m, 24h or 7d, or 0 for all")
     return rfc3339(max(0, int(time.time() * 1000) - int(number) * _UNITS[unit] * 1000)) or ""
 
 
 def _age(moment: object) -> object:
-    """The age of a time as a person reads it: the largest unit that fits."""
+    """Return the age of a time in its largest whole unit, such as "3d", for a person to read."""
     if not isinstance(moment, str):
         return moment
     seconds = int(time.time() - datetime.fromisoformat(moment).timestamp())

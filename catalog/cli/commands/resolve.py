@@ -13,15 +13,20 @@ from catalog.cli.time_limit import time_limit
 @click.command(name="resolve")
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
-@click.option("--platform", metavar="P", help="Of an index, its child for os/arch[/variant].")
+@click.option("--platform", metavar="P", help="Print the manifest for os/arch[/variant] instead of an index.")
 @click.option("--first", is_flag=True, help="Take the first store in priority order where stores differ.")
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse buildx's single-entry rule, stores that cannot be read and, as oci-layout, incomplete images.",
+    help="Refuse answers by buildx's single-entry rule or from stores that cannot be read and, with --format"
+    " oci-layout, incomplete images.",
 )
-@click.option("--fresh", is_flag=True, help="Look at the layouts first, and answer from what they say now.")
-@click.option("--at", metavar="TIME", help="As the catalog was then: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).")
+@click.option("--fresh", is_flag=True, help="Bring the catalog up to date with the layouts first.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Answer as of TIME: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).",
+)
 @time_limit(ASK_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
@@ -37,9 +42,9 @@ def command(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """Print the one digest of each REF, one a line, in the order asked. '-' reads references from stdin.
+    """Print the one digest that each REF resolves to, one per line, in order. '-' reads references from stdin.
 
-    With '-' or several REFs there is exactly one line for each, empty where there is no single answer.
+    With '-' or several REFs, exactly one line is printed for each; it is empty if there is no single answer.
     """
     options = Options("resolve", refs)
     options.db = globals_.db

@@ -33,7 +33,7 @@ def command(
     schema: bool,
     format_: str | None,
 ) -> int:
-    """Ask in SQL over the public views, read-only. Without STATEMENT it is read from stdin."""
+    """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin."""
     output.limit_pauses(timeout)
     if not schema:
         start_process()
@@ -59,8 +59,8 @@ def command(
 
 
 def parameter(text: str) -> tuple[str, str]:
-    """The name and the value of `-p NAME=VALUE`; raises UsageError."""
+    """Return the name and the value of `-p NAME=VALUE`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"no parameter: {shown(text)}: write -p NAME=VALUE for :NAME in the statement")
+        raise UsageError(f"-p {shown(text)} is not a parameter: write -p NAME=VALUE for :NAME in the statement")
     return name, value

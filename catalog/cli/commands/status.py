@@ -20,18 +20,18 @@ COLUMNS = ("key", "value")
 
 
 @click.command(name="status")
-@click.option("--check", is_flag=True, help="End with status 1 when no daemon runs, or it lags behind.")
+@click.option("--check", is_flag=True, help="End with status 1 if no daemon runs, or it lags behind.")
 @time_limit(ASK_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, check: bool, timeout: float | None, format_: str | None) -> int:
-    """Say how the catalog and its daemon are: a key and a value a line; one object in JSON."""
+    """Show the state of the catalog and its daemon: one key and value per line, or one JSON object."""
     with Limits(timeout, ASK_SECONDS) as limits:
         return _status(limits.open_reader(catalog_path(globals_.db)), format_, check=check)
 
 
 def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
-    """Print it, and close the reader; returns the exit status."""
+    """Print the status and close the reader; return the exit status."""
     try:
         values = _catalog(reader)
     finally:
@@ -98,15 +98,15 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
 
 
 def _put_off(published: dict[str, object]) -> list[dict[str, object]] | None:
-    """The stores that wait, since when and why, the oldest first; None without any."""
+    """Return the stores whose reading is put off, with since when and why, oldest first; None if there are none."""
     found = published.get("put_off")
-    told: list[dict[str, object]] = []
+    stores: list[dict[str, object]] = []
     for each in found if isinstance(found, list) else []:
         if isinstance(each, dict):
             since = each.get("since")
             when = rfc3339(since) if isinstance(since, int) else None
-            told.append({"store": each.get("store"), "since": when, "why": each.get("why")})
-    return told or None
+            stores.append({"store": each.get("store"), "since": when, "why": each.get("why")})
+    return stores or None
 
 
 def _in_words(put_off: list[dict[str, object]]) -> str:
@@ -114,7 +114,10 @@ def _in_words(put_off: list[dict[str, object]]) -> str:
 
 
 def _lag(published: dict[str, object]) -> float | None:
-    """For how long the change has been waiting that waits longest, as of the daemon's last sign of life; None without one."""
+    """Return for how many seconds the oldest waiting change had waited at the daemon's last heartbeat.
+
+    None if there is no heartbeat, 0 if nothing waits.
+    """
     beat, oldest = published.get("beat"), published.get("oldest_waiting")
     if not isinstance(beat, (int, float)):
         return None
@@ -122,7 +125,10 @@ def _lag(published: dict[str, object]) -> float | None:
 
 
 def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict[str, object]:
-    """The limits of the machine that bite, or will: what is not watched is only looked at by the sweep."""
+    """Return the kernel's limit of watches, how many are needed, and advice if that is more than the limit.
+
+    A directory without a watch is only looked at by the sweeps.
+    """
     allowed = kernel_limit("max_user_watches")
     stores = values["stores"]
     needed = max(

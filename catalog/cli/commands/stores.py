@@ -40,14 +40,14 @@ FIELDS = (
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, states: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
-    """List the stores, one a line, in the order in which they answer."""
+    """List the stores, one per line, in the order in which they answer a reference."""
     with Limits(timeout, LIST_SECONDS) as limits:
         _print(limits.open_reader(catalog_path(globals_.db)), states, format_)
     return 0
 
 
 def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None:
-    """Print the stores in these states, or all, and close the reader."""
+    """Print the stores in these states, or all stores if `states` is empty, and close the reader."""
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=("changed_at", "path"))
         for row in reader.rows("STORES", {}):

@@ -20,17 +20,20 @@ from catalog.lookup.stores import store_ids
 
 _MOST_JOBS = 256
 _THREAD_BYTES = 80 << 20
-"""How much address space a thread takes, of which it uses little: its stack, and a heap."""
+"""The address space that a thread reserves for its stack and a heap; it uses little of it."""
 _GRACE_SECONDS = 5.0
-"""So long after its time limit a run may record what it has verified."""
+"""How long a run may take after its time limit to record what it has verified."""
 
 
 @click.command(name="verify")
 @click.argument("names", nargs=-1, metavar="[STORE]...")
 @click.option(
-    "--jobs", type=click.IntRange(1, _MOST_JOBS), metavar="N", help="Files read at a time. [default: one a processor]"
+    "--jobs",
+    type=click.IntRange(1, _MOST_JOBS),
+    metavar="N",
+    help="Files to read at a time. [default: one per processor]",
 )
-@click.option("--full", is_flag=True, help="Read what was verified before too, though it is unchanged.")
+@click.option("--full", is_flag=True, help="Read blobs again that were good and have not changed since.")
 @time_limit(None)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
@@ -42,10 +45,10 @@ def command(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """Read every blob of all stores, or of these, and compare its digest; list those that are not good.
+    """Read every blob of all stores, or of the given ones, and compare its digest; list blobs that are not good.
 
-    A blob that was good the last time and is unchanged since is skipped. Ends with status 1 where one is not good
-    ('ocicat help problems'). What was verified is kept, though it is interrupted, or ends at its time limit.
+    A blob that was good the last time and has not changed since is skipped. The exit status is 1 if a blob is not good
+    ('ocicat help problems'). Results are kept even if the command is interrupted or reaches its time limit.
     """
     jobs = jobs or os.cpu_count() or 1
     late = None if timeout is None else timeout + _GRACE_SECONDS
@@ -57,7 +60,7 @@ def command(
 def _verify(
     path: str, names: tuple[str, ...], jobs: int, seconds: float | None, format_: str | None, *, full: bool
 ) -> int:
-    """Verify, and print what is not good; returns the exit status."""
+    """Verify the blobs and print the problems; return the exit status."""
     wanted = _wanted(path, names)
     show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
     with open_writer(path, create=False) as writer:
@@ -75,12 +78,12 @@ def _verify(
                 show.row(trouble._asdict().__getitem__)
             show.end()
             output.flush()
-    _tell(run)
+    _summarize(run)
     return 1 if run.troubles else 0
 
 
 def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
-    """The ids of the stores that are named; None for all."""
+    """Return the ids of the stores that `names` name; None for all stores."""
     if not names:
         return None
     reader = open_reader(path)
@@ -90,15 +93,15 @@ def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
         reader.close()
 
 
-def _tell(run: Verification) -> None:
-    """Say what was done: at once where something was left out."""
+def _summarize(run: Verification) -> None:
+    """Say how many blobs were read: with `--verbose`, or if some were not."""
     counts = [f"{run.verified} read"]
     if run.skipped:
-        counts.append(f"{run.skipped} skipped, which were good and are unchanged since (--full reads them too)")
+        counts.append(f"{run.skipped} skipped, which were good and have not changed since (--full reads them too)")
     if run.unproved:
-        counts.append(f"{run.unproved} cannot be proved, since only sha256, sha384 and sha512 can")
+        counts.append(f"{run.unproved} not checked, since ocicat computes only sha256, sha384 and sha512")
     if run.odd:
-        counts.append(f"{run.odd} not read, since they are symbolic links or no regular files")
+        counts.append(f"{run.odd} not read, since they are symbolic links or not regular files")
     if run.gone:
-        counts.append(f"{run.gone} gone meanwhile")
+        counts.append(f"{run.gone} deleted in the meantime")
     (messages.note if len(counts) > 1 else messages.detail)("blobs: " + "; ".join(counts))

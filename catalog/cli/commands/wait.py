@@ -30,13 +30,13 @@ from catalog.names.query import Query, parse_digest, parse_query
 
 _DEFAULT_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
-"""So long after the time limit a question that is still being answered is given up."""
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
+"""How long after the time limit an unfinished query is given up."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to reach a server
 
 
 @click.command(name="wait")
 @click.argument("ref", metavar="REF")
-@click.option("--digest", metavar="D", help="Until REF resolves to this digest.")
+@click.option("--digest", metavar="D", help="Wait until REF resolves to this digest.")
 @click.option(
     "--timeout",
     type=Seconds(zero=True),
@@ -46,22 +46,28 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a serve
 )
 @click.pass_obj
 def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> int:
-    """Return once REF resolves, or resolves to D. It is the daemon, or 'ocicat index', that brings changes."""
+    """Wait until REF resolves, or resolves to the digest D.
+
+    Only the daemon and 'ocicat index' bring changes into the catalog.
+    """
     query = parse_query(ref)
     wanted = None if digest is None else parse_digest(digest)
     if wanted is not None and wanted.kind != kinds.DIGEST:
-        raise InvalidReference(f"{shown(digest or '')} is the beginning of a digest: --digest takes a whole one")
-    words = ", and the catalog has not answered yet: ask again, or give it more with --timeout"
+        raise InvalidReference(f"{shown(digest or '')} is only the beginning of a digest: --digest takes a whole one")
+    words = ", and the catalog has not answered yet: run it again, or allow more with --timeout"
     with Limits(None, timeout + _GRACE_SECONDS, words=words) as limits:
         return _wait(limits, catalog_path(globals_.db), query, wanted, timeout)
 
 
 def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout: float) -> int:
-    """Return 0 once REF resolves as wanted, whether or not the server is there at first; raises NotFound after the time limit."""
+    """Return 0 once REF resolves as wanted. Waits for a server that goes away, too.
+
+    Raises NotFound after the time limit, and CatalogUnreachable if the server is still away then.
+    """
     deadline = time.monotonic() + timeout
     reader: Reader | None = limits.open_reader(path)
     if not is_held(beside(path) + DAEMON):
-        messages.note("no daemon runs: only 'ocicat index' brings changes")
+        messages.note("no daemon runs, so only 'ocicat index' brings changes: start 'ocicat watch'")
     pause = _SHORTEST_PAUSE
     while True:
         try:
@@ -83,18 +89,21 @@ def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout
 
 
 def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, deadline: float) -> int:
-    """Wait until REF resolves as wanted, asking again when somebody has committed; raises NotFound after the time limit."""
+    """Resolve REF again after each commit to the catalog, and return 0 once it resolves as wanted.
+
+    Raises NotFound after the time limit.
+    """
     reader.listen()
     while (last := _ask(reader, query, wanted)) is not None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise NotFound(f"not within {timeout:g} seconds: {last}")
+            raise NotFound(f"{timeout:g} seconds are over: {last}")
         reader.wait_for_change(left)
     return 0
 
 
 def _ask(reader: Reader, query: Query, wanted: Query | None) -> OcicatError | None:
-    """None where REF resolves as wanted, else why it does not yet."""
+    """Return None if REF resolves as wanted, else the error that says why it does not."""
     try:
         found = Asking(reader, messages.detail).resolve(query)
     except (NotFound, Ambiguous, UnknownStore, NotInTime) as error:

@@ -18,20 +18,29 @@ _SECONDS = click.FloatRange(min=0.05)
 
 
 @click.command(name="watch")
-@click.option("--poll", type=_SECONDS, metavar="SECONDS", help="Look every SECONDS instead of waiting for events.")
-@click.option("--rescan", type=_SECONDS, metavar="SECONDS", help="Time between two sweeps. [default: 30]")
-@click.option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there (extra: ocicat[metrics]).")
 @click.option(
-    "--log-format", type=click.Choice([TEXT, JSON]), help="Say what happens in lines or in JSON. [default: text]"
+    "--poll", type=_SECONDS, metavar="SECONDS", help="Look at the layouts every SECONDS instead of waiting for events."
+)
+@click.option(
+    "--rescan",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Look at everything every SECONDS, too, to find changes without an event. [default: 30]",
+)
+@click.option(
+    "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus at this address (needs ocicat[metrics])."
+)
+@click.option(
+    "--log-format", type=click.Choice([TEXT, JSON]), help="Log lines of text, or JSON objects. [default: text]"
 )
 @click.pass_obj
 def command(
     globals_: Globals, poll: float | None, rescan: float | None, metrics: str | None, log_format: str | None
 ) -> int:
-    """Follow all stores and roots, in the foreground: one pass, then every change as it happens.
+    """Run the daemon in the foreground: make one pass over all stores and roots, then follow every change.
 
-    SIGTERM and SIGINT end it after the transaction at hand; SIGHUP reads the configuration again and looks at everything.
-    Options have precedence over the configuration.
+    SIGTERM and SIGINT end it after the current transaction. SIGHUP makes it read the configuration again and look at
+    everything. Options take precedence over the configuration.
     """
     given: dict[str, Any] = {"poll": poll, "rescan": rescan, "metrics": metrics, "log_format": log_format}
     log = Log(json=log_format == JSON)
@@ -44,5 +53,5 @@ def command(
     with stderr_without_waiting(log.lost):
         try:
             return Daemon(catalog_path(globals_.db), Configured(read, log), log).run()
-        except Exception as error:  # noqa: BLE001 - in the form that was asked for, whatever it is
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged in the requested format
             return log.fail(error)
