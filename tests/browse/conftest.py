@@ -1,4 +1,4 @@
-"""Layouts, their catalog and a running `ocicat browse`, made once and only read; a browser; and a place of a test's own."""
+"""Layouts, their catalog and a running `ocicat browse`, made once and only read; a browser; and layouts of a test's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.programs import skip_without
 
 @pytest.fixture(scope="package")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """What `site` shows."""
+    """The layouts and the catalog that `site` shows."""
     return build(str(tmp_path_factory.mktemp("browse")))
 
 

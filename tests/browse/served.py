@@ -29,7 +29,7 @@ from tests.cli.program import CLEAN, called
 HOSTILE = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>\u202e\x1b[31m"
 ALPINE = "docker.io/library/alpine"
 SECONDS = 120
-"""No test waits that long, also on a loaded machine: this only keeps what hangs from hanging the tests."""
+"""No test waits this long, even on a loaded machine. The limit only prevents a hanging program from hanging the tests."""
 
 _PROGRAM = "from catalog.cli import start; start.main()"
 _FLAGS = (
@@ -39,7 +39,7 @@ _FLAGS = (
 
 
 class Place(NamedTuple):
-    """Layouts below `root`, the catalog of them, and digests by what they are."""
+    """Layouts below `root`, the catalog of them, and digests by their roles."""
 
     root: str
     db: str
@@ -47,13 +47,13 @@ class Place(NamedTuple):
     digests: dict[str, str]
 
     def read(self) -> None:
-        """Read what changed into the catalog."""
+        """Run `ocicat index`."""
         done = called("--config", self.config, "index", db=self.db)
         assert done.status == 0, done
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP."""
+    """An HTTP response."""
 
     status: int
     text: str
@@ -68,7 +68,7 @@ class Site:
         self.url = url
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
-        """Ask for a page."""
+        """Request a page."""
         request = urllib.request.Request(self.url.rstrip("/") + path, headers=dict(headers or {}), method=method)
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
@@ -78,7 +78,7 @@ class Site:
                 return Answer(error.code, error.read().decode(), error.headers)
 
     def raw(self, path: str, method: str = "GET") -> Answer:
-        """Ask for a path just as it is written, which no library would."""
+        """Request a path exactly as written; HTTP libraries would normalise it."""
         place = urllib.parse.urlsplit(self.url)
         with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=SECONDS) as connection:
             connection.sendall(
@@ -89,18 +89,18 @@ class Site:
                 return Answer(answer.status, answer.read().decode("utf-8", "replace"), answer.headers)
 
     def sql(self, statement: str, form: str = "") -> Answer:
-        """Ask in SQL of one's own."""
+        """Request a page with the rows of a SQL statement."""
         return self.get(f"/catalog{form}?{urllib.parse.urlencode({'sql': statement})}")
 
     def end(self, number: int) -> tuple[int, bytes, bytes]:
-        """Send a signal; the exit status, and what was left on stdout and on stderr."""
+        """Send a signal; return the exit status, and the rest of stdout and stderr."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, out, err
 
 
 def build(directory: str, *, hostile: bool = True) -> Place:
-    """Two stores that share an image and differ in a tag, one of an image index, `odd` where it may be hostile."""
+    """Make two stores that share an image and differ in a tag, and one with an image index; with `hostile`, also `odd`."""
     root = f"{directory}/srv"
     digests: dict[str, str] = {}
     for store, tags in (("builds", ("3.15", "3.16")), ("mirror", ("3.16", "3.17"))):
@@ -138,12 +138,12 @@ def build(directory: str, *, hostile: bool = True) -> Place:
 
 @contextlib.contextmanager
 def browsing(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Site]:
-    """`ocicat browse` on a free port; what it says on stderr is read at the end."""
+    """Run `ocicat browse` on a free port; its stderr is read at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, "--db", db, "browse", "--port", "0", *arguments],
         env={**CLEAN, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    timer = threading.Timer(SECONDS, process.kill)  # of one that says nothing
+    timer = threading.Timer(SECONDS, process.kill)  # for a process that prints nothing
     timer.start()
     try:
         assert process.stdout is not None
@@ -164,7 +164,7 @@ def _rest(process: subprocess.Popen[bytes]) -> bytes:
 
 @contextlib.contextmanager
 def chromium(flags: Sequence[str] = ()) -> Iterator[Chrome]:
-    """A headless Chromium of Debian's, with nothing remembered."""
+    """Debian's Chromium, headless, with an empty profile."""
     browser, driver_program = (shutil.which(each) for each in ("chromium", "chromedriver"))
     assert browser is not None, "install the Debian package chromium, as .ci/run does"
     assert driver_program is not None, "install the Debian package chromium-driver, as .ci/run does"

@@ -1,4 +1,4 @@
-"""`ocicat browse` as a process and over HTTP: what it refuses, what it leaves alone, how it ends."""
+"""`ocicat browse` as a process and over HTTP: what it refuses, what it does not touch, and how it ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_signal_ends_it_while_a_statement_runs(shown: Place) -> None:
         assert statuses == [503]
 
 
-def test_wrong_calls(shown: Place, tmp_path: Path) -> None:
+def test_wrong_usage_and_messages(shown: Place, tmp_path: Path) -> None:
     one_error(ran("browse", db=f"{tmp_path}/none.db"), 4, "there is no catalog")
     (tmp_path / "text.db").write_text("no catalog at all, but long enough to be looked at by SQLite\n" * 20)
     one_error(ran("browse", db=f"{tmp_path}/text.db"), 4, "damaged")
@@ -119,10 +119,10 @@ def test_a_report_is_the_one_of_the_command_line(site: Site, shown: Place, repor
     assert rows == json.loads(ran("report", found.name, "--format", "json", db=shown.db).out)
 
 
-def test_each_question_has_a_name_of_its_own() -> None:
+def test_each_query_has_a_unique_name() -> None:
     names = [question.name for question in QUESTIONS]
     assert len(set(names)) == len(names)
-    assert not set(names) & {view.name for view in VIEWS}  # one of them would hide the other
+    assert not set(names) & {view.name for view in VIEWS}  # otherwise one would hide the other
 
 
 @pytest.mark.parametrize("table", PRIVATE)
@@ -146,11 +146,13 @@ def test_what_does_more_than_read_is_refused_and_changes_nothing(site: Site, sho
     assert not os.path.exists("other.db")
 
 
-def test_no_other_database_and_no_file_can_be_had(site: Site) -> None:
+def test_no_other_database_and_no_file_can_be_read(site: Site) -> None:
     for path in ("/_internal", "/_memory", "/catalog.db", "/_memory?sql=select+1", "/catalog/-/create", "/IMAGES"):
         assert site.get(path).status in (403, 404), path
     told = json.loads(site.get("/-/databases.json").text)
-    assert [(each["name"], each["is_mutable"]) for each in told] == [("catalog", True)]  # that is, not immutable
+    assert [(each["name"], each["is_mutable"]) for each in told] == [
+        ("catalog", True)
+    ]  # which shows that it is not immutable
     told = json.loads(site.get("/catalog.json").text)
     assert told["tables"] == []
     assert [each["name"] for each in told["views"]] == [view.name for view in VIEWS]
@@ -166,7 +168,7 @@ ODD_QUERIES = (
 )  # fmt: skip
 
 
-def test_what_cannot_be_read_is_the_askers_mistake_and_no_word_on_the_terminal(shown: Place) -> None:
+def test_an_unreadable_request_is_status_400_and_prints_nothing_on_the_terminal(shown: Place) -> None:
     with browsing(shown.db) as site:
         for query in ODD_QUERIES:
             for form in ("", ".json", ".csv"):
@@ -188,7 +190,7 @@ def test_what_cannot_be_read_is_the_askers_mistake_and_no_word_on_the_terminal(s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_but_a_question_is_answered(site: Site, method: str) -> None:
+def test_only_get_and_head_are_answered(site: Site, method: str) -> None:
     for path in ("/", "/catalog", "/catalog/stores", "/-/messages", "/-/logout"):
         assert site.get(path, method=method).status == 405
 
@@ -204,11 +206,11 @@ def test_head_is_answered(site: Site) -> None:
         ("localhost", 200), ("LOCALHOST:8001", 200), ("127.0.0.1", 200), ("[::1]:8001", 200), ("192.0.2.7:8001", 200),
     ],
 )  # fmt: skip
-def test_a_name_that_is_not_ours_is_not_answered(site: Site, host: str, status: int) -> None:
+def test_an_unrecognised_host_is_refused(site: Site, host: str, status: int) -> None:
     assert site.get("/catalog/stores", {"Host": host}).status == status
 
 
-def test_an_answer_may_not_be_framed_nor_load_from_elsewhere(site: Site) -> None:
+def test_a_page_cannot_be_framed_or_load_from_elsewhere(site: Site) -> None:
     for path in ("/", "/catalog/stores", "/nothing", "/-/plots"):
         policy = site.get(path).headers["content-security-policy"]
         assert "default-src 'self'" in policy
@@ -217,7 +219,7 @@ def test_an_answer_may_not_be_framed_nor_load_from_elsewhere(site: Site) -> None
 
 
 def _processes(pid: int) -> list[int]:
-    """A process and those that it started."""
+    """Return a process and those that it started."""
     found = [pid]
     for each in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -229,16 +231,16 @@ def _processes(pid: int) -> list[int]:
 def _connections(pid: int, db: str) -> list[str]:
     found = []
     for process in _processes(pid):
-        with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it has ended in the meantime
             for each in Path(f"/proc/{process}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                with contextlib.suppress(FileNotFoundError):  # it was closed in the meantime
                     path = str(each.readlink())
                     if path.startswith(db):
                         found.append(path)
     return found
 
 
-def test_it_holds_nothing_open_and_pins_no_wal(own: Place) -> None:
+def test_it_keeps_nothing_open_and_pins_no_wal(own: Place) -> None:
     with browsing(own.db) as site:
         assert site.sql(ROWS).status == 200  # cut off after 1,000 rows
         assert site.get("/catalog/images").status == 200
@@ -253,7 +255,7 @@ def test_it_holds_nothing_open_and_pins_no_wal(own: Place) -> None:
             connection.close()
 
 
-def test_it_reads_on_beside_a_writer_and_shows_what_is_new(own: Place) -> None:
+def test_it_works_beside_a_writer_and_shows_new_rows(own: Place) -> None:
     layout = f"{own.root}/builds/app"
     with browsing(own.db) as site:
         statuses: list[int] = []
@@ -283,7 +285,7 @@ def test_it_reads_on_beside_a_writer_and_shows_what_is_new(own: Place) -> None:
         assert set(statuses) == {200}
 
 
-def test_a_catalog_that_goes_and_comes_back_is_told_and_seen(own: Place) -> None:
+def test_a_catalog_that_goes_and_comes_back(own: Place) -> None:
     with browsing(own.db) as site:
         assert site.get("/catalog/stores").status == 200
         shutil.move(own.db, f"{own.db}.away")
@@ -298,7 +300,7 @@ def test_a_catalog_that_goes_and_comes_back_is_told_and_seen(own: Place) -> None
 
 def test_a_statement_ends_at_the_time_limit_and_the_next_one_is_answered(shown: Place) -> None:
     with browsing(shown.db, "--timeout", "0.2") as site:
-        for _ in range(5):  # more than there are threads
+        for _ in range(5):  # more than the number of threads
             assert site.sql(ENDLESS).status == 400
         assert site.sql("SELECT zeroblob(100000000)").status == 400
         assert site.get("/catalog/stores").status == 200
@@ -324,7 +326,7 @@ def test_a_plugin_that_is_installed_beside_it_is_not_loaded(shown: Place, tmp_pa
         assert site.get("/-/meddling").status == 404
 
 
-def test_a_browser_is_opened_where_that_is_asked_for(shown: Place, tmp_path: Path) -> None:
+def test_open_starts_a_browser(shown: Place, tmp_path: Path) -> None:
     told = tmp_path / "told"
     script = tmp_path / "browser"
     script.write_text(f'#!/bin/sh\necho "$1" >"{told}.new" && mv "{told}.new" "{told}"\n')
@@ -339,7 +341,7 @@ def test_a_browser_is_opened_where_that_is_asked_for(shown: Place, tmp_path: Pat
     assert not told.exists()
 
 
-def test_an_address_that_others_reach_is_warned_of(shown: Place) -> None:
+def test_an_address_that_others_can_reach_gets_a_warning(shown: Place) -> None:
     with browsing(shown.db, "--host", "0.0.0.0") as site:
         assert site.url.startswith("http://127.0.0.1:")
         assert site.get("/catalog/stores").status == 200
@@ -349,14 +351,14 @@ def test_an_address_that_others_reach_is_warned_of(shown: Place) -> None:
         assert err.startswith(b"ocicat: warning: anyone who can reach 0.0.0.0 ")
 
 
-def test_a_path_with_marks_of_an_address_in_it_is_opened(own: Place, tmp_path: Path) -> None:
+def test_a_path_with_characters_of_a_url_is_opened(own: Place, tmp_path: Path) -> None:
     odd = f"{tmp_path}/a?b#c%20d.db"
     shutil.copyfile(own.db, odd)
     with browsing(odd) as site:
         assert len(json.loads(site.get("/catalog/stores.json").text)["rows"]) == 4
 
 
-def test_the_pictures_of_the_document_are_pictures_and_small() -> None:
+def test_the_pictures_of_the_document_are_small_png_files() -> None:
     pictures = sorted((Path(__file__).parents[2] / "docs" / "screenshots").iterdir())
     assert pictures
     for each in pictures:

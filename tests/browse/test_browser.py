@@ -1,4 +1,4 @@
-"""The catalog as a person meets it, in a real browser: found, followed by links, safe from what names say."""
+"""The catalog in a real browser: finding names, following links, and safety from hostile names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cells(browser: Chrome, column: str) -> list[str]:
 
 
 def shows(browser: Chrome, column: str, expected: list[str]) -> None:
-    """A page follows a key or a click when it does: it is waited for until its cells are these."""
+    """Wait until the cells of the page are these, because a page appears some time after a key or a click."""
     waiting = WebDriverWait(browser, 20, ignored_exceptions=(StaleElementReferenceException,))
     with contextlib.suppress(TimeoutException):
         waiting.until(lambda _: cells(browser, column) == expected)
@@ -34,7 +34,7 @@ def link(browser: Chrome, text: str) -> WebElement:
 
 
 def row_of(browser: Chrome, text: str) -> list[WebElement]:
-    """The cells of the first row that has a cell with this text."""
+    """Return the cells of the first row that has a cell with this text."""
     for row in browser.find_elements(By.CSS_SELECTOR, "table.rows-and-columns tbody tr"):
         found = row.find_elements(By.TAG_NAME, "td")
         if text in [cell.text for cell in found]:
@@ -99,9 +99,7 @@ def test_a_hostile_digest_page_and_a_hostile_question_do_nothing(browser: Chrome
         assert browser.execute_script("return window.taken") is None, path
 
 
-def test_the_policy_stops_a_script_from_elsewhere_and_pages_need_nothing_that_it_stops(
-    browser: Chrome, site: Site
-) -> None:
+def test_the_policy_blocks_foreign_scripts_and_pages_need_none(browser: Chrome, site: Site) -> None:
     browser.get_log("browser")  # type: ignore[no-untyped-call]
     for path in ("", "catalog", "catalog/images", "catalog/report-usage", "catalog/where-is", "-/plots"):
         browser.get(site.url + path)
@@ -128,7 +126,7 @@ def test_the_plots_show_every_store_and_what_it_shares(browser: Chrome, site: Si
     assert sorted(each.size["width"] > 0 for each in second) == [False, False, True, True]
 
 
-def test_what_is_indexed_meanwhile_is_on_the_next_page_and_the_past_of_a_tag_too(browser: Chrome, own: Place) -> None:
+def test_new_entries_and_history_are_on_the_next_page(browser: Chrome, own: Place) -> None:
     with browsing(own.db) as site:
         browser.get(f"{site.url}catalog/tag-history?name=alpine:3.17")
         shows(browser, "digest", [own.digests["3.17"]])

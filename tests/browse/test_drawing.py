@@ -1,4 +1,4 @@
-"""The plots: what is drawn is what is given, and no label is more than text."""
+"""The plots show the values that they are given, and a label is never more than text."""
 
 from __future__ import annotations
 

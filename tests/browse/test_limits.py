@@ -1,4 +1,4 @@
-"""What one visitor of `ocicat browse` may cost the others: time, memory, and how its end comes. And whose pages may ask."""
+"""What one visitor of `ocicat browse` may cost the others in time and memory, how it ends, and which sites may send requests."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FORMS = ("", ".json", ".csv")
 
 
 def peak_mib(site: Site) -> int:
-    """The most memory that the server and the processes it has now had, together."""
+    """Return the peak memory of the server and its present processes together."""
     total = 0
     for pid in _processes(site.process.pid):
-        with contextlib.suppress(OSError):  # ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended in the meantime
             found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
             total += int(found[1]) if found else 0
     return total >> 10
@@ -55,7 +55,7 @@ def test_a_signal_ends_it_whatever_it_does(shown: Place, number: int) -> None:
         def ask(statement: str) -> None:
             with pytest.raises(OSError), urllib_errors():  # noqa: PT012
                 site.sql(statement)
-                raise OSError  # answered in time
+                raise OSError  # the answer came in time
 
         asking = [threading.Thread(target=ask, args=(statement,)) for statement in statements]
         for each in asking:
@@ -69,10 +69,10 @@ def test_a_signal_ends_it_whatever_it_does(shown: Place, number: int) -> None:
 
 
 class urllib_errors:  # noqa: N801
-    """Takes an answer that ended halfway for an OSError."""
+    """Turns a response that ended halfway into an OSError."""
 
     def __enter__(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is not None and not isinstance(error, OSError):
@@ -102,7 +102,7 @@ def test_memory_is_bounded_whatever_is_asked_at_once(shown: Place) -> None:
             while not all(each.done() for each in asked):
                 peak = max(peak, peak_mib(site))
             assert {each.result().status for each in asked} <= {200, 400}
-        assert peak < 1400  # three processes of 192 MiB and a little, and the pages
+        assert peak < 1400  # three processes of 192 MiB each, a little more, and the pages
         assert site.get("/catalog/stores").status == 200
         assert site.end(signal.SIGTERM) == (0, b"", b"")
 
@@ -124,7 +124,7 @@ def test_many_facets_take_no_longer_than_one_request_may(shown: Place) -> None:
         assert site.end(signal.SIGTERM) == (0, b"", b"")
 
 
-# Whose page asks
+# Requests from pages of other sites
 
 
 SITES = ("cross-site", "same-site")
@@ -140,7 +140,7 @@ PAGES = (
 
 
 @pytest.mark.parametrize("site_", SITES)
-def test_what_another_site_asks_for_is_refused(site: Site, site_: str) -> None:
+def test_requests_from_another_site_are_refused(site: Site, site_: str) -> None:
     link = {"Sec-Fetch-Site": site_, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     for path in PAGES:
         for headers in (
@@ -158,7 +158,7 @@ def test_what_another_site_asks_for_is_refused(site: Site, site_: str) -> None:
     )
 
 
-def test_what_another_site_asks_for_is_never_worked_out(shown: Place) -> None:
+def test_requests_from_another_site_cause_no_work(shown: Place) -> None:
     with browsing(shown.db, "--timeout", "600") as site:
         before = _processes(site.process.pid)
         path = "/catalog?" + urllib.parse.urlencode({"sql": LONG["instr"]})
@@ -218,7 +218,7 @@ ODD = (
 )  # fmt: skip
 
 
-def test_no_address_answers_with_a_defect(shown: Place) -> None:
+def test_no_address_gives_an_internal_error(shown: Place) -> None:
     paths = [*BUILT_IN, "/", "/?_context=1"]
     for query in (*ODD, *ODD_QUERIES):
         paths += [f"/catalog?{query}", f"/catalog/images?{query}", f"/catalog/where-is.json?{query}"]
@@ -240,7 +240,7 @@ def test_no_address_answers_with_a_defect(shown: Place) -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "TRACE", "CONNECT", "OPTIONS", "get", "X"])
-def test_no_method_answers_with_a_defect(shown: Place, method: str) -> None:
+def test_no_method_gives_an_internal_error(shown: Place, method: str) -> None:
     with browsing(shown.db) as site:
         for path in (
             "/",
@@ -257,7 +257,7 @@ def test_no_method_answers_with_a_defect(shown: Place, method: str) -> None:
         assert site.end(signal.SIGTERM) == (0, b"", b"")
 
 
-def test_what_is_answered_has_all_pages(site: Site) -> None:
+def test_the_list_of_addresses_has_all_pages(site: Site) -> None:
     for name in (*(view.name for view in VIEWS), *(question.name for question in QUESTIONS)):
         for form in FORMS:
             assert site.get(f"/catalog/{name}{form}").status == 200, name
@@ -266,7 +266,7 @@ def test_what_is_answered_has_all_pages(site: Site) -> None:
 # CSV
 
 
-def test_csv_escapes_formulas_and_what_no_eye_sees(site: Site) -> None:
+def test_csv_escapes_formulas_and_invisible_characters(site: Site) -> None:
     values = [
         "=1+1",
         "+1",

@@ -1,4 +1,4 @@
-"""A shelf of layouts and its catalog: made once, only read by the tests that share it."""
+"""A shelf of layouts and its catalog. It is made once, and the tests that share it only read it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Shelf(NamedTuple):
 
 
 def no_settling(directory: Path) -> str:
-    """A settings file with which a file counts as it stands: times of change are as new as the test itself."""
+    """A settings file that turns off settling, because the files of a test have only just changed."""
     path = directory / "settings.toml"
     path.write_text("[watch]\nsettle_ms = 0\n")
     return str(path)
 
 
 def make_layout(path: str, style: str, repository: str) -> dict[str, str]:
-    """A layout with an image for each of TAGS; the digest by tag."""
+    """Make a layout with an image for each of TAGS; return the digests by tag."""
     writers.make_layout(path)
     entries = [
         writers.name_entry(
@@ -57,13 +57,13 @@ def make_layout(path: str, style: str, repository: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def shelves() -> dict[str, Shelf]:
-    """The shelf of each engine, once it was asked for: files of tests in a row share it."""
+    """The shelves by engine, each made when a test first asks for it; all test files share them."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str, shelves: dict[str, Shelf]) -> Shelf:
-    """A shelf over the engine."""
+    """The shelf, in a catalog of the engine under test."""
     if engine not in shelves:
         shelves[engine] = make_shelf(tmp_path_factory.mktemp("shelf"), place)
     return shelves[engine]
@@ -71,8 +71,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str, s
 
 def make_shelf(base: Path, place: Place) -> Shelf:
     """`images` is a root: alpine (bare tags), busybox (short names), ctr (containerd's pairs), none (no names), multi
-    (an index image), odd (names and a directory full of control characters), \\xff (a path that is no UTF-8), hurt (torn
-    since it was indexed), void (no entries). `solo`, beside it, holds busybox with other digests, at priority 5.
+    (an index image), odd (names and a directory full of control characters), \\xff (a path that is not UTF-8), hurt (torn
+    after it was indexed), void (no entries). `solo`, beside it, holds busybox with other digests, at priority 5.
     """
     root = str(base / "images")
     digests: dict[tuple[str, str], str] = {}
@@ -129,7 +129,7 @@ def make_shelf(base: Path, place: Place) -> Shelf:
 
 @pytest.fixture
 def own(shelf: Shelf, tmp_path: Path) -> Callable[[str], str]:
-    """Copies a layout of the shelf, or several names of it, below the test's own directory; gives the new path."""
+    """A function that copies a layout of the shelf below the test's own directory and returns the new path."""
 
     def copy(name: str, to: str = "") -> str:
         target = str(tmp_path / (to or name))
@@ -140,7 +140,7 @@ def own(shelf: Shelf, tmp_path: Path) -> Callable[[str], str]:
 
 
 def retag(path: str, tag: str, seed: str) -> str:
-    """Let a tag of a layout point to another image, as BuildKit does; its digest."""
+    """Let a tag of a layout point to another image, as BuildKit does; return the digest of that image."""
     index = writers.read_index(path)
     old = next(each for each in index["manifests"] if (each.get("annotations") or {}).get(writers.REF_NAME) == tag)
     new = writers.fake_descriptor(seed) | {"annotations": dict(old["annotations"])}
@@ -150,13 +150,13 @@ def retag(path: str, tag: str, seed: str) -> str:
 
 
 def objects(result: Ran) -> list[dict[str, object]]:
-    """The array that `--format json` printed."""
+    """Return the array that `--format json` printed."""
     found: list[dict[str, object]] = json.loads(result.out)
     return found
 
 
 class Own:
-    """A catalog of the test's own, empty at first, without settling. Calling it is calling `ocicat`."""
+    """A catalog of the test's own, empty at first, without settling. Calling it runs `ocicat`."""
 
     def __init__(self, directory: Path, db: str) -> None:
         self.directory = str(directory)
@@ -167,13 +167,13 @@ class Own:
         return called("--config", self.config, *arguments, db=self.db, stdin=stdin, env=env)
 
     def done(self, *arguments: str) -> Ran:
-        """A run that has to end well, and say nothing."""
+        """Run a command that must succeed and print nothing on stderr."""
         result = self(*arguments)
         assert (result.status, result.err) == (0, ""), result
         return result
 
     def stores(self) -> dict[str, dict[str, object]]:
-        """What `stores` says, by name."""
+        """Return the objects that `stores` prints, by name."""
         return {str(each["name"]): each for each in objects(self("stores", "--format", "json"))}
 
 
@@ -190,7 +190,7 @@ def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Callable[..., str]:
-    """Makes a layout below the test's directory: `layout("images/alpine", "3.16", "3.17")` has bare tags."""
+    """A function that makes a layout with bare tags below the test's directory: `layout("images/alpine", "3.16", "3.17")`."""
 
     def make(name: str, *tags: str, style: str = "tag", repository: str = "docker.io/library/app") -> str:
         path = writers.make_layout(str(tmp_path / name))

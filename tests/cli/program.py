@@ -1,6 +1,6 @@
-"""The program as a user meets it: a process of its own (`ran`), or, where hundreds of runs are needed, a call (`called`).
+"""Runs the program as a user does, in a process of its own (`ran`), or as a call if hundreds of runs are needed (`called`).
 
-Nothing of the tests' own environment reaches it: no OCICAT_*, no HOME.
+The environment of the tests does not reach it: neither OCICAT_* nor HOME.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from catalog.cli import messages, start
 
 OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
 SECONDS = 60.0
-"""No test waits that long: it only keeps a hanging program from hanging the tests."""
+"""No test waits this long. The limit only prevents a hanging program from hanging the tests."""
 
 CLEAN = {
     "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
@@ -32,7 +32,7 @@ CLEAN = {
 
 
 class Ran(NamedTuple):
-    """What a run came to. Text is UTF-8; what is not stays visible as a lone surrogate."""
+    """The result of a run. Text is UTF-8; a byte that is not stays visible as a lone surrogate."""
 
     status: int
     out: str
@@ -84,7 +84,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 
 def ran_as_nobody(*arguments: str, db: str) -> Ran:
-    """Run the program as user 65534, who may not even read the interpreter: all is loaded before."""
+    """Run the program as user 65534, who may not even read the interpreter, so everything is loaded before."""
     done = subprocess.run(
         [sys.executable, "-c", _AS_NOBODY, *arguments],
         capture_output=True, env=CLEAN | {"OCICAT_DB": db}, cwd="/", timeout=SECONDS, check=False,
@@ -93,7 +93,7 @@ def ran_as_nobody(*arguments: str, db: str) -> Ran:
 
 
 def reachable(path: Path) -> None:
-    """Let everybody reach the directory, up to its root. Not for long: the next session of pytest takes it back."""
+    """Let everybody reach the directory, up to its root. The next session of pytest undoes this."""
     for each in (path, *path.parents):
         if each.stat().st_uid == os.geteuid() and each.stat().st_mode & 0o005 != 0o005:
             each.chmod(each.stat().st_mode | 0o055)
@@ -101,7 +101,7 @@ def reachable(path: Path) -> None:
 
 @contextlib.contextmanager
 def common_directory() -> Iterator[Path]:
-    """A directory that everybody may look into. pytest's are for their owner alone, and each session sees to that anew."""
+    """A directory that everybody may read. pytest's own are only for their owner, which each session enforces again."""
     with tempfile.TemporaryDirectory(prefix="ocicat-") as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)
@@ -128,9 +128,9 @@ def called(
 
 
 def by_click(arguments: list[str]) -> int:
-    """What `start.run` does, with no look at the plain forms.
+    """Do what `start.run` does, but without its path for plain forms.
 
-    Those two functions are replaced because the program has no way to skip them, and both ways have to say the same.
+    The two functions are replaced because the program has no way to skip them, and both ways must give the same output.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "plain", lambda _arguments: None)
@@ -139,7 +139,7 @@ def by_click(arguments: list[str]) -> int:
 
 
 def one_error(result: Ran, status: int, *words: str) -> str:
-    """The one line of an error with that status: printable, begins as promised, says these words and what to do next."""
+    """Check that a run ended with this status and one error line, with these words and advice; return that line."""
     assert result.status == status, result
     assert result.err.endswith("\n"), result
     assert len(result.said) == 1, result
@@ -151,7 +151,7 @@ def one_error(result: Ran, status: int, *words: str) -> str:
     message = line.removeprefix("ocicat: error: ")
     for word in words:
         assert word in message, (word, message)
-    assert any(mark in message for mark in (": ", "; ", "'ocicat ")), f"does not say what to do next: {message}"
+    assert any(mark in message for mark in (": ", "; ", "'ocicat ")), f"gives no advice: {message}"
     return message
 
 

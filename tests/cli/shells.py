@@ -1,4 +1,4 @@
-"""Real shells at a terminal of their own: a line is typed, Tab is pressed, and the command says what it was given."""
+"""Runs real shells on a terminal: types a line, presses Tab, and reads the arguments that the command was given."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.cli.program import CLEAN, OCICAT
 END = "|end|"
 _SECONDS = 60.0
 _ANSWERED = "answered"
-"""A file in the shell's home directory that has a line for each completion that the command has answered."""
+"""A file in the shell's home directory with one line for each completion that the command has answered."""
 
-# The command itself completes, and otherwise tells its arguments.
+# The command completes, and otherwise writes its arguments.
 _TELLS = f"""
 ocicat() {{
     if [ "$1" = __complete ]; then
@@ -50,7 +50,7 @@ echo ready"!"
 
 
 class Terminal:
-    """An interactive shell. `typed` types a line with `\\t` in it, and gives the arguments that the command had."""
+    """An interactive shell. `typed` types a line with `\\t` in it, and returns the arguments that the command got."""
 
     def __init__(self, shell: str, directory: Path, db: str, setup: str = "") -> None:
         if shell == "bash":
@@ -88,7 +88,7 @@ class Terminal:
         os.close(self._main)
 
     def typed(self, line: str) -> list[str]:
-        """The arguments. What comes after a Tab is typed when the command has answered it."""
+        """Return the arguments. Text after a Tab is typed once the command has answered the Tab."""
         for number, piece in enumerate(line.split("\t")):
             if number:
                 self._tab()
@@ -101,7 +101,7 @@ class Terminal:
         """Type the line and press Tab until the terminal shows all of the texts, which takes a second Tab in some shells.
 
         Tab is pressed again only after the command has answered the one before and the shell has been quiet for a while. A
-        shell may not list anything while more input is waiting, so the pause doubles each time, for a machine that is slow.
+        shell may not list anything while more input is waiting, so the pause doubles each time, for slow machines.
         """
         self._write(line)
         seen, pause = "", 0.5
@@ -119,7 +119,7 @@ class Terminal:
             pause *= 2
 
     def _tab(self) -> str:
-        """Press Tab, and wait until the command has said what there is to choose from; what was shown meanwhile."""
+        """Press Tab and wait until the command has answered; return what the terminal showed meanwhile."""
         before = self._answered.stat().st_size
         self._write("\t")
         seen = ""
@@ -149,7 +149,7 @@ class Terminal:
 
 
 def fish(line: str, directory: Path, db: str) -> list[str]:
-    """What fish offers for the end of a line, without descriptions."""
+    """Return what fish offers for the end of a line, without descriptions."""
     environment = CLEAN | {
         "OCICAT_DB": db,
         "HOME": str(directory),

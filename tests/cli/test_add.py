@@ -37,13 +37,13 @@ def test_a_directory_becomes_a_root_with_every_layout_below(cli: Own, layout: La
     assert "images/later" in cli.stores()
 
 
-def test_a_root_that_is_empty_yet_says_so(cli: Own, tmp_path: Path, layout: Layout) -> None:
+def test_an_empty_root_is_noted(cli: Own, tmp_path: Path, layout: Layout) -> None:
     (tmp_path / "images").mkdir()
     result = cli("add", str(tmp_path / "images"))
     assert (result.status, result.out) == (0, "")
     assert result.said == [f"ocicat: no layout below {tmp_path}/images yet"]
     assert cli("--quiet", "add", str(tmp_path / "images")).err == ""
-    layout("images", "1")  # it becomes a layout itself: still a root, and a store of its name
+    layout("images", "1")  # it becomes a layout itself, and stays a root: now a store with its name exists too
     cli.done("add", str(tmp_path / "images"))
     assert list(cli.stores()) == ["images"]
     layout("images/below", "1")
@@ -72,7 +72,7 @@ def test_a_relative_path_and_a_slash_at_its_end_mean_the_same(cli: Own, layout: 
 
 
 @pytest.mark.parametrize("path", ["nowhere", "file", "dangling", "loop", "", "\x1b[31m\n"])
-def test_what_is_no_directory_is_refused(cli: Own, tmp_path: Path, path: str) -> None:
+def test_a_path_that_is_not_a_directory_is_refused(cli: Own, tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     os.symlink("nowhere", tmp_path / "dangling")
     os.symlink("loop", tmp_path / "loop")
@@ -81,7 +81,7 @@ def test_what_is_no_directory_is_refused(cli: Own, tmp_path: Path, path: str) ->
     assert not os.path.exists(cli.db)
 
 
-def test_one_wrong_path_and_nothing_is_added(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_nothing_is_added_if_one_path_is_wrong(cli: Own, layout: Layout, tmp_path: Path) -> None:
     one_error(cli("add", layout("one", "1"), str(tmp_path / "nowhere")), 2, "nowhere")
     assert not os.path.exists(cli.db)
 
@@ -103,7 +103,7 @@ def test_name_gives_another_name(cli: Own, layout: Layout) -> None:
     assert list(cli.stores()) == ["base/alpine"]
 
 
-def test_the_name_of_a_root_stands_before_its_stores(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_the_name_of_a_root_precedes_those_of_its_stores(cli: Own, layout: Layout, tmp_path: Path) -> None:
     layout("images/alpine", "1")
     cli.done("add", str(tmp_path / "images"), "--name", "lab")
     assert list(cli.stores()) == ["lab/alpine"]
@@ -128,13 +128,13 @@ def test_the_name_of_a_root_stands_before_its_stores(cli: Own, layout: Layout, t
         "a\udcffb",
     ],
 )
-def test_names_that_would_not_read_back_are_refused(cli: Own, layout: Layout, name: str) -> None:
+def test_names_that_could_not_be_used_again_are_refused(cli: Own, layout: Layout, name: str) -> None:
     one_error(cli("add", layout("alpine", "1"), "--name", name), 2, "name")
     assert cli("stores").out == ""
 
 
 @pytest.mark.parametrize("name", ["a", "A", "a/b", "a.b", "a~2", "ä", "a%20b", "-a", "a=b", "a*"])
-def test_other_names_are_taken(cli: Own, layout: Layout, name: str) -> None:
+def test_other_names_are_accepted(cli: Own, layout: Layout, name: str) -> None:
     cli.done("add", layout("alpine", "1"), f"--name={name}")
     assert list(cli.stores()) == [name]
     assert cli.done("resolve", f"oci-layout://{name}:1").out
@@ -145,7 +145,7 @@ def test_name_takes_one_path(cli: Own, layout: Layout) -> None:
     one_error(cli("add", layout("one", "1"), layout("two", "1"), "--name", "x"), 2, "--name")
 
 
-def test_a_clash_of_names_asks_for_another(cli: Own, layout: Layout) -> None:
+def test_a_name_that_is_taken_is_refused(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("a/alpine", "1"))
     one_error(cli("add", layout("b/alpine", "1")), 2, "alpine", "--name")
     one_error(cli("add", layout("c/fedora", "1"), "--name", "alpine"), 2, "alpine", "--name")
@@ -153,7 +153,7 @@ def test_a_clash_of_names_asks_for_another(cli: Own, layout: Layout) -> None:
     assert list(cli.stores()) == ["alpine", "alpine2"]
 
 
-def test_a_clash_met_in_discovery_gets_a_number_and_a_line(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_a_discovered_name_that_is_taken_gets_a_number_and_a_line(cli: Own, layout: Layout, tmp_path: Path) -> None:
     cli.done("add", layout("elsewhere", "1"), "--name", "images/alpine")
     cli.done("add", layout("elsewhere2", "1"), "--name", "images/alpine~2")
     layout("images/alpine", "1")
@@ -164,7 +164,7 @@ def test_a_clash_met_in_discovery_gets_a_number_and_a_line(cli: Own, layout: Lay
     assert "images/alpine~3" in result.err
     assert str(tmp_path / "images/alpine") in result.err
     assert {"images/alpine", "images/alpine~2", "images/alpine~3", "images/fedora"} == set(cli.stores())
-    assert cli.done("index").err == ""  # told once
+    assert cli.done("index").err == ""  # reported once
     assert cli.done("resolve", "oci-layout://images/alpine~3:1").out
 
 
@@ -244,7 +244,7 @@ def test_a_bad_prefix_is_refused(cli: Own, layout: Layout, prefix: str) -> None:
     one_error(cli("add", layout("images/alpine", "1"), "--naming", "path", "--prefix", prefix), 2, "registry")
 
 
-def test_a_prefix_without_the_policy_it_serves_is_refused(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_a_prefix_without_a_path_policy_is_refused(cli: Own, layout: Layout, tmp_path: Path) -> None:
     layout("images/alpine", "1")
     for naming in ((), ("--naming", "annotations"), ("--naming", "fixed=x")):
         one_error(cli("add", str(tmp_path / "images"), "--prefix", "registry.example.com", *naming), 2, "--naming path")
@@ -273,7 +273,7 @@ def test_no_index_registers_only(cli: Own, layout: Layout, tmp_path: Path) -> No
     assert list(cli.stores()) == ["alpine", "images/b"]
 
 
-def test_broken_layouts_below_are_a_line_each_and_no_failure(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_broken_layouts_below_get_a_line_each_and_are_no_failure(cli: Own, layout: Layout, tmp_path: Path) -> None:
     layout("images/good", "1")
     for name, text in (("torn", "{"), ("text", "hello"), ("array", "[]")):
         Path(layout(f"images/{name}"), "index.json").write_text(text)
@@ -300,8 +300,8 @@ def test_adding_again_reads_what_has_changed(cli: Own, layout: Layout) -> None:
     assert cli.done("resolve", "oci-layout://alpine:1").out == f"{digest}\n"
 
 
-def test_a_file_that_was_just_written_is_waited_for(tmp_path: Path, layout: Layout) -> None:
-    """Settling as it is by default: the program waits a quarter of a second, and then has it."""
+def test_add_waits_for_a_file_that_was_just_written(tmp_path: Path, layout: Layout) -> None:
+    """With the default settling time, the program waits a quarter of a second and then reads the file."""
     path = layout("alpine", "1")
     result = ran("add", path, db=str(tmp_path / "c.db"))
     assert (result.status, result.err) == (0, "")

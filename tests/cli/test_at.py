@@ -1,4 +1,4 @@
-"""`--at`: what the catalog answered at a time (docs/scripts.md). The differential over time is tests/stress/overtime.py."""
+"""`--at`: what the catalog answered at a time (docs/scripts.md). tests/stress/overtime.py compares it over many changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def past(cli: Own, layout: Layout) -> list[tuple[str, str]]:
 
 
 def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> None:
-    """At the very moment of a change the new answer holds, a millisecond before it the old one."""
+    """At the moment of a change the new answer applies, and a millisecond earlier the old one."""
     for number, (since, digest) in enumerate(past):
         assert cli.done("resolve", "app:1", "--at", since).out == digest + "\n"
         before = datetime.fromisoformat(since) - timedelta(milliseconds=1)
@@ -46,7 +46,7 @@ def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> Non
     assert cli.done("resolve", "app:1", "--at", "2999-01-01").out == past[-1][1] + "\n"
 
 
-def test_before_there_was_anything(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_a_time_before_the_first_change(cli: Own, past: list[tuple[str, str]]) -> None:
     one_error(cli("resolve", "app:1", "--at", "2001-01-01"), 1, "2001-01-01T00:00:00")
     one_error(cli("query", "app:1", "--at", "1000w"), 1)
     assert cli.done("query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
@@ -57,7 +57,7 @@ def test_times_beyond_all_dates(cli: Own, past: list[tuple[str, str]]) -> None:
     assert cli.done("resolve", "app:1", "--at", "@99999999999999999999").out == past[-1][1] + "\n"
 
 
-def test_what_history_does_not_hold_is_null(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_fields_that_the_past_lacks_are_null(cli: Own, past: list[tuple[str, str]]) -> None:
     (found,) = json.loads(cli.done("query", "app:1", "--at", past[0][0], "--format", "json").out)
     (now,) = json.loads(cli.done("query", "app:1", "--format", "json").out)
     assert list(found) == list(now)
@@ -68,7 +68,7 @@ def test_what_history_does_not_hold_is_null(cli: Own, past: list[tuple[str, str]
 
 
 def test_several_references_at_once(cli: Own, past: list[tuple[str, str]]) -> None:
-    """Each is answered, and what two of them match is listed once."""
+    """Each reference is answered, and an entry that matches two of them is listed once."""
     assert len(cli.done("query", "app:1", "app:2", "--at", "0s").lines) == 2
     assert len(cli.done("query", "app:2", "app:1", ":1", "app:*", "--at", "0s").lines) == 2
     lines = cli.done("resolve", "app:1", "app:2", "--at", past[1][0]).lines
@@ -125,11 +125,11 @@ def test_an_entry_by_its_number_has_no_past(cli: Own, past: list[tuple[str, str]
 @pytest.mark.parametrize(
     "text", ["yesterday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"]
 )
-def test_what_is_no_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
+def test_an_invalid_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
     one_error(cli("query", f"--at={text}", "app:1"), 2)
 
 
-def test_a_store_that_is_gone_answers_for_its_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_a_store_that_is_gone_still_answers_for_the_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path) -> None:
     (tmp_path / "one").rename(tmp_path / "away")
     cli("index")
     assert cli("resolve", "app:1").status == 1
@@ -163,7 +163,7 @@ YEAR = 365 * 86_400
 
 
 def with_another_clock(cli: Own, by: int) -> Callable[[str], object]:
-    """What runs a command while the clock is wrong by so many seconds."""
+    """Return a function that runs a command while the clock is wrong by `seconds`."""
 
     def run(*arguments: str) -> object:
         program = [sys.executable, "-c", _WITH_ANOTHER_CLOCK, str(by), "--db", cli.db, "--config", cli.config]
@@ -173,7 +173,7 @@ def with_another_clock(cli: Own, by: int) -> Callable[[str], object]:
 
 
 def now() -> str:
-    """This moment, as `--at` takes it: later than all that was done before by more than a tick of the clock, and before what comes."""
+    """Return the present time for `--at`, more than a tick of the clock after all earlier changes and before all later ones."""
     time.sleep(0.02)
     found = datetime.now(UTC).isoformat()
     time.sleep(0.02)
@@ -181,7 +181,7 @@ def now() -> str:
 
 
 @pytest.mark.parametrize("by", [YEAR, -YEAR])
-def test_a_clock_that_was_wrong_for_one_change_decides_for_no_other(cli: Own, layout: Layout, by: int) -> None:
+def test_a_clock_that_was_wrong_for_one_change_affects_no_other(cli: Own, layout: Layout, by: int) -> None:
     path = layout("one", "1", style="short")
     cli.done("add", path)
     answers = [(now(), cli.done("resolve", "app:1").out)]
@@ -198,8 +198,8 @@ def test_a_clock_that_was_wrong_for_one_change_decides_for_no_other(cli: Own, la
         assert cli.done("resolve", "app:1", "--at", at).out == out
 
 
-def test_what_a_layout_tells_today_does_not_change_what_was_answered(cli: Own, layout: Layout) -> None:
-    """Of the time before the first moment of the catalog it is believed, and of no other."""
+def test_the_history_in_a_layout_does_not_change_past_answers(cli: Own, layout: Layout) -> None:
+    """The layout's own history counts only for times before the first moment of the catalog."""
     path = layout("one", "1")
     cli.done("add", path)
     moment = now()
@@ -219,7 +219,7 @@ def test_what_a_layout_tells_today_does_not_change_what_was_answered(cli: Own, l
 
 
 def test_a_store_that_was_removed_renamed_or_missing(cli: Own, layout: Layout, tmp_path: Path) -> None:
-    """It answers as it did then, under the name that it had, and by its priority of then."""
+    """The store answers as it did then, with the name and the priority that it had then."""
     one, two = layout("one", "1", style="short"), layout("two", "1", style="short")
     retag(two, "app:1", "another")
     cli.done("add", one, two)
@@ -253,7 +253,7 @@ def test_a_store_that_was_removed_renamed_or_missing(cli: Own, layout: Layout, t
 
 
 def test_a_time_whose_changes_are_forgotten_is_refused(cli: Own, layout: Layout) -> None:
-    """What retention left of it would be half an answer. The message says from when on the past is kept."""
+    """What retention has kept would only be half an answer. The message says how far back the past is kept."""
     path = layout("one", "1", style="short")
     cli.done("add", path)
     layout("two", "1", style="short")

@@ -1,4 +1,4 @@
-"""What is loaded on the way to an answer: this list, and nothing else. Each module costs a user's time."""
+"""An answer loads only the modules in this list. Each module costs every user time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SQLITE3 = {
 }  # fmt: skip
 
 LATE = {"resource"}
-"""What an answer loads that takes longer than a moment: to limit its memory."""
+"""Modules that only an answer that takes longer loads, to limit its memory."""
 
 HEAVY = (
     "sqlalchemy", "alembic", "click", "watchdog", "msgspec", "ijson", "re", "typing", "json", "enum", "dataclasses",
@@ -60,7 +60,7 @@ os._exit(status)
 
 
 def loaded(shelf: Shelf, *arguments: str) -> set[str]:
-    """The modules that a run loads beyond those of a bare interpreter."""
+    """Return the modules that a run loads in addition to those of a bare interpreter."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", _SCRIPT, "--db", shelf.db, *arguments],
         capture_output=True, stdin=subprocess.DEVNULL, env=CLEAN, timeout=60, check=False,
@@ -85,7 +85,7 @@ def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...
 
 
 @ON_SQLITE
-def test_the_list_holds_nothing_that_is_loaded_no_more(shelf: Shelf) -> None:
+def test_the_list_names_only_modules_that_are_loaded(shelf: Shelf) -> None:
     found = set().union(*(loaded(shelf, *arguments) for arguments in FORMS))
     assert {name for name in OURS if name not in found} == set()
 
@@ -97,7 +97,7 @@ def test_no_answer_loads_a_module_of_the_other_engine(shelf: Shelf) -> None:
 
 
 @ON_SQLITE
-def test_json_is_loaded_for_json_alone(shelf: Shelf) -> None:
+def test_json_is_loaded_only_for_json(shelf: Shelf) -> None:
     found = loaded(shelf, "resolve", "ctr:3.16", "--format", "json")
     assert "json" in found
     assert not found & {"click", "sqlalchemy", "typing", "pathlib", "dataclasses"}
@@ -115,7 +115,7 @@ def test_json_is_loaded_for_json_alone(shelf: Shelf) -> None:
         ("db", "path"),
     ],
 )
-def test_no_question_loads_sqlalchemy(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+def test_no_command_that_only_reads_loads_sqlalchemy(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     found = loaded(shelf, *arguments)
     assert not {name for name in found if name.partition(".")[0] in ("alembic", "watchdog", "msgspec", "ijson")}
     if arguments[0] != "db":
@@ -149,7 +149,7 @@ def test_the_package_itself_loads_nothing() -> None:
 
 @ON_SQLITE
 def test_the_launcher_adds_nothing(shelf: Shelf) -> None:
-    """The program as installed, by Python's own account."""
+    """The installed program loads no other modules, according to Python's -X importtime."""
     done = subprocess.run(
         [sys.executable, "-I", "-X", "importtime", OCICAT, "--db", shelf.db, "resolve", "ctr:3.16"],
         capture_output=True, env=CLEAN, timeout=60, check=True,
@@ -162,7 +162,7 @@ def test_the_launcher_adds_nothing(shelf: Shelf) -> None:
     assert names - before - OURS - SQLITE3 - LATE == set()
 
 
-def test_an_index_of_what_did_not_change_loads_neither_sqlalchemy_nor_click(shelf: Shelf, tmp_path: Path) -> None:
+def test_an_index_without_changes_loads_neither_sqlalchemy_nor_click(shelf: Shelf, tmp_path: Path) -> None:
     """Loading them takes longer than looking at 10,000 stores (docs/performance.md)."""
     path = writers.make_layout(str(tmp_path / "layout"))
     for directory in (f"{path}/blobs", f"{path}/blobs/sha256"):

@@ -1,4 +1,4 @@
-"""`ocicat check`: problems, and status 1 where there is one."""
+"""`ocicat check`: lists problems, and ends with status 1 if there is one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problems(cli: Own, *arguments: str) -> list[tuple[str, str]]:
     assert result.status == (1 if result.out else 0)
     rows = [line.split("\t") for line in result.lines]
     assert {len(row) for row in rows} <= {4}
-    assert all(row[2] and row[3] for row in rows), rows  # what it is about, and why
+    assert all(row[2] and row[3] for row in rows), rows  # the subject, and the reason
     return [(row[0], row[1]) for row in rows]
 
 
@@ -78,7 +78,7 @@ def test_a_policy_that_gives_no_repository(cli: Own, layout: Layout, tmp_path: P
     assert problems(cli) == [("alone", "no-repository"), ("images/UPPER", "no-repository")]
 
 
-def test_an_unknown_store_is_a_wrong_call(shelf: Shelf) -> None:
+def test_an_unknown_store_has_status_2(shelf: Shelf) -> None:
     one_error(shelf.ask("check", "nope"), 2, "nope", "'ocicat stores'")
     one_error(shelf.ask("check", "n*"), 2, "n*")
 
@@ -98,7 +98,7 @@ def test_formats(shelf: Shelf) -> None:
 
 
 def subjects(cli: Own, *arguments: str) -> list[list[str]]:
-    """Store, kind and subject of each problem."""
+    """Return the store, kind and subject of each problem."""
     return [line.split("\t")[:3] for line in cli("check", *arguments).lines]
 
 
@@ -106,7 +106,7 @@ def blob(path: str, digest: str) -> Path:
     return Path(path, "blobs", *digest.split(":"))
 
 
-def test_blobs_that_are_not_there(cli: Own, tmp_path: Path) -> None:
+def test_absent_blobs(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "a"))
     images = [writers.make_image(path, str(number), layers=2) for number in range(3)]
     manifests = [json.loads(blob(path, image["digest"]).read_bytes()) for image in images]
@@ -135,7 +135,7 @@ def test_a_sparse_index_is_no_problem(cli: Own, tmp_path: Path) -> None:
     assert subjects(cli) == []
 
 
-def test_bytes_that_are_no_manifest(cli: Own, tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_manifest(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "a"))
     entry = writers.write_blob(path, b"no JSON at all", writers.MANIFEST_TYPE)
     text = writers.write_blob(path, b"nor is this, and says so", "text/plain")
@@ -144,7 +144,7 @@ def test_bytes_that_are_no_manifest(cli: Own, tmp_path: Path) -> None:
     assert subjects(cli) == [["a", "unusable-content", entry["digest"]]]
 
 
-def test_a_manifest_that_is_not_what_its_digest_says_is_listed_once(cli: Own, tmp_path: Path) -> None:
+def test_a_manifest_that_does_not_match_its_digest_is_listed_once(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "a"))
     image = writers.make_image(path, "a")
     blob(path, image["digest"]).write_bytes(b"{}")
@@ -152,7 +152,9 @@ def test_a_manifest_that_is_not_what_its_digest_says_is_listed_once(cli: Own, tm
     cli.done("add", path)
     assert subjects(cli) == [["a", "digest-differs", image["digest"]]]
     assert cli("verify").status == 1
-    assert subjects(cli) == [["a", "digest-differs", image["digest"]]], "said by the reading and by verify: one line"
+    assert subjects(cli) == [["a", "digest-differs", image["digest"]]], (
+        "reading and verify both found it, so there must be only one line"
+    )
 
 
 def test_a_layer_that_verify_found_bad(cli: Own, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`completion`: what a shell offers at Tab, and that it is found by index range."""
+"""`completion`: what a shell offers at Tab, and that a search of an index finds it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.programs import needs
 
 
 def offered(db: str, *line: str) -> list[str]:
-    """What `__complete` prints behind its mode."""
+    """Return what `__complete` prints after its mode."""
     return ask(db, *line)[1:]
 
 
@@ -111,7 +111,7 @@ def test_the_catalog_is_the_one_that_the_line_names(shelf: Shelf, tmp_path: Path
     assert offered(none, "resolve", f"--db={shelf.db}", "mul") == ["multi:1"]
 
 
-def test_files_and_directories_are_the_shells(shelf: Shelf) -> None:
+def test_the_shell_completes_files_and_directories(shelf: Shelf) -> None:
     assert ask(shelf.db, "contexts", "") == ["files"]
     assert ask(shelf.db, "--db", "") == ["files"]
     assert ask(shelf.db, "resolve", "--config=/e") == ["files"]
@@ -120,7 +120,7 @@ def test_files_and_directories_are_the_shells(shelf: Shelf) -> None:
 
 
 def test_nothing_that_a_shell_would_run_is_offered(cli: Own, tmp_path: Path) -> None:
-    """bash inserts what it is offered as it stands: a tag `$(reboot)` would run at Enter."""
+    """bash inserts a completion unquoted: a tag `$(reboot)` would run at Enter."""
     path = writers.make_layout(str(tmp_path / "layout"))
     names = [
         "$(touch x)",
@@ -189,7 +189,7 @@ def absent(path: Path, shelf: Shelf) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize("make", [broken, empty, cut, newer, foreign, directory, fifo, absent])
-def test_a_catalog_that_cannot_be_asked_completes_nothing_and_says_nothing(
+def test_a_catalog_that_cannot_answer_completes_nothing_and_prints_nothing(
     shelf: Shelf, tmp_path: Path, make: Callable[[Path, Shelf], None]
 ) -> None:
     path = tmp_path / "catalog.db"
@@ -247,7 +247,7 @@ ASKED = (
 
 @pytest.mark.parametrize("prefix", ASKED)
 def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], prefix: str) -> None:
-    """In steps of SQLite's virtual machine: what is offered may grow to its limit, and what each costs may not."""
+    """Counted in steps of SQLite's virtual machine: the number of offers may grow to its limit, the cost of each may not."""
     costs = []
     for size in (10_000, 100_000):
         searches = SqliteBriefReader(sized(size).catalogue.reader.path)
@@ -269,7 +269,7 @@ def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], 
     assert costs[1] <= costs[0] * 3 + 1000
 
 
-def test_of_many_values_it_offers_what_they_begin_with(cli: Own, tmp_path: Path) -> None:
+def test_many_values_are_offered_by_their_common_beginnings(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "layout"))
     names = [f"r.example/team{n % 7}/app:{n}" for n in range(1000)] + [f"huge:1.{n}" for n in range(300)] + ["huge:2"]
     entries = [writers.fake_descriptor(name) | {"annotations": {writers.REF_NAME: name}} for name in names]
@@ -370,7 +370,7 @@ def test_it_lists_what_there_is(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("breaks", ["${COMP_WORDBREAKS//:/}", "${COMP_WORDBREAKS//[:=@]/}", "$COMP_WORDBREAKS/"])
 @needs("bash")
-def test_bash_however_it_takes_words_apart(shelf: Shelf, tmp_path: Path, breaks: str) -> None:
+def test_bash_with_any_word_breaks(shelf: Shelf, tmp_path: Path, breaks: str) -> None:
     digest = shelf.digests["multi", "1"]
     lines = {
         "ocicat resolve multi:\t": ["resolve", "multi:1"],
@@ -401,13 +401,13 @@ def test_fish(shelf: Shelf, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", [pytest.param(shell, marks=needs(shell)) for shell in ("bash", "zsh", "fish")])
-def test_the_script_is_one_of_the_shell(shell: str) -> None:
+def test_the_shell_accepts_the_script(shell: str) -> None:
     done = subprocess.run([OCICAT, "completion", shell], env=CLEAN, capture_output=True, check=True)
     assert done.stderr == b""
     read = subprocess.run([shell, "-n"], input=done.stdout, capture_output=True, check=False)
     assert (read.returncode, read.stderr) == (0, b"")
 
 
-def test_another_shell_is_a_wrong_call(tmp_path: Path) -> None:
+def test_another_shell_has_status_2(tmp_path: Path) -> None:
     one_error(Own(tmp_path, str(tmp_path / "own.db"))("completion", "tcsh"), 2, "tcsh")
     one_error(Own(tmp_path, str(tmp_path / "own.db"))("completion"), 2, "zsh or fish")

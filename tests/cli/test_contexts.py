@@ -23,7 +23,7 @@ def contexts(shelf: Shelf, text: str, *options: str, env: dict[str, str] | None 
     return shelf.ask("contexts", "-", *options, stdin=text.encode(), env=env)
 
 
-def test_an_option_an_image_spelled_as_in_the_dockerfile(shelf: Shelf) -> None:
+def test_one_option_per_image_spelled_as_in_the_dockerfile(shelf: Shelf) -> None:
     text = "ARG V=3.17\nFROM docker.io/library/busybox:$V AS b\nFROM ctr\nCOPY --from=b a b\nRUN --mount=from=busybox:3.16,target=/b true"
     result = contexts(shelf, text, "--store", "images/*")
     assert (result.status, result.err) == (0, "")
@@ -34,7 +34,7 @@ def test_an_option_an_image_spelled_as_in_the_dockerfile(shelf: Shelf) -> None:
     ]
 
 
-def test_a_shell_hands_them_on_as_they_are(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_shell_passes_them_on_unchanged(shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM ctr:3.16\nCOPY --from=ctr:3.17 a b\n")
     script = f"set -- $({shlex.quote(OCICAT)} contexts Dockerfile); printf '%s\\n' $# \"$@\""
     environment = CLEAN | {"OCICAT_DB": shelf.db}
@@ -65,7 +65,7 @@ def test_one_context_for_every_spelling_and_platform(shelf: Shelf, form: str) ->
     assert result.out.count(shelf.digests["multi", "1"]) == (2 if form == "json" else 1)
 
 
-def test_an_index_is_handed_over_whole_since_buildx_picks_the_platform(shelf: Shelf) -> None:
+def test_an_index_is_given_to_buildx_which_picks_the_platform(shelf: Shelf) -> None:
     result = contexts(shelf, "FROM multi:1", "--platform", "linux/arm64")
     assert result.lines == [f"{FLAG} multi:1=oci-layout://{shelf.root}/multi@{shelf.digests['multi', '1']}"]
 
@@ -85,14 +85,14 @@ def test_several_platforms_as_buildx_takes_them(shelf: Shelf) -> None:
     one_error(contexts(shelf, "FROM multi:1", "--platform", "linux/amd64,"), 2, "platform")
 
 
-def test_an_image_that_is_not_there_for_the_platform_is_left_to_buildx(shelf: Shelf) -> None:
+def test_an_image_without_the_platform_is_left_to_buildx(shelf: Shelf) -> None:
     result = contexts(shelf, "FROM multi:1", "--platform", "linux/s390x")
     assert (result.status, result.out) == (0, "")
     assert "linux/s390x" in result.said[-1]
     assert contexts(shelf, "FROM multi:1", "--platform", "linux/s390x", "--strict").status == 1
 
 
-def test_what_is_not_there_is_named_and_with_strict_an_error(shelf: Shelf) -> None:
+def test_an_absent_image_is_named_and_is_an_error_with_strict(shelf: Shelf) -> None:
     text = "FROM nothing:1\nCOPY --from=ctr:3.16 a b"
     result = contexts(shelf, text)
     assert (result.status, len(result.lines)) == (0, 1)
@@ -166,7 +166,7 @@ def test_the_bake_form_has_names_as_buildkit_looks_them_up(shelf: Shelf) -> None
     assert list(named["target"]) == ["dev"]
 
 
-def test_nothing_to_say_is_still_a_document(shelf: Shelf) -> None:
+def test_an_empty_answer_is_still_a_document(shelf: Shelf) -> None:
     assert contexts(shelf, "FROM scratch").out == ""
     assert contexts(shelf, "FROM scratch", "--format", "json").out == "[]\n"
     assert json.loads(contexts(shelf, "FROM scratch", "--format", "bake").out) == {
@@ -175,7 +175,7 @@ def test_nothing_to_say_is_still_a_document(shelf: Shelf) -> None:
 
 
 def at(cli: Own, name: str) -> dict[str, Any]:
-    """What the three forms say of an image whose layout lies in a directory of that name."""
+    """Return what the three formats print for an image whose layout is in a directory with this name."""
     path = writers.make_layout(os.path.join(cli.directory, name))
     image = writers.make_image(path, "app")
     writers.write_index(path, writers.empty_index(writers.name_entry(image, "short", "docker.io/library/app", "1")))
@@ -188,7 +188,7 @@ SPLIT = ["a b", "a\u00a0b", "a\tb", "a\nb", "a\x1b[31m", "a\u202eb", "a*b", "a?"
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_what_a_shell_would_take_apart_is_refused_in_flags_alone(cli: Own, name: str) -> None:
+def test_text_that_a_shell_would_split_is_refused_only_in_flags(cli: Own, name: str) -> None:
     said = at(cli, name)
     one_error(said["flags"], 2, "--format bake")
     assert said["flags"].out == ""
@@ -199,26 +199,26 @@ def test_what_a_shell_would_take_apart_is_refused_in_flags_alone(cli: Own, name:
 
 
 @pytest.mark.parametrize("name", ["a:b", "a:b@c"])
-def test_what_buildx_would_take_apart_is_refused_in_both(cli: Own, name: str) -> None:
+def test_a_path_that_buildx_would_split_is_refused_in_both(cli: Own, name: str) -> None:
     said = at(cli, name)
     one_error(said["flags"], 2, "buildx", "':'")
     one_error(said["bake"], 2, "buildx", "':'")
     assert json.loads(said["json"].out)[0]["path"] == said["path"]
 
 
-def test_a_path_that_is_no_text_is_refused_in_both(cli: Own) -> None:
+def test_a_path_that_is_not_utf_8_is_refused_in_both(cli: Own) -> None:
     said = at(cli, "a\udcff")
     for form in ("flags", "bake"):
         one_error(said[form], 2, "UTF-8")
     assert json.loads(said["json"].out)[0]["path"].endswith("/a%FF")
 
 
-def test_a_path_is_no_template_of_bake(cli: Own) -> None:
+def test_bake_expands_no_template_in_a_path(cli: Own) -> None:
     (value,) = json.loads(at(cli, "${a}%{b}")["bake"].out)["target"]["default"]["contexts"].values()
     assert "/$${a}%%{b}@" in value
 
 
-def test_an_address_in_brackets_is_for_bake(cli: Own, tmp_path: Path) -> None:
+def test_an_address_in_brackets_needs_bake(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "l"))
     image = writers.make_image(path, "app")
     writers.write_index(path, writers.empty_index(writers.name_entry(image, "canonical", "[::1]:5000/app", "1")))
@@ -234,7 +234,7 @@ def test_a_stage_of_the_same_name_is_never_replaced(shelf: Shelf) -> None:
     assert contexts(shelf, "FROM ctr AS ctr").lines[0].startswith(f"{FLAG} ctr=")
 
 
-def test_a_store_whose_blobs_lie_elsewhere_is_nothing_for_buildx(cli: Own, tmp_path: Path) -> None:
+def test_a_store_with_blobs_elsewhere_is_not_offered_to_buildx(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "l"))
     image = writers.make_image(path, "app")
     writers.write_index(path, writers.empty_index(writers.name_entry(image, "short", "docker.io/library/app", "1")))
@@ -243,7 +243,7 @@ def test_a_store_whose_blobs_lie_elsewhere_is_nothing_for_buildx(cli: Own, tmp_p
     assert cli("add", path, "--shared-blob-dir", str(tmp_path / "shared")).status == 0
     one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
     os.rmdir(f"{path}/blobs")
-    os.symlink(tmp_path / "shared", f"{path}/blobs")  # which buildx follows, and we do not
+    os.symlink(tmp_path / "shared", f"{path}/blobs")  # which buildx follows and ocicat does not
     one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
     os.unlink(f"{path}/blobs")
     shutil.copytree(tmp_path / "shared", f"{path}/blobs", dirs_exist_ok=True)
@@ -258,7 +258,7 @@ def test_a_name_that_looks_like_another_form_is_a_name(cli: Own, tmp_path: Path)
     assert cli("contexts", "-", stdin=b"FROM oci:1").lines == [f"{FLAG} oci:1=oci-layout://{path}@{image['digest']}"]
 
 
-def test_strict_refuses_what_a_store_said_last(shelf: Shelf) -> None:
+def test_strict_refuses_the_last_answer_of_an_unreadable_store(shelf: Shelf) -> None:
     assert len(contexts(shelf, "FROM hurt:3.16").lines) == 1
     strict = contexts(shelf, "FROM hurt:3.16", "--strict")
     assert (strict.status, strict.out) == (1, "")
@@ -286,7 +286,7 @@ def test_build_arguments_are_given_or_come_from_the_environment(shelf: Shelf) ->
         ("#" * 2_000_000, (), ("longer",)),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(
+def test_wrong_usage_is_one_line_and_status_2(
     shelf: Shelf, text: str, options: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     one_error(contexts(shelf, text, *options), 2, *words)

@@ -17,14 +17,14 @@ from tests.conftest import ON_SQLITE
 Layout = Callable[..., str]
 
 
-def test_path_says_where_and_makes_nothing(tmp_path: Path) -> None:
+def test_path_prints_the_location_and_creates_nothing(tmp_path: Path) -> None:
     db = str(tmp_path / "sub" / "c.db")
     assert called("db", "path", db=db) == (0, f"{db}\n", "")
     assert called("db", "path", "--db", "x.db") == (0, f"{os.getcwd()}/x.db\n", "")
     assert os.listdir(tmp_path) == []
 
 
-def test_path_gives_the_bytes_to_a_program(tmp_path: Path) -> None:
+def test_path_prints_the_raw_bytes_for_a_program(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff\x1b\\"
     assert ran(b"--db", name, b"db", b"path").out == os.fsdecode(name) + "\n"
 
@@ -40,7 +40,7 @@ def test_a_link_to_the_catalog_is_the_catalog(cli: Own, layout: Layout, tmp_path
 
 
 @ON_SQLITE
-def test_upgrade_makes_a_catalog_and_does_no_harm_to_one(cli: Own, layout: Layout) -> None:
+def test_upgrade_creates_a_catalog_and_keeps_an_existing_one(cli: Own, layout: Layout) -> None:
     cli.done("db", "upgrade")
     assert os.stat(cli.db).st_mode & 0o777 == 0o640
     cli.done("add", layout("a", "1"))
@@ -83,10 +83,10 @@ def test_the_check_finds_rows_without_their_parents(cli: Own, layout: Layout) ->
 
 
 @ON_SQLITE
-def test_vacuum_gives_room_back(cli: Own, layout: Layout) -> None:
+def test_vacuum_frees_space(cli: Own, layout: Layout) -> None:
     cli.done("add", writers.big_layout(f"{cli.directory}/a", 2000), layout("b", "1"))
     cli.done("remove", "a")
-    before = os.stat(cli.db).st_size  # with what the past keeps: --at and history still answer what the store said
+    before = os.stat(cli.db).st_size  # including the past: --at and history still return what the store had
     cli.done("db", "vacuum")
     size = os.stat(cli.db).st_size
     cli.done("index")

@@ -1,4 +1,4 @@
-"""`ocicat db copy`: a catalog in a file and its copy on a server answer alike, row for row."""
+"""`ocicat db copy`: a catalog in a file and its copy on a server give the same answers, row by row."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Moved(NamedTuple):
     config: str
 
     def both(self, *arguments: str) -> Ran:
-        """What a command says of the copy, which is what it says of the file."""
+        """Run a command on the file and on the copy; check that both print the same, and return that."""
         old, new = (called("--config", self.config, *arguments, db=place) for place in (self.db, self.url))
         assert new == old, arguments
         assert old.status in (0, 1, 3), old
@@ -70,7 +70,7 @@ def tables(url: str) -> dict[str, Rows]:
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server) -> Moved:
-    """A catalog with all that one can hold: the fixtures, odd paths, a past, and stores that are not well."""
+    """A catalog with everything that one can hold: the fixtures, odd paths, a past, and stores in bad states."""
     base = tmp_path_factory.mktemp("moved")
     found = Moved(str(base / "catalog.db"), server.new_catalog(), no_settling(base))
 
@@ -85,7 +85,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
         paths |= fixtures()
     shutil.copytree(shelf.root, base / "kept" / "images", symlinks=True)
     for directory, _, _ in os.walk(base):
-        os.utime(directory, (1_700_000_000, 1_700_000_000))  # what has just changed is looked at again
+        os.utime(directory, (1_700_000_000, 1_700_000_000))  # a file that has just changed is looked at again
     for number, (name, path) in enumerate(paths.items()):
         do("add", path, "--name", name, "--priority", str(number % 3))
     kept = base / "kept"
@@ -111,7 +111,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
     return found
 
 
-def test_what_is_copied_has_something_of_everything(moved: Moved) -> None:
+def test_the_copied_catalog_has_rows_in_every_table(moved: Moved) -> None:
     connection = sqlite3.connect(moved.db)
     for table in set(metadata.tables) - {"turn"}:
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0, table
@@ -174,7 +174,7 @@ def test_every_answer_is_equal(moved: Moved) -> None:
         moved.both("resolve", digest)
 
 
-def test_the_past_came_with_it(moved: Moved) -> None:
+def test_the_past_was_copied_too(moved: Moved) -> None:
     spans = [json.loads(line) for line in moved.both("history", ":3.17", "--format", "jsonl").lines]
     ended = [span for span in spans if span["until"] is not None and span["store"] == "kept/images/alpine"]
     assert len(ended) == 3
@@ -189,8 +189,8 @@ def test_a_pass_over_the_copy_finds_nothing_to_do(moved: Moved) -> None:
 
 
 @ON_SQLITE
-def test_what_changes_is_taken_into_the_copy(cli: Own, layout: Layout, server: Server) -> None:
-    """Ids go on behind those that were copied."""
+def test_later_changes_come_into_the_copy(cli: Own, layout: Layout, server: Server) -> None:
+    """New ids continue after those that were copied."""
     path, url = layout("a", "1", "2"), server.new_catalog()
     cli.done("add", path)
     cli.done("db", "copy", "--to", url)
@@ -208,7 +208,7 @@ def test_what_changes_is_taken_into_the_copy(cli: Own, layout: Layout, server: S
 
 
 def test_beside_another_host_each_has_its_own(moved: Moved, server: Server) -> None:
-    """The same catalog copied as two hosts: every row of a store is there twice, what digests are once."""
+    """The same catalog copied as two hosts has every row of a store twice, and every row about a digest once."""
     url = server.new_catalog()
     for host in ("one", "two"):
         env = {"OCICAT_HOST": host}
@@ -233,8 +233,8 @@ def test_beside_another_host_each_has_its_own(moved: Moved, server: Server) -> N
 
 
 @ON_SQLITE
-def test_what_another_host_has_not_read_is_told_by_the_copy(cli: Own, layout: Layout, server: Server) -> None:
-    """One host has but the name of an image, the other one has the image too."""
+def test_the_copy_adds_what_another_host_has_not_read(cli: Own, layout: Layout, server: Server) -> None:
+    """One host has only the name of an image, and the other has the image as well."""
     here, url = layout("here", "1"), server.new_catalog()
     there = writers.make_layout(f"{cli.directory}/there")
     writers.write_index(there, writers.read_index(here))
@@ -249,7 +249,7 @@ def test_what_another_host_has_not_read_is_told_by_the_copy(cli: Own, layout: La
     assert called("resolve", ":1", "--platform", "linux/amd64", db=url).status == 0
 
 
-def test_progress_ends_where_it_said(moved: Moved, server: Server) -> None:
+def test_progress_reaches_its_total(moved: Moved, server: Server) -> None:
     told: list[tuple[str, int, int]] = []
     with open_writer(moved.db) as old, open_writer(server.new_catalog()) as new:
         rows = copy(old, new, lambda *step: told.append(step))
@@ -296,7 +296,7 @@ def test_no_password_is_repeated(cli: Own, layout: Layout) -> None:
 
 @pytest.fixture
 def held(server: Server) -> Iterator[Callable[[str], psycopg.Connection[tuple[Any, ...]]]]:
-    """Sessions that keep others from writing problems, which are copied last."""
+    """Sessions that prevent others from writing problems, which are copied last."""
     sessions = []
 
     def hold(url: str) -> psycopg.Connection[tuple[Any, ...]]:
@@ -310,7 +310,7 @@ def held(server: Server) -> Iterator[Callable[[str], psycopg.Connection[tuple[An
         session.close()
 
 
-def test_killed_in_the_middle_it_leaves_nothing(
+def test_a_copy_that_is_killed_leaves_nothing(
     moved: Moved, server: Server, held: Callable[[str], psycopg.Connection[tuple[Any, ...]]], layout: Layout, cli: Own
 ) -> None:
     url = server.new_catalog()
@@ -325,7 +325,7 @@ def test_killed_in_the_middle_it_leaves_nothing(
         while not server.ask(waiting):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        assert len(called("query", "--format", "{tag}", db=url).lines) == 1  # who asks need not wait
+        assert len(called("query", "--format", "{tag}", db=url).lines) == 1  # readers need not wait
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     session.rollback()

@@ -1,4 +1,4 @@
-"""Formats, the same for every listing: what is escaped, what null is, tables on a terminal (docs/scripts.md)."""
+"""Formats, the same for every listing: escapes, null, and tables on a terminal (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_escapes() -> None:
 
 
 @pytest.mark.parametrize("listing", LISTINGS)
-def test_into_a_pipe_it_is_tsv_without_a_header(shelf: Shelf, listing: str) -> None:
+def test_a_pipe_gets_tsv_without_a_header(shelf: Shelf, listing: str) -> None:
     text = ask(shelf, listing)
     assert text == ask(shelf, listing, "--format", "tsv")
     assert {len(row) for row in cells(text)} == {len(COLUMNS[listing])}
@@ -62,7 +62,9 @@ def test_into_a_pipe_it_is_tsv_without_a_header(shelf: Shelf, listing: str) -> N
 @pytest.mark.parametrize("listing", LISTINGS)
 def test_csv_has_the_same_cells_and_a_header_of_its_own(shelf: Shelf, listing: str) -> None:
     rows = list(csv.reader(io.StringIO(ask(shelf, listing, "--format", "csv"), newline="")))
-    header = [] if listing == "resolve" else [COLUMNS[listing]]  # `resolve` promises a line each, and no more
+    header = (
+        [] if listing == "resolve" else [COLUMNS[listing]]
+    )  # `resolve` promises exactly one line per reference, so no header
     assert rows == header + cells(ask(shelf, listing))
 
 
@@ -78,7 +80,7 @@ def test_json_is_one_array_and_jsonl_its_elements(shelf: Shelf, listing: str) ->
 
 
 @pytest.mark.parametrize("listing", LISTINGS)
-def test_a_template_says_each_field(shelf: Shelf, listing: str) -> None:
+def test_a_template_can_print_every_field(shelf: Shelf, listing: str) -> None:
     columns = COLUMNS[listing]
     by_tsv = ask(shelf, listing)
     assert ask(shelf, listing, "--format", "\\t".join(f"{{{column}}}" for column in columns)) == by_tsv
@@ -96,7 +98,7 @@ def test_a_template_says_each_field(shelf: Shelf, listing: str) -> None:
 @pytest.mark.parametrize(
     "bad", ["bogus", "", "JSON", "{bogus}", "{", "{}", "{0}", "{digest!r}", "{digest:>10}", "text"]
 )
-def test_a_bad_format_is_a_wrong_call(shelf: Shelf, listing: str, bad: str) -> None:
+def test_a_bad_format_has_status_2(shelf: Shelf, listing: str, bad: str) -> None:
     result = shelf.ask("--quiet", *LISTINGS[listing], "--format", bad)
     one_error(result, 2)
     assert result.out == ""
@@ -104,7 +106,7 @@ def test_a_bad_format_is_a_wrong_call(shelf: Shelf, listing: str, bad: str) -> N
 
 @pytest.mark.parametrize("listing", LISTINGS)
 @pytest.mark.parametrize("format_", [None, "tsv", "csv", "json", "jsonl", "table", "{store} {name} {digest}"])
-def test_no_control_character_comes_out(shelf: Shelf, listing: str, format_: str | None) -> None:
+def test_no_control_character_is_printed(shelf: Shelf, listing: str, format_: str | None) -> None:
     if format_ is not None and "{" in format_:
         format_ = "{" + "} {".join(COLUMNS[listing]) + "}"
     text = ask(shelf, listing, *(() if format_ is None else ("--format", format_)))
@@ -115,7 +117,7 @@ def test_no_control_character_comes_out(shelf: Shelf, listing: str, format_: str
 def test_odd_text_is_the_same_after_json(shelf: Shelf) -> None:
     digest = shelf.digests["odd", ""]
     (found,) = objects(shelf.ask("query", f"@{digest}", "--format", "json"))
-    # What a key cannot be is kept raw; U+FFFD is only for NUL and what is no UTF-8.
+    # A name that cannot be a key is kept raw. Only NUL and invalid UTF-8 become U+FFFD.
     assert found["ref_name"] == f"odd{NASTY}"
     assert found["media_type"] == f"application/{NASTY}"
     assert found["artifact_type"] == f"artifact/{NASTY}"
@@ -136,7 +138,7 @@ def test_objects_inside_a_template_are_json(shelf: Shelf) -> None:
 
 
 def on_terminal(*arguments: str, db: str) -> tuple[int, str]:
-    """The program with a terminal as its stdout; what came there, line ends as they were written."""
+    """Run the program with a terminal as its stdout; return what it wrote there, with the original line ends."""
     leader, follower = pty.openpty()
     try:
         with subprocess.Popen(
@@ -148,7 +150,7 @@ def on_terminal(*arguments: str, db: str) -> tuple[int, str]:
             while True:
                 try:
                     piece = os.read(leader, 65536)
-                except OSError:  # nobody has the other end open any more
+                except OSError:  # the other end is closed
                     break
                 if not piece:
                     break
@@ -168,7 +170,7 @@ def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing:
     assert lines[0].split() == [column.upper() for column in COLUMNS[listing]]
     assert len(lines) == len(cells(ask(shelf, listing))) + 1
     assert all(line.isprintable() and line == line.rstrip() for line in lines)
-    # Columns stand below one another.
+    # The columns are aligned.
     starts = [lines[0].index(column.upper()) for column in COLUMNS[listing]]
     for line, row in zip(lines[1:], cells(ask(shelf, listing)), strict=True):
         if all(len(cell) <= 80 for cell in row):
@@ -176,7 +178,7 @@ def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing:
                 assert line[start : start + len(cell)] == cell
 
 
-def test_on_a_terminal_tsv_is_tsv_where_it_is_asked_for(shelf: Shelf) -> None:
+def test_on_a_terminal_tsv_can_be_requested(shelf: Shelf) -> None:
     _, text = on_terminal("stores", "--format", "tsv", db=shelf.db)
     assert text == ask(shelf, "stores")
 
@@ -224,7 +226,7 @@ def test_progress_is_drawn_on_a_terminal_and_nowhere_else(shelf: Shelf, tmp_path
     assert errors("--quiet") == b""
 
 
-def test_a_table_of_a_batch_comes_answer_by_answer(shelf: Shelf) -> None:
+def test_a_table_for_stdin_is_flushed_after_each_answer(shelf: Shelf) -> None:
     with subprocess.Popen(
         [OCICAT, "query", "-", "--format", "table"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=CLEAN | {"OCICAT_DB": shelf.db},
@@ -242,7 +244,7 @@ def test_a_table_of_a_batch_comes_answer_by_answer(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--sort", "bogus"), ("--store", "nope"), ("--digest", "x"), ("--limit", "x")])
-def test_a_wrong_call_prints_nothing_not_even_a_header(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_prints_nothing_not_even_a_header(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     result = shelf.ask("query", "--format", "csv", *arguments)
     assert (result.status, result.out) == (2, "")
     empty = shelf.ask("query", "--format", "csv", "--tag", "nope")
@@ -259,7 +261,7 @@ HARMLESS = ("a=1", "1", "'a", "", "a-1", "sha256:x", "(-1)")
 
 
 def back(cell: str) -> str:
-    """A cell as it was, by what docs/scripts.md says."""
+    """Return the original text of a cell, by the rule in docs/scripts.md."""
     return cell[1:] if cell[:1] == "'" and cell.lstrip(" '")[:1] in "=+-@\uff1d\uff0b\uff0d\uff20" else cell
 
 
@@ -279,7 +281,7 @@ def test_csv_has_no_formula(cli: Own) -> None:
         assert all(cell.isprintable() for cell in found)
 
 
-def test_csv_of_sql_is_plain_where_it_is_no_formula(shelf: Shelf) -> None:
+def test_csv_of_sql_is_unchanged_unless_it_is_a_formula(shelf: Shelf) -> None:
     for text in (*FORMULAS, *HARMLESS):
         result = shelf.ask("sql", "SELECT :a AS a, -1 AS b", "-p", f"a={text}", "--format", "csv")
         ((cell, number),) = list(csv.reader(io.StringIO(result.out)))[1:]

@@ -1,4 +1,4 @@
-"""`--fresh`: the catalog is made true first, and where that does not come about within five seconds, status 4 (docs/scripts.md)."""
+"""`--fresh` brings the catalog up to date first, or ends with status 4 after five seconds (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Layout = Callable[..., str]
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Followed]:
-    """A root with the layouts `a` and `b`, their tag `t`, and no daemon yet."""
+    """A root with the layouts `a` and `b`, each with the tag `t`, and no daemon yet."""
     with followed(tmp_path, settle_ms=20) as made:
         write_layouts(made)
         yield made
@@ -42,7 +42,7 @@ def digest(seed: str) -> str:
 
 
 def move(catalog: Followed, name: str, seed: str) -> str:
-    """Let the tag of the layout `name` be an image of `seed`."""
+    """Let the tag of the layout `name` point to an image made from `seed`."""
     entry = name_entry(fake_descriptor(seed), "short", f"docker.io/library/{name}", "t")
     write_index(catalog.path(f"root/{name}"), empty_index(entry))
     return digest(seed) + "\n"
@@ -52,7 +52,7 @@ daemons = pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon
 
 
 @daemons
-def test_every_form_sees_what_was_just_written(catalog: Followed, daemon: bool) -> None:
+def test_every_form_finds_what_was_just_written(catalog: Followed, daemon: bool) -> None:
     if daemon:
         catalog.start()
     for number, ref in enumerate(
@@ -71,7 +71,7 @@ def test_every_form_sees_what_was_just_written(catalog: Followed, daemon: bool) 
 
 @daemons
 def test_references_from_stdin_are_each_made_fresh(catalog: Followed, daemon: bool) -> None:
-    """A script that writes between two questions to one process."""
+    """A script changes a layout between two references that it gives to the same process."""
     if daemon:
         catalog.start()
     process = subprocess.Popen(
@@ -90,7 +90,7 @@ def test_references_from_stdin_are_each_made_fresh(catalog: Followed, daemon: bo
 
 
 @daemons
-def test_what_came_and_what_went(catalog: Followed, daemon: bool) -> None:
+def test_stores_that_appear_and_disappear(catalog: Followed, daemon: bool) -> None:
     if daemon:
         catalog.start()
     for step in range(2):
@@ -102,7 +102,7 @@ def test_what_came_and_what_went(catalog: Followed, daemon: bool) -> None:
         assert catalog("resolve", "--fresh", "new:t").status == 1
     torn(catalog.path("root/a"), b'{"manifests": [', 9)
     said = catalog("resolve", "--fresh", "a:t")
-    assert (said.status, said.out) == (0, digest("a") + "\n")  # what it last said
+    assert (said.status, said.out) == (0, digest("a") + "\n")  # its last answer
     assert "invalid" in said.err
     assert catalog("resolve", "--fresh", "--strict", "a:t").status == 1
     os.unlink(catalog.path("root/a/index.json"))
@@ -112,7 +112,7 @@ def test_what_came_and_what_went(catalog: Followed, daemon: bool) -> None:
 
 
 @daemons
-def test_times_and_rights_that_change_no_byte_do_not_make_it_wait_in_vain(catalog: Followed, daemon: bool) -> None:
+def test_changed_times_and_modes_do_not_make_it_wait_in_vain(catalog: Followed, daemon: bool) -> None:
     if daemon:
         catalog.start()
     path = catalog.path("root/a/index.json")
@@ -126,8 +126,8 @@ def test_times_and_rights_that_change_no_byte_do_not_make_it_wait_in_vain(catalo
 
 
 @daemons
-def test_a_store_inside_a_store_that_has_only_just_come(catalog: Followed, daemon: bool) -> None:
-    """What stands behind a store's name may be an image of it, or a store inside it that nobody knows yet."""
+def test_a_new_store_inside_a_store(catalog: Followed, daemon: bool) -> None:
+    """The text after a store's name may be an image in it, or a store inside it that is not known yet."""
     if daemon:
         catalog.start()
     for number, ref in enumerate(("oci-layout://root/a/in/{}:t", "oci-layout://" + catalog.path("root/a/in/{}:t"))):
@@ -137,19 +137,19 @@ def test_a_store_inside_a_store_that_has_only_just_come(catalog: Followed, daemo
     assert catalog("resolve", "--fresh", "oci-layout://root/a/in/none:t").status == 1
 
 
-def test_only_the_stores_that_are_concerned_are_looked_at(catalog: Followed) -> None:
-    """Without a daemon: what nobody asked for is not read."""
+def test_it_looks_only_at_the_stores_that_are_concerned(catalog: Followed) -> None:
+    """Without a daemon, stores that the reference does not concern are not read."""
     move(catalog, "a", "new a")
     move(catalog, "b", "new b")
     assert catalog("resolve", "--fresh", "oci-layout://root/a/a:t").out == digest("new a") + "\n"
     assert catalog("resolve", "b:t").out == digest("b") + "\n"
     assert catalog("query", "--fresh", "--store", "root/a", "--count").out == "1\n"
     assert catalog("resolve", "b:t").out == digest("b") + "\n"
-    assert catalog("resolve", "--fresh", "a:t").out == digest("new a") + "\n"  # a name may be anywhere
+    assert catalog("resolve", "--fresh", "a:t").out == digest("new a") + "\n"  # a name may be in any store
     assert catalog("resolve", "b:t").out == digest("new b") + "\n"
 
 
-def test_what_is_wrong_with_the_call_is_told_before_anything_is_waited_for(catalog: Followed) -> None:
+def test_wrong_usage_is_reported_before_any_wait(catalog: Followed) -> None:
     assert catalog("resolve", "--fresh", "UPPER").status == 2
     assert catalog("resolve", "--fresh", "oci-layout://nowhere:t").status == 2
     assert catalog("query", "--fresh", "--store", "nowhere").status == 2
@@ -161,8 +161,8 @@ def test_what_is_wrong_with_the_call_is_told_before_anything_is_waited_for(catal
     assert (said.status, said.out) == (2, "\n" + new)
 
 
-def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path) -> None:
-    """Held open by a writer, without a daemon and with one; the catalog locked by another writer. Each after five seconds."""
+def test_status_4_if_the_catalog_cannot_be_brought_up_to_date(catalog: Followed, tmp_path: Path) -> None:
+    """A writer keeps the file open, with and without a daemon, or another writer locks the catalog: each ends after five seconds."""
     others = [followed(tmp_path / name, settle_ms=20) for name in ("daemon", "locked")]
     for name in ("daemon", "locked"):
         shutil.copytree(catalog.path("root"), f"{tmp_path}/{name}/root")
@@ -201,7 +201,7 @@ def test_status_4_where_it_does_not_come_about(catalog: Followed, tmp_path: Path
             assert each("resolve", "--fresh", "a:t").status == 0
 
 
-def test_a_daemon_that_hangs_or_seldom_looks_is_not_waited_for_in_vain(catalog: Followed) -> None:
+def test_it_does_not_wait_in_vain_for_a_daemon_that_hangs_or_polls(catalog: Followed) -> None:
     catalog.start("--poll", "3600")
     assert catalog("resolve", "--fresh", "a:t").out == digest("a") + "\n"
     new = move(catalog, "a", "new")
@@ -217,8 +217,8 @@ def test_a_daemon_that_hangs_or_seldom_looks_is_not_waited_for_in_vain(catalog: 
 
 
 @needs_root
-def test_who_may_not_write_the_catalog() -> None:
-    """Where all is true already nothing needs to be written; else it is the daemon who may."""
+def test_a_user_who_may_not_write_the_catalog() -> None:
+    """If the catalog is up to date, nothing has to be written. Otherwise only the daemon may write it."""
     with tempfile.TemporaryDirectory() as directory, followed(Path(directory), settle_ms=20) as catalog:
         os.chmod(directory, 0o755)
         write_layouts(catalog)
@@ -226,7 +226,7 @@ def test_who_may_not_write_the_catalog() -> None:
             os.chmod(catalog.db + end, 0o644)
         arguments = ("--config", catalog.config, "resolve", "--fresh", "a:t")
         assert ran_as_nobody(*arguments, db=catalog.db).out == digest("a") + "\n"
-        # The blobs had only just come when they were listed: that nobody can be sure of them keeps nobody from an answer.
+        # The blobs were very new when they were listed, so they may have changed since, but that does not delay an answer.
         assert ran_as_nobody(*arguments[:-1], digest("a"), db=catalog.db).out == digest("a") + "\n"
         move(catalog, "a", "new")
         assert ran_as_nobody(*arguments, db=catalog.db).status == 4

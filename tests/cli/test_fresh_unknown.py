@@ -1,5 +1,5 @@
-"""`--fresh` sees what no `index.json` that the catalog knows tells: layouts that have only just come, settings that were given
-without indexing, what a configuration names, and blobs that come after the `index.json` that names them."""
+"""`--fresh` finds changes that no known `index.json` shows: new layouts, settings that were given without indexing, the roots and
+stores of a configuration, and blobs that arrive after the `index.json` that names them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ daemons = pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon
 
 
 def layout(path: str, seed: str, repository: str = "docker.io/library/app", tag: str = "t") -> str:
-    """A layout with one entry, `app:t`; the digest, with a newline, as `resolve` prints it."""
+    """Make a layout with one entry, `app:t`; return the digest and a newline, as `resolve` prints it."""
     entry = writers.name_entry(writers.fake_descriptor(seed), "short", repository, tag)
     writers.write_index(writers.make_layout(path), writers.empty_index(entry))
     return f"{entry['digest']}\n"
 
 
 @daemons
-def test_a_layout_below_a_root_that_store_names_before_it_is_known(catalog: Followed, daemon: bool) -> None:
+def test_store_names_a_new_layout_below_a_root(catalog: Followed, daemon: bool) -> None:
     if daemon:
         catalog.start()
     numbers = itertools.count()
@@ -68,8 +68,8 @@ def test_a_layout_below_a_root_that_store_names_before_it_is_known(catalog: Foll
         assert ask(text).out == new, text
 
 
-def test_one_more_layout_that_a_glob_matches(catalog: Followed) -> None:
-    """Some that it matches are known."""
+def test_a_glob_matches_a_new_layout(catalog: Followed) -> None:
+    """Some of the stores that the glob matches are known already."""
     for number in range(3):
         layout(catalog.path(f"root/deep/{number}"), f"{number}")
         said = catalog("query", "--fresh", "--store", "root/deep/*", "--store", "root/a", "--count")
@@ -89,7 +89,7 @@ def test_a_name_that_is_taken_gets_a_number(catalog: Followed) -> None:
 
 
 def test_from_stdin(catalog: Followed) -> None:
-    """The store is there before the first reference, and rewritten before the second."""
+    """The store is created before the first reference, and rewritten before the second."""
     layout(catalog.path("root/new"), "zero")
     process = subprocess.Popen(
         [OCICAT, "--db", catalog.db, "--config", catalog.config, "resolve", "--fresh", "--store", "root/n*", "-"],
@@ -111,8 +111,8 @@ def test_from_stdin(catalog: Followed) -> None:
     assert new in said.decode()
 
 
-def test_what_nobody_asked_for_holds_nobody_up(catalog: Followed) -> None:
-    """A layout that is being written elsewhere, and one that is known, each held open."""
+def test_other_stores_that_are_being_written_cause_no_wait(catalog: Followed) -> None:
+    """A new layout elsewhere and a known one are both kept open by writers."""
     layout(catalog.path("root/hot"), "hot")
     with open(catalog.path("root/hot/index.json"), "r+b") as hot, open(catalog.path("root/a/index.json"), "r+b") as a:
         for file in (hot, a):
@@ -129,7 +129,7 @@ def test_what_nobody_asked_for_holds_nobody_up(catalog: Followed) -> None:
         assert "root/hot" not in catalog.stores()
 
 
-def test_a_store_that_is_not_in_time_is_no_unknown_one(catalog: Followed) -> None:
+def test_a_store_that_is_late_is_not_an_unknown_one(catalog: Followed) -> None:
     layout(catalog.path("root/hot"), "hot")
     with open(catalog.path("root/hot/index.json"), "r+b") as hot:
         hot.write(hot.read(1))
@@ -164,7 +164,7 @@ def configure(catalog: Followed, *places: str) -> None:
 
 @daemons
 def test_what_the_configuration_names(catalog: Followed, daemon: bool) -> None:
-    """It was changed, and nobody told the daemon."""
+    """The configuration was changed, and the daemon was not reloaded."""
     if daemon:
         catalog.start()
     new = layout(catalog.path("other/b"), "b", "docker.io/library/b")
@@ -187,7 +187,7 @@ def test_what_the_configuration_names(catalog: Followed, daemon: bool) -> None:
     one_error(catalog("resolve", "--fresh", "b:t"), 2, "the name root is taken")
 
 
-def test_what_is_registered_as_the_configuration_says_is_not_registered_again(catalog: Followed) -> None:
+def test_a_path_that_is_registered_as_configured_is_not_registered_again(catalog: Followed) -> None:
     os.makedirs(catalog.path("shared"))
     layout(catalog.path("lone"), "lone")
     os.symlink("lone", catalog.path("link"))
@@ -221,7 +221,7 @@ def test_what_is_registered_as_the_configuration_says_is_not_registered_again(ca
 
 @daemons
 def test_blobs_that_come_after_their_index(catalog: Followed, daemon: bool) -> None:
-    """As rsync copies a layout: names in alphabetical order, or the largest files last. Each file comes by rename."""
+    """rsync copies a layout like this: in alphabetical order, or the largest files last, each file by a rename."""
     source, there = writers.make_layout(catalog.path("source")), writers.make_layout(catalog.path("root/late"))
     children = [
         writers.make_image(source, arch, arch=arch) | {"platform": writers.platform("linux", arch)}

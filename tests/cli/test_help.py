@@ -1,4 +1,4 @@
-"""`ocicat help`: commands, guides that are installed, and what is neither."""
+"""`ocicat help`: commands, installed guides, and words that are neither."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.program import CLEAN, OCICAT, called, one_error
 ROOT = Path(__file__).parents[2]
 
 
-def test_without_a_word_it_lists_commands_and_guides() -> None:
+def test_without_an_argument_it_lists_commands_and_guides() -> None:
     said = called("help")
     assert said.status == 0
     for name, line in itertools.chain(COMMANDS.items(), GUIDES.items()):
@@ -27,7 +27,7 @@ def test_without_a_word_it_lists_commands_and_guides() -> None:
 
 
 @pytest.mark.parametrize("command", [*((name,) for name in COMMANDS), ("db", "copy")])
-def test_the_help_of_a_command_is_what_the_command_says(command: tuple[str, ...]) -> None:
+def test_the_help_of_a_command_is_that_of_its_help_option(command: tuple[str, ...]) -> None:
     assert called("help", *command).out.startswith(called(*command, "--help").out)
 
 
@@ -41,14 +41,14 @@ def test_a_guide_is_the_document_in_plain_text(topic: str) -> None:
     for title in re.findall(r"^# (.*)$", document, re.MULTILINE)[:1]:
         assert title.upper() in said.out
     assert not re.search(r"\]\([^)]*\.md", said.out), "a link is text"
-    # All but targets of links, what is not shown, and the heads of first columns.
+    # Everything except the targets of links, hidden comments, and the headers of first columns.
     shown = re.sub(r"\]\([^)]*\)|<!--.*?-->|```\w*|\|[^|\n]*(?=\|[^\n]*\n\|---)", "", document, flags=re.DOTALL)
     lost = set(re.findall(r"[a-z]{4,}", shown.lower())) - set(re.findall(r"[a-z]{4,}", said.out.lower()))
     assert lost == set()
 
 
-def test_every_guide_that_is_named_is_there() -> None:
-    """In messages, in help and in comments."""
+def test_every_guide_that_is_named_exists() -> None:
+    """Guides are named in messages, in help and in comments."""
     for path in (*(ROOT / "catalog").rglob("*.py"), *(ROOT / "contrib").glob("*.py")):
         for topic in re.findall(r"'ocicat help ([a-z]+)'", path.read_text(encoding="utf-8")):
             assert topic in GUIDES, (path, topic)
@@ -71,7 +71,7 @@ def test_no_message_names_a_document_that_an_installation_lacks() -> None:
         (["\x1b[31m"], "'\\x1b[31m'"),
     ],
 )
-def test_what_is_neither_is_refused(words: list[str], message: str) -> None:
+def test_a_word_that_is_neither_is_refused(words: list[str], message: str) -> None:
     one_error(called("help", *words), 2, message)
 
 
@@ -126,7 +126,7 @@ def test_on_a_terminal_a_pager_shows_it() -> None:
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 @pytest.mark.parametrize("page", sorted((ROOT / "contrib/man").iterdir()), ids=lambda page: page.stem)
-def test_a_manual_page_has_no_fault(page: Path) -> None:
+def test_the_manual_pages_are_valid(page: Path) -> None:
     done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, check=False)
     assert done.stderr == b""
     assert done.stdout.count(b"\n") > 15

@@ -31,14 +31,14 @@ def digest(seed: str) -> str:
 
 
 def first(path: str) -> str:
-    """The digest of the layout's first entry."""
+    """Return the digest of the layout's first entry."""
     found: str = read_index(path)["manifests"][0]["digest"]
     return found
 
 
 @pytest.fixture
 def moved(cli: Own, layout: Layout) -> tuple[str, list[str]]:
-    """A layout `app` below a root, whose tag 1 pointed to three images in turn; its path, and their digests."""
+    """The path of a layout `app` below a root, and the digests of the three images to which its tag 1 pointed in turn."""
     path = layout("images/app", "1", "2", style="containerd")
     cli.done("add", str(Path(path).parent))
     digests = [first(path)]
@@ -100,7 +100,7 @@ def test_a_pattern_gives_the_oldest_first_whatever_it_matched_by(cli: Own, layou
     assert [span["store"] for span in objects(cli, "app*")] == ["one", "two", "three"]
 
 
-def test_what_never_was_has_status_1(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_a_name_without_history_has_status_1(cli: Own, moved: tuple[str, list[str]]) -> None:
     for ref in ("app:none", ":none", "none*", digest("none")):
         one_error(cli("history", ref), 1, "no history")
     assert cli("history", "app:none", "--format", "json").out == "[]\n"
@@ -111,7 +111,7 @@ def test_what_never_was_has_status_1(cli: Own, moved: tuple[str, list[str]]) -> 
     ["app@sha256:" + "0" * 64, "app:1@sha256:" + "0" * 64, "sha256:012345", "oci:images/app:1", "ocidir://images/app:1",
      "oci-layout://images/app@sha256:" + "0" * 64, "UPPER", "", "oci-layout://nowhere:1"],
 )  # fmt: skip
-def test_forms_that_history_cannot_hold_have_status_2(cli: Own, moved: tuple[str, list[str]], ref: str) -> None:
+def test_forms_without_history_have_status_2(cli: Own, moved: tuple[str, list[str]], ref: str) -> None:
     one_error(cli("history", ref), 2)
 
 
@@ -123,7 +123,7 @@ def test_the_store_narrows(cli: Own, moved: tuple[str, list[str]], layout: Layou
     one_error(cli("history", "app:1", "--store", "none"), 2)
 
 
-def test_an_answer_that_moves_to_another_entry_of_the_same_digest_goes_on(cli: Own, layout: Layout) -> None:
+def test_a_span_continues_when_another_entry_has_the_same_digest(cli: Own, layout: Layout) -> None:
     path = layout("app", "1", style="tag")
     cli.done("add", path)
     first = objects(cli, ":1")
@@ -151,7 +151,7 @@ def test_a_name_that_goes_and_comes_back_has_two_spans(cli: Own, layout: Layout)
     assert str(found[0]["until"]) < str(found[1]["since"])
 
 
-def test_a_shadowed_entry_is_no_span(cli: Own, layout: Layout) -> None:
+def test_a_shadowed_entry_has_no_span(cli: Own, layout: Layout) -> None:
     path = layout("app", "1", style="tag")
     cli.done("add", path)
     index, was = read_index(path), first(path)
@@ -175,7 +175,7 @@ def test_spans_across_every_style_of_writing(cli: Own, layout: Layout, style: st
     assert [span["digest"] for span in objects(cli, "app:1")] == [was, *(digest(f"{n}") for n in range(3))]
 
 
-def test_what_a_store_that_is_gone_said_is_part_of_the_past(cli: Own, layout: Layout) -> None:
+def test_a_store_that_is_gone_keeps_its_past(cli: Own, layout: Layout) -> None:
     path = layout("app", "1")
     cli.done("add", path)
     Path(path).rename(path + "-away")
@@ -190,7 +190,7 @@ def test_what_a_store_that_is_gone_said_is_part_of_the_past(cli: Own, layout: La
 
 
 def test_a_store_that_was_renamed_or_removed_has_its_names_of_then(cli: Own, layout: Layout) -> None:
-    """As `--at` has: under each name for the time in which it was called so, and not while it was away."""
+    """As with `--at`, the store appears under each name while it had that name, and not while it was missing."""
     path = layout("app", "1")
     cli.done("add", path)
     cli.done("add", path, "--name", "new")
@@ -218,7 +218,7 @@ def test_a_store_that_was_renamed_or_removed_has_its_names_of_then(cli: Own, lay
 
 @pytest.mark.parametrize("by", [YEAR, -YEAR])
 def test_a_clock_that_was_wrong_for_one_change(cli: Own, layout: Layout, by: int) -> None:
-    """Its span is where it was between its neighbours: before the next change, by the command, and after it by the view too."""
+    """The span keeps its place between its neighbours: in the command before the next change, and afterwards in the view too."""
     path = layout("one", "1", style="short")
     cli.done("add", path)
     for number in range(3):
@@ -235,11 +235,11 @@ def test_a_clock_that_was_wrong_for_one_change(cli: Own, layout: Layout, by: int
 
 
 def test_retention(cli: Own, layout: Layout, tmp_path: Path) -> None:
-    """`history_days` prunes spans that are over, a span that stands never; it runs once a day."""
+    """`history_days` drops spans that have ended, never a current one. Retention runs once a day."""
     path = layout("app", "1")
     cli.done("add", path)
     retag(path, "1", "b")
-    cli.done("index")  # this day's pruning is done with it
+    cli.done("index")  # this was the pruning of the day
     assert len(objects(cli, ":1")) == 2
     with open(cli.config, "a") as file:
         file.write("[retention]\nhistory_days = 0\n")
@@ -274,6 +274,6 @@ def test_a_store_that_stays_away_loses_its_rows_after_the_grace_time(cli: Own, l
 
 
 def forget_pruning(cli: Own) -> None:
-    """Let a day have gone since retention last ran."""
+    """Make the catalog believe that retention last ran a day ago."""
     with open_writer(cli.db) as writer, writer.transaction() as connection:
         connection.exec_driver_sql("UPDATE meta SET value = '0' WHERE key = 'pruned_ms'")

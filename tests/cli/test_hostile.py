@@ -1,4 +1,4 @@
-"""Hostile layouts, end to end: each gets a state and a message, its last good rows stay, every other store goes on."""
+"""Hostile layouts, end to end: each gets a state and a message, keeps its last good rows, and does not affect other stores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text(content: str | bytes) -> Spoil:
 
 
 def instead(make: Callable[[Path], object]) -> Spoil:
-    """Something else in the place of index.json."""
+    """Put something else in the place of index.json."""
 
     def spoil(layout: Path) -> None:
         (layout / "index.json").unlink()
@@ -41,7 +41,7 @@ def sparse(layout: Path) -> None:
 
 def sock(path: Path) -> None:
     before = os.getcwd()
-    os.chdir(path.parent)  # a socket's path is short
+    os.chdir(path.parent)  # the path of a socket must be short
     try:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)
@@ -53,7 +53,7 @@ DIGEST = f"sha256:{'a' * 64}"
 
 
 def entry(fields: str = '"size":1') -> str:
-    """An element of DIGEST, with these fields besides."""
+    """Return an element with DIGEST and these additional fields."""
     return f'{{"mediaType":"m","digest":"{DIGEST}",{fields}}}'
 
 
@@ -99,7 +99,7 @@ INVALID: dict[str, tuple[Spoil, str]] = {
 }
 
 USABLE: dict[str, tuple[Spoil, int, tuple[str, ...]]] = {
-    # What is strange in it is told by `check`, and the rest serves: so many entries, problems of these kinds.
+    # `check` reports what is strange, and the rest is used: the number of entries, and the kinds of the problems.
     "traversal": (elements('{"digest": "sha256:../../../etc/passwd"}', entry()), 1, ("bad-descriptor",)),
     "odd digests": (
         elements('{"digest":1}', '{"digest":""}', "{}", "null", "[]", '"x"', entry()),
@@ -122,7 +122,7 @@ USABLE: dict[str, tuple[Spoil, int, tuple[str, ...]]] = {
 
 
 class Zoo(NamedTuple):
-    """A root full of layouts that went bad after they were indexed, and what the program said of it."""
+    """A root full of layouts that went bad after they were indexed, and what the program printed about them."""
 
     root: Path
     db: str
@@ -167,13 +167,13 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return made._replace(pass_=ran("--config", made.config, "index", db=made.db))
 
 
-def test_the_pass_ends_well_with_a_line_for_each(zoo: Zoo) -> None:
+def test_the_pass_succeeds_with_a_line_for_each(zoo: Zoo) -> None:
     assert (zoo.pass_.status, zoo.pass_.out) == (0, "")
     assert len(zoo.pass_.said) == len(INVALID)
     assert all(line.startswith("ocicat: zoo/") and line.isprintable() for line in zoo.pass_.said)
 
 
-def test_every_other_store_goes_on(zoo: Zoo) -> None:
+def test_all_other_stores_are_unaffected(zoo: Zoo) -> None:
     stores = zoo.stores()
     assert set(stores) == {"good", *map(place, INVALID), *map(place, USABLE)}
     assert stores["good"]["state"] == "ok"
@@ -201,12 +201,12 @@ def test_an_invalid_one_has_a_state_a_message_and_its_last_rows(zoo: Zoo, name: 
 
 
 @pytest.mark.parametrize("name", USABLE)
-def test_what_can_be_used_of_it_serves_and_the_rest_is_told(zoo: Zoo, name: str) -> None:
+def test_usable_entries_are_used_and_the_rest_is_reported(zoo: Zoo, name: str) -> None:
     _, entries, kinds = USABLE[name]
     store = zoo.stores()[place(name)]
     assert (store["state"], store["error"], store["entries"]) == ("ok" if entries else "empty", None, entries)
     found = [each for each in zoo.problems() if each["store"] == f"zoo/{place(name)}"]
-    assert {each["kind"] for each in found} - {"missing-blob"} == set(kinds)  # it has no blobs: that is told too
+    assert {each["kind"] for each in found} - {"missing-blob"} == set(kinds)  # it has no blobs, which is reported too
     assert all(each["detail"].isprintable() or json.dumps(each["detail"]) for each in found)
     assert all(len(each["detail"]) < 400 for each in found)
     if entries:
@@ -216,7 +216,7 @@ def test_what_can_be_used_of_it_serves_and_the_rest_is_told(zoo: Zoo, name: str)
         assert result.lines[0].replace("\t", "").isprintable()
 
 
-def test_seen_for_the_first_time_they_are_no_better(zoo: Zoo, tmp_path: Path) -> None:
+def test_layouts_that_are_invalid_at_the_first_look(zoo: Zoo, tmp_path: Path) -> None:
     db = str(tmp_path / "c.db")
     result = ran("--config", zoo.config, "add", str(zoo.root), db=db)
     assert (result.status, result.out) == (0, "")
@@ -227,7 +227,7 @@ def test_seen_for_the_first_time_they_are_no_better(zoo: Zoo, tmp_path: Path) ->
     assert {each["kind"] for each in zoo.problems(db)} >= {"invalid", "bad-descriptor", "unusable-name", "long-name"}
 
 
-def test_added_by_itself_an_invalid_one_is_registered_too(zoo: Zoo, tmp_path: Path) -> None:
+def test_an_invalid_layout_added_by_itself_is_registered(zoo: Zoo, tmp_path: Path) -> None:
     db = str(tmp_path / "c.db")
     for name in ("torn", "FIFO", "link-to-_dev_zero"):
         result = ran("--config", zoo.config, "add", str(zoo.root / name), db=db)
@@ -236,7 +236,7 @@ def test_added_by_itself_an_invalid_one_is_registered_too(zoo: Zoo, tmp_path: Pa
         assert result.said[0].startswith(f"ocicat: {name}: invalid: ")
 
 
-def test_mended_they_are_ok_again(zoo: Zoo, tmp_path: Path) -> None:
+def test_repaired_layouts_are_ok_again(zoo: Zoo, tmp_path: Path) -> None:
     db = str(tmp_path / "c.db")
     root = tmp_path / "zoo"
     digests = {name: make(root / place(name)) for name in ("torn", "FIFO", "directory")}
@@ -269,7 +269,7 @@ def test_a_store_that_becomes_a_link_is_missing_and_not_followed(zoo: Zoo, tmp_p
 
 
 def test_paths_of_any_bytes(zoo: Zoo, tmp_path: Path) -> None:
-    """Every byte that a file name may hold, and a path about as long as one may be."""
+    """Every byte that a file name may contain, and a path of nearly the greatest length."""
     db = str(tmp_path / "c.db")
     root = tmp_path / "zoo"
     names = [bytes([number]) for number in range(1, 256) if number not in b"./"] + [
@@ -305,7 +305,7 @@ def test_paths_of_any_bytes(zoo: Zoo, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_without_permission_it_is_unreadable_and_answers_what_it_said() -> None:
+def test_without_permission_a_store_is_unreadable_and_keeps_its_answers() -> None:
     with common_directory() as base:
         config = no_settling(base)
         (base / "settings.toml").chmod(0o644)

@@ -1,4 +1,4 @@
-"""A command that is run in a process of somebody else's, as the tests do, leaves nothing of itself there."""
+"""A command that runs inside another program's process, as in these tests, leaves nothing behind there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_nothing_stays_open(shelf: Shelf, command: list[str]) -> None:
-    """No file, no thread, no limit: one more run changes nothing."""
+    """One more run leaves no open file, no thread and no limit."""
     called(*command, db=shelf.db)
     before = left()
     called(*command, db=shelf.db)

@@ -1,4 +1,4 @@
-"""`ocicat index`: one pass; what changed is read, the rest is a stat."""
+"""`ocicat index` makes one pass: it reads what changed, and only stats the rest."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def test_what_changed_is_read(cli: Own, layout: Layout, tmp_path: Path) -> None:
         assert cli.done("resolve", f"oci-layout://{name}:1").out == f"{digest}\n"
 
 
-def test_a_second_pass_says_and_changes_nothing(cli: Own, layout: Layout) -> None:
+def test_a_second_pass_prints_and_changes_nothing(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("a", "1"))
     broken = layout("broken", "1")
     Path(broken, "index.json").write_text("{")
     assert len(cli("add", broken).said) == 1
-    assert cli.done("index").err == ""  # the state is told once, when it comes
+    assert cli.done("index").err == ""  # a new state is reported once
     assert cli.done("index").err == ""
 
 
 @pytest.mark.parametrize("by", ["name", "path"])
-def test_only_these(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
+def test_only_the_given_stores_are_indexed(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
     for name in ("images/a", "alone", "other"):
         layout(name, "1")
     cli.done("add", *(str(tmp_path / name) for name in ("images", "alone", "other")))
@@ -71,7 +71,7 @@ def test_only_these(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["nope", "/nope", ""])
-def test_what_is_not_registered_is_refused(cli: Own, layout: Layout, text: str) -> None:
+def test_an_unregistered_name_or_path_is_refused(cli: Own, layout: Layout, text: str) -> None:
     path = layout("a", "1")
     cli.done("add", path)
     digest = cli.done("resolve", "oci-layout://a:1").out
@@ -81,14 +81,14 @@ def test_what_is_not_registered_is_refused(cli: Own, layout: Layout, text: str) 
 
 
 @ON_SQLITE
-def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
+def test_full_reads_files_that_look_unchanged(cli: Own, layout: Layout) -> None:
     path = layout("a", "1")
     cli.done("add", path)
     file = Path(path, "index.json")
     before = os.stat(file)
     real = cli.done("sql", "SELECT digest FROM images").out.strip()
-    # Somebody's clock, or a file system without times: nothing that stat tells has changed. Here it is the catalog that
-    # is made to believe so, since a change time cannot be set.
+    # A wrong clock, or a file system without times, leaves everything that stat returns unchanged. A change time cannot be
+    # set, so the test changes what the catalog has recorded instead.
     import sqlite3
 
     with sqlite3.connect(cli.db) as connection:
@@ -104,7 +104,7 @@ def test_full_reads_what_looks_unchanged(cli: Own, layout: Layout) -> None:
     assert os.stat(file).st_mtime_ns == before.st_mtime_ns
 
 
-def test_every_way_of_writing_is_seen(cli: Own, layout: Layout) -> None:
+def test_every_way_of_writing_is_noticed(cli: Own, layout: Layout) -> None:
     path = layout("a", "1")
     cli.done("add", path)
     for style in writers.WRITE_STYLES:
@@ -115,7 +115,7 @@ def test_every_way_of_writing_is_seen(cli: Own, layout: Layout) -> None:
         assert cli.done("resolve", "oci-layout://a:1").out == f"{entry['digest']}\n", style
 
 
-def test_a_root_that_is_gone_is_a_line_and_its_stores_are_missing(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_the_stores_of_a_root_that_is_gone_are_missing(cli: Own, layout: Layout, tmp_path: Path) -> None:
     layout("images/a", "1")
     cli.done("add", str(tmp_path / "images"))
     os.rename(tmp_path / "images", tmp_path / "away")
@@ -146,7 +146,7 @@ def test_an_empty_catalog(cli: Own) -> None:
 
 
 def _settled(cli: Own, layout: Layout, tmp_path: Path) -> None:
-    """A catalog of two stores that have not changed for long."""
+    """Make a catalog of two stores that have not changed for a long time."""
     for name in ("images/a", "images/b"):
         path = layout(name, "1")
         for directory in ("blobs", "blobs/sha256"):
@@ -160,10 +160,10 @@ def _settled(cli: Own, layout: Layout, tmp_path: Path) -> None:
     "words", [["index"], ["--verbose", "index"], ["index", "--quiet"], ["--quiet", "index", "--verbose"]]
 )
 @pytest.mark.parametrize("change", [None, "write", "tear", "remove", "discover"])
-def test_with_and_without_a_first_look_it_says_and_does_the_same(
+def test_the_first_check_changes_no_output_and_no_result(
     cli: Own, layout: Layout, tmp_path: Path, words: list[str], change: str | None
 ) -> None:
-    """On two copies of one catalog."""
+    """Compared on two copies of one catalog."""
     _settled(cli, layout, tmp_path)
     copies = [f"{cli.db}.{number}" for number in range(2)]
     for db in copies:
@@ -198,7 +198,7 @@ def test_any_other_index_is_left_to_click(words: list[str]) -> None:
     assert start.plain_index(words) is None
 
 
-def test_these_are_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bare_index_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OCICAT_INDEX_FULL", raising=False)
     assert start.plain_index(["index"]) == ""
     assert start.plain_index(["--db", "index", "--quiet", "index", "--verbose"]) == "index"

@@ -1,4 +1,4 @@
-"""Symbolic links that are registered: the path that was given is kept, and that one link is followed at every look."""
+"""Registered symbolic links: ocicat keeps the path as given, and follows that one link each time it looks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Layout = Callable[..., str]
 
 
 def moved(link: Path, target: str) -> None:
-    """Let a link lead elsewhere, in one step as `ln -sfn` does not."""
+    """Let a link lead elsewhere, in one step (`ln -sfn` takes two)."""
     os.symlink(target, f"{link}.new")
     os.rename(f"{link}.new", link)
 
@@ -32,7 +32,7 @@ def answer(cli: Own, *arguments: str) -> str:
 
 @pytest.fixture
 def versions(layout: Layout) -> list[str]:
-    """Two layouts that have the same tag, each of another image."""
+    """Two layouts with the same tag, each for a different image."""
     return [layout(name, "1", repository="docker.io/library/app", style="containerd") for name in ("v1", "v2")]
 
 
@@ -57,7 +57,7 @@ def test_a_link_is_kept_and_followed(cli: Own, versions: list[str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("form", ["oci:{}:1", "oci-layout://{}/app:1", "ocidir://{}:1", "oci-layout://{}:1"])
-def test_by_the_link_and_by_its_target(cli: Own, layout: Layout, tmp_path: Path, form: str) -> None:
+def test_a_link_and_its_target_are_both_found(cli: Own, layout: Layout, tmp_path: Path, form: str) -> None:
     target = layout("v1", "1", style="containerd")
     other = layout("v2", "1", style="containerd")
     link = tmp_path / "current"
@@ -138,7 +138,7 @@ def test_a_link_below_a_root_is_followed_only_where_it_is_added(cli: Own, layout
     assert {name: each["state"] for name, each in cli.stores().items()} == {"R/a": "missing", "R/current": "ok"}
 
 
-def test_links_inside_stay_unfollowed(cli: Own, versions: list[str], tmp_path: Path) -> None:
+def test_links_inside_a_layout_are_not_followed(cli: Own, versions: list[str], tmp_path: Path) -> None:
     link = tmp_path / "current"
     link.symlink_to("v1")
     cli.done("add", str(link))
@@ -163,7 +163,7 @@ def test_a_shared_directory_that_is_a_link(cli: Own, layout: Layout, tmp_path: P
     assert cli.done("check").out == ""
 
 
-def test_the_path_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_that_is_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "v1/sub").mkdir(parents=True)
     (tmp_path / "cur").symlink_to("v1")
     (tmp_path / "up").symlink_to(tmp_path)
@@ -178,7 +178,7 @@ def test_the_path_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert registered_as("cur/../v1") == [f"{top}/v1"]
 
 
-def test_an_image_id_and_a_layer_are_told_to_contain(cli: Own, layout: Layout, tmp_path: Path) -> None:
+def test_an_image_id_or_a_layer_gets_a_hint_at_contains(cli: Own, layout: Layout, tmp_path: Path) -> None:
     path = layout("a", "1")
     cli.done("add", path)
     with open(f"{path}/index.json") as file:

@@ -1,4 +1,4 @@
-"""What looks like the URL of a catalog and is none is refused, and a password in it is repeated nowhere."""
+"""A text that looks like the URL of a catalog but is not one is refused, and a password in it is never repeated."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", WRONG)
 @pytest.mark.parametrize("way", ["--db", "OCICAT_DB"])
-def test_it_is_refused_and_not_repeated(tmp_path: Path, text: str, way: str) -> None:
+def test_a_url_that_is_not_one_is_refused_and_not_repeated(tmp_path: Path, text: str, way: str) -> None:
     for command in (("resolve", "a:1"), ("stores",), ("add", ".")):
         arguments = ("--db", text, *command) if way == "--db" else command
         result = called("--debug", *arguments, env={} if way == "--db" else {"OCICAT_DB": text})
@@ -104,7 +104,7 @@ def test_in_python() -> None:
         assert "secret" not in str(raised.value)
 
 
-def test_paths_that_only_look_so_are_paths(tmp_path: Path) -> None:
+def test_paths_that_only_look_like_urls_are_paths(tmp_path: Path) -> None:
     os.makedirs(tmp_path / "a:b@c")
     for path in (
         f"{tmp_path}/a:b@c/c.db",

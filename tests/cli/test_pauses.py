@@ -1,4 +1,4 @@
-"""Who reads an answer and stands still holds no state of the catalog for long: the WAL can be emptied."""
+"""A reader of an answer who pauses does not hold a state of the catalog for long, so the WAL can be emptied."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def is_free(db: str) -> bool:
-    """Whether a writer can write, and empty the WAL afterwards: nobody holds an older state."""
+    """Return whether a writer can write and then empty the WAL, which means that nothing holds an older state."""
     connection = sqlite3.connect(db, isolation_level=None, timeout=0)
     try:
         connection.execute("UPDATE meta SET value = value")
@@ -56,11 +56,11 @@ def started(db: str, *arguments: str) -> subprocess.Popen[bytes]:
         ("report", "duplicates", "--format", "json"),
     ],
 )
-def test_a_reader_who_stands_still_holds_nothing_once_all_is_read(db: str, arguments: tuple[str, ...]) -> None:
+def test_a_reader_who_pauses_holds_nothing_once_all_rows_are_read(db: str, arguments: tuple[str, ...]) -> None:
     expected = called(*arguments, db=db).out
     process = started(db, *arguments)
     assert process.stdout is not None
-    first = process.stdout.read(1)  # it has begun, and from here nobody reads
+    first = process.stdout.read(1)  # it has begun, and from here on nothing reads
     wait_for(lambda: is_free(db))
     if len(expected) > 1 << 17:  # more than a pipe holds
         assert process.poll() is None
@@ -69,20 +69,20 @@ def test_a_reader_who_stands_still_holds_nothing_once_all_is_read(db: str, argum
     process.communicate()
 
 
-def test_a_python_caller_who_stands_still_holds_nothing_between_two_pages(db: str) -> None:
+def test_a_python_caller_who_pauses_holds_nothing_between_two_pages(db: str) -> None:
     with Catalog(db) as catalog:
         expected = [match.name for match in catalog.query("acme/app:*", media_type=MANIFEST_TYPE)]
         assert len(set(expected)) == ENTRIES > PAGE
         answer = catalog.query("acme/app:*")
         told = []
-        for count in (1, PAGE - 1, 1):  # the first page is begun, read, and the next one begun
+        for count in (1, PAGE - 1, 1):  # the first page is read, and the next one begun
             told += [match.name for match in islice(answer, count)]
             assert is_free(db)
         assert told + [match.name for match in answer] == expected
 
 
 class Counted:
-    """Called every hundred steps of SQLite's."""
+    """A progress handler, which SQLite calls every hundred steps."""
 
     count = 0
 
@@ -106,7 +106,7 @@ def test_its_pages_together_read_no_more_than_three_times_the_answer(tmp_path: P
     assert 0 < steps[8 * PAGE].count < 16 * 3 * steps[PAGE // 2].count
 
 
-def test_one_who_would_hold_too_much_is_waited_for_as_long_as_the_limit_says(db: str) -> None:
+def test_a_reader_with_too_much_unread_is_waited_for_up_to_the_limit(db: str) -> None:
     process = started(db, "sql", LONG, "--timeout", "2")
     assert process.stdout is not None
     assert process.stderr is not None
@@ -117,7 +117,7 @@ def test_one_who_would_hold_too_much_is_waited_for_as_long_as_the_limit_says(db:
     process.communicate()
 
 
-def test_one_who_reads_on_gets_all_of_it(db: str) -> None:
+def test_a_reader_who_continues_gets_everything(db: str) -> None:
     process = started(db, "sql", LONG, "--format", "tsv")
     assert process.stdout is not None
     length = 0
@@ -128,7 +128,7 @@ def test_one_who_reads_on_gets_all_of_it(db: str) -> None:
     process.communicate()
 
 
-def test_to_a_file_nothing_is_kept(db: str, tmp_path: Path) -> None:
+def test_output_to_a_file_is_not_kept_back(db: str, tmp_path: Path) -> None:
     with open(tmp_path / "out", "wb") as out:
         done = subprocess.run([OCICAT, "--db", db, "sql", LONG], env=CLEAN, stdout=out, check=True)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Layouts written by Debian's buildah and podman: their images, indexes and platforms, and what is unused after a rewrite."""
+"""Layouts that Debian's buildah and podman write: images, indexes, platforms, and which blobs a rewrite leaves unused."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Tools:
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Iterator[Tools]:
-    with tempfile.TemporaryDirectory(prefix="run") as run:  # podman wants it no longer than 50 characters
+    with tempfile.TemporaryDirectory(prefix="run") as run:  # podman allows at most 50 characters
         yield Tools(tmp_path / "storage", run)
 
 
 def pushed_index(tools: Tools, target: str, name: str, *contents: str) -> None:
-    """An index of an image for each of the platforms, pushed into a layout as `name`."""
+    """Push an index with one image per platform into a layout as `name`."""
     tools("buildah", "manifest", "create", "multi")
     for arch, content in zip(("amd64", "arm64"), contents, strict=True):
         tools.image(f"img-{arch}", content, "--os", "linux", "--arch", arch, "--label", f"for={arch}")
@@ -75,8 +75,8 @@ def files(path: str) -> set[str]:
     return {f"sha256:{name}" for name in os.listdir(f"{path}/blobs/sha256")}
 
 
-def test_what_a_push_over_a_name_leaves_may_go_once_nothing_lists_it(cli: Own, tools: Tools, tmp_path: Path) -> None:
-    """containers/image takes the name off the entry that had it: that one still counts, and so does all below it."""
+def test_an_overwritten_image_is_unreferenced_once_nothing_lists_it(cli: Own, tools: Tools, tmp_path: Path) -> None:
+    """containers/image removes the name from the entry that had it. That entry still counts, and so does everything below it."""
     path = str(tmp_path / "layout")
     pushed_index(tools, path, "app:1", "one", "two")
     before = files(path)

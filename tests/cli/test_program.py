@@ -1,4 +1,4 @@
-"""What holds for every command: exit status, one line an error, global options, environment, closed and full streams."""
+"""What holds for every command: exit status, one line per error, global options, environment, closed and full streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
 SUBCOMMANDS = ("check", "copy", "path", "upgrade", "vacuum")
 
 
-def test_the_version_is_an_answer() -> None:
+def test_the_version_goes_to_stdout() -> None:
     result = ran("--version")
     assert (result.status, result.out, result.err) == (0, f"ocicat {__version__}\n", "")
 
@@ -68,9 +68,7 @@ def test_the_help_lists_every_command_and_loads_none() -> None:
         (("\x1b[31m\n",), ("No such command",)),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(
-    shelf: Shelf, arguments: tuple[str, ...], words: tuple[str, ...]
-) -> None:
+def test_wrong_usage_is_one_line_and_status_2(shelf: Shelf, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     result = shelf.ask(*arguments)
     one_error(result, 2, *words)
     assert result.out == ""
@@ -79,7 +77,7 @@ def test_a_wrong_call_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     "arguments", [(), ("bogus",), ("query", "--bogus"), ("resolve",), ("query", "--format", "bogus")]
 )
-def test_so_it_is_in_a_process_of_its_own(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_in_a_process_of_its_own(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     result = ran(*arguments, db=shelf.db)
     one_error(result, 2)
     assert result.out == ""
@@ -92,7 +90,7 @@ def test_so_it_is_in_a_process_of_its_own(shelf: Shelf, arguments: tuple[str, ..
         ("sql", "select 1"), ("sql", "--schema"), ("index",), ("remove", "x"), ("db", "check"), ("db", "vacuum"),
     ],
 )  # fmt: skip
-def test_no_catalog_is_status_4_and_says_how_to_make_one(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_without_a_catalog_status_4_and_how_to_make_one(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     db = str(tmp_path / "none.db")
     result = called(*arguments, db=db)
     one_error(result, 4, "no catalog", db, "'ocicat add PATH'")
@@ -106,7 +104,7 @@ def test_no_catalog_is_status_4_and_says_how_to_make_one(tmp_path: Path, argumen
 @pytest.mark.parametrize(
     "command", [("query", "alpine"), ("resolve", "ctr:3.16"), ("stores",), ("check",), ("db", "path")]
 )
-def test_global_options_serve_before_and_behind_the_command(shelf: Shelf, command: tuple[str, ...]) -> None:
+def test_global_options_work_before_and_after_the_command(shelf: Shelf, command: tuple[str, ...]) -> None:
     before = called("--db", shelf.db, *command)
     behind = called(*command, "--db", shelf.db)
     equals = called(*command, f"--db={shelf.db}")
@@ -119,7 +117,7 @@ def test_the_option_wins_over_the_variable(shelf: Shelf) -> None:
     assert called("db", "path", db=shelf.db).out == f"{shelf.db}\n"
 
 
-def test_places_of_the_catalog_in_their_order(tmp_path: Path) -> None:
+def test_locations_of_the_catalog_in_their_order(tmp_path: Path) -> None:
     state, data, home = (str(tmp_path / name) for name in ("state", "data", "home"))
     env = {"STATE_DIRECTORY": f"{state}:/other", "XDG_DATA_HOME": data, "HOME": home}
 
@@ -140,7 +138,7 @@ def test_places_of_the_catalog_in_their_order(tmp_path: Path) -> None:
     assert path() == f"{os.getcwd()}/rel.db"
 
 
-def test_the_catalog_is_made_where_it_goes_by_default(tmp_path: Path) -> None:
+def test_the_catalog_is_created_at_the_default_location(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for env, place in (
         ({"XDG_DATA_HOME": str(tmp_path / "data")}, "data/ocicat"),
@@ -206,17 +204,17 @@ def test_a_variable_of_add(tmp_path: Path) -> None:
     assert called("remove", "other", db=db).status == 0
 
 
-def test_a_variable_with_nonsense_is_a_wrong_call(shelf: Shelf) -> None:
+def test_a_variable_with_nonsense_has_status_2(shelf: Shelf) -> None:
     one_error(shelf.ask("query", env={"OCICAT_QUERY_LIMIT": "many"}), 2, "many")
     result = shelf.ask("query", env={"OCICAT_DEBUG": "perhaps"})
     assert (result.status, result.out) == (2, "")
     assert "'perhaps' is not a valid boolean" in result.said[-1]
 
 
-# How much is said
+# Verbosity
 
 
-def test_quiet_leaves_answers_and_errors(shelf: Shelf) -> None:
+def test_quiet_prints_only_answers_and_errors(shelf: Shelf) -> None:
     loud = shelf.ask("resolve", "hurt", "nope")
     quiet = shelf.ask("--quiet", "resolve", "hurt", "nope")
     assert [line.startswith("ocicat: store images/hurt is invalid since ") for line in loud.said] == [True, False]
@@ -224,7 +222,7 @@ def test_quiet_leaves_answers_and_errors(shelf: Shelf) -> None:
     assert quiet.out == loud.out
 
 
-def test_verbose_says_what_was_done(shelf: Shelf, tmp_path: Path) -> None:
+def test_verbose_prints_what_was_done(shelf: Shelf, tmp_path: Path) -> None:
     db = str(tmp_path / "c.db")
     config = ("--config", shelf.config)
     assert called(*config, "add", f"{shelf.root}/alpine", db=db).err == ""
@@ -246,7 +244,7 @@ def test_debug_shows_where_an_error_came_from(shelf: Shelf, arguments: tuple[str
         assert "Traceback" not in ran("resolve", "nope", db=shelf.db, env={"OCICAT_DEBUG": value}).err
 
 
-def test_a_defect_is_one_line_too(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_one_line_too(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> int:
         raise ZeroDivisionError("a\nb")
 
@@ -275,7 +273,7 @@ def shell(command: str, db: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("command", ["query", "resolve ctr:3.16", "stores", "sql 'SELECT * FROM images'", "check"])
-def test_a_full_disk_below_stdout_is_one_error(shelf: Shelf, command: str) -> None:
+def test_a_full_disk_for_stdout_is_one_error(shelf: Shelf, command: str) -> None:
     done = shell(f'"$O" {command} >/dev/full', shelf.db)
     assert done.returncode == 4
     lines = [line for line in done.stderr.decode().splitlines() if "error" in line or "Traceback" in line]
@@ -307,14 +305,14 @@ def test_closed_streams_do_no_harm(shelf: Shelf) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_no_locale_no_matter(shelf: Shelf) -> None:
+def test_the_locale_does_not_matter(shelf: Shelf) -> None:
     for locale in ("C", "POSIX", "nowhere.utf8"):
         result = ran("query", "--store", "images/odd*", db=shelf.db, env={"LANG": locale, "LC_ALL": locale})
         assert result.status == 0
         assert result.out == shelf.ask("query", "--store", "images/odd*").out
 
 
-def test_settings_that_are_wrong_are_a_wrong_call(tmp_path: Path, shelf: Shelf) -> None:
+def test_wrong_settings_have_status_2(tmp_path: Path, shelf: Shelf) -> None:
     path = tmp_path / "settings.toml"
     cases = {
         "x = 1": "outside of a section",
@@ -326,8 +324,8 @@ def test_settings_that_are_wrong_are_a_wrong_call(tmp_path: Path, shelf: Shelf) 
         "[watch]\nsettle_ms = nan": "settle_ms",
         "[retention]\ngrace_days = 999999999999999999": "grace_days",
         "[limits]\nindex_bytes = 0": "index_bytes",
-        "[": "no TOML",
-        "\udcff": "no TOML",
+        "[": "not valid TOML",
+        "\udcff": "not valid TOML",
     }
     for text, word in cases.items():
         path.write_bytes(text.encode("utf-8", "surrogateescape"))

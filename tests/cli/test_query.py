@@ -1,4 +1,4 @@
-"""`ocicat query`: every entry that matches, filters, batches from stdin."""
+"""`ocicat query`: matches, filters, and references from stdin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def digests(shelf: Shelf, *arguments: str) -> list[str]:
 
 def test_no_ref_lists_every_entry(shelf: Shelf) -> None:
     found = rows(shelf)
-    assert len(found) == 3 * 6 + 3  # six layouts of three, and multi, odd and the one whose path is no UTF-8
+    assert (
+        len(found) == 3 * 6 + 3
+    )  # six layouts with three entries each, and multi, odd and the one whose path is not UTF-8
     names = [row[0] for row in found]
     order = [name for name, *_ in (line.split("\t") for line in shelf.ask("stores").lines)]
     assert names == sorted(names, key=order.index)
@@ -70,12 +72,12 @@ def test_digests_and_prefixes_of_them(shelf: Shelf) -> None:
         assert digests(shelf, text) == [digest], text
 
 
-def test_an_entry_comes_once_whatever_asks_for_it(shelf: Shelf) -> None:
+def test_an_entry_is_listed_once_whatever_matches_it(shelf: Shelf) -> None:
     digest = shelf.digests["ctr", "3.16"]
     assert digests(shelf, "ctr:3.16", "ctr:3.*", f"@{digest}", "ctr:3.16") == [digest, shelf.digests["ctr", "3.17"]]
 
 
-def test_nothing_found_is_status_1_and_the_rest_is_answered(shelf: Shelf) -> None:
+def test_not_found_is_status_1_and_the_others_are_answered(shelf: Shelf) -> None:
     result = shelf.ask("query", "nope", "ctr:3.16", "nope2:*")
     assert result.status == 1
     assert len(result.lines) == 1
@@ -84,7 +86,7 @@ def test_nothing_found_is_status_1_and_the_rest_is_answered(shelf: Shelf) -> Non
     assert "nope2:*" in result.said[1]
 
 
-def test_malformed_is_status_2_and_counts_more_than_not_found(shelf: Shelf) -> None:
+def test_malformed_is_status_2_and_outranks_not_found(shelf: Shelf) -> None:
     result = shelf.ask("query", "UPPER", "nope", "ctr:3.16", "")
     assert result.status == 2
     assert len(result.lines) == 1
@@ -256,7 +258,7 @@ def test_references_from_stdin(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("command", ["query", "resolve"])
-def test_each_answer_comes_before_the_next_question(shelf: Shelf, command: str) -> None:
+def test_each_answer_comes_before_the_next_reference_is_read(shelf: Shelf, command: str) -> None:
     with subprocess.Popen(
         [OCICAT, command, "-"],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Layouts written by Debian's skopeo and umoci, indexed after each step, and resolved as those tools resolve them."""
+"""Layouts that Debian's skopeo and umoci write, indexed after each step and resolved as those tools resolve them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def skopeo_copy(source: str, target: str) -> None:
 
 
 def skopeo_digest(reference: str) -> str:
-    """What skopeo finds there: the digest of the bytes that it prints."""
+    """Return the digest of the bytes that skopeo prints for a reference."""
     return f"sha256:{hashlib.sha256(tool('skopeo', 'inspect', '--raw', reference)).hexdigest()}"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> str:
-    """A layout of ours with two images, `one` and `two`, as a source to copy from."""
+    """Make a layout with two images, `one` and `two`, to copy from."""
     path = writers.make_layout(str(tmp_path / "source"))
     entries = [writers.name_entry(writers.make_image(path, seed), "tag", "", seed) for seed in ("one", "two")]
     writers.write_index(path, writers.empty_index(*entries))
@@ -44,13 +44,13 @@ def source(tmp_path: Path) -> str:
 
 
 def said(cli: Own, path: str) -> list[tuple[str | None, str]]:
-    """The ref.names and digests that the catalog holds of a layout, in the order in which it lists them."""
+    """Return the ref.names and digests that the catalog has for a layout, in its order."""
     found = objects(cli("query", "--store", path, "--format", "json"))
     return [(each["ref_name"] and str(each["ref_name"]), str(each["digest"])) for each in found]  # type: ignore[misc]
 
 
 def written(path: str) -> list[tuple[str | None, str]]:
-    """The same of its index.json."""
+    """Return the ref.names and digests in the layout's index.json."""
     entries = writers.entries_of(writers.read_index(path))
     return [((each.get("annotations") or {}).get(writers.REF_NAME), each["digest"]) for each in entries]
 
@@ -59,7 +59,7 @@ def written(path: str) -> list[tuple[str | None, str]]:
 def test_skopeo_copies_and_retags(cli: Own, source: str, tmp_path: Path) -> None:
     target = str(tmp_path / "images" / "target")
     os.makedirs(tmp_path / "images")
-    cli("add", str(tmp_path / "images"))  # before anything is there
+    cli("add", str(tmp_path / "images"))  # before the layout exists
     names = {
         "3.16": ":3.16",
         "alpine:3.17": "alpine:3.17",
@@ -75,7 +75,7 @@ def test_skopeo_copies_and_retags(cli: Own, source: str, tmp_path: Path) -> None
             for asked in (reference, f"oci:{target}:{ref_name}", f"oci-layout://images/target@{digest}"):
                 assert cli.done("resolve", asked).out == f"{digest}\n", (turn, ref_name, asked)
         assert sorted(said(cli, target), key=str) == sorted(written(target), key=str)
-    # skopeo strips a name off its old entry, and leaves that behind.
+    # skopeo removes a name from its old entry, and leaves the entry.
     assert any(ref_name is None for ref_name, _ in written(target))
     assert cli.done("query", "--unnamed", "--count").out == f"{sum(name is None for name, _ in written(target))}\n"
     assert cli.done("check", "images/target").out == ""
@@ -91,18 +91,18 @@ def test_skopeo_without_a_name(cli: Own, source: str, tmp_path: Path) -> None:
     assert cli.done("resolve", f"oci:{target}").out == skopeo_digest(f"oci:{target}") + "\n"
     result = cli("resolve", "oci-layout://target")
     assert result.out == skopeo_digest(f"oci:{target}") + "\n"
-    assert len(result.said) == 1  # the single entry, as buildx takes it
+    assert len(result.said) == 1  # the only entry, by buildx's rule
 
 
 @needs_skopeo
-def test_skopeo_reads_what_resolve_prints_for_it(cli: Own, source: str) -> None:
+def test_skopeo_reads_what_resolve_prints(cli: Own, source: str) -> None:
     cli.done("add", source)
     (found,) = objects(cli("resolve", ":one", "--format", "json"))
     assert skopeo_digest(f"oci:{found['path']}:{found['ref_name']}") == found["digest"]
 
 
 @needs_umoci
-def test_umoci_from_its_beginning(cli: Own, tmp_path: Path) -> None:
+def test_umoci_from_an_empty_layout(cli: Own, tmp_path: Path) -> None:
     path = str(tmp_path / "umoci")
     tool("umoci", "init", "--layout", path)
     cli.done("add", path)
@@ -126,7 +126,7 @@ def test_umoci_from_its_beginning(cli: Own, tmp_path: Path) -> None:
         assert sorted(tags) == sorted(held)
         for tag in tags:
             assert cli.done("resolve", f"oci:{path}:{tag}").out == f"{held[tag]}\n", step
-            if "+" not in tag:  # no tag to buildx: all of it would be the store
+            if "+" not in tag:  # buildx has no tag here: the whole text would be the store
                 assert cli.done("resolve", f"oci-layout://umoci:{tag}").out == f"{held[tag]}\n", step
             assert cli.done("resolve", f":{tag}").out == f"{held[tag]}\n", step
             layers = json.loads(tool("umoci", "stat", "--image", f"{path}:{tag}", "--json"))["history"] or []
@@ -153,8 +153,8 @@ def test_both_in_one_layout(cli: Own, source: str, tmp_path: Path) -> None:
 
 
 @needs_skopeo
-def test_a_copy_is_found_fresh_at_once(cli: Own, source: str, tmp_path: Path) -> None:
-    """docs/resolution.md: `skopeo copy` and then `resolve --fresh` never misses, new layouts below a root included."""
+def test_a_copy_is_found_at_once_with_fresh(cli: Own, source: str, tmp_path: Path) -> None:
+    """`resolve --fresh` after `skopeo copy` never misses, even in a new layout below a root (docs/resolution.md)."""
     os.makedirs(tmp_path / "images")
     cli("add", str(tmp_path / "images"))
     for number in range(3):
@@ -169,7 +169,7 @@ SPELLINGS = ("tag", "short", "canonical", "containerd")
 
 
 def told() -> list[tuple[str, str, list[str]]]:
-    """The rows of the table of spellings in docs/resolution.md: a tool, what it is asked, and what each spelling answers."""
+    """Return the rows of the table of spellings in docs/resolution.md: a tool, the reference, and the answer for each spelling."""
     text = (Path(__file__).parents[2] / "docs" / "resolution.md").read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| ((?:skopeo|BuildKit|regctl|ocicat) `.*) \|$", text[text.index("| asked | `3.16`") :], re.MULTILINE
@@ -184,7 +184,7 @@ def told() -> list[tuple[str, str, list[str]]]:
 
 @needs_skopeo
 @needs_umoci
-def test_who_finds_what_is_as_the_document_says(cli: Own, tmp_path: Path) -> None:
+def test_each_tool_finds_what_the_document_says(cli: Own, tmp_path: Path) -> None:
     paths, digests = [], []
     for style in SPELLINGS:
         path = writers.make_layout(str(tmp_path / style))
@@ -212,7 +212,7 @@ def test_who_finds_what_is_as_the_document_says(cli: Own, tmp_path: Path) -> Non
                 assert found.out == f"{digest}\n", ours
             elif tool_name == "ocicat":
                 assert found.status == 1
-        if tool_name == "BuildKit":  # it says no to some of which ocicat knows the tag all the same
+        if tool_name == "BuildKit":  # where it says no, ocicat may still know the tag
             assert all(cli("resolve", reference.replace("PATH", path)).status == 0 for path in paths)
     for path, digest in zip(paths[1:], digests[1:], strict=True):
         assert cli("resolve", f"oci-layout://{path}/alpine:3.16").out == f"{digest}\n"

@@ -1,4 +1,4 @@
-"""Registries that keep their repositories as layouts below one directory: zot and olareg, as they leave them on the disk."""
+"""The directories of registries that keep each repository as a layout: zot and olareg, as they write them to disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = "registry.example.com"
 
 
 class Registry:
-    """A registry's directory. `push` is what it does when somebody pushes a tag."""
+    """The directory of a registry. `push` does what the registry does when somebody pushes a tag."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -32,13 +32,13 @@ class Registry:
         return path
 
     def beside(self, path: Path) -> None:
-        """What lies in a repository that is no part of the layout."""
+        """Write files of the registry that are in a repository but not part of the layout."""
 
     def write(self, path: Path, index: writers.Index) -> None:
         raise NotImplementedError
 
     def push(self, name: str, tag: str, seed: str = "") -> str:
-        """An image under a tag, which the one that had it loses; its digest."""
+        """Push an image with a tag, which any other image loses; return its digest."""
         path = self.repository(name)
         image = writers.make_image(str(path), seed or f"{name}:{tag}")
         entry = writers.name_entry(image, "tag", "", tag)
@@ -49,8 +49,8 @@ class Registry:
 
 
 class Zot(Registry):
-    """Uploads in a hidden directory of each repository, mirrored images in another while they are fetched; databases and
-    the scanner's cache at the top."""
+    """Has uploads in a hidden directory of each repository, mirrored images in another one while it fetches them, and its
+    databases and the scanner's cache at the top."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -76,7 +76,7 @@ class Zot(Registry):
 
 
 class Olareg(Registry):
-    """Uploads in a directory that is not hidden, an index.json that is being written beside the one that counts."""
+    """Has uploads in a directory that is not hidden, and a temporary index.json beside the real one."""
 
     def beside(self, path: Path) -> None:
         (path / "_uploads").mkdir()
@@ -105,7 +105,7 @@ def resolved(cli: Own, *references: str) -> list[str]:
     return cli.done("resolve", *references).lines
 
 
-def test_an_image_is_found_by_the_name_it_is_pulled_by(cli: Own, registry: Registry) -> None:
+def test_an_image_is_found_by_the_name_for_pulling_it(cli: Own, registry: Registry) -> None:
     digest = registry.push("library/alpine", "3.16")
     add(cli, registry)
     assert resolved(cli, f"{HOST}/library/alpine:3.16") == [digest]
@@ -116,7 +116,7 @@ def test_an_image_is_found_by_the_name_it_is_pulled_by(cli: Own, registry: Regis
     assert cli("check").out == ""
 
 
-def test_repositories_below_repositories(cli: Own, registry: Registry) -> None:
+def test_repositories_inside_repositories(cli: Own, registry: Registry) -> None:
     digests = {name: registry.push(name, "latest") for name in ("a", "a/b", "a/b/c", "a/d/e", "blobs-of/x", "z")}
     add(cli, registry)
     assert len(set(digests.values())) == 6
@@ -127,7 +127,7 @@ def test_repositories_below_repositories(cli: Own, registry: Registry) -> None:
     assert sorted(lines) == [f"{HOST}/a/b", f"{HOST}/a/b/c", f"{HOST}/a/d/e"]
 
 
-def test_what_else_lies_there_is_no_store_and_no_problem(cli: Own, registry: Registry) -> None:
+def test_other_files_are_neither_stores_nor_problems(cli: Own, registry: Registry) -> None:
     registry.push("library/alpine", "3.16")
     registry.push("team/tool", "1")
     for stray in ("lost+found", "empty/below", "team/tool/notes"):
@@ -138,9 +138,9 @@ def test_what_else_lies_there_is_no_store_and_no_problem(cli: Own, registry: Reg
     add(cli, registry)
     assert [*cli.stores()] == ["registry/library/alpine", "registry/team/tool"]
     assert cli.done("check").out == ""
-    assert cli("resolve", ":9").status == 1, "what is half fetched is nobody's"
+    assert cli("resolve", ":9").status == 1, "a half fetched image belongs to no store"
     assert cli.done("verify").out == ""
-    assert counted(cli.db) == (6, 6), "three blobs an image, and no upload"
+    assert counted(cli.db) == (6, 6), "three blobs per image, and no upload"
 
 
 def test_pushes_are_followed(cli: Own, registry: Registry) -> None:
@@ -166,7 +166,7 @@ def test_two_registries_in_one_catalog(cli: Own, tmp_path: Path) -> None:
     assert cli("resolve", ":3.16").status == 3
 
 
-def test_a_repository_name_with_capitals_is_a_problem_and_serves_by_its_tag(cli: Own, registry: Registry) -> None:
+def test_a_repository_with_capitals_is_a_problem_and_is_found_by_its_tag(cli: Own, registry: Registry) -> None:
     digest = registry.push("Team/Tool", "1")
     add(cli, registry)
     assert [line.split("\t")[:2] for line in cli("check").lines] == [["registry/Team/Tool", "no-repository"]]

@@ -1,4 +1,4 @@
-"""`ocicat remove`: stores and roots, by name and by path; what is left out, and comes back."""
+"""`ocicat remove`: stores and roots, by name and by path; what is left out afterwards, and how it comes back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_store_by_name_or_path(cli: Own, layout: Layout, tmp_path: Path, by: s
     assert list(cli.stores()) == ["other"]
 
 
-def test_a_name_means_that_store_alone_whatever_lies_in_the_working_directory(
+def test_a_name_takes_precedence_over_a_path(
     cli: Own, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("x", "other", "third", "r/one"):
@@ -57,7 +57,7 @@ def test_a_name_means_that_store_alone_whatever_lies_in_the_working_directory(
 
 
 @pytest.mark.parametrize("by", ["name", "path"])
-def test_a_root_goes_with_all_its_stores(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
+def test_a_root_is_removed_with_all_its_stores(cli: Own, layout: Layout, tmp_path: Path, by: str) -> None:
     for name in ("images/a", "images/b/c", "alone"):
         layout(name, "1")
     cli.done("add", str(tmp_path / "images"), str(tmp_path / "alone"))
@@ -80,10 +80,10 @@ def test_a_store_below_a_root_is_left_out_until_it_is_added_again(cli: Own, layo
     assert list(cli.stores()) == ["images/a", "images/b"]
     cli.done("remove", "images/b", "images")
     cli.done("add", str(tmp_path / "images"))
-    assert list(cli.stores()) == ["images/a", "images/b"]  # with the root, what was left out is forgotten
+    assert list(cli.stores()) == ["images/a", "images/b"]  # removing the root also forgets what was left out
 
 
-def test_one_that_is_gone_from_disk(cli: Own, layout: Layout) -> None:
+def test_a_store_that_is_gone_from_disk(cli: Own, layout: Layout) -> None:
     path = layout("alpine", "1")
     cli.done("add", path)
     shutil.rmtree(path)
@@ -93,7 +93,7 @@ def test_one_that_is_gone_from_disk(cli: Own, layout: Layout) -> None:
     assert cli.stores() == {}
 
 
-def test_several_or_none(cli: Own, layout: Layout) -> None:
+def test_several_are_removed_or_none(cli: Own, layout: Layout) -> None:
     for name in ("a", "b", "c"):
         cli.done("add", layout(name, "1"))
     one_error(cli("remove", "a", "nope"), 2, "nope", "'ocicat stores'")
@@ -103,13 +103,13 @@ def test_several_or_none(cli: Own, layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nope", "/nope", "alpine/", "a*", "alpin", "images/alpine", "\x1b"])
-def test_what_is_not_registered_is_refused(cli: Own, layout: Layout, text: str) -> None:
+def test_an_unregistered_name_or_path_is_refused(cli: Own, layout: Layout, text: str) -> None:
     cli.done("add", layout("alpine", "1"))
     one_error(cli("remove", text), 2)
     assert list(cli.stores()) == ["alpine"]
 
 
-def test_its_rows_go_and_their_digests_are_not_found(cli: Own, layout: Layout) -> None:
+def test_the_rows_of_a_removed_store_are_deleted(cli: Own, layout: Layout) -> None:
     path = layout("alpine", "1", style="short")
     cli.done("add", path)
     digest = cli.done("resolve", "app:1").out.strip()

@@ -1,4 +1,4 @@
-"""A catalog that is replaced or deleted while somebody has it open: they are told, and get no answer of the old file's."""
+"""If a catalog is replaced or deleted while it is open, an error says so, and the old file gives no more answers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_wait_ends(db: str, how: str) -> None:
         [OCICAT, "--db", db, "wait", "acme/app:2", "--timeout", "60"], env=CLEAN, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
-    process.stderr.readline()  # that no daemon runs: the catalog is open
+    process.stderr.readline()  # the note that no daemon runs: the catalog is open
     HARM[how](db)
     assert process.wait(30) == 4
     assert b"deleted or replaced" in process.stderr.read()
@@ -70,7 +70,7 @@ def test_wait_ends(db: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", HARM)
-def test_the_python_api_says_so(db: str, how: str) -> None:
+def test_the_python_api_raises_an_error(db: str, how: str) -> None:
     with Catalog.open(db) as catalog:
         assert catalog.resolve("acme/app:1").digest.startswith("sha256:")
         HARM[how](db)

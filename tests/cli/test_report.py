@@ -1,6 +1,6 @@
 """`ocicat report` as a command: the list, formats, sizes for people and for pipes, parameters, limits.
 
-What the reports say is compared with the files on disk in tests/reports/test_reports.py.
+tests/reports/test_reports.py compares the contents of the reports with the files on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.reports.sizes import fill
 
 
 def on_a_terminal(*arguments: str, db: str) -> list[str]:
-    """The lines that a terminal gets to see."""
+    """Return the lines that the program prints on a terminal."""
     ours, theirs = pty.openpty()
     done = subprocess.run([OCICAT, *arguments], stdout=theirs, env=CLEAN | {"OCICAT_DB": db}, timeout=60, check=False)
     os.close(theirs)
@@ -42,11 +42,11 @@ def test_without_a_name_it_lists_them(shelf: Shelf) -> None:
     assert [each["report"] for each in json.loads(shelf.ask("report", "--format", "json").out)] == [
         each.name for each in REPORTS
     ]
-    assert called("report", db="/nowhere/catalog.db").status == 0  # nothing is asked of a catalog
+    assert called("report", db="/nowhere/catalog.db").status == 0  # no catalog is needed
 
 
 @pytest.mark.parametrize("name", [each.name for each in REPORTS])
-def test_each_runs_in_each_format(shelf: Shelf, name: str) -> None:
+def test_each_report_runs_in_each_format(shelf: Shelf, name: str) -> None:
     (columns,) = ([column.name for column in each.columns] for each in REPORTS if each.name == name)
     options = ("-p", "older_than=0") if name == "unreferenced" else ()
     tsv, csv, text = (
@@ -60,7 +60,7 @@ def test_each_runs_in_each_format(shelf: Shelf, name: str) -> None:
     assert all(len(line.split("\t")) == len(columns) for line in tsv.lines)
 
 
-def test_sizes_are_bytes_but_in_a_table_on_a_terminal(cli: Own) -> None:
+def test_sizes_are_bytes_except_in_a_table_on_a_terminal(cli: Own) -> None:
     path = writers.make_layout(f"{cli.directory}/large")
     for size in (1, 3 << 20):
         writers.write_blob(path, b"x" * size, "x")
@@ -83,7 +83,7 @@ def test_store_narrows_the_rows(shelf: Shelf) -> None:
     some = shelf.ask("report", "usage", "--store", "images/*", "--store", "solo").lines
     assert some == everything
     one_error(shelf.ask("report", "usage", "--store", "nosuch"), 2, "nosuch")
-    one_error(shelf.ask("report", "shared", "--store", "solo"), 2, "no column store")
+    one_error(shelf.ask("report", "shared", "--store", "solo"), 2, "no column 'store'")
 
 
 def test_a_parameter_narrows_bases(cli: Own) -> None:
@@ -107,7 +107,7 @@ def test_a_parameter_narrows_bases(cli: Own) -> None:
     assert cli("report", "bases", "-p", "image=docker.io/library/x:2") == (0, "", "")
 
 
-def test_what_is_asked_wrongly(shelf: Shelf) -> None:
+def test_wrong_usage_of_a_report(shelf: Shelf) -> None:
     one_error(shelf.ask("report", "nosuch"), 2, "no report nosuch", "'ocicat report'")
     one_error(shelf.ask("report", "usage", "-p", "image=x"), 2, "no parameter image", "it takes none")
     one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "its parameters are image")
@@ -124,8 +124,8 @@ def test_it_ends_at_its_time_limit(catalogue: Catalogue) -> None:
     one_error(ran("report", "bases", "--timeout", "0.001", db=catalogue.path), 4, "--timeout")
 
 
-def test_it_does_not_wait_for_sqlalchemy(shelf: Shelf) -> None:
-    """A report is read by the standard library's sqlite3, as everything that only asks."""
+def test_a_report_does_not_load_sqlalchemy(shelf: Shelf) -> None:
+    """A report uses the standard library's sqlite3, like all commands that only read."""
     done = ran("report", "usage", db=shelf.db, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.status == 0
     assert "catalog.reports.reports" in done.err

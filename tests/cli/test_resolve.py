@@ -1,4 +1,4 @@
-"""`ocicat resolve`: exactly one answer a reference, one a line, in the order asked."""
+"""`ocicat resolve`: exactly one answer per reference, one per line, in the given order."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_single_entry_is_taken_with_a_note_and_strict_refuses(shelf: Shelf) 
     assert any("--strict" in line for line in strict.said)
 
 
-def test_a_store_that_is_broken_answers_with_a_line_and_strict_refuses(shelf: Shelf) -> None:
+def test_a_broken_store_answers_with_a_note_and_strict_refuses(shelf: Shelf) -> None:
     result = shelf.ask("resolve", "hurt:3.16", "hurt:3.17")
     assert (result.status, result.lines) == (0, [shelf.digests["hurt", "3.16"], shelf.digests["hurt", "3.17"]])
     assert len(result.said) == 1
@@ -119,7 +119,7 @@ def test_a_store_that_is_broken_answers_with_a_line_and_strict_refuses(shelf: Sh
     assert (strict.status, strict.out) == (1, "")
 
 
-def test_the_digest_decides_and_a_moved_tag_is_told(shelf: Shelf) -> None:
+def test_the_digest_decides_and_a_moved_tag_is_noted(shelf: Shelf) -> None:
     digest = shelf.digests["ctr", "3.16"]
     assert shelf.ask("resolve", f"ctr:3.16@{digest}") == (0, f"{digest}\n", "")
     result = shelf.ask("resolve", f"ctr:3.17@{digest}")
@@ -134,7 +134,7 @@ def test_the_digest_decides_and_a_moved_tag_is_told(shelf: Shelf) -> None:
 REFS = ("ctr:3.16", "nope", "busybox:3.16", "UPPER", "", "ctr:latest", "oci-layout://nope")
 
 
-def test_one_line_each_empty_where_there_is_no_answer(shelf: Shelf) -> None:
+def test_one_line_each_empty_if_there_is_no_answer(shelf: Shelf) -> None:
     result = shelf.ask("resolve", *REFS)
     assert result.status == 3  # the highest counts
     assert result.lines == [shelf.digests["ctr", "3.16"], "", "", "", "", shelf.digests["ctr", "latest"], ""]
@@ -190,7 +190,7 @@ def test_one_reference_without_an_answer_has_no_line(shelf: Shelf) -> None:
 # Formats
 
 
-def test_the_object_has_the_reference_besides(shelf: Shelf) -> None:
+def test_the_object_also_has_the_reference(shelf: Shelf) -> None:
     (found,) = objects(shelf.ask("resolve", "docker.io/library/ctr:3.16", "--format", "json"))
     assert tuple(found)[: len(KEYS)] == KEYS
     assert found["reference"] == "docker.io/library/ctr:3.16"
@@ -206,7 +206,7 @@ def test_oci_layout_is_ready_for_buildx_and_resolves_to_itself(shelf: Shelf) -> 
     assert shelf.ask("resolve", printed.out.strip()).out == f"{digest}\n"
 
 
-def test_oci_layout_of_a_path_that_no_text_can_say(shelf: Shelf) -> None:
+def test_oci_layout_of_a_path_that_cannot_be_printed(shelf: Shelf) -> None:
     for ref in ("bytes:1", shelf.digests["odd", ""]):
         result = shelf.ask("resolve", ref, "--format", "oci-layout")
         one_error(result, 2, "--format json")

@@ -1,4 +1,4 @@
-"""`ocicat add --shared-blob-dir`: layouts whose blobs lie in a directory that they share (podman's and skopeo's option)."""
+"""`ocicat add --shared-blob-dir`: layouts that keep their blobs in a shared directory (an option of podman and skopeo)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ needs_skopeo = needs("skopeo")
 
 
 def held(cli: Own) -> dict[str, set[str]]:
-    """The digests of the blobs that lie in each store, as the catalog says."""
+    """Return the digests of the blobs in each store, according to the catalog."""
     with contextlib.closing(open_reader(cli.db)) as reader:
         rows = reader.select(
             "SELECT store.name, content.digest FROM store_blob JOIN store ON store.id = store_blob.store_id"
@@ -37,20 +37,20 @@ def held(cli: Own) -> dict[str, set[str]]:
 
 
 def reached(path: str, descriptor: writers.Descriptor) -> set[str]:
-    """The digests of a manifest, its config and its layers; `path` holds `sha256`."""
+    """Return the digests of a manifest, its config and its layers; `path` is the directory that contains `sha256`."""
     manifest = json.loads(Path(path, "sha256", descriptor["digest"].partition(":")[2]).read_bytes())
     return {descriptor["digest"], manifest["config"]["digest"], *(each["digest"] for each in manifest["layers"])}
 
 
 def share(path: str, shared: str) -> None:
-    """Move a layout's blobs into the shared directory, where others' may lie already."""
+    """Move a layout's blobs into the shared directory, which may contain other layouts' blobs."""
     os.makedirs(f"{shared}/sha256", exist_ok=True)
     for name in os.listdir(f"{path}/blobs/sha256"):
         os.rename(f"{path}/blobs/sha256/{name}", f"{shared}/sha256/{name}")
 
 
 def image_layout(path: str, *seeds: str) -> list[writers.Descriptor]:
-    """A layout with an image for each seed, under that tag; the entries."""
+    """Make a layout with an image for each seed, which is also its tag; return the entries."""
     writers.make_layout(path)
     entries = [writers.name_entry(writers.make_image(path, seed, layers=2), "tag", "", seed) for seed in seeds]
     writers.write_index(path, writers.empty_index(*entries))
@@ -84,7 +84,7 @@ def test_what_skopeo_writes(cli: Own, tmp_path: Path) -> None:
         )  # fmt: skip
     cli.done("add", str(tmp_path / "images"), "--shared-blob-dir", shared)
     expected = {f"images/{entry['annotations'][writers.REF_NAME]}": reached(shared, entry) for entry in entries}
-    assert held(cli) == expected, "each has what it reaches, and nothing of the other's"
+    assert held(cli) == expected, "each has the blobs that it reaches, and none of the other's"
     assert len(cli.done("query", "--platform", "linux/amd64").lines) == 2
     assert cli.done("verify").out == ""
     assert cli("check").out == ""
@@ -102,7 +102,7 @@ def test_an_empty_value_takes_it_away(cli: Own, tmp_path: Path) -> None:
     assert held(cli) == {}
 
 
-def test_a_root_gives_it_to_all_of_its_layouts_now_and_later(cli: Own, tmp_path: Path) -> None:
+def test_the_setting_of_a_root_applies_to_all_its_layouts(cli: Own, tmp_path: Path) -> None:
     root, shared = str(tmp_path / "images"), str(tmp_path / "blobs")
     expected = {}
     for name in ("a", "b/c"):
@@ -135,7 +135,7 @@ def test_layouts_have_the_blobs_of_both_directories(cli: Own, tmp_path: Path) ->
     os.rename(f"{path}/blobs/sha256/{moved}", f"{shared}/sha256/{moved}")
     writers.write_blob(path, b"nothing points here", "text/plain")
     cli.done("add", path, "--shared-blob-dir", shared)
-    assert len(held(cli)["a"]) == len(digests) + 1, "what lies in its own is its own, reached or not"
+    assert len(held(cli)["a"]) == len(digests) + 1, "blobs in its own directory belong to it, reached or not"
     assert digests < held(cli)["a"]
 
 
@@ -153,7 +153,7 @@ def test_a_blob_that_comes_later_is_found(cli: Own, tmp_path: Path) -> None:
     assert len(cli.done("query", "--platform", "linux/amd64").lines) == 1
 
 
-def test_a_path_that_is_no_utf_8(cli: Own, tmp_path: Path) -> None:
+def test_a_shared_directory_that_is_not_utf_8(cli: Own, tmp_path: Path) -> None:
     path, shared = str(tmp_path / "a"), os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff%")
     (entry,) = image_layout(path, "1")
     share(path, shared)
@@ -186,7 +186,7 @@ def test_a_link_in_a_layout_hides_nothing_of_the_shared_directory(cli: Own, tmp_
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", "file"])
-def test_what_is_no_directory_is_refused(cli: Own, tmp_path: Path, wrong: str) -> None:
+def test_a_path_that_is_not_a_directory_is_refused(cli: Own, tmp_path: Path, wrong: str) -> None:
     image_layout(str(tmp_path / "a"), "1")
     (tmp_path / "file").touch()
     result = cli("add", str(tmp_path / "a"), "--shared-blob-dir", str(tmp_path / wrong))
@@ -194,7 +194,7 @@ def test_what_is_no_directory_is_refused(cli: Own, tmp_path: Path, wrong: str) -
     assert not os.path.exists(cli.db)
 
 
-def test_one_that_is_gone_is_a_problem(cli: Own, tmp_path: Path) -> None:
+def test_a_shared_directory_that_is_gone_is_a_problem(cli: Own, tmp_path: Path) -> None:
     path, shared = str(tmp_path / "a"), str(tmp_path / "blobs")
     (entry,) = image_layout(path, "1")
     share(path, shared)
@@ -204,7 +204,7 @@ def test_one_that_is_gone_is_a_problem(cli: Own, tmp_path: Path) -> None:
     result = cli("check")
     assert result.status == 1
     assert ["a", "unreadable-blob", shared] in [line.split("\t")[:3] for line in result.lines]
-    assert held(cli) == {"a": reached(f"{shared}-away", entry)}, "it may be a mount, that comes back"
+    assert held(cli) == {"a": reached(f"{shared}-away", entry)}, "it may be a mount that comes back"
     os.rename(f"{shared}-away", shared)
     cli.done("index")
     assert cli.done("check").out == ""

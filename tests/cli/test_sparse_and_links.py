@@ -1,4 +1,4 @@
-"""Sparse stores, and links in a store: what `add`, `check`, `verify` and `report missing` make of them."""
+"""Sparse stores, and links in a store: how `add`, `check`, `verify` and `report missing` treat them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_verify_counts_links(cli: Own, tmp_path: Path) -> None:
     assert cli("verify").status == 0
 
 
-def test_an_index_that_is_a_link_is_told_with_what_works(cli: Own, tmp_path: Path) -> None:
+def test_an_index_that_is_a_link_is_reported_with_advice(cli: Own, tmp_path: Path) -> None:
     path = layout(tmp_path / "s")
     os.rename(f"{path}/index.json", tmp_path / "away.json")
     os.symlink(tmp_path / "away.json", f"{path}/index.json")

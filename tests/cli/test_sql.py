@@ -1,4 +1,4 @@
-"""`ocicat sql` as a command: statements, parameters, formats, limits. What it must refuse is in tests/reports/test_gate.py."""
+"""`ocicat sql` as a command: statements, parameters, formats, limits. tests/reports/test_gate.py has what it must refuse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_statement_from_the_argument_or_stdin(shelf: Shelf) -> None:
     assert shelf.ask("sql", stdin=f"-- a comment\n{statement};\n".encode()) == expected
 
 
-def test_parameters_are_values_and_no_sql(shelf: Shelf) -> None:
+def test_parameters_are_values_and_not_sql(shelf: Shelf) -> None:
     result = shelf.ask(
         "sql", "SELECT count(*) FROM images WHERE tag = :tag AND store = :store", "-p", "tag=3.16", "-p", "store=solo"
     )
@@ -68,7 +68,7 @@ def test_formats(shelf: Shelf) -> None:
     one_error(shelf.ask("sql", statement, "--format", "bogus"), 2, "bogus")
 
 
-def test_columns_of_one_name_are_told_apart(shelf: Shelf) -> None:
+def test_columns_with_the_same_name_are_distinguished(shelf: Shelf) -> None:
     result = shelf.ask("sql", 'SELECT 1 AS a, 2 AS a, 3 AS "a:1", 4 AS a', "--format", "json")
     (row,) = json.loads(result.out)
     assert sorted(row.values()) == [1, 2, 3, 4]
@@ -81,7 +81,7 @@ def test_a_column_may_be_called_anything(shelf: Shelf) -> None:
         assert len(result.lines) == 2
 
 
-def test_what_comes_out_of_layouts_is_escaped(shelf: Shelf) -> None:
+def test_text_from_layouts_is_escaped(shelf: Shelf) -> None:
     result = shelf.ask("sql", "SELECT path FROM stores WHERE name LIKE 'images/odd%'")
     assert result.out == f"{shelf.root}/odd{SHOWN}\n"
 
@@ -89,7 +89,7 @@ def test_what_comes_out_of_layouts_is_escaped(shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     "stdin", [b"", b"  \n", b"-- only a comment", b";", b"\x00", b"SELECT '\xff'", b"SELECT 1\x00"]
 )
-def test_no_statement_and_no_text(shelf: Shelf, stdin: bytes) -> None:
+def test_an_empty_statement_and_invalid_utf_8(shelf: Shelf, stdin: bytes) -> None:
     one_error(shelf.ask("sql", stdin=stdin), 2)
 
 
@@ -121,16 +121,16 @@ def test_the_first_row_comes_long_before_the_last(shelf: Shelf) -> None:
 
 
 HEAVY = "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(2000000)) || '1')"
-"""One instruction of SQLite's that takes hours."""
+"""A single instruction of SQLite that takes hours."""
 
 
 @ON_SQLITE
 @pytest.mark.parametrize("statement", [f"SELECT count(*) FROM ({ENDLESS})", HEAVY])
-def test_past_the_time_limit_is_status_4(shelf: Shelf, statement: str) -> None:
+def test_the_time_limit_has_status_4(shelf: Shelf, statement: str) -> None:
     one_error(ran("sql", statement, "--timeout", "0.3", db=shelf.db), 4, "0.3 seconds", "--timeout")
 
 
-def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
+def test_a_slow_reader_does_not_count_as_a_slow_statement(shelf: Shelf) -> None:
     with subprocess.Popen(
         [OCICAT, "sql", f"{ENDLESS} LIMIT 60000", "--timeout", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=CLEAN | {"OCICAT_DB": shelf.db},
@@ -145,9 +145,9 @@ def test_a_slow_reader_is_no_slow_statement(shelf: Shelf) -> None:
 
 
 def opened_below(pid: int) -> set[str]:
-    """The files that the children of a process have open: the catalog, once one of them has been asked."""
+    """Return the files that the children of a process have open. The catalog is among them once a statement runs."""
     found = set()
-    with contextlib.suppress(OSError):  # one of them ends meanwhile
+    with contextlib.suppress(OSError):  # it has ended in the meantime
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             found |= {os.readlink(each) for each in Path(f"/proc/{child}/fd").iterdir()}
     return found
@@ -197,6 +197,6 @@ def test_a_bad_time_limit(shelf: Shelf, timeout: str) -> None:
     one_error(shelf.ask("sql", "SELECT 1", "--timeout", timeout), 2, "--timeout")
 
 
-def test_it_asks_one_state_of_the_catalog(cli: Own) -> None:
+def test_a_statement_reads_one_state_of_the_catalog(cli: Own) -> None:
     cli.done("db", "upgrade")
     assert cli.done("sql", "SELECT count(*) FROM stores").out == "0\n"

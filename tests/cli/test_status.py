@@ -1,4 +1,4 @@
-"""`status`, and `status --check` (docs/scripts.md): the catalog, its daemon, and the limits that will bite."""
+"""`status` and `status --check` (docs/scripts.md): the catalog, its daemon, and the limits of the machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def values(cli: Own) -> dict[str, Any]:
 
 @contextmanager
 def published(db: str, **said: object) -> Iterator[None]:
-    """A daemon, as far as anybody can see, that says this of itself."""
+    """What looks like a daemon, with this published state."""
     lock = StateFile(db + DAEMON)
     lock.open()
     lock.publish(encode(said))
@@ -55,7 +55,7 @@ def now() -> int:
 
 
 @ON_SQLITE
-def test_what_it_says_of_the_catalog(cli: Own, layout: Layout) -> None:
+def test_the_keys_about_the_catalog(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1", "2"), layout("none"), layout("hurt", "1"), layout("gone", "1"))
     torn(f"{cli.directory}/hurt", b'{"manifests":[', 10)
     Path(f"{cli.directory}/gone").rename(f"{cli.directory}/away")
@@ -80,7 +80,7 @@ def test_what_it_says_of_the_catalog(cli: Own, layout: Layout) -> None:
 
 
 def test_formats(cli: Own, layout: Layout) -> None:
-    """A key and a value a line; in JSON one object."""
+    """One key and value per line, or one JSON object."""
     cli.done("add", layout("app", "1"))
     found = values(cli)
     rows = [line.split("\t") for line in cli.done("status").lines]
@@ -118,7 +118,7 @@ def test_check_with_a_daemon(tmp_path: Path) -> None:
         assert (found["daemon_watched"], found["daemon_polling"], found["daemon_waiting"]) == (2, False, 0)
         assert found["daemon_lag_seconds"] == 0
         assert found["advice"] is None
-        catalog.send(signal.SIGSTOP)  # it hangs, and is late once its last sign is a minute old: not yet
+        catalog.send(signal.SIGSTOP)  # it hangs, but it is only late once its last heartbeat is a minute old
         assert catalog("status", "--check").status == 0
         catalog.send(signal.SIGCONT)
         catalog.stop(signal.SIGKILL)
@@ -141,12 +141,12 @@ def test_a_daemon_that_is_late(cli: Own, layout: Layout) -> None:
             found = cli("status", "--check")
             assert (found.status, len(found.said), word in found.err) == (1, 1, True), found
             assert values(cli)["daemon"] == "late"
-    assert cli("status").status == 0  # only --check judges
+    assert cli("status").status == 0  # only --check sets the status
 
 
 @ON_SQLITE
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"pid": {}, "beat": "x", "since": "y"}', b"{}" * 50_000])
-def test_what_a_daemon_publishes_is_not_trusted(cli: Own, layout: Layout, data: bytes) -> None:
+def test_the_published_state_is_not_trusted(cli: Own, layout: Layout, data: bytes) -> None:
     cli.done("add", layout("app", "1"))
     lock = StateFile(cli.db + DAEMON)
     lock.open()
@@ -168,7 +168,7 @@ def test_the_limit_of_watches(cli: Own, layout: Layout) -> None:
     assert found["watches_needed"] == 100_000
     assert found["advice"] == watches_advised(100_000, kernel_limit("max_user_watches"))
     with published(cli.db, **{**said, "watched": 100, "unwatched": 40}, over_limit=0):
-        assert values(cli)["advice"] is None  # they may not be read: no limit helps
+        assert values(cli)["advice"] is None  # the directories cannot be read, so no limit helps
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_the_limit_of_watches(cli: Own, layout: Layout) -> None:
         (90_000, 500_000, 1_000_000),
     ],
 )
-def test_what_is_advised_is_more_than_there_is(needed: int, allowed: int | None, advised: int) -> None:
-    """Where the limit would do for us alone, others have taken the rest."""
+def test_the_advised_limit_is_more_than_the_present_one(needed: int, allowed: int | None, advised: int) -> None:
+    """If the limit would be enough for ocicat alone, other programs use the rest."""
     assert watches_advised(needed, allowed) == f"sysctl fs.inotify.max_user_watches={advised}"
 
 
@@ -194,8 +194,8 @@ def test_a_late_daemon_by_its_times() -> None:
 
 
 @ON_SQLITE
-def test_its_own_file_is_never_read_half(cli: Own, layout: Layout) -> None:
-    """The daemon rewrites it in place every few seconds; whoever reads at that moment reads again."""
+def test_the_daemons_state_is_never_read_half_written(cli: Own, layout: Layout) -> None:
+    """The daemon rewrites the file in place every few seconds. A reader that catches it in between reads again."""
     cli.done("add", layout("app", "1"))
     stop = threading.Event()
     lock = StateFile(cli.db + DAEMON)

@@ -1,4 +1,4 @@
-"""`ocicat stores`: a line a store, in the order in which they answer."""
+"""`ocicat stores`: one line per store, in the order in which they answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Layout = Callable[..., str]
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def test_a_line_a_store_name_path_state_entries_last_change(shelf: Shelf) -> None:
+def test_one_line_per_store_with_name_path_state_entries_last_change(shelf: Shelf) -> None:
     result = shelf.ask("stores")
     assert (result.status, result.err) == (0, "")
     rows = [line.split("\t") for line in result.lines]

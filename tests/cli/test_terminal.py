@@ -1,6 +1,6 @@
-"""Tables on a real pseudo-terminal of a known width: they fit, tell what they leave out, and are safe; colour.
+"""Tables on a pseudo-terminal of a known width: they fit, name the columns that they leave out, and are safe; and colour.
 
-test_formats.py has what holds at any width. How wide a character is, is worked out here anew, from Unicode's own table.
+test_formats.py tests what holds at any width. The width of a character is computed here independently, from Unicode's table.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LISTINGS = {
 
 
 class Seen:
-    """What a terminal got of stdout and of stderr, each a terminal of its own, and the exit status."""
+    """What the program wrote to stdout and stderr, each a terminal of its own, and its exit status."""
 
     def __init__(self, *arguments: str, db: str, columns: int, env: dict[str, str] | None = None) -> None:
         out, their_out = terminal(columns)
@@ -72,7 +72,7 @@ def drained(leader: int) -> str:
     try:
         while piece := os.read(leader, 1 << 16):
             seen += piece
-    except OSError:  # nobody has the other end open any more
+    except OSError:  # the other end is closed
         pass
     os.close(leader)
     return seen.decode().replace("\r\n", "\n")
@@ -94,27 +94,27 @@ def test_a_table_is_no_wider_than_the_terminal(shelf: Shelf, listing: str, colum
     assert all(line.isprintable() for line in seen.lines)
 
 
-@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "usage"])  # sizes are for people there
-def test_where_there_is_room_it_is_whole(shelf: Shelf, listing: str) -> None:
+@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "usage"])  # a terminal shows sizes in units
+def test_a_table_is_complete_if_there_is_room(shelf: Shelf, listing: str) -> None:
     seen = Seen("--quiet", *LISTINGS[listing], db=shelf.db, columns=1000)
     assert seen.err == ""
     piped = shelf.ask("--quiet", *LISTINGS[listing], "--format", "table").out
-    assert re.sub(" +", " ", seen.out) == re.sub(" +", " ", piped)  # there a column is 80 wide at most
+    assert re.sub(" +", " ", seen.out) == re.sub(" +", " ", piped)  # without a terminal a column is at most 80 wide
 
 
-def test_into_a_pipe_it_is_whole_at_any_width(shelf: Shelf) -> None:
+def test_a_table_in_a_pipe_is_complete_at_any_width(shelf: Shelf) -> None:
     whole = shelf.ask("query", "--format", "table")
     assert ran("query", "--format", "table", db=shelf.db, env={"COLUMNS": "40"}) == whole
 
 
-def test_a_digest_is_told_shortly_and_is_a_reference_still(shelf: Shelf) -> None:
+def test_a_shortened_digest_is_still_a_reference(shelf: Shelf) -> None:
     seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
     (short,) = re.findall(r"sha256:[0-9a-f]+", seen.out)
     assert len(short) == len("sha256:") + 12
     assert called("resolve", short, db=shelf.db).out == shelf.digests["ctr", "3.16"] + "\n"
 
 
-def test_what_is_left_out_is_told(shelf: Shelf) -> None:
+def test_columns_that_are_left_out_are_named(shelf: Shelf) -> None:
     seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
     assert seen.lines[0].split() == ["STORE", "NAME", "TAG", "DIGEST"]
     assert seen.err == (
@@ -124,19 +124,19 @@ def test_what_is_left_out_is_told(shelf: Shelf) -> None:
     assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
 
 
-def test_a_cell_loses_its_middle_and_shows_it(shelf: Shelf) -> None:
+def test_a_cell_is_cut_in_the_middle_with_a_mark(shelf: Shelf) -> None:
     statement = f"SELECT '{'a' * 50}b{'c' * 50}' AS long, 'short' AS short"
     assert Seen("sql", statement, db=shelf.db, columns=40).lines[1] == f"{'a' * 16}…{'c' * 16}  short"
 
 
-def test_prose_goes_on_below_itself_and_none_is_lost(shelf: Shelf) -> None:
+def test_prose_is_wrapped_and_nothing_is_lost(shelf: Shelf) -> None:
     wide, narrow = (Seen("report", db=shelf.db, columns=columns) for columns in (1000, 60))
     assert narrow.out.split() == wide.out.split()
     assert len(narrow.lines) > len(wide.lines)
     assert all(line.startswith(" " * wide.lines[0].index("SENTENCE")) for line in narrow.lines if line[0] == " ")
 
 
-def test_columns_stand_below_one_another_though_characters_are_wide(shelf: Shelf) -> None:
+def test_columns_are_aligned_although_characters_are_wide(shelf: Shelf) -> None:
     statement = "SELECT '漢字' AS a, 1 AS b UNION ALL SELECT 'abcdef', 2 UNION ALL SELECT 'e\u0301\u0301\u0301', 3"
     for columns in (20, 1000):
         lines = Seen("sql", statement, db=shelf.db, columns=columns).lines
@@ -144,7 +144,7 @@ def test_columns_stand_below_one_another_though_characters_are_wide(shelf: Shelf
 
 
 @ON_SQLITE
-def test_marks_without_width_do_not_make_a_cell_endless(shelf: Shelf) -> None:
+def test_a_cell_of_marks_without_width_is_cut(shelf: Shelf) -> None:
     statement = (
         "SELECT 'x' || replace(hex(zeroblob(5000)), '00', '\u0301') AS marks, 'y' AS y, printf('%.90c', 'z') AS z"
     )
@@ -152,14 +152,14 @@ def test_marks_without_width_do_not_make_a_cell_endless(shelf: Shelf) -> None:
     assert max(map(len, seen.lines)) < 300
 
 
-def test_too_many_columns_are_left_to_the_terminal_whole(shelf: Shelf) -> None:
+def test_a_table_with_too_many_columns_is_printed_whole(shelf: Shelf) -> None:
     statement = "SELECT " + ", ".join(f"'{'v' * 12}' AS c{number}" for number in range(20))
     seen = Seen("sql", statement, db=shelf.db, columns=60)
     assert seen.lines[1].split() == ["v" * 12] * 20
 
 
 @ON_SQLITE
-def test_a_row_that_comes_late_and_is_too_wide_is_cut_to_the_columns(shelf: Shelf) -> None:
+def test_a_late_row_that_is_too_wide_is_cut_to_the_columns(shelf: Shelf) -> None:
     statement = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300) SELECT iif(i = 290, printf('%.90c', 'z'), 'narrow one') AS a, i FROM n"
     lines = Seen("sql", statement, db=shelf.db, columns=60).lines
     assert lines[289:292] == ["narrow one  289", "zzzzz…zzzz  290", "narrow one  291"]
@@ -173,7 +173,7 @@ def test_columns_of_the_environment_has_precedence(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80])
-def test_a_bar_of_progress_stays_in_its_line(cli: Own, columns: int) -> None:
+def test_a_progress_bar_stays_on_its_line(cli: Own, columns: int) -> None:
     root = f"{cli.directory}/images"
     for number in range(30):
         layout = writers.make_layout(f"{root}/{number}")
@@ -192,7 +192,7 @@ def test_a_bar_of_progress_stays_in_its_line(cli: Own, columns: int) -> None:
 
 @pytest.fixture
 def torn(cli: Own) -> Own:
-    """A catalog of a store that is well, and of one that is not."""
+    """A catalog with one store that is ok and one that is not."""
     good, bad = (writers.make_layout(f"{cli.directory}/{name}") for name in ("good", "torn"))
     with open(f"{bad}/index.json", "w", encoding="utf-8") as file:
         file.write("{")
@@ -200,7 +200,7 @@ def torn(cli: Own) -> Own:
     return cli
 
 
-def test_on_a_terminal_that_can_a_header_and_what_is_not_well_are_painted(torn: Own) -> None:
+def test_a_terminal_with_colour_gets_coloured_headers_and_bad_states(torn: Own) -> None:
     seen = Seen("stores", db=torn.db, columns=200, env={"TERM": "xterm"})
     assert seen.lines[0].startswith("\x1b[1mNAME")
     assert "\x1b[31minvalid\x1b[0m" in seen.out
@@ -211,12 +211,12 @@ def test_on_a_terminal_that_can_a_header_and_what_is_not_well_are_painted(torn: 
 
 
 @pytest.mark.parametrize("env", [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}, {}])
-def test_where_nobody_wants_it_or_it_cannot_be_there_is_none(torn: Own, env: dict[str, str]) -> None:
+def test_there_is_no_colour_if_it_is_unwanted_or_impossible(torn: Own, env: dict[str, str]) -> None:
     assert "\x1b" not in Seen("stores", db=torn.db, columns=200, env=env).out
     assert "\x1b" not in Seen("stores", "--state", "x", db=torn.db, columns=200, env=env).err
 
 
-def test_an_empty_no_color_says_nothing_and_a_pipe_has_none(torn: Own) -> None:
+def test_an_empty_no_color_is_ignored_and_a_pipe_has_no_colour(torn: Own) -> None:
     assert "\x1b[1m" in Seen("stores", db=torn.db, columns=200, env={"TERM": "xterm", "NO_COLOR": ""}).out
     for arguments in (("stores", "--format", "table"), ("stores", "--state", "x")):
         piped = ran(*arguments, db=torn.db, env={"TERM": "xterm"})
@@ -224,7 +224,7 @@ def test_an_empty_no_color_says_nothing_and_a_pipe_has_none(torn: Own) -> None:
 
 
 @pytest.mark.parametrize("listing", ["query", "stores", "check"])
-def test_nothing_of_a_layout_is_a_control_character_with_colour_either(shelf: Shelf, listing: str) -> None:
+def test_text_from_a_layout_has_no_control_character_with_colour_either(shelf: Shelf, listing: str) -> None:
     for columns in (60, 200):
         seen = Seen(*LISTINGS[listing], db=shelf.db, columns=columns, env={"TERM": "xterm"})
         assert all(PAINT.sub("", line).isprintable() for line in seen.lines)

@@ -1,4 +1,4 @@
-"""`--timeout` and memory of the commands that only ask: whatever the catalog has them do, they end."""
+"""The time and memory limits of commands that only read: they end, whatever the catalog makes them do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 
 @pytest.fixture
 def endless(cli: Own) -> str:
-    """A catalog in which every question about entries and every one about problems has no end."""
+    """A catalog in which every query about entries or problems runs for ever."""
     layout = writers.make_layout(f"{cli.directory}/big")
     writers.write_index(layout, writers.empty_index(*writers.big_entries(400)))
     cli.done("add", layout)
@@ -56,7 +56,7 @@ def test_query_ends_at_its_time_limit_whatever_it_waits_for(endless: str, argume
         env=CLEAN | {"OCICAT_DB": endless}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        assert process.wait(20) == 4  # nobody reads stdout, or writes stdin
+        assert process.wait(20) == 4  # nothing reads stdout or writes to stdin
         assert process.stderr is not None
         last = process.stderr.read().decode().splitlines()[-1]
         assert last.startswith("ocicat: error: this took longer than 0.7 seconds")
@@ -69,12 +69,12 @@ ASKED = (
     ("query", "app:1"), ("resolve", "app:1"), ("resolve", "app:1", "--strict", "--platform", "linux/amd64"), ("history", "app:1"),
     ("diff", "a", "a"), ("stores",), ("status",), ("wait", "app:1"), ("contexts", "-"), ("check", "x"), ("report", "usage", "--store", "x"),
 )  # fmt: skip
-"""Questions about the table `store`, or by way of it, in both ways of reading a command line."""
+"""Commands that read the table `store`, with click and without it."""
 SECONDS = "1.5"
 
 
 def started(db: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A command that asks; on stdin it has a Dockerfile."""
+    """Start a command that reads the catalog, with a Dockerfile on stdin."""
     process = subprocess.Popen(
         [OCICAT, *arguments],
         env=CLEAN | {"OCICAT_DB": db}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -86,7 +86,7 @@ def started(db: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def all_end(db: str, *commands: tuple[str, ...]) -> None:
-    """All of these commands end by themselves, with status 4 and one line that says what to do."""
+    """Check that all of these commands end by themselves, with status 4 and one line with advice."""
     processes = {each: started(db, *each, "--timeout", SECONDS) for each in commands}
     try:
         for arguments, process in processes.items():
@@ -103,7 +103,7 @@ def all_end(db: str, *commands: tuple[str, ...]) -> None:
 
 @pytest.fixture
 def stuck(cli: Own, layout: Callable[..., str]) -> str:
-    """A catalog in which reading `store` has no end."""
+    """A catalog in which reading `store` never ends."""
     cli.done("add", layout("a", "1"))
     with sqlite3.connect(cli.db, isolation_level=None) as connection:
         connection.execute("PRAGMA legacy_alter_table = ON")
@@ -116,7 +116,7 @@ def stuck(cli: Own, layout: Callable[..., str]) -> str:
 
 
 @ON_SQLITE
-def test_every_command_that_asks_ends_at_its_time_limit(stuck: str) -> None:
+def test_every_command_that_reads_ends_at_its_time_limit(stuck: str) -> None:
     all_end(stuck, *ASKED)
 
 
@@ -134,7 +134,7 @@ def test_looking_for_damage_ends_at_its_time_limit(cli: Own) -> None:
 
 
 @ON_SQLITE
-def test_every_command_that_asks_has_a_limit_of_memory(stuck: str) -> None:
+def test_every_command_that_reads_has_a_memory_limit(stuck: str) -> None:
     processes = {each: started(stuck, *each) for each in (("resolve", "app:1"), ("stores",))}
     try:
         for arguments, process in processes.items():
@@ -146,7 +146,7 @@ def test_every_command_that_asks_has_a_limit_of_memory(stuck: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
-def test_on_a_server_that_lets_them_wait_they_end_too(cli: Own) -> None:
+def test_commands_end_at_their_limit_if_a_server_does_not_answer(cli: Own) -> None:
     url = cli.db.replace("+psycopg", "")
     with psycopg.connect(url) as locking:
         locking.execute("LOCK TABLE store, entry, store_blob, content, name, problem IN ACCESS EXCLUSIVE MODE")
@@ -167,7 +167,7 @@ def test_a_copy_ends_at_its_time_limit_and_nothing_is_copied(cli: Own, layout: C
 
 
 @ON_SQLITE
-def test_what_was_verified_is_kept_at_the_time_limit(cli: Own, layout: Callable[..., str]) -> None:
+def test_verify_keeps_its_results_at_the_time_limit(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("a", "1", "2"))
     one_error(ran("verify", "--timeout", "0.000001", db=cli.db), 4, "1e-06", "kept", "--timeout")  # 1e-06
     assert "9 read" not in ran("verify", "--timeout", "600", db=cli.db).err
@@ -189,7 +189,7 @@ with Limits(None, 3.0) as limits:
 """
 
 
-def test_a_limit_that_nobody_asked_for_does_not_count_waiting_for_others() -> None:
+def test_a_default_limit_does_not_count_waits() -> None:
     done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, env=CLEAN, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (4, b"waited\n")
     assert done.stderr.startswith(b"ocicat: error: this took longer than 3 seconds")
@@ -220,7 +220,7 @@ with limits:
         ("", "sys.stderr.close()", False),
     ],
 )
-def test_a_time_limit_that_meets_a_failure_still_ends_the_command_without_a_traceback(
+def test_the_time_limit_ends_the_command_without_a_traceback_whatever_fails(
     before: str, within: str, says: bool
 ) -> None:
     done = subprocess.run(
@@ -232,7 +232,7 @@ def test_a_time_limit_that_meets_a_failure_still_ends_the_command_without_a_trac
 
 
 @ON_SQLITE
-def test_a_stderr_that_nobody_reads_does_not_keep_a_command(stuck: str) -> None:
+def test_a_stderr_that_nothing_reads_does_not_hold_up_a_command(stuck: str) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -250,7 +250,7 @@ def test_a_stderr_that_nobody_reads_does_not_keep_a_command(stuck: str) -> None:
 
 
 @ON_SQLITE
-def test_in_time_nothing_is_different(cli: Own, layout: Callable[..., str]) -> None:
+def test_a_limit_changes_nothing_for_a_command_in_time(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("a", "1", "2"))
     asked = (
         ("query",), ("query", ":1", "--format", "json"), ("check",), ("resolve", ":1"), ("resolve", ":1", "--first", "--fresh"),
@@ -265,13 +265,13 @@ def test_in_time_nothing_is_different(cli: Own, layout: Callable[..., str]) -> N
 
 
 def memory_of(pid: int) -> float:
-    """The limit of a process's address space in bytes; infinity for none."""
+    """Return the limit of a process's address space in bytes, or infinity."""
     found = re.search(r"Max address space +(\d+)", Path(f"/proc/{pid}/limits").read_text())
     return math.inf if found is None else int(found[1])
 
 
 @ON_SQLITE
-def test_query_has_a_limit_of_memory(endless: str) -> None:
+def test_query_has_a_memory_limit(endless: str) -> None:
     process = subprocess.Popen(
         [OCICAT, "query", "-"], env=CLEAN | {"OCICAT_DB": endless}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )

@@ -1,4 +1,4 @@
-"""olareg's own history in `index.json`, beside what the catalog saw: `history`, `--at`, and what is wrong with it."""
+"""olareg's history in `index.json`, beside what the catalog saw: in `history` and `--at`, and if it is malformed."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def at(day: int, hour: int = 0) -> str:
 
 
 def moment(day: int, hour: int = 0) -> str:
-    """The same as the catalog prints it."""
+    """Return the time as the catalog prints it."""
     return f"2024-03-{day:02}T{hour:02}:00:00.000Z"
 
 
 def entry(time: str, digest: str | None) -> dict[str, Any]:
-    """As olareg writes it: the descriptor, or that the tag was deleted."""
+    """Return an entry as olareg writes it: the descriptor, or the deletion of the tag."""
     if digest is None:
         return {"time": time, "deleted": True}
     return {"time": time, "descriptor": {"mediaType": "application/x", "digest": digest, "size": 1}}
 
 
 def write(path: Path, history: Any, **tags: str) -> str:
-    """A layout whose tags point to these digests, and what it tells of its past."""
+    """Write a layout whose tags point to these digests, with its own history."""
     if not path.exists():
         make_layout(str(path))
     entries = [
@@ -50,7 +50,7 @@ def write(path: Path, history: Any, **tags: str) -> str:
 
 
 def told(cli: Own, ref: str) -> list[Told]:
-    """The spans of a name; the times of what the catalog itself saw are left out."""
+    """Return the spans of a name, without the times of spans that the catalog itself saw."""
     found = json.loads(cli.done("history", ref, "--format", "json").out)
     return [
         (None, None, None, span["digest"])
@@ -60,7 +60,7 @@ def told(cli: Own, ref: str) -> list[Told]:
     ]
 
 
-def test_it_is_told_before_what_was_seen(cli: Own, tmp_path: Path) -> None:
+def test_the_layouts_history_comes_before_what_was_seen(cli: Own, tmp_path: Path) -> None:
     path = write(tmp_path / "s", {"t": [entry(at(1), A), entry(at(2), B), entry(at(3), C)]}, t=C)
     cli.done("add", path)
     seen = json.loads(cli.done("history", ":t", "--format", "json").out)[-1]["since"]
@@ -84,14 +84,14 @@ def test_a_tag_that_was_deleted_and_came_again(cli: Own, tmp_path: Path) -> None
     assert cli("resolve", ":t").status == 1
 
 
-def test_the_order_is_believed_before_the_times(cli: Own, tmp_path: Path) -> None:
-    """A clock that stepped back: what it says comes no earlier than what stands before it."""
+def test_the_order_counts_more_than_the_times(cli: Own, tmp_path: Path) -> None:
+    """If a clock stepped back, an entry counts as no earlier than the one before it."""
     path = write(tmp_path / "s", {"t": [entry(at(5), A), entry(at(3), B), entry(at(6), C), entry(at(7), None)]})
     cli.done("add", path)
     assert told(cli, ":t") == [("olareg", moment(5), moment(6), B), ("olareg", moment(6), moment(7), C)]
 
 
-def test_it_changes_with_the_layout_and_goes_with_it(cli: Own, tmp_path: Path) -> None:
+def test_the_layouts_history_follows_the_layout(cli: Own, tmp_path: Path) -> None:
     path = write(tmp_path / "s", {"t": [entry(at(1), A), entry(at(2), None)]}, u=C)
     cli.done("add", path)
     write(tmp_path / "s", {"t": [entry(at(1), B), entry(at(2), None)], "w": [entry(at(3), A), entry(at(4), None)]}, u=C)
@@ -104,8 +104,8 @@ def test_it_changes_with_the_layout_and_goes_with_it(cli: Own, tmp_path: Path) -
     assert told(cli, ":u") == [(None, None, None, C)]
 
 
-def test_what_the_catalog_saw_is_not_overruled(cli: Own, tmp_path: Path) -> None:
-    """Told of the time since the first look, it is left out: that time is known."""
+def test_the_layouts_history_does_not_overrule_the_catalog(cli: Own, tmp_path: Path) -> None:
+    """History of the time since the catalog's first look is left out, because the catalog knows that time itself."""
     path = write(tmp_path / "s", {}, t=A)
     cli.done("add", path)
     write(tmp_path / "s", {"t": [entry(at(1), C), entry("2124-01-01T00:00:00Z", B)]}, t=B)
@@ -147,8 +147,8 @@ def test_what_is_unusable_is_left_out_and_a_problem(cli: Own, tmp_path: Path, hi
     assert (cli("history", ":t").status, len(cli("history", ":t").lines)) == (0 if kept else 1, kept)
 
 
-def test_a_history_without_end_is_cut_and_said(cli: Own, tmp_path: Path) -> None:
-    """Ten thousand spans of a layout are kept, the newest."""
+def test_an_endless_history_is_cut_and_reported(cli: Own, tmp_path: Path) -> None:
+    """The newest ten thousand spans of a layout are kept."""
     times = (f"20{year:02}-{month:02}-{day:02}T{hour:02}:00:00Z" for year, month, day, hour in itertools.product(
         range(1, 24), range(1, 13), range(1, 28), (1, 13)))  # fmt: skip
     entries = [entry(time, (A, B)[number % 2]) for number, time in enumerate(times)]
@@ -161,8 +161,8 @@ def test_a_history_without_end_is_cut_and_said(cli: Own, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_history_is_what_a_walk_through_it_gives(cli: Own, tmp_path: Path, seed: int) -> None:
-    """Times rise here, so what a tag pointed to at any time is the last entry before it."""
+def test_any_history_equals_a_plain_walk_through_it(cli: Own, tmp_path: Path, seed: int) -> None:
+    """Times rise here, so the answer for a tag at any time is the last entry before it."""
     rng = random.Random(seed)
     history = defaultdict(list)
     for hour in range(60):

@@ -1,4 +1,4 @@
-"""Both ways through the command line, without click and with it, say the same bytes and end with the same status."""
+"""A command line gives the same output and exit status whether click reads it or not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def arguments(draw: st.DrawFn) -> list[str]:
 @example(["resolve", "ctr:3.16", "--store", "a", "--store", "b"], b"")
 @example(["resolve", "ctr:3.16", "--format", "json", "--format", "tsv"], b"")
 @example(["query", "--db"], b"")
-def test_the_plain_way_and_click_say_the_same(shelf: Shelf, words: list[str], stdin: bytes) -> None:
+def test_with_and_without_click_the_output_is_the_same(shelf: Shelf, words: list[str], stdin: bytes) -> None:
     event("plain" if start.plain(words) is not None else "click")
     plain = called(*words, db=shelf.db, stdin=stdin)
     click = called(*words, db=shelf.db, stdin=stdin, run=by_click)
@@ -89,7 +89,7 @@ def test_these_are_left_to_click(words: list[str]) -> None:
     ("variable", "value"),
     [("OCICAT_QUERY_LIMIT", "1"), ("OCICAT_X", ""), ("OCICAT_QUIET", "1"), ("OCICAT_DEBUG", "yes")],
 )
-def test_with_a_variable_of_an_option_click_reads_them(
+def test_with_an_option_in_a_variable_click_reads_them(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -99,5 +99,5 @@ def test_with_a_variable_of_an_option_click_reads_them(
 @pytest.mark.parametrize(
     "words", [["query", ":3.16"], ["resolve", "ctr:3.16", "nope", "busybox:3.16"], ["resolve", "hurt:3.16"]]
 )
-def test_so_it_is_in_processes_of_their_own(shelf: Shelf, words: list[str]) -> None:
+def test_the_output_is_the_same_in_separate_processes(shelf: Shelf, words: list[str]) -> None:
     assert ran(*words, db=shelf.db) == ran(*words, db=shelf.db, env={"OCICAT_X": "1"})

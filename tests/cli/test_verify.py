@@ -1,4 +1,4 @@
-"""`ocicat verify`: what it prints, its exit status, and how it ends when somebody presses Ctrl-C."""
+"""`ocicat verify`: its output, its exit status, and how it ends at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SKIPPED = "ocicat: blobs: {} read; {} skipped, which were good and have not chan
 
 
 def image(path: Path, seed: str = "") -> list[Path]:
-    """A layout of one image; its three blobs."""
+    """Make a layout of one image; return its three blobs."""
     layout = writers.make_layout(str(path))
     entry = writers.name_entry(writers.make_image(layout, seed or path.name), "tag", "", "1")
     writers.write_index(layout, writers.empty_index(entry))
@@ -34,7 +34,7 @@ def digest(blob: Path) -> str:
     return f"{blob.parent.name}:{blob.name}"
 
 
-def test_nothing_is_said_where_all_is_good(cli: Own, tmp_path: Path) -> None:
+def test_nothing_is_printed_if_all_blobs_are_good(cli: Own, tmp_path: Path) -> None:
     image(tmp_path / "images/a")
     image(tmp_path / "images/b")
     cli.done("add", str(tmp_path / "images"))
@@ -45,7 +45,7 @@ def test_nothing_is_said_where_all_is_good(cli: Own, tmp_path: Path) -> None:
     assert cli("--verbose", "verify", "--full").said == ["ocicat: blobs: 6 read"]
 
 
-def test_what_is_not_good_is_a_line_and_status_1(cli: Own, tmp_path: Path) -> None:
+def test_a_bad_blob_is_a_line_and_status_1(cli: Own, tmp_path: Path) -> None:
     good, bad = image(tmp_path / "images/good"), image(tmp_path / "images/bad")
     cli.done("add", str(tmp_path / "images"))
     cli.done("verify")
@@ -86,7 +86,7 @@ def test_jobs(cli: Own, tmp_path: Path, jobs: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("nope",), ("n*",), ("",), ("--jobs", "0"), ("--jobs", "x"), ("--jobs", "999")])
-def test_a_wrong_call_is_status_2(shelf: Shelf, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_status_2(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     one_error(shelf.ask("verify", *arguments), 2)
 
 
@@ -104,7 +104,7 @@ def test_stores_by_path_and_glob(cli: Own, tmp_path: Path) -> None:
     assert cli("--verbose", "verify", "images/[ab]").said == [SKIPPED.format(3, 3)]
 
 
-def test_what_cannot_be_proved_is_said_and_no_failure(cli: Own, tmp_path: Path) -> None:
+def test_blobs_that_cannot_be_checked_are_counted_and_are_no_failure(cli: Own, tmp_path: Path) -> None:
     image(tmp_path / "a")
     (tmp_path / "a/blobs/blake3").mkdir()
     (tmp_path / "a/blobs/blake3" / ("0" * 64)).touch()
@@ -145,7 +145,7 @@ def opened(own: Own) -> None:
 @needs_root
 @pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
 def test_a_directory_without_permission(common: Own, mode: int) -> None:
-    """May not be listed, or what it lists may not be looked at: nothing is taken for gone, nor for good."""
+    """The directory cannot be listed, or its files cannot be read: no blob counts as gone, and none as good."""
     path = Path(common.directory, "a")
     blobs = image(path)
     common.done("add", str(path))
@@ -174,7 +174,7 @@ def test_a_blob_without_permission(common: Own) -> None:
 
 
 def counted(db: str) -> tuple[int, int]:
-    """How many blobs there are, and how many are good, as the catalog says."""
+    """Return the number of blobs, and of good ones, according to the catalog."""
     with contextlib.closing(open_reader(db)) as reader:
         found = next(reader.select("SELECT count(*), count(*) FILTER (WHERE is_good) FROM store_blob", {}), None)
         assert found is not None
@@ -206,7 +206,7 @@ def test_ctrl_c_keeps_what_was_verified(cli: Own, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def interruptible(*arguments: str, db: str) -> Iterator[subprocess.Popen[str]]:
-    def by_default() -> None:  # whoever runs the tests in the background may ignore it
+    def by_default() -> None:  # a shell that runs the tests in the background ignores SIGINT
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     process = subprocess.Popen(
@@ -248,7 +248,7 @@ def test_reading_content_has_a_bar_of_its_own(cli: Own, tmp_path: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, db: str) -> bytes:
-    """What the program writes to stderr, where that is a terminal."""
+    """Return what the program writes to stderr if that is a terminal."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [OCICAT, *arguments], stdout=subprocess.DEVNULL, stderr=follower, stdin=subprocess.DEVNULL,
@@ -256,7 +256,7 @@ def on_a_terminal(*arguments: str, db: str) -> bytes:
     ) as process:  # fmt: skip
         os.close(follower)
         pieces = b""
-        with contextlib.suppress(OSError):  # that is how the end of a terminal is told
+        with contextlib.suppress(OSError):  # this is how a terminal reports its end
             while piece := os.read(leader, 65536):
                 pieces += piece
         process.wait(SECONDS)

@@ -1,4 +1,4 @@
-"""`wait`: returns once a reference resolves, or resolves to a digest (docs/scripts.md)."""
+"""`wait` returns once a reference resolves, or resolves to a given digest (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Layout = Callable[..., str]
 
 
 def tag(path: str, seed: str) -> str:
-    """Let the tag `t` of a layout be an image of `seed`; its digest."""
+    """Let the tag `t` of a layout point to an image made from `seed`; return its digest."""
     entry = name_entry(fake_descriptor(seed), "tag", "", "t")
     write_index(path, retag_replace(read_index(path), entry))
     digest: str = entry["digest"]
@@ -30,7 +30,7 @@ def tag(path: str, seed: str) -> str:
 
 @contextmanager
 def waiting(db: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that waits; it has looked in vain when the block begins."""
+    """A waiting process. When the block begins, it has looked once and found nothing."""
     process = subprocess.Popen(
         [OCICAT, "--db", db, "wait", *arguments], env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -45,13 +45,13 @@ def waiting(db: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def has_open(pid: int, path: str) -> bool:
     for name in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # closed in the meantime
             if os.readlink(f"/proc/{pid}/fd/{name}") == path:
                 return True
     return False
 
 
-def test_it_returns_when_the_daemon_brings_it(tmp_path: Path) -> None:
+def test_wait_returns_when_the_daemon_brings_the_reference(tmp_path: Path) -> None:
     with followed(tmp_path, settle_ms=50) as catalog:
         path = make_layout(catalog.path("root/a"))
         catalog.add_root("root")
@@ -74,10 +74,14 @@ def test_it_returns_when_the_daemon_brings_it(tmp_path: Path) -> None:
             assert process.wait(30) == 0
 
 
-def test_it_returns_at_once_when_it_is_there(cli: Own, layout: Layout) -> None:
+def test_wait_returns_at_once_if_the_reference_resolves(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("app", "1"))
     said = cli("wait", ":1")
-    assert (said.status, said.out, said.said) == (0, "", ["ocicat: no daemon runs: only 'ocicat index' brings changes"])
+    assert (said.status, said.out, said.said) == (
+        0,
+        "",
+        ["ocicat: no daemon runs, so only 'ocicat index' brings changes: start 'ocicat watch'"],
+    )
     digest = cli.done("resolve", ":1").out.strip()
     assert cli("wait", ":1", "--digest", digest).status == 0
     assert cli("wait", ":1", "--digest", digest.removeprefix("sha256:")).status == 0
@@ -85,7 +89,7 @@ def test_it_returns_at_once_when_it_is_there(cli: Own, layout: Layout) -> None:
 
 
 @ON_SQLITE
-def test_index_brings_it_too(cli: Own, layout: Layout) -> None:
+def test_index_brings_the_reference_too(cli: Own, layout: Layout) -> None:
     path = layout("app", "1")
     cli.done("add", path)
     new = fake_descriptor("new")["digest"]
@@ -105,7 +109,7 @@ def test_status_1_at_the_limit(cli: Own, layout: Layout, arguments: tuple[str, .
 
 
 @ON_SQLITE
-def test_several_digests_are_waited_out(cli: Own, layout: Layout) -> None:
+def test_wait_continues_while_the_reference_is_ambiguous(cli: Own, layout: Layout) -> None:
     cli.done("add", layout("one", "1"), layout("two", "1"))
     said = cli("--quiet", "wait", ":1", "--timeout", "0")
     assert (said.status, "ambiguous" in said.err, len(said.said)) == (1, True, 1)
@@ -119,7 +123,7 @@ def test_several_digests_are_waited_out(cli: Own, layout: Layout) -> None:
     [("UPPER",), ("",), ("a", "b"), (), (":1", "--digest", "sha256:012345"), (":1", "--digest", "x"),
      (":1", "--timeout", "-1"), (":1", "--timeout", "soon")],
 )  # fmt: skip
-def test_what_cannot_be_waited_for_has_status_2(cli: Own, layout: Layout, arguments: tuple[str, ...]) -> None:
+def test_references_that_wait_cannot_use_have_status_2(cli: Own, layout: Layout, arguments: tuple[str, ...]) -> None:
     cli.done("add", layout("app", "1"))
     assert cli("--quiet", "wait", *arguments).status == 2
 
@@ -128,7 +132,7 @@ def test_without_a_catalog_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
     one_error(ran("wait", ":1", db=str(tmp_path / "none.db")), 4, "there is no catalog")
 
 
-def test_a_limit_is_kept_although_much_is_written(tmp_path: Path) -> None:
+def test_the_limit_holds_although_much_is_written(tmp_path: Path) -> None:
     with followed(tmp_path, settle_ms=10) as catalog:
         path = make_layout(catalog.path("root/a"))
         catalog.add_root("root")

@@ -1,4 +1,4 @@
-"""`watch` as a command: its options, its exit statuses and what it prints (docs/scripts.md). What it does is in tests/watch."""
+"""`watch` as a command: options, exit statuses and output (docs/scripts.md). tests/watch tests what the daemon does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.watch.harness import followed, wait_for
     "arguments",
     [("--poll", "0"), ("--poll", "-1"), ("--poll", "soon"), ("--rescan", "0"), ("--nothing",), ("place",)],
 )
-def test_wrong_calls_have_status_2(cli: Own, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_has_status_2(cli: Own, arguments: tuple[str, ...]) -> None:
     assert cli("watch", *arguments).status == 2
 
 
@@ -32,7 +32,7 @@ def test_a_wrong_configuration_has_status_2(cli: Own) -> None:
         one_error(cli("watch"), 2, word)
 
 
-def test_it_makes_a_catalog_where_there_is_none_and_prints_nothing_on_stdout(tmp_path: Path) -> None:
+def test_watch_creates_a_catalog_and_prints_nothing_on_stdout(tmp_path: Path) -> None:
     db = f"{tmp_path}/not/yet/catalog.db"
     process = subprocess.Popen([OCICAT, "--db", db, "watch"], env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -55,7 +55,7 @@ def test_help_says_what_the_options_do(cli: Own) -> None:
 
 
 def test_options_come_from_the_environment_too(tmp_path: Path) -> None:
-    """click's own names (docs/scripts.md)."""
+    """The variables have the names that docs/scripts.md promises."""
     with followed(tmp_path) as catalog:
         catalog.start("--rescan", "3600", before=["env", "OCICAT_WATCH_POLL=0.2"])
         wait_for(lambda: catalog.state()["daemon_polling"] is True)

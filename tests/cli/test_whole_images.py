@@ -1,4 +1,4 @@
-"""`contexts`, and `resolve --strict --format oci-layout`, give only what a build finds whole."""
+"""`contexts` and `resolve --strict --format oci-layout` return only images that are complete for a build."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def on(descriptor: writers.Descriptor, arch: str) -> writers.Descriptor:
 
 
 def image_with(path: str, *layers: writers.Descriptor, config: writers.Descriptor | None = None) -> writers.Descriptor:
-    """An image of this machine's with these layers."""
+    """Write an image for this machine's platform with these layers."""
     made = read(path, writers.make_image(path, "base", arch=HERE)["digest"])
     manifest = made | {"layers": [*made["layers"], *layers], "config": config or made["config"]}
     return writers.write_blob(path, writers.dump(manifest), writers.MANIFEST_TYPE)
@@ -55,7 +55,7 @@ def contexts(cli: Own, *options: str, text: str = "FROM app:1") -> Ran:
 
 
 def left_out(cli: Own, *told: str) -> None:
-    """The image is named on stderr, with what is the matter; with `--strict` that is an error."""
+    """Check that stderr names the image and the reason, and that `--strict` makes this an error."""
     result = contexts(cli)
     assert (result.status, result.out) == (0, "")
     assert len(result.said) == 1
@@ -77,7 +77,7 @@ def store(tmp_path: Path, cli: Own) -> str:
 
 @pytest.mark.parametrize("role", ["config", "layer", "manifest"])
 @pytest.mark.parametrize("how", ["absent", "empty", "truncated"])
-def test_a_blob_that_is_not_there_as_it_should_be(cli: Own, store: str, role: str, how: str) -> None:
+def test_an_absent_or_damaged_blob(cli: Own, store: str, role: str, how: str) -> None:
     image = writers.make_image(store, "app", layers=3)
     manifest = read(store, image["digest"])
     hit = {"config": manifest["config"], "layer": manifest["layers"][1], "manifest": image}[role]["digest"]
@@ -90,7 +90,7 @@ def test_a_blob_that_is_not_there_as_it_should_be(cli: Own, store: str, role: st
     left_out(cli, hit)
 
 
-def test_a_blob_of_other_bytes_is_none_once_that_is_known(cli: Own, store: str) -> None:
+def test_a_blob_with_other_bytes_counts_as_absent_once_known(cli: Own, store: str) -> None:
     image = writers.make_image(store, "app")
     layer = read(store, image["digest"])["layers"][0]
     named(store, image)
@@ -101,7 +101,7 @@ def test_a_blob_of_other_bytes_is_none_once_that_is_known(cli: Own, store: str) 
     left_out(cli, layer["digest"], "damaged")
 
 
-def test_a_blob_that_goes_is_missed_at_the_next_look_and_one_that_comes_serves(cli: Own, store: str) -> None:
+def test_blobs_that_go_and_come_are_noticed_at_the_next_look(cli: Own, store: str) -> None:
     image = writers.make_image(store, "app")
     layer = read(store, image["digest"])["layers"][0]["digest"]
     named(store, image)
@@ -124,21 +124,21 @@ def test_a_blob_that_goes_is_missed_at_the_next_look_and_one_that_comes_serves(c
     ],
     ids=["docker", "oci", "urls"],
 )
-def test_a_layer_that_need_not_be_there_is_not_needed(cli: Own, store: str, layer: writers.Descriptor) -> None:
+def test_a_layer_that_may_be_absent_is_not_needed(cli: Own, store: str, layer: writers.Descriptor) -> None:
     named(store, image_with(store, layer))
     cli("add", store)
     assert len(contexts(cli, "--strict").lines) == 1
     assert cli("resolve", "--strict", "--format", "oci-layout", "app:1").status == 0
 
 
-def test_the_same_layer_is_needed_where_it_is_no_foreign_one(cli: Own, store: str) -> None:
+def test_the_same_layer_is_needed_where_it_is_not_foreign(cli: Own, store: str) -> None:
     layer = writers.fake_descriptor("far") | {"mediaType": writers.LAYER_TYPE}
     named(store, image_with(store, layer))
     cli("add", store)
     left_out(cli, layer["digest"])
 
 
-def test_bytes_in_the_descriptor_are_the_blob(cli: Own, store: str) -> None:
+def test_data_in_the_descriptor_replaces_the_blob(cli: Own, store: str) -> None:
     config = writers.write_blob(store, b"{}", "application/vnd.oci.empty.v1+json")
     named(store, image_with(store, config=config | {"data": base64.b64encode(b"{}").decode()}))
     os.unlink(blob(store, config["digest"]))
@@ -151,14 +151,14 @@ def test_bytes_in_the_descriptor_are_the_blob(cli: Own, store: str) -> None:
 
 @pytest.fixture
 def index(store: str) -> dict[str, str]:
-    """An index of two platforms: the digests of its images by architecture, and its own by `index`."""
+    """Write an index of two platforms; return the digests of its images by architecture, and its own as `index`."""
     images = {arch: writers.make_image(store, f"app-{arch}", arch=arch) for arch in (HERE, OTHER)}
     whole = writers.make_index_image(store, [on(each, arch) for arch, each in images.items()])
     named(store, whole)
     return {arch: each["digest"] for arch, each in images.items()} | {"index": whole["digest"]}
 
 
-def test_only_the_images_that_are_used_have_to_be_whole(cli: Own, store: str, index: dict[str, str]) -> None:
+def test_only_the_images_that_are_used_must_be_complete(cli: Own, store: str, index: dict[str, str]) -> None:
     layer = read(store, index[OTHER])["layers"][0]["digest"]
     os.unlink(blob(store, layer))
     cli("add", store)
@@ -175,14 +175,14 @@ def test_only_the_images_that_are_used_have_to_be_whole(cli: Own, store: str, in
     one_error(cli("resolve", "--strict", "--format", "oci-layout", "app:1", "--platform", f"linux/{OTHER}"), 1, layer)
 
 
-def test_the_builder_is_this_machine_or_what_is_given(cli: Own, store: str, index: dict[str, str]) -> None:
+def test_the_builder_is_this_machine_or_the_given_platform(cli: Own, store: str, index: dict[str, str]) -> None:
     os.unlink(blob(store, index[HERE]))
     cli("add", store)
     left_out(cli, index[HERE])
     assert contexts(cli, "--strict", "--build-arg", f"BUILDPLATFORM=linux/{OTHER}").status == 0
 
 
-def test_an_index_without_an_image_for_the_builder_is_whole_with_one_that_is(cli: Own, store: str) -> None:
+def test_an_index_without_an_image_for_the_builder_needs_one_complete_image(cli: Own, store: str) -> None:
     images = [on(writers.make_image(store, arch, arch=arch), arch) for arch in ("ppc64le", "riscv64")]
     named(store, writers.make_index_image(store, images))
     os.unlink(blob(store, images[0]["digest"]))
@@ -229,7 +229,7 @@ def test_one_entry_that_has_all_platforms_comes_before_those_that_have_one(cli: 
 
 
 @pytest.mark.parametrize("first", [HERE, OTHER])
-def test_an_entry_that_another_one_shadows_serves_where_it_alone_has_all(cli: Own, store: str, first: str) -> None:
+def test_a_shadowed_entry_is_used_if_only_it_has_all_platforms(cli: Own, store: str, first: str) -> None:
     images = {arch: writers.make_image(store, arch, arch=arch) for arch in (HERE, OTHER)}
     whole = writers.make_index_image(store, [on(each, arch) for arch, each in images.items()])
     named(store, images[first], whole)
@@ -255,7 +255,7 @@ def test_an_index_and_its_image_alone_are_one_answer_for_a_platform(cli: Own, tm
 # --- several stores ---------------------------------------------------------------------------------------------
 
 
-def test_a_whole_copy_in_another_store_serves(cli: Own, store: str, tmp_path: Path) -> None:
+def test_a_complete_copy_in_another_store_is_used(cli: Own, store: str, tmp_path: Path) -> None:
     image = writers.make_image(store, "app")
     named(store, image)
     shutil.copytree(store, tmp_path / "z")
@@ -271,7 +271,7 @@ def test_a_whole_copy_in_another_store_serves(cli: Own, store: str, tmp_path: Pa
     assert cli("resolve", "--format", "oci-layout", "app:1").out == f"oci-layout://{store}@{image['digest']}\n"
 
 
-def test_what_is_whole_comes_before_what_is_not_and_a_line_says_so(cli: Own, store: str, tmp_path: Path) -> None:
+def test_complete_images_come_first_and_a_note_says_so(cli: Own, store: str, tmp_path: Path) -> None:
     image = writers.make_image(store, "app")
     named(store, image)
     os.unlink(blob(store, read(store, image["digest"])["layers"][0]["digest"]))
@@ -286,7 +286,7 @@ def test_what_is_whole_comes_before_what_is_not_and_a_line_says_so(cli: Own, sto
         assert "in s is not complete" in result.said[0]
 
 
-def test_layers_that_lie_in_a_shared_directory_alone_are_nothing_for_buildx(cli: Own, store: str) -> None:
+def test_layers_only_in_a_shared_directory_are_not_offered_to_buildx(cli: Own, store: str) -> None:
     image = writers.make_image(store, "app")
     layer = read(store, image["digest"])["layers"][0]["digest"]
     named(store, image)
@@ -326,7 +326,7 @@ def test_every_form_of_a_reference_is_checked(cli: Own, store: str, form: Callab
         one_error(said, 1, layer, "not there")
     if form in FORMS[:3]:
         one_error(called(*asked, "--at", "2100-01-01", db=cli.db), 1, layer)
-    assert called(*asked[:2], asked[-1], db=cli.db).status == 0  # --strict alone checks nothing
+    assert called(*asked[:2], asked[-1], db=cli.db).status == 0  # without the format, --strict does not check blobs
 
 
 def test_fresh_waits_for_what_the_check_needs(cli: Own, store: str) -> None:
@@ -336,7 +336,7 @@ def test_fresh_waits_for_what_the_check_needs(cli: Own, store: str) -> None:
     assert len(cli.done(*asked).lines) == 1
 
 
-def test_of_several_references_each_has_its_line(cli: Own, store: str) -> None:
+def test_each_of_several_references_has_its_line(cli: Own, store: str) -> None:
     image = writers.make_image(store, "app")
     whole = writers.make_image(store, "whole")
     entries = [writers.name_entry(each, "short", NAME, tag) for tag, each in (("1", image), ("2", whole))]
@@ -352,7 +352,7 @@ def test_of_several_references_each_has_its_line(cli: Own, store: str) -> None:
 
 @pytest.mark.parametrize("name", ["a@b", "@", "a@sha256", "a@sha256-b"])
 @pytest.mark.parametrize("form", ["flags", "bake"])
-def test_an_at_in_a_path_is_told_since_buildx_splits_at_the_last(
+def test_an_at_sign_in_a_path_is_allowed_because_buildx_splits_at_the_last(
     cli: Own, tmp_path: Path, name: str, form: str
 ) -> None:
     path = writers.make_layout(str(tmp_path / name / "s"))
@@ -385,7 +385,7 @@ def test_a_stage_that_is_given_elsewhere_needs_nothing(cli: Own, store: str) -> 
     assert contexts(cli, "--skip", "app", "--strict", text="FROM app AS app\nRUN true") == Ran(0, "", "")
 
 
-def test_a_name_that_is_none_is_a_wrong_call(cli: Own, store: str) -> None:
+def test_an_invalid_name_has_status_2(cli: Own, store: str) -> None:
     cli.done("add", store)
     one_error(contexts(cli, "--skip", "UPPER"), 2, "UPPER")
     one_error(contexts(cli, "--skip", ""), 2)

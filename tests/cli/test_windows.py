@@ -1,4 +1,4 @@
-"""Platforms with a version: several Windows images in one index, and what is said of those that were not chosen."""
+"""Platforms with a version: several Windows images in one index, and the note about those that were not chosen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEW, OLD = "10.0.20348.1", "10.0.17763.1"
 
 
 def windows(path: str, version: str, *, in_index: bool) -> writers.Descriptor:
-    """An image of that version, which its config says, and its descriptor too where `in_index`."""
+    """Write an image with this version in its config and, with `in_index`, in its descriptor too."""
     config = {
         "os": "windows",
         "architecture": "amd64",
@@ -29,7 +29,7 @@ def windows(path: str, version: str, *, in_index: bool) -> writers.Descriptor:
 
 @pytest.fixture(params=[True, False], ids=["descriptors", "configs"])
 def images(request: pytest.FixtureRequest, cli: Own, tmp_path: Path) -> dict[str, str]:
-    """The digests of two images of one index, whose versions the index or their configs say."""
+    """Return the digests of two images of one index, whose versions are in the index or in their configs."""
     path = writers.make_layout(str(tmp_path / "w"))
     made = {version: windows(path, version, in_index=request.param) for version in (NEW, OLD)}
     layouts.layout(path, layouts.named(layouts.index(path, *made.values()), "pause:3.6"))
@@ -70,7 +70,7 @@ def test_query_sql_and_json_have_the_version(cli: Own, images: dict[str, str]) -
     assert result.lines[0].startswith("--build-context pause:3.6=")
 
 
-def test_another_version_is_no_platform_that_a_name_lacks(cli: Own, tmp_path: Path) -> None:
+def test_another_version_does_not_count_as_a_lacking_platform(cli: Own, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "w"))
     old, new = (layouts.index(path, windows(path, version, in_index=True)) for version in (OLD, NEW))
     linux = layouts.on(layouts.layer("linux"), "linux", "amd64")

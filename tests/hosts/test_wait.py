@@ -71,7 +71,9 @@ def test_it_asks_nothing_until_somebody_commits(mortal: Server, new_host: NewHos
         assert process.process.poll() is None
         layout(here.path("images/other"), "docker.io/library/other:1", "other")
         here.done("index")
-        assert process.ended() == Ran(0, "", "ocicat: no daemon runs: only 'ocicat index' brings changes\n")
+        assert process.ended() == Ran(
+            0, "", "ocicat: no daemon runs, so only 'ocicat index' brings changes: start 'ocicat watch'\n"
+        )
 
 
 def test_it_waits_for_a_digest(mortal: Server, new_host: NewHost) -> None:

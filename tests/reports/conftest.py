@@ -1,4 +1,4 @@
-"""Catalogs of the worlds, and what their files say: made once, only read by the tests that share them."""
+"""Catalogs of the worlds, and the contents of their files. They are made once, and the tests that share them only read them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RANDOM_WORLDS = 12
 
 
 class World(NamedTuple):
-    """Layouts, what they say, and the catalog of them."""
+    """Layouts, their contents, and a catalog of them."""
 
     disk: Disk
     catalogue: Catalogue
 
 
 def fixtures() -> dict[str, str]:
-    """The layouts that other projects test with: all that count as one."""
+    """The layouts that other projects use in their tests, as far as ocicat accepts them as layouts."""
     found = sorted(os.path.dirname(each) for each in FIXTURES.rglob("index.json"))
     paths = [path for path in found if os.path.exists(f"{path}/oci-layout") or os.path.isdir(f"{path}/blobs")]
     return {os.path.relpath(path, FIXTURES): path for path in paths}
@@ -34,7 +34,7 @@ def fixtures() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def worlds_made() -> dict[tuple[str, str], World]:
-    """The worlds that were asked for, by engine and name: several files of tests read each."""
+    """The worlds, by engine and name, each made when a test first asks for it; several test files use them."""
     return {}
 
 
@@ -55,7 +55,7 @@ def world(
 def make_world(
     which: str | int, tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]
 ) -> World:
-    """The world of that name or number, and its catalog."""
+    """Return the world with this name or number, with its catalog."""
     directory = str(tmp_path_factory.mktemp("world"))
     if which == "fixtures":
         if not FIXTURES.exists():

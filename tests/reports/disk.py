@@ -1,8 +1,8 @@
-"""What layouts hold, read from their files with json and hashlib alone: the answers that views and reports are held to.
+"""The expected answers of views and reports, computed from the files of layouts with only json and hashlib.
 
-Nothing of the catalog is used here. A digest is read where it lies in a layout whose bytes hash to it, as an entry of that
-layout or as a child or config of something read, and then whatever nothing in that layout points to and begins like JSON:
-what that says counts for every layout.
+This uses nothing of the catalog. A digest is read from a layout in which the bytes match it: first the entries of the layout
+and the children and configs of everything read, and then each blob that nothing in the layout points to and that begins like
+JSON. What a digest contains counts for every layout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 
 
 class Layout:
-    """A layout: its elements of `manifests`, and the digest and size of each file in `blobs`."""
+    """A layout: the elements of `manifests`, and the digest and size of each file in `blobs`."""
 
     def __init__(self, name: str, path: str) -> None:
         self.name = name
@@ -39,12 +39,12 @@ class Layout:
                 self.blobs[f"{os.path.basename(directory)}:{each}"] = os.path.getsize(f"{directory}/{each}")
 
     def modified(self, digest: str) -> str:
-        """When the file of a blob was last written, as the views write times."""
+        """Return when the file of a blob was last written, in the form that the views use."""
         found = os.stat(f"{self.path}/blobs/{digest.replace(':', '/')}").st_mtime_ns // 1_000_000
         return f"{datetime.fromtimestamp(found // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{found % 1000:03d}Z"
 
     def read(self, digest: str) -> bytes | None:
-        """The bytes of a blob, where they are what its digest says."""
+        """Return the bytes of a blob, or None if they do not match its digest."""
         algorithm, _, name = digest.partition(":")
         with open(f"{self.path}/blobs/{algorithm}/{name}", "rb") as file:
             data = file.read()
@@ -52,7 +52,7 @@ class Layout:
 
 
 class Disk:
-    """Layouts by name, and what is known of digests, from `before` too: that is true of a digest for ever."""
+    """Layouts by name, and what is known about digests, also from `before`, because the content of a digest never changes."""
 
     def __init__(self, layouts: Mapping[str, str], before: Disk | None = None) -> None:
         self.layouts = [Layout(name, path) for name, path in sorted(layouts.items())]
@@ -79,7 +79,7 @@ class Disk:
                 pointed |= self._know(digest, data)
 
     def _know(self, digest: str, data: bytes) -> set[str]:
-        """Keep what a blob says; the digests that are to be read for it."""
+        """Record the content of a blob; return the digests to read next."""
         try:
             document = json.loads(data)
         except ValueError:
@@ -93,11 +93,11 @@ class Disk:
         return {*self.children(digest), *self.config(digest)}
 
     def _pointed(self, layout: Layout) -> set[str]:
-        """What the manifests that lie in a layout point to, their subjects left out."""
+        """Return what the manifests in a layout point to, without their subjects."""
         here = set(layout.blobs) & set(self.manifests)
         return {one for each in here for one in (*self.children(each), *self.parts(each))}
 
-    # --- what a digest says -------------------------------------------------------------------------------------
+    # --- contents of a digest -------------------------------------------------------------------------------------
 
     def is_index(self, digest: str) -> bool:
         return isinstance(self.manifests.get(digest, {}).get("manifests"), list)
@@ -116,11 +116,11 @@ class Disk:
         return {*self.config(digest), *(each["digest"] for each in self.layers(digest))}
 
     def platform(self, digest: str) -> str | None:
-        """Of an image that is no index."""
+        """Return the platform of an image that is not an index."""
         return next((platform(self.configs[each]) for each in self.config(digest) if each in self.configs), None)
 
     def platforms(self, layout: Layout, digest: str, seen: frozenset[str] = frozenset()) -> set[str]:
-        """Of an image; what an index says of another one counts where that does not lie in the layout."""
+        """Return the platforms of an image. An index's descriptor of an absent image counts too."""
         if not self.is_index(digest):
             return {found for found in [self.platform(digest)] if found}
         found: set[str] = set()
@@ -144,7 +144,7 @@ class Disk:
     # --- what a layout reaches ----------------------------------------------------------------------------------
 
     def below(self, layout: Layout, digests: set[str]) -> set[str]:
-        """These manifests, and those of indexes that lie in the layout."""
+        """Return these manifests, and those of the indexes among them that are in the layout."""
         found: set[str] = set()
         while digests:
             found |= digests
@@ -152,18 +152,18 @@ class Disk:
         return found
 
     def reached(self, layout: Layout, digests: set[str]) -> set[str]:
-        """Those, with the configs and layers of the ones that lie there."""
+        """Return what `below` returns, with the configs and layers of the manifests that are in the layout."""
         manifests = self.below(layout, digests)
         return manifests.union(*(self.parts(each) for each in manifests & set(layout.blobs)))
 
     def is_judged(self, layout: Layout) -> bool:
-        """Whether every manifest on the way from the entries lies in the layout, is whole, and was read."""
+        """Return whether every manifest on the way from the entries is in the layout, is complete, and was read."""
         return all(
             digest in layout.blobs and layout.read(digest) is not None for digest in self.below(layout, layout.digests)
         )
 
     def in_use(self, layout: Layout) -> set[str]:
-        """What the entries reach, and manifests of the layout that are about any of that, with what these reach."""
+        """Return what the entries reach, and the layout's referrers of any of that, with what these reach."""
         used = self.reached(layout, layout.digests)
         while True:
             about = {
@@ -181,7 +181,7 @@ class Disk:
         return sum(layout.blobs[each] for each in self.reached(layout, {digest}) & set(layout.blobs))
 
     def held(self) -> Iterator[tuple[str, Document]]:
-        """The manifests and indexes that lie somewhere."""
+        """Return the manifests and indexes that are in some layout."""
         for digest, document in self.manifests.items():
             if any(digest in each.blobs for each in self.layouts):
                 yield digest, document
@@ -189,7 +189,7 @@ class Disk:
     # --- rows of the views --------------------------------------------------------------------------------------
 
     def reached_columns(self) -> dict[tuple[str, str], Row]:
-        """total_size, platforms and created, by store and digest of an entry."""
+        """Return total_size, platforms and created, by the store and digest of an entry."""
         return {
             (layout.name, digest): (
                 self.total_size(layout, digest),
@@ -262,7 +262,7 @@ class Disk:
                         yield layout.name, each["digest"], key, value, origin, value[:128]
 
     def described(self, digest: str) -> Iterator[tuple[str, Document]]:
-        """The descriptors of a manifest's layers, and of an index's children."""
+        """Return the descriptors of a manifest's layers and of an index's children."""
         yield from (("layer", each) for each in self.layers(digest))
         yield from (("child", each) for each in self.manifests[digest].get("manifests") or [])
 
@@ -296,7 +296,7 @@ class Disk:
             yield from self._said_beside_others(layout)
 
     def _said_beside_others(self, layout: Layout) -> Iterator[tuple[str, str, str]]:
-        """What takes a second look at the layout: fallback tags that are cut, and what `cosign save` writes."""
+        """Return the referrers that only the rest of the layout shows: by cut fallback tags, and as `cosign save` writes them."""
         of = [(each["digest"], each.get("annotations") or {}) for each in layout.entries]
         for place, (digest, said) in enumerate(of):
             name, kind = said.get(NAMES[0], ""), said.get("kind", "")
@@ -315,12 +315,12 @@ class Disk:
                         yield subject, child, "fallback"
 
     def subject(self, digest: str) -> str | None:
-        """What a manifest says that it is about."""
+        """Return the subject that a manifest names."""
         found: str | None = (self.manifests.get(digest, {}).get("subject") or {}).get("digest")
         return found
 
     def missing_rows(self) -> Iterator[Row]:
-        """The store, the digest, its role, and the manifest and the place in it that want it."""
+        """Return rows of store, digest, role, and the manifest and the position in it that need the digest."""
         for layout in self.layouts:
             for digest in layout.digests - set(layout.blobs):
                 yield layout.name, digest, "manifest", None, None
@@ -334,7 +334,7 @@ class Disk:
 
 
 def platform(said: Document) -> str:
-    """os[(version)]/arch[/variant] as containerd writes it, as far as the layouts of the tests have need."""
+    """Return os[(version)]/arch[/variant] as containerd writes it, as far as the layouts of the tests need it."""
     variant = said.get("variant") or ("v7" if said["architecture"] == "arm" else "")
     if (said["architecture"], variant) in (("arm64", "v8"), ("amd64", "v1")):
         variant = ""
@@ -343,7 +343,7 @@ def platform(said: Document) -> str:
 
 
 def moment(text: str | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
+    """Return the time in RFC 3339, in UTC with milliseconds."""
     if not text or text.startswith("0001"):
         return None
     found = datetime.fromisoformat(text).astimezone(UTC)

@@ -1,7 +1,7 @@
-"""Catalogs of a size, written straight into the tables: images in groups of ten, one of them the base of the others.
+"""Makes catalogs of a given size directly in the tables: images in groups of ten, one of them the base of the others.
 
-Whatever is asked of one image has the same number of rows at each size. But for one layer that all images begin with, and
-labels and annotations that all have, which is what a search must not go through.
+A query about one image returns the same number of rows at each size. The exceptions are one layer that all images begin with,
+and labels and annotations that all images have: a search must not read all of those.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def digest(what: str) -> str:
 
 
 def fill(catalogue: Catalogue, images: int) -> None:
-    """Write `images` images into the catalog, in stores of a hundred."""
+    """Write `images` images into the catalog, a hundred per store."""
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     ids: dict[str, int] = {}
     numbers = count(1)

@@ -1,4 +1,4 @@
-"""The same layouts in a catalog of either engine: every view, every report and every entry is the same, row for row."""
+"""The same layouts, in catalogs of both engines, give the same rows in every view, report and listing."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ NOW = {
     "verified_at",
     "took_ms",
 }
-"""Columns that say when something was read, which is not the same moment in both."""
+"""Columns with the time at which something was read, which differs between the two."""
 
 
 def rows(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> tuple[tuple[str, ...], list[str]]:
-    """The columns, and the rows without what says when they were read, as text in the order of that."""
-    reader = open_reader(catalogue.path)  # one of its own: a gate stays shut
+    """Return the columns, and the rows without the times of reading, as sorted text."""
+    reader = open_reader(catalogue.path)  # a reader of its own, because a gate restricts it for good
     try:
         columns, found = statements_of(reader).run(statement, parameters)
         kept = [number for number, column in enumerate(columns) if column not in NOW]
@@ -48,7 +48,7 @@ def rows(catalogue: Catalogue, statement: str, parameters: dict[str, str]) -> tu
 
 
 def entries(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """All that `query --format json` says, in its order."""
+    """Return everything that `query --format json` prints, in its order."""
     reader = catalogue.reader
     stores = [row[0] for row in reader.rows("STORES", {})]
     found = [
@@ -76,7 +76,7 @@ def both(
 
 
 def same(made: list[Catalogue]) -> int:
-    """How many rows were compared."""
+    """Compare both catalogs; return how many rows were compared."""
     one, other = made
     compared = 0
     for view in VIEWS:
@@ -106,7 +106,7 @@ def test_random_layouts(both: Callable[[dict[str, str]], list[Catalogue]], tmp_p
     assert same(both(paths)) > 50
 
 
-def test_what_is_written_strangely(both: Callable[[dict[str, str]], list[Catalogue]], tmp_path: Any) -> None:
+def test_unusual_spellings(both: Callable[[dict[str, str]], list[Catalogue]], tmp_path: Any) -> None:
     path = writers.make_layout(str(tmp_path / "strange"))
     odd = ["\\0", "a\\u0000b", "\\ud800", "\\u202e", "é" * 600, "%s", "%%", "'; DROP TABLE store; --", "\\\\", "?"]
     elements = []

@@ -1,4 +1,4 @@
-"""The filters of `query` that need content: what they leave is what the files of the layouts say."""
+"""The filters of `query` that need content return what the files of the layouts contain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLATFORMS = ("linux/amd64", "linux/arm64", "linux/386", "linux/s390x", "windows/
 
 
 def said(world: World, *filters: str) -> Entries:
-    """The entries that `ocicat query` prints, each its store and digest."""
+    """Return the store and digest of each entry that `ocicat query` prints."""
     ran = called("query", *filters, "--format", "json", db=world.catalogue.path)
     assert (ran.status, ran.err) == (0, ""), (filters, ran)
     found = Counter((each["store"], each["digest"]) for each in json.loads(ran.out))
@@ -38,7 +38,7 @@ def those(found: Iterable[tuple[Layout, Entry]]) -> Entries:
 
 
 def below(disk: Disk, digest: str) -> set[str]:
-    """A manifest and every manifest that it reaches, wherever that lies: what a digest is holds everywhere."""
+    """Return a manifest and every manifest that it reaches, in whichever layout, because a digest means the same everywhere."""
     found: set[str] = set()
     pending = {digest}
     while pending:
@@ -48,7 +48,7 @@ def below(disk: Disk, digest: str) -> set[str]:
 
 
 def pairs(values: Iterable[tuple[str, str]]) -> list[tuple[str, str | None]]:
-    """Every key by itself and with each of its values, with another one's, and a key that there is not."""
+    """Yield every key alone, with each of its values and with another key's value, and a key that does not occur."""
     found = dict.fromkeys(values)
     keys = dict.fromkeys(key for key, _ in found)
     return [*found, *((key, None) for key in keys), *((key, "no such value") for key in keys), ("no such key", None)]
@@ -63,7 +63,7 @@ def option(key: str, value: str | None) -> str:
 
 
 def test_labels(world: World) -> None:
-    """Of an image, or of one that an index reaches."""
+    """A label of an image, or of one that an index reaches."""
     disk = world.disk
     labels: dict[str, set[tuple[str, str]]] = {}
     for digest, _, key, value, _ in disk.label_rows():
@@ -77,8 +77,8 @@ def test_labels(world: World) -> None:
         assert said(world, "--label", option(key, value)) == expected, (key, value)
 
 
-def test_annotations_of_the_entry_and_of_all_that_it_reaches(world: World) -> None:
-    """Of the manifests themselves, and of the descriptors of their layers and of an index's children."""
+def test_annotations_of_the_entry_and_everything_it_reaches(world: World) -> None:
+    """Annotations of the manifests themselves, and of the descriptors of their layers and of an index's children."""
     disk = world.disk
 
     def of(entry: Entry) -> set[tuple[str, str]]:
@@ -105,14 +105,14 @@ def test_artifact_types(world: World) -> None:
 
 
 def test_platforms(world: World) -> None:
-    """What is nowhere to read is taken at its descriptor's word."""
+    """For an image that cannot be read, the platform in its descriptor counts."""
     disk = world.disk
 
     def of(layout: Layout, entry: Entry) -> set[str]:
         claimed = entry.get("platform") or {}
         known = entry["digest"] in disk.read or not claimed.get("os")
         found = disk.platforms(layout, entry["digest"]) if known else {platform(claimed)} - {"unknown/unknown"}
-        return {re.sub(r"\(.*?\)", "", each) for each in found}  # who asks without an OS version takes any
+        return {re.sub(r"\(.*?\)", "", each) for each in found}  # a platform without an OS version matches any version
 
     for wanted in PLATFORMS:
         assert said(world, "--platform", wanted) == those(found for found in every(disk) if wanted in of(*found)), (
@@ -120,8 +120,8 @@ def test_platforms(world: World) -> None:
         )
 
 
-def test_what_reaches_a_digest(world: World) -> None:
-    """A manifest, config or layer, at any depth, over manifests that lie in that store; an entry reaches itself."""
+def test_entries_that_reach_a_digest(world: World) -> None:
+    """A manifest, config or layer, at any depth, through manifests that are in that store. An entry reaches itself."""
     disk = world.disk
     reached = [(layout, entry, disk.reached(layout, {entry["digest"]})) for layout, entry in every(disk)]
     digests = set().union(*(each for *_, each in reached), *(layout.blobs for layout in disk.layouts))
@@ -135,7 +135,7 @@ SHOWN = ("subject", "fallback-tag", "cosign-tag", "attestation", "attestation", 
 
 
 def referrers(world: World, subject: str, *filters: str) -> Counter[tuple[str, str, str]]:
-    """The referrers that `ocicat query` prints, each its store, its digest and how it is known."""
+    """Return the store and digest of each referrer that `ocicat query` prints, and how it is known."""
     db = world.catalogue.path
     ran = called("query", "--referrers-of", subject, *filters, "--format", "json", db=db)
     assert (ran.status, ran.err) == (0, ""), (subject, filters, ran)
@@ -144,8 +144,8 @@ def referrers(world: World, subject: str, *filters: str) -> Counter[tuple[str, s
     return found
 
 
-def test_referrers_however_they_say_it(world: World) -> None:
-    """What is about a digest itself, once in each layout that has it, and never what holds it."""
+def test_referrers_however_they_name_their_subject(world: World) -> None:
+    """The referrer itself is returned, once per layout that has it, and never the index that contains it."""
     disk = world.disk
     about: dict[str, dict[str, int]] = {}
     for subject, referrer, how, _ in disk.referrer_rows():
@@ -197,13 +197,13 @@ def test_filters_narrow_each_other(world: World) -> None:
 
 
 @pytest.mark.parametrize("way", ["contains", "referrers-of"])
-def test_a_filter_takes_no_half_digest(world: World, way: str) -> None:
+def test_a_filter_refuses_a_partial_digest(world: World, way: str) -> None:
     ran = called("query", f"--{way}", "sha256:12", db=world.catalogue.path)
     assert (ran.status, ran.out) == (2, ""), ran
 
 
-def test_what_is_asked_for_may_be_a_name(world: World) -> None:
-    """It is resolved first; whatever means one digest answers as that digest does."""
+def test_a_filter_takes_a_name(world: World) -> None:
+    """A name is resolved first. Every reference that resolves to a digest gives the same answer as the digest."""
     disk = world.disk
     db = world.catalogue.path
     for layout in disk.layouts:
@@ -224,13 +224,13 @@ def test_what_is_asked_for_may_be_a_name(world: World) -> None:
     ("asked", "status"),
     [("no/such:1", 1), (":no-such", 1), (NOWHERE[:30], 1), (NOWHERE, 0), ("acme/*:1", 2), ("UPPER", 2), ("", 2)],
 )
-def test_what_finds_nothing_or_is_no_reference(world: World, way: str, asked: str, status: int) -> None:
+def test_a_filter_that_finds_nothing_or_is_malformed(world: World, way: str, asked: str, status: int) -> None:
     ran = called("query", f"--{way}", asked, db=world.catalogue.path)
     assert (ran.status, ran.out) == (status, ""), ran
 
 
 def test_a_reference_narrows_to_the_referrers_that_it_is_or_holds(world: World) -> None:
-    """Each reference by itself: one that only holds what another one held already has found something too."""
+    """Each reference counts by itself: one that only contains what another contains has found something, too."""
     disk = world.disk
     db = world.catalogue.path
     for subject in sorted({row[0] for row in disk.referrer_rows()}):

@@ -1,4 +1,4 @@
-"""SQL that can only read the public views: whatever else it tries is refused, and nothing is written."""
+"""SQL can only read the public views. Everything else is refused, and nothing is written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gate(db: str) -> Iterator[Statements]:
 
 
 def state(directory: str) -> dict[str, bytes]:
-    """Every file, but for SQLite's shared memory, which readers write marks into."""
+    """Return the contents of every file except SQLite's shared memory, in which readers set marks."""
     return {
         each.name: each.read_bytes()
         for each in Path(directory).iterdir()
@@ -101,7 +101,7 @@ def test_private_tables_are_refused(db: str, table: str) -> None:
 @pytest.mark.parametrize(
     "statement", ["", " ", ";", "--", "/* x */", "SELECT 1; SELECT 2", "SELECT 1; DROP TABLE store", "SELEC", "SELECT", "SELECT '", "\x00", "SELECT nope FROM images", "SELECT * FROM nope", "SELECT nope(1)", "é"]
 )  # fmt: skip
-def test_what_is_no_statement_is_refused(db: str, statement: str) -> None:
+def test_an_invalid_statement_is_refused(db: str, statement: str) -> None:
     result = (
         called("sql", statement, db=db) if "\x00" not in statement else called("sql", db=db, stdin=statement.encode())
     )
@@ -139,7 +139,7 @@ def test_every_view_with_each_of_its_columns(db: str, view: object) -> None:
     assert called("sql", f"SELECT count(*) FROM {name}", db=db).out == f"{len(whole.lines) - 1}\n"
 
 
-def test_the_views_that_tell_of_these_layouts_have_rows(db: str) -> None:
+def test_the_views_of_these_layouts_have_rows(db: str) -> None:
     for view, at_least in (
         ("stores", 1),
         ("images", 30),
@@ -169,7 +169,7 @@ def test_times_are_text_of_one_width(db: str) -> None:
 # The gate itself
 
 
-def test_rows_come_as_they_are_asked_for(gate: Statements) -> None:
+def test_rows_are_read_on_demand(gate: Statements) -> None:
     columns, rows = gate.run(ENDLESS.replace("count(*)", "i"), {})
     assert columns == ("i",)
     assert [next(rows) for _ in range(3)] == [(1,), (2,), (3,)]
@@ -181,7 +181,7 @@ def test_one_statement_after_another(gate: Statements) -> None:
         assert list(gate.run("SELECT :a", {"a": "x"})[1]) == [("x",)]
         with pytest.raises(RefusedSQL):
             gate.run("DELETE FROM store", {})
-        with pytest.raises(RefusedSQL, match="wrong"):  # what was refused before is forgotten
+        with pytest.raises(RefusedSQL, match="wrong"):  # an earlier refusal has no effect
             gate.run("nonsense", {})
 
 
@@ -199,10 +199,10 @@ def test_the_time_limit(db: str) -> None:
             assert not thread.is_alive()
 
 
-def test_signals_are_as_they_were_afterwards(gate: Statements) -> None:
+def test_signal_handlers_are_restored_afterwards(gate: Statements) -> None:
     before = signal.getsignal(signal.SIGINT)
     for statement in ("SELECT 1", "SELECT 1 WHERE 0"):
-        gate.run(statement, {})  # and nobody reads its rows
+        gate.run(statement, {})  # and its rows are not read
         list(gate.run(statement, {})[1])
     for wrong in ("nonsense", "", "DELETE FROM store"):
         with pytest.raises(RefusedSQL):
@@ -211,7 +211,7 @@ def test_signals_are_as_they_were_afterwards(gate: Statements) -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_it_serves_threads_that_meet_no_signal(db: str) -> None:
+def test_it_works_in_threads_that_receive_no_signals(db: str) -> None:
     found: list[object] = []
 
     def ask() -> None:
@@ -228,7 +228,7 @@ def test_it_serves_threads_that_meet_no_signal(db: str) -> None:
     assert found == [(1,)]
 
 
-def test_a_damaged_catalog_is_no_wrong_statement(db: str, tmp_path: Path) -> None:
+def test_a_damaged_catalog_is_not_reported_as_a_wrong_statement(db: str, tmp_path: Path) -> None:
     import sqlite3
 
     path = str(tmp_path / "c.db")

@@ -1,4 +1,4 @@
-"""What SQL may take: a statement ends at its limit and with whoever asked, and no row or sort takes all memory."""
+"""The limits of SQL: a statement ends at its time limit and with its caller, and no row or sort takes all memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG = {
     "trim": f"SELECT ltrim({ZEROS.format(7_000_000)}, replace(hex(zeroblob(700000)), '00', 'b') || '0')",
     "many": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
 }
-"""Statements that take minutes, nearly all of them within one instruction of SQLite's."""
+"""Statements that take minutes, nearly all of that within one instruction of SQLite."""
 LONG_ON_POSTGRESQL = {
     "sleep": "SELECT pg_sleep(600)",
     "undone": "SELECT set_config('statement_timeout', '0', false), pg_sleep(0.5) FROM generate_series(1, 1000)",
@@ -40,14 +40,14 @@ def db(tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], 
 
 
 def running(mark: str) -> list[int]:
-    """The processes that have `mark` in their environment."""
+    """Return the processes that have `mark` in their environment."""
     found = []
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
             try:
                 environment = (each / "environ").read_bytes()
             except OSError:
-                continue  # ended meanwhile, or another user's
+                continue  # it has ended in the meantime, or belongs to another user
             if f"MARK={mark}\0".encode() in environment + b"\0":
                 found.append(int(each.name))
     return found
@@ -55,7 +55,7 @@ def running(mark: str) -> list[int]:
 
 @ON_SQLITE
 @pytest.mark.parametrize("name", sorted(LONG))
-def test_one_instruction_ends_at_the_time_limit_and_nothing_of_it_is_left(db: str, name: str) -> None:
+def test_one_instruction_ends_at_the_time_limit_and_leaves_no_process(db: str, name: str) -> None:
     one_error(ran("sql", LONG[name], "--timeout", "0.3", db=db, env={"MARK": name}), 4, "0.3 seconds", "--timeout")
     wait_for(lambda: not running(name))
 
@@ -74,10 +74,10 @@ def test_a_statement_on_a_server_ends_there_too(db: str, name: str) -> None:
 @ON_SQLITE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 @pytest.mark.parametrize("statement", ["instr", "many"])
-def test_a_statement_ends_with_whoever_asked(db: str, statement: str, number: signal.Signals) -> None:
+def test_a_statement_ends_with_its_caller(db: str, statement: str, number: signal.Signals) -> None:
     mark = f"{statement}-{number.name}"
     process = subprocess.Popen(
-        ["env", "--default-signal", OCICAT, "sql", LONG[statement], "--timeout", "600"],  # of nohup HUP is ignored
+        ["env", "--default-signal", OCICAT, "sql", LONG[statement], "--timeout", "600"],  # nohup ignores HUP
         env=CLEAN | {"MARK": mark, "OCICAT_DB": db}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -118,7 +118,7 @@ print(int(own) >> 10, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 
 
 
 def measured(db: str, statement: str) -> tuple[int, int, str]:
-    """The most memory in MiB of a process that asks and of the one that runs the statement, and the rows or the error."""
+    """Return the peak memory in MiB of the command and of the process that runs the statement, and the rows or the error."""
     done = subprocess.run(
         [sys.executable, "-c", _MEASURED, db, statement],
         env=CLEAN | {"PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, timeout=120, check=True,
@@ -140,7 +140,7 @@ TOO_LARGE = {
 
 @ON_SQLITE
 @pytest.mark.parametrize("name", sorted(TOO_LARGE))
-def test_what_needs_too_much_memory_is_refused(db: str, name: str) -> None:
+def test_a_statement_that_needs_too_much_memory_is_refused(db: str, name: str) -> None:
     asking, running_, said = measured(db, TOO_LARGE[name])
     assert said.startswith(("NotInTime: ", "RefusedSQL: the statement is wrong: string or blob too big"))
     assert asking < 100
@@ -195,7 +195,7 @@ def test_a_table_keeps_few_large_rows_back(db: str) -> None:
         "SELECT * FROM images WHERE name IN {0}", "WITH images AS (SELECT (SELECT count(*) FROM {0})) SELECT * FROM images",
     ],
 )  # fmt: skip
-def test_a_private_table_is_refused_by_any_other_name_and_counted_by_none(db: str, table: str, statement: str) -> None:
+def test_a_private_table_is_refused_by_any_name_and_cannot_be_counted(db: str, table: str, statement: str) -> None:
     result = called("sql", statement.format(table), db=db)
     one_error(result, 2)
     assert result.out == ""

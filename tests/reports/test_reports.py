@@ -1,4 +1,4 @@
-"""Every report, compared with an answer worked out here from the files on disk; and that sizes add up to the byte."""
+"""Every report, compared with an answer computed here from the files on disk. Sizes add up to the byte."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACME = worlds.ACME
 
 
 def report(catalogue: Catalogue, name: str, *options: str) -> list[dict[str, Any]]:
-    """What `ocicat report` prints, through the gate and all."""
+    """Return the rows that `ocicat report` prints."""
     result = called("--quiet", "report", name, "--format", "jsonl", *options, db=catalogue.path)
     assert (result.status, result.err) == (0, ""), result
     return [json.loads(line) for line in result.lines]
@@ -44,7 +44,7 @@ def same(found: Iterable[Row], expected: Iterable[Row]) -> None:
 
 
 def full_name(entry: dict[str, Any]) -> str | None:
-    """The canonical name of an entry, as far as the layouts of these tests have need."""
+    """Return the canonical name of an entry, as far as the layouts of these tests need it."""
     ref_name, image_name = ((entry.get("annotations") or {}).get(key) for key in NAMES)
     name: str | None = image_name or ref_name
     if name is None or ":" not in name:
@@ -53,7 +53,7 @@ def full_name(entry: dict[str, Any]) -> str | None:
 
 
 def answering(disk: Disk) -> Iterator[tuple[str, str, str]]:
-    """Store, full name and digest of the first entry with a name."""
+    """Return the store, full name and digest of the first entry with each name."""
     for layout in disk.layouts:
         first: dict[str, str] = {}
         for entry in layout.entries:
@@ -216,8 +216,8 @@ def test_platforms(world: World) -> None:
     same(rows(world.catalogue, "platforms", "store name lacks others"), expected)
 
 
-def test_churn_and_growth_are_what_was_done(catalogue: Catalogue, tmp_path: Path) -> None:
-    """Entries come, go and move for a while: the test keeps its own book of it."""
+def test_churn_and_growth_match_the_changes_made(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Entries come, go and move for a while, and the test keeps its own record of this."""
     rng = random.Random(7)
     paths = [writers.make_layout(str(tmp_path / name)) for name in ("a", "b")]
     for path in paths:
@@ -278,14 +278,14 @@ def test_churn_and_growth_are_what_was_done(catalogue: Catalogue, tmp_path: Path
         assert of_store[-1]["size"] == os.path.getsize(f"{path}/index.json")
 
 
-def test_growth_is_told_day_by_day(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_growth_is_reported_by_day(catalogue: Catalogue, tmp_path: Path) -> None:
     path = writers.make_layout(str(tmp_path / "a"))
     for number in range(1, 5):
         writers.write_index(path, writers.empty_index(*writers.big_entries(number)))
         stamp(f"{path}/index.json")
         catalogue.add(path)
     with catalogue.writer.transaction() as connection:
-        # Two changes each on two days, the second one a year later.
+        # Two changes on each of two days, the second day a year later.
         connection.exec_driver_sql("UPDATE snapshot SET at = 1767225599998 + generation WHERE generation <= 2")
         connection.exec_driver_sql("UPDATE snapshot SET at = 1798761600000 + generation WHERE generation > 2")
     found = rows(catalogue, "growth", "day store changes added removed entries")
@@ -296,8 +296,8 @@ def test_growth_is_told_day_by_day(catalogue: Catalogue, tmp_path: Path) -> None
     ]
 
 
-def test_usage_and_shared_add_up_to_what_hard_links_leave(catalogue: Catalogue, tmp_path: Path) -> None:
-    """The files are linked as `shared` says, and what is then on the disk is counted by inode."""
+def test_usage_and_shared_add_up_to_the_disk_usage_with_hard_links(catalogue: Catalogue, tmp_path: Path) -> None:
+    """The files are linked as `shared` says, and the disk usage afterwards is counted by inode."""
     paths = [*worlds.by_hand(str(tmp_path / "hand")).values()]
     paths += worlds.at_random(str(tmp_path / "random"), random.Random(99)).values()
     for path in paths:
@@ -319,14 +319,14 @@ def test_usage_and_shared_add_up_to_what_hard_links_leave(catalogue: Catalogue, 
         assert before - on_disk(paths) == each["saves"]
     assert on_disk(paths) == sum(each["apparent"] for each in usage) - sum(each["saves"] for each in shared)
     for left in range(len(paths)):
-        # What is unique to a store is what is free without it.
+        # The unique bytes of a store are what deleting it frees.
         gone = paths[:left] + paths[left + 1 :]
         unique = next(each["unique"] for each in usage if each["store"] == os.path.basename(paths[left]))
         assert on_disk(paths) - on_disk(gone) == unique
 
 
 def on_disk(paths: Iterable[str]) -> int:
-    """Bytes of the blobs of these layouts, each file once however often it is linked, as `du` counts."""
+    """Return the bytes of the blobs of these layouts, counting each file once however often it is linked, like `du`."""
     inodes: dict[int, int] = {}
     for path in paths:
         for each in Path(path, "blobs").rglob("*"):
@@ -335,7 +335,7 @@ def on_disk(paths: Iterable[str]) -> int:
     return sum(inodes.values())
 
 
-def test_nothing_is_said_of_a_store_that_is_still_being_read(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_store_that_is_still_being_read_is_left_out(catalogue: Catalogue, tmp_path: Path) -> None:
     path = worlds.by_hand(str(tmp_path / "hand"))["hurt"]
     catalogue.add(path)
     assert report(catalogue, "missing")
@@ -361,8 +361,8 @@ def test_a_store_that_is_gone_is_left_out(name: str, catalogue: Catalogue, tmp_p
     assert report(catalogue, name, *options) == []
 
 
-def test_pairs_of_stores_are_shared_by_both(catalogue: Catalogue, tmp_path: Path) -> None:
-    """`unique` of a store and `shared` of a pair, where only pairs share."""
+def test_shared_bytes_of_pairs_of_stores(catalogue: Catalogue, tmp_path: Path) -> None:
+    """`unique` of a store and `shared` of a pair, if only pairs share blobs."""
     paths = worlds.at_random(str(tmp_path), random.Random(3))
     for first, second in combinations(paths.values(), 2):
         for each in (first, second):

@@ -1,4 +1,4 @@
-"""Asking a view on PostgreSQL by a key reads no large table from end to end: the plan the server itself chooses."""
+"""On PostgreSQL, querying a view by a key reads no large table completely, in the plan that the server itself chooses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Session = psycopg.Connection[tuple[Any, ...]]
 def session(
     tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], server: Server
 ) -> Iterator[Session]:
-    """A session on a catalog of LARGE images, as `ocicat sql` has it."""
+    """A session on a catalog of LARGE images, like that of `ocicat sql`."""
     url = server.new_catalog()
     catalogue = new_sqlite_catalogue(str(tmp_path_factory.mktemp("size")))
     fill(catalogue, LARGE)
@@ -41,12 +41,12 @@ def session(
 @pytest.mark.parametrize(("view", "key"), [(view, key) for view, keys in KEYS.items() for key in keys])
 def test_a_key_is_an_index_search(session: Session, view: str, key: str) -> None:
     ((number,),) = session.execute("SELECT id FROM content WHERE digest = %s", (IMAGE,)).fetchall()
-    values = {name: value.format(number - 1) for name, value in KEYS[view][key].items()}  # named after ids as they were
+    values = {name: value.format(number - 1) for name, value in KEYS[view][key].items()}  # named after the original ids
     statement = f"SELECT * FROM {view} WHERE {' AND '.join(f'{name} = :{name}' for name in values)}"
     ((found,),) = session.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {named(statement)}", values).fetchall()
     plan = found[0]["Plan"]
     assert plan["Actual Rows"] > 0 or view == "unnamed"
-    few = {*FEW, "store", "store_span"}  # of which there are a hundred each
+    few = {*FEW, "store", "store_span"}  # a hundred of each
     assert read_whole(plan, few) == [], json.dumps(plan, indent=1)
     assert looked_at(plan, few) <= LARGE / 100
 

@@ -1,4 +1,4 @@
-"""Asking a view by a key, and a report for one image, is an index search: steps of the virtual machine, at two sizes."""
+"""Querying a view by a key, or a report for one image, is an index search: counted in SQLite steps at two sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FACTOR = 1.2
 
 
 class Counted(NamedTuple):
-    """The rows of a question, and the steps that they took."""
+    """The rows of a query, and the steps that they took."""
 
     rows: list[tuple[object, ...]]
     steps: int
@@ -32,7 +32,7 @@ class Sizes(NamedTuple):
     large: Catalogue
 
     def ask(self, statement: str, parameters: dict[str, str] | None = None) -> list[tuple[object, ...]]:
-        """The rows, which are as many and cost as much in both."""
+        """Run a query at both sizes; check that the number of rows and the cost are the same, and return the rows."""
         small, large = (count(each, statement, parameters or {}) for each in (self.small, self.large))
         assert len(small.rows) == len(large.rows) > 0, statement
         assert large.steps <= small.steps * FACTOR, f"{small.steps} and {large.steps} steps: {statement}"
@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
 
 
 def count(catalogue: Catalogue, statement: str, parameters: dict[str, str], of: int = 1) -> Counted:
-    """The steps are counted by so many at once."""
+    """How many steps one call of the progress handler stands for."""
     connection = file_of(catalogue.reader)
     steps = 0
 
@@ -114,7 +114,7 @@ def test_a_key_is_an_index_search(sizes: Sizes, view: str, key: str) -> None:
     assert sizes.small.sql("SELECT id FROM content WHERE digest = ?", IMAGE) == [(number,)]
     values = {name: value.format(number) for name, value in KEYS[view][key].items()}
     statement = f"SELECT * FROM {view} WHERE {' AND '.join(f'{name} = :{name}' for name in values)}"
-    if view == "unnamed":  # there is none: what is counted is that it finds so
+    if view == "unnamed":  # there is none: this counts the cost of finding that out
         statement = f"SELECT (SELECT count(*) FROM {view} WHERE digest = :digest)"
     sizes.ask(statement, values)
 
@@ -137,7 +137,7 @@ def test_views_are_searched_from_one_another(sizes: Sizes, statement: str) -> No
 
 
 def test_problems_and_blobs_of_a_store_cost_what_it_holds(sizes: Sizes) -> None:
-    """Those of the whole catalog are not gone through: its stores are as large at both sizes."""
+    """The query does not read those of the whole catalog. A store has the same size in both catalogs."""
     statement = "SELECT * FROM problems WHERE store = :store"
     small, large = (count(each, statement, {"store": "s1"}).steps for each in (sizes.small, sizes.large))
     assert large <= small * FACTOR
@@ -148,9 +148,7 @@ def test_problems_and_blobs_of_a_store_cost_what_it_holds(sizes: Sizes) -> None:
     ("image", "bases", "built"),
     [(digest("image 40"), 0, 9), (IMAGE, 1, 0), (digest("index 40"), 0, 9), ("d.io/r45:t{0}", 1, 0)],
 )
-def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
-    sizes: Sizes, image: str, bases: int, built: int
-) -> None:
+def test_bases_of_one_image_in_both_directions_need_no_scan(sizes: Sizes, image: str, bases: int, built: int) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
     ((number,),) = sizes.large.sql("SELECT id FROM content WHERE digest = ?", IMAGE)
     found = sizes.ask(report.statement(), {"image": image.format(number)})
@@ -162,14 +160,14 @@ def test_what_an_image_is_built_on_and_what_is_built_on_it_is_no_scan(
         assert {row[2] for row in found} == {IMAGE}
 
 
-def test_without_a_parameter_every_pair_is_told(sizes: Sizes) -> None:
+def test_without_a_parameter_every_pair_is_listed(sizes: Sizes) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
     assert len(count(sizes.small, report.statement(), {"image": ""}).rows) == SMALL // 10 * 9
 
 
 @pytest.mark.parametrize("name", [each.name for each in REPORTS])
-def test_a_report_over_all_costs_what_there_is(sizes: Sizes, name: str) -> None:
-    """Ten times as many images are ten times as much work, and a little for the height of the trees; not a hundred."""
+def test_a_report_over_everything_is_linear(sizes: Sizes, name: str) -> None:
+    """Ten times as many images cost ten times as much, and a little more for deeper trees, but not a hundred times."""
     (report,) = (each for each in REPORTS if each.name == name)
     parameters = dict.fromkeys((parameter for parameter, _ in report.parameters), "")
     small, large = (count(each, report.statement(), parameters, 100).steps for each in (sizes.small, sizes.middle))
@@ -177,10 +175,10 @@ def test_a_report_over_all_costs_what_there_is(sizes: Sizes, name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "tag"])
-def test_duplicates_of_one_name_cost_what_there_is(
+def test_duplicates_of_one_name_are_linear(
     tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], key: str
 ) -> None:
-    """Each entry of one name, or of one bare tag, is not compared with all others of it."""
+    """An entry with a name, or a bare tag, is not compared with all other entries with it."""
     (report,) = (each for each in REPORTS if each.name == "duplicates")
     steps = []
     for number in (SMALL, MIDDLE):

@@ -1,4 +1,4 @@
-"""The views of what digests are, compared row by row with what the files on disk say (disk.py)."""
+"""The views of the contents of digests, compared row by row with the files on disk (disk.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.reports.disk import NAMES, Disk, Row
 
 
 def same(found: Iterable[Row], expected: Iterable[Row]) -> None:
-    """The same rows, each as often."""
+    """Check that both have the same rows, each the same number of times."""
     left, right = Counter(found), Counter(expected)
     assert sorted((left - right).elements(), key=repr) == sorted((right - left).elements(), key=repr)
 
@@ -30,7 +30,7 @@ def test_stores_hold_their_entries(world: World) -> None:
     )
 
 
-def test_images_and_unnamed_say_what_an_entry_reaches(world: World) -> None:
+def test_images_and_unnamed_describe_what_an_entry_reaches(world: World) -> None:
     expected = world.disk.reached_columns()
     for view in ("images", "unnamed"):
         for store, digest, *row in world.catalogue.sql(
@@ -111,8 +111,8 @@ def test_problems_list_what_is_missing(world: World) -> None:
     )
 
 
-def test_history_and_snapshots_of_one_look(world: World) -> None:
-    """One change a store was seen; what answers stands."""
+def test_history_and_snapshots_after_one_look(world: World) -> None:
+    """Each store has had one change, and the current answers have no end."""
     same(
         world.catalogue.sql("SELECT store, name, tag, digest FROM history WHERE until IS NULL"),
         world.catalogue.sql("SELECT store, name, tag, digest FROM images WHERE NOT shadowed AND tag IS NOT NULL"),
@@ -125,7 +125,7 @@ def test_history_and_snapshots_of_one_look(world: World) -> None:
 
 COMPARED = (
     test_stores_hold_their_entries,
-    test_images_and_unnamed_say_what_an_entry_reaches,
+    test_images_and_unnamed_describe_what_an_entry_reaches,
     test_manifests,
     test_a_chain_is_one_list_of_layers,
     test_platforms,
@@ -140,7 +140,7 @@ COMPARED = (
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_views_follow_the_layouts(seed: int, catalogue: Catalogue, tmp_path: Path) -> None:
-    """Entries and blobs go, a store vanishes and comes back: each view says what is there now."""
+    """Entries and blobs go, and a store vanishes and comes back: each view shows the present state."""
     rng = random.Random(1000 + seed)
     paths = worlds.at_random(str(tmp_path), rng)
     for path in paths.values():
@@ -170,7 +170,7 @@ def test_the_views_follow_the_layouts(seed: int, catalogue: Catalogue, tmp_path:
             compare(World(disk, catalogue))
 
 
-def test_a_store_that_is_gone_is_no_part_of_it(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_missing_store_is_not_in_the_views(catalogue: Catalogue, tmp_path: Path) -> None:
     paths = worlds.by_hand(str(tmp_path))
     for path in paths.values():
         catalogue.add(path)
@@ -185,7 +185,7 @@ def test_a_store_that_is_gone_is_no_part_of_it(catalogue: Catalogue, tmp_path: P
         os.rename(tmp_path / "elsewhere", path)
 
 
-def test_problems_say_what_no_content_is_to_be_had_of(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_problems_list_blobs_without_usable_content(catalogue: Catalogue, tmp_path: Path) -> None:
     path = worlds.by_hand(str(tmp_path))["hurt"]
     catalogue.add(path)
     bad, text, corrupt = (writers.entries_of(writers.read_index(path))[number]["digest"] for number in (1, 4, 6))
@@ -204,7 +204,7 @@ def test_problems_say_what_no_content_is_to_be_had_of(catalogue: Catalogue, tmp_
     assert sorted(catalogue.sql(problems)) == sorted([("digest-differs", text), *always])
 
 
-# --- what its README.md says of the fixtures ----------------------------------------------------------------------------
+# --- what the README.md of the fixtures says ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -221,8 +221,8 @@ LIBS = "container-libs/image/oci/layout/fixtures"
 GGCR = "ggcr/pkg/v1/layout/testdata"
 
 
-def test_the_drawn_tree(of_fixtures: World) -> None:
-    """info.txt of delete_image_multiple_images: references, and below them manifests with a config and layers."""
+def test_the_tree_of_the_fixture(of_fixtures: World) -> None:
+    """The tree in info.txt of delete_image_multiple_images: references, and below them manifests with a config and layers."""
     store = f"{LIBS}/delete_image_multiple_images"
     sql = of_fixtures.catalogue.sql
     drawn: set[tuple[str, ...]] = set()

@@ -1,4 +1,4 @@
-"""Layouts that share layers, have names twice, lack blobs and hold what is about something: one by hand, and random ones."""
+"""Layouts with shared layers, repeated names, absent blobs and referrers: one set made by hand, and random ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def image(
     annotations: dict[str, str] | None = None,
     media_type: str = writers.MANIFEST_TYPE,
 ) -> Descriptor:
-    """An image of these layers: a text is a layer, the same text the same one."""
+    """Write an image with these layers. Each text is a layer; the same text is the same layer."""
     config = {"os": "linux", "architecture": arch, "config": {"Labels": labels or {}}, "seed": seed}
     if created:
         config["created"] = created
@@ -44,7 +44,7 @@ def image(
 
 
 def artifact(path: str, kind: str, subject: Descriptor | None, **more: Any) -> Descriptor:
-    """A manifest that is about another, by its own field where `subject` is given."""
+    """Write a manifest; if `subject` is given, its field of that name points there."""
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": writers.MANIFEST_TYPE,
@@ -63,7 +63,7 @@ def artifact(path: str, kind: str, subject: Descriptor | None, **more: Any) -> D
 
 
 def multi(path: str, *children: tuple[Descriptor, str | None], more: Sequence[Descriptor] = ()) -> Descriptor:
-    """An image index; a child has its platform there where an architecture is given."""
+    """Write an image index. The descriptor of a child has a platform if an architecture is given."""
     listed = [child | ({"platform": writers.platform("linux", arch)} if arch else {}) for child, arch in children]
     return writers.make_index_image(path, [*listed, *more])
 
@@ -77,7 +77,7 @@ def tag_of(descriptor: Descriptor, suffix: str = "") -> str:
 
 
 def with_sha512(path: str, descriptor: Descriptor) -> Descriptor:
-    """The same bytes under a digest of sha512."""
+    """Write the same bytes under their sha512 digest, too."""
     with open(f"{path}/blobs/{descriptor['digest'].replace(':', '/')}", "rb") as file:
         data = file.read()
     digits = hashlib.sha512(data).hexdigest()
@@ -88,7 +88,7 @@ def with_sha512(path: str, descriptor: Descriptor) -> Descriptor:
 
 
 def cut_tag_of(descriptor: Descriptor) -> str:
-    """The fallback tag of a digest of sha512, as the distribution-spec cuts it."""
+    """Return the fallback tag of a sha512 digest, cut as in the distribution-spec."""
     return tag_of(descriptor)[: len("sha512-") + 64]
 
 
@@ -100,7 +100,7 @@ ACME = "docker.io/acme"
 
 
 def by_hand(directory: str) -> dict[str, str]:
-    """A shelf of layouts with one of everything, by name."""
+    """Return layouts with one of everything, by name."""
     paths = {
         name: writers.make_layout(f"{directory}/{name}")
         for name in ("base", "apps", "mirror", "hurt", "about", "beside")
@@ -111,7 +111,7 @@ def by_hand(directory: str) -> dict[str, str]:
     slim = image(path, ["root"], created="2024-06-01T00:00:00+02:00", annotations={"a": "c"})
     old = image(path, ["root", "old"], created=None)
     entries = [named(base, f"{ACME}/base:1"), named(slim, f"{ACME}/base:slim", k="v"), named(old, f"{ACME}/base:1")]
-    # A name and a tag stand there a second time, and an entry has neither.
+    # A name and a tag occur a second time, and one entry has neither.
     writers.write_index(path, writers.empty_index(*entries, named(slim, "1"), named(old, "1"), old))
 
     path = paths["apps"]
@@ -129,7 +129,7 @@ def by_hand(directory: str) -> dict[str, str]:
     path = paths["mirror"]
     image(path, ["root", "libs"], labels={"vendor": "ACME", "same": "x"}, annotations={"a": "b" * 200})
     newer = image(path, ["root", "libs", "fixed"])
-    # A layer that is a manifest elsewhere is a layer here: what that one needs is not reached.
+    # A layer that is a manifest elsewhere is only a layer here: what the manifest needs is not reached.
     image(path, ["root"], created="2024-06-01T00:00:00+02:00", annotations={"a": "c"})
     bundle = artifact(path, "x/bundle", None, layers=[slim])
     multi(path, (app, "amd64"), (arm, "arm64"))  # sparse
@@ -218,7 +218,7 @@ def by_hand(directory: str) -> dict[str, str]:
 
 
 def at_random(directory: str, rng: random.Random) -> dict[str, str]:
-    """A few layouts of images that share layers and names, with indexes, referrers and lost blobs."""
+    """Make a few layouts of images that share layers and names, with indexes, referrers and absent blobs."""
     paths: dict[str, str] = {}
     for number in range(rng.randint(2, 4)):
         path = paths[f"s{number}"] = writers.make_layout(f"{directory}/s{number}")

@@ -94,7 +94,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("[watch]\nsettle_ms = -1", "watch.settle_ms must be a number from 0 to "),
         ("[watch]\nsettle_ms = true", "watch.settle_ms must be a number from 0 to "),
         ("[watch]\nrescan_seconds = 0", "watch.rescan_seconds must be a number from 0.05 to 86400"),
-        ("[watch]\npoll_seconds = nan", "watch.poll_seconds is a number"),
+        ("[watch]\npoll_seconds = nan", "watch.poll_seconds must be a number"),
         ("[watch]\nmetrics = 9418", "watch.metrics must be a string"),
         ('[log]\nformat = "xml"', 'log.format must be "text" or "json"'),
         ('roots = "/srv"', "roots must be a list of tables: write [[roots]]"),
@@ -103,7 +103,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ('[[roots]]\npath = "srv"', "the path of [[roots]] must be an absolute path"),
         ("[[roots]]\npath = 5", "path of [[roots]] must be a string"),
         ('[[roots]]\npath = "/a\\u0000b"', "must be an absolute path"),
-        ('[[stores]]\npath = "/a"\nnames = "x"', "[[stores]] has no key names: path, name, naming"),
+        ('[[stores]]\npath = "/a"\nnames = "x"', "[[stores]] has no key names; its keys are path, name, naming"),
         ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: no name: a:b"),
         ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: no naming policy: x"),
         (
@@ -118,7 +118,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ),
         ('[[roots]]\npath = "/a"\nsparse = 1', "sparse of [[roots]] /a must be true or false"),
         ('[[roots]]\npath = "/a/"\n[[stores]]\npath = "/a"', "/a is listed twice"),
-        ("a = " + "[" * 9000, "is no "),
+        ("a = " + "[" * 9000, "is not "),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write: Callable[[str], str], text: str, says: str, tmp_path: Path) -> None:
