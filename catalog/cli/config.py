@@ -103,7 +103,9 @@ class _File:
             with open(path, "rb") as file:
                 tables = tomllib.load(file)
         except OSError as error:
-            raise UsageError(f"cannot read {self._where}: {error.strerror}") from error
+            raise UsageError(
+                f"cannot read {self._where} ({error.strerror}): give --config the path of a file that you can read"
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self._where} is not valid TOML: {error}") from error
         except RecursionError as error:

@@ -233,7 +233,7 @@ ORDER BY lost.store, lost.digest""",  # noqa: S608
 
 _MISSING = Report(
     "missing",
-    "manifests of entries, configs and layers that are absent; it is normal if manifests of an image index are",
+    "absent manifests of entries, configs and layers; manifests of an image index may be absent, and are not listed",
     (
         _STORE,
         Column("digest", "digest of the absent blob"),

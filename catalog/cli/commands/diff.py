@@ -33,9 +33,10 @@ _SPARE = ("layers_gained", "platforms_gained", "tag")
     "times",
     multiple=True,
     metavar="TIME",
-    help="As the stores were then: a time or an age (2h, 3d). Given twice: the first for the old side, the second for the new.",
+    help="Compare the stores as of TIME: a time or an age (2h, 3d). Given twice, the first is for the old side and the"
+    " second for the new side.",
 )
-@click.option("--since", metavar="TIME", help="What changed in A from then until now.")
+@click.option("--since", metavar="TIME", help="Compare A as of TIME with A now.")
 @time_limit(LIST_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
@@ -49,11 +50,11 @@ def command(
 ) -> int:
     """List what differs between the stores A and B, or in A between two times.
 
-    A and B are each a store (a name or a path) or a glob. The names of several stores are compared with all digests that
-    they answer. Status 0: equal, 1: different.
+    A and B are each a store (a name or a path) or a glob. If a glob matches several stores, all digests to which a name
+    resolves in them are compared. The exit status is 0 if nothing differs, and 1 if something does.
 
-    Each row says what is added, removed or moved (a name with another digest), and what the new image has that the old
-    one had not. What is not known of an image is empty (null in JSON).
+    Each row is something added, removed or moved (a name with another digest), with what the new image has that the old
+    one lacked. What is not known about an image is empty (null in JSON).
     """
     if len(stores) > 2:
         raise UsageError(f"diff compares two stores, not {len(stores)}: write a glob in quotes, such as 'builds/*'")
@@ -63,13 +64,13 @@ def command(
 
 
 def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None) -> tuple[int | None, int | None]:
-    """The times of both sides in milliseconds, None for now; raises UsageError."""
+    """Return the times of both sides in milliseconds since 1970, None for now. Raises UsageError."""
     now = time.time_ns() // 1_000_000
     at = [parse_moment(text, now) for text in times]
     if len(at) > 2:
         raise UsageError("--at can be given twice: once for the old side, once for the new")
     if since is not None and (at or len(stores) > 1):
-        raise UsageError("--since compares one store with itself, then and now: leave --at and the second store out")
+        raise UsageError("--since compares one store with itself now: leave --at and the second store out")
     if since is not None:
         return parse_moment(since, now), None
     if len(stores) == 1:
@@ -80,12 +81,12 @@ def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None)
 
 
 def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, int | None], format_: str | None) -> int:
-    """Print what differs, and close the reader; returns the status."""
+    """Print what differs and close the reader; return the exit status."""
     try:
         show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
         readers = [reader if moment is None else reader.at(moment) for moment in moments]
         sides = _sides(readers, stores)
-        _tell_unknown(readers)
+        _note_unknown(readers)
         found = differences(Images(reader), *sides)
         for row in found:
             show.row(row.value)
@@ -98,7 +99,11 @@ def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, i
 
 
 def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
-    """Both sides; raises UnknownStore for a text that names no store on either side, or on its own if there are two."""
+    """Return both sides.
+
+    Raises UnknownStore if A or B names no store at the time of its side. If A is compared with itself, it is only raised if A
+    names no store at either time.
+    """
     old, new = (side(then, text, note) for then, text in zip(readers, stores, strict=True))
     if old is None and (new is None or stores[0] != stores[1]):
         store_ids(readers[0], stores[:1])  # raises the error that says so
@@ -107,16 +112,16 @@ def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
     return old or _nothing(readers[0], stores[0]), new or _nothing(readers[1], stores[1])
 
 
-def _tell_unknown(readers: list[Reader]) -> None:
-    """Say on stderr if a time is before all that the catalog knows."""
+def _note_unknown(readers: list[Reader]) -> None:
+    """Note on stderr if a time is before everything that the catalog knows."""
     for then in readers:
         if then.past is not None and then.past.numbers is None:
             when = rfc3339(then.past.at)
-            note(f"{when} is before the first change that this catalog saw: only what layouts record of it is known")
+            note(f"{when} is before the first change that this catalog saw: only what layouts record about it is known")
 
 
 def _nothing(reader: Reader, text: str) -> Side:
-    """The side of a store that was not there at its time."""
+    """Return an empty side, for a store that did not exist at the time of the side."""
     when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
     note(f"no store is called {shown(text)} {when}: that side is empty")
     return Side(reader, frozenset(), note)

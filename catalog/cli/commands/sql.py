@@ -62,5 +62,5 @@ def parameter(text: str) -> tuple[str, str]:
     """Return the name and the value of `-p NAME=VALUE`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"-p {shown(text)} is not a parameter: write -p NAME=VALUE for :NAME in the statement")
+        raise UsageError(f"-p {shown(text)} is not a parameter: write -p NAME=VALUE")
     return name, value
