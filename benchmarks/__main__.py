@@ -1,6 +1,6 @@
-"""`make bench`: each row of the table, measured here and now; docs/performance.md shows one whole run.
+"""`make bench` measures each row of the table. docs/performance.md shows one whole run.
 
-The exit status is 1 where a limit does not hold.
+The exit status is 1 if a limit does not hold.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
 
 
 def main() -> int:
-    """Measure all of it, or what is asked for; returns the exit status."""
+    """Measure all rows, or those that are named; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ocicat as it is installed.")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, fewer runs: no proof of anything")

@@ -1,4 +1,4 @@
-"""Time taken by commands in turn: A B A B, so that what the machine does meanwhile falls on all of them."""
+"""Measures the times of commands in turn (A B A B), so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import NamedTuple
 WARM_UP = 2
 
 Take = Callable[[], float]
-"""Does a thing once; returns the seconds that it took."""
+"""Does something once, and returns the seconds that it took."""
 
 
 class Spread(NamedTuple):
-    """Minimum, quartiles and median of some numbers."""
+    """The minimum, quartiles and median of some numbers."""
 
     minimum: float
     low: float
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """Of one number or more."""
+        """Return the spread of one or more numbers."""
         single = numbers[0]
         quartiles = statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else [single] * 3
         low, median, high = quartiles
@@ -33,7 +33,7 @@ class Spread(NamedTuple):
 
 
 def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> dict[str, list[float]]:
-    """The seconds of `runs` runs of each, one after the other in every round; the first `warm_up` rounds do not count."""
+    """Return the seconds of `runs` runs of each action, taken in turn. The first `warm_up` rounds do not count."""
     seconds: dict[str, list[float]] = {label: [] for label in takes}
     for number in range(warm_up + runs):
         for label, take in takes.items():
@@ -44,7 +44,7 @@ def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> 
 
 
 def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0, stdin: str = os.devnull) -> Take:
-    """A process from its start to its end. Taking it raises RuntimeError for another exit status than `status`."""
+    """Return an action that runs a process from start to end. It raises RuntimeError for another exit status than `status`."""
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -64,7 +64,7 @@ def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0,
 
 
 def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:
-    """Run one of benchmarks/drivers; returns the numbers that it prints: seconds that it took by itself, and others."""
+    """Run one of benchmarks/drivers; return the numbers that it prints: the seconds that it measured itself, and others."""
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

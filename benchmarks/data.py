@@ -1,4 +1,4 @@
-"""What is measured on, made by tests/writers: big layouts, the mix that writers leave, and layouts with blobs."""
+"""The data of the benchmarks, made by tests/writers: big layouts, a mix as tools write them, and layouts with blobs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.writers import Descriptor
 
 LAST = "docker.io/library/last:1.0"
 ENTRIES = 100
-"""Of a store of the mix."""
+"""The number of entries in a store of the mix."""
 
 FEW, MANY = 20, 2_000
-"""A name, a tag and a digest of their own stand in so many stores of the mix."""
+"""In how many stores of the mix one shared name, tag and digest occur."""
 
 
 class Big(NamedTuple):
-    """A layout, how many entries it has, and the last name in its list: canonical, as every tool can be asked for it."""
+    """A layout, its number of entries, and the last name in its list, in the canonical form that every tool accepts."""
 
     path: str
     entries: int
@@ -27,12 +27,12 @@ class Big(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The path of its index.json."""
+        """Return the path of its index.json."""
         return f"{self.path}/index.json"
 
 
 def big(path: str, entries: int) -> Big:
-    """A layout of the mix's entries. The last one has its blobs, so that skopeo can show it."""
+    """Make a layout of entries like those of the mix. The last one has its blobs, so that skopeo can show it."""
     if not os.path.exists(f"{path}/index.json"):
         writers.make_layout(path)
         last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
@@ -41,7 +41,7 @@ def big(path: str, entries: int) -> Big:
 
 
 def altered(path: str, entries: int) -> Big:
-    """The layout of `big` with another image behind every hundredth entry."""
+    """Make the layout of `big` with another image for every hundredth entry."""
     if not os.path.exists(f"{path}/index.json"):
         writers.make_layout(path)
         others = (
@@ -54,7 +54,7 @@ def altered(path: str, entries: int) -> Big:
 
 
 def move_last_tag(layout: Big, number: int) -> None:
-    """The last name points to another digest, as skopeo would write it."""
+    """Let the last name point to another digest, as skopeo would write it."""
     image = writers.make_image(layout.path, f"last-{number}")
     last = writers.name_entry(image, "canonical", *LAST.rsplit(":", 1))
     with open(layout.file, "rb") as file:
@@ -64,14 +64,14 @@ def move_last_tag(layout: Big, number: int) -> None:
 
 
 def shared(stores: int) -> Descriptor:
-    """The entry that stands in so many stores."""
+    """Return the entry that several stores share."""
     return writers.name_entry(
         writers.fake_descriptor(f"in-{stores}"), "canonical", f"docker.io/shared/in-{stores}", f"in{stores}"
     )
 
 
 def mix(path: str, stores: int) -> str:
-    """So many layouts of a hundred entries of the mix, and what some of them share."""
+    """Make `stores` layouts of a hundred entries each, some of which share an entry."""
     if os.path.exists(path):
         return path
     for number in range(stores):
@@ -85,7 +85,7 @@ def mix(path: str, stores: int) -> str:
 
 
 def mix_names(stores: int) -> Iterator[str]:
-    """Canonical names in the mix, those of its stores in turn."""
+    """Return canonical names in the mix, from its stores in turn."""
     for number in range(0, ENTRIES, 5):
         for seed in range(stores):
             for other in (1, 2, 3):
@@ -93,7 +93,7 @@ def mix_names(stores: int) -> Iterator[str]:
 
 
 def images(path: str, stores: int, each: int) -> str:
-    """Layouts with blobs: so many images in each, with a config and a layer, and an index over every two of them."""
+    """Make layouts with blobs: images with a config and a layer, and an index of every two images."""
     if os.path.exists(path):
         return path
     for number in range(stores):
@@ -128,7 +128,7 @@ def _image(store: str, seed: str, arch: str) -> Descriptor:
 
 
 def _stream(path: str, entries: Iterable[Descriptor], last: Descriptor) -> None:
-    """A million entries as they come: all of them as objects would take gigabytes."""
+    """Write a million entries one by one, because all of them as objects would take gigabytes."""
     with open(path, "wb") as file:
         file.write(b'{"schemaVersion":2,"manifests":[')
         file.writelines(writers.dump(entry) + b"," for entry in entries)

@@ -1,4 +1,7 @@
-"""NUMBERS [DIRECTORY]: the plots of docs/performance.md, from what `python -m benchmarks --numbers NUMBERS` wrote."""
+"""Draws the plots of docs/performance.md from the file that `python -m benchmarks --numbers NUMBERS` wrote.
+
+Usage: python -m benchmarks.plots NUMBERS [DIRECTORY]
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ FIRST = ("ocicat, first index", "parse and executemany")
 
 
 def main(numbers: str, directory: str = "docs/plots") -> None:
-    """Two of cost against size, both axes logarithmic."""
+    """Draw two plots of cost against size, with logarithmic axes."""
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "ocicat"  # the same numbers give the same file
+    mpl.rcParams["svg.hashsalt"] = "ocicat"  # so that the same numbers give the same file
     with open(numbers, encoding="utf-8") as file:
         curves: dict[str, dict[str, float]] = json.load(file)
     lookups = [curve for curve in curves if curve not in FIRST]

@@ -1,4 +1,4 @@
-"""What is printed: under each row its ratios, their limits, and whether they hold."""
+"""Prints the results: the times of each row, its ratios, their limits, and whether these hold."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from benchmarks.clock import Spread
 
 
 class Report:
-    """Prints as it goes, and keeps what did not hold in `broken`. `numbers` are for the plots."""
+    """Prints results as they come. `broken` has the limits that did not hold, and `numbers` the data for the plots."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.numbers: dict[str, dict[int, float]] = {}
 
     def title(self, text: str) -> None:
-        """Begin a row of the issue's table."""
+        """Begin a row of the table."""
         print(f"\n{text}", flush=True)
 
     def times(self, seconds: Mapping[str, Sequence[float]]) -> None:
-        """What was measured, in milliseconds."""
+        """Print the measured times in milliseconds."""
         print(f"  {'milliseconds':58} {'min':>9} {'median':>9} {'quartiles':>19}")
         for label, each in seconds.items():
             least, low, middle, high = (1e3 * number for number in Spread.of(each))
@@ -28,19 +28,19 @@ class Report:
             print(f"  {label:58} {least:9.1f} {middle:9.1f} {between:>19}", flush=True)
 
     def pairs(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
-        """The ratio of two that were taken in turn: the median over the pairs counts."""
+        """Print the ratio of two measurements taken in turn. The median over the pairs counts."""
         spread = Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
         more = f"of the minima {min(ours) / min(theirs):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
         self.holds(what, spread.median, limit, more)
 
     def at_least(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
-        """How many times faster than others this is: the median over the pairs counts."""
+        """Print how many times faster than others this is. The median over the pairs counts."""
         spread = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
         more = f"of the minima {min(theirs) / min(ours):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
         self.holds(what, spread.median, limit, more, at_least=True)
 
     def holds(self, what: str, found: float, limit: float, more: str = "", *, at_least: bool = False) -> None:
-        """One line with a verdict."""
+        """Print one line with a verdict."""
         good = found >= limit if at_least else found <= limit
         if not good:
             self.broken.append(f"{what}: {found:,.2f}, not {limit:g}")
@@ -50,14 +50,14 @@ class Report:
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """A line without a verdict."""
+        """Print a line without a verdict."""
         print(f"  {text}", flush=True)
 
     def keep(self, curve: str, size: int, value: float) -> None:
-        """A point for docs/performance.md's plots."""
+        """Keep a point for the plots of docs/performance.md."""
         self.numbers.setdefault(curve, {})[size] = value
 
 
 def say(text: str) -> None:
-    """Progress, on stderr."""
+    """Print progress on stderr."""
     print(f"benchmarks: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What the rows share: the installed program, layouts and catalogs, each made when it is first asked for."""
+"""What the rows share: the installed program, layouts and catalogs, each made when it is first needed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmarks.report import say
 
 DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
 SETTLED = 0.5
-"""Seconds after which a file that was written stands still (docs/settings.md: 250 ms)."""
+"""Seconds after which a written file has certainly settled (docs/settings.md: 250 ms)."""
 
 
 class World:
-    """Everything below `directory`; what is there already is used again. `quick` makes all of it smaller."""
+    """Everything below `directory`. Existing data is used again, and `quick` makes all of it smaller."""
 
     def __init__(self, directory: str, *, quick: bool) -> None:
         self.directory = directory
@@ -33,7 +33,7 @@ class World:
 
     @cached_property
     def bin(self) -> str:
-        """The `bin` of a plain venv with the wheel of this checkout, and the parsers that it is measured against."""
+        """Return the `bin` of a plain venv with the wheel of this checkout and the parsers that it is compared with."""
         say("building the wheel and installing it into a plain venv")
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
@@ -43,34 +43,34 @@ class World:
     # --- processes ----------------------------------------------------------------------------------------------
 
     def ocicat(self, db: str, *arguments: str, status: int = 0, stdin: str = os.devnull) -> Take:
-        """A cold `ocicat --db DB ...`."""
+        """Return an action that runs `ocicat --db DB ...` in a new process."""
         return cold([f"{self.bin}/ocicat", "--db", db, *arguments], self.environment, status=status, stdin=stdin)
 
     def python(self, code: str, *arguments: str) -> Take:
-        """A cold `python -c CODE ...` of the same venv."""
+        """Return an action that runs `python -c CODE ...` of the same venv in a new process."""
         return cold([f"{self.bin}/python", "-c", code, *arguments], self.environment)
 
     def drive(self, driver: str, *arguments: str) -> list[float]:
-        """The numbers that one of benchmarks/drivers prints."""
+        """Return the numbers that one of benchmarks/drivers prints."""
         return driven([f"{self.bin}/python", f"{DRIVERS}/{driver}.py", *arguments], self.environment)
 
     # --- layouts ------------------------------------------------------------------------------------------------
 
     def big(self, entries: int) -> Big:
-        """One layout of so many entries."""
+        """Return one layout with this many entries."""
         say(f"a layout of {entries:,} entries")
         return data.big(f"{self.directory}/big/{entries}", entries)
 
     @cached_property
     def mix(self) -> str:
-        """The root of 10,000 stores of 100 entries."""
+        """Return the root of 10,000 stores with 100 entries each."""
         say(f"{self.stores:,} layouts of {data.ENTRIES} entries")
         return data.mix(f"{self.directory}/mix-{self.stores}", self.stores)
 
     # --- catalogs -----------------------------------------------------------------------------------------------
 
     def registered(self, name: str, *paths: str) -> str:
-        """A new catalog in which these are registered and not read."""
+        """Return a new catalog in which these paths are registered but not read."""
         db = f"{self.directory}/{name}.db"
         drop(db)
         self.ocicat(db, "add", "--no-index", *paths)()
@@ -80,7 +80,7 @@ class World:
 
     @cached_property
     def catalog(self) -> str:
-        """The catalog of the mix, all read."""
+        """Return the catalog of the mix, completely read."""
         db = f"{self.directory}/catalog-{self.stores}.db"
         if not os.path.exists(db):
             made = self.registered("catalog.new", self.mix)
@@ -92,7 +92,7 @@ class World:
 
     @cached_property
     def small(self) -> str:
-        """The catalog of ten stores of the mix: 1,000 entries."""
+        """Return a catalog of ten stores of the mix, with 1,000 entries."""
         db = self.registered("small", data.mix(f"{self.directory}/mix-10", 10))
         self.ocicat(db, "index")()
         return db

@@ -1,4 +1,4 @@
-"""One tag moved in a layout of 100,000 entries, and a pass over what did not change."""
+"""One tag moved in a layout of 100,000 entries, and a pass over unchanged stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLES = ("content", "entry", "name", "entry_annotation", "name_span", "snapshot
 
 
 def moved(world: World, report: Report) -> None:
-    """The names stage against parsing that file."""
+    """Compare the names stage with parsing that file."""
     entries = 10_000 if world.quick else 100_000
     runs = world.slow_runs + 2
     report.title(f"One tag moved in a layout of {entries:,} entries ({runs} runs each)")
@@ -39,13 +39,13 @@ def moved(world: World, report: Report) -> None:
 
 
 def _rows(db: str) -> set[tuple[object, ...]]:
-    """Every row of the tables that a change writes to."""
+    """Return every row of the tables that a change writes to."""
     connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
     return {(table, *row) for table in TABLES for row in connection.execute(f"SELECT * FROM {table}")}
 
 
 def unchanged(world: World, report: Report) -> None:
-    """`ocicat index` where nothing changed, against a loop of stats; the interpreter's start is taken off both."""
+    """Compare `ocicat index` without changes with a loop of stats. The start of the interpreter is subtracted from both."""
     runs = world.runs // 3
     report.title(f"ocicat index over {world.stores:,} unchanged stores ({runs} runs each)")
     listed = f"{world.directory}/paths-{world.stores}"

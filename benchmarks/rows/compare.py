@@ -1,4 +1,4 @@
-"""What differs between two large stores."""
+"""`ocicat diff` of two large stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 2.0
 
 
 def diff(world: World, report: Report) -> None:
-    """Two layouts that differ in every hundredth entry, and the same layout twice."""
+    """Compare two layouts that differ in every hundredth entry, and a layout with itself."""
     entries = 10_000 if world.quick else 100_000
     report.title(f"ocicat diff of two stores of {entries:,} entries ({world.slow_runs} runs each)")
     one = data.big(f"{world.directory}/big/{entries}", entries)

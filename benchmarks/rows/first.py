@@ -17,7 +17,7 @@ BYTES_A_NAME = 480.0
 
 
 def first(world: World, report: Report) -> None:
-    """Many layouts, a large one, and one too large to be held in memory."""
+    """Index many layouts, a large one, and one that is too large to hold in memory."""
     report.title("First index, the names stage: against parsing the same files and inserting the same rows")
     sizes = (10_000, 100_000) if world.quick else (100_000, 1_000_000)
     _layouts(world, report, f"{world.stores:,} layouts of the mix", world.mix, "msgspec")
@@ -52,8 +52,9 @@ def _layouts(world: World, report: Report, what: str, path: str, parser: str) ->
 
 
 def size(world: World, report: Report) -> None:
-    """Bytes of the catalog, all its indexes among them. The mix is a million names in the issue's words: its entries, of
-    which a fifth have none; by what has a key it is told as well.
+    """Print the size of the catalog with all its indexes, per entry and per key.
+
+    A fifth of the entries of the mix have no name.
     """
     report.title("Size of the catalog of the mix, names only")
     db = world.catalog
@@ -73,7 +74,7 @@ def _count(db: str, table: str) -> int:
 
 
 def _parts(db: str) -> list[tuple[str, int]]:
-    """What each table and index takes, the largest first; nothing where this SQLite cannot tell."""
+    """Return the size of each table and index, largest first; nothing if this SQLite cannot tell."""
     try:
         connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
         return connection.execute(

@@ -1,4 +1,4 @@
-"""One layout of 10 to 100,000 entries: the last tag of it, by ocicat and by what people use today."""
+"""The last tag of one layout of 10 to 100,000 entries, looked up by ocicat and by other tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _JQ = 'first(.manifests[] | select(.annotations["org.opencontainers.image.ref.na
 
 
 def peers(world: World, report: Report) -> None:
-    """Each size in turn, then where the curves cross."""
+    """Measure each size in turn, and print where the curves cross."""
     report.title("One layout, its last name: ocicat resolve against other tools")
     behind: dict[str, int] = {}
     for entries in SIZES:

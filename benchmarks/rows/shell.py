@@ -1,4 +1,4 @@
-"""The sqlite3 shell on the public view `images` against the same shell on the bare tables."""
+"""The sqlite3 shell on the public view `images`, compared with the same shell on the bare tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BARE = (
 
 
 def shell(world: World, report: Report) -> None:
-    """By name and by digest."""
+    """Measure lookups by name and by digest."""
     if shutil.which("sqlite3") is None:
         report.note("sqlite3 is not installed: nothing measured")
         return

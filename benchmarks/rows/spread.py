@@ -1,4 +1,4 @@
-"""Which of 10,000 stores hold this name, this tag, this digest, this prefix of one."""
+"""Which of 10,000 stores hold a name, a tag, a digest, or the beginning of a digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MICROSECONDS_A_ROW = 15.0
 
 
 def spread(world: World, report: Report) -> None:
-    """Few matches against a plain resolve and grep; many by the row."""
+    """Compare few matches with a plain resolve and with grep, and measure many matches per row."""
     runs = world.runs // 2
     title = f"Which of {world.stores:,} stores hold it: {data.FEW} matches ({runs} runs each)"
     report.title(title)
@@ -59,7 +59,7 @@ def _questions(stores: int) -> dict[str, str]:
 
 
 def _greps(world: World) -> dict[str, Take]:
-    """`grep -lF` over all files: what it asks for makes no difference to it."""
+    """Return an action that runs `grep -lF` over all files. The text that it searches for makes no difference."""
     listed = f"{world.directory}/listed-{world.stores}"
     with open(listed, "w", encoding="utf-8") as file:
         file.writelines(f"{path}\n" for path in sorted(glob.glob(f"{world.mix}/*/*/index.json")))

@@ -1,4 +1,4 @@
-"""A name, asked once: the process, at a million names and at a thousand."""
+"""The process that resolves one name, with a catalog of a million names and of a thousand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIMIT, SIZE_LIMIT = 1.4, 1.1
 
 
 def start(world: World, report: Report) -> None:
-    """Against `import sqlite3`."""
+    """Compare `resolve` and `query` with `import sqlite3`."""
     name = next(data.mix_names(world.stores))
     report.title(f"A name asked once of {world.stores * data.ENTRIES:,} ({world.runs} runs each)")
     seconds = in_turn(
@@ -29,7 +29,7 @@ def start(world: World, report: Report) -> None:
 
 
 def size(world: World, report: Report) -> None:
-    """A million names against a thousand, on the minima."""
+    """Compare a million names with a thousand, by the minima."""
     runs = 50 if world.quick else 200
     large, small = f"{world.stores * data.ENTRIES:,}", "1,000"
     name = next(data.mix_names(10))

@@ -1,4 +1,4 @@
-"""Many references through one process: `ocicat resolve -`."""
+"""Many references in one process: `ocicat resolve -`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT = 2.0
 
 
 def stream(world: World, report: Report) -> None:
-    """Against a bare loop of the same statement over ready-made keys; whole processes, both."""
+    """Compare whole processes: `resolve -`, and a bare loop of the same statement over ready-made keys."""
     count = 20_000 if world.quick else 200_000
     keys = f"{world.directory}/keys-{count}"
     if not os.path.exists(keys):

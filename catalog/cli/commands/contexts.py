@@ -81,7 +81,7 @@ def command(
                 found.append(context)
         finally:
             reader.close()
-        worst = _tell(found, strict=strict)
+        worst = _report(found, strict=strict)
         if format_ == "json":
             contexts.write_json(found)
             return worst
@@ -89,22 +89,22 @@ def command(
         return max([worst, *map(messages.fail, refused)])
 
 
-def _tell(found: list[contexts.Context], *, strict: bool) -> int:
+def _report(found: list[contexts.Context], *, strict: bool) -> int:
     """Name each image without an answer once, on stderr; return the highest exit status."""
     worst = 0
-    told: set[str] = set()
+    named: set[str] = set()
     for image, _, _, error in found:
-        if error is None or image.context in told:
+        if error is None or image.context in named:
             continue
-        told.add(image.context)
+        named.add(image.context)
         if isinstance(error, NotFound) and not strict:
             messages.note(f"{shown(image.text)} (line {image.line}) is left to buildx: {error}")
             continue
         if isinstance(error, NotFound) and not error.hint:
-            told_as: OcicatError = NotFound(f"{error} (line {image.line})", "'ocicat add PATH' adds more layouts")
+            failure: OcicatError = NotFound(f"{error} (line {image.line})", "'ocicat add PATH' adds more layouts")
         else:
-            told_as = error
-        worst = max(worst, messages.fail(told_as))
+            failure = error
+        worst = max(worst, messages.fail(failure))
     return worst
 
 
