@@ -61,11 +61,11 @@ def size(world: World, report: Report) -> None:
     entries, names = _count(db, "entry"), _count(db, "name")
     total = os.path.getsize(db)
     report.note(
-        f"{total / 1e6:,.1f} MB, {entries:,} entries, {names:,} keys: {total / entries:,.0f} bytes an entry, {total / names:,.0f} a key"
+        f"{total / 1e6:,.1f} MB, {entries:,} entries, {names:,} keys: {total / entries:,.0f} bytes per entry, {total / names:,.0f} per key"
     )
     for table, part in _parts(db):
-        report.note(f"{table:40} {part / names:9.1f} bytes a key")
-    report.holds("bytes an entry of the mix", total / entries, BYTES_A_NAME)
+        report.note(f"{table:40} {part / names:9.1f} bytes per key")
+    report.holds("bytes per entry of the mix", total / entries, BYTES_A_NAME)
 
 
 def _count(db: str, table: str) -> int:
