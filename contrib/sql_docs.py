@@ -77,7 +77,7 @@ _REPORTS = """<!-- Made by `make docs` from catalog/reports/reports.py. Do not e
 `ocicat report NAME` runs a ready-made report over all stores; without a name it lists the reports. Each report is one query
 over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and no longer than `--timeout` (60 seconds).
 
-- `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; all else shows bytes.
+- `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; everything else shows bytes.
 - `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
 - `-p NAME=VALUE` sets a parameter, if the report has one.
 - A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.

@@ -10,7 +10,7 @@ from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, SUBJ
 from catalog.db.recursive import IS_JUDGED, held_somewhere
 from catalog.db.view import PATH, STORE, View
 
-_BEGINNING = "its first 128 characters: what there is an index on, so ask by this and key, and then by value"
+_BEGINNING = "its first 128 characters, which are indexed: search by key and beginning, and then by value"
 _ARTIFACT_TYPE = f"""(
     SELECT coalesce(artifact.name, nullif(media_type.name, '')) FROM manifest
     LEFT JOIN media_type AS artifact ON artifact.id = manifest.artifact_type_id
@@ -21,17 +21,17 @@ _ARTIFACT_TYPE = f"""(
 _MANIFEST = (
     ("digest", "content.digest", "digest of the manifest"),
     ("kind", f"CASE content.kind WHEN {MANIFEST} THEN 'manifest' WHEN {INDEX} THEN 'index' END", "manifest or index"),
-    ("media_type", "nullif(media_type.name, '')", "media type, as it says itself"),
-    ("artifact_type", "artifact.name", "artifact type, as it says itself, or null"),
-    ("size", "content.size", "its bytes"),
+    ("media_type", "nullif(media_type.name, '')", "its own media type"),
+    ("artifact_type", "artifact.name", "its own artifact type, or null"),
+    ("size", "content.size", "its size in bytes"),
     ("config", "config_content.digest", "digest of its config, or null"),
-    ("config_type", "nullif(config_type.name, '')", "media type of its config, as it claims"),
-    ("config_size", "edge.size", "bytes of its config, as it claims"),
-    ("subject", "subject.digest", "digest of what it is about, as its own field says, or null"),
-    ("platform", "platform.name", "os/arch[/variant], as the config says; null of an index (see platforms)"),
-    ("created", "@config.created", "when it was made, as the config says"),
+    ("config_type", "nullif(config_type.name, '')", "media type of its config, as the manifest claims"),
+    ("config_size", "edge.size", "bytes of its config, as the manifest claims"),
+    ("subject", "subject.digest", "digest in its own field subject, or null"),
+    ("platform", "platform.name", "os/arch[/variant] in its config; null for an index (see platforms)"),
+    ("created", "@config.created", "when the image was created, according to its config"),
     ("layers", "manifest.layers", "number of its layers"),
-    ("layers_size", "manifest.layers_size", "bytes of its layers, as it claims"),
+    ("layers_size", "manifest.layers_size", "bytes of its layers, as the manifest claims"),
     ("chain", "manifest.chain", "hash of its layers in order: images with the same chain have the same layers"),
     (
         "listed",
@@ -108,17 +108,17 @@ AND NOT EXISTS (
 CONTENT_VIEWS = (
     View(
         "manifests",
-        "a row a manifest or image index that lies in a store and was read: facts of its bytes, the same in every store",
+        "one row per manifest or image index that is in a store and was read: its content, which is the same in every store",
         _MANIFEST,
         _MANIFESTS,
         keys=("digest", "config", "subject", "chain"),
     ),
     View(
         "platforms",
-        "a row a manifest of an image index, whether it lies anywhere or not",
+        "one row per manifest of an image index, even if no store has the manifest",
         (
             ("image_index", "parent.digest", "digest of the image index"),
-            ("position", "edge.position", "place in its list, from 0"),
+            ("position", "edge.position", "position in its list, from 0"),
             ("digest", "child.digest", "digest of the manifest, or of an index within the index"),
             (
                 "platform",
@@ -127,7 +127,7 @@ CONTENT_VIEWS = (
     WHERE has.parent_id = edge.child_id AND has.role = {CONFIG} AND config.content_id = has.child_id
     AND own.id = config.platform_id
   ))""",
-                "os/arch[/variant] as the index says, else as the manifest's config does; unknown/unknown: an attestation",
+                "os/arch[/variant] in the index, or else in the manifest's config; unknown/unknown for an attestation",
             ),
             ("media_type", "nullif(media_type.name, '')", "media type, as the index claims"),
             ("size", "edge.size", "size of the manifest in bytes, as the index claims"),
@@ -142,14 +142,18 @@ WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "layers",
-        "a row a layer of a manifest, whether it lies anywhere or not",
+        "one row per layer of a manifest, even if no store has the layer",
         (
             ("manifest", "parent.digest", "digest of the manifest"),
-            ("position", "edge.position", "place in its list, from 0"),
+            ("position", "edge.position", "position in its list, from 0"),
             ("digest", "child.digest", "digest of the layer"),
             ("media_type", "nullif(media_type.name, '')", "media type, as the manifest claims"),
             ("size", "edge.size", "bytes, as the manifest claims"),
-            ("chain", "edge.chain", "hash of the layers up to this one: the chain of a manifest that has just these"),
+            (
+                "chain",
+                "edge.chain",
+                "hash of the layers up to this one, which is the chain of a manifest with exactly these layers",
+            ),
             (
                 "title",
                 f"""(
@@ -158,7 +162,7 @@ WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
     WHERE titled.content_id = edge.parent_id AND titled.role = {LAYER} AND titled.position = edge.position
     AND annotation_key.name = 'org.opencontainers.image.title'
   )""",
-                "its annotation org.opencontainers.image.title: the name of the file that it is in an artifact, or null",
+                "its annotation org.opencontainers.image.title, which is the name of a file in an artifact, or null",
             ),
         ),
         f"""FROM edge
@@ -170,19 +174,23 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "blobs",
-        "a row a blob that lies in a store, whatever it is; stores that are missing are left out",
+        "one row per blob in a store, of any kind; missing stores are left out",
         (
             STORE,
             PATH,
             ("digest", "content.digest", "digest of the blob, which is its name in the store"),
-            ("size", "store_blob.size", "bytes, as the file system says"),
+            ("size", "store_blob.size", "size of its file in bytes"),
             (
                 "reachable",
                 f"CASE WHEN {IS_JUDGED} THEN store_blob.reach > {UNREACHED} END",
                 "1 if it is in use: by an entry, or by a referrer of something in use; null if unknown (see unjudged)",
             ),
             ("verified_at", "@store_blob.verified_at", "when its bytes were last compared with its digest, or null"),
-            ("is_good", "store_blob.is_good", "1 where they were what the digest says, 0 where not; null before"),
+            (
+                "is_good",
+                "store_blob.is_good",
+                "1 if its bytes matched its digest, 0 if not; null if they were not compared yet",
+            ),
             ("modified", "@store_blob.mtime", "when its file was last written"),
         ),
         """FROM store_blob
@@ -193,22 +201,22 @@ WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
     ),
     View(
         "unjudged",
-        "one row per store of which nobody can tell what is unused, so that reports leave it out",
+        "one row per store in which ocicat cannot tell which blobs are unused, so that reports leave it out",
         (
             STORE,
-            ("subject", "coalesce(store.doubt, '')", "the digest, directory or file because of which"),
+            ("subject", "coalesce(store.doubt, '')", "the digest, directory or file that is the cause"),
             (
                 "reason",
                 """CASE WHEN store.state NOT IN ('ok', 'empty') THEN 'the store is ' || store.state
     WHEN store.content_pending THEN 'its manifests are not all read yet' ELSE store.doubt_reason END""",
-                "what is the matter",
+                "why ocicat cannot tell",
             ),
         ),
         f"FROM store WHERE store.state <> 'missing' AND NOT ({IS_JUDGED})",
     ),
     View(
         "labels",
-        "a row a label of an image",
+        "one row per label of an image",
         (
             ("digest", "parent.digest", "digest of the image's manifest"),
             ("config", "content.digest", "digest of its config, which has the label"),
@@ -226,7 +234,7 @@ WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "annotations",
-        "a row an annotation of an entry, its two names left out (images.ref_name, images.image_name), or of a manifest",
+        "one row per annotation of a manifest, or of an entry except its two names (images.ref_name, images.image_name)",
         (
             STORE,
             ("digest", "content.digest", "digest of the descriptor, or of the manifest or image index"),
@@ -235,7 +243,7 @@ WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
             (
                 "origin",
                 "'entry'",
-                "what says it: entry (a descriptor of index.json), manifest (one in blobs), layer or child (a descriptor in one)",
+                "where it is: entry (a descriptor in index.json), manifest (a blob), layer or child (a descriptor in a manifest or index)",
             ),
             ("beginning", "substr(entry_annotation.value, 1, 128)", _BEGINNING),
         ),
@@ -285,10 +293,10 @@ WHERE store.state <> 'missing'""",
     ),
     View(
         "referrers",
-        "a row a signature, attestation or the like: what says that it is about a digest, wherever either lies",
+        "one row per referrer, such as a signature or an attestation, and its subject, wherever either is",
         (
-            ("subject", "subject.digest", "what it is about"),
-            ("referrer", "content.digest", "digest of the manifest that is about it"),
+            ("subject", "subject.digest", "digest of the subject"),
+            ("referrer", "content.digest", "digest of the manifest that refers to it"),
             (
                 "how",
                 "CAST('subject' AS TEXT)",
