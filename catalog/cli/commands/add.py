@@ -44,8 +44,7 @@ _MOST = (1 << 31) - 1
 @click.option(
     "--shared-blob-dir",
     metavar="DIR",
-    help="Look for blobs in DIR too, where the option of that name made skopeo or podman put them; '' removes the"
-    " setting.",
+    help="Look for blobs in DIR too, where skopeo and podman can put blobs that layouts share; '' removes the setting.",
 )
 @click.option(
     "--shared-as",
