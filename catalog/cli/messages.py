@@ -118,4 +118,4 @@ def write(text: str) -> None:
         sys.stderr.buffer.write(text.encode("utf-8", "replace"))
         sys.stderr.buffer.flush()
     except (OSError, ValueError):
-        return  # nothing reads stderr: the exit status still tells
+        return  # nothing reads stderr: the exit status still shows the failure

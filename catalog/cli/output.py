@@ -73,7 +73,7 @@ waits = _Waits()
 
 
 def limit_pauses(seconds: float) -> None:
-    """Wait for a reader of stdout that does not read for at most `seconds` in total, once KEPT_BYTES are kept."""
+    """Set the total time to wait for a reader that has stopped reading stdout, once KEPT_BYTES are kept."""
     _stdout.pauses_left = seconds
 
 

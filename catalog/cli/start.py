@@ -26,7 +26,7 @@ _FLAGS = {"query": (), "resolve": ("--first", "--strict")}
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
-    # A stream that the caller has closed becomes /dev/null: the exit status still tells.
+    # A stream that the caller has closed becomes /dev/null: the exit status still shows the result.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end

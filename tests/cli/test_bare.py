@@ -38,7 +38,7 @@ SQLITE3 = {
 }  # fmt: skip
 
 LATE = {"resource"}
-"""Modules that only an answer that takes longer loads, to limit its memory."""
+"""Modules that an answer loads only if it takes longer than a moment, to limit its memory."""
 
 HEAVY = (
     "sqlalchemy", "alembic", "click", "watchdog", "msgspec", "ijson", "re", "typing", "json", "enum", "dataclasses",

@@ -40,7 +40,7 @@ def values(cli: Own) -> dict[str, Any]:
 
 @contextmanager
 def published(db: str, **said: object) -> Iterator[None]:
-    """What looks like a daemon, with this published state."""
+    """Simulate a daemon that has published this state."""
     lock = StateFile(db + DAEMON)
     lock.open()
     lock.publish(encode(said))
