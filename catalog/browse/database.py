@@ -102,7 +102,7 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         most = self.ds.max_returned_rows
         if most == (page_size or self.ds.page_size):
             most += 1
-        asked = Question(
+        request = Question(
             self.path, sql, params if isinstance(params, list) else dict(params or {}), limit_ms / 1000, HEAP_BYTES,
             page_rows=most if truncate else 0, page_bytes=PAGE_BYTES, page_cells=PAGE_CELLS,
         )  # fmt: skip
@@ -110,7 +110,7 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         try:
             with page_time.get().waiting() as begins:
                 columns, rows, is_cut = await loop.run_in_executor(
-                    self.ds.executor, self._run, asked, lambda: loop.call_soon_threadsafe(begins)
+                    self.ds.executor, self._run, request, lambda: loop.call_soon_threadsafe(begins)
                 )
         except Stopped as stopped:
             raise _explained(stopped, sql, params) from None
@@ -121,12 +121,12 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
             columns = tuple(map(csv_text, columns))
         return Results(rows, is_cut and truncate, [(column, *[None] * 6) for column in columns])
 
-    def _run(self, asked: Question, begins: Callable[[], object]) -> tuple[tuple[str, ...], list[Row], bool]:
+    def _run(self, request: Question, begins: Callable[[], object]) -> tuple[tuple[str, ...], list[Row], bool]:
         """Run a statement, and call `begins` at its first frame; return its columns, its rows and whether rows were cut off."""
         columns: tuple[str, ...] = ()
         rows: list[Row] = []
         is_cut = False
-        for number, frame in enumerate(self._workers.ask(asked)):
+        for number, frame in enumerate(self._workers.ask(request)):
             if number == 0:
                 with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
                     begins()

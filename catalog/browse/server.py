@@ -129,7 +129,7 @@ def url_of(listening: socket.socket, host: str) -> str:
 
 
 def serve(
-    asked: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
+    middleware: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
     """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and pass it whether one was found.
 
@@ -138,7 +138,7 @@ def serve(
     # Datasette leaves coroutines behind if a page fails halfway. The user at the terminal cannot do anything about it.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
-        asked,
+        middleware,
         log_level="critical",  # middleware.py and error_page.py report errors
         access_log=False,
         lifespan="on",

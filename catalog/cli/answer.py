@@ -83,9 +83,9 @@ def run_resolve(options: Options) -> int:
 
 
 def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
-    asked = options.format
+    format_ = options.format
     try:
-        show = _resolve_format(asked)
+        show = _resolve_format(format_)
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
         asking = Asking(then, note, strict=options.strict)
@@ -164,15 +164,15 @@ def _checks_blobs(options: Options) -> bool:
     return options.strict and options.format == "oci-layout"
 
 
-def _resolve_format(asked: str | None) -> _Shown:
-    if asked in (None, "tsv"):
+def _resolve_format(format_: str | None) -> _Shown:
+    if format_ in (None, "tsv"):
         return _Shown(None)
-    if asked == "oci-layout":
+    if format_ == "oci-layout":
         return _Shown(None, layout=True)
     from catalog.cli import formats
 
-    columns = ("reference", "store", "name", "digest") if asked == "table" else ("digest",)
-    return _Shown(formats.open_format(asked, columns, (*FIELDS, "reference"), header=False, also=("oci-layout",)))
+    columns = ("reference", "store", "name", "digest") if format_ == "table" else ("digest",)
+    return _Shown(formats.open_format(format_, columns, (*FIELDS, "reference"), header=False, also=("oci-layout",)))
 
 
 def _buildx_path(match: Match) -> str:

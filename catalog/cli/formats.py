@@ -18,7 +18,7 @@ NAMES = ("table", "tsv", "csv", "json", "jsonl")
 
 
 def open_format(
-    asked: str | None,
+    name: str | None,
     columns: Sequence[str],
     fields: Sequence[str],
     *,
@@ -27,32 +27,32 @@ def open_format(
     spare: Sequence[str] = (),
     prose: bool = False,
 ) -> Format:
-    """Return the format that `asked`, the value of `--format`, names. Writes nothing yet.
+    """Return the format that `name`, the value of `--format`, selects. Writes nothing yet.
 
     The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
     `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
     caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, and `prose` says
     that the last column holds sentences. Raises UsageError.
     """
-    if asked is None:
-        asked = "table" if sys.stdout.isatty() else "tsv"
-    if asked == "tsv":
+    if name is None:
+        name = "table" if sys.stdout.isatty() else "tsv"
+    if name == "tsv":
         return _Tsv(columns)
-    if asked == "table":
+    if name == "table":
         from catalog.cli.table import Table
 
         return Table(columns, spare, prose=prose)
-    if asked == "json":
+    if name == "json":
         return _Json(fields)
-    if asked == "jsonl":
+    if name == "jsonl":
         return _JsonLines(fields)
-    if asked == "csv":
+    if name == "csv":
         return _Csv(columns, header=header)
-    if "{" in asked:
-        return _Template(asked, fields)
+    if "{" in name:
+        return _Template(name, fields)
     names = ", ".join((*NAMES, *also))
     raise UsageError(
-        f"there is no format {shown(asked)}: write one of {names}, or a template such as '{{{columns[0]}}}'"
+        f"there is no format {shown(name)}: write one of {names}, or a template such as '{{{columns[0]}}}'"
     )
 
 

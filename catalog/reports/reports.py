@@ -274,20 +274,20 @@ _BASES = Report(
         Column("layers", "number of layers of the base image"),
         Column("size", "bytes of these layers, as the manifest claims", is_size=True),
     ),
-    """WITH RECURSIVE asked(digest) AS (
+    """WITH RECURSIVE requested(digest) AS (
   SELECT digest FROM manifests WHERE :image = ''
   UNION SELECT :image WHERE :image <> ''
   UNION SELECT digest FROM images WHERE name = :image AND NOT shadowed
-  UNION SELECT platforms.digest FROM asked JOIN platforms ON platforms.image_index = asked.digest
+  UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
 ), pairs(base, image) AS (
-  SELECT base.digest, asked.digest -- what it is built on: images whose layers are exactly its layers up to some point
-  FROM asked
-  JOIN manifests AS top ON top.digest = asked.digest
-  JOIN layers ON layers.manifest = asked.digest AND layers.position < top.layers - 1
+  SELECT base.digest, requested.digest -- what it is built on: images whose layers are exactly its layers up to some point
+  FROM requested
+  JOIN manifests AS top ON top.digest = requested.digest
+  JOIN layers ON layers.manifest = requested.digest AND layers.position < top.layers - 1
   JOIN manifests AS base ON base.chain = layers.chain
-  UNION SELECT asked.digest, layers.manifest -- what is built on it
-  FROM asked
-  JOIN manifests AS base ON base.digest = asked.digest
+  UNION SELECT requested.digest, layers.manifest -- what is built on it
+  FROM requested
+  JOIN manifests AS base ON base.digest = requested.digest
   JOIN layers ON layers.chain = base.chain
   JOIN manifests AS top ON top.digest = layers.manifest AND top.layers > base.layers
   WHERE :image <> ''
@@ -332,13 +332,13 @@ _PLATFORMS = Report(
     ),
     f"""WITH RECURSIVE named AS (
   SELECT store, repository, name, digest FROM images WHERE name IS NOT NULL AND NOT shadowed
-), said AS (
+), stated AS (
   SELECT image_index AS digest, platform FROM platforms
   WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = platforms.digest AND manifests.kind = 'index')
   UNION SELECT digest, platform FROM manifests
 ), has(digest, platform) AS ( -- from each image up to the indexes above it, because many names may share an image
   SELECT digest, CASE WHEN platform LIKE '%(%' THEN {_WITHOUT_VERSION.format("platform")} ELSE platform END
-  FROM said WHERE platform <> 'unknown/unknown'
+  FROM stated WHERE platform <> 'unknown/unknown'
   UNION SELECT platforms.image_index, has.platform FROM has
   JOIN manifests ON manifests.digest = has.digest AND manifests.kind = 'index'
   JOIN platforms ON platforms.digest = has.digest

@@ -35,19 +35,19 @@ def main() -> None:
         environment, *fields = marshal.loads(data)  # noqa: S302 - from the process that started this one
         os.environ.clear()
         os.environ.update(environment)
-        asked = Question(*fields)
+        request = Question(*fields)
         try:
-            _answer(asked, Sink(asked, _write))
+            _answer(request, Sink(request, _write))
         except OSError:
             break  # the parent process no longer reads
     os._exit(0)
 
 
-def _answer(asked: Question, sink: Sink) -> None:
+def _answer(request: Question, sink: Sink) -> None:
     try:
-        gate = open_gate(asked.path)
-        limit_memory(asked.heap_bytes)
-        gate(asked, sink)
+        gate = open_gate(request.path)
+        limit_memory(request.heap_bytes)
+        gate(request, sink)
         sink.end(is_spent=_is_spent())
     except Stopped as stopped:
         sink.fail(stopped.kind, stopped.words, is_spent=_is_spent())

@@ -39,19 +39,19 @@ class Workers:
         self._busy: set[_Worker] = set()
         self._is_closed = False
 
-    def ask(self, asked: Question) -> Answer:
+    def ask(self, request: Question) -> Answer:
         """Send a question to a process; return the answer, which must be read to its end or closed.
 
         Raises Stopped if the pool is closed, and CatalogUnavailable if no process can be started.
         """
         worker = self._take()
         try:
-            worker.send(asked)
+            worker.send(request)
         except OSError:  # the process was killed while it was idle
             self._drop(worker)
             worker = self._new()
-            worker.send(asked)
-        return Answer(self, worker, asked.seconds)
+            worker.send(request)
+        return Answer(self, worker, request.seconds)
 
     def start(self) -> None:
         """Start a process, so that the first statement does not have to wait for one."""
@@ -182,8 +182,8 @@ class _Worker:
         self._poll = select.poll()
         self._poll.register(self._from, select.POLLIN)
 
-    def send(self, asked: Question) -> None:
-        write_all(self._to.fileno(), packed((dict(os.environ), *asked)))
+    def send(self, request: Question) -> None:
+        write_all(self._to.fileno(), packed((dict(os.environ), *request)))
 
     def receive(self, seconds: float) -> Frame:
         """Return the next frame. Raises Stopped after `seconds`, and _Gone if the process has ended."""
