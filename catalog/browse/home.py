@@ -1,4 +1,7 @@
-"""A Datasette plugin for the first page and the style of all pages. Datasette's own first page counts tables; there are none."""
+"""A Datasette plugin for the first page and the style of all pages.
+
+It replaces Datasette's own first page, which counts tables, because the catalog shows none.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,10 @@ class _Bars:
             bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._in_bytes else None)
 
     def _width(self, what: str) -> int:
-        """Return the width of the bar that leaves room for the rest of its line, because each redraw of a wrapped line adds a line."""
+        """Return the width of the bar that leaves room for the rest of its line.
+
+        If the line wrapped, each redraw would add another line.
+        """
         try:
             room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         except (OSError, ValueError):
