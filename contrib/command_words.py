@@ -106,6 +106,19 @@ status 1
 builds/app sha256:69f3c796e89e… since 20…Z
 """,
     ),
+    "changes": Words(
+        {
+            0: "listed, even if nothing changed; with `--follow`, ended by SIGINT or SIGTERM",
+            2: f"no cursor of this catalog, changes that are not kept any more, or {_UNKNOWN}",
+        },
+        r"""$ ocicat changes --store mirror/patched --format '{at} {change} {store} {name}'
+20…Z added mirror/patched docker.io/library/alpine:3.16
+$ ocicat changes --cursor 1.2; echo "status $?"
+ocicat: error: 1.2 is no cursor: take one from a line of 'ocicat changes --format jsonl'
+status 2
+""",
+        "ocicat changes --follow | while read -r line; do …; done   # Ctrl-C ends it\n",
+    ),
     "diff": Words(
         {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is not kept any more"},
         r"""$ ocicat diff mirror/alpine mirror/patched --format '{change} {name}: {old} {new} {bytes_gained}'; echo "status $?"

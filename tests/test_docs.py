@@ -24,10 +24,11 @@ from catalog import errors
 from catalog.api import Filters
 from catalog.cli import config
 from catalog.cli.answer import QUERY_COLUMNS
-from catalog.cli.commands import check, diff, history, status, stores
+from catalog.cli.commands import changes, check, diff, history, status, stores
 from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
+from catalog.lookup import changes as followed
 from catalog.lookup import compare
 from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
@@ -284,7 +285,19 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     text = read("docs/scripts.md")
     rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## Formats"), re.MULTILINE)
     documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
-    commands = {"query", "resolve", "stores", "check", "history", "diff", "status", "sql", "verify", "report"}
+    commands = {
+        "query",
+        "resolve",
+        "stores",
+        "check",
+        "history",
+        "changes",
+        "diff",
+        "status",
+        "sql",
+        "verify",
+        "report",
+    }
     assert documented - commands == {
         *FIELDS,
         "how",
@@ -294,8 +307,10 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     assert f"| `stores` | {', '.join(stores.COLUMNS)} |" in text
     assert f"| `history` | {', '.join(history.COLUMNS)} |" in text
     assert f"| `diff` | {', '.join(diff.COLUMNS)} |" in text
-    keys = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## What differs"), re.MULTILINE)
-    assert [key for row in keys for key in re.findall(r"`([a-z_]+)`", row)] == list(compare.FIELDS)
+    assert f"| `changes` | {', '.join(changes.COLUMNS)} |" in text
+    for title, fields in (("## What differs", compare.FIELDS), ("## What changed", followed.FIELDS)):
+        keys = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, title), re.MULTILINE)
+        assert [key for row in keys for key in re.findall(r"`([a-z_]+)`", row)] == list(fields)
     assert f"| `check`, `verify` | {', '.join(check.COLUMNS)} |" in text
     assert f"| `status` | {', '.join(status.COLUMNS)} |" in text
 

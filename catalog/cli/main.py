@@ -20,6 +20,7 @@ COMMANDS = {
     "query": "List every entry that matches.",
     "resolve": "Print the one digest that each reference resolves to.",
     "history": "Print what a name pointed to, and when.",
+    "changes": "List what changed, and follow it.",
     "diff": "List what differs between stores, or between two times.",
     "wait": "Wait until a reference resolves.",
     "contexts": "Print the images of a Dockerfile as build contexts for buildx.",

@@ -140,7 +140,7 @@ class _Stdout:
             is_ready = poll.poll(max(0.0, self.pauses_left) * 1000)
         self.pauses_left -= time.monotonic() - began
         if not is_ready:
-            _drop()
+            drop()
             raise NotInTime(
                 f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it are waiting: "
                 "ask for less, or write the output to a file first"
@@ -156,7 +156,7 @@ def _may_block() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
-def _drop() -> None:
+def drop() -> None:
     """Discard all output that is kept or still comes."""
     _stdout.drop()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing Python's own buffer does not fail again
@@ -164,7 +164,7 @@ def _drop() -> None:
 
 def _unwritten(error: OSError) -> Exception:
     """Return the exception to raise for an error of stdout."""
-    _drop()
+    drop()
     if isinstance(error, BrokenPipeError):
         return Unread()
     return OcicatError(f"cannot write the output ({error.strerror}), so it is incomplete")

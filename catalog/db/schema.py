@@ -283,6 +283,7 @@ name = Table(
     comment="a lookup key of an entry",
 )
 Index("ix_name_entry", name.c.entry_id)
+Index("ix_name_answers_from", name.c.answers_from)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))
 _partial("ix_name_tag", name.c.tag, name.c.store_id, name.c.source, name.c.sort, where=name.c.tag.is_not(None))
 _partial("ix_name_repository", name.c.repository_id, name.c.tag, where=name.c.repository_id.is_not(None))
@@ -496,6 +497,7 @@ moment = Table(
     comment="a transaction that changed what is answered; its id gives the order, its time is a label",
 )
 Index("ix_moment_host_label", moment.c.host_id, moment.c.label)
+Index("ix_moment_host_id", moment.c.host_id, moment.c.id)
 _partial("ix_moment_stepped", moment.c.host_id, where=moment.c.stepped)
 
 
@@ -618,6 +620,9 @@ _partial("ix_answer_span_name", answer_span.c.name, where=answer_span.c.name.is_
 _partial("ix_answer_span_repository", answer_span.c.repository_id, where=answer_span.c.repository_id.is_not(None))
 Index("ix_answer_span_tag", answer_span.c.tag)
 Index("ix_answer_span_content", answer_span.c.content_id)
+Index("ix_answer_span_born", answer_span.c.born)
+Index("ix_answer_span_gone", answer_span.c.gone)
+Index("ix_answer_span_store", answer_span.c.store_id, answer_span.c.gone)
 
 store_span = Table(
     "store_span",
@@ -631,6 +636,8 @@ store_span = Table(
 )
 Index("ix_store_span_name", store_span.c.name)
 Index("ix_store_span_path", store_span.c.path)
+Index("ix_store_span_born", store_span.c.born)
+Index("ix_store_span_gone", store_span.c.gone)
 
 for _constraint in [each for table in (entry, past_entry, edge, manifest) for each in table.foreign_key_constraints]:
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":

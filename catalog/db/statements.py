@@ -35,6 +35,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from catalog.db.changing import CHANGES_AT, FIRST_MOMENTS, LAST_MOMENT, MOMENT, MOMENTS_AFTER
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.fetching import ALL, FEW, WIDE
 from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
@@ -636,6 +637,12 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORE_STATES": STORE_STATES,
     "STORE_KEYS": STORE_KEYS,
     "PARTS": PARTS,
+    # following changes
+    "MOMENTS_AFTER": MOMENTS_AFTER,
+    "MOMENT": MOMENT,
+    "FIRST_MOMENTS": FIRST_MOMENTS,
+    "LAST_MOMENT": LAST_MOMENT,
+    "CHANGES_AT": CHANGES_AT,
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
@@ -650,7 +657,8 @@ FETCH: dict[str, str] = {
         FEW,
     ),
     **dict.fromkeys(
-        ("BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE"),
+        ("BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE",
+         "CHANGES_AT"),
         WIDE,
     ),
     **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),

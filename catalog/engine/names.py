@@ -78,6 +78,11 @@ Name = Literal[
     "STORE_STATES",
     "STORE_KEYS",
     "PARTS",
+    "MOMENTS_AFTER",
+    "MOMENT",
+    "FIRST_MOMENTS",
+    "LAST_MOMENT",
+    "CHANGES_AT",
     "COUNT_TAG",
 ]
 """The name of a statement. For the type checker alone."""

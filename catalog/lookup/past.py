@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from catalog.engine.interface import Reader
+    from catalog.lookup.changes import Change
     from catalog.names.query import Query
 
 _DEEPEST = 64
@@ -130,8 +131,8 @@ def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
     return _by_todays_clock(reader, map(Span, reader.rows("SPANS_BY_DIGEST", {"digest": digest})))
 
 
-def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span], bool]:
-    """Whether a span is of one of the stores that `--store` names, each by a name that it had then, a path, or a glob.
+def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:
+    """Whether a span or a change is of one of the stores that `--store` names, each by a name that it had then, a path, or a glob.
 
     Raises UnknownStore for a text that names no store of today and none of the past.
     """
@@ -200,7 +201,7 @@ def _had_name(reader: Reader, text: str) -> bool:
     return next(reader.select("SELECT 1 FROM store_span WHERE name = :text LIMIT 1", {"text": text}), None) is not None
 
 
-def _is_of(reader: Reader, text: str) -> Callable[[Span], bool]:
+def _is_of(reader: Reader, text: str) -> Callable[[Span | Change], bool]:
     if text[:1] in ("/", "."):
         path = encode_path(os.path.abspath(text))[0]
         ids = store_ids(reader, (text,)) if not _had_path(reader, path) else frozenset[int]()

@@ -116,6 +116,7 @@ _STATEMENTS = (
     CONSTRAINT fk_moment_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
 )""",
     "CREATE INDEX ix_moment_host_label ON moment (host_id, label)",
+    "CREATE INDEX ix_moment_host_id ON moment (host_id, id)",
     "CREATE INDEX ix_moment_stepped ON moment (host_id) WHERE stepped",
     """CREATE TABLE past_store (
     store_id {id} NOT NULL,
@@ -213,6 +214,10 @@ _STATEMENTS = (
     "CREATE INDEX ix_answer_span_repository ON answer_span (repository_id) WHERE repository_id IS NOT NULL",
     "CREATE INDEX ix_answer_span_tag ON answer_span (tag)",
     "CREATE INDEX ix_answer_span_content ON answer_span (content_id)",
+    "CREATE INDEX ix_answer_span_born ON answer_span (born)",
+    "CREATE INDEX ix_answer_span_gone ON answer_span (gone)",
+    "CREATE INDEX ix_answer_span_store ON answer_span (store_id, gone)",
+    "CREATE INDEX ix_name_answers_from ON name (answers_from)",
     """CREATE TABLE store_span (
     store_id {id} NOT NULL,
     host_id {id} NOT NULL,
@@ -229,6 +234,8 @@ _STATEMENTS = (
 )""",
     "CREATE INDEX ix_store_span_name ON store_span (name)",
     "CREATE INDEX ix_store_span_path ON store_span (path)",
+    "CREATE INDEX ix_store_span_born ON store_span (born)",
+    "CREATE INDEX ix_store_span_gone ON store_span (gone)",
     # Rows of before are as they are since this moment. Of a store that is missing the past ends here.
     "INSERT INTO moment (host_id, at, label) SELECT id, {now}, {now} FROM host",
     """INSERT INTO store_span (store_id, host_id, name, path, path_bytes, priority, since, until, born, gone)

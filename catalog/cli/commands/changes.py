@@ -1,0 +1,193 @@
+"""`ocicat changes`."""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import click
+
+from catalog.cli import formats, messages, output
+from catalog.cli.limits import LIST_SECONDS, Limits
+from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
+from catalog.engine.interface import Reader
+from catalog.engine.location import catalog_path
+from catalog.errors import CatalogUnreachable, UsageError
+from catalog.lookup.changes import FIELDS, Change, Followed, from_beginning, from_now, from_time, parsed
+from catalog.lookup.past import in_stores
+from catalog.names.moment import parse_moment, rfc3339
+
+COLUMNS = ("at", "change", "store", "name", "tag", "old", "new")
+_SPARE = ("tag",)
+_LOOK_SECONDS = 1.0
+"""How often it is seen whether somebody still reads stdout, or has asked to end."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
+
+
+@click.command(name="changes")
+@click.option("--since", metavar="TIME", help="Only changes since then: a time, or an age (2h, 3d).")
+@click.option("--cursor", metavar="C", help="Only changes after the one that has this cursor.")
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="S",
+    help="Only this store: a name that it had, a path or a glob. Repeatable.",
+)
+@click.option(
+    "--follow", is_flag=True, help="Wait for more changes. Without --since or --cursor, begin with the next one."
+)
+@time_limit(LIST_SECONDS, ", no limit with --follow")
+@click.option(
+    "--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE. With --follow: jsonl."
+)
+@click.pass_obj
+def command(
+    globals_: Globals,
+    since: str | None,
+    cursor: str | None,
+    stores: tuple[str, ...],
+    follow: bool,
+    timeout: float | None,
+    format_: str | None,
+) -> int:
+    """List what changed, the oldest first: names that were added, removed or moved, with the digest before and after.
+
+    Each JSON object has a cursor. '--cursor C' goes on after it: no change comes twice, and none is missed. If retention has
+    dropped some of them, the command says so and ends with status 2.
+
+    --follow prints each change as soon as the catalog has it, until SIGINT or SIGTERM, or until nobody reads stdout. It is
+    the daemon, or 'ocicat index', that brings changes.
+    """
+    if since is not None and cursor is not None:
+        raise UsageError("--since and --cursor both say where to begin: leave one out")
+    if follow and format_ == "json":
+        raise UsageError("a JSON array would never end with --follow: ask for --format jsonl")
+    path = catalog_path(globals_.db)
+    where = parsed(cursor) if cursor is not None else None
+    moment = None if since is None else parse_moment(since, time.time_ns() // 1_000_000)
+    with Limits(timeout, None if follow else LIST_SECONDS) as limits:
+        printing = _Printing(format_ or ("jsonl" if follow else None), stores)
+        if follow:
+            return _Following(limits, path, printing).run(lambda reader: _beginning(reader, where, moment, follow=True))
+        reader = limits.open_reader(path)
+        try:
+            printing.print(reader, _beginning(reader, where, moment, follow=False))
+            printing.show.end()
+        finally:
+            reader.close()
+    return 0
+
+
+def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, follow: bool) -> Followed:
+    """Where to begin."""
+    if cursor is not None:
+        return cursor
+    if since is not None:
+        return from_time(reader, since)
+    if follow:
+        return from_now(reader)
+    found, kept = from_beginning(reader)
+    if kept is not None:
+        messages.note(f"what changed before {rfc3339(kept)} is not kept any more")
+    return found
+
+
+class _Printing:
+    """Prints the changes of some stores, or of all; `is_over` is asked after each of them."""
+
+    def __init__(self, format_: str | None, stores: tuple[str, ...]) -> None:
+        self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
+        self._stores = stores
+        self._is_asked: Callable[[Change], bool] | None = None
+
+    def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Print what there is to be followed now; raises UnknownStore."""
+        if self._stores and self._is_asked is None:
+            self._is_asked = in_stores(reader, self._stores)
+        for change in followed.changes(reader):
+            if self._is_asked is None or self._is_asked(change):
+                self.show.row(change.value)
+            if is_over():
+                return
+
+
+class _Ended(Exception):
+    """A signal came while stdout was waited for."""
+
+
+class _Following:
+    """Prints changes as they come, until a signal comes or nobody reads stdout."""
+
+    def __init__(self, limits: Limits, path: str, printing: _Printing) -> None:
+        self._limits = limits
+        self._path = path
+        self._printing = printing
+        self._is_over = False
+        self._is_writing = False
+
+    def run(self, begin: Callable[[Reader], Followed]) -> int:
+        """Return 0 after SIGINT or SIGTERM; raises Unread when nobody reads stdout, CatalogUnavailable, UsageError."""
+        if messages.process.is_ours:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, self._end)
+        try:
+            self._run(begin)
+        except _Ended:
+            output.drop()
+        return 0
+
+    def _run(self, begin: Callable[[Reader], Followed]) -> None:
+        reader: Reader | None = self._limits.open_reader(self._path)
+        followed: Followed | None = None
+        pause = _SHORTEST_PAUSE
+        while not self._is_over:
+            try:
+                if reader is None:
+                    reader = self._limits.open_reader(self._path)
+                reader.listen()
+                followed = followed or begin(reader)
+                self._follow(reader, followed)
+            except CatalogUnreachable as error:
+                if pause == _SHORTEST_PAUSE:
+                    messages.note(f"{error}; waiting for it to come back")
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            finally:
+                if reader is not None:
+                    reader.close()
+                reader = None
+
+    def _follow(self, reader: Reader, followed: Followed) -> None:
+        while not self._is_over:
+            self._printing.print(reader, followed, lambda: self._is_over)
+            self._flush()
+            if not _is_read():
+                raise output.Unread
+            if not self._is_over:
+                reader.wait_for_change(_LOOK_SECONDS)
+
+    def _flush(self) -> None:
+        self._is_writing = True
+        self._printing.show.flush()
+        self._is_writing = False
+
+    def _end(self, _signal: int, _frame: FrameType | None) -> None:
+        self._is_over = True
+        if self._is_writing:
+            raise _Ended
+
+
+def _is_read() -> bool:
+    """Whether somebody may still read stdout: false for a pipe whose other end is closed."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return not poll.poll(0)
+    except (OSError, ValueError):  # no file: a test's
+        return True

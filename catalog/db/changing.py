@@ -1,0 +1,119 @@
+"""The statements of `ocicat changes`: the moments of a host, and what each of them changed.
+
+catalog/db/statements.py takes them in under their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+
+from catalog.db.schema import answer_span, content, entry, moment, name, repository, store_span
+
+_moment: BindParameter[int] = bindparam("moment", type_=BigInteger)
+_host: BindParameter[int] = bindparam("host_id", type_=BigInteger)
+
+MOMENTS_AFTER: Select[Any] = (
+    select(moment.c.id, moment.c.at, moment.c.label)
+    .where(moment.c.host_id == _host, moment.c.id > _moment)
+    .order_by(moment.c.id)
+    .limit(literal_column("1000"))
+)
+"""The next moments of a host, in order."""
+
+MOMENT: Select[Any] = select(moment.c.at).where(moment.c.id == _moment, moment.c.host_id == _host)
+"""What the clock said at a moment of a host; no row if it was no moment, or is forgotten."""
+
+FIRST_MOMENTS: Select[Any] = (
+    select(moment.c.id, moment.c.forgotten, moment.c.label)
+    .where(moment.c.host_id == _host)
+    .order_by(moment.c.id)
+    .limit(literal_column("2"))
+)
+"""The first moment of a host, and the next one: between them retention has dropped what was, if the first is `forgotten`."""
+
+LAST_MOMENT: Select[Any] = (
+    select(moment.c.id, moment.c.at)
+    .where(moment.c.host_id == _host)
+    .order_by(moment.c.id.desc())
+    .limit(literal_column("1"))
+)
+
+
+def _changes_at() -> Select[Any]:
+    """What names answered until just before a moment and no longer, and what they answer since: one row for each.
+
+    A name answers while its key does and while its store is there under one name (`store_span`). So it begins with whichever
+    begins last, and ends with whichever ends first.
+    """
+    there, over = store_span, answer_span
+    was_there = and_(there.c.born < _moment, or_(there.c.gone.is_(None), there.c.gone >= _moment))
+    is_there = and_(there.c.born <= _moment, or_(there.c.gone.is_(None), there.c.gone > _moment))
+    answers = and_(~name.c.shadowed, name.c.tag.is_not(None))
+    of_store = there.join(entry, entry.c.store_id == there.c.store_id).join(name, name.c.entry_id == entry.c.id)
+    of_name = name.join(entry, entry.c.id == name.c.entry_id).join(there, there.c.store_id == name.c.store_id)
+    of_span = over.join(there, there.c.store_id == over.c.store_id)
+
+    def arm(
+        of: FromClause, source: FromClause, content_id: Any, *where: ColumnElement[bool], is_new: bool
+    ) -> Select[Any]:
+        return (
+            select(
+                there.c.store_id,
+                there.c.born,
+                there.c.name.label("store"),
+                there.c.path,
+                repository.c.name.label("repository"),
+                of.c.tag,
+                content.c.digest,
+                literal_column(str(int(is_new))).label("is_new"),
+            )
+            .select_from(
+                source.join(content, content.c.id == content_id).outerjoin(
+                    repository, repository.c.id == of.c.repository_id
+                )
+            )
+            .where(*where)
+        )
+
+    ended, began = over.c.gone == _moment, over.c.born == _moment
+    all_ = union_all(
+        arm(over, of_span, over.c.content_id, ended, was_there, is_new=False),
+        arm(over, of_span, over.c.content_id, began, is_there, is_new=True),
+        arm(name, of_name, entry.c.content_id, name.c.answers_from == _moment, answers, is_there, is_new=True),
+        # The store itself is there no more, or is there again.
+        *(
+            part
+            for edge, is_new in ((there.c.gone, False), (there.c.born, True))
+            for part in (
+                arm(
+                    over, of_span, over.c.content_id, edge == _moment, over.c.born < _moment, over.c.gone > _moment,
+                    is_new=is_new,
+                ),
+                arm(
+                    name, of_store, entry.c.content_id, edge == _moment, name.c.answers_from < _moment, answers,
+                    is_new=is_new,
+                ),
+            )
+        ),
+    ).subquery("changes")  # fmt: skip
+    # By ids, and not by the names of stores, which each host has its own words for: a cursor counts these rows.
+    return select(all_).order_by(
+        all_.c.store_id, all_.c.born, all_.c.repository.nulls_first(), all_.c.tag, all_.c.is_new
+    )
+
+
+CHANGES_AT = _changes_at()

@@ -1,0 +1,215 @@
+"""What changed since a time or a cursor, in order, so that one can go on exactly where one left off (`ocicat changes`).
+
+A change is that a name of a store answers something else than before, or begins or ends to answer. Changes come moment by
+moment; the moments of each host are in order, and those of several hosts are merged by their times. A cursor says how far each
+host was followed: the last moment of which something was delivered, and how many of its changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from itertools import groupby
+
+from catalog.engine.moments import mended_labels, past_of
+from catalog.errors import UsageError
+from catalog.names.escape import shown
+from catalog.names.moment import rfc3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from catalog.engine.interface import Reader
+
+FIELDS = ("cursor", "at", "change", "store", "path", "name", "repository", "tag", "old", "new")
+"""The keys of an object of `changes`, in order."""
+
+_DIGITS = 18
+"""A number in a cursor has no more digits than this; the catalog holds none that is longer."""
+
+
+class Position:
+    """How far the changes of a host were followed: the number of a moment, what the clock said then, and how many changes
+    of that moment were delivered; None for all of them. Moment 0 is before the first.
+    """
+
+    __slots__ = ("at", "done", "moment")
+
+    def __init__(self, moment: int = 0, at: int = 0, done: int | None = None) -> None:
+        self.moment = moment
+        self.at = at
+        self.done = done
+
+    def __str__(self) -> str:
+        return f"{self.moment}.{self.at}" + ("" if self.done is None else f".{self.done}")
+
+
+class Change:
+    """A name of a store answers `new` since a moment (milliseconds, UTC), and answered `old` before; None: nothing.
+
+    `store` is what the store was called then. `cursor` is from where to go on after this change.
+    """
+
+    __slots__ = ("at", "cursor", "new", "old", "path", "repository", "store", "store_id", "tag")
+
+    def __init__(self, at: int, cursor: str, rows: list[tuple[Any, ...]]) -> None:
+        self.at = at
+        self.cursor = cursor
+        self.store_id, _, self.store, self.path, self.repository, self.tag, *_ = rows[0]
+        self.old: str | None = next((row[6] for row in rows if not row[7]), None)
+        self.new: str | None = next((row[6] for row in rows if row[7]), None)
+
+    @property
+    def change(self) -> str:
+        """What became of the name: it was added, removed or moved."""
+        return "added" if self.old is None else "removed" if self.new is None else "moved"
+
+    @property
+    def name(self) -> str | None:
+        """The full canonical name, None if there is a tag alone."""
+        return None if self.repository is None else f"{self.repository}:{self.tag}"
+
+    def value(self, field: str) -> object:
+        """The value of one of FIELDS, as JSON has it."""
+        found: object = getattr(self, field)
+        return rfc3339(self.at) if field == "at" else found
+
+
+class Followed:
+    """The changes of a catalog from `positions` on, by the id of each host; a host without one is followed from its beginning."""
+
+    def __init__(self, positions: dict[int, Position]) -> None:
+        self.positions = positions
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on: `parsed` reads it."""
+        return "-".join(f"{host}.{position}" for host, position in sorted(self.positions.items()))
+
+    def changes(self, reader: Reader) -> Iterator[Change]:
+        """What has changed since the positions, which move with each change that is yielded.
+
+        Raises UsageError if retention has dropped some of it, or the positions are those of another catalog.
+        """
+        hosts = [row[0] for row in list(reader.rows("HOSTS", {}))]
+        for host in self.positions.keys() - set(hosts):
+            raise _foreign(f"{host}.{self.positions[host]}")
+        for label, host, number, at in heapq.merge(*(self._moments(reader, host) for host in hosts)):
+            yield from self._of(reader, host, number, at, label)
+
+    def _moments(self, reader: Reader, host: int) -> Iterator[tuple[int, int, int, int]]:
+        """The moments of a host that are to be read: the time of each, the host, its number, and what the clock said."""
+        labels = mended_labels(reader, host, time.time_ns() // 1_000_000) or {}
+        position = self.positions.setdefault(host, Position())
+        # One of which only a part was delivered comes again.
+        after = position.moment if position.done is None else position.moment - 1
+        check_kept(reader, host, position)
+        while some := list(reader.rows("MOMENTS_AFTER", {"host_id": host, "moment": after})):
+            for number, at, label in some:
+                yield labels.get(number, label), host, number, at
+            after = some[-1][0]
+
+    def _of(self, reader: Reader, host: int, number: int, at: int, label: int) -> Iterator[Change]:
+        """The changes of a moment that are not delivered yet."""
+        before = self.positions[host]
+        skip = before.done or 0 if before.moment == number else 0
+        last: tuple[int, list[tuple[Any, ...]]] | None = None
+        rows = reader.rows("CHANGES_AT", {"moment": number})
+        changed = (
+            of_name
+            for of_name in (list(each) for _, each in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])))
+            if len(of_name) == 1 or of_name[0][6] != of_name[1][6]
+        )
+        for count, of_name in enumerate(changed, 1):
+            if last is not None and last[0] > skip:
+                self.positions[host] = Position(number, at, last[0])
+                yield Change(label, self.cursor, last[1])
+            last = count, of_name
+        check_kept(reader, host, before)  # all of it was there to read
+        self.positions[host] = Position(number, at)
+        if last is not None and last[0] > skip:
+            yield Change(label, self.cursor, last[1])
+
+
+def check_kept(reader: Reader, host: int, position: Position) -> None:
+    """Raise UsageError unless the catalog still has all that a host changed after a position."""
+    if position.moment:
+        row = reader.row("MOMENT", {"host_id": host, "moment": position.moment})
+        if row is not None and row[0] != position.at:
+            raise _foreign(f"{host}.{position}")
+    first = list(reader.rows("FIRST_MOMENTS", {"host_id": host}))
+    if not first and position.moment:
+        raise _foreign(f"{host}.{position}")
+    if not first or not first[0][1]:  # nothing was dropped
+        if position.moment and row is None:
+            raise _foreign(f"{host}.{position}")
+        return
+    kept = first[-1]
+    # Of the moment that was kept itself, what ended then is dropped.
+    if position.moment < kept[0] or (position.moment == kept[0] and position.done is not None):
+        raise UsageError(
+            f"not all changes since then are kept any more: ask for --since {rfc3339(kept[2])} or later, compare what you"
+            " have with the catalog as it is ('ocicat query'), and see retention.history_days"
+        )
+
+
+def from_now(reader: Reader) -> Followed:
+    """The changes that are still to come."""
+    positions = {}
+    for (host,) in list(reader.rows("HOSTS", {})):
+        row = reader.row("LAST_MOMENT", {"host_id": host})
+        positions[host] = Position() if row is None else Position(*row)
+    return Followed(positions)
+
+
+def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
+    """All changes that are kept; and since when they are (milliseconds), None if from the beginning."""
+    positions: dict[int, Position] = {}
+    since: int | None = None
+    for (host,) in list(reader.rows("HOSTS", {})):
+        first = list(reader.rows("FIRST_MOMENTS", {"host_id": host}))
+        if first and first[0][1]:
+            number, _, label = first[-1]
+            row = reader.row("MOMENT", {"host_id": host, "moment": number})
+            positions[host] = Position(number, 0 if row is None else row[0])
+            since = label if since is None else max(since, label)
+    return Followed(positions), since
+
+
+def from_time(reader: Reader, at: int) -> Followed:
+    """The changes since a time (milliseconds, UTC); raises UsageError if they are not all kept."""
+    last = from_now(reader)
+    numbers = past_of(reader, at).numbers or {}
+    positions = {}
+    for host, position in last.positions.items():
+        number = numbers.get(host, 0)
+        if number >= position.moment:  # a time that is not past is now
+            positions[host] = position
+        elif number:
+            row = reader.row("MOMENT", {"host_id": host, "moment": number})
+            positions[host] = Position(number, 0 if row is None else row[0])
+    for host in last.positions:
+        check_kept(reader, host, positions.get(host, Position()))
+    return Followed(positions)
+
+
+def parsed(cursor: str) -> Followed:
+    """The changes after a cursor; raises UsageError if the text is none."""
+    positions: dict[int, Position] = {}
+    for part in cursor.split("-"):
+        numbers = part.split(".")
+        if len(numbers) not in (3, 4) or not all(_is_number(text) for text in numbers):
+            raise UsageError(f"{shown(cursor)} is no cursor: take one from a line of 'ocicat changes --format jsonl'")
+        host, moment, at, *done = map(int, numbers)
+        positions[host] = Position(moment, at, done[0] if done else None)
+    return Followed(positions)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+
+
+def _foreign(cursor: str) -> UsageError:
+    return UsageError(f"{shown(cursor)} is no cursor of this catalog: ask for --since TIME instead")

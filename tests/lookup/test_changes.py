@@ -1,0 +1,216 @@
+"""`ocicat changes`: played back, the changes are what plain scans say; a cursor goes on exactly where it stands."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog.engine.interface import Reader
+from catalog.errors import UsageError
+from catalog.lookup.changes import Change, Followed, from_beginning, from_now, from_time, parsed
+from tests import writers
+from tests.conftest import Catalogue
+from tests.lookup.test_compare import named, write
+from tests.lookup.test_differential import SHM
+from tests.lookup.test_past_steps import counted
+from tests.lookup.turns import Turn, Turns
+from tests.stress.overtime import now_ms
+
+New = Callable[[str], Catalogue]
+Row = tuple[str, str | None, str | None, str | None, str | None]
+DAY_MS = 86_400_000
+
+
+def row(change: Change) -> Row:
+    return change.store, change.repository, change.tag, change.old, change.new
+
+
+def all_of(reader: Reader, followed: Followed | None = None) -> list[Change]:
+    return list((followed or from_beginning(reader)[0]).changes(reader))
+
+
+def test_played_back_they_are_what_scans_say(new_catalogue: New, engine: str) -> None:
+    @settings(max_examples=20 if engine == "sqlite" else 4)
+    @given(draw=st.data())
+    def compare(draw: st.DataObject) -> None:
+        with tempfile.TemporaryDirectory(dir=SHM) as made:
+            directory, before = os.path.realpath(made), os.getcwd()
+            os.chdir(directory)
+            catalogue = new_catalogue(directory)
+            try:
+                turns = Turns(catalogue, directory)
+                turns.begin(draw)
+                followed = from_now(catalogue.reader)
+                come: list[Change] = []
+                for _ in range(4):
+                    turns.turn(draw)
+                    come += followed.changes(catalogue.reader)
+                found = all_of(catalogue.reader)
+                assert list(map(row, come)) == list(map(row, found))[len(found) - len(come) :]
+                assert played_back(found, turns.turns) == []
+                check_cursors(catalogue.reader, found, turns.turns)
+            finally:
+                catalogue.close()
+                os.chdir(before)
+
+    compare()
+
+
+def played_back(found: list[Change], turns: list[Turn]) -> list[object]:
+    """Where the state after the changes of a turn is not what the scans said, or `old` was not what stood."""
+    wrong: list[object] = []
+    state: dict[tuple[str, str | None, str | None], str] = {}
+    ahead = iter(found)
+    change = next(ahead, None)
+    for turn in turns:
+        while change is not None and change.at <= turn.at:
+            key = change.store, change.repository, change.tag
+            if state.get(key) != change.old or change.old == change.new:
+                wrong.append((row(change), state.get(key)))
+            if change.new is None:
+                state.pop(key, None)
+            else:
+                state[key] = change.new
+            change = next(ahead, None)
+        said = {(name, *key): digest for name, scan in turn.stores.items() for key, digest in scan.answers.items()}
+        if state != said:
+            wrong.append((turn.at, state, said))
+    return [*wrong, *([] if change is None else [change])]
+
+
+def check_cursors(reader: Reader, found: list[Change], turns: list[Turn]) -> None:
+    """From each cursor, and from the time of each turn, exactly what came after comes."""
+    rows = list(map(row, found))
+    assert len({change.cursor for change in found}) == len(found)
+    for place, change in enumerate(found, 1):
+        if place % 3 == 0 or place == len(found):
+            again = all_of(reader, parsed(change.cursor))
+            assert list(map(row, again)) == rows[place:], change.cursor
+            assert [each.cursor for each in again] == [each.cursor for each in found[place:]]
+    for turn in turns:
+        later = [row(change) for change in found if change.at > turn.at]
+        assert list(map(row, all_of(reader, from_time(reader, turn.at)))) == later
+    assert all_of(reader, from_now(reader)) == []
+    assert all_of(reader, from_time(reader, now_ms() + 1000)) == []
+
+
+def test_a_store_that_is_renamed_removed_and_added_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    path, digest = f"{tmp_path}/a", str(writers.fake_descriptor("x")["digest"])
+    write(path, named("x", 1))
+    catalogue.add(path)
+    catalogue.add(path, name="b")
+    catalogue.remove("b")
+    catalogue.add(path, name="b")
+    repository = "docker.io/library/app"
+    added = [(name, repository, "1", None, digest) for name in "abb"]
+    removed = [(name, repository, "1", digest, None) for name in "ab"]
+    found = list(map(row, all_of(catalogue.reader)))
+    assert found == [added[0], removed[0], added[1], removed[1], added[2]]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.2", "a.b.c", "1.2.3.4.5", "-1.2.3", "1.2.3-", f"1.2.{'9' * 19}", "\uff11.2.3"]
+)
+def test_what_is_no_cursor(text: str) -> None:
+    with pytest.raises(UsageError, match="is no cursor"):
+        parsed(text)
+
+
+def test_a_cursor_of_another_catalog(catalogue: Catalogue, tmp_path: Path) -> None:
+    write(f"{tmp_path}/a", named("x", 1))
+    catalogue.add(f"{tmp_path}/a")
+    (change,) = all_of(catalogue.reader)
+    host, moment, at = map(int, change.cursor.split("."))
+    for other in (f"{host}.{moment}.{at + 1}", f"{host}.{moment + 5}.{at}", f"{host + 1}.{moment}.{at}"):
+        with pytest.raises(UsageError, match="no cursor of this catalog"):
+            all_of(catalogue.reader, parsed(other))
+
+
+def test_what_retention_has_dropped_is_said(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Whatever was not delivered before it was dropped is an error; what was delivered makes none."""
+    path = f"{tmp_path}/a"
+    for number in range(4):
+        write(path, named(f"{number}", 1), named(f"{number}", 2))
+        catalogue.add(path) if number == 0 else catalogue.index()
+    before = all_of(catalogue.reader)
+    assert len(before) == 8
+    last = catalogue.sql("SELECT max(id) FROM moment")[0][0]
+    ages = catalogue.settings.history_ms + 2 * DAY_MS
+    with catalogue.writer.transaction() as connection:  # all but the last change was long ago
+        connection.exec_driver_sql(f"UPDATE moment SET label = label - {ages}, at = at - {ages} WHERE id < {last}")
+    aged = [change.cursor for change in all_of(catalogue.reader)]
+    catalogue.retire(now_ms())
+    followed, since = from_beginning(catalogue.reader)
+    assert since is not None
+    kept = all_of(catalogue.reader, followed)
+    assert list(map(row, kept)) == list(map(row, before))[6:]
+    for place, cursor in enumerate(aged):
+        if place < 5:  # after the sixth change nothing is lost
+            with pytest.raises(UsageError, match="not all changes since then are kept"):
+                all_of(catalogue.reader, parsed(cursor))
+        else:
+            assert list(map(row, all_of(catalogue.reader, parsed(cursor)))) == list(map(row, before))[place + 1 :]
+    with pytest.raises(UsageError, match="kept"):
+        from_time(catalogue.reader, since - 1)
+    assert list(map(row, all_of(catalogue.reader, from_time(catalogue.reader, since)))) == list(map(row, kept))
+
+
+def test_an_empty_catalog(catalogue: Catalogue) -> None:
+    assert all_of(catalogue.reader) == []
+    assert from_now(catalogue.reader).cursor == ""
+
+
+def test_hosts_are_followed_each_by_itself(catalogue: Catalogue, tmp_path: Path) -> None:
+    """A moment that another host commits late, with a lower number and an earlier time, is not missed."""
+    write(f"{tmp_path}/a", named("x", 1))
+    catalogue.add(f"{tmp_path}/a")
+    columns = ("moment.id", "store.born", "entry.born", "name.born", "name.answers_from", "store_span.born")
+    with catalogue.writer.transaction() as connection:  # the other host has taken the numbers below
+        for table, column in (each.split(".") for each in columns):
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = {column} + 100")
+    (here,) = all_of(catalogue.reader)
+    with catalogue.writer.transaction() as connection:
+        connection.exec_driver_sql("INSERT INTO host (id, name) VALUES (77, 'elsewhere')")
+        connection.exec_driver_sql("INSERT INTO moment (id, host_id, at, label) VALUES (5, 77, 9, 9)")
+        connection.exec_driver_sql(
+            "INSERT INTO store_span (store_id, host_id, name, path, priority, since, born)"
+            " VALUES (500, 77, 'b', '/b', 0, 9, 5)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO answer_span (store_id, tag, content_id, since, until, born, gone)"
+            " SELECT 500, 't', min(id), 9, 9, 5, 6 FROM content"
+        )
+    (there,) = all_of(catalogue.reader, parsed(here.cursor))
+    assert (there.store.rpartition(":")[2], there.tag, there.at) == ("b", "t", 9)
+    assert there.cursor.startswith(f"{here.cursor}-77.5.9")
+    assert all_of(catalogue.reader, parsed(there.cursor)) == []
+    assert [change.store for change in all_of(catalogue.reader)] == [there.store, here.store]  # by their times
+
+
+def test_its_cost_is_in_proportion_to_what_changed(
+    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> None:
+    """One tag that moves is found by a few searches, however large the store, the past and the catalog are."""
+    steps: list[int] = []
+    for entries, turns, others in ((50, 4, 1), (800, 40, 20)):
+        directory = f"{tmp_path}/{entries}"
+        os.makedirs(directory)
+        catalogue = new_sqlite_catalogue(directory)
+        for name in ("a", *(f"other{n}" for n in range(others))):
+            write(f"{directory}/{name}", *(named(f"{n}", n) for n in range(entries if name == "a" else 20)))
+            catalogue.add(f"{directory}/{name}", index=False)
+        catalogue.index()
+        for turn in range(turns):
+            followed = from_now(catalogue.reader)
+            write(f"{directory}/a", named(f"turn {turn}", 0), *(named(f"{n}", n) for n in range(1, entries)))
+            catalogue.index()
+        with counted(catalogue.reader) as counter:
+            assert len(all_of(catalogue.reader, followed)) == 1
+        steps.append(counter.steps)
+    assert steps[1] <= 1.5 * steps[0] + 20, steps
