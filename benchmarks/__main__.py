@@ -30,6 +30,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "moved": change.moved,
     "unchanged": change.unchanged,
     "diff": compare.diff,
+    "inspect": compare.inspect,
     "content": content.content,
     "bytes": first.size,
 }

@@ -100,6 +100,31 @@ sha256:e18848eaebee0cd92aa5ef7cf8d4150754964722cd04dccfeca87ee78a90e525
 status 1
 """,
     ),
+    "inspect": Words(
+        {0: "printed", 1: "REF was not found", 2: f"a malformed REF, or {_UNKNOWN}", 3: "ambiguous"},
+        r"""$ ocicat inspect acme/app:1.1
+digest      sha256:e18848eaebee0cd92aa5ef7cf8d4150754964722cd04dccfeca87ee78a90e525
+kind        manifest
+media type  application/vnd.oci.image.manifest.v1+json
+size        401 B
+config      sha256:…
+created     2024-01-02T03:04:05.000Z
+platform    linux/amd64
+in all      835 B in 1 layer, 3 blobs
+
+Names (1)
+  builds/app  docker.io/acme/app:1.1  1.1
+
+Lies in (1)
+  builds/app  401 B  /srv/builds/app
+
+Layers (1)
+  sha256:…  119 B  in no other image
+
+History (1)
+  20…Z  builds/app  docker.io/acme/app:1.1  1.1
+""",
+    ),
     "history": Words(
         {0: "printed", 1: "REF has no history", 2: f"a malformed REF, or {_UNKNOWN}"},
         r"""$ ocicat history acme/app:1.0 --format '{store} {digest} since {since}'

@@ -29,7 +29,7 @@ from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup import changes as followed
-from catalog.lookup import compare
+from catalog.lookup import compare, inspect
 from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
 from tests import samples
@@ -311,6 +311,9 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     for title, fields in (("## What differs", compare.FIELDS), ("## What changed", followed.FIELDS)):
         keys = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, title), re.MULTILINE)
         assert [key for row in keys for key in re.findall(r"`([a-z_]+)`", row)] == list(fields)
+    keys = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", section(text, "## All about one image"), re.MULTILINE)
+    listed = ("reference", *inspect.HEAD, *inspect.SECTIONS)
+    assert sorted(key for row in keys for key in re.findall(r"`([a-z_]+)`", row)) == sorted(listed)
     assert f"| `check`, `verify` | {', '.join(check.COLUMNS)} |" in text
     assert f"| `status` | {', '.join(status.COLUMNS)} |" in text
 

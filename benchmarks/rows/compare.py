@@ -1,4 +1,4 @@
-"""`ocicat diff` of two large stores."""
+"""`ocicat diff` of two large stores, and `ocicat inspect` of one image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from benchmarks.report import Report
 from benchmarks.world import World
 
 SECONDS = 2.0
+INSPECT_LIMIT = 3.0
 
 
 def diff(world: World, report: Report) -> None:
@@ -27,3 +28,16 @@ def diff(world: World, report: Report) -> None:
     )
     report.times(seconds)
     report.holds("seconds, ocicat diff A B", Spread.of(seconds["ocicat diff A B"]).median, SECONDS)
+
+
+def inspect(world: World, report: Report) -> None:
+    """Against resolving the same name."""
+    name = next(data.mix_names(world.stores))
+    report.title(f"All about one image of {world.stores * data.ENTRIES:,} entries ({world.runs} runs each)")
+    seconds = in_turn(
+        {f"ocicat {command} NAME": world.ocicat(world.catalog, command, name) for command in ("resolve", "inspect")},
+        world.runs,
+    )
+    report.times(seconds)
+    resolve, ours = seconds.values()
+    report.pairs("inspect / resolve", ours, resolve, INSPECT_LIMIT)

@@ -19,6 +19,7 @@ COMMANDS = {
     "watch": "Follow all stores and roots as they change.",
     "query": "List every entry that matches.",
     "resolve": "Print the one digest that each reference resolves to.",
+    "inspect": "Show all about one image.",
     "history": "Print what a name pointed to, and when.",
     "changes": "List what changed, and follow it.",
     "diff": "List what differs between stores, or between two times.",

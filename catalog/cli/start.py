@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from catalog.cli.answer import Options
 
 _VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
-_FLAGS = {"query": (), "resolve": ("--first", "--strict")}
+_FLAGS = {"query": (), "resolve": ("--first", "--strict"), "inspect": ("--first",)}
 
 
 def main() -> NoReturn:
@@ -55,6 +55,10 @@ def _answer(arguments: list[str]) -> int:
         from catalog.cli.main import run_click
 
         return run_click(arguments)
+    if options.command == "inspect":
+        from catalog.cli.inspected import run_inspect
+
+        return run_inspect(options)
     from catalog.cli.answer import run_query, run_resolve
 
     return run_resolve(options) if options.command == "resolve" else run_query(options)
@@ -130,7 +134,7 @@ def plain(arguments: list[str]) -> Options | None:
             flags.add(word)
         else:
             return None
-    if command is None or (command == "resolve" and not refs):
+    if command is None or (command == "resolve" and not refs) or (command == "inspect" and len(refs) != 1):
         return None
     from catalog.cli.answer import Options
     from catalog.cli.limits import LONGEST_SECONDS

@@ -92,7 +92,7 @@ class Table(Format):
             widths = [min(width, _WIDEST) for width in widths]
         elif _total(widths) > self._room:
             self._is_short = True
-            widths = _natural([[_short(text) for text in line] for line in lines])
+            widths = _natural([[short(text) for text in line] for line in lines])
             left_out = []
             for column in self._spare:
                 if _total([min(widths[place], _COMFORT) for place in self._places]) <= self._room:
@@ -113,7 +113,7 @@ class Table(Format):
         for place in self._places:
             text, width = cells[place], self._widths[place]
             if is_short:
-                text = _short(text)
+                text = short(text)
                 if self._prose and place == self._places[-1]:
                     text, *rest = _wrapped(text, width)
                 else:
@@ -203,7 +203,7 @@ def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
     return levelled
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """Shorten a digest to its first 12 digits, and a time to seconds; return other text unchanged."""
     if text.startswith(("sha256:", "sha384:", "sha512:")) and len(text) >= 71:
         return text[:19]
@@ -219,10 +219,10 @@ def _cut(text: str, width: int) -> str:
     room = max(width - 1, 1)
     is_time = len(text) == 20 and text[10] == "T" and text[19] == "Z"
     behind = 0 if is_time or text.startswith("sha") else room // 2
-    return _first(text, room - behind) + "…" + _first(text[::-1], behind)[::-1]
+    return first_of(text, room - behind) + "…" + first_of(text[::-1], behind)[::-1]
 
 
-def _first(text: str, width: int) -> str:
+def first_of(text: str, width: int) -> str:
     """Return as much of the beginning of `text` as fits into `width` places."""
     taken = 0
     for end, character in enumerate(text):
@@ -236,7 +236,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     """Split `text` into lines of at most `width` places, at blanks if possible; return at least one line."""
     lines = []
     while width_of(text) > width or len(text) > width * _ZERO_WIDTH:
-        line = _first(text, width) or text[0]
+        line = first_of(text, width) or text[0]
         blank = line.rfind(" ") if text[len(line) : len(line) + 1] != " " else len(line)
         if blank > 0:
             line = text[:blank]

@@ -38,6 +38,16 @@ from sqlalchemy import (
 from catalog.db.changing import CHANGES_AT, FIRST_MOMENTS, LAST_MOMENT, MOMENT, MOMENTS_AFTER
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.fetching import ALL, FEW, WIDE
+from catalog.db.inspecting import (
+    ABOUT,
+    BASES_OF,
+    DERIVED_FROM,
+    HOLDERS_OF,
+    LAYERS_OF,
+    NAMES_OF,
+    PROBLEMS_OF,
+    SHARING,
+)
 from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
@@ -637,6 +647,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORE_STATES": STORE_STATES,
     "STORE_KEYS": STORE_KEYS,
     "PARTS": PARTS,
+    # all about one digest
+    "ABOUT": ABOUT,
+    "NAMES_OF": NAMES_OF,
+    "HOLDERS_OF": HOLDERS_OF,
+    "LAYERS_OF": LAYERS_OF,
+    "SHARING": SHARING,
+    "BASES_OF": BASES_OF,
+    "DERIVED_FROM": DERIVED_FROM,
+    "PROBLEMS_OF": PROBLEMS_OF,
     # following changes
     "MOMENTS_AFTER": MOMENTS_AFTER,
     "MOMENT": MOMENT,
@@ -653,7 +672,7 @@ FETCH: dict[str, str] = {
         ("BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
          "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
          "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
-         "CONTENTS_IN_RANGE", "REFERRERS_OF", "PARTS", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
+         "CONTENTS_IN_RANGE", "REFERRERS_OF", "PARTS", "NAMES_OF", "HOLDERS_OF", "LAYERS_OF", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
         FEW,
     ),
     **dict.fromkeys(

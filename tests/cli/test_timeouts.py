@@ -67,7 +67,7 @@ def test_query_ends_at_its_time_limit_whatever_it_waits_for(endless: str, argume
 
 ASKED = (
     ("query", "app:1"), ("resolve", "app:1"), ("resolve", "app:1", "--strict", "--platform", "linux/amd64"), ("history", "app:1"),
-    ("diff", "a", "a"), ("changes", "--store", "x"), ("stores",), ("status",), ("wait", "app:1"), ("contexts", "-"), ("check", "x"), ("report", "usage", "--store", "x"),
+    ("diff", "a", "a"), ("changes", "--store", "x"), ("inspect", "app:1"), ("stores",), ("status",), ("wait", "app:1"), ("contexts", "-"), ("check", "x"), ("report", "usage", "--store", "x"),
 )  # fmt: skip
 """Commands that read the table `store`, with click and without it."""
 SECONDS = "1.5"
@@ -254,7 +254,7 @@ def test_a_limit_changes_nothing_for_a_command_in_time(cli: Own, layout: Callabl
     cli.done("add", layout("a", "1", "2"))
     asked = (
         ("query",), ("query", ":1", "--format", "json"), ("check",), ("resolve", ":1"), ("resolve", ":1", "--first", "--fresh"),
-        ("history", ":1"), ("diff", "a", "a"), ("changes",), ("stores",), ("db", "check"), ("wait", ":1"),
+        ("history", ":1"), ("diff", "a", "a"), ("changes",), ("inspect", ":1"), ("stores",), ("db", "check"), ("wait", ":1"),
     )  # fmt: skip
     for arguments in asked:
         for seconds in ("600", "1e300"):

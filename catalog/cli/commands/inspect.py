@@ -1,0 +1,48 @@
+"""`ocicat inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli.answer import Options
+from catalog.cli.inspected import run_inspect
+from catalog.cli.limits import ASK_SECONDS
+from catalog.cli.main import Globals
+from catalog.cli.time_limit import time_limit
+
+
+@click.command(name="inspect")
+@click.argument("ref", metavar="REF")
+@click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
+@click.option("--first", is_flag=True, help="If stores differ, take the first: by priority, then by name.")
+@click.option("--platform", metavar="P", help="The image of an index for os/arch[/variant].")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N items in each section. [default: 10]")
+@time_limit(ASK_SECONDS)
+@click.option("--format", "format_", metavar="F", help="text or json. [default: text]")
+@click.pass_obj
+def command(
+    globals_: Globals,
+    ref: str,
+    stores: tuple[str, ...],
+    first: bool,
+    platform: str | None,
+    limit: int | None,
+    timeout: float | None,
+    format_: str | None,
+) -> int:
+    """Show all that the catalog knows about one image, from every store.
+
+    That is: its names, the stores that it lies in, its platforms, its layers and what shares them, labels, annotations, the
+    images that it is built on and those that are built on it, referrers, history and problems.
+
+    REF is what 'ocicat resolve' takes. Each section says how many items there are in all.
+    """
+    options = Options("inspect", (ref,))
+    options.db = globals_.db
+    options.stores = stores
+    options.first = first
+    options.platform = platform
+    options.limit = limit
+    options.timeout = timeout
+    options.format = format_
+    return run_inspect(options)

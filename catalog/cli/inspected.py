@@ -1,0 +1,183 @@
+"""`inspect`, whichever way its options were read: by `start` without click, or by click. One page, as text or as JSON."""
+
+from __future__ import annotations
+
+from catalog.cli import output
+from catalog.cli.limits import ASK_SECONDS, Limits
+from catalog.cli.messages import note
+from catalog.engine.location import catalog_path
+from catalog.errors import NotFound, UsageError
+from catalog.lookup.inspect import LIMIT, SECTIONS, Page
+from catalog.lookup.resolve import Asking
+from catalog.names.escape import shown
+from catalog.names.query import parse_query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.cli.answer import Options
+    from catalog.engine.interface import Reader
+    from catalog.lookup.inspect import Section
+    from catalog.names.query import Query
+
+FORMATS = ("text", "json", "jsonl")
+_INDENT = "  "
+_GAP = "  "
+_TITLES = {
+    "names": "Names",
+    "stores": "Lies in",
+    "indexes": "Below the indexes",
+    "platforms": "Platforms",
+    "layers": "Layers",
+    "labels": "Labels",
+    "annotations": "Annotations",
+    "bases": "Built on",
+    "derived": "Base of",
+    "referrers": "Referrers",
+    "history": "History",
+    "problems": "Problems",
+}
+_COLUMNS = {
+    "names": ("store", "name", "tag"),
+    "stores": ("store", "size", "path"),
+    "indexes": ("store", "name", "tag", "digest"),
+    "platforms": ("platform", "digest", "size", "store"),
+    "layers": ("digest", "size", "shared"),
+    "labels": ("key", "value"),
+    "annotations": ("key", "value", "store"),
+    "bases": ("layers", "digest", "name"),
+    "derived": ("layers", "digest", "name"),
+    "referrers": ("store", "how", "artifact_type", "digest"),
+    "history": ("since", "until", "store", "name", "tag"),
+    "problems": ("store", "kind", "subject", "detail"),
+}
+"""What a line of each section of the text shows."""
+
+
+def run_inspect(options: Options) -> int:
+    """Print the page of one image; raises NotFound, Ambiguous, UsageError, CatalogUnavailable."""
+    if len(options.refs) != 1:
+        raise UsageError("inspect takes one reference: write REF, or ask 'ocicat query' for a list")
+    if options.format not in (None, *FORMATS):
+        raise UsageError(f"no format of inspect: {shown(options.format or '')}: one of {', '.join(FORMATS)}")
+    query = parse_query(options.refs[0])
+    with Limits(options.timeout, ASK_SECONDS) as limits:
+        reader = limits.open_reader(catalog_path(options.db))
+        try:
+            _print(reader, _asking(reader, options), options, query)
+        finally:
+            reader.close()
+    return 0
+
+
+def _asking(reader: Reader, options: Options) -> Asking:
+    asking = Asking(reader, note)
+    if options.stores:
+        from catalog.lookup.stores import store_ids
+
+        asking.stores = store_ids(reader, options.stores)
+    if options.platform is not None:
+        from catalog.names.platform import Platform
+
+        asking.platform = Platform.parse(options.platform)
+    return asking
+
+
+def _print(reader: Reader, asking: Asking, options: Options, query: Query) -> None:
+    try:
+        match = asking.resolve(query, first=options.first)
+    except NotFound as error:
+        if error.hint:
+            raise
+        hint = "'ocicat index' reads what has changed, 'ocicat query' lists what there is"
+        raise NotFound(str(error), hint) from None
+    page = Page(reader, match, LIMIT if options.limit is None else options.limit)
+    if options.format in ("json", "jsonl"):
+        output.write(output.json_text({"reference": options.refs[0], **page.as_object()}) + "\n")
+    else:
+        _Text().page(page)
+
+
+class _Text:
+    """The page as lines, no wider than the terminal; whole where there is none."""
+
+    def __init__(self) -> None:
+        from catalog.cli.table import terminal_width
+
+        self._width = terminal_width()
+
+    def page(self, page: Page) -> None:
+        """Write the page."""
+        head = dict(page.head)
+        counts = [(head.pop("layer_count"), "layer"), (head.pop("blob_count"), "blob")]
+        size = head.pop("total_size")
+        head = {key.replace("_", " "): value for key, value in head.items() if value is not None}
+        head["size"] = _size(page.head["size"])
+        of = ", ".join(_many(count, word) for count, word in counts if isinstance(count, int))
+        head["in all"] = (
+            f"{_size(size)} in {of}" if of and size is not None else of or "not known: not all of it is read"
+        )
+        self._table([[key, output.cell(value)] for key, value in head.items()], "")
+        for name in SECTIONS:
+            section = page.sections[name]
+            if section.total:
+                self._section(name, section)
+
+    def _section(self, name: str, section: Section) -> None:
+        more = "+" if section.at_least else ""
+        count = f"{section.total}{more}"
+        if len(section.items) < section.total:
+            count = f"{len(section.items)} of {count}"
+        self._line(f"\n{_TITLES[name]} ({count})")
+        self._table([[_cell(name, item, key) for key in _COLUMNS[name]] for item in section.items], _INDENT)
+
+    def _table(self, lines: list[list[str]], indent: str) -> None:
+        from catalog.cli.table import short, width_of
+
+        if self._width is not None:
+            lines = [[short(text) for text in line] for line in lines]
+        used = [place for place in range(len(lines[0])) if any(line[place] for line in lines)]
+        widths = {place: max(width_of(line[place]) for line in lines) for place in used}
+        for line in lines:
+            cells = [line[place] + " " * (widths[place] - width_of(line[place])) for place in used]
+            self._line(indent + _GAP.join(cells).rstrip())
+
+    def _line(self, text: str) -> None:
+        from catalog.cli.table import first_of, width_of
+
+        if self._width is not None and width_of(text) > self._width:
+            text = first_of(text, self._width - 1) + "…"
+        output.write(text + "\n")
+
+
+def _cell(section: str, item: dict[str, object], key: str) -> str:
+    value = item[key]
+    if key == "size":
+        return _size(value)
+    if section == "names" and key == "tag" and item["shadowed"]:
+        return f"{output.cell(value)} (shadowed)"
+    if section == "names" and key == "name" and value is None:
+        return "-" if item["tag"] is None else f":{output.cell(item['tag'])}"
+    if section == "layers" and key == "shared":
+        return _shared(item)
+    if section == "platforms" and key == "store":
+        return "" if value else "not here"
+    return output.cell(value)
+
+
+def _shared(item: dict[str, object]) -> str:
+    """With what a layer is shared, in words."""
+    others, examples = item["shared"], item["shared_with"]
+    if not others or not isinstance(examples, list):
+        return "in no other image"
+    names = [str(other["name"] or other["digest"]) for other in examples]
+    return f"shared with {_many(others, 'image')}: {', '.join(map(output.cell, names))}"
+
+
+def _many(count: object, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _size(value: object) -> str:
+    from catalog.names.sizes import human
+
+    return human(value) if isinstance(value, int) else ""
