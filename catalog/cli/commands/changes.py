@@ -26,6 +26,8 @@ COLUMNS = ("at", "change", "store", "name", "tag", "old", "new")
 _SPARE = ("tag",)
 _LOOK_SECONDS = 1.0
 """How often it is seen whether somebody still reads stdout, or has asked to end."""
+_LAST_SECONDS = 1.0
+"""After a signal, what is printed has to be read within so long."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
 
 
@@ -118,7 +120,7 @@ class _Printing:
 
 
 class _Ended(Exception):
-    """A signal came while stdout was waited for."""
+    """A signal came, and what was printed was not read in time."""
 
 
 class _Following:
@@ -129,15 +131,17 @@ class _Following:
         self._path = path
         self._printing = printing
         self._is_over = False
-        self._is_writing = False
 
     def run(self, begin: Callable[[Reader], Followed]) -> int:
         """Return 0 after SIGINT or SIGTERM; raises Unread when nobody reads stdout, CatalogUnavailable, UsageError."""
         if messages.process.is_ours:
+            signal.signal(signal.SIGALRM, _give_up)
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, self._end)
         try:
             self._run(begin)
+            output.flush()
+            signal.setitimer(signal.ITIMER_REAL, 0)
         except _Ended:
             output.drop()
         return 0
@@ -166,21 +170,20 @@ class _Following:
     def _follow(self, reader: Reader, followed: Followed) -> None:
         while not self._is_over:
             self._printing.print(reader, followed, lambda: self._is_over)
-            self._flush()
+            self._printing.show.flush()
             if not _is_read():
                 raise output.Unread
             if not self._is_over:
                 reader.wait_for_change(_LOOK_SECONDS)
 
-    def _flush(self) -> None:
-        self._is_writing = True
-        self._printing.show.flush()
-        self._is_writing = False
-
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
+        """Print the change at hand and end; do not wait for long for somebody to read it."""
         self._is_over = True
-        if self._is_writing:
-            raise _Ended
+        signal.setitimer(signal.ITIMER_REAL, _LAST_SECONDS, _LAST_SECONDS)
+
+
+def _give_up(_signal: int, _frame: FrameType | None) -> None:
+    raise _Ended
 
 
 def _is_read() -> bool:
