@@ -146,9 +146,9 @@ class Daemon:
             )
             self._report(Notice("polling", text, error=error.strerror))
             return
-        self._observer.trees.while_waiting = self._show_life
+        self._observer.while_waiting = self._show_life
         self._observer.start()
-        self._service.trees = self._observer.trees
+        self._service.trees = self._observer
         self._tops = WatchedRoots(self._service.trees)
 
     def _stop_watching(self) -> None:

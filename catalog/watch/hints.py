@@ -1,4 +1,4 @@
-"""What watchdog's threads leave for the daemon's: places to look at, each once."""
+"""Hints: paths that the observer's threads leave for the daemon to look at, each only once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,35 @@ import math
 import os
 import select
 import threading
-
-from watchdog.events import FileSystemEvent
+from dataclasses import dataclass
 
 from catalog.ingest.intake import now_ms
-from catalog.watch.observer import OverflowHint, StoreHint, TreeHint
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Something may have happened at `path`."""
+
+    path: str = ""
+
+
+class StoreHint(Hint):
+    """The layout in the directory `path` may have changed, or one may have appeared there."""
+
+
+class TreeHint(Hint):
+    """Anything at or below `path` may have changed."""
+
+
+class OverflowHint(Hint):
+    """Events were lost: anything may have changed anywhere."""
 
 
 class Wake:
-    """Wakes the daemon, from another thread or from a signal handler.
+    """Wakes the daemon from another thread or from a signal handler.
 
-    A threading.Event would not do: a handler runs in the thread that waits, perhaps while that holds the event's own
-    lock, and setting it would wait for that lock for ever. A counter of the kernel's has none.
+    A threading.Event would not work. A signal handler runs in the waiting thread, perhaps while that holds the event's own
+    lock, and setting the event would then wait for that lock forever. The kernel's eventfd has no such lock.
     """
 
     def __init__(self) -> None:
@@ -27,26 +44,26 @@ class Wake:
         self._poll.register(self._descriptor, select.POLLIN)
 
     def set(self) -> None:
-        """Let whoever waits, or will wait next, go on."""
-        with contextlib.suppress(BlockingIOError):  # set more often than can be counted
+        """Wake whoever waits, or will wait next."""
+        with contextlib.suppress(BlockingIOError):  # the counter is full, so it is set anyway
             os.eventfd_write(self._descriptor, 1)
 
     def is_set(self) -> bool:
-        """Whether nobody needs to wait."""
+        """Return whether `wait` would return at once."""
         return bool(self._poll.poll(0))
 
     def wait(self, seconds: float) -> None:
-        """Wait until it is set, `seconds` at most."""
+        """Wait until it is set, but at most `seconds`."""
         self._poll.poll(max(0, math.ceil(seconds * 1000)))
 
     def clear(self) -> None:
-        """Let the next one wait again."""
+        """Make the next `wait` wait again."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._descriptor)
 
 
 class Hints:
-    """What was hinted since the daemon last asked. `last_event` is when the newest hint came, in milliseconds."""
+    """The hints since the daemon last collected them. `last_event` is when the newest came, in milliseconds since 1970."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,53 +73,52 @@ class Hints:
         self.wake = Wake()
         self.last_event: int | None = None
 
-    def take(self, event: FileSystemEvent) -> None:
-        """Note a hint and wake the daemon; called by watchdog."""
-        path = os.fsdecode(event.src_path)
+    def take(self, hint: Hint) -> None:
+        """Record a hint and wake the daemon. The observer calls this from its threads."""
         with self._lock:
-            if isinstance(event, StoreHint):
-                self._stores.add(path)
-            elif isinstance(event, TreeHint):
-                self._trees.add(path)
-            elif isinstance(event, OverflowHint):
+            if isinstance(hint, StoreHint):
+                self._stores.add(hint.path)
+            elif isinstance(hint, TreeHint):
+                self._trees.add(hint.path)
+            elif isinstance(hint, OverflowHint):
                 self._overflow = True
             self.last_event = now_ms()
         self.wake.set()
 
     def look(self, stores: set[str]) -> None:
-        """Note stores that nothing told of, but that are to be looked at."""
+        """Add stores that have to be looked at although no event hinted at them."""
         with self._lock:
             self._stores |= stores
 
     def collect(self) -> tuple[set[str], set[str]]:
-        """The stores and the trees, since the last time."""
+        """Return the hinted stores and trees, and forget them."""
         with self._lock:
             found = self._stores, self._trees
             self._stores, self._trees = set(), set()
         return found
 
     def peek(self) -> tuple[set[str], set[str]]:
-        """The same, which stay."""
+        """Return the hinted stores and trees, and keep them."""
         with self._lock:
             return set(self._stores), set(self._trees)
 
     @property
     def overflow(self) -> bool:
-        """Whether events were lost since the last `recovered`."""
+        """Whether events were lost since the last call of `recovered`."""
         return self._overflow
 
     def recovered(self) -> bool:
-        """Whether events were lost; from now on they were not."""
+        """Return whether events were lost, and reset that."""
         with self._lock:
             lost, self._overflow = self._overflow, False
         return lost
 
 
-def is_below_any(path: str, tops: set[str]) -> bool:
-    """Whether `path` is one of `tops` or something in one; costs the depth of `path`, however many there are."""
-    if not tops:
+def is_below_any(path: str, directories: set[str]) -> bool:
+    """Return whether `path` is one of `directories` or below one. The cost depends only on the depth of `path`."""
+    if not directories:
         return False
-    while path not in tops:
+    while path not in directories:
         parent = os.path.dirname(path)
         if parent == path:
             return False
@@ -111,7 +127,7 @@ def is_below_any(path: str, tops: set[str]) -> bool:
 
 
 def is_reached(path: str, roots: set[str]) -> bool:
-    """Whether the search for layouts, from one of `roots` on, comes to the directory `path`."""
+    """Return whether the search for layouts in one of `roots` comes to the directory `path`."""
     if not roots:
         return False
     while path not in roots:

@@ -26,7 +26,7 @@ from catalog.lookup.stores import STATES
 from catalog.names.escape import shown
 from catalog.names.http_host import host_of, is_address
 from catalog.watch.figures import Figures
-from catalog.watch.observer import kernel_limit
+from catalog.watch.status import kernel_limit
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

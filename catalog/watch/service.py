@@ -19,8 +19,8 @@ from catalog.names.escape import shown
 from catalog.watch.figures import Figures
 from catalog.watch.inodes import Inodes
 from catalog.watch.notify import Notifier
-from catalog.watch.observer import TreeEmitter, kernel_limit
-from catalog.watch.status import encode, watches_advised
+from catalog.watch.observer import TreeObserver
+from catalog.watch.status import encode, kernel_limit, watches_advised
 
 PUT_OFF_SECONDS = 2.0
 """A store that waits for longer is told by `ocicat status`, with the reason."""
@@ -49,7 +49,7 @@ class Service(Listener):
         self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
         self.inodes = Inodes()
-        self.trees: TreeEmitter | None = None
+        self.trees: TreeObserver | None = None
         """What is watched; None where nothing can be."""
 
     def listen(self, address: str | None) -> None:

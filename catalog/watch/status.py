@@ -1,6 +1,6 @@
-"""What a daemon says of itself, in the file that it holds locked (`<catalog>.daemon`), and whether it keeps up.
+"""The state that a daemon publishes in a file that it holds locked (`<catalog>.daemon`), and whether it keeps up.
 
-A dead daemon's file is never believed: its lock is gone with it.
+The file of a dead daemon is ignored, because its lock is gone.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from catalog.engine.open import beside
 from catalog.names.escape import shown
 
 LATE_SECONDS = 60.0
-"""A daemon that did not say anything for so long is late (`ocicat status --check`). With a change waiting, or trouble, it is
+"""A daemon that published nothing for so long is late (`ocicat status --check`). If a change waits or something fails, it is late
 after the time that it publishes as `late_after`, which is a setting."""
 _LARGEST = 64 << 10
-_SAME_MS = 100  # two moments that a daemon says at once, both turned from its own clock
+_SAME_MS = 100  # how much two times of one event may differ, since both are converted from the monotonic clock
 _TRIES = 5
 _TRY_SECONDS = 0.005
 
 
 def encode(values: dict[str, object]) -> bytes:
-    """A daemon's state as it is published."""
+    """Return a daemon's state as the bytes that are published."""
     return json.dumps(values).encode() + b"\n"
 
 
 def read_daemon(path: str) -> dict[str, Any] | None:
-    """What this machine's daemon of the catalog at `path` published, an empty object where it has not yet; None where none lives.
+    """Return what this machine's daemon of the catalog at `path` published; empty if nothing yet, None if no daemon runs.
 
     Times are milliseconds since 1970, UTC.
     """
@@ -41,14 +41,14 @@ def read_daemon(path: str) -> dict[str, Any] | None:
             values = json.loads(data)
             break
         except ValueError:
-            time.sleep(_TRY_SECONDS)  # it is being written at this moment, or not yet
+            time.sleep(_TRY_SECONDS)  # It is just being written.
     return values if isinstance(values, dict) else {}
 
 
 def watches_advised(needed: int, allowed: int | None) -> str:
-    """The kernel's setting for `needed` watches, with room for more.
+    """Return the sysctl setting for `needed` watches, with room for more.
 
-    Where as many are `allowed` already other programs have the rest.
+    If as many are `allowed` already, other programs use the rest, so the advice is twice as many.
     """
     number = max(needed * 2, 65536)
     if allowed is not None and number <= allowed:
@@ -56,12 +56,21 @@ def watches_advised(needed: int, allowed: int | None) -> str:
     return f"sysctl fs.inotify.max_user_watches={number}"
 
 
+def kernel_limit(name: str) -> int | None:
+    """Return a limit of inotify, such as `max_user_watches`; None if the kernel does not report it."""
+    try:
+        with open(f"/proc/sys/fs/inotify/{name}", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
 def why_late(values: dict[str, Any]) -> str | None:
-    """Why a daemon counts as late, or None where it keeps up."""
+    """Return why a daemon is late; None if it keeps up."""
     now = time.time() * 1000
     beat = values.get("beat")
     if not isinstance(beat, (int, float)) or now - beat > LATE_SECONDS * 1000:
-        return "it has not said anything for a minute: it hangs, or the machine is overloaded"
+        return "it has given no sign of life for a minute: it hangs, or the machine is overloaded"
     given = values.get("late_after")
     late = given if isinstance(given, (int, float)) else LATE_SECONDS
     since = values.get("trouble_since")
@@ -74,10 +83,10 @@ def why_late(values: dict[str, Any]) -> str | None:
 
 
 def _why_waiting(values: dict[str, Any], oldest: float) -> str:
-    """The store that waits since `oldest`, and why, as far as the daemon said so."""
+    """Return which store has waited since `oldest` and why, if the daemon published that."""
     put_off = values.get("put_off")
     for each in put_off if isinstance(put_off, list) else []:
         since = each.get("since") if isinstance(each, dict) else None
         if isinstance(since, (int, float)) and abs(since - oldest) <= _SAME_MS:
             return f"{shown(str(each.get('store')))}: {each.get('why')}"
-    return "its file does not stand still, or the catalog is locked"
+    return "its file keeps changing, or the catalog is locked"

@@ -1,9 +1,10 @@
-"""What is watched: every root as a tree, and by itself each store that no search of a root reaches.
+"""Which directories are watched: every root as a tree, and each store that no search of a root reaches by itself.
 
-A watch stays with its directory when that is renamed, so a store that is watched by itself is watched through its parent too:
-that one tells when another directory is given the store's name. Of what happens further up, or to a root, no event may tell: a
-root that is gone has no watch to say that it is back, and one file system can be mounted over another. So the tops, and the
-parents, are looked at by a stat now and then, and watched anew where another directory stands there than before.
+Roots and such stores are the anchors: they are known by their path. A watch stays with its directory when that is renamed, so an
+anchor that is a store is watched through its parent too, which reports when another directory takes the store's name. No event
+may report what happens further up, or to a root: a root that is gone has no watch that would report its return, and a file
+system may be mounted over another. So anchors and parents are also checked by a stat now and then, and watched anew if
+another directory is found there.
 """
 
 from __future__ import annotations
@@ -11,93 +12,107 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from catalog.layout.beneath import opened_path, stat_directory
 from catalog.watch.hints import is_below_any, is_reached
-from catalog.watch.observer import TreeEmitter
+from catalog.watch.observer import TreeObserver
 
-_Identity = tuple[int, int, bool] | None
-"""The device and the inode of a directory, and whether a symbolic link leads to it; None where there is no directory."""
+
+class _Identity(NamedTuple):
+    """A directory, and whether a symbolic link leads to it."""
+
+    device: int
+    inode: int
+    is_link: bool
+
+
+class _Wanted(NamedTuple):
+    """A directory to watch: `deep` with everything below it, `anew` even if it is watched already."""
+
+    path: str
+    deep: bool = False
+    anew: bool = False
 
 
 class WatchedRoots:
-    """The watched tops of `trees`; with None, where nothing can be watched, they are only looked at."""
+    """The anchors that `trees` watches. If `trees` is None, nothing can be watched and they are only checked."""
 
-    def __init__(self, trees: TreeEmitter | None) -> None:
+    def __init__(self, trees: TreeObserver | None) -> None:
         self._trees = trees
-        self._identity: dict[str, _Identity] = {}
-        self._parents: dict[str, _Identity] = {}
-        self._blind: set[str] = set()  # parents that have no watch
+        self._identity: dict[str, _Identity | None] = {}  # of each anchor; None if there is no directory
+        self._parents: dict[str, _Identity | None] = {}
+        self._unwatched_parents: set[str] = set()
         self.followed: set[str] = set()
         """The paths at which a symbolic link is followed."""
         self._roots: set[str] = set()
         self.links: set[str] = set()
-        """The tops that may be symbolic links, and are."""
+        """The anchors that may be symbolic links, and are."""
 
     def follow(
         self, roots: set[str], stores: Iterable[str], *, followed: Iterable[str] = (), again: bool = False
     ) -> set[str]:
-        """Watch these, and drop what is none of them any more; returns when all watches are set.
+        """Watch these roots and stores, and nothing else any more. Return when all watches are set.
 
-        A root may be a symbolic link, and so may `followed`, some of `stores`: what it leads to is watched. The directories in
-        which the links are, and the stores that no search reaches, are watched too, so that it is noticed when these are moved.
-        `again` searches every root although it is watched: after events were lost. Returns the tops where another
-        directory stands than before, or none: whoever asks has to look there, since with the old watch goes its event.
+        A root may be a symbolic link, and so may the stores `followed`: the target is watched, and the directory of the link
+        is watched too, so that a replaced link is noticed. With `again`, search every root even if it is watched; use that after
+        events were lost. Returns the anchors at which another directory, or none, is found now. The caller has to look
+        there, because the event was lost with the old watch.
         """
         stores = set(stores)
         self.followed = by_name = roots.union(followed)
         self._roots = roots
-        # One look says both what stands there and whether it is a link: a later one might meet a link that has only just come.
-        there = {path: self._now(path) for path in by_name}
-        self.links = {path for path, identity in there.items() if identity is not None and identity[2]}
-        self.links |= {path for path, identity in there.items() if identity is None and os.path.islink(path)}
+        # One look finds both the directory and whether it is a link. A second look might meet a link that has just appeared.
+        found = {path: self._now(path) for path in by_name}
+        self.links = {path for path, identity in found.items() if identity is not None and identity.is_link}
+        self.links |= {path for path, identity in found.items() if identity is None and os.path.islink(path)}
         alone = self.links | {path for path in stores if not is_reached(path, roots)}
-        tops = by_name | alone
+        anchors = by_name | alone
         before = self._identity
-        self._identity = {path: there[path] if path in there else self._now(path) for path in tops}
+        self._identity = {path: found[path] if path in found else self._now(path) for path in anchors}
         changed = {path for path, identity in before.items() if self._identity.get(path, identity) != identity}
         if self._trees is None:
             return changed
         parents_before = self._parents
         self._parents = {path: self._now(path) for path in map(os.path.dirname, alone)}
         between = {path for path in self._parents if path not in stores and not is_reached(path, roots)}
-        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, tops, between)))
+        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, anchors, between)))
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
-        # A root in a root that is one no more: what is in it belongs to the other, and its watches have just gone.
-        self._adopt([(path, True, False) for path in before if path not in tops and is_below_any(path, roots)])
+        # If a root inside another root was removed, its directories belong to the outer one and their watches are gone now.
+        self._adopt([_Wanted(p, deep=True) for p in before if p not in anchors and is_below_any(p, roots)])
         self._adopt(
             [
-                (path, path in roots, again or path in before)
+                _Wanted(path, deep=path in roots, anew=again or path in before)
                 for path, identity in self._identity.items()
                 if identity is not None and (again or before.get(path) != identity or not self._knows(path))
             ]
         )
         self._adopt(
             [
-                (path, False, False)
+                _Wanted(path)
                 for path, identity in self._parents.items()
                 if again or parents_before.get(path) != identity or not self._knows(path)
             ]
         )
-        self._blind = {path for path in self._parents if not self._knows(path)}
+        self._unwatched_parents = {path for path in self._parents if not self._knows(path)}
         # Then the stores that the search does not reach.
         gone = {path for path, identity in self._identity.items() if identity is None}
-        self._adopt([(path, False, False) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
+        self._adopt([_Wanted(path) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
         return changed
 
     def search(self, trees: set[str]) -> None:
-        """Watch what is in these trees now, as far as they belong to a root."""
+        """Watch everything that is in these trees now, if they belong to a root."""
         if self._trees is not None:
             for path in trees:
                 if is_below_any(path, self._roots) and not is_below_any(os.path.dirname(path), trees):
                     self._trees.adopt(os.fsencode(path), deep=True)
 
     def have_changed(self, *, every: bool = False) -> bool:
-        """Whether a root, a parent, or a lone store that was gone, is another directory than it was, at a stat each.
+        """Return whether another directory is found at a root, a parent, or a store that was missing. Costs a stat for each.
 
-        With `every` all lone stores are looked at; those whose parent cannot be watched always are.
+        Stores whose parent cannot be watched are always checked too; with `every`, all anchors are.
         """
         return any(
             self._now(path) != identity
@@ -106,13 +121,13 @@ class WatchedRoots:
             or identity is None
             or path in self._roots
             or path in self.links
-            or os.path.dirname(path) in self._blind
+            or os.path.dirname(path) in self._unwatched_parents
         ) or any(self._now(path) != identity for path, identity in self._parents.items())
 
     def are_moved(self, trees: set[str]) -> bool:
-        """Whether `follow` has something to do since something happened to these: another directory, or a watch that went."""
+        """Return whether `follow` is needed after something happened to these trees: a directory was replaced or lost its watch."""
         if not trees.isdisjoint(self.followed):
-            return True  # a link may lead elsewhere by now, or be one
+            return True  # a link may have appeared, or point elsewhere now
         return any(
             self._now(path) != identity or (identity is not None and not self._knows(path))
             for paths in (self._identity, self._parents)
@@ -121,51 +136,52 @@ class WatchedRoots:
         )
 
     def is_outdated(self, stores: Iterable[str]) -> bool:
-        """Whether `follow` has something to do although tops and stores are those of the last time.
+        """Return whether `follow` is needed although the same roots and stores are registered.
 
-        `stores` are those that are there, as far as anybody knows.
+        `stores` are those that are not missing, as far as the catalog says.
         """
-        there = (path for path, identity in self._identity.items() if identity is not None)
-        return self.have_changed(every=True) or self.miss(there) or self.miss(stores)
+        present = (path for path, identity in self._identity.items() if identity is not None)
+        return self.have_changed(every=True) or self.miss(present) or self.miss(stores)
 
     def miss(self, paths: Iterable[str]) -> bool:
-        """Whether one of these, which were there a moment ago, is not watched, nor waits for `retry`."""
+        """Return whether one of these existing directories is neither watched nor waiting for `retry`."""
         return self._trees is not None and not self._trees.knows(map(os.fsencode, paths))
 
     def retry(self) -> None:
-        """Watch what could not be watched before, as far as it can be now."""
+        """Try again to watch what could not be watched before."""
         if self._trees is not None:
             watched = map(os.fsdecode, self._trees.retry())
-            self._adopt([(path, is_below_any(path, self._roots), False) for path in watched])
+            self._adopt([_Wanted(path, deep=is_below_any(path, self._roots)) for path in watched])
 
-    def _now(self, path: str) -> _Identity:
-        """What stands at `path` now; a link is followed where it is registered."""
-        root = next((top for top in _ways_up(path) if top in self._roots), None)
+    def _now(self, path: str) -> _Identity | None:
+        """Return the directory that is at `path` now. A link is followed if it is registered."""
+        root = next((each for each in _ways_up(path) if each in self._roots), None)
         is_link = path in self.followed and os.path.islink(path)
         return _identity(opened_path(path, root, follow=is_link), is_link=is_link)
 
-    def _adopt(self, wanted: list[tuple[str, bool, bool]]) -> None:
-        """Watch directories, each a path, whether deep, and whether anew; returns when that is done."""
-        for number, (path, deep, anew) in enumerate(wanted, 1):
+    def _adopt(self, wanted: list[_Wanted]) -> None:
+        """Watch directories; return when that is done."""
+        for number, each in enumerate(wanted, 1):
             if self._trees is not None:
-                self._trees.adopt(os.fsencode(path), deep=deep, anew=anew and deep, wait=number == len(wanted))
+                is_last = number == len(wanted)
+                self._trees.adopt(os.fsencode(each.path), deep=each.deep, anew=each.anew and each.deep, wait=is_last)
 
     def _knows(self, path: str) -> bool:
         return self._trees is not None and self._trees.knows([os.fsencode(path)])
 
 
 def _ways_up(path: str) -> Iterator[str]:
-    """The directory `path` and each one above it."""
+    """Yield the directory `path` and each one above it."""
     yield path
     while (above := os.path.dirname(path)) != path:
         yield above
         path = above
 
 
-def _identity(opened: str, *, is_link: bool) -> _Identity:
-    """What tells one directory from another, None where there is none."""
+def _identity(opened: str, *, is_link: bool) -> _Identity | None:
+    """Return which directory is at a path; None if there is none."""
     try:
         found = stat_directory(opened)
     except OSError:
         return None
-    return (found.st_dev, found.st_ino, is_link) if stat.S_ISDIR(found.st_mode) else None
+    return _Identity(found.st_dev, found.st_ino, is_link) if stat.S_ISDIR(found.st_mode) else None

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from catalog.engine.locks import DAEMON, StateFile
-from catalog.watch.observer import kernel_limit
-from catalog.watch.status import LATE_SECONDS, encode, read_daemon, watches_advised, why_late
+from catalog.watch.status import LATE_SECONDS, encode, kernel_limit, read_daemon, watches_advised, why_late
 from tests.cli.conftest import Own
 from tests.cli.program import one_error, ran
 from tests.conftest import ON_SQLITE
@@ -133,9 +132,9 @@ def test_a_daemon_that_is_late(cli: Own, layout: Layout) -> None:
         assert values(cli)["daemon_pid"] == 7
     old = now() - int(LATE_SECONDS * 1000) - 1000
     for said, word in (
-        ({"pid": 7, "beat": old}, "has not said anything"),
+        ({"pid": 7, "beat": old}, "has given no sign of life"),
         ({"pid": 7, "beat": now(), "oldest_waiting": old}, "has been waiting"),
-        ({"pid": 7}, "has not said anything"),
+        ({"pid": 7}, "has given no sign of life"),
     ):
         with published(cli.db, **said):
             found = cli("status", "--check")

@@ -6,8 +6,7 @@ import random
 import shutil
 import subprocess
 
-from catalog.watch.observer import kernel_limit
-from catalog.watch.status import watches_advised
+from catalog.watch.status import kernel_limit, watches_advised
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_daemon import pid, tag
 from tests.watch.test_mounts import needs_namespaces

@@ -19,8 +19,7 @@ import pytest
 
 from catalog.cli.log_pipe import WAITING_BYTES, LogPipe
 from catalog.ingest.notice import EVENTS, Notice
-from catalog.watch.observer import kernel_limit
-from catalog.watch.status import watches_advised
+from catalog.watch.status import kernel_limit, watches_advised
 from tests.cli.program import OCICAT, ran
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_config import configure

@@ -19,9 +19,9 @@ class Hinted:
 
     def __init__(self) -> None:
         self.paths: list[str] = []
-        self.observer = TreeObserver(lambda event: self.paths.append(os.fsdecode(event.src_path)))
+        self.observer = TreeObserver(lambda hint: self.paths.append(hint.path))
         self.observer.start()
-        self.tops = WatchedRoots(self.observer.trees)
+        self.tops = WatchedRoots(self.observer)
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from catalog.engine.location import catalog_path
 from catalog.engine.open import displayed
 from catalog.lookup.stores import STATES
 from catalog.names.moment import rfc3339
-from catalog.watch.observer import kernel_limit
-from catalog.watch.status import read_daemon, watches_advised, why_late
+from catalog.watch.status import kernel_limit, read_daemon, watches_advised, why_late
 
 COLUMNS = ("key", "value")
 
