@@ -109,7 +109,9 @@ class Catalog:
         try:
             return asking.resolve(query, first=first)
         except NotFound as error:
-            hint = asking.tag_hint(text)
+            from catalog.lookup.advice import tag_hint
+
+            hint = tag_hint(asking.reader, text)
             raise NotFound(str(error), "" if error.hint else hint) from error
 
     def index(self, *, full: bool = False) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from catalog.db.view import View
 from catalog.db.views import VIEWS
-from catalog.reports.reports import REPORTS, Report
+from catalog.reports.definition import Report
+from catalog.reports.reports import REPORTS
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

@@ -12,7 +12,8 @@ from catalog._version import __version__
 from catalog.browse.questions import FIND, QUESTIONS, WHERE, PageQuestion
 from catalog.db.view import View
 from catalog.db.views import VIEWS
-from catalog.reports.reports import REPORTS, Report
+from catalog.reports.definition import Report
+from catalog.reports.reports import REPORTS
 
 DATABASE = "catalog"
 """The name of the catalog in addresses."""

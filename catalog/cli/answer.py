@@ -370,7 +370,9 @@ def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
     """
     better = error
     if isinstance(error, InvalidReference) and is_tag(text):
-        hint = asking.tag_hint(text) or f"to ask for a tag, write ':{text}'"
+        from catalog.lookup.advice import tag_hint
+
+        hint = tag_hint(asking.reader, text) or f"to ask for a tag, write ':{text}'"
         better = InvalidReference(f"{error}; {hint}")
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
         better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")

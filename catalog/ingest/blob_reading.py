@@ -15,7 +15,8 @@ from catalog.db.schema import AMBIGUOUS, INDEX, MANIFEST, OPAQUE, OTHER, UNUSABL
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.ingest.unread import UnreadBlob
-from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
+from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import ListLimits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest

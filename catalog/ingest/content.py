@@ -48,7 +48,8 @@ from catalog.ingest.unread import (
     small_blobs,
     unread_blobs,
 )
-from catalog.layout.blobs import BlobDirectories, blobs_identity
+from catalog.layout.blobs import BlobDirectories
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.names.paths import encode_path
 
 GROUP = 32

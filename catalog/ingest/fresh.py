@@ -22,7 +22,7 @@ from catalog.ingest.settings import Place, Settings
 from catalog.ingest.store_state import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
 from catalog.ingest.unregistered import unregistered
 from catalog.layout.beneath import opened_below
-from catalog.layout.blobs import blobs_identity
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
 from catalog.names.escape import shown

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from catalog.layout.beneath import Found, opened_path
-from catalog.layout.blobs import blobs_identity
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import Listings, discover
 from catalog.layout.files import FileState, IndexProblem
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import Found, Parents, open_below, open_directory, plain
+from catalog.layout.beneath import open_below, open_directory, plain
+from catalog.layout.blobs_identity import ALGORITHMS
 from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.paths import encode_path
@@ -23,8 +23,6 @@ from catalog.names.paths import encode_path
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ALGORITHMS = 16
-_WATCHED = ("sha256", "sha384", "sha512", "blake3")
-_TICK_NS = 2_000_000_000
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
 _MOST_ODD = 100
 """Blobs that are no regular files are named one by one up to this number, and counted beyond it."""
@@ -315,51 +313,6 @@ class BlobDirectories:
         return data
 
 
-def blobs_identity(store_path: str, shared: str | None = None, at: Found | None = None) -> str:
-    """Changes when a blob of a registered algorithm comes or goes: inodes and modification times of directories.
-
-    A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
-    rule; two seconds are FAT's): then each answer is another one. A stat for each directory; never raises OSError.
-    Where a file system counts the directories in a directory, as links, no more are looked for than there are.
-    `store_path` is a path of `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
-    """
-    pieces: list[str] = []
-    with Parents() as parents:
-        at = at or parents.find(store_path)
-        now = time.time_ns()
-        racy = _identify(pieces, at.look, now) if at is not None else False
-    if shared:
-        racy = _identify(pieces, lambda name: os.lstat(f"{shared}/.{name.removeprefix('blobs')}"), now) or racy
-    return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
-
-
-def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int) -> bool:
-    """Add what identifies a directory of blobs to `pieces`; return whether it changed just before `now`."""
-    try:
-        found = look("blobs")
-    except OSError:
-        return False
-    if not stat.S_ISDIR(found.st_mode):
-        return False  # a link is none: nothing is followed
-    changed = found.st_mtime_ns
-    pieces.append(f".:{found.st_ino}:{changed}")
-    racy = abs(now - changed) < _TICK_NS
-    left = found.st_nlink - 2  # some have 1 for every directory, or 2: they do not count
-    for name in _WATCHED:
-        try:
-            found = look(f"blobs/{name}")
-        except OSError:
-            continue
-        changed = found.st_mtime_ns
-        pieces.append(f"{name}:{found.st_ino}:{changed}")
-        racy = racy or abs(now - changed) < _TICK_NS
-        if stat.S_ISDIR(found.st_mode):
-            left -= 1
-            if left == 0:
-                break
-    return racy
-
-
 def _open_blobs(store_path: str) -> int:
     """A descriptor of a layout's directory of blobs. Raises OSError."""
     directory = open_directory(store_path)
@@ -408,9 +361,9 @@ def _algorithms(top: int) -> tuple[list[str], list[str]]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     names.append(entry.name)
-                elif entry.name in _WATCHED or (entry.is_symlink() and is_digest(f"{entry.name}:0")):
+                elif entry.name in ALGORITHMS or (entry.is_symlink() and is_digest(f"{entry.name}:0")):
                     others.append(entry.name)
     finally:
         os.close(descriptor)
-    names.sort(key=lambda name: (name not in _WATCHED, name))
+    names.sort(key=lambda name: (name not in ALGORITHMS, name))
     return names[:_MAX_ALGORITHMS], sorted(others)[:_MAX_ALGORITHMS]

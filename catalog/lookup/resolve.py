@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-from catalog.errors import Ambiguous, NotFound, NotInTime
+from catalog.errors import NotFound, NotInTime
 from catalog.lookup.find import find
 from catalog.lookup.match import ENTRY_ID, STORE_ID, Match
 from catalog.names import query as kinds
 from catalog.names.escape import shown
-from catalog.names.limits import MAX_NAMES
-from catalog.names.reference import is_tag, repository_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +25,6 @@ CANDIDATES = 20
 """So many candidates of an ambiguous reference are named (docs/scripts.md)."""
 
 _STALE = ("invalid", "unreadable")
-
-_MOST_PINNED = 10_000
-"""Names that are looked through at most for a hint."""
 
 
 class Asking:
@@ -109,7 +104,9 @@ class Asking:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
             found = next(matches, None)  # every form but one inside a store means the first that it finds
             if found is not None and query.kind == kinds.OCI and query.tag is None and place.entries > 1:
-                raise _ambiguous(query, [found, *islice(matches, CANDIDATES - 1)], place.entries, 1)
+                from catalog.lookup.advice import ambiguous
+
+                raise ambiguous(query, [found, *islice(matches, CANDIDATES - 1)], place.entries, 1)
             if found is not None and self.needs is not None:
                 self.needs.images(self._itself(found))
             if found is not None:
@@ -219,6 +216,8 @@ class Asking:
             from catalog.names.moment import rfc3339
 
             return NotFound(f"nothing was {shown(query.text)} at {rfc3339(self.moment)}, as far as history goes back")
+        from catalog.lookup.advice import part_hint, pinned_hint, tag_hint
+
         text = shown(query.text)
         if self.platform is not None:
             text = f"{text} for {self.platform}"
@@ -229,59 +228,18 @@ class Asking:
             elsewhere = query.kind == kinds.NAME_DIGEST or place is not None
             if elsewhere and self._stands(query.digest):
                 return NotFound(f"nothing is {text}", f"the digest stands elsewhere: ask for '@{query.digest}'")
-            return NotFound(f"nothing is {text}", self._pinned_hint(query) or self._part_hint(query.digest))
+            return NotFound(
+                f"nothing is {text}", pinned_hint(self.reader, query) or part_hint(self.reader, query.digest)
+            )
         if self.platform is not None:
-            return NotFound(f"no image {text}", self._pinned_hint(query))
+            return NotFound(f"no image {text}", pinned_hint(self.reader, query))
         if query.kind == kinds.NAME:
-            return NotFound(f"no image {shown(query.name)}", self._pinned_hint(query) or self.tag_hint(query.text))
+            return NotFound(
+                f"no image {shown(query.name)}", pinned_hint(self.reader, query) or tag_hint(self.reader, query.text)
+            )
         if query.kind in (kinds.TAG, kinds.TAG_PATTERN):
-            return NotFound(f"no entry has the tag {shown(query.tag or '')}", self._pinned_hint(query))
-        return NotFound(f"nothing matches {text}", self._pinned_hint(query, place))
-
-    def tag_hint(self, text: str) -> str:
-        """What helps somebody who wrote a tag where a name goes, or an empty text."""
-        if not is_tag(text):
-            return ""
-        row = self.reader.row("COUNT_TAG", {"tag": text})
-        count = row[0] if row else 0
-        if not count:
-            return ""
-        many = "1 entry has" if count == 1 else f"{count}{'+' if count >= 1000 else ''} entries have"
-        return f"{many} the tag {text}: ask for ':{text}'"
-
-    def _part_hint(self, digest: str) -> str:
-        """What helps somebody who asks for a config (an image ID) or a layer, or an empty text."""
-        from catalog.lookup.content import containing
-
-        if next(containing(self.reader, digest), None) is None:
-            return ""
-        return f"it is a config or a layer of an image: ask 'ocicat query --contains {digest}'"
-
-    def _pinned_hint(self, query: Query, place: NamedStore | None = None) -> str:
-        """Which entry has the name that is asked for, pinned to another digest than its own; or an empty text.
-
-        Such a name is no key (section 2). crane and hauler write NAME:TAG@INDEX on one platform's manifest.
-        """
-        from catalog.names.reference import split_reference
-
-        image = None if place is None else place.image
-        rows = [row for row in self.reader.rows("PINNED", {}) if place is None or row[0] == place.name]
-        names = (
-            (store, text, digest)
-            for store, image_name, ref_name, digest in rows
-            for text in (image_name or "", *(ref_name or "").split(",", MAX_NAMES)[:MAX_NAMES])
-        )
-        for store, text, digest in islice(names, _MOST_PINNED):
-            base, _, pinned = text.rpartition("@")
-            parts = split_reference(base)
-            if parts is None or pinned == digest:
-                continue
-            domain, path, tag, _ = parts
-            repository = repository_name(domain, path)
-            asked = query.tag == (tag or "latest") if query.digest is None else query.digest == pinned
-            if asked and repository == (query.repository or image or repository):
-                return f"an entry of {shown(store)} has the name {shown(text)}, but is '@{digest}': ask for that"
-        return ""
+            return NotFound(f"no entry has the tag {shown(query.tag or '')}", pinned_hint(self.reader, query))
+        return NotFound(f"nothing matches {text}", pinned_hint(self.reader, query, place))
 
     def _note_pending(self, query: Query, place: NamedStore | None) -> None:
         """What was found is right, and perhaps not all that there is."""
@@ -383,23 +341,7 @@ def _only(
         if len(several) < CANDIDATES:
             several.append(match)
     if len(digests) > 1:
-        raise _ambiguous(query, several, total, len(stores))
+        from catalog.lookup.advice import ambiguous
+
+        raise ambiguous(query, several, total, len(stores))
     return answer
-
-
-def _ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> Ambiguous:
-    lines = [
-        f"{shown(m.store)}\t{shown(m.name or (':' + m.tag if m.tag else '-'))}\t{m.answered}"
-        for m in matches[:CANDIDATES]
-    ]
-    where = "1 store" if stores == 1 else f"{stores} stores"
-    if query.kind == kinds.OCI:
-        path = shown(query.text.rstrip(":"))
-        advice = f"say which: {path}:REF, {path}:@N for the entry N counted from 0, or oci-layout://STORE@DIGEST"
-    else:
-        advice = "name a digest, narrow with --store, or take the first store's with --first"
-    return Ambiguous(
-        f"{shown(query.text)} is ambiguous: {total} candidates in {where}; {advice}",
-        lines,
-        total,
-    )

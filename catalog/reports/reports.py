@@ -5,42 +5,7 @@ A report uses nothing that a user could not use in `ocicat sql`, and runs throug
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Column(NamedTuple):
-    """A column of a report. `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age."""
-
-    name: str
-    documentation: str
-    is_size: bool = False
-    is_age: bool = False
-
-
-class Report(NamedTuple):
-    """A report: its name, one sentence, its columns in order, its query, and its parameters as (name, documentation).
-
-    A parameter that is not given is an empty string. `$DAY_AGO` in the query stands for the time 24 hours ago in the form that
-    the views use, because the engines have no common expression for it. `left_out` is what a note on stderr says about each
-    store of the view `unjudged`; it is empty if the report does not depend on that view.
-    """
-
-    name: str
-    sentence: str
-    columns: tuple[Column, ...]
-    sql: str
-    parameters: tuple[tuple[str, str], ...] = ()
-    left_out: str = ""
-
-    def statement(self, dialect: str = "sqlite") -> str:
-        """Return the query for a `dialect`, `sqlite` or `postgresql`."""
-        return self.sql.replace("$DAY_AGO", _DAY_AGO[dialect])
-
-
-_DAY_AGO = {
-    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
-    "postgresql": """to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
-}
+from catalog.reports.definition import Column, Report
 
 _STORE = Column("store", "name of the store")
 _KIND = """CASE

@@ -26,7 +26,7 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded
 from catalog.layout.beneath import Found
-from catalog.layout.blobs import blobs_identity
+from catalog.layout.blobs_identity import blobs_identity
 
 MOST_LOOKS = 10
 SLICE_SECONDS = 0.5

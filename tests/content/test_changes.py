@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog.ingest.settings import Settings
-from catalog.layout.blobs import blobs_identity
+from catalog.layout.blobs_identity import blobs_identity
 from tests import writers
 from tests.cli.program import called, needs_root, ran_as_nobody, reachable
 from tests.conftest import Catalogue, Said

@@ -11,7 +11,7 @@ import pytest
 from catalog.db.schema import metadata
 from catalog.engine.open import is_url
 from catalog.ingest.settings import Settings
-from catalog.layout.blobs import blobs_identity
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.index import ListLimits
 from tests import writers
 from tests.conftest import Catalogue, Said

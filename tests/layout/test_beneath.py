@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from catalog.layout.beneath import MARK, Parents, open_directory, opened_path, plain, stat_directory
-from catalog.layout.blobs import BlobDirectories, BlobProblem, blobs_identity
+from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import discover, is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, read_marker, stat_index
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index

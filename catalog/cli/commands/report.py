@@ -22,8 +22,9 @@ from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
 from catalog.names.moment import rfc3339
 from catalog.names.sizes import human
+from catalog.reports.definition import Report
 from catalog.reports.gate import Statements, start_process, statements_of
-from catalog.reports.reports import REPORTS, Report
+from catalog.reports.reports import REPORTS
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

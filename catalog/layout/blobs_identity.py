@@ -1,0 +1,59 @@
+"""Whether blobs of a store were added or removed, without listing them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from catalog.layout.beneath import Found, Parents
+
+ALGORITHMS = ("sha256", "sha384", "sha512", "blake3")
+"""The digest algorithms whose directories are checked, and listed first."""
+_TICK_NS = 2_000_000_000
+
+
+def blobs_identity(store_path: str, shared: str | None = None, at: Found | None = None) -> str:
+    """Return a text that changes if a blob with one of ALGORITHMS is added or removed: inodes and mtimes of directories.
+
+    A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
+    rule; FAT has ticks of two seconds). Until that has passed, each call returns another text. Costs a stat for each
+    directory, and no more than exist if the file system counts subdirectories as links. Never raises OSError.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
+    """
+    pieces: list[str] = []
+    with Parents() as parents:
+        at = at or parents.find(store_path)
+        now = time.time_ns()
+        racy = _identify(pieces, at.look, now) if at is not None else False
+    if shared:
+        racy = _identify(pieces, lambda name: os.lstat(f"{shared}/.{name.removeprefix('blobs')}"), now) or racy
+    return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
+
+
+def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int) -> bool:
+    """Add the identity of a directory of blobs to `pieces`; return whether it changed just before `now`."""
+    try:
+        found = look("blobs")
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False  # Links are not followed.
+    changed = found.st_mtime_ns
+    pieces.append(f".:{found.st_ino}:{changed}")
+    racy = abs(now - changed) < _TICK_NS
+    left = found.st_nlink - 2  # Some file systems report 1 or 2 for every directory.
+    for name in ALGORITHMS:
+        try:
+            found = look(f"blobs/{name}")
+        except OSError:
+            continue
+        changed = found.st_mtime_ns
+        pieces.append(f"{name}:{found.st_ino}:{changed}")
+        racy = racy or abs(now - changed) < _TICK_NS
+        if stat.S_ISDIR(found.st_mode):
+            left -= 1
+            if left == 0:
+                break
+    return racy
