@@ -1,7 +1,4 @@
-"""What was found at a store, written into the catalog: its state, its entries and names, and the snapshot of the change.
-
-One door for every way a change arrives (docs/architecture.md): `add`, `index`, later the watcher and `--fresh`.
-"""
+"""Writing what was found at a store: its state, its entries and names, and a snapshot of the change."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from sqlalchemy import Connection, update
 from catalog.db.schema import store
 from catalog.ingest.history import retell, tell
 from catalog.ingest.names import Applied, StoreNames
+from catalog.ingest.records import SnapshotRow, StoreRow
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
 from catalog.layout.history import told_spans
@@ -22,7 +20,7 @@ from catalog.names.limits import LAYOUT_VERSION
 
 
 class Outcome(NamedTuple):
-    """What writing one store came to: its state now, why it is not ok, and what changed (None: nothing)."""
+    """The result of writing one store: its state, the error if it is not ok, and what changed, or None if nothing did."""
 
     state: str
     error: str | None
@@ -38,12 +36,12 @@ def write_content(
     *,
     full: bool = False,
 ) -> Outcome:
-    """Make the catalog say what `content` says. Raises what iterating it raises; then the transaction is to be undone.
+    """Update the catalog to `content`. Raises what iterating over it raises; then the transaction must be undone.
 
-    `marker` is the layout's, `took_ms` are milliseconds; `full` compares the entries although the bytes are
-    those that were read last.
+    `marker` is the layout's `oci-layout`. `took_ms` is how long reading took, in milliseconds. With `full`, compare the
+    entries even if the bytes are the same as last time.
     """
-    now = max(rows.moment.at, (found.changed_at or 0) + 1)  # clocks step; the spans of a store's names only rise
+    now = max(rows.moment.at, (found.changed_at or 0) + 1)  # Clocks may go backwards, but the spans of a name must not.
     repository, naming_problem = found.repository()
     keyed_by = found.keys_should_be()
     same = not full and not content.streamed and content.sha256 == found.sha256
@@ -57,7 +55,7 @@ def write_content(
         first=first,
         unnamed=unnamed if alone or not unnamed.alone else Unnamed(),
     )
-    # Under `path` the name of an entry without one depends on whether it is the only one.
+    # Under `path`, the name of an unnamed entry depends on whether it is the only entry.
     counted = unnamed.alone and not same and (alone or found.entries == 1)
     rekeyed = names.rekey() if (found.keys_are_old or counted) and not first else 0
     applied = None if same else names.apply(content)
@@ -71,8 +69,8 @@ def write_content(
     if not same:
         spans, troubles = told_spans(content.history)
         tell(rows, found.id, repository, spans, first_at)
-        told = [*content.skipped, *troubles, *(one for one in (naming_problem, marker.problem) if one)]
-        _store_problems(rows, found.id, told)
+        problems = [*content.skipped, *troubles, *(one for one in (naming_problem, marker.problem) if one)]
+        _store_problems(rows, found.id, problems)
     else:
         if found.keyed_by != keyed_by:
             _one_problem(rows, found.id, naming_problem, kind="no-repository")
@@ -83,7 +81,7 @@ def write_content(
     if applied is not None and changed:
         generation, changed_at = generation + 1, now
         size = content.file.size
-        rows.snapshot((found.id, generation, now, content.sha256, size, entries, *applied, took_ms))
+        rows.snapshot(SnapshotRow(found.id, generation, now, content.sha256, size, entries, *applied, took_ms=took_ms))
     elif rekeyed:
         generation, changed_at = generation + 1, now
     if (state, content.elements, entries) != (found.state, found.elements, found.entries):
@@ -92,30 +90,30 @@ def write_content(
         rows.moment.note_store(found.id, is_back=True)
     rows.store(
         found.id,
-        (
+        StoreRow(
             state,
-            None,
-            found.state_since if state == found.state else now,
-            marker.version,
-            content.file.identity,
-            content.sha256,
-            keyed_by,
-            content.elements,
-            entries,
-            generation,
-            now,
-            changed_at,
-            applied is not None and changed,  # or as before
-            first_at,
+            error=None,
+            state_since=found.state_since if state == found.state else now,
+            layout_version=marker.version,
+            file_identity=content.file.identity,
+            sha256=content.sha256,
+            keyed_by=keyed_by,
+            elements=content.elements,
+            entries=entries,
+            generation=generation,
+            indexed_at=now,
+            changed_at=changed_at,
+            content_pending=applied is not None and changed,  # the statement keeps it set if it was
+            first_at=first_at,
         ),
     )
     return Outcome(state, None, applied if changed else None)
 
 
 def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem) -> Outcome:
-    """Note that the store cannot be read: what it last said stays (docs/resolution.md), by today's naming policy.
+    """Record that a store cannot be read. Its last entries stay (docs/resolution.md), named by the current naming policy.
 
-    The file that was found unusable is noted as well, so that it is not read again until it changes.
+    The identity of an unusable file is recorded too, so that it is not read again until it changes.
     """
     state, error = problem.state, problem.reason
     now = max(rows.moment.at, (found.changed_at or 0) + 1)
@@ -147,13 +145,13 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
 
 
 def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str, str]]) -> None:
-    """The problems of a store that belong to no entry of it, written where they differ."""
+    """Set the problems of a store that belong to none of its entries; write nothing if they are the same."""
     wanted = [tuple(problem) for problem in problems]
-    had = rows.cursor.execute(
+    stored = rows.cursor.execute(
         "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 ORDER BY id",
         (store_id,),
     ).fetchall()
-    if had == wanted:
+    if stored == wanted:
         return
     rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0", (store_id,))
     for kind, subject, detail in wanted:
@@ -168,7 +166,7 @@ def _one_problem(
     kind: str | None = None,
     subject: str | None = None,
 ) -> None:
-    """Let `problem` be the only one of this kind, or about this subject, that a store has."""
+    """Set the only problem of this kind, or about this subject, that a store has; None removes it."""
     rows.cursor.execute(
         "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND (kind = ? OR subject = ?)",
         (store_id, kind, subject),

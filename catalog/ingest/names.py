@@ -1,7 +1,7 @@
-"""One store's change, from descriptors to rows: the names stage (docs/architecture.md).
+"""The names stage (docs/architecture.md): the change of one store, from descriptors to rows.
 
-Everything here happens inside one transaction of the caller's. Rows written are proportional to what changed, not to the
-size of `index.json`.
+All of this happens in one transaction of the caller. The number of rows written is in proportion to what changed, not to the size
+of `index.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
-from catalog.ingest.rows import Row, Rows, chunks
+from catalog.ingest.rows import Row, Rows, chunks, marks
 from catalog.ingest.shadowing import NameKey, Shadowing
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
@@ -22,10 +22,10 @@ from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
 PENDING = 10_000
-"""How many new entries wait for the old one that follows them before they get their sort keys."""
+"""How many new entries are collected before they get sort keys although no old entry has followed yet."""
 
 EMBEDDED_BYTES = 4 << 20
-"""The largest manifest that is taken from a descriptor's field `data`."""
+"""The largest manifest that is read from the field `data` of a descriptor."""
 
 _SUBJECT = "io.containerd.manifest.subject"
 _NONE: Mapping[str, str] = {}
@@ -40,7 +40,7 @@ _ANNOTATION = (
 
 
 class Applied(NamedTuple):
-    """How many entries a change added, removed, and moved (where order matters)."""
+    """How many entries a change added, removed, and moved (if their order matters)."""
 
     added: int
     removed: int
@@ -48,9 +48,10 @@ class Applied(NamedTuple):
 
 
 class StoreNames:
-    """Writes the entries and names of one store. `repository` is what its naming policy gives a bare tag.
+    """Writes the entries and names of one store.
 
-    `unnamed` is what that gives an entry without a name. `now` is the time of the change in milliseconds; `first` says that the store has no entries yet.
+    `repository` is what its naming policy gives a bare tag, and `unnamed` what it gives an entry without a name. `now` is the
+    time of the change in milliseconds. `first` means that the store has no entries yet.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class StoreNames:
         self._answers = Shadowing(rows, store_id, now)
         self._entry_ids, self._name_ids = rows.ids_of("entry"), rows.ids_of("name")
         self._types: dict[str, int] = {}
-        self._seen: set[int] = set()  # of a store's first reading: hashes of its keys, to notice a second of the same
+        self._seen: set[int] = (
+            set()
+        )  # the hashes of keys when a store is first read, to notice the second key of a name
 
     def apply(self, descriptors: Iterable[Descriptor]) -> Applied:
-        """Make the store's rows say what `descriptors` say. What iterating raises leaves the transaction to be undone."""
+        """Update the store's rows to `descriptors`. If iterating over them raises, the transaction must be undone."""
         rows = self._rows
         old = Old() if self._first else self._stored()
         diff = Diff(old)
@@ -107,16 +110,18 @@ class StoreNames:
         removed = [old.ids[at] for at in diff.removed()]
         self._remove(removed)
         moved = 0
-        if not self._first or self._answers.touched:  # else nothing stood here, and the rows can wait for others'
+        if (
+            not self._first or self._answers.touched
+        ):  # Otherwise nothing was here before, and the rows can be written later with those of other stores.
             rows.flush()
             moved = self._mend(order) if diff.unordered else 0
             self._answers.settle()
         return Applied(added, len(removed), moved)
 
     def rekey(self) -> int:
-        """Derive the keys of every stored entry anew, after the naming policy or the rules changed; how many are others now.
+        """Derive the keys of every stored entry again, after the naming policy or the rules changed.
 
-        `apply` or `settle` is to follow: only then do the keys answer.
+        Returns how many entries changed. Call `apply` or `settle` afterwards; until then the new keys answer nothing.
         """
         cursor = self._rows.cursor
         entries = cursor.execute(
@@ -134,20 +139,20 @@ class StoreNames:
                 row = cursor.execute(_ANNOTATION, (entry_id, self._unnamed.annotation)).fetchone()
                 other = None if row is None else row[0]
             keys, problems = derive_keys(ref_name, image_name, digest, self._repository, self._unnamed, other)
-            had = cursor.execute(
+            stored = cursor.execute(
                 "SELECT name.id, repository.name, name.tag, name.source, name.repository_id, name.name FROM name"
                 " LEFT JOIN repository ON repository.id = name.repository_id WHERE name.entry_id = ? ORDER BY name.id",
                 (entry_id,),
             ).fetchall()
-            had_problems = cursor.execute(
+            stored_problems = cursor.execute(
                 "SELECT kind, subject, detail FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?) ORDER BY id",
                 (entry_id, *NAME_PROBLEMS),
             ).fetchall()
-            stood = [(*row[1:3], row[3] - rank) for row in had]
-            if stood == keys and had_problems == problems:
+            stored_keys = [(*row[1:3], row[3] - rank) for row in stored]
+            if stored_keys == keys and stored_problems == problems:
                 continue
             changed += 1
-            for row in had:
+            for row in stored:
                 if row[2] is not None:
                     self._answers.touch(NameKey(row[4], row[2], row[5]))
             for key in keys:
@@ -160,7 +165,7 @@ class StoreNames:
         return changed
 
     def settle(self) -> None:
-        """Let the keys that `rekey` derived answer, where no `apply` does."""
+        """Make the keys from `rekey` answer, if `apply` is not called."""
         self._answers.settle()
 
     # --- one entry ----------------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ class StoreNames:
         media_type_id = self._types.get(media_type)
         if media_type_id is None:
             media_type_id = rows.media_type(media_type)
-            if rows.long_words == long_words:  # one that is too long is told of each entry
+            if rows.long_words == long_words:  # A type that is too long is a problem of each entry.
                 self._types[media_type] = media_type_id
         rows.entry(
             [
@@ -225,8 +230,8 @@ class StoreNames:
 
     def _touch(self, repository_id: int | None, tag: str, name: str | None) -> None:
         if self._first:
-            # Only a second key of the same name needs a look: nothing stood here before. Two names of one hash would
-            # only cost a needless look.
+            # Nothing was here before, so only the second key of a name has to be settled. Two names with the same hash only
+            # cost some needless work.
             mark = hash((repository_id, tag))
             if mark not in self._seen:
                 self._seen.add(mark)
@@ -236,7 +241,7 @@ class StoreNames:
     def _write_keys(
         self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], rank: int, *, touch: bool = False
     ) -> None:
-        """Write an entry's keys; with `touch` they are told to the answers as well, before they are there."""
+        """Write the keys of an entry; with `touch`, also touch them first (Shadowing)."""
         rows = self._rows
         for key in keys:
             repository, tag, source = key
@@ -256,14 +261,13 @@ class StoreNames:
         cursor = self._rows.cursor
         for some in chunks(entry_ids):
             self._rows.pause()
-            marks = ",".join("?" * len(some))
             for row in cursor.execute(
                 "SELECT repository_id, tag, name FROM name"
-                f" WHERE entry_id IN ({marks}) AND NOT shadowed AND tag IS NOT NULL",
+                f" WHERE entry_id IN ({marks(some)}) AND NOT shadowed AND tag IS NOT NULL",
                 tuple(some),
             ).fetchall():
                 self._answers.touch(NameKey(*row))
-        # After every touch, so that each finds what stood before the change.
+        # Only after all keys were touched, so that each sees the rows from before the change.
         self._rows.moment.keep_entries(entry_ids)
         for some in chunks(entry_ids):
             self._rows.pause()
@@ -279,7 +283,7 @@ class StoreNames:
         )
 
     def _mend(self, order: array[int]) -> int:
-        """Let the sort keys follow the list where order matters; returns how many entries that moved."""
+        """Update sort keys to the order of the list if it matters; return how many entries moved."""
         cursor = self._rows.cursor
         sorts: dict[int, int] = {}
         shares: dict[int, list[Hashable]] = {}
@@ -309,15 +313,15 @@ class StoreNames:
 
 
 def source_rank(media_type: str) -> int:
-    """What is added to the source of an entry's keys, by which they are sorted: entries of images answer before all others.
+    """Return what is added to the source of an entry's keys, by which they are sorted: images answer before other entries.
 
-    An image's media type is one of OCI's or Docker's manifests and indexes, or none at all (docs/resolution.md).
+    The media type of an image is that of an OCI or Docker manifest or index, or is missing (docs/resolution.md).
     """
     return 0 if not media_type or media_type in IMAGES else 2
 
 
 def long_words_of(descriptor: Descriptor) -> Iterator[str]:
-    """A line for each word of a descriptor that is too long to be kept whole: two databases' B-trees have limits."""
+    """Yield a line for each word of a descriptor that is too long to be kept whole: the indexes of both engines have limits."""
     words = {
         "mediaType": descriptor.media_type,
         "artifactType": descriptor.artifact_type,
@@ -332,20 +336,20 @@ def long_words_of(descriptor: Descriptor) -> Iterator[str]:
 
 
 def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:
-    """Whether `referrals` may have any: hardly an entry has, and all are asked."""
+    """Return whether `referrals` may yield anything. This is a quick check, because hardly any entry has referrals."""
     if _SUBJECT in annotations:
         return True
-    for key in keys:  # noqa: SIM110 - `any` takes longer, and this is asked of each entry
+    for key in keys:  # noqa: SIM110 - `any` takes longer, and this runs for each entry
         if key.tag is not None and key.tag.startswith("sha256-"):
             return True
     return False
 
 
 def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The subjects that an entry says it is about, and how: by its tag, or by containerd's annotation.
+    """Yield the subjects that an entry refers to, and how: by its tag, or by containerd's annotation.
 
-    `sha256-HEX` is the fallback tag of the distribution-spec (its children are the referrers), and with `.sig`, `.att` or
-    `.sbom` behind it cosign's.
+    `sha256-HEX` is the fallback tag of the distribution-spec, whose children are the referrers. With `.sig`, `.att` or `.sbom`
+    after it, it is a tag of cosign.
     """
     for key in keys:
         if key.tag is not None and key.tag.startswith("sha256-"):
@@ -357,9 +361,9 @@ def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[t
 
 
 def ref_tail(ref_name: str | None) -> str | None:
-    """By what `ocidir://PATH:TAG` finds `ref_name`, where that is not the tag itself: the tag behind its last colon, or None.
+    """Return the tag after the last colon of `ref_name`, by which `ocidir://PATH:TAG` finds it; None if there is none.
 
-    regctl takes the first ref.name that ends in `:TAG`, whatever stands before it (docs/resolution.md).
+    regctl takes the first ref.name that ends in `:TAG`, whatever comes before it (docs/resolution.md).
     """
     if ref_name is None or ":" not in ref_name:
         return None

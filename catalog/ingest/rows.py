@@ -1,11 +1,11 @@
-"""Writing rows in bulk: statements compiled once from SQLAlchemy's tables, ids handed out here, digests interned.
+"""Writing rows in bulk, with ids that are assigned here, and digests and words that are replaced by ids.
 
-Rows are kept until `flush` and then written table by table, parents first, by the driver's executemany: measured, that is
-what raw sqlite3 costs, where the ORM costs two to seven times as much.
+Rows are collected until `flush` and then written table by table, parents first, by the driver's executemany. Measured, that
+costs as much as plain sqlite3; the ORM costs two to seven times as much.
 
-What all hosts of a shared catalog have in common, digests and the words of the dictionaries, is written beside the
-transaction on PostgreSQL, and stands at once: else one host would wait for the end of another's, and two for each other. A
-digest that nothing comes to refer to is deleted in time, as any other (ingest/retention.py).
+Digests and the words of the dictionaries belong to all hosts of a shared catalog. On PostgreSQL they are committed at once,
+outside of the transaction. Otherwise one host would wait for another's transaction to end, and two could wait for each other. A
+digest that nothing refers to in the end is deleted later, like any other (retention.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, update
 
 from catalog.db.schema import (
     annotation_key,
@@ -39,7 +39,9 @@ from catalog.db.schema import (
     store_blob,
 )
 from catalog.engine.driver import cursor_of, driver_of, new_ids
+from catalog.ingest.compiled import CompiledStatements
 from catalog.ingest.moments import Moment
+from catalog.ingest.records import AnswerSpanRow, NameSpanRow, SnapshotRow, StoreRow
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
 from catalog.names.media_types import is_leaf
@@ -48,7 +50,7 @@ from catalog.names.reference import repository_familiar, split_repository
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
 FLUSH_ROWS = 100_000
-"""Some 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are met."""
+"""About 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are visited."""
 
 _AT_ONCE = 2_000  # rows between two pauses
 
@@ -63,37 +65,27 @@ _TABLES = (
 )  # fmt: skip
 """In the order in which they are written."""
 
-_DICTIONARIES = (media_type, platform, annotation_key, repository)
-
 _DIGESTS = {"entry": (3,), "edge": (3,), "store_blob": (1,), "referrer": (1, 2)}
-"""Columns that are given a digest and hold its content's id, by their place."""
+"""The positions of columns that get a digest here and are written as the id of its content."""
 
 _NEW_DIGESTS = (
-    # Those that are there are left alone: to say of them that they conflict, one would wait for whoever writes what they are.
+    # Existing digests are left out. Inserting them would wait for whoever is updating their rows, only to find the conflict.
     "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
     " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest)"
-    " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # in one order: each waits for the other's last, and none for ever
+    " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # All hosts insert in the same order, so there is no deadlock.
 )
-
-STORE_COLUMNS = (
-    "state", "error", "state_since", "layout_version", "file_identity", "sha256", "keyed_by", "elements", "entries",
-    "generation", "indexed_at", "changed_at", "content_pending", "first_at",
-)  # fmt: skip
-"""What a reading sets of its store."""
-
-_compiled: dict[tuple[str, str], str] = {}  # by dialect and statement: compiling one costs as much as writing 50 rows
 
 
 class Rows:
-    """The rows to be written in one transaction. Not for two transactions: ids are read at its begin."""
+    """The rows to write in one transaction. Make a new one for each transaction, because ids are read at its beginning."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._driver = driver_of(connection)
-        self._dialect = self._driver.dialect(connection)
+        self._statements = CompiledStatements(self._driver, self._driver.dialect(connection))
         self.cursor = self._driver.cursor(connection)
         self.flags = self._driver.flags
-        """False and True, as a row is to hold them."""
+        """False and True, as rows hold them."""
         self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {}
@@ -102,62 +94,62 @@ class Rows:
         self._digests: set[str] = set()
         self._count = 0
         self.pause: Callable[[], None] = _no_pause
-        """Called now and then where there is much to write; what it raises leaves the transaction to be undone."""
+        """Called now and then while there is much to write. If it raises, the transaction must be undone."""
         self.long_words = 0
-        """How many words were too long to be kept whole: of a key of an annotation or label nothing is kept."""
+        """How many words were too long. They are truncated, except annotation keys and label keys, which are left out."""
 
     @functools.cached_property
     def born(self) -> int:
-        """The moment of the transaction, since which new rows are as they are."""
+        """The moment of the transaction, which is the beginning of its new rows."""
         return self.moment.id
 
     # --- rows of each table -------------------------------------------------------------------------------------
 
     def entry(self, row: list[Any]) -> None:
-        """`row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born]; the digest becomes its content's id.
+        """Add an entry. `row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
+        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born]. The digest is replaced by its id.
         """
-        # Not by `_digest` and `_add`: of this there is one for each entry, and a call is a hundredth of what that costs.
+        # This is called for each entry, so it does without the calls of `_digest` and `_add`, which would add a hundredth.
         self._digests.add(row[3])
         self._pending["entry"].append(row)
         self._count += 1
 
     def name(self, row: Row) -> None:
-        """`row` has the columns of the table, in its order."""
+        """Add a name. `row` has the columns of the table in their order."""
         self._pending["name"].append(row)
         self._count += 1
 
     def annotation(self, entry_id: int, key: str, value: str) -> None:
-        """One annotation of an entry that is no name."""
+        """Add an annotation of an entry that is not a name."""
         if self._fits(key):
             self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
 
     def problem(
         self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, stage: int = 0
     ) -> None:
-        """One problem of a store, or of one of its entries; `stage` says by what it was found (catalog.db.schema)."""
+        """Add a problem of a store, or of one of its entries. `stage` says which stage found it (catalog.db.schema)."""
         self._add("problem", (self.id_of("problem"), store_id, entry_id, stage, kind, subject, detail))
 
-    def span(self, row: Row, origin: str | None = None) -> None:
-        """`row` has the columns of `name_span` from its store to `until`, in their order; `origin` is who told it."""
-        self._add("name_span", (self.id_of("name_span"), *row, origin))
+    def span(self, row: NameSpanRow) -> None:
+        """Add what a layout says a name was."""
+        self._add("name_span", (self.id_of("name_span"), *row))
 
-    def answer_span(self, row: Row) -> None:
-        """`row` has the columns of `answer_span` after its id, in their order."""
+    def answer_span(self, row: AnswerSpanRow) -> None:
+        """Add what a name answered and no longer does."""
         self._add("answer_span", (self.id_of("answer_span"), *row))
 
-    def snapshot(self, row: Row) -> None:
-        """`row` has the columns of `snapshot` after its id, in their order."""
+    def snapshot(self, row: SnapshotRow) -> None:
+        """Add one change of a store."""
         self._add("snapshot", (self.id_of("snapshot"), *row))
 
-    def store(self, store_id: int, row: Row) -> None:
-        """Set STORE_COLUMNS of a store."""
+    def store(self, store_id: int, row: StoreRow) -> None:
+        """Set what was read of a store."""
         self._stores.append((*row, store_id))
 
     # --- rows of content ----------------------------------------------------------------------------------------
 
     def blob(self, store_id: int, digest: str, size: int, mtime: int | None) -> None:
-        """A blob of `size` bytes lies in a store. `mtime` is its file's, in milliseconds; None where it is embedded."""
+        """Add a blob of `size` bytes to a store. `mtime` is that of its file in milliseconds, None if it is embedded."""
         self._digest(digest)
         no, yes = self.flags
         embedded = yes if mtime is None else no
@@ -174,7 +166,7 @@ class Rows:
         *,
         flaws: str | None = None,
     ) -> None:
-        """What a manifest or index says of itself; `size` is that of its layers in bytes.
+        """Add what a manifest or index says about itself. `size` is that of its layers in bytes.
 
         `flaws` says which of its descriptors cannot be used.
         """
@@ -182,7 +174,7 @@ class Rows:
         self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flaws))
 
     def config(self, content_id: int, platform: str, created: int | None) -> None:
-        """What a config says; `created` is in milliseconds since 1970, UTC."""
+        """Add what a config says. `created` is in milliseconds since 1970, UTC."""
         self._add("config", (content_id, self.platform(platform), created))
 
     def edge(
@@ -199,7 +191,7 @@ class Rows:
         is_foreign: bool = False,
         embedded: bool = False,
     ) -> None:
-        """A manifest or index points to the digest `child`."""
+        """Add that a manifest or index points to the digest `child`."""
         self._digest(child)
         platform_id = self.platform(platform) if platform else None
         flags = self.flags[is_foreign], self.flags[embedded]
@@ -207,13 +199,13 @@ class Rows:
         self._add("edge", [parent_id, role, position, child, platform_id, media_type_id, size, chain, *flags])
 
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
-        """The annotations of a manifest or index, or the labels of a config."""
+        """Add the annotations of a manifest or index, or the labels of a config."""
         for key, value in annotations.items():
             if self._fits(key):
                 self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
     def descriptor_annotations(self, content_id: int, role: int, position: int, annotations: dict[str, str]) -> None:
-        """The annotations of the descriptor of a manifest's layer, or of an index's child."""
+        """Add the annotations of a descriptor: of a layer in a manifest, or of a child in an index."""
         for key, value in annotations.items():
             if self._fits(key):
                 self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
@@ -221,9 +213,9 @@ class Rows:
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
     ) -> None:
-        """The content `digest` is said to be about `subject`, which may be no digest and is then none.
+        """Add that the content `digest` refers to `subject`. A subject that is not a digest is ignored.
 
-        Either an entry says so, or a manifest or index.
+        Give the entry, or else the manifest or index, that says so.
         """
         if is_digest(subject):
             self._digest(subject)
@@ -231,7 +223,7 @@ class Rows:
             self._add("referrer", [self.id_of("referrer"), subject, digest, how, entry_id, content_id])
 
     def content(self, digest: str) -> int:
-        """The id of a digest, which is known from now on."""
+        """Return the id of a digest, which is inserted if it is new."""
         row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
         if row is None:
             self._put(content, [(digest,)])
@@ -243,11 +235,11 @@ class Rows:
 
     @property
     def full(self) -> bool:
-        """Whether enough rows wait that they had better be written."""
+        """Whether there are enough rows for a `flush`."""
         return self._count >= FLUSH_ROWS
 
     def flush(self) -> None:
-        """Write everything that waits."""
+        """Write the collected rows."""
         if self._digests:
             self._put_ids()
         for table in _TABLES:
@@ -255,18 +247,19 @@ class Rows:
             if rows:
                 for some in chunks(rows, _AT_ONCE):
                     self.pause()
-                    self.cursor.executemany(self._insert(table), some)
+                    self.cursor.executemany(self._statements.insert(table), some)
                 self._pending[table.name] = []
         if self._stores:
-            # In the order of ids: another host may be about to say of them that there is something to read.
-            self.cursor.executemany(self._update_store(), sorted(self._stores, key=lambda row: int(row[-1])))
+            # In the order of their ids, because another host may be updating the same stores.
+            self.cursor.executemany(self._statements.update_store(), sorted(self._stores, key=lambda row: int(row[-1])))
             self._stores = []
         self._count = 0
 
     def _put_ids(self) -> None:
-        """Let the digests that wait be known, and put their ids into the rows that were given them.
+        """Insert the collected digests, and replace them in the collected rows by their ids.
 
-        All at once and in the order of the index, whose pages are met once each: a search in each insert met them at random.
+        All at once and in the order of the index, so that each of its pages is visited once. A search in each insert would visit
+        them at random.
         """
         digests = sorted(self._digests)
         self._digests = set()
@@ -283,34 +276,34 @@ class Rows:
                 for place in places:
                     row[place] = ids[row[place]]
 
-    # --- ids and dictionaries -----------------------------------------------------------------------------------
+    # --- ids and words -----------------------------------------------------------------------------------
 
     def id_of(self, table: str) -> int:
-        """A new id for a row of `table`."""
+        """Return a new id for a row of `table`."""
         return next(self.ids_of(table))
 
     def ids_of(self, table: str) -> Iterator[int]:
-        """New ids for rows of `table`, as many as are asked for."""
+        """Return an iterator that yields any number of new ids for rows of `table`."""
         ids = self._ids.get(table)
         if ids is None:
             ids = self._ids[table] = new_ids(self._connection, table)
         return ids
 
     def media_type(self, text: str) -> int:
-        """The id of a media type, known from now on; of its beginning where it is too long."""
+        """Return the id of a media type, which is inserted if it is new, and truncated if it is too long."""
         text = self._word(text)
         return self._intern(media_type, text, (self.flags[is_leaf(text)],))
 
     def platform(self, text: str) -> int:
-        """The id of a platform, known from now on; of its beginning where it is too long."""
+        """Return the id of a platform, which is inserted if it is new, and truncated if it is too long."""
         return self._intern(platform, self._word(text), ())
 
     def annotation_key(self, text: str) -> int:
-        """The id of an annotation's key, known from now on."""
+        """Return the id of an annotation key, which is inserted if it is new."""
         return self._intern(annotation_key, text, ())
 
     def repository(self, canonical: str) -> int:
-        """The id of a canonical repository, known from now on."""
+        """Return the id of a canonical repository, which is inserted if it is new."""
         found = self._interned.get("repository", {}).get(canonical)
         if found is not None:
             return found
@@ -333,89 +326,42 @@ class Rows:
         found = known.get(text)
         if found is None:
             self.pause()
-            self.cursor.execute(self._lookup(table), (text,))
+            self.cursor.execute(self._statements.lookup(table), (text,))
             row = self.cursor.fetchone()
             if row is None:
                 found = self.id_of(table.name)
                 self._put(table, [(found, text, *more)])
-                if self._driver.is_shared:  # another host may have been the first
-                    found = int(self.cursor.execute(self._lookup(table), (text,)).fetchone()[0])
+                if self._driver.is_shared:  # Another host may have been first.
+                    found = int(self.cursor.execute(self._statements.lookup(table), (text,)).fetchone()[0])
             else:
                 found = int(row[0])
             known[text] = found
         return found
-
-    # --- statements ---------------------------------------------------------------------------------------------
 
     def _add(self, table: str, row: Row | list[Any]) -> None:
         self._pending[table].append(row)
         self._count += 1
 
     def _put(self, table: Table, rows: list[Row]) -> None:
-        """Insert into a table that the hosts share what is not there yet."""
+        """Insert rows that are not there yet into a table that all hosts share."""
         if not self._driver.is_shared:
-            self.cursor.executemany(self._insert(table), rows)
+            self.cursor.executemany(self._statements.insert(table), rows)
             return
         with self._connection.engine.begin() as beside:
             if table is content:
                 cursor_of(beside).execute(_NEW_DIGESTS, ([row[0] for row in rows],))
             else:
-                cursor_of(beside).executemany(self._insert(table), rows)
-
-    def _lookup(self, table: Table) -> str:
-        def make() -> tuple[Any, Sequence[str]]:
-            return select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
-
-        return self._text(f"lookup {table.name}", make)
-
-    def _insert(self, table: Table) -> str:
-        def make() -> tuple[Any, Sequence[str]]:
-            insert = self._driver.insert
-            if table is content:
-                return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
-            values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
-            # Inline: no RETURNING for an id, which Python 3.12 and later refuse in executemany.
-            made = insert(table).values(values).inline()
-            if self._driver.is_shared and table in _DICTIONARIES:
-                made = made.on_conflict_do_nothing()
-            return made, [f"v_{column.name}" for column in table.columns]
-
-        return self._text(f"insert {table.name}", make)
-
-    def _update_store(self) -> str:
-        def make() -> tuple[Any, Sequence[str]]:
-            values: dict[str, Any] = {column: bindparam(f"v_{column}") for column in STORE_COLUMNS}
-            # Another host may have said since the row was read that there is something to read.
-            values["content_pending"] = store.c.content_pending | values["content_pending"]
-            ordered: list[tuple[Any, Any]] = [(store.c[column], value) for column, value in values.items()]
-            return (
-                update(store).where(store.c.id == bindparam("which")).ordered_values(*ordered),
-                [*(f"v_{column}" for column in STORE_COLUMNS), "which"],
-            )
-
-        return self._text("update store", make)
-
-    def _text(self, key: str, make: Callable[[], tuple[Any, Sequence[str]]]) -> str:
-        """The text of a statement for the driver, made once a process; `make` gives it and its parameters in order."""
-        known = (self._dialect.name, key)
-        text = _compiled.get(known)
-        if text is None:
-            statement, order = make()
-            compiled = statement.compile(dialect=self._dialect)
-            if list(compiled.positiontup or ()) != list(order):
-                raise RuntimeError(f"{key}: the parameters stand as {compiled.positiontup}")
-            text = _compiled[known] = str(compiled)
-        return text
+                cursor_of(beside).executemany(self._statements.insert(table), rows)
 
 
 def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
-    """Let the content of these stores be read again: a blob in them has changed where it lies."""
+    """Have the content of these stores read again, because a blob in them was changed in place."""
     for some in chunks(store_ids):
         connection.execute(update(store).where(store.c.id.in_(some)).values(content_pending=True))
 
 
 def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
-    """`items` in pieces that fit into one statement's list of parameters."""
+    """Return `items` in pieces that are small enough for the parameters of one statement."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -1,19 +1,20 @@
-"""Which key of a store answers for a name, and what it answered before: `shadowed`, `since`, and the closed spans.
+"""Which key of a store answers for a name, and what answered before: `shadowed`, `since`, and the spans that ended.
 
-docs/resolution.md: among keys of one store with the same repository and tag those of entries with an image's media type
-come first, then the one from `io.containerd.image.name`, then the order of `index.json`. The others are shadowed. A span of history is what the first one answered;
-an answer that moves to another entry with the same content goes on.
+docs/resolution.md: among the keys of a store with the same repository and tag, those of entries with the media type of an image
+come first, then one from `io.containerd.image.name`, then the order of `index.json`. The others are shadowed. A span of
+history records what the first one answered. It goes on if the answer moves to another entry with the same content.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from catalog.ingest.records import AnswerSpanRow
 from catalog.ingest.rows import Rows
 
 
 class NameKey(NamedTuple):
-    """What is asked for inside a store: a repository's id, or None for a tag alone, and a tag."""
+    """A name inside a store: the id of a repository, or None for a bare tag, and a tag. `name` is the whole name."""
 
     repository_id: int | None
     tag: str
@@ -21,7 +22,7 @@ class NameKey(NamedTuple):
 
 
 class HeldBy(NamedTuple):
-    """The content that a key answered, and since when: milliseconds, and the moment."""
+    """The content that a key answered, and since when: in milliseconds, and the moment."""
 
     content_id: int
     since: int
@@ -33,7 +34,7 @@ _BY_TAG = "name.tag = ? AND name.store_id = ? AND name.repository_id IS NULL"
 
 
 class Shadowing:
-    """The keys of one store that a change touches. `touch` each before its rows change, then `settle` once after."""
+    """The keys of one store that a change affects. Call `touch` for each before its rows change, and `settle` once afterwards."""
 
     def __init__(self, rows: Rows, store_id: int, now: int) -> None:
         self._rows = rows
@@ -42,18 +43,18 @@ class Shadowing:
         self._before: dict[NameKey, HeldBy | None] = {}
 
     def touch(self, key: NameKey, *, is_new: bool = False) -> None:
-        """Remember what `key` answers now. `is_new` says that nothing of the store had it before."""
+        """Remember what `key` answers now. `is_new` means that nothing in the store had this key before."""
         if key in self._before:
             return
         self._before[key] = None if is_new else self._current(key)
 
     @property
     def touched(self) -> bool:
-        """Whether there is anything to settle."""
+        """Whether there is anything to do for `settle`."""
         return bool(self._before)
 
     def settle(self) -> None:
-        """Set `shadowed` and `since` of the touched keys as their rows stand now, and close the spans that are over."""
+        """Set `shadowed` and `since` of the touched keys according to their rows, and write the spans that ended."""
         cursor = self._rows.cursor
         for key, before in self._before.items():
             self._rows.pause()
@@ -66,9 +67,16 @@ class Shadowing:
             ).fetchall()
             if before is not None and (not standing or standing[0][1] != before.content_id):
                 self._rows.answer_span(
-                    (self._store_id, key.repository_id, key.tag, key.name, before.content_id, before.since, self._now,
-                     before.answers_from, self._rows.born)
-                )  # fmt: skip
+                    AnswerSpanRow(
+                        self._store_id,
+                        *key,
+                        before.content_id,
+                        before.since,
+                        until=self._now,
+                        born=before.answers_from,
+                        gone=self._rows.born,
+                    )
+                )
             for place, (name_id, content_id, shadowed, *since) in enumerate(standing):
                 should_be = since
                 if place == 0:
@@ -94,6 +102,6 @@ class Shadowing:
     @staticmethod
     def _where(key: NameKey) -> tuple[str, str]:
         if key.name is not None:
-            # The index goes down to the store where both values of `shadowed` are named.
+            # With both values of `shadowed` given, SQLite uses all columns of the index.
             return f"{_BY_NAME} AND name.shadowed IN (FALSE, TRUE)", key.name
         return _BY_TAG, key.tag
