@@ -46,8 +46,9 @@ from catalog.db.schema import (
     store_span,
     turn,
 )
+from catalog.engine.host import this_host
 from catalog.engine.interface import Writer
-from catalog.engine.postgres.connect import this_host, timeout_ms, without_passwords
+from catalog.engine.postgres.connect import timeout_ms, without_passwords
 from catalog.errors import UsageError
 from catalog.names.escape import shown
 

@@ -39,6 +39,12 @@ class Reader(Protocol):
     def close(self) -> None:
         """Close the connection."""
 
+    def hold_state(self) -> None:
+        """Answer all questions from one state of the catalog, whatever is committed meanwhile, until `release_state`."""
+
+    def release_state(self) -> None:
+        """End what `hold_state` began."""
+
     def check_current(self) -> None:
         """Raise CatalogUnavailable if the catalog was deleted, or replaced by another, since it was opened."""
 

@@ -101,6 +101,24 @@ def identity(where: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def check_identity(where: str, before: tuple[int, int] | None) -> None:
+    """Raise CatalogUnavailable unless the catalog's file is still `before`, which `identity` returned when it was opened.
+
+    What is written to a file that was deleted or replaced would be lost. If nobody can tell, nothing is raised.
+    """
+    found = None
+    try:
+        found = identity(where)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        found = before
+    if found is None or found != before:
+        from catalog.engine.sqlite.failures import gone
+
+        raise gone(where)
+
+
 def beside(where: str) -> str:
     """The path beside which this machine keeps what it knows of a catalog's daemon: its own, or one that stands for the URL."""
     if not is_url(where):

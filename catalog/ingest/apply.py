@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, update
 
 from catalog.db.schema import store
+from catalog.exhausted import give_back
 from catalog.ingest.history import retell, tell
+from catalog.ingest.index_reading import IndexReading
 from catalog.ingest.names import Applied, StoreNames
 from catalog.ingest.records import SnapshotRow, StoreRow
+from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
 from catalog.layout.history import told_spans
@@ -25,6 +28,43 @@ class Outcome(NamedTuple):
     state: str
     error: str | None
     applied: Applied | None
+
+
+class Written(NamedTuple):
+    """The result of writing a batch: what has to be read again because it changed meanwhile, and the outcome of the others."""
+
+    later: list[IndexReading]
+    outcomes: list[tuple[Store, IndexReading, Outcome]]
+
+
+def write_readings(connection: Connection, batch: Sequence[IndexReading], pause: Callable[[], None]) -> Written:
+    """Write what was read of several stores, except those that look different by now. `pause` is called often.
+
+    Raises what reading a streamed file raises, and MemoryError; then the transaction must be undone.
+    """
+    written = Written([], [])
+    try:
+        registry, rows = Registry(connection), Rows(connection)
+        rows.pause = pause
+        current = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
+        for reading in batch:
+            store = current.get(reading.store.id)
+            if store is None:
+                continue  # Another process has removed it meanwhile.
+            if not reading.is_current(store.opened):
+                written.later.append(reading)
+            elif reading.content is not None:
+                full = reading.waiting.full
+                outcome = write_content(rows, store, reading.content, reading.marker, reading.took_ms, full=full)
+                written.outcomes.append((store, reading, outcome))
+            elif reading.problem is not None:
+                outcome = write_state(connection, rows, store, reading.problem)
+                written.outcomes.append((store, reading, outcome))
+        rows.flush()
+    except MemoryError:
+        give_back()
+        raise
+    return written
 
 
 def write_content(

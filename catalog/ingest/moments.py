@@ -16,6 +16,7 @@ from catalog.db.kinds import INDEX, MANIFEST
 from catalog.db.labels import agrees, mended
 from catalog.engine.boot import boot_id, ran_ms
 from catalog.engine.driver import Cursor, driver_of
+from catalog.ingest.clock import now_ms
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -91,11 +92,11 @@ class Moment:
             self._last = last = self._cursor.execute(
                 "SELECT id, at, boot, ran FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
             ).fetchone()
-            now = _now_ms()
+            now = now_ms()
             if last is not None and now <= last[1]:
                 while now <= last[1] < now + _WAIT_MS:
                     time.sleep(0.0005)
-                    now = _now_ms()
+                    now = now_ms()
                 self._stepped = now + _TIE_MS < last[1]
                 now = now if self._stepped else max(now, last[1] + 1)
             self._at, self._ran = now, ran_ms()
@@ -240,10 +241,6 @@ def mend_labels(cursor: Cursor, host_id: int, now: int, boot: str | None, ran: i
         "UPDATE moment SET label = ? WHERE id = ?",
         [(at, row[0]) for row, at in zip(rows, times, strict=True) if at != row[4]],
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 _moments: WeakKeyDictionary[Connection, Moment] = WeakKeyDictionary()

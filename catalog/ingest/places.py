@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.errors import UsageError
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Place

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, CursorResult, RowMapping, Table, bindparam, d
 from catalog.db.registered import STORES
 from catalog.db.schema import host, left_out, root, store
 from catalog.engine.driver import new_ids, own_host_id
-from catalog.engine.postgres.connect import this_host
+from catalog.engine.host import this_host
 from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.moments import Moment
 from catalog.ingest.settings import StoreSettings

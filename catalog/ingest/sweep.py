@@ -1,4 +1,4 @@
-"""One pass over roots and stores: what changed since is read, the rest is a stat (docs/scripts.md)."""
+"""One pass over roots and stores: stores that changed are read, for the others it takes a stat (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from catalog.engine.interface import Writer
+from catalog.ingest.clock import now_ms
 from catalog.ingest.content import GROUP, ContentStage
-from catalog.ingest.intake import Intake, Report, now_ms, unsettled
+from catalog.ingest.intake import Intake
+from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
@@ -21,15 +23,15 @@ from catalog.names.paths import is_too_long
 __all__ = ["INDEXING", "READING", "Progress", "Summary", "Sweep", "find_new", "register"]
 
 Progress = Callable[[str, int, int], None]
-"""Told of what is done (a word or two), how much of it, and of how much."""
+"""Called with what is being done (a word or two), how much of it is done, and how much there is."""
 
 INDEXING = "indexing"
 READING = "reading content"
-_PARTS = 1000  # of a store whose content is read: how many blobs it has shows only on the way
+_PARTS = 1000  # progress units per store while content is read, because the number of blobs is not known in advance
 
 
 class Sweep:
-    """A pass with `writer`. `report` gets one line for each thing worth a person's notice."""
+    """A pass with `writer`. `report` gets a line for everything that a person should know."""
 
     def __init__(self, writer: Writer, settings: Settings, report: Report, progress: Progress | None = None) -> None:
         self._writer = writer
@@ -46,11 +48,11 @@ class Sweep:
         content_seconds: float = math.inf,
         deadline: float = math.inf,
     ) -> Summary:
-        """Look for new layouts below `roots`, then at `stores` (None: every one, those just found included).
+        """Search `roots` for new layouts, then look at `stores` (None: all, including those just found).
 
-        `full` reads each index.json although it looks unchanged, and lists the blobs of each store. Files that do not stand
-        still are waited for, as long as the settings' patience. Content is read to its end, or for `content_seconds`, or
-        until the monotonic clock is at `deadline`: then the rest stays pending.
+        `full` reads each index.json even if it looks unchanged, and lists the blobs of each store. Files that keep changing are
+        waited for, up to the patience in the settings. Content is read completely, or for `content_seconds`, or until the
+        monotonic clock reaches `deadline`; the rest stays pending.
         """
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
@@ -63,7 +65,7 @@ class Sweep:
         if stores is not None:
             wanted = {s.id for s in stores} | set(found)
             registered = [s for s in registered if s.id in wanted]
-        # Who has little time leaves a large store half read, rather than have others wait for its lock.
+        # With little time left, a large store is left for later, because writing it would keep the lock from others.
         intake = Intake(
             self._writer, self._settings, self._report, others_wait=lambda _path, _size: time.monotonic() >= deadline
         )
@@ -73,22 +75,29 @@ class Sweep:
                 self._progress(INDEXING, intake.done, len(registered))
         intake.commit()
         self._progress(INDEXING, intake.done, len(registered))
-        intake.look_again()
-        late = 0
-        while (due := intake.next_due()) is not None:
-            given_up = intake.give_up(0 if time.monotonic() >= deadline else self._settings.patience_ms / 1000)
-            unsettled(given_up, self._report)
-            late += len(given_up)
-            left = min(self._settings.patience_ms / 1000, deadline - time.monotonic())
-            time.sleep(max(0.0, min(due - time.monotonic(), left)))
-            intake.look_again()
-            self._progress(INDEXING, intake.done, len(registered))
+        late = self._wait(intake, len(registered), deadline)
         until = min(time.monotonic() + content_seconds, deadline)
         self._read_content({s.id for s in registered}, until, full=full)
         return Summary(len(registered), len(found), intake.changed, late)
 
+    def _wait(self, intake: Intake, total: int, deadline: float) -> int:
+        """Wait for the stores that have not settled; return how many of them never did."""
+        patience = self._settings.patience_ms / 1000
+        intake.look_again()
+        late = 0
+        while (due := intake.next_due()) is not None:
+            for store in intake.give_up(0 if time.monotonic() >= deadline else patience):
+                text = f"{shown(store.name)}: its file keeps changing, so its last rows stay ({shown(store.path)})"
+                self._report(Notice("unsettled", text, store=store.name, path=store.path))
+                late += 1
+            left = min(patience, deadline - time.monotonic())
+            time.sleep(max(0.0, min(due - time.monotonic(), left)))
+            intake.look_again()
+            self._progress(INDEXING, intake.done, total)
+        return late
+
     def _read_content(self, store_ids: set[int], until: float, *, full: bool) -> None:
-        """Read what the digests of these stores are, after their names are committed."""
+        """Read the content of these stores, whose names are committed."""
         stage = ContentStage(self._writer, self._settings)
         to_read = [store_id for store_id in stage.pending(look=True, even_read=full) if store_id in store_ids]
         number = 0
@@ -98,7 +107,7 @@ class Sweep:
                 part = min(done * _PARTS * len(some) // (stage.known + 1), _PARTS * len(some) - 1)
                 self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
                 if done and time.monotonic() >= until:
-                    return  # each pass gets on, however little time it has
+                    return  # Each pass makes some progress, however little time it has.
             number += len(some)
             self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
             to_read += stage.woken - set(to_read[number:])
@@ -113,9 +122,9 @@ def find_new(
     on_directory: Callable[[], None] = lambda: None,
     listings: Listings | None = None,
 ) -> list[int]:
-    """Register the layouts below `roots` that are not known yet; returns their ids. The last two are as in `discover`.
+    """Register the layouts below `roots` that are not known yet; return their ids. For the last two parameters see `discover`.
 
-    `known` are paths of stores, and of what was left out, as of some moment before: whatever is not among them is asked for.
+    `known` are the paths of stores and of layouts that were removed, as they were some time ago. Only other paths are looked up.
     """
 
     def unreadable(path: str, error: OSError) -> None:
@@ -123,18 +132,18 @@ def find_new(
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    tops = (root.path for root in roots)
-    return register(writer, list(unknown_layouts(tops, known, unreadable, on_directory, listings)), report)
+    paths = (root.path for root in roots)
+    return register(writer, list(unknown_layouts(paths, known, unreadable, on_directory, listings)), report)
 
 
 def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
-    """Register these layouts, found below a root, unless they are known, left out, or their paths too long; returns their ids."""
-    paths = [path for path in paths if not is_too_long(path)]  # those are told by the search
+    """Register layouts that were found below a root, unless they are known, were removed, or have too long a path; return their ids."""
+    paths = [path for path in paths if not is_too_long(path)]  # The search has reported those.
     if not paths:
         return []
     registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))
     for _, path, name in registered:
         if name is not None:
-            text = f"{shown(path)}: its name was taken, it is called {shown(name)}"
+            text = f"{shown(path)}: its name was taken, so it is called {shown(name)}"
             report(Notice("name-taken", text, store=name, path=path))
     return [store_id for store_id, _, _ in registered]

@@ -1,21 +1,20 @@
-"""Whether a pass of `ocicat index` over everything would find nothing to do: told by sqlite3 and stats alone.
+"""Whether a pass of `ocicat index` over everything would find nothing to do, found out by one reader and stats alone.
 
-That is the usual case of a pass from cron, and loading SQLAlchemy, alembic and click for it took longer than looking at
-10,000 stores does (docs/performance.md). The rules are those of the pass itself (catalog.ingest.store_state). Whatever is not as it
-was, or cannot be told here, is left to the pass: its answer is never anticipated, only that it would have nothing to say and
-nothing to write. Nothing is written here. tests/ingest/test_unchanged.py holds both to each other.
+That is the usual result of a pass from cron. Loading SQLAlchemy, alembic and click for it takes longer than looking at 10,000 stores
+(docs/performance.md), so none of them is imported here. The rules are those of the pass itself (store_state.py). This never
+predicts the result of a pass, only that a pass would report and write nothing; in every other case the pass is run. Nothing is
+written here. tests/ingest/test_unchanged.py compares this with real passes.
 """
 
 from __future__ import annotations
 
-import gc
 import os
-import sqlite3
 import time
 
 from catalog.engine.locks import WRITER, is_held
-from catalog.engine.sqlite.reader import SqliteReader
+from catalog.engine.open import open_reader
 from catalog.errors import OcicatError
+from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.store_state import (
     Standing,
     Summary,
@@ -31,32 +30,33 @@ from catalog.layout.discover import holds_blobs_alone
 from catalog.layout.files import IndexProblem, stat_index
 from catalog.names.paths import decode_path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.engine.interface import Reader
+
 
 def nothing_to_do(path: str) -> Summary | None:
-    """What a pass over the catalog at `path` would sum up to, where it would do nothing; None where one has to be made.
+    """Return the summary of a pass over the catalog at `path` if it would do nothing; None if it has to be run.
 
-    Never raises OcicatError, sqlite3.Error or OSError: what is wrong is found by the pass, and said there.
+    Never raises OcicatError or OSError: the pass finds the same problem and reports it.
     """
-    collects = gc.isenabled()
-    gc.disable()  # some ten thousand rows, none of them in a cycle
-    try:
-        if not _is_at_rest(path):
-            return None
-        reader = SqliteReader(path)
+    with CollectorPaused():
         try:
-            return _look(reader)
-        finally:
-            reader.close()
-    except (OcicatError, sqlite3.Error, OSError):
-        return None
-    finally:
-        if collects:
-            gc.enable()
+            if not _is_at_rest(path):
+                return None
+            reader = open_reader(path)
+            try:
+                return _look(reader)
+            finally:
+                reader.close()
+        except (OcicatError, OSError):
+            return None
 
 
 def _is_at_rest(path: str) -> bool:
-    """Whether a writer would find nothing to do but what it was called for: no lock to wait for, no right that it lacks, and
-    no WAL to be copied into the file.
+    """Return whether a writer could start at once: no lock to wait for, all permissions, and no WAL to checkpoint.
+
+    The URL of a catalog on a server is never at rest in this sense.
     """
     if not os.access(path, os.W_OK) or os.stat(f"{path}-wal").st_size:
         return False
@@ -64,24 +64,24 @@ def _is_at_rest(path: str) -> bool:
     return os.access(lock, os.W_OK) and not os.path.islink(lock) and not is_held(lock)
 
 
-def _look(reader: SqliteReader) -> Summary | None:
-    reader.connection.execute("BEGIN")  # one state of the catalog, whoever writes meanwhile
+def _look(reader: Reader) -> Summary | None:
+    reader.hold_state()
     hosts = [row[0] for row in reader.rows("HOSTS", {})]
     if len(hosts) != 1 or is_retention_due((reader.row("PRUNED", {}) or (None,))[0], time.time_ns() // 1_000_000):
         return None
     stores = [standing(*row) for row in reader.rows("STANDINGS", {"host": hosts[0]})]
     known = {row[0] for row in reader.rows("LEFT_OUT", {})}.union(store.path for store in stores)
     roots = [decode_path(path, path_bytes) for path, path_bytes, *_ in reader.rows("ROOTS", {})]
-    reader.connection.execute("COMMIT")
+    reader.release_state()
     leaves: set[str] = set()
     with Parents() as parents:
         for store in stores:
             if store.state == "missing":
-                return None  # one that is missing may be due to lose its rows
+                return None  # Its rows may be due to be dropped.
             at = parents.find(store.opened)
             if not _is_as_known(store, at):
                 return None
-            # An identity that is as it was was just compared: there is such a directory.
+            # The identity of the blob directories was just compared and is the same, so there is such a directory.
             blobs = store.keyed_by is not None and bool(store.blobs_identity)
             if at is not None and holds_blobs_alone(at, blobs=blobs):
                 leaves.add(store.path)

@@ -26,7 +26,8 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
-from catalog.ingest.intake import Report, now_ms
+from catalog.ingest.clock import now_ms
+from catalog.ingest.listener import Report
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from catalog.engine.interface import Writer
 from catalog.errors import UsageError
-from catalog.ingest.intake import Report
+from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.places import not_there, now_there, register_places
 from catalog.ingest.settings import Place, Settings

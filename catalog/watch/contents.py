@@ -20,7 +20,7 @@ from sqlalchemy import text
 from catalog.engine.interface import Writer
 from catalog.ingest.completed import Completed
 from catalog.ingest.content import ContentStage
-from catalog.ingest.intake import PutOff
+from catalog.ingest.index_reading import PutOff
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store

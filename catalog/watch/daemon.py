@@ -25,7 +25,9 @@ from catalog.engine.locks import DAEMON, DAEMON_LOCK, FileLock, StateFile
 from catalog.engine.open import beside, displayed, open_writer
 from catalog.errors import CatalogLocked, CatalogUnavailable, CatalogUnreachable, Exhausted, NoRoom
 from catalog.exhausted import out_of_memory
-from catalog.ingest.intake import Intake, Report, now_ms
+from catalog.ingest.clock import now_ms
+from catalog.ingest.intake import Intake
+from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.retention import retain
 from catalog.ingest.sweep import find_new, register

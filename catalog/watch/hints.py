@@ -9,7 +9,7 @@ import select
 import threading
 from dataclasses import dataclass
 
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 
 
 @dataclass(frozen=True)

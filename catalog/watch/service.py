@@ -4,13 +4,16 @@ to go on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
-from catalog.engine.open import displayed, identity
-from catalog.engine.sqlite.failures import gone
+from catalog.engine.open import check_identity, displayed, identity
 from catalog.errors import CatalogLocked, CatalogUnavailable
-from catalog.ingest.intake import Intake, Listener, PutOff, Report, now_ms
+from catalog.ingest.clock import now_ms
+from catalog.ingest.index_reading import PutOff
+from catalog.ingest.intake import Intake
+from catalog.ingest.listener import Listener, Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.store_state import Store
 from catalog.layout.files import FileState
@@ -94,22 +97,14 @@ class Service(Listener):
     # --- the catalog's file -------------------------------------------------------------------------------------
 
     def opened(self) -> None:
-        """The catalog is open: from now on its file has to be this one."""
-        self._file = self._identity()
+        """Remember the catalog's file, which was just opened; from now on `check` compares with it."""
+        with contextlib.suppress(OSError):
+            self._file = identity(self._path)
         self.check()
 
     def check(self) -> None:
-        """Raise CatalogUnavailable where another file, or none, is at the catalog's path: what is written would be lost."""
-        if self._file is None or self._identity() != self._file:
-            raise gone(self._path)
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            return identity(self._path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError:
-            return self._file  # nobody knows: it says so itself
+        """Raise CatalogUnavailable if the catalog's file was deleted or replaced: what is written would be lost."""
+        check_identity(self._path, self._file)
 
     # --- what goes wrong ----------------------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from sqlalchemy import create_engine
 
 from catalog.db.migrate import run_migrations
 from catalog.db.views import VIEWS
+from catalog.engine.host import this_host
 from catalog.engine.open import open_writer
-from catalog.engine.postgres.connect import connect, conninfo, this_host
+from catalog.engine.postgres.connect import connect, conninfo
 from catalog.errors import CatalogLocked
 from catalog.reports.reports import REPORTS
 from tests import writers

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from catalog.engine.sqlite.writer import SqliteWriter
-from catalog.ingest.intake import Intake, now_ms
+from catalog.ingest.clock import now_ms
+from catalog.ingest.intake import Intake
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings, StoreSettings
 from tests.watch.harness import SETTLE_MS

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 from catalog.watch.status import read_daemon
 from tests.conftest import file_of
 from tests.oracle import OracleStore

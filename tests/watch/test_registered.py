@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog.engine.sqlite.writer import SqliteWriter
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
 from catalog.watch.registered import Registered

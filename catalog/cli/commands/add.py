@@ -15,7 +15,7 @@ from catalog.cli.progress import progress
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.errors import UsageError
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.store_state import Store

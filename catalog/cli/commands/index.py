@@ -11,7 +11,7 @@ from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
-from catalog.ingest.intake import now_ms
+from catalog.ingest.clock import now_ms
 from catalog.ingest.places import not_there, register_places
 from catalog.ingest.registry import Registry
 from catalog.ingest.retention import retain

@@ -9,10 +9,10 @@ is, each session knows as `ocicat.host`.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
+from catalog.engine.host import this_host
 from catalog.errors import (
     CatalogConflict,
     CatalogLocked,
@@ -23,7 +23,6 @@ from catalog.errors import (
     NoRoom,
 )
 from catalog.names.escape import shown
-from catalog.names.paths import checked_name
 
 if TYPE_CHECKING:
     from typing import Any
@@ -74,14 +73,6 @@ _MOST_MS = 2**31 - 1
 _NO_MEMORY = ("out of memory", "cannot allocate memory")
 """What libpq says where this process has no memory left: no state of the server's comes with it."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
-
-
-def this_host() -> str:
-    """The name of this machine in a shared catalog: OCICAT_HOST, else what the system calls it.
-
-    Raises UsageError for one that could not stand in HOST:STORE.
-    """
-    return checked_name(os.environ.get("OCICAT_HOST") or os.uname().nodename)
 
 
 def without_passwords(url: str) -> str:

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql
 
 from catalog.engine.driver import Cursor, raw_connection
-from catalog.engine.postgres.connect import EDGES, EDGES_SHARED, this_host
+from catalog.engine.host import this_host
+from catalog.engine.postgres.connect import EDGES, EDGES_SHARED
 from catalog.engine.postgres.placeholders import positional
 
 _BLOCK = 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 
 import psycopg
 
@@ -81,6 +81,20 @@ class PostgresReader:
         for session in (self._session, self._listening):
             if session is not None:
                 session.close()
+
+    def hold_state(self) -> None:
+        """As Reader says."""
+        self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+
+    def release_state(self) -> None:
+        """As Reader says."""
+        self._execute("COMMIT")
+
+    def _execute(self, statement: LiteralString) -> None:
+        try:
+            self._session.execute(statement)
+        except psycopg.Error as error:
+            raise explain(error, self.path) from None
 
     def check_current(self) -> None:
         """Nothing to do: a session ends with its database."""

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from catalog.db.migrate import run_migrations
 from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR
 from catalog.engine.driver import OPTION
+from catalog.engine.host import this_host
 from catalog.engine.interface import Written
 from catalog.engine.locks import LOCK_SECONDS
 from catalog.engine.postgres.connect import (
@@ -38,7 +39,6 @@ from catalog.engine.postgres.connect import (
     connect,
     explain,
     planted,
-    this_host,
     without_passwords,
 )
 from catalog.engine.postgres.driver import DRIVER

@@ -52,6 +52,14 @@ class SqliteReader:
         """Close the connection."""
         self.connection.close()
 
+    def hold_state(self) -> None:
+        """As Reader says."""
+        self._first("BEGIN", {})
+
+    def release_state(self) -> None:
+        """As Reader says."""
+        self._first("COMMIT", {})
+
     def check_current(self) -> None:
         """Raise CatalogUnavailable if the catalog's file was deleted, or replaced by another, since it was opened."""
         import os
