@@ -1,4 +1,4 @@
-"""Which run of the machine this is, and for how long it has run: by that two times can be compared though the clock was set."""
+"""Since which boot and for how long the machine has run, so that two times can be compared even if the clock was set between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 @functools.cache
 def boot_id() -> str | None:
-    """What Linux calls this run of the machine; None if it does not say."""
+    """Return Linux's id of the current boot; None if it is not available."""
     try:
         with open(_BOOT_ID, encoding="ascii") as file:
             return file.read(64).strip() or None
@@ -19,5 +19,5 @@ def boot_id() -> str | None:
 
 
 def ran_ms() -> int:
-    """For how many milliseconds the machine has run, suspended or not; nobody sets that clock."""
+    """Return for how many milliseconds the machine has run, including while suspended. Nobody can set that clock."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

@@ -1,4 +1,4 @@
-"""Searches that must not take long: a shell that waits for its completions looks broken."""
+"""Searches with a short time limit, for completion: a shell that waits for its completions looks broken."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
     class BriefReader(Protocol):
-        """A catalog opened for a few searches, which take a limited time in all."""
+        """A catalog opened for a few searches, with a time limit for all of them together."""
 
         def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-            """The first row of the statement `name`, or None; raises CatalogUnavailable, also past the time."""
+            """Return the first row of the statement `name`, or None; raise CatalogUnavailable, also when the time is over."""
 
         def close(self) -> None:
-            """Close it."""
+            """Close the connection."""
 
 
-_MOST_SECONDS = 1.0  # each search is a round trip
+_MOST_SECONDS = 1.0  # Each search is a round trip to the server.
 
 
 class PatientReader:
-    """Searches through a reader of a server's (BriefReader): none begins past the time."""
+    """A BriefReader for a catalog on a server: no search begins after the time limit."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -37,7 +37,7 @@ class PatientReader:
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """As BriefReader says."""
         if time.monotonic() > self._deadline:
-            raise NotInTime("completing takes too long: write it out")
+            raise NotInTime("completion takes too long: type the rest")
         return self._reader.row(name, parameters)
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""A catalog moved from its file into one on a server, whole, with its past.
+"""Copying a catalog from its file to a server, completely and with its past.
 
-Strategy. All of it is one transaction of the server's that keeps other writers out, and one snapshot of the file: it is
-there or it is not, and may be tried again. A table at a time is streamed into a temporary one beside its own and goes from
-there into its own by one statement, so that the server does what grows with the catalog and this process holds a few
-rows. Ids are made new: rows that are this host's alone have theirs shifted by what the table's sequence gave; digests and the
-words of the dictionaries, which all hosts share, are those that are there already or else shifted too. What is known of
-a digest that another host has read already is not copied again: it is the same.
+The copy is one transaction on the server, which keeps other writers out, and one snapshot of the file. So it happens completely or
+not at all, and can be tried again. Each table is streamed into a temporary table, and one statement moves the rows into their
+own table. This way the server does the work that grows with the catalog, and this process holds only a few rows. Rows get new ids.
+The ids of rows that belong to this host are shifted by what the table's sequence gave. Digests and the words of the dictionaries
+belong to all hosts: those that exist keep their ids, others are shifted too. What is known about a digest that another
+host has read is not copied, because it is the same.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ _SHARED = {
         (media_type, "name"), (platform, "name"), (annotation_key, "name"), (repository, "name"), (content, "digest"),
     )
 }  # fmt: skip
-"""What the hosts have in common, by table: the column by which a row is the same row."""
+"""The tables that all hosts share, with the column that identifies a row."""
 
-_SAID_OF = {
+_DESCRIBED = {
     manifest.name: "content_id",
     config.name: "content_id",
     content_annotation.name: "content_id",
@@ -73,22 +73,22 @@ _SAID_OF = {
     edge.name: "parent_id",
     referrer.name: "content_id",
 }
-"""Whose rows are what a digest's bytes say: the column of that digest. A referrer without one is said by an entry."""
+"""The tables that describe the content of a digest, with the column of the digest. A referrer without one comes from an entry."""
 
 _PAST = (past_store, past_entry, past_name, past_blob, answer_span, store_span)
 _TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]
 _OF = {"born": moment, "gone": moment, "answers_from": moment, "store_id": store, "entry_id": entry, "name_id": name}
-"""The table that a column without a foreign key refers to: what it refers to may be gone by now."""
+"""The tables that columns without a foreign key refer to. The rows they refer to may be gone."""
 _FETCHED = 1000
 
 Draw = Callable[[str, int, int], None]
 
 
 def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = None) -> int:
-    """Copy all that the file `source` holds into the catalog `target`, as this host's; returns the number of rows.
+    """Copy everything in the file `source` into the catalog `target` as this host's; return the number of rows.
 
-    `draw` gets the number of rows done and the total; each row counts once when it is read and once when it is written. The
-    server ends a statement that takes longer than `seconds`. Raises UsageError if this host already has stores in `target`.
+    `draw` is called with a word, the number of rows done and the total; each row counts once when it is read and once when it is
+    written. The server cancels a statement after `seconds`. Raises UsageError if this host already has stores in `target`.
     """
     with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
         if seconds is not None:
@@ -127,27 +127,27 @@ class _Copy:
                 self._execute(SQL("DROP TABLE {}").format(_staged(table)))
         for row in self._source.execute("SELECT key, value FROM meta WHERE key <> 'schema'").fetchall():
             self._target.execute("INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", row)
-        for table in _TABLES:  # else the planner would know nothing of them until the server comes round
+        for table in _TABLES:  # Otherwise the planner has no statistics until autovacuum runs.
             self._execute(SQL("ANALYZE {}").format(Identifier(table.name)))
         return self._total // 2
 
     def _host(self) -> int:
-        """The id of this host, which is to have nothing there yet."""
-        called = this_host()
-        self._target.execute("INSERT INTO host (name) VALUES (%s) ON CONFLICT DO NOTHING", (called,))
-        found = self._target.execute("SELECT id FROM host WHERE name = %s", (called,)).fetchone()
+        """Return the id of this host; raise UsageError if it already has stores there."""
+        name_of_host = this_host()
+        self._target.execute("INSERT INTO host (name) VALUES (%s) ON CONFLICT DO NOTHING", (name_of_host,))
+        found = self._target.execute("SELECT id FROM host WHERE name = %s", (name_of_host,)).fetchone()
         assert found is not None
         for table in ("root", "store", "left_out"):
-            question = SQL("SELECT 1 FROM {} WHERE host_id = %s LIMIT 1").format(Identifier(table))
-            if self._target.execute(question, found).fetchone() is not None:
+            statement = SQL("SELECT 1 FROM {} WHERE host_id = %s LIMIT 1").format(Identifier(table))
+            if self._target.execute(statement, found).fetchone() is not None:
                 raise UsageError(
-                    f"{shown(self._where)} has stores of the host {shown(called)} already: "
+                    f"{shown(self._where)} already has stores of the host {shown(name_of_host)}: "
                     "copy into another database, or as another host with OCICAT_HOST=NAME"
                 )
         return int(found[0])
 
     def _stage(self, table: Table) -> None:
-        """Let the rows of a table stand in a temporary one, as they are."""
+        """Copy the rows of a table into a temporary one unchanged."""
         own, staged = Identifier(table.name), _staged(table)
         self._execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(staged, own))
         columns = SQL(", ").join(Identifier(column.name) for column in table.columns)
@@ -162,27 +162,27 @@ class _Copy:
             self._shift(table)
 
     def _shift(self, table: Table) -> None:
-        """What is added to the ids of a table: all of them are taken from its sequence at once."""
+        """Reserve ids for a table from its sequence, and set what is added to the old ones."""
         sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
         last = self._source.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}").fetchone()[0]
         found = self._execute(SQL(f"SELECT setval({sequence}, nextval({sequence}) + {{}})").format(Literal(last)))
         self._shifts[table.name] = int(found.fetchone()[0]) - last
 
     def _merge(self, table: Table) -> None:
-        """Add what the hosts do not have in common yet; the temporary table then says for each old id which one it is.
+        """Insert rows of a shared table that do not exist yet. A temporary table then maps each old id to its new one.
 
-        `is_told` are digests of which the file knows more than the server does.
+        `is_known_here` marks digests whose content the file knows and the server does not.
         """
         own, staged, key = Identifier(table.name), _staged(table), Identifier(_SHARED[table.name])
         columns = [Identifier(column.name) for column in table.columns if column.name != "id"]
         is_content = table is content
-        is_told = SQL("(old.kind <> {0} AND coalesce(own.kind, {0}) = {0})").format(Literal(UNREAD))
+        is_known_here = SQL("(old.kind <> {0} AND coalesce(own.kind, {0}) = {0})").format(Literal(UNREAD))
         self._execute(
             SQL(
                 "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT old.id, coalesce(own.id, old.id + {}) AS new_id,"
-                " own.id IS NULL AS is_new, {} AS is_told FROM {} AS old LEFT JOIN {} AS own ON own.{} = old.{}"
+                " own.id IS NULL AS is_new, {} AS is_known_here FROM {} AS old LEFT JOIN {} AS own ON own.{} = old.{}"
             ).format(
-                _known(table), Literal(self._shifts[table.name]), is_told if is_content else SQL("true"),
+                _known(table), Literal(self._shifts[table.name]), is_known_here if is_content else SQL("true"),
                 staged, own, key, key,
             )
         )  # fmt: skip
@@ -197,7 +197,7 @@ class _Copy:
             self._execute(
                 SQL(
                     "UPDATE content SET kind = old.kind, size = old.size, odd = old.odd, long_words = old.long_words FROM {} AS known JOIN {} AS old USING (id)"
-                    " WHERE content.id = known.new_id AND known.is_told AND NOT known.is_new"
+                    " WHERE content.id = known.new_id AND known.is_known_here AND NOT known.is_new"
                 ).format(_known(table), staged)
             )
         found = self._execute(SQL("SELECT count(*) FROM {}").format(_known(table)))
@@ -206,7 +206,7 @@ class _Copy:
         self._execute(SQL("ANALYZE {}").format(_known(table)))
 
     def _insert(self, table: Table, host_id: int) -> None:
-        """Let the rows of a table that is this host's alone, or says what digests are, go in with their new ids."""
+        """Insert the rows of a table that belongs to this host, or describes the content of digests, with their new ids."""
         values: list[Composable] = []
         joins: list[Composable] = []
         numbers = itertools.count()
@@ -224,12 +224,12 @@ class _Copy:
                 values.append(Literal(host_id))
             elif refers.name in _SHARED:
                 known = Identifier(f"known_{next(numbers)}")
-                # From the left: a row whose digest is not there would be refused, and never be left out.
+                # A LEFT JOIN, so that a row whose digest is missing makes the copy fail instead of being left out.
                 joins.append(SQL(" LEFT JOIN {} AS {} ON {}.id = {}").format(_known(refers), known, known, old))
                 values.append(SQL("{}.new_id").format(known))
-                if _SAID_OF.get(table.name) == column.name:
-                    where = SQL(" WHERE {}.is_told OR {} IS NULL").format(known, old)
-            elif refers is moment:  # 0: before the first
+                if _DESCRIBED.get(table.name) == column.name:
+                    where = SQL(" WHERE {}.is_known_here OR {} IS NULL").format(known, old)
+            elif refers is moment:  # 0 means before the first moment
                 shift = Literal(self._shifts[refers.name])
                 values.append(SQL("CASE WHEN {0} = 0 THEN 0 ELSE {0} + {1} END").format(old, shift))
             else:

@@ -1,8 +1,8 @@
-"""What lies below SQLAlchemy: the driver's own cursors, new ids and what else differs, behind one interface.
+"""What ingest needs below SQLAlchemy, behind one interface: the driver's cursors, new ids, and other differences of the engines.
 
-Bulk rows go through the driver. Statements written by hand have `?` for their parameters, those that SQLAlchemy compiled
-have what the driver takes. Whoever makes an engine of SQLAlchemy's gives it a Driver as the execution option OPTION, so that
-nobody who has a connection asks which database it leads to.
+Bulk rows are written through the driver. Handwritten statements have `?` for their parameters; those that SQLAlchemy compiled
+have the driver's own placeholders. Each SQLAlchemy engine carries its Driver as the execution option OPTION, so code that is given
+a connection never asks which database it leads to.
 """
 
 from __future__ import annotations
@@ -16,89 +16,89 @@ OPTION = "ocicat_driver"
 
 
 class Cursor(Protocol):
-    """The part of a driver's cursor that is used."""
+    """The part of a driver's cursor that ocicat uses."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement changed."""
+        """The number of rows that the last statement changed."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Self:
-        """Run a statement; the cursor has its rows."""
+        """Run a statement and return this cursor, which then has its rows."""
 
     def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> object:
-        """Run a statement once for each."""
+        """Run a statement once for each set of parameters."""
 
     def fetchone(self) -> Any:
-        """The next row, or None."""
+        """Return the next row, or None."""
 
     def fetchall(self) -> list[Any]:
-        """The rows that are left."""
+        """Return the remaining rows."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
 
 class Driver(Protocol):
-    """What one engine does in its own way.
+    """What the engines do differently.
 
-    `is_shared` is whether many hosts write the catalog at once. `flags` are False and True, as a row is to hold them.
+    `is_shared` is whether several hosts write the catalog at once. `flags` are False and True as rows hold them.
     """
 
     is_shared: bool
     flags: tuple[int, int]
 
     def cursor(self, connection: Connection) -> Cursor:
-        """A cursor of the driver inside the connection's transaction."""
+        """Return a cursor of the driver inside the connection's transaction."""
 
     def new_ids(self, cursor: Cursor, table: str) -> Iterator[int]:
-        """New ids for rows of `table`, as many as are asked for."""
+        """Return an iterator that yields any number of new ids for rows of `table`."""
 
     def keep_edges(self, cursor: Cursor, *, still: bool) -> None:
-        """As `keep_edges` below."""
+        """See `keep_edges` below."""
 
     def host_id(self, cursor: Cursor) -> int | None:
-        """The id of this host; None if it has none yet."""
+        """Return the id of this host; None if it has none yet."""
 
     def dialect(self, connection: Connection) -> Dialect:
-        """The dialect that compiles statements to what the cursor takes."""
+        """Return the dialect that compiles statements for the cursor."""
 
     def insert(self, table: Table) -> Any:
-        """An INSERT of SQLAlchemy's that can be told to do nothing on a conflict."""
+        """Return an INSERT of SQLAlchemy that supports ON CONFLICT DO NOTHING."""
 
 
 def driver_of(connection: Connection) -> Driver:
-    """The driver of the engine that the connection leads to."""
+    """Return the driver of the connection's engine."""
     return cast("Driver", connection.get_execution_options()[OPTION])
 
 
 def cursor_of(connection: Connection) -> Cursor:
-    """A cursor of the driver inside the connection's transaction."""
+    """Return a cursor of the driver inside the connection's transaction."""
     return driver_of(connection).cursor(connection)
 
 
 def keep_edges(connection: Connection, *, still: bool) -> None:
-    """Until the end of the transaction let no other host write what contents point to (`still`), or let none rely on it.
+    """Lock what contents point to until the end of the transaction: with `still`, so that no other host changes it; else to change it.
 
-    A host that finds nothing more to read in a store, while another one is about to write that something is a child of its
-    own, would never read it. On SQLite one transaction writes at a time.
+    Without this, a host could find nothing more to read in a store just before another host writes that one of its blobs is a
+    child of something, and it would never read that blob. On SQLite only one transaction writes at a time.
     """
     driver = driver_of(connection)
     driver.keep_edges(driver.cursor(connection), still=still)
 
 
 def new_ids(connection: Connection, table: str) -> Iterator[int]:
-    """New ids for rows of `table`, as many as are asked for."""
+    """Return an iterator that yields any number of new ids for rows of `table`."""
     driver = driver_of(connection)
     return driver.new_ids(driver.cursor(connection), table)
 
 
 def own_host_id(connection: Connection) -> int | None:
-    """The id of this host; None if it has none yet."""
+    """Return the id of this host; None if it has none yet."""
     driver = driver_of(connection)
     return driver.host_id(driver.cursor(connection))
 
 
 def raw_connection(connection: Connection) -> Any:
-    """The driver's own connection; raises RuntimeError if it is closed."""
+    """Return the driver's own connection; raise RuntimeError if it is closed."""
     driver = connection.connection.driver_connection
     if driver is None:
         raise RuntimeError("the connection is closed")

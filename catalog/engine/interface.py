@@ -1,8 +1,7 @@
 """What each engine offers: a Reader for questions, a Writer for changes, a Gate for statements of users.
 
-Everything above this room knows these types and no engine; `open.py` chooses. What is on the way of every answer imports this
-module for the type checker alone, since Protocols cost a fifth of an answer; the checks that both engines share are in
-`version.py`.
+Other packages use these types and no engine; `open.py` chooses the engine. Modules that every answer loads import this one only for
+the type checker, because Protocols cost a fifth of an answer. The checks that both engines share are in `version.py`.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ Written = TypeVar("Written")
 
 
 class Reader(Protocol):
-    """A catalog opened for reading. Every method raises CatalogUnavailable and its kinds.
+    """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`, for text that is written for either. `holds_state` is whether rows that are not read to
-    their end hold a state of the catalog, so that its WAL grows meanwhile. `past` is None for a reader of today. `known`
-    is what the question at hand has found out so far (catalog.lookup.below).
+    `dialect` is `sqlite` or `postgresql`; it selects text that is written for each. `holds_state` is whether an unfinished
+    iteration over rows holds a state of the catalog, so that its WAL grows meanwhile. `past` is None for a reader of the present.
+    `known` caches what the current question has found out (catalog.lookup.below).
     """
 
     dialect: str
@@ -49,47 +48,47 @@ class Reader(Protocol):
         """Raise CatalogUnavailable if the catalog was deleted, or replaced by another, since it was opened."""
 
     def at(self, milliseconds: int) -> Self:
-        """Return a reader over the same connection that asks what was at a time (milliseconds since 1970, UTC)."""
+        """Return a reader over the same connection that answers as of a time (milliseconds since 1970, UTC)."""
 
     def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """Return the rows of the statement `name` of catalog/db/statements.py, as they come."""
+        """Yield the rows of the statement `name` of catalog/db/statements.py as they arrive."""
 
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         """Return the first row of the statement `name`, or None."""
 
     def select(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """Return the rows of a statement that is written out, with `:name` for parameters."""
+        """Yield the rows of a statement given as text, with `:name` for parameters."""
 
     def host_of(self, store_id: int) -> str | None:
-        """Return the host that a store belongs to, None if that is this one."""
+        """Return the name of the host that a store belongs to; None if it is this host."""
 
     def copies(self) -> frozenset[int]:
-        """Return the stores whose layouts another host sees too, if that host is the one to ask about them now."""
+        """Return the ids of stores that are copies: another host sees the same layout, and is the one to ask about it."""
 
     def listen(self) -> None:
-        """Begin to notice what others commit."""
+        """Start noticing commits of other processes."""
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait, for `seconds` at most, until somebody has committed since `listen` or the last call; raises as `check_current`."""
+        """Wait, for at most `seconds`, until somebody commits after `listen` or the last call. Raises like `check_current`."""
 
     def limit(self, seconds: float) -> None:
-        """Have a server end each statement of this connection after so many seconds, whatever becomes of this process."""
+        """Make a server end each statement of this connection after `seconds`, even if this process hangs or dies."""
 
     def cancel(self) -> None:
-        """End what a server does for this connection; another thread calls it, and the process ends then."""
+        """Cancel what a server is doing for this connection. Called from another thread, just before the process ends."""
 
     def size_bytes(self) -> int:
-        """Return what the catalog takes on its disk."""
+        """Return the size of the catalog on disk, in bytes."""
 
     def views(self) -> list[str]:
-        """Return the statements that made the public views, with their documentation, by name."""
+        """Return the statements that create the public views, with their documentation, sorted by name."""
 
     def damage(self) -> list[str]:
-        """Read the whole database and return what is wrong with it, a line for each problem."""
+        """Check the whole database and return a line for each problem."""
 
 
 class Writer(Protocol):
-    """A catalog opened for writing. A context manager; close it in any case. Raises CatalogUnavailable and its kinds."""
+    """A catalog opened for writing. A context manager; it must be closed. Raises CatalogUnavailable and its subclasses."""
 
     path: str
 
@@ -98,36 +97,36 @@ class Writer(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def transaction(self, *, alone: bool = False, unchecked: bool = False) -> AbstractContextManager[Connection]:
-        """One transaction under the writer's lock: committed at the end of the block, undone if it raises.
+        """Return a transaction under the writer's lock: committed at the end of the block, rolled back if the block raises.
 
-        `alone` keeps out the writers of other hosts too. `unchecked` is for deletes that have made sure themselves that no
-        row refers to what goes.
+        `alone` keeps out the writers of other hosts too. `unchecked` skips the checks of foreign keys, for deletes that have
+        made sure that no row refers to what they delete.
         """
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
-        """Return what `work` returns, which is given a `transaction`.
+        """Call `work` with a `transaction` and return its result.
 
-        If another host's writer was in the way, `work` is run again from its beginning: let it keep nothing of a failed run.
+        After a conflict with a writer of another host, `work` is called again, so it must not keep anything of a failed call.
         """
 
     def snapshot(self) -> AbstractContextManager[Connection]:
-        """A read-only transaction that needs no lock: one state of the catalog, whoever writes meanwhile."""
+        """Return a read-only transaction. It needs no lock, and sees one state of the catalog whoever writes meanwhile."""
 
     def data_version(self) -> int:
-        """Return a number that changes when somebody else has committed."""
+        """Return a number that changes with every commit."""
 
     def checkpoint(self) -> None:
-        """Copy what was committed into the catalog's file, as far as readers let it; nothing to do on a server."""
+        """Copy the WAL into the catalog's file, as far as readers allow; do nothing on a server."""
 
     def vacuum(self) -> None:
-        """Give back the room of what was deleted."""
+        """Release the space of deleted rows."""
 
     def close(self) -> None:
         """Close every connection."""
 
 
 class Gate(Protocol):
-    """Runs one statement of a user, in a process of its own that can be killed."""
+    """Runs one statement of a user. It is called in a process of its own, which can be killed."""
 
     def __call__(self, asked: Question, sink: Sink) -> None:
-        """Send the columns and rows to `sink`; raises Stopped, RefusedSQL, MemoryError, and CatalogUnavailable with its kinds."""
+        """Send the columns and rows to `sink`. Raises Stopped, RefusedSQL, MemoryError, and CatalogUnavailable or a subclass."""

@@ -1,4 +1,4 @@
-"""Where the catalog is (docs/scripts.md). On the way of every answer: imports nothing but `os`."""
+"""Where the catalog is (docs/scripts.md). Every answer loads this module, so it imports only `os`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from catalog.errors import CatalogUnavailable
 _SYSTEM = "/var/lib/ocicat/catalog.db"
 _SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
 _OPTIONS = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode"})
-"""Words of libpq's other way to say where a database is: `host=… password=…`."""
+"""Keywords of libpq's other syntax for connections: `host=… password=…`."""
 _NO_URL = (
-    "what names the catalog looks like a URL, and is none that is known (it is not repeated, since it may hold a password): "
-    "give a URL that begins with postgresql+psycopg:// for a catalog on a server, or a path; one that looks so begins with ./"
+    "the catalog is given by something that looks like a URL but is not a supported one (not shown here, because it may "
+    "contain a password): give a URL that begins with postgresql+psycopg://, or a path; begin an unusual path with ./"
 )
 
 
 def catalog_path(given: str | None) -> str:
-    """The absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first place that applies.
+    """Return the absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first default that applies.
 
-    A symbolic link is followed, so that the locks beside the catalog are the same ones by whatever name it is asked for.
-    The places are `$STATE_DIRECTORY` (systemd sets it), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` where a catalog is
-    there, `/var/lib/ocicat` where one is there and readable, and else `~/.local/share/ocicat`, for a new one.
-    A URL (`postgresql+psycopg://…`) is returned as it is. Raises CatalogUnavailable, without repeating it, for another URL, and
-    for what looks like one.
+    The defaults are `$STATE_DIRECTORY` (set by systemd), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` if there is a catalog,
+    `/var/lib/ocicat` if there is a readable one, and else `~/.local/share/ocicat` for a new one. A symbolic link is
+    followed, so that the locks beside the catalog are the same whichever name is used.
+    A URL (`postgresql+psycopg://…`) is returned as it is. Raises CatalogUnavailable for any other URL and for anything that
+    looks like one; the message does not repeat it.
     """
     path = _place(given)
     return os.path.realpath(path) if os.path.islink(path) else path
@@ -38,7 +38,7 @@ def _place(given: str | None) -> str:
             return f"postgresql+psycopg://{rest}"
         if slashes and _is_scheme(scheme):
             raise CatalogUnavailable(
-                f"no catalog on {scheme}: give --db a path, or a URL that begins with postgresql+psycopg://"
+                f"catalogs on {scheme} are not supported: give --db a path, or a URL that begins with postgresql+psycopg://"
             )
         if slashes or _looks_like_url(given):
             raise CatalogUnavailable(_NO_URL)
@@ -56,9 +56,9 @@ def _place(given: str | None) -> str:
 
 
 def _looks_like_url(text: str) -> bool:
-    """Whether a text that is no URL may have been meant as one, or as another description of a server, with its password.
+    """Return whether a text that is not a URL may be meant as one, or as another description of a server with its password.
 
-    A path in a directory that exists is a path, unless it begins with what can be a scheme.
+    A path in an existing directory is a path, unless it begins like a URL.
     """
     if text.startswith(("./", "../")):
         return False
@@ -79,10 +79,10 @@ def _looks_like_url(text: str) -> bool:
 
 
 def _is_scheme(text: str) -> bool:
-    """Whether a text can be what a URL begins with."""
+    """Return whether a text can be the scheme of a URL."""
     return text[:1].isalpha() and text.replace("+", "").replace("-", "").replace(".", "").isalnum()
 
 
 def sqlite_uri(path: str, mode: str) -> str:
-    """`path` as a URI for sqlite3 with `mode` (`ro`, `rw`, `rwc`). Quoted by hand: urllib costs a third of an answer."""
+    """Return a URI for sqlite3 with `mode` (`ro`, `rw`, `rwc`). Quoted by hand, because importing urllib costs a third of an answer."""
     return f"file://{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"

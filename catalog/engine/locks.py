@@ -1,14 +1,14 @@
 """The locks beside a catalog.
 
-`<catalog>.writer-lock` is held by whoever writes, through commit, checkpoint and close. `<catalog>.daemon-lock` is held while a
-daemon lives, and `<catalog>.daemon` is the file in which the daemon says how it is.
+A process that writes holds `<catalog>.writer-lock` through commit, checkpoint and close. A running daemon holds
+`<catalog>.daemon-lock`, and publishes its state in the file `<catalog>.daemon`.
 
-A user who may only read the catalog must not be able to hold up who writes it, and flock asks for no more than a descriptor
-that reads. So a lock file can be opened by those alone who may write the catalog. The daemon's state has to be readable. It is
-a new file for each daemon, locked before anybody else can open it, and whether it is locked is asked without taking a lock.
+A user who may only read the catalog must not be able to block its writers, and flock works with a read-only descriptor. So only
+users who may write the catalog can open a lock file. The daemon's state has to be readable; it is a new file for each daemon,
+locked before anybody else can open it, and checking the lock takes none.
 
-They are record locks that belong to an open file (F_OFD_SETLK): to hold one for writing takes a descriptor that writes, and
-the kernel drops them with their holder, so a killed process never leaves one behind.
+All of them are record locks that belong to an open file (F_OFD_SETLK). An exclusive one needs a writable descriptor. The kernel
+drops them with their holder, so a killed process leaves none behind.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from catalog.exhausted import refuse_exhausted
 from catalog.names.escape import shown
 
 LOCK_SECONDS = 30.0
-"""How long a writer waits for another one before it ends with status 4."""
+"""How long a writer waits for another one before it gives up with status 4."""
 WRITER = ".writer-lock"
 DAEMON = ".daemon"
-"""The file that says how the daemon is."""
+"""The file with the state of the daemon."""
 DAEMON_LOCK = ".daemon-lock"
 OLD_WRITER = ".writer"
-"""The lock of ocicat 0.1, by flock."""
+"""The lock of ocicat 0.1, which used flock."""
 _OLD_SECONDS = 5.0
 _POLL_SECONDS = 0.01
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -43,9 +43,9 @@ _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid; its size i
 
 
 class FileLock:
-    """An exclusive lock on a file that is made when it is not there. Not reentrant; one holder a process.
+    """An exclusive lock on a file, which is created if needed. Not reentrant, and one holder per process.
 
-    Only those can open the file who may write the catalog that it stands beside.
+    Only users who may write the catalog beside it can open the file. `busy` is the message if somebody else holds the lock.
     """
 
     def __init__(self, path: str, busy: str) -> None:
@@ -54,7 +54,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self, timeout: float) -> None:
-        """Take the lock, waiting `timeout` seconds at most; raises CatalogLocked after that."""
+        """Take the lock; wait for at most `timeout` seconds, then raise CatalogLocked."""
         deadline = time.monotonic() + timeout
         catalog = _catalog_of(self.path)
         while True:
@@ -69,39 +69,39 @@ class FileLock:
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # it was removed meanwhile, and others lock another file
+            os.close(descriptor)  # The file was removed meanwhile, and others lock a new one.
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock up; nothing happens where it is not held."""
+        """Release the lock; do nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _open(self, catalog: os.stat_result | None) -> int:
         if catalog is not None and not os.access(_without_end(self.path), os.W_OK, effective_ids=True):
-            # Its lock would stand in the way of those who may write.
+            # Holding the lock would block those who may write.
             raise CatalogUnavailable(
-                f"cannot write {shown(_without_end(self.path))} (Permission denied): check the rights of the file"
+                f"cannot write {shown(_without_end(self.path))} (Permission denied): check the permissions of the file"
             )
         try:
             descriptor, found = open_beside(self.path, os.O_RDWR | os.O_CREAT, catalog)
         except OSError as error:
             _explain(self.path, error)
-        with contextlib.suppress(OSError):  # it is another writer's, who has seen to it
+        with contextlib.suppress(OSError):  # It belongs to another writer, who has set its mode.
             _let_writers_open(descriptor, found, catalog)
         return descriptor
 
 
 class StateFile:
-    """A file that is locked for as long as it is open, and that everybody may read who may read the catalog."""
+    """A file that is locked while it is open, and readable by everybody who may read the catalog."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor: int | None = None
 
     def open(self) -> None:
-        """Put a new and empty file in the place of the one that is there; raises CatalogUnavailable."""
+        """Replace the file by a new, empty one; raise CatalogUnavailable if that fails."""
         new = f"{self.path}.{os.urandom(8).hex()}"
         try:
             descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -117,7 +117,7 @@ class StateFile:
         self._descriptor = descriptor
 
     def publish(self, data: bytes) -> None:
-        """Let the file say `data`, and a reader takes what it finds. Without room on the disk, it says nothing."""
+        """Write `data` into the file. If the disk is full, nothing is written and nothing is raised."""
         if self._descriptor is None:
             return
         try:
@@ -128,7 +128,7 @@ class StateFile:
                 raise
 
     def share_as(self, path: str) -> None:
-        """Let those read the file who may read the file at `path`, as far as we may say so: as SQLite does with its own."""
+        """Give the file the read permissions of the file at `path`, if this process may do that, as SQLite does with its files."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 found = os.stat(path)
@@ -136,7 +136,7 @@ class StateFile:
                 os.fchown(self._descriptor, found.st_uid if os.geteuid() == 0 else -1, found.st_gid)
 
     def close(self) -> None:
-        """Empty the file and let it go; nothing happens where it is not open."""
+        """Empty the file and close it; do nothing if it is not open."""
         if self._descriptor is not None:
             try:
                 self.publish(b"")
@@ -146,7 +146,7 @@ class StateFile:
 
 
 def is_held(path: str) -> bool:
-    """Whether somebody who may write the file at `path` holds it locked. Takes no lock, and never waits."""
+    """Return whether somebody who may write the file at `path` holds its lock. Takes no lock, and never waits."""
     try:
         descriptor, _ = open_beside(path, os.O_RDONLY, _catalog_of(path))
     except (OSError, CatalogUnavailable):
@@ -158,7 +158,7 @@ def is_held(path: str) -> bool:
 
 
 def read_held(path: str, limit: int) -> bytes | None:
-    """The first `limit` bytes of the file at `path` if somebody holds it locked who may write it, else None."""
+    """Return the first `limit` bytes of the file at `path` if somebody who may write it holds its lock, else None."""
     try:
         descriptor, _ = open_beside(path, os.O_RDONLY, _catalog_of(path))
     except (OSError, CatalogUnavailable):
@@ -172,9 +172,9 @@ def read_held(path: str, limit: int) -> bytes | None:
 
 
 def retire_old_lock(catalog: str) -> None:
-    """Remove the lock of ocicat 0.1 beside `catalog`, which everybody could take who may read it.
+    """Remove the lock of ocicat 0.1 beside `catalog`, which everybody who may read it could take.
 
-    A writer of that version is waited for, but no longer than for a lock of SQLite's: it may as well be a reader who holds it.
+    A writer of that version is waited for, but no longer than for a lock of SQLite, because the holder may be a mere reader.
     """
     path = catalog + OLD_WRITER
     if not os.path.lexists(path):
@@ -182,7 +182,7 @@ def retire_old_lock(catalog: str) -> None:
     try:
         descriptor, _ = open_beside(path, os.O_RDWR, stat_or_none(catalog))
     except (OSError, CatalogUnavailable):
-        return  # what somebody else has put there is nobody's lock
+        return  # It belongs to somebody else, so it is not a lock of ocicat.
     deadline = time.monotonic() + _OLD_SECONDS
     try:
         while time.monotonic() < deadline:
@@ -199,26 +199,26 @@ def retire_old_lock(catalog: str) -> None:
 def _try(descriptor: int) -> bool:
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as POSIX has it
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, according to POSIX
         return False
     return True
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Whether a lock is held that keeps out even readers: that takes a descriptor that writes."""
+    """Return whether an exclusive lock is held, which takes a writable descriptor."""
     asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     return bool(struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
 
 
 def _is_at(path: str, descriptor: int) -> bool:
-    """Whether the open file is still the one at `path`."""
+    """Return whether the open file is still the one at `path`."""
     with contextlib.suppress(OSError):
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     return False
 
 
 def _let_writers_open(descriptor: int, found: os.stat_result, catalog: os.stat_result | None) -> None:
-    """Let nobody open the lock but those who may write the catalog."""
+    """Set the mode and owner of a lock file, so that only users who may write the catalog can open it."""
     mode, may_write = 0o600, 0 if catalog is None else catalog.st_mode
     if may_write & stat.S_IWGRP:
         mode |= 0o060
@@ -237,9 +237,9 @@ def _let_writers_open(descriptor: int, found: os.stat_result, catalog: os.stat_r
 def _explain(path: str, error: OSError) -> NoReturn:
     refuse_exhausted(error)
     if error.errno in _NO_ROOM:
-        raise NoRoom(f"cannot write beside the catalog ({shown(path)}: {error.strerror}): see to its disk") from error
+        raise NoRoom(f"cannot write beside the catalog ({shown(path)}: {error.strerror}): check its disk") from error
     raise CatalogUnavailable(
-        f"cannot write beside the catalog ({shown(path)}: {error.strerror}): check the directory's rights"
+        f"cannot write beside the catalog ({shown(path)}: {error.strerror}): check the permissions of the directory"
     ) from error
 
 
@@ -248,6 +248,6 @@ def _without_end(path: str) -> str:
 
 
 def _catalog_of(path: str) -> os.stat_result | None:
-    """The stat of the catalog's file that a lock stands beside, None where it is on a server, or not there yet."""
+    """Return the stat of the catalog's file beside a lock; None if the catalog is on a server or does not exist yet."""
     catalog = _without_end(path)
     return None if catalog == path else stat_or_none(catalog)

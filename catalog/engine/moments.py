@@ -1,8 +1,8 @@
-"""The catalog as it was: which moment a time means, and the rows that stood then (docs/decisions/0011-the-past.md).
+"""The catalog at an earlier time: which moment a time means, and the rows that were valid then (docs/decisions/0011-the-past.md).
 
-A lookup of the past runs the same statements as one of today. In front of each stand common table expressions that bear the
-names of the live tables and hold their rows as of a moment, those that have changed or gone since included. So whatever
-today's rules answer is answered of the past, and by no second set of rules.
+A lookup of the past runs the same statements as one of the present. Each gets common table expressions in front that have the names
+of the live tables and contain their rows as of a moment, including rows that have changed or gone since. So the past
+is answered by the same rules, and there is no second set of them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PRESENT = 1 << 62
 
 
 class Past:
-    """A moment that is asked for: `at` in milliseconds. `numbers` has the moment of each host by the host's id.
+    """A time that is asked about, `at` in milliseconds since 1970. `numbers` has the moment of each host by the host's id.
 
-    It is None where the time lies before the first moment: all that is known of it are spans of names.
+    `numbers` is None if the time is before the first moment. Then only spans of names are known.
     """
 
     __slots__ = ("at", "numbers", "present")
@@ -38,18 +38,20 @@ class Past:
 
     @property
     def number(self) -> int:
-        """The moment, where there is one host."""
+        """The moment, if there is only one host."""
         return max((self.numbers or {}).values(), default=0)
 
     def came_later(self, path: str) -> bool:
-        """Whether a store at `path`, as the catalog keeps it, was first known after the moment."""
-        asked = "SELECT min(born) FROM (SELECT born, path FROM store UNION ALL SELECT born, path FROM past_store) AS p"
-        row = next(self.present.select(f"{asked} WHERE path = :path", {"path": path}), None)
+        """Return whether the store at `path`, as stored in the catalog, was first known after the moment."""
+        statement = (
+            "SELECT min(born) FROM (SELECT born, path FROM store UNION ALL SELECT born, path FROM past_store) AS p"
+        )
+        row = next(self.present.select(f"{statement} WHERE path = :path", {"path": path}), None)
         return row is not None and row[0] is not None and row[0] > self.number
 
 
 def past_of(reader: Reader, at: int) -> Past:
-    """What the time `at` (milliseconds since 1970, UTC) means in the catalog; raises CatalogUnavailable, UsageError."""
+    """Return what the time `at` (milliseconds since 1970, UTC) means in the catalog. Raises CatalogUnavailable, UsageError."""
     now = time.time_ns() // 1_000_000
     hosts = [row[0] for row in list(reader.select("SELECT id FROM host", {}))]
     if at >= now:
@@ -63,10 +65,10 @@ def past_of(reader: Reader, at: int) -> Past:
 
 @functools.cache
 def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
-    """`statement`, of SQLite, over the rows as of `:moment`; `asked` are the names of its parameters.
+    """Return `statement` of SQLite over the rows as of `:moment`; `asked` are the names of its parameters.
 
-    SQLite goes through all of a table that is put together of two, so what is asked for says first which entries can matter
-    (`wanted`), by the same indexes as today, and which row of the past each of their stores had (`was`).
+    SQLite scans a union of two tables completely. So the expressions first select the entries that can matter (`wanted`), with
+    the same indexes as in the present, and the row that each of their stores had (`was`).
     """
     known, condition = _wanted(statement, asked)
     entries = f" AND p.id IN {condition}", f" AND p.entry_id IN {condition}"
@@ -86,14 +88,14 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
 
 @functools.cache
 def of_shared_past(statement: str) -> str:
-    """`statement`, of PostgreSQL, over the rows of each of `%(hosts)s` as of the one of `%(numbers)s` that goes with it."""
-    # PostgreSQL would take a table of the same name for the expression itself if it were recursive.
+    """Return `statement` of PostgreSQL over the rows of each of `%(hosts)s` as of its moment in `%(numbers)s`."""
+    # In a WITH RECURSIVE, PostgreSQL would take the live table for the expression of the same name.
     inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement
     return f"WITH {_SHARED} {inner}"
 
 
 def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
-    """Expressions that say which entries can matter to a statement, and the list that they are; or nothing: all can."""
+    """Return expressions for the entries that can matter to a statement, and their list; two empty texts if all entries can."""
     if "digest" in asked:
         return _ABOVE + _WANTED.format(_entries("content_id IN (SELECT id FROM above)")), _LIST
     if {"low", "high"} <= asked:
@@ -118,7 +120,7 @@ def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
 
 
 def _stores(statement: str, asked: frozenset[str], condition: str, by_content: bool) -> str:
-    """A query for the ids of the stores that can matter to a statement."""
+    """Return a query for the ids of the stores that can matter to a statement."""
     if "store_id" in asked:
         return "SELECT :store_id AS store_id"
     if "store_name" in asked:
@@ -172,7 +174,7 @@ _COLUMNS = {
     "name": "id, entry_id, store_id, repository_id, tag, name, source, sort, shadowed, since",
     "store_blob": "store_id, content_id, size, embedded, reach",
 }
-"""What is kept of each table; a row of the past has its id as `..._id`."""
+"""The columns that are kept of each table. The id of a row is called `..._id` in the tables of the past."""
 _NULL = "CAST(NULL AS BIGINT)"
 _NEVER = f", {_NULL} AS indexed_at, (1 = 0) AS content_pending"
 
@@ -180,13 +182,15 @@ _NEVER = f", {_NULL} AS indexed_at, (1 = 0) AS content_pending"
 def _as_of(
     table: str, live: str, number: str, *, how: str = "", join: str = "", more: tuple[str, str] = ("", "")
 ) -> str:
-    """The common table expression that bears the name of `table`; `live` is what the table itself is called in it.
+    """Return the common table expression with the name of `table`; `live` is the name of the table itself in it.
 
     `more` are conditions on the rows of the live table and on those of the past.
     """
     columns = [f"p.{column.strip()}" for column in _COLUMNS[table].split(",")]
     was = [f"p.{table}_id" if column == "p.id" else column for column in columns]
-    if more[1] and table == "entry":  # by the entry, and not by all that the store ever had
+    if (
+        more[1] and table == "entry"
+    ):  # The + makes SQLite search by the entry and not go through all entries that the store ever had.
         was[1] = columns[1] = "+p.store_id AS store_id"
     last, gone = (f", p.changed_at{_NEVER}", f", {_NULL} AS changed_at{_NEVER}") if table == "store" else ("", "")
     past = "past_blob" if table == "store_blob" else f"past_{table}"
@@ -226,9 +230,9 @@ _SHARED = ", ".join(
 
 
 def mended_labels(reader: Reader, host: int, now: int) -> dict[int, int] | None:
-    """When each moment of a host was, by its id, if its last one was noted by another clock than today's; else None.
+    """Return the corrected time of each moment of a host by its id, if the clock was set since the last one; else None.
 
-    Then `moment.label` says it. What was wrong before the last moment, the writer of that one put right.
+    If None, `moment.label` is right: times before the last moment were corrected when that was written.
     """
     last = next(
         reader.select(
@@ -251,20 +255,20 @@ def mended_labels(reader: Reader, host: int, now: int) -> dict[int, int] | None:
 
 
 def _check_is_kept(reader: Reader, host: int, number: int, at: int) -> None:
-    """Raise UsageError if retention has dropped what was so at this moment of a host."""
-    asked = {"host": host, "number": number}
-    if next(reader.select("SELECT 1 FROM moment WHERE id = :number AND forgotten", asked), None) is None:
+    """Raise UsageError if retention has dropped rows that were valid at this moment of a host."""
+    parameters = {"host": host, "number": number}
+    if next(reader.select("SELECT 1 FROM moment WHERE id = :number AND forgotten", parameters), None) is None:
         return
-    row = next(reader.select("SELECT min(label) FROM moment WHERE host_id = :host AND id > :number", asked), None)
+    row = next(reader.select("SELECT min(label) FROM moment WHERE host_id = :host AND id > :number", parameters), None)
     if row is not None and row[0] is not None:
         raise UsageError(
-            f"what was at {rfc3339(at)} is not kept any more: ask for {rfc3339(row[0])} or later,"
-            " and see retention.history_days for how long the past is kept"
+            f"the state at {rfc3339(at)} is no longer kept: ask for {rfc3339(row[0])} or later;"
+            " the setting retention.history_days says how long the past is kept"
         )
 
 
 def _number(reader: Reader, host: int, at: int, now: int) -> int | None:
-    """The last moment of a host that was not after `at`; None where there was none yet."""
+    """Return the last moment of a host that was not after `at`; None if there was none yet."""
     labels = mended_labels(reader, host, now)
     if labels is None:
         row = next(
@@ -275,5 +279,5 @@ def _number(reader: Reader, host: int, at: int, now: int) -> int | None:
             None,
         )
         return None if row is None else int(row[0])
-    place = bisect_right(list(labels.values()), at)
-    return list(labels)[place - 1] if place else None
+    count = bisect_right(list(labels.values()), at)
+    return list(labels)[count - 1] if count else None

@@ -1,8 +1,8 @@
-"""The files beside a catalog, which may lie in a directory that others can write: which of them may be opened at all.
+"""Which files beside a catalog may be opened, since others may be able to write its directory.
 
-Whoever can write the directory can put anything where a lock, a WAL or the daemon's state is expected: a FIFO that blocks
-who opens it, a link, a device, or a file of their own that SQLite would take for its journal. Such a file is refused, with
-a message that names it; it is never opened, followed or written. On the way of every answer: imports nothing but `os`.
+Whoever can write the directory can put anything in the place of a lock, a WAL or the daemon's state: a FIFO that blocks whoever
+opens it, a link, a device, or a file that SQLite would take for its journal. Such a file is refused with a message that
+names it. It is never opened, followed or written. Every answer loads this module, so it imports only `os` and `stat`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 
 SQLITE_FILES = ("-wal", "-shm", "-journal")
-"""What SQLite opens beside a database: it reads them all, and writes them."""
+"""The files that SQLite opens, reads and writes beside a database."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def why_strange(found: os.stat_result, catalog: os.stat_result | None) -> str | None:
-    """Why a file beside `catalog` is not to be touched, as the end of a sentence; None for a file that is one of ours.
+    """Return why a file beside `catalog` must not be touched, as the end of a sentence; None if it is one of ocicat's own.
 
-    One of ours is a regular file of the catalog's owner, of this user, or of root. Where a group may write the catalog, the
-    files of its members have that group. `catalog` is None where there is no such file, since it is on a server.
+    Those are regular files that belong to the owner of the catalog, to this user or to root, or to the catalog's group if that
+    may write the catalog. `catalog` is None if the catalog is on a server.
     """
     if not stat.S_ISREG(found.st_mode):
-        return "is no regular file"
+        return "is not a regular file"
     if found.st_uid in (0, os.geteuid()) or (catalog is not None and found.st_uid == catalog.st_uid):
         return None
     if catalog is not None and catalog.st_mode & stat.S_IWGRP and found.st_gid == catalog.st_gid:
@@ -34,14 +34,14 @@ def why_strange(found: os.stat_result, catalog: os.stat_result | None) -> str | 
 
 
 def strange(path: str, why: str) -> CatalogUnavailable:
-    """The error for a file at `path` that is not to be touched."""
+    """Return the error for a file at `path` that must not be touched."""
     return CatalogUnavailable(
-        f"{shown(path)} {why}: it is not touched; remove it, and let nobody else write the directory of the catalog"
+        f"{shown(path)} {why}, so it is not used: remove it, and let nobody else write the directory of the catalog"
     )
 
 
 def refuse_strange(path: str, catalog: os.stat_result) -> None:
-    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` may be somebody else's."""
+    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` may belong to somebody else."""
     for end in SQLITE_FILES:
         try:
             found = os.lstat(path + end)
@@ -49,17 +49,17 @@ def refuse_strange(path: str, catalog: os.stat_result) -> None:
             continue
         why = why_strange(found, catalog)
         if why is None and found.st_nlink > 1 and _others_write(path):
-            why = "has a second name elsewhere"
+            why = "has another hard link"
         if why is not None:
             raise strange(path + end, why)
 
 
 def open_beside(path: str, flags: int, catalog: os.stat_result | None) -> tuple[int, os.stat_result]:
-    """A descriptor of the file at `path`, and its stat; it is opened without blocking and without following a link.
+    """Open the file at `path` without blocking or following a link; return its descriptor and stat.
 
-    A file that this creates is readable by its owner only. Raises OSError, and CatalogUnavailable if `why_strange` refuses it.
+    A new file is readable only by its owner. Raises OSError, and CatalogUnavailable if `why_strange` refuses the file.
     """
-    # Looked at first: merely to open a device can do something.
+    # Look first, because merely opening a device can have an effect.
     try:
         why = why_strange(os.lstat(path), catalog)
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def open_beside(path: str, flags: int, catalog: os.stat_result | None) -> tuple[
 
 
 def stat_or_none(path: str) -> os.stat_result | None:
-    """The stat of `path`, following links; None if there is none."""
+    """Return the stat of `path`, following links; None if that fails."""
     try:
         return os.stat(path)
     except OSError:

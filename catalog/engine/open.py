@@ -1,7 +1,7 @@
-"""Opens a catalog on the engine that its place asks for: a path is a file of SQLite's, a URL a database of PostgreSQL's.
+"""Opens catalogs: a path means a file and SQLite, a URL means a server and PostgreSQL.
 
-This is the only module that asks which of the two it is (tests/test_imports.py). It is on the way of every answer, so each
-engine is imported where it is opened.
+No other module asks which of the two it is (tests/test_imports.py). Every answer loads this module, so each engine is only
+imported when it is opened.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def is_url(where: str) -> bool:
-    """Whether the catalog is on a server."""
+    """Return whether the catalog is on a server."""
     return "://" in where
 
 
 def open_reader(where: str) -> Reader:
-    """The catalog at a path or a URL, opened for reading; raises CatalogUnavailable and its kinds."""
+    """Open the catalog at a path or URL for reading; raise CatalogUnavailable or a subclass."""
     if is_url(where):
         from catalog.engine.postgres.reader import PostgresReader
 
@@ -34,7 +34,7 @@ def open_reader(where: str) -> Reader:
 
 
 def open_briefly(where: str) -> BriefReader:
-    """The catalog at a path or a URL, opened for searches that must not take long; raises CatalogUnavailable."""
+    """Open the catalog at a path or URL for a few searches with a short time limit; raise CatalogUnavailable."""
     if is_url(where):
         from catalog.engine.brief import PatientReader
 
@@ -45,10 +45,10 @@ def open_briefly(where: str) -> BriefReader:
 
 
 def open_writer(where: str, *, timeout: float | None = None, create: bool = True, upgrade: bool = False) -> Writer:
-    """The catalog at a path or a URL, opened for writing; `timeout` is how many seconds another writer is waited for, 30 if it is None.
+    """Open the catalog at a path or URL for writing; wait for another writer for `timeout` seconds, or 30 if it is None.
 
-    A file is made if there is none and `create` says so, and upgraded. A catalog on a server is made and brought to this
-    version's schema with `upgrade` alone: other hosts use it too. Raises CatalogUnavailable and its kinds.
+    With `create`, a missing file is created. An older file is upgraded. A catalog on a server is only created or upgraded with
+    `upgrade`, because other hosts use it too. Raises CatalogUnavailable or a subclass.
     """
     if is_url(where):
         from catalog.engine.postgres.writer import PostgresWriter
@@ -60,7 +60,7 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
 
 
 def open_gate(where: str) -> Gate:
-    """What runs statements of users on the catalog at a path or a URL."""
+    """Return the gate that runs statements of users on the catalog at a path or URL."""
     if is_url(where):
         from catalog.engine.postgres import gate as shared
 
@@ -71,21 +71,21 @@ def open_gate(where: str) -> Gate:
 
 
 def check_is_file(where: str, what: str) -> None:
-    """Raise UsageError, which says that `what` needs one, unless the catalog is a file."""
+    """Raise UsageError unless the catalog is a file, which `what` needs."""
     if is_url(where):
-        raise UsageError(f"{what} needs a catalog in SQLite: give --db the path of its file, not a URL")
+        raise UsageError(f"{what} needs a catalog in a file: give --db its path, not a URL")
 
 
 def check_copied(source: str, target: str) -> None:
-    """Raise UsageError unless `source` is a file and `target` a URL: that is the way in which a catalog can be copied."""
+    """Raise UsageError unless `source` is a file and `target` a URL: catalogs can only be copied in that direction."""
     if is_url(source):
-        raise UsageError(f"{shown(displayed(source))} is on a server: give the file that is to be copied with --db")
+        raise UsageError(f"{shown(displayed(source))} is on a server: give the file to copy with --db")
     if not is_url(target):
         raise UsageError("--to takes the URL of a catalog on a server: postgresql+psycopg://USER@SERVER/DATABASE")
 
 
 def displayed(where: str) -> str:
-    """The catalog's place as it may be shown: a path as it is, a URL without its passwords."""
+    """Return the path or URL of the catalog as it may be shown, without passwords."""
     if not is_url(where):
         return where
     from catalog.engine.postgres.connect import without_passwords
@@ -94,7 +94,7 @@ def displayed(where: str) -> str:
 
 
 def identity(where: str) -> tuple[int, int]:
-    """What tells the catalog's file from another at the same path; the same for each URL. Raises OSError."""
+    """Return what distinguishes the catalog's file from another at the same path; a constant for URLs. Raises OSError."""
     if is_url(where):
         return 0, 0
     found = os.stat(where)
@@ -120,7 +120,7 @@ def check_identity(where: str, before: tuple[int, int] | None) -> None:
 
 
 def beside(where: str) -> str:
-    """The path beside which this machine keeps what it knows of a catalog's daemon: its own, or one that stands for the URL."""
+    """Return the path beside which the files of the catalog's daemon are: the catalog's own, or one derived from its URL."""
     if not is_url(where):
         return where
     import hashlib
@@ -130,5 +130,5 @@ def beside(where: str) -> str:
     state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):
         state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    # The server and the database alone: a login that changes is no other catalog, and a hash of a password is a trace of it.
+    # Only the server and the database count: another login does not make another catalog, and a hash would leak a password.
     return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place(where).encode()).hexdigest()[:16]}")

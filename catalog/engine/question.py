@@ -1,7 +1,7 @@
-"""What is said between a process that asks in SQL and the one that runs its statement, and how it is written on a pipe.
+"""The messages between a process that has an SQL statement and the one that runs it, and their encoding on a pipe.
 
-Both are of the same ocicat and trust each other. A message is its length and a value in `marshal`, which knows just what a
-row can hold. An answer is a number of frames, each a tuple of the fields of `Frame`.
+Both belong to the same ocicat and trust each other. A message is its length and a value encoded with `marshal`, which supports
+exactly what a row can hold. An answer consists of frames, each a tuple of the fields of `Frame`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 HEAP_BYTES = 512 << 20
-"""How much memory one statement may take: what SQLite holds and the rows that are made of it, together."""
+"""How much memory one statement may use, for SQLite and its rows together."""
 
 TIMEOUT_SECONDS = 60.0
-"""How long one statement may work, unless something else is asked for."""
+"""How long one statement may run by default."""
 
 VALUE_BYTES = 16 << 20
-"""How long one value may be, in the answer and on the way to it (on PostgreSQL: in the answer)."""
+"""How long one value may be: in the answer, and on SQLite in intermediate results too."""
 
 ROW_BYTES = 16 << 20
 """How long one row of an answer may be."""
 
 FRAME_BYTES = 64 << 10
-"""Rows are sent once there are so many bytes of them."""
+"""Rows are sent when they have this many bytes."""
 
 HEADER = 8
 
@@ -32,8 +32,9 @@ HEADER = 8
 class Question(NamedTuple):
     """One statement for the catalog at `path`.
 
-    `seconds` are those that it may work; waiting for whoever reads the rows does not count. With `page_rows`, `page_bytes`
-    or `page_cells` the answer ends before the row that would exceed one of them; 0 is no limit. With `is_ours` the statement is one of ocicat's own, which may read every table.
+    It may run for `seconds`, not counting the time in which it waits for the reader of its rows. The answer ends before the row
+    that would exceed `page_rows`, `page_bytes` or `page_cells`; 0 means no limit. `is_ours` marks a statement of ocicat itself,
+    which may read every table.
     """
 
     path: str
@@ -48,10 +49,10 @@ class Question(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A piece of an answer: the columns (once), rows, each marshalled by itself, and in the last one how it ended.
+    """A piece of an answer: the columns (once), rows, each marshalled by itself, and in the last frame how it ended.
 
-    `is_last` ends the answer. `is_cut` says that a page was full before the rows were over. `is_spent` says that the process
-    runs no other statement. `trouble` is a kind, one of the constants below, and its words.
+    `is_last` ends the answer. `is_cut` means that the page was full before the last row. `is_spent` means that the process will
+    not run another statement. `trouble` is one of the kinds below and its words.
     """
 
     columns: list[str] | None
@@ -63,27 +64,27 @@ class Frame(NamedTuple):
 
 
 REFUSED = "refused"
-"""The statement does more than read the public views: the words are what it tried."""
+"""The statement does more than read public views; the words say what it tried."""
 NO_QUESTION = "no question"
-"""The statement has no rows to give."""
+"""The statement returns no rows."""
 WRONG = "wrong"
-"""The statement is no SQL, or fails: the words are the engine's."""
+"""The statement is not valid SQL or fails; the words are the engine's message."""
 LATE = "late"
-"""The statement ran past its time limit."""
+"""The statement exceeded its time limit."""
 MEMORY = "memory"
-"""The statement, or a row, needs more memory than it may have."""
+"""The statement or a row needs more memory than allowed."""
 LONG = "long"
 """A row is longer than ROW_BYTES."""
 ENDED = "ended"
-"""The process of the statement was ended: the words say by what."""
+"""The process of the statement was ended; the words say how."""
 ERROR = "error"
-"""An error of catalog.errors: its type and its message, with a space between."""
+"""An error of catalog.errors; the words are its type and message, separated by a space."""
 DEFECT = "defect"
-"""What nobody thought of."""
+"""An unexpected error."""
 
 
 class Stopped(Exception):
-    """A statement came to no end: `kind` is one of the constants above, `words` belong to it."""
+    """A statement did not finish: `kind` is one of the constants above, with its `words`."""
 
     def __init__(self, kind: str, words: str = "") -> None:
         super().__init__(kind, words)
@@ -92,20 +93,20 @@ class Stopped(Exception):
 
 
 def packed(value: tuple[Any, ...]) -> bytes:
-    """A message."""
+    """Return the bytes of a message."""
     data = marshal.dumps(tuple(value))
     return len(data).to_bytes(HEADER, "big") + data
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; raises OSError."""
+    """Write all of `data`. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def read_all(descriptor: int, count: int) -> bytes | None:
-    """Just so many bytes, or None where the other side has closed before they came."""
+    """Return exactly `count` bytes; None if the other side closes the pipe first."""
     pieces = []
     while count:
         piece = os.read(descriptor, min(count, 1 << 20))

@@ -1,4 +1,4 @@
-"""Where the rows of a statement go, in the process that runs it: counted, limited, and sent in frames. Its clock and its memory."""
+"""The rows of a statement on their way out of the process that runs it: counted, limited and sent in frames. Also its time limit and its memory limit."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from catalog.engine.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Sto
 
 _LOOK_SECONDS = 0.1
 _MORE_BYTES = 64 << 20
-"""What a process may take besides the memory of a statement."""
+"""How much memory a process may use beside that of the statement."""
 
 
 class TimeLimit:
-    """How long a statement may still work. The time in which its rows wait for their reader does not count."""
+    """How long a statement may still run. The time in which its rows wait for their reader does not count."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._paused: float | None = None
 
     def left(self) -> float:
-        """Seconds, less than 0 when the time is over."""
+        """Return the seconds that are left; negative if the time is over."""
         return self._deadline - (time.monotonic() if self._paused is None else self._paused)
 
     def is_over(self) -> bool:
-        """Whether the time is over."""
+        """Return whether the time is over."""
         return self.left() <= 0
 
     def pause(self) -> None:
-        """From now on somebody else is waited for."""
+        """Stop the clock, because the statement waits for somebody else."""
         self._paused = time.monotonic()
 
     def go_on(self) -> None:
-        """And now no longer."""
+        """Start the clock again after `pause`."""
         if self._paused is not None:
             self._deadline += time.monotonic() - self._paused
             self._paused = None
 
 
 class Sink:
-    """Takes the columns and the rows of one answer and gives frames to `write`, the last one by `end` or `fail`."""
+    """Takes the columns and rows of one answer and passes frames to `write`. `end` or `fail` sends the last one."""
 
     def __init__(self, asked: Question, write: Callable[[Frame], None]) -> None:
         self.clock = TimeLimit(asked.seconds)
-        """It runs from `begin` on."""
+        """Runs from `begin` on."""
         self._asked = asked
         self._write = write
         self._columns: list[str] | None = None
@@ -60,16 +60,16 @@ class Sink:
         self._is_cut = False
 
     def begin(self) -> None:
-        """The catalog is open, and the statement is about to run: tell, since its time begins."""
+        """Report that the catalog is open and the statement is about to run, and start its time limit."""
         self._write(Frame(None, []))
         self.clock = TimeLimit(self._asked.seconds)
 
     def columns(self, names: list[str]) -> None:
-        """The columns' names, before the first row."""
+        """Set the names of the columns, before the first row."""
         self._columns = names
 
     def row(self, row: tuple[Any, ...]) -> bool:
-        """Take a row; False where the page is full, and it is not taken. Raises Stopped for one that is too long."""
+        """Take a row and return True, or return False if the page is full. Raises Stopped if the row is too long."""
         data = marshal.dumps(row)
         if len(data) > ROW_BYTES:
             raise Stopped(question.LONG)
@@ -91,11 +91,11 @@ class Sink:
         return True
 
     def end(self, *, is_spent: bool) -> None:
-        """The rows are over."""
+        """Send the last frame."""
         self._send(Frame(self._columns, self._rows, is_last=True, is_cut=self._is_cut, is_spent=is_spent))
 
     def fail(self, kind: str, words: str, *, is_spent: bool) -> None:
-        """The statement came to no end."""
+        """Send the last frame of a statement that did not finish."""
         self._send(Frame(self._columns, self._rows, is_last=True, is_spent=is_spent, trouble=(kind, words)))
 
     def _send(self, frame: Frame) -> None:
@@ -107,7 +107,7 @@ class Sink:
 
 
 def limit_memory(heap_bytes: int) -> None:
-    """Limit the address space to what it is now, the memory of a statement, and a little more."""
+    """Limit the address space to its current size plus the memory of a statement and a reserve."""
     with open("/proc/self/statm", encoding="ascii") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     _soft, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -1,18 +1,18 @@
-"""Whether this ocicat can use the schema of a catalog: the one place that compares versions. On the way of every answer."""
+"""Whether this ocicat can use the schema of a catalog. No other module compares versions. Part of every answer's start."""
 
 from __future__ import annotations
 
 from catalog.errors import CatalogUnavailable, CatalogVersion
 
 Version = tuple[int, int]
-"""The major and minor number of a schema: a new major cannot be read by what knows the old one."""
+"""The major and minor number of a schema. A program that knows one major version cannot read another."""
 
 
 def version_of(text: object, where: str) -> Version:
-    """The version that the table `meta` of the catalog at `where` gives; raises CatalogUnavailable if `text` is none."""
+    """Return the version that the table `meta` of the catalog at `where` gives; raise CatalogUnavailable if `text` is not a version."""
     major, _, minor = str(text).partition(".")
     if not (major.isdecimal() and minor.isdecimal()):
-        raise CatalogUnavailable(f"{where} is a database but no catalog of ocicat's: give another path with --db")
+        raise CatalogUnavailable(f"{where} is a database but not an ocicat catalog: give another path with --db")
     return int(major), int(minor)
 
 
@@ -23,11 +23,11 @@ def check_readable(text: object, known: Version, where: str) -> None:
         what = "upgrade ocicat" if version[0] > known[0] else "run 'ocicat db upgrade'"
         raise CatalogVersion(f"{where} has schema {text} and this ocicat reads {known[0]}: {what}")
     if version < known:
-        raise CatalogVersion(f"{where} is of an older ocicat: run 'ocicat db upgrade'")
+        raise CatalogVersion(f"{where} is from an older ocicat: run 'ocicat db upgrade'")
 
 
 def is_older(text: object, known: Version, where: str) -> bool:
-    """Whether the catalog at `where` has to be upgraded before it is written; raises CatalogVersion if its major is newer."""
+    """Return whether the catalog at `where` must be upgraded before it is written; raise CatalogVersion if its major is newer."""
     version = version_of(text, where)
     if version[0] > known[0]:
         raise CatalogVersion(f"{where} has schema {text} and this ocicat knows {known[0]}: upgrade ocicat")

@@ -53,7 +53,7 @@ def test_wrong_usage_and_messages(shown: Place, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no catalog at all, but long enough to be looked at by SQLite\n" * 20)
     one_error(ran("browse", db=f"{tmp_path}/text.db"), 4, "damaged")
     for arguments, db in ((("--db", "postgresql+psycopg://h/d"), None), ((), "postgresql+psycopg://h/d")):
-        one_error(ran("browse", *arguments, db=db), 2, "browse needs a catalog in SQLite")
+        one_error(ran("browse", *arguments, db=db), 2, "browse needs a catalog in a file")
     one_error(ran("browse", "--host", "", db=shown.db), 2, "--host")
     one_error(ran("browse", "--host", "no such host", db=shown.db), 2, "--host")
     one_error(ran("browse", "--port", "65536", db=shown.db), 2, "--port")

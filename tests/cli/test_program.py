@@ -157,8 +157,8 @@ def test_the_catalog_is_created_at_the_default_location(tmp_path: Path) -> None:
     [
         ("postgresql+psycopg://user:secret@host.invalid/db", "cannot reach postgresql+psycopg://user@host.invalid/db"),
         ("postgresql://user@host.invalid/db?password=secret", "cannot reach postgresql+psycopg://user@host.invalid/db"),
-        ("mysql://user:secret@x", "no catalog on mysql"),
-        ("sqlite:///secret", "no catalog on sqlite"),
+        ("mysql://user:secret@x", "catalogs on mysql are not supported"),
+        ("sqlite:///secret", "catalogs on sqlite are not supported"),
     ],
 )
 def test_a_url_that_cannot_be_served(url: str, said: str) -> None:

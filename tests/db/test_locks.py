@@ -279,7 +279,7 @@ def test_a_catalog_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[st
     path = str(tmp_path / "c.db")
     make(path)
     for arguments in (("stores",), ("index",), ("resolve", "a:1"), ("add", str(tmp_path)), ("status",)):
-        one_error(called(*arguments, db=path), 4, "no regular file")
+        one_error(called(*arguments, db=path), 4, "not a regular file")
 
 
 def test_a_second_name_of_a_file_is_refused_where_others_write(catalog: str) -> None:
@@ -289,5 +289,5 @@ def test_a_second_name_of_a_file_is_refused_where_others_write(catalog: str) -> 
     victim.write_bytes(b"")
     os.link(victim, catalog + "-wal")
     os.chmod(os.path.dirname(catalog), 0o777)
-    one_error(called("index", "--full", db=catalog), 4, "c.db-wal", "second name")
+    one_error(called("index", "--full", db=catalog), 4, "c.db-wal", "another hard link")
     assert victim.read_bytes() == b""

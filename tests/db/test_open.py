@@ -233,8 +233,8 @@ def test_without_the_right_to_read(others: str) -> None:
 @needs_root
 def test_without_the_right_to_look_into_the_directory(others: str) -> None:
     os.chmod(os.path.dirname(others), 0o700)
-    one_error(ran_as_nobody("query", db=others), 4, "Permission denied", "rights of its directory")
-    one_error(ran_as_nobody("index", db=others), 4, "Permission denied", "rights of its directory")
+    one_error(ran_as_nobody("query", db=others), 4, "Permission denied", "permissions of its directory")
+    one_error(ran_as_nobody("index", db=others), 4, "Permission denied", "permissions of its directory")
 
 
 @needs_root

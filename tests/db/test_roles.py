@@ -238,12 +238,12 @@ def test_a_schema_in_which_everybody_may_make_functions_is_refused(roles: Roles)
         ("daemon", "index"), ("daemon", "add", roles.layout), ("reader", "resolve", "acme/app:1"),
         ("sql", "sql", "SELECT 1"), ("reader", "status"),
     ):  # fmt: skip
-        one_error(roles.ask(role, *arguments), 4, "anybody may make functions", "REVOKE CREATE ON SCHEMA")
+        one_error(roles.ask(role, *arguments), 4, "anybody may create functions", "REVOKE CREATE ON SCHEMA")
     upgraded = roles.ask("owner", "db", "upgrade")
     if _owns_schema(roles):
         assert upgraded == (0, "", "")  # who may put it right does
     else:
-        one_error(upgraded, 4, "anybody may make functions")
+        one_error(upgraded, 4, "anybody may create functions")
         roles.server.ask(OF_DATABASE, "ocicat")
     roles.paste()
     assert roles.ask("reader", "resolve", "acme/app:1").status == 0

@@ -152,7 +152,7 @@ def test_the_database_itself(pair: Pair, mortal: Server) -> None:
     one.done("db", "vacuum")
     empty = Host(Path(one.directory), "empty", mortal.new_database())
     for arguments in (["query"], ["index"], ["status"], ["add", one.directory], ["db", "check"], ["db", "vacuum"]):
-        one_error(empty.call(*arguments), 4, "is no catalog yet", "'ocicat db upgrade' makes one")
+        one_error(empty.call(*arguments), 4, "is not a catalog yet", "'ocicat db upgrade' creates one")
     empty.done("db", "upgrade")
     assert empty.done("query").out == ""
     assert empty.done("db", "check").out == ""

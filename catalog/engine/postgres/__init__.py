@@ -1,1 +1,1 @@
-"""A catalog on a server, by PostgreSQL, shared by many hosts."""
+"""Catalogs on a server, with PostgreSQL, shared by many hosts."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL does in its own way, below SQLAlchemy."""
+"""What differs with PostgreSQL below SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 500
 
 
 class _Cursor:
-    """psycopg's cursor as sqlite3's is used. Rows are all fetched at once, so that another statement may run between two."""
+    """psycopg's cursor with the interface of sqlite3's. All rows are fetched at once, so another statement may run between two of them."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -27,7 +27,7 @@ class _Cursor:
         return int(self._cursor.rowcount)
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Self:
-        # With parameters always, though there be none: only so does psycopg read %% as one.
+        # Always with parameters, even if there are none: otherwise psycopg would not read %% as %.
         self._cursor.execute(positional(statement) if "?" in statement else statement, parameters)
         return self
 
@@ -51,36 +51,36 @@ class PostgresDriver:
     """The driver of a catalog on a server (catalog.engine.driver.Driver)."""
 
     is_shared = True
-    flags: tuple[int, int] = (False, True)  # the server knows a bool from a number
+    flags: tuple[int, int] = (False, True)  # The server distinguishes booleans and numbers.
 
     def cursor(self, connection: Connection) -> Cursor:
-        """As Driver says."""
+        """See Driver."""
         return _Cursor(raw_connection(connection).cursor())
 
     def new_ids(self, cursor: Cursor, table: str) -> Iterator[int]:
-        """They come from the table's sequence."""
-        size = 1  # few rows are the rule, and each is a round trip; many come in bulk
+        """See Driver. They come from the table's sequence."""
+        size = 1  # Usually few ids are needed. For many, each block is a round trip.
         while True:
             cursor.execute(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, {size})")
             yield from [row[0] for row in cursor.fetchall()]
             size = min(size * 4, _BLOCK)
 
     def keep_edges(self, cursor: Cursor, *, still: bool) -> None:
-        """As Driver says."""
+        """See Driver."""
         cursor.execute(EDGES if still else EDGES_SHARED)
 
     def host_id(self, cursor: Cursor) -> int | None:
-        """The row that has this host's name."""
+        """See Driver. The host is found by its name."""
         row = cursor.execute("SELECT id FROM host WHERE name = ?", (this_host(),)).fetchone()
         return None if row is None else int(row[0])
 
     def dialect(self, connection: Connection) -> Dialect:  # noqa: ARG002 - the same for each
-        """The driver takes positions, which SQLAlchemy's own dialect of psycopg does not use."""
+        """See Driver. The cursor needs positional parameters, which SQLAlchemy's dialect for psycopg does not use."""
         dialect: Dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         return dialect
 
     def insert(self, table: Table) -> Any:
-        """As Driver says."""
+        """See Driver."""
         return postgresql.insert(table)
 
 

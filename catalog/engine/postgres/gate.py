@@ -1,11 +1,11 @@
-"""One statement on a catalog in PostgreSQL, in a process of its own (worker.py): in a READ ONLY transaction that it is alone in.
+"""Runs one statement on a shared catalog, in a process of its own (catalog/reports/worker.py) and in its own READ ONLY transaction.
 
-The server decides, as SQLite's authorizer does: nothing is concluded from the text. The extended protocol takes one
-statement at a time, so no COMMIT can stand before another one; a cursor is declared for it, which only a question can have.
-What the role may read it may read here too: docs/postgres.md gives the rights of a role that sees the public views alone.
+The server decides what is allowed, like SQLite's authorizer; the text of the statement decides nothing. The extended protocol takes
+one statement at a time, so a COMMIT cannot come before another statement. A cursor is declared for it, which works only for
+queries. The statement may read whatever its role may read: docs/postgres.md lists the rights of a role that sees only the public views.
 
-Rows come one at a time, so that no more than one is in memory. The server's own time limit is for each fetch, and the
-statement can undo it (set_config): a thread here cancels what runs past its time.
+Rows arrive one at a time, so only one is in memory. The server's time limit applies to each fetch, and the statement can
+change it (set_config), so a thread here cancels the statement when its time is over.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _CHUNK = 1000
 _CANCEL_SECONDS = 2.0
 _PORTAL = "asked"
 _ROW_MEMORY_BYTES = 128 << 20
-"""What libpq and psycopg take for a row that is just short enough, as text and as values."""
+"""How much memory libpq and psycopg need for the longest allowed row, as text and as values."""
 _NO_MEMORY = ("out of memory", "cannot allocate memory")
 
 
 def run(asked: Question, sink: Sink) -> None:
-    """Send the columns and rows to `sink`; raises Stopped, RefusedSQL, MemoryError, and CatalogUnavailable with its kinds."""
+    """Send the columns and rows to `sink`. Raises Stopped, RefusedSQL, MemoryError, and CatalogUnavailable or a subclass."""
     statement, parameters = asked.statement, asked.parameters
     if not isinstance(parameters, dict):
-        raise TypeError("parameters have names here")
+        raise TypeError("parameters must have names")
     if any("\0" in text for text in (statement, *parameters.values())):
-        raise RefusedSQL("the statement, or a value, has a NUL character: PostgreSQL takes none")
+        raise RefusedSQL("the statement or a value contains a NUL character, which PostgreSQL does not support")
     for name in sorted(names(statement) - set(parameters)):
-        raise RefusedSQL(f"the statement is wrong: no value for :{name}: give one with -p {name}=VALUE")
+        raise RefusedSQL(f"the statement is wrong: :{name} has no value; give one with -p {name}=VALUE")
     session = connect(asked.path, read_only=True)
     cursor = session.cursor(name=_PORTAL)
     ended = threading.Event()
@@ -53,7 +53,7 @@ def run(asked: Question, sink: Sink) -> None:
         sink.begin()
         limit_memory(min(asked.heap_bytes, _ROW_MEMORY_BYTES))
         canceller.start()
-        # With a parameter the text goes by the extended protocol, which takes one statement.
+        # With parameters, psycopg uses the extended protocol, which takes only one statement.
         cursor.execute(named(statement.strip().rstrip(";")), dict(parameters))
         sink.columns([column.name for column in cursor.description or ()])
         for row in _rows(session):
@@ -63,12 +63,12 @@ def run(asked: Question, sink: Sink) -> None:
         raise _explained(error, asked, sink) from None
     finally:
         ended.set()
-        session.close()  # the server forgets the cursor with its session, a statement that runs included
+        session.close()  # This also ends a running statement and the cursor on the server.
         cursor.close()
 
 
 def _rows(session: psycopg.Connection[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the cursor, each read when it is asked for."""
+    """Yield the rows of the cursor, and read each only when it is needed."""
     is_over = False
     while not is_over:
         is_over = True
@@ -79,35 +79,35 @@ def _rows(session: psycopg.Connection[tuple[Any, ...]]) -> Iterator[tuple[Any, .
 
 
 def _cancel(session: psycopg.Connection[tuple[Any, ...]], sink: Sink, ended: threading.Event) -> None:
-    """Cancel the statement at its time limit, and again while it does not end."""
+    """Cancel the statement at its time limit, repeatedly until it ends."""
     while not ended.wait(max(0.05, sink.clock.left())):
         if sink.clock.is_over() and not ended.is_set():
             try:
                 session.cancel_safe(timeout=_CANCEL_SECONDS)
             except psycopg.Error:
-                return  # the connection is gone, and with it the statement
+                return  # The connection is lost, and with it the statement.
 
 
 def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
     state = error.sqlstate or ""
-    said = shown(str(error).strip().split("\n", 1)[0])
+    reason = shown(str(error).strip().split("\n", 1)[0])
     if state == "57014" or (not state and sink.clock.is_over()):
         return Stopped(question.LATE)
-    if not state and any(words in said for words in _NO_MEMORY):
-        return Stopped(question.LONG)  # nothing else is held in memory
+    if not state and any(words in reason for words in _NO_MEMORY):
+        return Stopped(question.LONG)  # Only a row can be that large.
     if asked.is_ours:
         return explain(error, asked.path)
     if state == "25006":
         return Stopped(question.REFUSED, "that")
     if state == "42501":
-        return RefusedSQL(f"that is refused ({said}): 'ocicat help postgres' says what each role may read")
+        return RefusedSQL(f"this is refused ({reason}): 'ocicat help postgres' says what each role may read")
     if not state or state.startswith(("08", "53", "57P", "XX")):
         return explain(error, asked.path)
-    return Stopped(question.WRONG, said)
+    return Stopped(question.WRONG, reason)
 
 
 def _plain(value: object) -> object:
-    """A value as SQLite would have it: whole numbers, others, text, bytes, or None."""
+    """Return a value with a type that SQLite has: int, float, str, bytes, or None."""
     if value is None or isinstance(value, int | float | str | bytes):
         return int(value) if isinstance(value, bool) else value
     if isinstance(value, Decimal):

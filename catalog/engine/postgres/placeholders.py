@@ -1,6 +1,6 @@
-"""Parameters in the text of statements, from SQLite's marks to those that psycopg takes.
+"""Replacing SQLite's placeholders in statements by those of psycopg.
 
-What stands in a literal, a quoted name or a comment is no parameter, `::` is a cast, and a percent sign stands doubled.
+Text in a literal, a quoted name or a comment is left alone, `::` is a cast, and each percent sign is doubled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 
 @functools.cache
 def named(statement: str) -> str:
-    """`:name` as `%(name)s`."""
+    """Return the statement with each `:name` replaced by `%(name)s`."""
 
     def replaced(found: re.Match[str]) -> str:
         name = found["name"]
@@ -36,12 +36,12 @@ def named(statement: str) -> str:
 
 @functools.cache
 def positional(statement: str) -> str:
-    """`?` as `%s`."""
+    """Return the statement with each `?` replaced by `%s`."""
     return _replaced(statement, lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"))
 
 
 def names(statement: str) -> set[str]:
-    """The names of the parameters of a statement with `:name`."""
+    """Return the names of the parameters in a statement with `:name`."""
     return {found["name"] for found in _TOKEN.finditer(statement) if found["name"] is not None}
 
 

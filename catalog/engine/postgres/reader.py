@@ -1,7 +1,7 @@
-"""The shared catalog opened for reading: the same statements as on SQLite, as catalog/db/hosts.py renders them for PostgreSQL.
+"""A shared catalog opened for reading, with the same statements as on SQLite, rendered for PostgreSQL by catalog/db/hosts.py.
 
-What is asked of the stores of many hosts answers for this one first, and calls the store of another one `HOST:STORE`. A
-plain name, and a path, are those of this host.
+A question about the stores of many hosts is answered for this host first, and calls a store of another one `HOST:STORE`. A
+plain name or a path means a store of this host.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _CHUNK = 2000
 _CANCEL_SECONDS = 2.0
 _NO_CONSTANTS: dict[str, str | int] = {}
 FIRST = 200
-"""So many rows are fetched at once of a statement that has few as a rule."""
+"""How many rows of a statement that usually has few are fetched at once."""
 _DAMAGE = "XX", "58", "22"
-"""Classes of what the server says of rows that it cannot read: its own state, its disk, their data."""
+"""Classes of SQLSTATEs for rows that the server cannot read: its own state, its disk, their data."""
 
 
 def _planner(freely: str) -> str:
-    """Let the planner join as it likes, or only by searching an index from row to row, as SQLite does.
+    """Return the statement that lets the planner join in any way (`on`), or only by searching indexes, like SQLite (`off`).
 
-    A lookup goes by no statistics then. Those lag behind a first load, and take a name that one store has a thousand times
-    for one that a thousand stores have: it would start other processes for one row, which takes ten times as long as it does.
+    With `off`, lookups do not depend on statistics. Statistics lag behind a first load, and do not distinguish a name that one store
+    has a thousand times from one that a thousand stores have. The planner would then start parallel workers for one row,
+    which takes ten times as long.
     """
     settings = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
     settings["max_parallel_workers_per_gather"] = "0"
@@ -50,15 +51,15 @@ _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT
 
 
 def first_rows(text: str, fetch: str) -> str:
-    """The text of a statement, with its hint how to fetch its rows, as it is asked first."""
+    """Return the text of a statement as it is first executed, given its fetch hint."""
     return f"{text} LIMIT {FIRST}" if fetch == FEW else text
 
 
 class PostgresReader:
-    """A read-only session of the catalog at a URL (catalog.engine.interface.Reader); raises CatalogUnavailable and its kinds."""
+    """A read-only session of the catalog at a URL (catalog.engine.interface.Reader). Raises CatalogUnavailable or a subclass."""
 
     dialect = "postgresql"
-    holds_state = False  # they wait in a cursor of the server's
+    holds_state = False  # The rows are in a cursor on the server.
     __slots__ = ("_hosts", "_listening", "_session", "_texts", "known", "past", "path")
 
     def __init__(self, url: str) -> None:
@@ -77,17 +78,17 @@ class PostgresReader:
             raise
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the sessions."""
         for session in (self._session, self._listening):
             if session is not None:
                 session.close()
 
     def hold_state(self) -> None:
-        """As Reader says."""
+        """See Reader."""
         self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
 
     def release_state(self) -> None:
-        """As Reader says."""
+        """See Reader."""
         self._execute("COMMIT")
 
     def _execute(self, statement: LiteralString) -> None:
@@ -97,18 +98,18 @@ class PostgresReader:
             raise explain(error, self.path) from None
 
     def check_current(self) -> None:
-        """Nothing to do: a session ends with its database."""
+        """Do nothing, because a session ends with its database."""
 
     def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """As Reader says."""
+        """See Reader."""
         return self._rows(self._named(name), parameters)
 
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        """As Reader says."""
+        """See Reader."""
         return self._first(self._named(name), parameters)
 
     def select(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """As Reader says."""
+        """See Reader."""
         return self._rows(self._written(statement), parameters)
 
     def _rows(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
@@ -140,32 +141,32 @@ class PostgresReader:
             raise explain(error, self.path) from None
 
     def at(self, milliseconds: int) -> Self:
-        """As Reader says."""
+        """See Reader."""
         then = copy.copy(self)
         then.past = past_of(self, milliseconds)
-        then._texts, then._hosts = {}, {}  # noqa: SLF001 - of this very class
+        then._texts, then._hosts = {}, {}  # noqa: SLF001 - of the same class
         return then
 
     def host_of(self, store_id: int) -> str | None:
-        """The host that a store belongs to, None where that is this one."""
+        """See Reader."""
         if store_id not in self._hosts:
-            asked = (
+            statement = (
                 "SELECT host.name, host.name = current_setting('ocicat.host') FROM store JOIN host ON host.id = host_id"
             )
-            row = self._first(self._written(f"{asked} WHERE store.id = :store_id"), {"store_id": store_id})
+            row = self._first(self._written(f"{statement} WHERE store.id = :store_id"), {"store_id": store_id})
             self._hosts[store_id] = None if row is None or row[1] else str(row[0])
         return self._hosts[store_id]
 
     def copies(self) -> frozenset[int]:
-        """The stores whose layouts another host sees too and is the one to ask: this one, or who saw it change last."""
+        """See Reader. The host to ask is this one, or else the one that last saw the layout change."""
         return frozenset(row[0] for row in self.select(_COPIES, {}))
 
     def listen(self) -> None:
-        """Begin to notice what others commit."""
+        """See Reader."""
         self._listening = self._connect_listening()
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until somebody has committed since `listen` or the last call, `seconds` at most."""
+        """See Reader."""
         if self._listening is None:
             self._listening = self._connect_listening()
         try:
@@ -184,27 +185,27 @@ class PostgresReader:
         return session
 
     def limit(self, seconds: float) -> None:
-        """Have the server end each statement of this session after so many seconds; raises CatalogUnavailable."""
+        """See Reader."""
         self._first(self._written(_TIMEOUT), {"milliseconds": str(timeout_ms(seconds))})
 
     def cancel(self) -> None:
-        """End what the server does for this session; a thread of its own calls it, and the process ends then."""
+        """See Reader."""
         with contextlib.suppress(psycopg.Error):
             self._session.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def size_bytes(self) -> int:
-        """What the database takes on the server's disk."""
+        """See Reader."""
         found = self._first(self._written("SELECT pg_database_size(current_database())"), {})
         return int(found[0]) if found else 0
 
     def views(self) -> list[str]:
-        """The statements that made the public views, with their documentation, by name."""
+        """See Reader."""
         from catalog.db.views import VIEWS
 
         return [view.create("postgresql") for view in sorted(VIEWS, key=lambda view: view.name)]
 
     def damage(self) -> list[str]:
-        """What is wrong with the database, a line each: every row of every table is read once."""
+        """See Reader. Every row of every table is read once."""
         from catalog.db.schema import metadata
 
         found = []
@@ -218,7 +219,7 @@ class PostgresReader:
         return found
 
     def _streamed(self, text: str, values: dict[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
-        # With hold: other statements run between two rows, and each is a transaction of its own.
+        # WITH HOLD, because other statements run between two rows, each in a transaction of its own.
         with self._session.cursor(name=f"wide_{id(values)}", withhold=True) as cursor:
             cursor.itersize = _CHUNK
             if freely:
@@ -231,11 +232,11 @@ class PostgresReader:
             yield from cursor
 
     def _named(self, name: Name) -> frozen.Statement:
-        """A frozen statement, as it is asked of today or of the past."""
+        """Return a frozen statement, for the present or the past."""
         return frozen.STATEMENTS[name] if self._is_today() else self._then(name, frozen.STATEMENTS[name])
 
     def _written(self, statement: str) -> frozen.Statement:
-        """A statement with `:name` for parameters, in the same way."""
+        """Return a statement with `:name` for parameters, for the present or the past."""
         found = named(statement), _NO_CONSTANTS, ONE
         return found if self._is_today() else self._then(statement, found)
 
@@ -249,7 +250,7 @@ class PostgresReader:
         return self._texts[key]
 
     def _asof(self) -> dict[str, Any]:
-        """The parameters by which a statement asks the past."""
+        """Return the parameters that a statement of the past needs."""
         if self.past is None or self.past.numbers is None:
             return {}
         return {"hosts": list(self.past.numbers), "numbers": list(self.past.numbers.values())}
@@ -258,10 +259,10 @@ class PostgresReader:
         found = self.row("SCHEMA_VERSION", {})
         where = shown(without_passwords(self.path))
         if found is None:
-            raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
+            raise CatalogMissing(f"{where} is not a catalog yet: 'ocicat db upgrade' creates one")
         check_readable(found[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), where)
 
 
 def _is_nowhere(parameters: Mapping[str, object]) -> bool:
-    """Whether a text is asked for that no row can hold: PostgreSQL takes no NUL, and none is ever stored."""
+    """Return whether a parameter contains a NUL, which PostgreSQL refuses and no row contains."""
     return any(isinstance(value, str) and "\0" in value for value in parameters.values())

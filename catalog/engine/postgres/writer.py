@@ -1,16 +1,15 @@
-"""The shared catalog opened for writing: many hosts at once, and of each host one writer at a time.
+"""A shared catalog opened for writing, by many hosts at once, with one writer per host at a time.
 
-Strategy. A store belongs to one host, so its rows are written by that host alone: every transaction locks the host's row in the
-table `turn`, which gives that host's processes the same order that a file's lock gives them on SQLite. A role that may only
-ask has no right to that lock. What hosts share, digests
-and the words of the dictionaries, is put in by short transactions of its own (catalog.ingest.rows), so that nobody waits for
-another host's long one and no two wait for each other; what is said of a digest is written under the lock of its row, in
-the order of ids, and so is what is said of another host's store: that it has something to read (catalog.ingest.content).
-Where hosts get in each other's way all the same, the server undoes one of the two, and `write` runs it again. What nothing
-refers to is deleted under a lock of the whole table, which no other transaction may share (`alone`).
+A store belongs to one host, and only that host writes its rows. Every transaction locks the host's row in the table `turn`, which
+orders the processes of a host as the lock of a file does on SQLite. A role that may only read cannot take that lock.
+Digests and the words of the dictionaries belong to all hosts. They are inserted by short transactions of their own
+(catalog.ingest.rows), so that nobody waits for a long transaction of another host, and no two wait for each other. Rows about a
+digest are written under the lock of its row, in the order of ids, and so is the note that another host's store has something to
+read (catalog.ingest.content_rows). If transactions conflict nevertheless, the server rolls one of them back, and `write` runs it
+again. Rows that nothing refers to are deleted under a lock of the whole table, which excludes all other transactions (`alone`).
 
-A connection that is lost is made anew by the next transaction. Every commit is told on a channel, which is what `wait` and
-the daemon hear.
+After a connection is lost, the next transaction opens a new one. Every commit sends a notification, which `wait` and the daemon
+listen for.
 """
 
 from __future__ import annotations
@@ -72,15 +71,15 @@ WHERE schema_id IN (SELECT schema_id FROM trusted) AND owner NOT IN (SELECT id F
 _MAKING = 0x6F636963  # 'ocic'
 _MAKING_SECONDS = 10.0
 _TRIES = 6
-_CONNECT_SECONDS = 5.0  # a server that does not answer is asked anew, so that one that is back is not noticed late
-_PAUSE_SECONDS = 0.05  # doubled with each try, and then any part of it: two that met do not meet again
+_CONNECT_SECONDS = 5.0  # Then it is tried again, so that a server that is back is noticed soon.
+_PAUSE_SECONDS = 0.05  # Doubled with each try, and a random part of it is used, so that two do not conflict again.
 
 
 class PostgresWriter:
-    """The catalog at a URL, opened for writing. A context manager; close it in any case.
+    """The catalog at a URL, opened for writing. A context manager; it must be closed.
 
-    `timeout` is how many seconds another writer of this host is waited for. A catalog is made or upgraded by
-    `ocicat db upgrade` alone (`create`). Raises CatalogUnavailable and its kinds.
+    It waits for another writer of this host for `timeout` seconds, or LOCK_SECONDS if that is None. With `upgrade`, the catalog is
+    created or upgraded; only `ocicat db upgrade` does that. Raises CatalogUnavailable or a subclass.
     """
 
     def __init__(self, url: str, *, timeout: float | None = None, upgrade: bool = False) -> None:
@@ -88,7 +87,7 @@ class PostgresWriter:
         self._timeout = LOCK_SECONDS if timeout is None else timeout
         self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
         self._heard = 0
-        # An error without SQLAlchemy's words around it.
+        # Connect once without SQLAlchemy, whose message about a failure would be longer.
         connect(url, read_only=True, any_schema=upgrade, timeout=_CONNECT_SECONDS).close()
         self._shared: Engine | None = create_engine(
             "postgresql+psycopg://",
@@ -116,15 +115,12 @@ class PostgresWriter:
         self,
         *,
         alone: bool = False,
-        unchecked: bool = False,  # noqa: ARG002 - what would take long to check has no constraint there
+        unchecked: bool = False,  # noqa: ARG002 - the foreign keys that take long to check do not exist here
     ) -> Iterator[Connection]:
-        """One transaction under this host's lock: committed at the end of the block, undone when it raises.
-
-        `alone` keeps every other transaction, of whatever host, out.
-        """
+        """See Writer. `alone` excludes every other transaction of any host."""
         with self._explained(), self._engine_now().begin() as connection:
             cursor = connection.connection.cursor()
-            # Who waits to be alone has all others wait behind: not for long.
+            # All others queue behind a transaction that waits to be alone, so it must not wait for long.
             patience = min(self._timeout, _ALONE_SECONDS) if alone else self._timeout
             cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(patience * 1000))}")
             cursor.execute(ALONE if alone else TOGETHER)
@@ -134,7 +130,7 @@ class PostgresWriter:
             cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
-        """What `work` returns, which is given a `transaction`; run again where another host's was in the way."""
+        """See Writer."""
         for number in range(_TRIES - 1):
             try:
                 return self._write(work, alone=alone, unchecked=unchecked)
@@ -148,14 +144,14 @@ class PostgresWriter:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction: one state of the catalog, whoever writes meanwhile."""
+        """See Writer."""
         with self._explained(), self._engine_now().connect() as connection:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield connection
             connection.rollback()
 
     def data_version(self) -> int:
-        """A number that changes when anybody has committed, or may have."""
+        """See Writer. After a lost connection it changes too, because a commit may have been missed."""
         try:
             if self._listening is None:
                 self._listening = connect(self.path, read_only=True, timeout=_CONNECT_SECONDS)
@@ -170,10 +166,10 @@ class PostgresWriter:
         return self._heard
 
     def checkpoint(self) -> None:
-        """Nothing to do: the server sees to it."""
+        """Do nothing, because the server takes care of it."""
 
     def vacuum(self) -> None:
-        """Let the server take back the room of what was deleted."""
+        """See Writer."""
         with self._explained(), self._engine_now().connect() as connection:
             driver = connection.connection.driver_connection
             if isinstance(driver, psycopg.Connection):
@@ -209,24 +205,27 @@ class PostgresWriter:
                 self._refuse_planted(connection)
                 known = connection.exec_driver_sql("SELECT to_regclass('meta')").scalar()
                 if known is None:
-                    raise CatalogMissing(f"{where} is no catalog yet: 'ocicat db upgrade' makes one")
+                    raise CatalogMissing(f"{where} is not a catalog yet: 'ocicat db upgrade' creates one")
                 found = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'schema'").scalar()
             if is_older(found, (SCHEMA_MAJOR, SCHEMA_MINOR), where):
-                raise CatalogVersion(f"{where} is of an older ocicat: run 'ocicat db upgrade'")
+                raise CatalogVersion(f"{where} is from an older ocicat: run 'ocicat db upgrade'")
 
     def _close_schema(self, connection: Connection) -> None:
-        """Let nobody but its owner make something in the catalog's schema, as a server before version 15 allows; raises
-        CatalogUnavailable if only an administrator can do that.
+        """Make sure that only its owner may create things in the catalog's schema; before version 15 everybody may by default.
+
+        Raises CatalogUnavailable if only an administrator can change that.
         """
         schema, is_open = connection.exec_driver_sql(_OPEN).one()
         if not is_open:
             return
         connection.exec_driver_sql(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
-        if connection.exec_driver_sql(_OPEN).one()[1]:  # a warning says that it had no right to
-            raise planted(self.path, "anybody may make functions")
+        if connection.exec_driver_sql(_OPEN).one()[
+            1
+        ]:  # It had no effect: the server only warns that permission is missing.
+            raise planted(self.path, "anybody may create functions")
 
     def _refuse_planted(self, connection: Connection) -> None:
-        """Raise CatalogUnavailable if the schema has a function or an operator of somebody else's, from when that was allowed."""
+        """Raise CatalogUnavailable if the schema has a function or operator of somebody else, from the time when that was allowed."""
         schema = connection.exec_driver_sql("SELECT pg_catalog.current_schema()::pg_catalog.text").scalar()
         before = connection.exec_driver_sql("SELECT pg_catalog.current_setting('search_path')").scalar()
         connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
@@ -237,12 +236,12 @@ class PostgresWriter:
             raise planted(self.path, f"{shown(what)} of the role {shown(owner)} is")
 
     def _keep_others_out(self, connection: Connection) -> None:
-        """Let one process at a time upgrade, and end it where somebody has read the catalog and not ended the transaction."""
+        """Let only one process upgrade at a time, and fail if somebody keeps a transaction open that has read the catalog."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
         if connection.exec_driver_sql("SELECT to_regclass('meta')").scalar() is not None:
             connection.exec_driver_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
             return
-        # There is no table yet to lock. This lock anybody can take, so it is only waited for.
+        # There is no table to lock yet. Anybody can take this lock, so waiting for it is limited.
         deadline = time.monotonic() + min(self._timeout, _MAKING_SECONDS)
         while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_MAKING})").scalar():
             if time.monotonic() >= deadline:

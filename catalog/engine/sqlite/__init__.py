@@ -1,1 +1,1 @@
-"""A catalog in a file, by SQLite."""
+"""Catalogs in a file, with SQLite."""

@@ -1,4 +1,4 @@
-"""A catalog's file opened for a few searches that must not take long."""
+"""A catalog's file opened for a few searches with a short time limit."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
 _WAIT_SECONDS = 0.05
-"""For a catalog that somebody holds."""
+"""How long to wait for a locked catalog."""
 _MOST_SECONDS = 0.25
-"""For all that is asked."""
+"""The time limit for all searches together."""
 
 
 class SqliteBriefReader:
-    """Searches in the catalog at `path` (catalog.engine.brief.BriefReader); raises CatalogUnavailable and its kinds.
+    """Searches in the catalog at `path` (catalog.engine.brief.BriefReader). Raises CatalogUnavailable or a subclass.
 
-    Whoever asks tells nobody of an error, so the errors say little, and nothing is loaded for them.
+    Completion shows no errors, so their messages are short and nothing is imported for them.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,10 +43,10 @@ class SqliteBriefReader:
         self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         row = self.row("SCHEMA_VERSION", {})
         if version_of(row and row[0], "the catalog")[0] != frozen.SCHEMA_MAJOR:
-            raise CatalogVersion("the catalog is of another version of ocicat")
+            raise CatalogVersion("the catalog is from another version of ocicat")
 
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        """As BriefReader says."""
+        """See BriefReader."""
         try:
             found: tuple[Any, ...] | None = self._connection.execute(frozen.STATEMENTS[name], parameters).fetchone()
         except sqlite3.Error as error:

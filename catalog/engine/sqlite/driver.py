@@ -1,4 +1,4 @@
-"""What SQLite does in its own way, below SQLAlchemy."""
+"""What differs with SQLite below SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ class SqliteDriver:
     """The driver of a catalog in a file (catalog.engine.driver.Driver)."""
 
     is_shared = False
-    flags: tuple[int, int] = (0, 1)  # sqlite3 looks for an adapter of each bool, a third of a microsecond
+    flags: tuple[int, int] = (
+        0,
+        1,
+    )  # For each bool sqlite3 searches for an adapter, which takes a third of a microsecond.
 
     def cursor(self, connection: Connection) -> Cursor:
-        """As Driver says."""
+        """See Driver."""
         cursor: Cursor = raw_connection(connection).cursor()
         return cursor
 
     def new_ids(self, cursor: Cursor, table: str) -> Iterator[int]:
-        """One process writes at a time, so they follow the greatest."""
+        """See Driver. Only one process writes at a time, so new ids follow the largest one."""
         cursor.execute(f"SELECT coalesce(max(id), 0) FROM {table}")
         yield from itertools.count(cursor.fetchone()[0] + 1)
 
     def keep_edges(self, cursor: Cursor, *, still: bool) -> None:
-        """Nothing to do: one transaction writes at a time."""
+        """Do nothing, because only one transaction writes at a time."""
 
     def host_id(self, cursor: Cursor) -> int | None:
-        """A file has one host, whatever that is called by now."""
+        """See Driver. A file has one host, whatever the machine is called now."""
         row = cursor.execute("SELECT id FROM host ORDER BY id LIMIT 1").fetchone()
         return None if row is None else int(row[0])
 
     def dialect(self, connection: Connection) -> Dialect:
-        """As Driver says."""
+        """See Driver."""
         return connection.dialect
 
     def insert(self, table: Table) -> Any:
-        """As Driver says."""
+        """See Driver."""
         return sqlite.insert(table)
 
 

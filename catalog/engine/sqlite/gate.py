@@ -1,4 +1,4 @@
-"""One statement on a catalog in SQLite, in a process of its own (worker.py)."""
+"""Runs one statement on a catalog in a file, in a process of its own (catalog/reports/worker.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from catalog.engine.sqlite.reader import SqliteReader
 from catalog.names.escape import shown
 
 _INSTRUCTIONS = 4000
-"""So many of SQLite's instructions pass between two looks at the clock."""
+"""The clock is checked after so many instructions of SQLite."""
 _TROUBLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -26,8 +26,8 @@ _TROUBLE = frozenset(
 
 
 def run(asked: Question, sink: Sink) -> None:
-    """Send the columns and rows to `sink`; raises Stopped, MemoryError, and CatalogUnavailable with its kinds."""
-    reader = SqliteReader(asked.path)  # whether it is a catalog, and of this version
+    """Send the columns and rows to `sink`. Raises Stopped, MemoryError, and CatalogUnavailable or a subclass."""
+    reader = SqliteReader(asked.path)  # This checks that it is a catalog of this version.
     guard: Guard | None = None
     connection = reader.connection
     try:
@@ -50,12 +50,8 @@ def run(asked: Question, sink: Sink) -> None:
         for row in cursor:
             if not sink.row(row):
                 break
-    except (
-        sqlite3.Error,
-        sqlite3.Warning,
-        OverflowError,
-        ValueError,
-    ) as error:  # of a parameter past 64 bits, or a NUL
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError) as error:
+        # The last two come from a parameter with more than 64 bits, or with a NUL.
         raise _explained(error, guard, asked.path) from error
     finally:
         connection.close()

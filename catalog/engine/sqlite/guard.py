@@ -1,16 +1,16 @@
-"""A connection that reads the public views and does nothing else, whatever SQL it is given: `sql`, `report` and `browse`.
+"""A connection that can only read the public views, whatever SQL it is given by `sql`, `report` and `browse`.
 
-The statement is anybody's text, so nothing is decided by looking at it. SQLite's authorizer is asked for every access while
-the statement is compiled. It allows reading a public view, what that view itself reads, and functions; so there is no ATTACH,
-no PRAGMA, no VACUUM INTO, no temporary table, no extension and no private table.
+The statement may come from anybody, so its text decides nothing. SQLite asks the authorizer about every access while it compiles the
+statement. The authorizer allows reading a public view, whatever that view itself reads, and functions. So there is no ATTACH,
+PRAGMA or VACUUM INTO, and no temporary table, extension or private table.
 
-The authorizer is told who reads a table by a name alone, and anybody can call a common table expression `images`. A table
-that no column is read of it is told without even that. So the names of the private tables lead elsewhere: the connection's
-main database is an empty one in memory, with a view for each private table that the authorizer refuses, and the catalog is
-attached, read-only, under a random name that nobody can write. What the public views read is looked up in their own database.
+The authorizer only gets the name of the view that reads a table, and anybody can call a common table expression `images`. If no
+column of a table is read, it does not even get that. So the names of the private tables lead elsewhere: the connection's main
+database is an empty one in memory, with a view for each private table that the authorizer refuses. The catalog is
+attached, read-only, under a random name that nobody can guess. The public views look up their tables in their own database.
 
-Limits keep one value and the heap from growing; a single instruction can still take long, so the statement runs in a process
-that can be killed (workers.py).
+Limits bound the size of a value and of the heap. A single instruction can still take long, so the statement runs in a process
+that can be killed (catalog/reports/workers.py).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _PUBLIC = frozenset(view.name for view in VIEWS) | frozenset(WALKS)
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 _MARK = "sqlite_source_id"
-"""What the refusing views call: the authorizer is told of it, and of the view, when a statement names one."""
+"""The function that the refused views call: the authorizer gets its name and that of the view if a statement names one."""
 
 
 class Guard:
-    """A `connection` to the catalog at `path` for one statement; raises sqlite3.Error where it cannot be opened.
+    """A `connection` to the catalog at `path` for one statement. Raises sqlite3.Error if it cannot be opened.
 
-    `refused` says what the statement tried that is not allowed, as the beginning of a sentence, and is empty before.
+    `refused` says what the statement tried that is not allowed, as the beginning of a sentence; it is empty if there was nothing.
     """
 
     def __init__(self, path: str, heap_bytes: int) -> None:
@@ -55,7 +55,7 @@ class Guard:
     def _prepare(self, path: str, heap_bytes: int) -> None:
         connection = self.connection
         connection.execute(f"PRAGMA hard_heap_limit={heap_bytes}")
-        connection.execute("PRAGMA temp_store=MEMORY")  # a sort that is larger than memory fills no disk
+        connection.execute("PRAGMA temp_store=MEMORY")  # A large sort must not fill the disk.
         connection.execute(f"ATTACH ? AS {self._catalog}", (sqlite_uri(path, "ro"),))
         tables = connection.execute(
             f"SELECT name FROM {self._catalog}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -75,7 +75,7 @@ class Guard:
         ):
             connection.setlimit(limit, value)
         for function in _TABLE_FUNCTIONS:
-            # Met for the first time it is declared, as if it were created: what the authorizer would refuse.
+            # On its first use SQLite declares it like a new table, which the authorizer would refuse.
             connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()
         connection.set_authorizer(self._authorize)
 
@@ -101,7 +101,7 @@ class Guard:
         if table in _TABLE_FUNCTIONS:
             return True
         if not column:
-            # Nothing of it is read but the number of its rows. A view's own tables are told without a database, and so is a
-            # name as it stands in the statement, which leads to the refusing views, or to tables of SQLite's own.
+            # Only the number of its rows is read. The database is None for the tables of a view, and for names in the statement
+            # itself, which lead to the refused views or to SQLite's own tables.
             return database is None and not table.lower().startswith(("sqlite_", "pragma_", "dbstat"))
         return database == self._catalog and (source in _PUBLIC or table in _PUBLIC)

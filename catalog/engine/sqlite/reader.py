@@ -1,4 +1,4 @@
-"""The catalog opened for reading: the standard library's sqlite3, read-only, nothing else."""
+"""The catalog's file opened for reading, with nothing but sqlite3 of the standard library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 
 
 class SqliteReader:
-    """A read-only `connection` to the catalog at `path` (catalog.engine.interface.Reader); raises CatalogUnavailable and its kinds."""
+    """A read-only `connection` to the catalog at `path` (catalog.engine.interface.Reader). Raises CatalogUnavailable or a subclass."""
 
     dialect = "sqlite"
     holds_state = True
@@ -34,7 +34,7 @@ class SqliteReader:
     def __init__(self, path: str) -> None:
         self.path = path
         self.past: Past | None = None
-        self.known: dict[object, Any] = {}  # what the question at hand has found out (catalog.lookup.below)
+        self.known: dict[object, Any] = {}  # what the current question has found out (catalog.lookup.below)
         self._file = find(path)
         try:
             self.connection = sqlite3.connect(
@@ -53,15 +53,15 @@ class SqliteReader:
         self.connection.close()
 
     def hold_state(self) -> None:
-        """As Reader says."""
+        """See Reader."""
         self._first("BEGIN", {})
 
     def release_state(self) -> None:
-        """As Reader says."""
+        """See Reader."""
         self._first("COMMIT", {})
 
     def check_current(self) -> None:
-        """Raise CatalogUnavailable if the catalog's file was deleted, or replaced by another, since it was opened."""
+        """See Reader."""
         import os
 
         try:
@@ -72,7 +72,7 @@ class SqliteReader:
         raise gone(self.path)
 
     def at(self, milliseconds: int) -> Self:
-        """As Reader says."""
+        """See Reader."""
         import copy
 
         from catalog.engine.moments import past_of
@@ -82,21 +82,21 @@ class SqliteReader:
         return then
 
     def rows(self, name: Name, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """As Reader says."""
+        """See Reader."""
         return self.select(frozen.STATEMENTS[name], parameters)
 
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        """As Reader says."""
+        """See Reader."""
         return self._first(frozen.STATEMENTS[name], parameters)
 
     def select(self, statement: str, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """As Reader says."""
+        """See Reader."""
         if self.past is not None and self.past.numbers is not None:
             statement = self._then(statement, parameters)
             parameters = {**parameters, "moment": self.past.number}
         try:
             for row in self.connection.execute(statement, parameters):  # noqa: UP028
-                yield row  # `yield from` would close the cursor when nobody asks on, perhaps after its connection
+                yield row  # `yield from` would close an abandoned cursor, perhaps after its connection.
         except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
 
@@ -110,12 +110,12 @@ class SqliteReader:
             raise explain(error, self.path) from error
         return found
 
-    def host_of(self, store_id: int) -> str | None:  # noqa: ARG002 - a file is one machine's
-        """The host that a store belongs to, None where that is this one."""
+    def host_of(self, store_id: int) -> str | None:  # noqa: ARG002
+        """Return None, because all stores of a file belong to this host."""
         return None
 
     def copies(self) -> frozenset[int]:
-        """The stores, at this moment, whose layouts are seen by another host too, which is the one to ask about them."""
+        """Return an empty set, because a file has one host."""
         return frozenset()
 
     @staticmethod
@@ -125,11 +125,11 @@ class SqliteReader:
         return of_past(statement, frozenset(parameters))
 
     def listen(self) -> None:
-        """Begin to notice what others commit."""
+        """See Reader."""
         self._version = self._first("PRAGMA data_version", {})
 
     def wait_for_change(self, seconds: float) -> None:
-        """Wait until somebody has committed since `listen` or the last call, `seconds` at most; raises as `check_current`."""
+        """See Reader."""
         import time
 
         deadline = time.monotonic() + seconds
@@ -142,27 +142,29 @@ class SqliteReader:
         self._version = now
 
     def limit(self, seconds: float) -> None:
-        """Have a server end each statement of this connection after so many seconds, whatever becomes of this process."""
+        """Do nothing, because there is no server."""
 
     def cancel(self) -> None:
-        """End what a server does for this connection; a thread of its own calls it, and the process ends then."""
+        """Do nothing, because there is no server."""
 
     def size_bytes(self) -> int:
-        """What the catalog takes on its disk."""
+        """See Reader."""
         import os
 
         files = [self.path + end for end in ("", "-wal")]
         return sum(os.path.getsize(file) for file in files if os.path.exists(file))
 
     def views(self) -> list[str]:
-        """The statements that made the public views, with their documentation, by name."""
+        """See Reader."""
         return [row[0] for row in self.select("SELECT sql FROM sqlite_master WHERE type = 'view' ORDER BY name", {})]
 
     def damage(self) -> list[str]:
-        """What is wrong with the database, a line each; goes through all of it."""
+        """See Reader."""
         found = [str(row[0]) for row in self.select("PRAGMA integrity_check", {})]
         broken = self.select("PRAGMA foreign_key_check", {})
-        return ([] if found == ["ok"] else found) + [f"row {row[1]} of {row[0]} lacks its {row[2]}" for row in broken]
+        return ([] if found == ["ok"] else found) + [
+            f"row {row[1]} of {row[0]} refers to a missing row of {row[2]}" for row in broken
+        ]
 
     def _check_version(self) -> None:
         try:
@@ -171,17 +173,19 @@ class SqliteReader:
             if not str(error).startswith("no such "):
                 raise explain(error, self.path) from error
             if not self._first("SELECT 1 FROM sqlite_master", {}):
-                raise CatalogMissing(f"{shown(self.path)} is empty: 'ocicat add PATH' makes a catalog of it") from error
-            row = self._version_at_last()
+                raise CatalogMissing(
+                    f"{shown(self.path)} is empty: 'ocicat add PATH' creates a catalog in it"
+                ) from error
+            row = self._version_again()
         except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
-        if row is None or row[0] != _SCHEMA:  # the rule is not loaded for a catalog of this very version
+        if row is None or row[0] != _SCHEMA:  # The rule is not imported for a catalog of exactly this version.
             from catalog.engine.version import check_readable
 
             check_readable(row and row[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), shown(self.path))
 
-    def _version_at_last(self) -> tuple[Any, ...] | None:
-        """The version of a catalog whose first writer has committed since it was asked for; None where it has none."""
+    def _version_again(self) -> tuple[Any, ...] | None:
+        """Return the version of a catalog whose first writer may have committed just now; None if it still has none."""
         try:
             found: tuple[Any, ...] | None = self.connection.execute(_VERSION).fetchone()
         except DRIVER_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Whether a catalog's file has to be upgraded, and doing that."""
+"""Upgrading a catalog's file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from catalog.names.escape import shown
 
 
 def is_outdated(driver: sqlite3.Connection, path: str) -> bool:
-    """Whether the catalog is new, or of an older schema than this version's. Changes nothing.
+    """Return whether the catalog is new, or has an older schema than this version. Changes nothing.
 
-    Raises CatalogVersion for a schema of a newer major, CatalogUnavailable for a database that is no catalog.
+    Raises CatalogVersion if its major version is newer, CatalogUnavailable if the database is not a catalog.
     """
     tables = {row[0] for row in driver.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
@@ -28,8 +28,8 @@ def is_outdated(driver: sqlite3.Connection, path: str) -> bool:
 
 
 def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
-    """Bring an outdated catalog to this version's schema, under the writer's lock of the caller."""
-    # Off before BEGIN, else a table that is copied to be altered takes its children's rows with it.
+    """Upgrade an outdated catalog to this version's schema. The caller holds the writer's lock."""
+    # Switch it off before BEGIN. Otherwise altering a table by copying it would delete the rows that refer to it.
     driver.execute("PRAGMA foreign_keys=OFF")
     try:
         with engine.begin() as connection:
@@ -37,7 +37,7 @@ def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise CatalogUnavailable(
-                    f"{shown(path)} cannot be upgraded: rows without their parents in {broken[0][0]}"
+                    f"{shown(path)} cannot be upgraded: rows of {broken[0][0]} refer to missing rows"
                 )
             connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
     finally:

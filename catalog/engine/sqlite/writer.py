@@ -1,9 +1,9 @@
-"""How a writer opens the catalog.
+"""The catalog's file opened for writing.
 
-Strategy. SQLite in WAL serves any number of readers beside one writer; two things need care that SQLite does not take:
-- Before 3.51.3 two connections that checkpoint at once can corrupt the file. So whoever writes holds one lock from
+In WAL mode SQLite serves any number of readers beside one writer. Two things need care:
+- Before version 3.51.3, two connections that checkpoint at once can corrupt the file. So a writer holds one lock from
   before BEGIN until after commit and checkpoint, and through the close that ends with a checkpoint.
-- The last connection to close removes `-wal` and `-shm`, and then a user who may not write the directory cannot read the
+- The last connection that closes removes `-wal` and `-shm`. Then a user who may not write the directory cannot read the
   catalog any more. So a writer keeps a read-only connection, which cannot remove them, and closes it last.
 """
 
@@ -29,9 +29,11 @@ from catalog.exhausted import refuse_exhausted
 from catalog.names.escape import shown
 
 _BUSY_MS = 5000
-_WAL_KEPT_BYTES = 64 << 20  # a bulk pass leaves a long WAL behind: cut it back
+_WAL_KEPT_BYTES = 64 << 20  # A bulk pass leaves a long WAL behind, which is truncated to this.
 _MODE = 0o640
-_CACHE_KIB = 16 << 10  # keys of a bulk pass lie all over its indexes: 32.2 to 30.5 s for a million, with twice this
+_CACHE_KIB = (
+    16 << 10
+)  # A bulk pass writes all over the indexes. Twice as much takes 30.5 instead of 32.2 s for a million entries.
 _PRAGMAS = (
     f"cache_size=-{_CACHE_KIB}",
     "journal_mode=WAL",
@@ -43,9 +45,9 @@ _PRAGMAS = (
 
 
 class SqliteWriter:
-    """The catalog opened for writing: made, upgraded and locked as needed. A context manager; close it in any case.
+    """The catalog opened for writing, after it was created or upgraded if needed. A context manager; it must be closed.
 
-    `timeout` is how many seconds another writer is waited for, LOCK_SECONDS if it is None. Raises CatalogUnavailable and its kinds.
+    It waits for another writer for `timeout` seconds, or LOCK_SECONDS if that is None. Raises CatalogUnavailable or a subclass.
     """
 
     def __init__(self, path: str, *, timeout: float | None = None, create: bool = True) -> None:
@@ -77,30 +79,23 @@ class SqliteWriter:
     def transaction(
         self,
         *,
-        alone: bool = False,  # noqa: ARG002 - it always is, here
+        alone: bool = False,  # noqa: ARG002 - here every transaction is
         unchecked: bool = False,
     ) -> Iterator[Connection]:
-        """One transaction under the writer's lock: committed at the end of the block, undone when it raises.
-
-        `alone` keeps out the writers of other hosts too, where there are any. `unchecked` is for deletes that have made sure
-        themselves that no row refers to what goes: SQLite neither checks that nor cascades.
-        """
+        """See Writer. With `unchecked`, SQLite neither checks foreign keys nor cascades."""
         if self._engine is None:
             raise CatalogUnavailable("the catalog is closed")
         with self._locked(), self._explained(), self._unchecked(unchecked), self._engine.begin() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
-        """What `work` returns, which is given a `transaction`.
-
-        Where other hosts write too it may be run again from its beginning: let it keep nothing of a run that failed.
-        """
+        """See Writer."""
         with self.transaction(alone=alone, unchecked=unchecked) as connection:
             return work(connection)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction that needs no lock: one state of the catalog, whoever writes meanwhile."""
+        """See Writer."""
         if self._reading is None:
             raise CatalogUnavailable("the catalog is closed")
         with self._explained(), self._reading.connect() as connection:
@@ -108,14 +103,14 @@ class SqliteWriter:
             connection.rollback()
 
     def data_version(self) -> int:
-        """A number that changes when anybody else than the reading connection has committed."""
+        """See Writer. The number comes from the reading connection, so this process's own commits count too."""
         if self._keeper is None:
             raise CatalogUnavailable("the catalog is closed")
         with self._explained():
             return int(self._keeper.execute("PRAGMA data_version").fetchone()[0])
 
     def checkpoint(self) -> None:
-        """Copy what the WAL holds into the file, as far as readers let it."""
+        """See Writer."""
         if self._driver is not None:
             with self._locked(), self._explained():
                 self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -127,18 +122,18 @@ class SqliteWriter:
                 self._driver.execute("VACUUM")
 
     def close(self) -> None:
-        """Close both connections, the one that writes first, under the lock.
+        """Close both connections under the lock, first the one that writes.
 
-        Where another process holds that for too long, it has the catalog open: this is not the last connection then,
-        and closing it checkpoints nothing. What was committed stays so, and is no reason to fail.
+        If another process holds the lock for too long, it has the catalog open. Then this is not the last connection, closing
+        it does not checkpoint, and the lock is not needed. Nothing that was committed is lost.
         """
         if self._driver is None:
             return
         try:
             with self._locked():
-                # A reader that comes when nobody has the catalog open goes through the whole WAL first, which cost more
-                # than its answer (docs/performance.md): leave none. Where readers are at work, it stays for the next writer.
-                with contextlib.suppress(sqlite3.Error):  # no room, say: the WAL keeps it
+                # Leave no WAL behind. A reader that comes when nobody has the catalog open must first read all of it, which costs
+                # more than its answer (docs/performance.md). If readers are active, the WAL is left for the next writer.
+                with contextlib.suppress(sqlite3.Error):  # Without space, for example, everything stays in the WAL.
                     self._driver.execute("PRAGMA busy_timeout=0")
                     self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._close()
@@ -160,7 +155,7 @@ class SqliteWriter:
 
         with self._explained():
             self._driver = _connect(self.path)
-            # Before anything is set: it may be another program's database, which must not be turned into WAL mode.
+            # This comes before the pragmas, because a database of another program must not be switched to WAL mode.
             outdated = is_outdated(self._driver, self.path)
             for pragma in _PRAGMAS:
                 self._driver.execute(f"PRAGMA {pragma}")
@@ -170,12 +165,12 @@ class SqliteWriter:
             self._keeper = sqlite3.connect(
                 sqlite_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_MS / 1000
             )
-            self._keeper.execute("SELECT count(*) FROM meta").fetchone()  # opens the WAL, which keeps it
+            self._keeper.execute("SELECT count(*) FROM meta").fetchone()  # This opens the WAL, and so keeps it.
             self._reading = _engine(self._keeper, "BEGIN")
 
     @contextlib.contextmanager
     def _unchecked(self, unchecked: bool) -> Iterator[None]:
-        """Check no foreign keys, if `unchecked`. It can be set between two transactions alone."""
+        """Switch off checks of foreign keys if `unchecked`. That is only possible between two transactions."""
         if not unchecked or self._driver is None:
             yield
             return
@@ -206,7 +201,7 @@ class SqliteWriter:
 
 
 def _make_file(path: str) -> None:
-    """Make the directory and an empty file of mode 0640 where there is none: SQLite would take the umask's mode."""
+    """Create the directory and an empty file with mode 0640 if there is none. SQLite would use the umask."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if not os.path.lexists(path):
@@ -215,7 +210,7 @@ def _make_file(path: str) -> None:
     except OSError as error:
         refuse_exhausted(error)
         raise CatalogUnavailable(
-            f"cannot make a catalog at {shown(path)} ({error.strerror}): give a place that you may write with --db"
+            f"cannot create a catalog at {shown(path)} ({error.strerror}): give a path that you may write with --db"
         ) from error
 
 
@@ -226,9 +221,9 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _engine(driver: sqlite3.Connection, begin: str) -> Engine:
-    """SQLAlchemy over that one connection.
+    """Return an engine of SQLAlchemy that uses only this connection.
 
-    Writers begin IMMEDIATE: a read transaction that turns writer fails at once beside another writer.
+    Writers begin IMMEDIATE, because a read transaction that starts to write fails at once if there is another writer.
     """
     engine = create_engine(
         "sqlite://", creator=lambda: driver, poolclass=StaticPool, execution_options={OPTION: DRIVER}
