@@ -1,1 +1,1 @@
-"""From a store to rows: finding stores, telling what changed, writing just that."""
+"""From stores to rows: finding stores, detecting changes, and writing only what changed."""

@@ -1,7 +1,7 @@
-"""Blobs of a store whose size none of the descriptors that point to them claims: a copy that was cut off, say.
+"""Blobs whose size differs from what every descriptor claims, for example because copying them was interrupted.
 
-Only what lies in the store can claim anything there. So this is found out at the end of reading the store, from its own
-manifests: to look from each blob for all manifests anywhere that have it would be quadratic in the number of stores.
+Only descriptors in the same store count. So the blobs are found when a store has been read, starting from its own manifests. Starting
+from each blob and looking for all manifests that point to it would be quadratic in the number of stores.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from catalog.db.schema import SUBJECT
 from catalog.ingest.rows import Rows
 
 STAGE = 2
-"""The `problem.stage` of what is found here: the view `problems` shows it until the bytes of the blob have been hashed."""
+"""The `problem.stage` of these problems. The view `problems` shows them until the bytes of the blob have been hashed."""
 
 _FROM_ENTRIES = (
     "FROM entry JOIN store_blob ON store_blob.store_id = entry.store_id AND store_blob.content_id = entry.content_id"
     " JOIN content ON content.id = entry.content_id WHERE entry.store_id = ?"
 )
-# CROSS JOIN keeps SQLite from beginning with the blob.
+# CROSS JOIN keeps SQLite from starting with the blob.
 _FROM_EDGES = (
     "FROM store_blob AS above CROSS JOIN edge CROSS JOIN store_blob CROSS JOIN content WHERE above.store_id = ?"
     f" AND edge.parent_id = above.content_id AND edge.role <> {SUBJECT} AND store_blob.store_id = above.store_id"
@@ -33,14 +33,14 @@ _SOURCES = ({"claims": "entry", "from_": _FROM_ENTRIES}, {"claims": "edge", "fro
 
 
 def write_claims(rows: Rows, store_id: int) -> None:
-    """Write the problem `truncated-blob` for each blob of the store that has another size than all that claim one."""
+    """Write a problem `truncated-blob` for each blob of the store whose size differs from every claimed one."""
     cursor = rows.cursor
     cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = ?", (store_id, STAGE))
     if not any(cursor.execute(_ANY.format(**each), (store_id,)).fetchone() for each in _SOURCES):
         return
     sizes: dict[str, tuple[int, int]] = {}
     right: set[str] = set()
-    for each in _SOURCES:  # what an entry claims comes first
+    for each in _SOURCES:  # The claim of an entry comes first.
         for digest, held, most, is_right in cursor.execute(_CLAIMS.format(**each), (store_id,)).fetchall():
             sizes.setdefault(digest, (held, most))
             if is_right:

@@ -1,8 +1,8 @@
-"""Blobs that were not good when they were last looked at, and have changed in place since.
+"""Blobs that were bad when they were last looked at, and have changed in place since.
 
-A writer that completes a file where it lies (`cp`, `rsync --inplace`) changes no directory, so that nothing tells of it: the file
-is to be looked at. That is done for few: blobs that could not be read, or are not what their digest says, and those of another
-size than what points to them claims.
+A writer that completes a file in place (`cp`, `rsync --inplace`) changes no directory, so the file itself has to be checked. That
+is done only for few files: blobs that could not be read or do not match their digest, and blobs whose size differs from what a
+descriptor claims.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from catalog.ingest.store_state import Standing, Store
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 
 MOST = 1_000
-"""So many blobs are looked at in one go at most."""
+"""The most blobs that are checked at once."""
 MOST_COMPARED = 20_000
-"""The sizes of so many blobs are compared with what is claimed in one go at most."""
+"""The most blobs whose sizes are compared with claims at once."""
 
 _DENIED = os.strerror(errno.EACCES)
 _MANY = 100
-"""Stores; more of them are asked for together."""
+"""For more stores than this, all stores are queried together."""
 
 Ask = Callable[[str, Mapping[str, object]], Iterable[Any]]
-"""Returns the rows of a statement with `:name` for its parameters."""
+"""Returns the rows of a statement, which has `:name` for parameters."""
 
 _BAD = (
     "SELECT store_blob.store_id, content.digest, store_blob.size, store_blob.mtime, problem.detail, problem.id FROM problem"
@@ -57,16 +57,16 @@ class _Suspect(NamedTuple):
 
 
 class Completed:
-    """Finds them, from where it ended the last time on, so that all have their turn where there are many."""
+    """Finds such blobs, continuing where the last call ended, so that all of many have their turn."""
 
     def __init__(self) -> None:
         self._problem = 0
         self._blob = 0, 0
 
     def stores(self, ask: Ask, stores: Mapping[int, Store | Standing], *, sizes: bool = True) -> set[int]:
-        """The ids of those of `stores` in which such a blob has changed; with `sizes`, layers and the like are looked at too.
+        """Return the ids of those of `stores` in which such a blob has changed. With `sizes`, check layers and the like too.
 
-        A stat for each blob; never raises OSError.
+        Costs a stat for each blob. Never raises OSError.
         """
         bad = list(ask(_BAD.format("problem.id > :last"), {"last": self._problem}))
         self._problem = int(bad[-1][5]) if len(bad) == MOST else 0
@@ -81,18 +81,18 @@ class Completed:
 
 
 def completed_of(ask: Ask, stores: Mapping[int, Store | Standing], *, sizes: bool) -> set[int]:
-    """The ids of those of `stores` in which such a blob has changed; with `sizes`, layers and the like are looked at too.
+    """Return the ids of those of `stores` in which such a blob has changed. With `sizes`, check layers and the like too.
 
-    A stat for each, and for no more than MOST in a store, or in all where there are many; never raises OSError.
+    Costs a stat for each blob, for at most MOST blobs of a store, or of all stores if there are many. Never raises OSError.
     """
     if len(stores) > _MANY:
         return Completed().stores(ask, stores, sizes=sizes)
     found: set[int] = set()
     for store_id in stores:
-        asked = {"store_id": store_id}
-        rows = list(ask(_BAD.format("problem.store_id = :store_id"), asked))
+        parameters = {"store_id": store_id}
+        rows = list(ask(_BAD.format("problem.store_id = :store_id"), parameters))
         if sizes:
-            rows += ask(_OTHER_SIZE.format("store_id = :store_id"), asked)
+            rows += ask(_OTHER_SIZE.format("store_id = :store_id"), parameters)
         found |= _changed((_Suspect(*row[:5]) for row in rows), stores)
     return found
 
@@ -117,7 +117,7 @@ def _has_changed(store: Store | Standing, suspects: Iterable[_Suspect]) -> bool:
 
 
 def _may_open(blobs: BlobDirectories, digest: str) -> bool:
-    """Whether a blob that we had no right to read can be opened now: that changes none of its times."""
+    """Return whether a blob that could not be opened before can be opened now. A change of permissions leaves its mtime alone."""
     try:
         opened = blobs.open(digest)
     except BlobProblem:

@@ -1,4 +1,4 @@
-"""What a question concerns, for `--fresh`: stores that are known, and layouts below the roots that are not known yet."""
+"""Which stores a question is about, for `--fresh`: registered stores, and layouts below roots that are not registered yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catalog.names.paths import decode_path, derived_name, encode_path, is_too_l
 from catalog.names.pattern import Glob, has_wildcard
 from catalog.names.query import OCI_LAYOUT, Query
 
-_NUMBER = re.compile(r"~[0-9]+$")  # of a store whose name was taken
+_NUMBER = re.compile(r"~[0-9]+$")  # added to the name of a store if the name was taken
 
 
 def _anything(_path: str, _name: str) -> bool:
@@ -27,18 +27,18 @@ def _any_root(_name: str) -> bool:
 
 
 class Search(NamedTuple):
-    """Where to look for layouts that are not known: below each root whose name `is_searched` accepts, or below `top` alone.
+    """Where to search for unregistered layouts: below each root whose name `is_searched` accepts, or only below `directory`.
 
-    Of those found `accepts` says, by path and the name that it would have, which are meant.
+    `accepts` says which layouts are meant, given the path of one and the name that it would get.
     """
 
-    top: str | None = None
+    directory: str | None = None
     is_searched: Callable[[str], bool] = _any_root
     accepts: Callable[[str, str], bool] = _anything
 
 
 class Concerned(NamedTuple):
-    """The stores by their ids, None for all of them, and where to look for others."""
+    """The ids of the stores, or None for all, and where to search for unregistered ones."""
 
     ids: frozenset[int] | None
     searches: tuple[Search, ...]
@@ -48,7 +48,7 @@ EVERYTHING = Concerned(None, (Search(),))
 
 
 def concerned(reader: Reader, queries: Sequence[Query], scope: Sequence[str]) -> Concerned:
-    """What `queries` concern, or the stores that `scope` names (names, paths and globs, as `--store` takes them)."""
+    """Return what `queries` are about, or what `scope` selects: names, paths and globs, as for `--store`."""
     if scope:
         return _in_scope(reader, scope)
     ids: set[int] = set()
@@ -59,16 +59,16 @@ def concerned(reader: Reader, queries: Sequence[Query], scope: Sequence[str]) ->
         try:
             place = place_of(reader, query)
         except UnknownStore:
-            # Perhaps it has only just come to be below a root.
+            # Perhaps it has only just been created below a root.
             is_name = query.kind == OCI_LAYOUT and query.place[0] not in "/."
             searches.append(_named(query.place) if is_name else _at(query.place))
         except InvalidReference:
-            continue  # said when its turn comes
+            continue  # It is reported when the query is answered.
         else:
             ids.add(place.store_id)
             if place.image is not None:
-                # Perhaps that is no image but a store inside the store, which has only just come.
-                searches.append(Search(top=place.path))
+                # Perhaps that is not an image but a new store inside the store.
+                searches.append(Search(directory=place.path))
     return Concerned(frozenset(ids), tuple(searches)) if queries else EVERYTHING
 
 
@@ -99,7 +99,7 @@ def _matching(glob: Glob) -> Search:
 
 
 def _named(text: str) -> Search:
-    """A store called `text`, or, where an image stands behind it, a beginning of that."""
+    """Return the search for a store called `text`, or a prefix of it if an image follows."""
     texts = {text, _NUMBER.sub("", text)}
 
     def is_above(name: str) -> bool:
@@ -109,7 +109,7 @@ def _named(text: str) -> Search:
 
 
 def _at(text: str) -> Search:
-    """The store at the path `text`, or, where an image stands behind it, at a beginning of that."""
+    """Return the search for a store at the path `text`, or a prefix of it if an image follows."""
     paths = registered_as(text)
 
     def accepts(path: str, _name: str) -> bool:
@@ -119,35 +119,39 @@ def _at(text: str) -> Search:
 
 
 def known_paths(reader: Reader) -> frozenset[str]:
-    """Return the paths, as the catalog keeps them, of its stores and of the layouts that it leaves out."""
+    """Return the paths, as stored in the catalog, of its stores and of the layouts that were removed from it."""
     return frozenset(
         [row[2] for row in reader.rows("STORE_FILES", {})] + [row[0] for row in reader.rows("LEFT_OUT", {})]
     )
 
 
 def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
-    """The paths of the layouts below roots that are meant by one of `searches` and whose paths are not among `known`."""
+    """Return the paths of the layouts below roots that one of `searches` means and that are not `known`."""
     roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows("ROOTS", {})]
     roots.sort(key=lambda root: -len(root[0]))
-    by_top: dict[str, list[Search]] = {}
+    by_directory: dict[str, list[Search]] = {}
     for search in searches:
-        tops = [path for path, name in roots if search.is_searched(name)] if search.top is None else [search.top]
-        for top in tops:
-            by_top.setdefault(top, []).append(search)
+        directories = [search.directory] if search.directory is not None else _searched(roots, search)
+        for directory in directories:
+            by_directory.setdefault(directory, []).append(search)
     found: set[str] = set()
     paths = {path for path, _ in roots}
-    for top, meant in by_top.items():
-        opened = opened_below(top, paths)
+    for directory, its_searches in by_directory.items():
+        opened = opened_below(directory, paths)
         for path in () if opened is None else discover(opened, lambda _path, _error: None):
             root = _root_above(path, roots)
             if root is None or path in found or is_too_long(path) or encode_path(path)[0] in known:
                 continue
             name = derived_name(path, *root)
-            if any(search.accepts(path, name) for search in meant):
+            if any(search.accepts(path, name) for search in its_searches):
                 found.add(path)
     return sorted(found)
 
 
+def _searched(roots: Iterable[tuple[str, str]], search: Search) -> list[str]:
+    return [path for path, name in roots if search.is_searched(name)]
+
+
 def _root_above(path: str, roots: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """The path and name of the deepest root at or above `path`; `roots` come with the deepest first."""
+    """Return path and name of the deepest root at or above `path`; `roots` must be sorted with the deepest first."""
     return next((root for root in roots if path == root[0] or path.startswith(root[0].rstrip("/") + "/")), None)

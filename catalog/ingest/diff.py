@@ -1,13 +1,12 @@
-"""What changed between the entries that the catalog holds of a store and those of its `index.json` now. Pure.
+"""The difference between the entries of a store in the catalog and those of its `index.json`. Without side effects.
 
-Strategy. `index.json` is a multiset of descriptors (oras writes it in random order every time), and each descriptor has a
-128-bit fingerprint, so the old side is three arrays and no row is read whole. Most writers keep the order and change the
-end: entries are matched by walking both sides together, and only from the first difference on by a table.
-The new side is met once, in order, so a file of a million entries never lies in memory.
+`index.json` is a multiset of descriptors (oras writes it in random order each time). Each descriptor has a fingerprint of 128
+bits, so the old side is three arrays, and rows are not read whole. Most writers keep the order and change the end. So
+entries are matched by walking both sides together, and with a table only from the first difference on. The new side is
+read once, in order, so a file with a million entries is never completely in memory.
 
-Sort keys have gaps of GAP, and no two are equal: what is put between two entries gets a key between theirs. Where old
-entries come in another order than they are stored in, or there is no gap left, `unordered` is set and ingest/order.py
-mends what matters.
+Sort keys are different and have gaps of GAP, so an entry between two others gets a key between theirs. If old entries come in
+another order than their sort keys, or there is no gap left, `unordered` is set, and order.py corrects what matters.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ _NONE = bytes(FINGERPRINT)
 
 
 class Old:
-    """The stored entries of a store in the order of their sort keys: ids, sort keys and fingerprints.
+    """The entries of a store in the catalog, in the order of their sort keys: ids, sort keys and fingerprints.
 
-    A row without a fingerprint (the catalog was upgraded) equals no descriptor, so it is read again.
+    A row without a fingerprint, from an older ocicat, equals no descriptor, so the entry is written again.
     """
 
     def __init__(self, rows: Sequence[tuple[int, int, bytes | None]] = ()) -> None:
         self.ids = array("q", [row[0] for row in rows])
         self.sorts = array("q", [row[1] for row in rows])
-        # One string of bytes: a list of them would take 57 bytes per entry instead of 16.
+        # One bytes object, because a list of them would take 57 bytes per entry instead of 16.
         self._fingerprints = b"".join([row[2] or _NONE for row in rows])
 
     def __len__(self) -> int:
@@ -44,23 +43,23 @@ class Old:
 
 
 class Diff:
-    """Takes the new descriptors' fingerprints in order; says which stand already and which sort keys the others get.
+    """Takes the fingerprints of the new descriptors in order; tells which are in the catalog and which sort keys the others get.
 
-    `seen` is how many were taken; `unordered` is set when stored order and new order differ.
+    `unordered` is set when the old order and the new one differ.
     """
 
     def __init__(self, old: Old) -> None:
         self._old = old
         self._used = bytearray(len(old))
         self._cursor = 0
-        self._next: array[int] | None = None  # from an old entry to the next one of the same fingerprint
+        self._next: array[int] | None = None  # from an old entry to the next one with the same fingerprint
         self._first: dict[bytes, int] = {}
-        self._last: int | None = None  # the greatest sort key met so far
+        self._last: int | None = None  # the greatest sort key so far
         self._top = old.sorts[-1] if len(old) else -GAP
         self.unordered = False
 
     def match(self, fingerprint: bytes) -> int | None:
-        """The place in `old` of a stored entry that is this one and was not matched before; None for a new one."""
+        """Return the place in `old` of an unmatched entry with this fingerprint, which is then matched; None for a new entry."""
         used = self._used
         place = self._cursor
         if place >= len(used) or used[place] or self._old.fingerprint(place) != fingerprint:
@@ -71,11 +70,11 @@ class Diff:
         self._cursor = place + 1
         return place
 
-    def stands(self, place: int, pending: int) -> list[int]:
-        """The old entry at `place` follows `pending` new ones: the sort keys of those."""
+    def before(self, place: int, pending: int) -> list[int]:
+        """Return the sort keys of `pending` new entries that come before the old entry at `place`."""
         sort = self._old.sorts[place]
         last = self._last
-        if not pending:  # as with nearly all, where one tag of 100,000 moved: a tenth of the whole time
+        if not pending:  # This is usual, and quicker by a tenth of the whole time if one of 100,000 tags has moved.
             if last is None or sort > last:
                 self._last = sort
             else:
@@ -89,9 +88,9 @@ class Diff:
         return keys
 
     def _between(self, place: int, count: int) -> list[int] | None:
-        """Sort keys for `count` new entries before the old one at `place`, behind what was met; None where there is no room.
+        """Return sort keys for `count` new entries before the old one at `place` and after the last; None if there is no room.
 
-        Stored ones are left free although nothing has matched them so far: they may come later in the list.
+        The keys of unmatched old entries are not used, because those may come later in the list.
         """
         sorts = self._old.sorts
         high = sorts[place]
@@ -110,18 +109,18 @@ class Diff:
         return keys
 
     def end(self, pending: int) -> list[int]:
-        """Sort keys behind everything, for `pending` new entries at the end of the list, or that found no gap."""
+        """Return sort keys after all others, for `pending` new entries at the end of the list, or without a gap."""
         first = self._top + GAP
         self._top += GAP * pending
         return list(range(first, self._top + 1, GAP))
 
     @property
     def exhausted(self) -> bool:
-        """Whether every old entry was matched: what comes now stands at the end."""
+        """Whether all old entries are passed, so that what follows is at the end of the list."""
         return self._cursor >= len(self._used)
 
     def flush(self, pending: int) -> list[int]:
-        """Sort keys for new entries that are too many to wait for the old one that follows them."""
+        """Return sort keys for new entries that are too many to wait for the next old one."""
         if not self.exhausted:
             self.unordered = True
         keys = self.end(pending)
@@ -129,7 +128,7 @@ class Diff:
         return keys
 
     def removed(self) -> list[int]:
-        """The places in `old` of the entries that nothing matched."""
+        """Return the places in `old` of the entries that were not matched."""
         used = self._used
         return [place for place in range(len(used)) if not used[place]]
 

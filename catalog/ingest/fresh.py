@@ -1,16 +1,17 @@
-"""`--fresh`: makes the catalog true before it is asked (docs/scripts.md).
+"""`--fresh`: bring the catalog up to date before a question is answered (docs/scripts.md).
 
-What the configuration names is registered first, as `ocicat index` does it. Then each concerned store's `index.json` is looked
-at by a stat, and compared with the file that the catalog says it read, and by which rules; where content matters, so are the
-directories of its blobs. Where a daemon lives it is waited for: it has seen the change too, and takes it once the file stands
-still. Where none does, what changed is read and written here, under the writer's lock. Never an unsettled read, and never longer
-than the time limit.
+First the places of the configuration are registered, as by `ocicat index`. Then the `index.json` of each store that the question is
+about is checked with a stat and compared with what the catalog has read, and so are the directories of its blobs if
+content matters. If a daemon runs, it has seen the change too, so this waits until it has taken it. Otherwise the change is
+read and written here, under the writer's lock. A file that has not settled is never read, and it never takes longer than the time
+limit.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from catalog.engine.interface import Reader
 from catalog.engine.locks import DAEMON, is_held
@@ -31,10 +32,17 @@ from catalog.names.query import Query
 
 FRESH_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_CONTENT_SECONDS = 0.25  # on manifests that nobody asks for
+_CONTENT_SECONDS = 0.25  # for manifests that the question does not need
 _PATIENCE_SECONDS = 1.0
-"""For so long, after the settling time, a daemon is waited for before the change is read here although one lives: it may look
-only now and then (`--poll`, directories that cannot be watched), or hang."""
+"""How long after the settling time to wait for a daemon before the change is read here anyway. The daemon may look only now and
+then (`--poll`, directories that cannot be watched), or hang."""
+
+
+class _Named(NamedTuple):
+    """A store."""
+
+    id: int
+    name: str
 
 
 def make_fresh(
@@ -48,14 +56,15 @@ def make_fresh(
     whole: bool = False,
     places: Sequence[Place] = (),
 ) -> None:
-    """Wait until the catalog says what the layouts say that `queries` concern; `seconds` at most.
+    """Wait until the catalog is up to date with the layouts that `queries` are about, but at most for `seconds`.
 
-    `stores` are names, paths and globs as `--store` takes them: where there are any, these stores are concerned, and the layouts
-    that would be called so if they were known. With `content` it waits for what their manifests say too; so does a query of a
-    digest, which may be below an entry. With `whole` layers that were not whole are looked at again, too. `places` are those of the configuration.
+    `stores` are names, paths and globs as for `--store`. If there are any, the queries are about these stores, and about layouts
+    that would get such a name when they are registered. With `content`, also wait for their manifests; so does a query with a
+    digest, which may be below an entry. With `whole`, also check layers again that were incomplete. `places` are those of the
+    configuration.
 
-    With no seconds it only looks. Raises NotInTime after that, CatalogUnavailable, and UsageError for places that cannot be
-    registered.
+    With 0 seconds, only look. Raises NotInTime when the time is over, CatalogUnavailable, and UsageError for places that cannot
+    be registered.
     """
     began = time.monotonic()
     patient_until = began + settings.settle_ms / 1000 + _PATIENCE_SECONDS
@@ -66,77 +75,73 @@ def make_fresh(
     wanted = concerned(reader, queries, stores or ())
     new: list[str] = []
     if wanted.searches:
-        # In this order: a layout that a daemon registers between two of these looks is new, or it is concerned, and then behind.
+        # The order matters: a layout that a daemon registers in between is either found as new, or is among `wanted` and behind.
         known = known_paths(reader)
         wanted = concerned(reader, queries, stores or ())
         new = new_layouts(reader, wanted.searches, known)
     behind = _behind(reader, wanted.ids, content=content)
-    untold = _untold(reader, wanted.ids, content=content) if seconds > 0 else []
+    unnoticed = _unnoticed(reader, wanted.ids, content=content) if seconds > 0 else []
     completed = _completed(reader, wanted.ids, whole=whole) if seconds > 0 and content else []
-    untold += [each for each in completed if each not in untold]
+    unnoticed += [each for each in completed if each not in unnoticed]
     may_write = True
-    while behind or new or untold:
+    while behind or new or unnoticed:
         left = began + seconds - time.monotonic()
         if left <= 0:
-            raise _late(behind or untold, new, seconds)
-        lives = is_held(beside(reader.path) + DAEMON)
-        if may_write and (untold or not lives or time.monotonic() >= patient_until):
+            raise _late(behind or unnoticed, new, seconds)
+        has_daemon = is_held(beside(reader.path) + DAEMON)
+        if may_write and (unnoticed or not has_daemon or time.monotonic() >= patient_until):
             try:
-                _take(reader, [*behind, *untold], new, left, settings, seconds, content=content, completed=completed)
+                _take(reader, [*behind, *unnoticed], new, left, settings, seconds, content=content, completed=completed)
             except CatalogUnavailable as error:
-                needed = behind or new or completed or _untold(reader, wanted.ids, content=content, sure=True)
-                if isinstance(error, NotInTime) or (needed and not lives):
+                needed = behind or new or completed or _unnoticed(reader, wanted.ids, content=content, sure=True)
+                if isinstance(error, NotInTime) or (needed and not has_daemon):
                     raise
-                may_write = False  # the catalog is the daemon's alone
-            untold = []
+                may_write = False  # Only the daemon may write the catalog.
+            unnoticed = []
         else:
             time.sleep(min(_POLL_SECONDS, left))
-        # What was true once since we were asked is true enough, however much is written meanwhile.
+        # It is enough that each store was up to date once since the question was asked, however much is written meanwhile.
         by_path = {row[2]: row[0] for row in reader.rows("STORE_FILES", {})} if new else {}
-        ids = {store_id for store_id, _ in behind} | {by_path[path] for path in map(_as_kept, new) if path in by_path}
-        new = [path for path in new if _as_kept(path) not in by_path and _is_layout(reader, path)]
+        ids = {each.id for each in behind} | {by_path[path] for path in map(_stored, new) if path in by_path}
+        new = [path for path in new if _stored(path) not in by_path and _is_layout(reader, path)]
         behind = _behind(reader, frozenset(ids), content=content) if ids else []
 
 
-def _standings(reader: Reader, concerned: frozenset[int] | None) -> Iterable[tuple[int, str, Standing]]:
-    """The id, the name and what is known of each concerned store."""
+def _standings(reader: Reader, concerned: frozenset[int] | None) -> Iterable[tuple[_Named, Standing]]:
+    """Return what the catalog knows about each of these stores, or of all stores."""
     rows = list(reader.rows("STORE_FILES", {}))
-    return ((row[0], row[1], standing(*row[2:])) for row in rows if concerned is None or row[0] in concerned)
+    return ((_Named(row[0], row[1]), standing(*row[2:])) for row in rows if concerned is None or row[0] in concerned)
 
 
-def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[tuple[int, str]]:
-    """The stores, by id and name, whose rows are not what their file says by today's rules; with `content`, those too whose
-    manifests are not all read.
-    """
+def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[_Named]:
+    """Return the stores whose catalog entry is out of date; with `content`, also stores with unread manifests."""
     return [
-        (store_id, name)
-        for store_id, name, store in _standings(reader, concerned)
-        if (content and has_unread_content(store, look=False)) or not _is_true(store)
+        named
+        for named, store in _standings(reader, concerned)
+        if (content and has_unread_content(store, look=False)) or not _is_current(store)
     ]
 
 
-def _untold(
-    reader: Reader, concerned: frozenset[int] | None, *, content: bool, sure: bool = False
-) -> list[tuple[int, str]]:
-    """The stores with something to do of which no event tells, so that no daemon does it soon.
+def _unnoticed(reader: Reader, concerned: frozenset[int] | None, *, content: bool, sure: bool = False) -> list[_Named]:
+    """Return the stores with changes that make no event, so that a daemon does not notice them soon.
 
-    Their rules changed, or, with `content`, blobs came or went since they were listed. It is asked once, and not again after
-    they were taken: more blobs are coming, perhaps, all the time. With `sure` those are left out whose blobs had only just come
-    when they were listed, so that nobody can tell whether more came in the same tick of the clock.
+    Their rules changed or, with `content`, blobs were added or removed since they were listed. This is asked only once, because
+    blobs may be added all the time. With `sure`, leave out stores whose blobs were so new when they were listed that more may
+    have been added within the same tick of the clock.
     """
     return [
-        (store_id, name)
-        for store_id, name, store in _standings(reader, concerned)
+        named
+        for named, store in _standings(reader, concerned)
         if keys_are_old(store)
         or (content and has_unread_content(store, look=True) and not (sure and _is_only_racy(store)))
     ]
 
 
-def _completed(reader: Reader, concerned: frozenset[int] | None, *, whole: bool) -> list[tuple[int, str]]:
-    """The stores in which a blob that was not good has changed where it lies, of which no directory tells."""
-    stores = {store_id: (name, store) for store_id, name, store in _standings(reader, concerned)}
+def _completed(reader: Reader, concerned: frozenset[int] | None, *, whole: bool) -> list[_Named]:
+    """Return the stores in which a bad blob has changed in place, which no directory shows."""
+    stores = {named.id: (named, store) for named, store in _standings(reader, concerned)}
     found = completed_of(reader.select, {store_id: store for store_id, (_, store) in stores.items()}, sizes=whole)
-    return [(store_id, stores[store_id][0]) for store_id in sorted(found)]
+    return [stores[store_id][0] for store_id in sorted(found)]
 
 
 def _is_only_racy(store: Standing) -> bool:
@@ -144,11 +149,11 @@ def _is_only_racy(store: Standing) -> bool:
     return not store.content_pending and found.partition(" racy:")[0] == listed.partition(" racy:")[0]
 
 
-def _is_true(store: Standing) -> bool:
+def _is_current(store: Standing) -> bool:
     try:
         file = stat_index(store.opened)
         if store.state in ("unreadable", "missing"):
-            # Only opening it can tell how it is: where not as the catalog says, that is behind.
+            # Only opening it shows whether it is still as the catalog says.
             read_index(store.opened).close()
         return not differs(store, file)
     except IndexProblem as problem:
@@ -158,13 +163,13 @@ def _is_true(store: Standing) -> bool:
 
 
 def _is_layout(reader: Reader, path: str) -> bool:
-    """Whether there is still a layout at `path`, which was found below a root."""
+    """Return whether there is still a layout at `path`, which was found below a root."""
     roots = [decode_path(root, root_bytes) for root, root_bytes, *_ in reader.rows("ROOTS", {})]
     opened = opened_below(path, roots)
     return opened is not None and is_layout(opened)
 
 
-def _as_kept(path: str) -> str:
+def _stored(path: str) -> str:
     return encode_path(path)[0]
 
 
@@ -182,18 +187,19 @@ def _register(reader: Reader, places: Sequence[Place], seconds: float) -> None:
 
 def _take(
     reader: Reader,
-    behind: list[tuple[int, str]],
+    behind: list[_Named],
     new: Sequence[str],
     left: float,
     settings: Settings,
     seconds: float,
     *,
     content: bool,
-    completed: Sequence[tuple[int, str]] = (),
+    completed: Sequence[_Named] = (),
 ) -> None:
-    """Read and write what changed ourselves, and the content of `completed` anew; with `content` as much of their manifests as there is time for.
+    """Read and write what changed in this process, and read the content of `completed` again.
 
-    Without it little time is spent on those: enough for the few that one writer brings, and nobody waits for thousands.
+    With `content`, read as many manifests as there is time for. Otherwise spend little time on them: enough for the few that a
+    writer adds, while nobody waits for thousands.
     """
     from catalog.engine.open import open_writer
     from catalog.ingest.registry import Registry
@@ -204,9 +210,9 @@ def _take(
     deadline = time.monotonic() + left
     try:
         with open_writer(reader.path, timeout=left, create=False) as writer:
-            ids = [store_id for store_id, _ in behind] + register(writer, new, reports.append)
+            ids = [each.id for each in behind] + register(writer, new, reports.append)
             if completed:
-                writer.write(lambda connection: mark_completed(connection, [store_id for store_id, _ in completed]))
+                writer.write(lambda connection: mark_completed(connection, [each.id for each in completed]))
             with writer.snapshot() as connection:
                 stores = Registry(connection).stores(ids)
             patient = settings._replace(patience_ms=int(left * 1000))
@@ -219,14 +225,10 @@ def _take(
         raise _late(behind, new, seconds)
 
 
-def _late(behind: Sequence[tuple[int, str]], new: Sequence[str], seconds: float) -> NotInTime:
-    seconds = seconds or FRESH_SECONDS  # they have gone before, for all references together
-    names = [*(name for _, name in behind), *new]
-    what = (
-        f"{shown(names[0])} did not"
-        if len(names) == 1
-        else f"{len(names)} stores, {shown(names[0])} among them, did not"
-    )
+def _late(behind: Sequence[_Named], new: Sequence[str], seconds: float) -> NotInTime:
+    seconds = seconds or FRESH_SECONDS  # 0 means that they were spent before, for all references together.
+    names = [*(each.name for each in behind), *new]
+    what = shown(names[0]) if len(names) == 1 else f"{len(names)} stores, among them {shown(names[0])}"
     return NotInTime(
-        f"{what} stand still and come into the catalog within {seconds:g} seconds: ask again, or without --fresh"
+        f"{what} did not settle and reach the catalog within {seconds:g} seconds: ask again, or without --fresh"
     )

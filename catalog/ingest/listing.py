@@ -1,9 +1,9 @@
-"""Which blobs lie in a store: `store_blob` follows what is there.
+"""Which blobs are in a store: bringing `store_blob` up to date with its directories.
 
-A layout's own directory is listed, and everything in it belongs to the store. A shared directory (skopeo's
-`--shared-blob-dir`) belongs to many: of what lies there, a store has what its entries reach, and nothing else. So it is not
-listed but asked for each of those, which costs what the store points to, however many share the directory; and what no
-store reaches there is nobody's.
+The layout's own directory is listed, and everything in it belongs to the store. A shared directory (skopeo's
+`--shared-blob-dir`) belongs to many stores, and a store has only the blobs there that its entries reach. So it is not listed.
+Instead each of those blobs is looked up, which costs as much as the store points to, however many stores share the directory.
+Blobs there that no store reaches belong to no store.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from sqlalchemy import Connection
 
 from catalog.db.schema import SUBJECT
 from catalog.engine.interface import Writer
-from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.rows import Rows, chunks, marks
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
 
 LISTED = 10_000
-"""Blobs of small stores that are written in one transaction."""
+"""How many blobs of small stores are written in one transaction."""
 _AT_ONCE = 2_000
-"""Blobs of a larger store that are: it holds nobody up for longer than that takes."""
+"""How many blobs of a larger store are, so that others do not wait for longer than that takes."""
 
 _REACHED = (
     "WITH RECURSIVE reached (id) AS ("
@@ -51,24 +51,32 @@ _HELD_OF = (
 
 
 File = tuple[int, int]
-"""Size in bytes and modification time in milliseconds of a blob's file."""
+"""Size in bytes and modification time in milliseconds of the file of a blob."""
 
 
 class _Difference(NamedTuple):
-    """What the rows of a store lack, by digest; those that are gone; and those of another time, with that first."""
+    """Blobs without a row, by digest; rows that are obsolete (store and content id); rows with another time (time, store, content id)."""
 
     new: dict[str, File]
     gone: list[tuple[int, int]]
     touched: list[tuple[int, int, int]]
 
 
-def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
-    """Let `store_blob` say what the directories of these stores hold, as many of them a transaction as have LISTED blobs.
+class _Listed(NamedTuple):
+    """A store, and the blobs that were found in its directories."""
 
-    Where one of them could not be looked into, nothing is taken for gone. Yields between two pieces of work: what calls it may
-    do something else meanwhile. The rows of a store with more blobs than LISTED come in several transactions.
+    store: Store
+    blobs: BlobDirectories
+    files: dict[str, File]
+
+
+def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
+    """Update `store_blob` to what is in the directories of these stores. Up to LISTED blobs are written in one transaction.
+
+    If a directory could not be listed, no row is removed. Yields between two pieces of work, so that the caller can do
+    something else. A store with more than LISTED blobs is written in several transactions.
     """
-    listed: list[tuple[Store, BlobDirectories, dict[str, File]]] = []
+    listed: list[_Listed] = []
     count = 0
     for found, blobs in stores:
         there: dict[str, File] = {}
@@ -82,7 +90,7 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
         if len(there) > LISTED:
             yield from _follow_large(writer, found, blobs, there)
             continue
-        listed.append((found, blobs, there))
+        listed.append(_Listed(found, blobs, there))
         count += len(there)
         if count >= LISTED:
             yield from _follow(writer, listed)
@@ -92,14 +100,14 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
         yield from _follow(writer, listed)
 
 
-def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[str, File]]]) -> Iterator[None]:
-    def follow(connection: Connection) -> list[tuple[Store, BlobDirectories, dict[str, File]]]:
+def _follow(writer: Writer, listed: Sequence[_Listed]) -> Iterator[None]:
+    def follow(connection: Connection) -> list[_Listed]:
         rows = Rows(connection)
         large = []
         for found, blobs, there in listed:
             difference = _difference(rows, found, blobs, there)
-            if sum(map(len, difference)) > LISTED:  # many have gone
-                large.append((found, blobs, there))
+            if sum(map(len, difference)) > LISTED:  # Many rows are obsolete.
+                large.append(_Listed(found, blobs, there))
                 continue
             _write_difference(rows, found, difference)
         rows.flush()
@@ -110,13 +118,13 @@ def _follow(writer: Writer, listed: Sequence[tuple[Store, BlobDirectories, dict[
 
 
 def _follow_large(writer: Writer, found: Store, blobs: BlobDirectories, there: dict[str, File]) -> Iterator[None]:
-    """The same for one store with many blobs, bit by bit: until its content is read to its end nobody takes them for all."""
+    """The same for one store with many blobs, in pieces. Nobody relies on the rows until the store's content is completely read."""
     with writer.snapshot() as connection:
         whole = _difference(Rows(connection), found, blobs, there)
 
     def write(connection: Connection, part: _Difference) -> None:
         rows = Rows(connection)
-        held = _held_of(rows, found, part.new)  # by another process meanwhile
+        held = _held_of(rows, found, part.new)  # Another process may have written some meanwhile.
         new = {digest: file for digest, file in part.new.items() if digest not in held}
         _write_difference(rows, found, part._replace(new=new))
         rows.flush()
@@ -151,7 +159,7 @@ def _difference(rows: Rows, found: Store, blobs: BlobDirectories, there: dict[st
 def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None:
     rows.moment.keep_blobs(difference.gone)
     rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", difference.gone)
-    # Its first bytes may be others now, so that it is to be looked at again.
+    # Its content may have changed, so it has to be looked at again.
     rows.cursor.executemany(
         "UPDATE store_blob SET mtime = ?, looked = FALSE WHERE store_id = ? AND content_id = ?", difference.touched
     )
@@ -159,18 +167,18 @@ def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None
 
 
 def _held_of(rows: Rows, found: Store, digests: Iterable[str]) -> set[str]:
-    """Those of the digests that the store has a row for."""
+    """Return those of the digests that the store has a row for."""
     return {
         row[0]
         for some in chunks(sorted(digests))
-        for row in rows.cursor.execute(_HELD_OF % ",".join("?" * len(some)), (*some, found.id)).fetchall()
+        for row in rows.cursor.execute(_HELD_OF % marks(some), (*some, found.id)).fetchall()
     }
 
 
 def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int] | None = None) -> None:
-    """Add to `store_blob` what lies in the shared directory and is reached since more was read.
+    """Add the blobs in the shared directory to `store_blob` that are reached now that more manifests were read.
 
-    With `parents`, only what these manifests point to, as far as they lie in the store.
+    With `parents`, only those that these manifests point to, if they are in the store.
     """
     if found.shared_blobs is None:
         return
@@ -183,7 +191,7 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: S
 
     def add(connection: Connection) -> None:
         rows = Rows(connection)
-        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}  # by another process meanwhile
+        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}  # Another process may have written some.
         _write(rows, found, {digest: file for digest, file in there.items() if digest not in held})
         rows.flush()
 
@@ -191,35 +199,35 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: S
 
 
 def _list_below(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int]) -> None:
-    def asked(connection: Connection) -> list[str]:
+    def wanted(connection: Connection) -> list[str]:
         cursor = Rows(connection).cursor
         return [
             row[0]
             for some in chunks(parents)
-            for row in cursor.execute(_POINTED_TO % ",".join("?" * len(some)), (*some, found.id, found.id)).fetchall()
+            for row in cursor.execute(_POINTED_TO % marks(some), (*some, found.id, found.id)).fetchall()
         ]
 
     with writer.snapshot() as connection:
-        there = _stats(blobs, asked(connection))
+        there = _stats(blobs, wanted(connection))
     if not there:
         return
 
     def add(connection: Connection) -> None:
         rows = Rows(connection)
-        _write(rows, found, {digest: there[digest] for digest in asked(connection) if digest in there})
+        _write(rows, found, {digest: there[digest] for digest in wanted(connection) if digest in there})
         rows.flush()
 
     writer.write(add)
 
 
 def _stats(blobs: BlobDirectories, digests: Iterable[str]) -> dict[str, File]:
-    """Those that lie in the shared directory, with their size and time."""
+    """Return those of the digests that are in the shared directory, with size and time."""
     stats = ((digest, blobs.stat(digest)) for digest in digests)
     return {digest: (stat.st_size, stat.st_mtime_ns // 1_000_000) for digest, stat in stats if stat is not None}
 
 
 def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, File]:
-    """What a store reaches, is not `known`, and lies in the shared directory, with its size and time."""
+    """Return the blobs that a store reaches, that are not `known` and are in the shared directory, with size and time."""
     if found.shared_blobs is None:
         return {}
     with writer.snapshot() as connection:
@@ -229,6 +237,6 @@ def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Contain
 
 def _write(rows: Rows, found: Store, there: dict[str, File]) -> None:
     if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
-        return  # removed by another process meanwhile
+        return  # Another process has removed the store meanwhile.
     for digest, (size, mtime) in sorted(there.items()):
         rows.blob(found.id, digest, size, mtime)

@@ -1,8 +1,8 @@
-"""Keeping what was: each transaction that changes an answer is a moment, and rows that change or go are moved to the past.
+"""Keeping the past: each transaction that changes an answer is a moment, and rows that change or are deleted are copied to the past.
 
-A moment has an id, which gives the order, and a time, which is a label (docs/decisions/0011-the-past.md): clocks step, and
-what was answered must not depend on it. `past_store`, `past_entry`, `past_name` and `past_blob` hold the rows of the live
-tables as they were, from the moment `born` until before the moment `gone`. Call `keep_...` before rows change or go.
+A moment has an id, which gives the order, and a time, which is only a label (docs/decisions/0011-the-past.md): clocks are set,
+and past answers must not depend on that. `past_store`, `past_entry`, `past_name` and `past_blob` contain rows of the live
+tables that were valid from the moment `born` until before the moment `gone`. Call `keep_...` before rows change or are deleted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _WAIT_MS = 5
-"""Two moments of one millisecond could not be told apart by a time: the second one waits for the next."""
+"""Two moments must not have the same time, so the second one waits for the next millisecond, at most this long."""
 _TIE_MS = 1000
-"""A clock that says less than before by no more than this is taken for one that stands still."""
+"""A clock that is behind the last moment by no more than this counts as standing still."""
 
 _STORE = "host_id, name, path, path_bytes, priority, state, state_since, elements, entries, shared_as"
 _ENTRY = (
@@ -35,7 +35,7 @@ _NAME = "entry_id, store_id, repository_id, tag, name, source, sort, shadowed, s
 
 
 def _copied(table: str, key: str, columns: str) -> str:
-    """The statement that copies rows of a live table into the past; what is to follow is a condition."""
+    """Return the statement that copies rows of a live table into the past; a condition has to follow."""
     return (
         f"INSERT INTO past_{table} ({key}, {columns}, born, gone) SELECT id, {columns}, born, CAST(? AS BIGINT)"
         f" FROM {table} WHERE born < ? AND "
@@ -64,7 +64,7 @@ _MANY = 500
 
 
 class Moment:
-    """The moment of one transaction; `of` gives it. Nothing is written until something changes."""
+    """The moment of one transaction, from `of`. Nothing is written until something changes."""
 
     def __init__(self, connection: Connection) -> None:
         # Not the connection itself, which ends the moment with it: `_moments` would keep both for good.
@@ -79,7 +79,7 @@ class Moment:
 
     @staticmethod
     def of(connection: Connection) -> Moment:
-        """The moment of the transaction of `connection`, the same one each time."""
+        """Return the moment of the current transaction of `connection`, always the same one."""
         found = _moments.get(connection)
         if found is None:
             found = _moments[connection] = Moment(connection)
@@ -87,7 +87,7 @@ class Moment:
 
     @property
     def at(self) -> int:
-        """Its time: what the clock says, in milliseconds since 1970; a little later than the moment before."""
+        """Its time by the clock, in milliseconds since 1970, but later than the moment before."""
         if self._at is None:
             self._last = last = self._cursor.execute(
                 "SELECT id, at, boot, ran FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
@@ -104,7 +104,7 @@ class Moment:
 
     @property
     def id(self) -> int:
-        """Its number, greater than that of every moment of this host before; from now on the catalog knows it."""
+        """Its id, greater than that of every earlier moment of this host. Reading it writes the moment."""
         if self._id is None:
             at = self.at
             self._id = next(self._driver.new_ids(self._cursor, "moment"))
@@ -117,13 +117,13 @@ class Moment:
         return self._id
 
     def keep_stores(self, ids: Iterable[int]) -> None:
-        """Keep these stores as they are; they are about to change."""
+        """Keep these stores as they are, before they change."""
         for one in ids:
             self._cursor.execute(f"{_KEEP_STORE} id = ?", (self.id, self.id, one))
             self._cursor.execute("UPDATE store SET born = ? WHERE id = ?", (self.id, one))
 
     def keep_whole(self, store_ids: Sequence[int]) -> None:
-        """Keep these stores with all that they hold; they are about to be deleted."""
+        """Keep these stores with everything in them, before they are deleted."""
         for one in store_ids:
             self._cursor.execute(_END_ANSWERS, (self.at, self.id, one))
             self._end_span(one)
@@ -132,15 +132,15 @@ class Moment:
         self.keep_emptied(store_ids)
 
     def keep_emptied(self, store_ids: Sequence[int]) -> None:
-        """Keep these stores and their blobs; their rows are about to be dropped."""
+        """Keep these stores and their blobs, before their rows are dropped."""
         for one in store_ids:
             self._cursor.execute(f"{_KEEP_BLOB} store_id = ?", (self.id, self.id, one))
         self.keep_stores(store_ids)
 
     def note_store(self, store_id: int, *, is_back: bool = False) -> None:
-        """Let the spans of a store say whether it is there, and under which name; call it after its row changed.
+        """Update the spans of a store, which say when it was there and under which name. Call this after its row changed.
 
-        `is_back` says that it is there, whatever its row says yet.
+        `is_back` means that it is there, whatever its row still says.
         """
         row = self._cursor.execute(
             "SELECT host_id, name, path, path_bytes, priority, state FROM store WHERE id = ?", (store_id,)
@@ -161,7 +161,7 @@ class Moment:
             self.begin_spans([(store_id, *row[:5])])
 
     def begin_spans(self, stores: Sequence[tuple[object, ...]]) -> None:
-        """Stores are there from now on: of each its id, host id, name, path, the path's bytes, and its priority."""
+        """Begin spans of new stores, given as id, host id, name, path, bytes of the path, and priority."""
         self._cursor.executemany(_BEGIN_SPAN, [(*row, self.at, self.id) for row in stores])
 
     def _end_span(self, store_id: int) -> None:
@@ -170,9 +170,9 @@ class Moment:
         self._cursor.execute(f"UPDATE store_span SET until = ?, gone = ? WHERE {mine}", (self.at, self.id, store_id))
 
     def _is_doubtful(self, new: int) -> bool:
-        """Whether the labels are to be worked out anew: the clock was set, or more is known since it was set back.
+        """Return whether the labels must be corrected: the clock was set, or more is known since it was set back.
 
-        They are at twice as many moments after it each time, so that all of that costs little more than one time.
+        After that, they are corrected again whenever the number of moments has doubled, so the total cost stays small.
         """
         if self._last is None:
             return False
@@ -189,7 +189,7 @@ class Moment:
         )
 
     def keep_entries(self, ids: Sequence[int]) -> None:
-        """Keep these entries with their names; they are about to be deleted."""
+        """Keep these entries with their names, before they are deleted."""
         for start in range(0, len(ids), _MANY):
             some = tuple(ids[start : start + _MANY])
             marks = ",".join("?" * len(some))
@@ -197,24 +197,24 @@ class Moment:
             self._cursor.execute(f"{_KEEP_NAME} entry_id IN ({marks})", (self.id, self.id, *some))
 
     def keep_names_of(self, entry_id: int) -> None:
-        """Keep the names of an entry; they are about to be deleted."""
+        """Keep the names of an entry, before they are deleted."""
         self._cursor.execute(f"{_KEEP_NAME} entry_id = ?", (self.id, self.id, entry_id))
 
     def keep_order(self, entry_id: int) -> None:
-        """Keep an entry and its names; another place in the list is about to be theirs."""
+        """Keep an entry and its names, before they move to another place in the list."""
         self.keep_entries([entry_id])
         self._cursor.execute("UPDATE entry SET born = ? WHERE id = ?", (self.id, entry_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE entry_id = ?", (self.id, entry_id))
 
     def keep_name(self, name_id: int) -> None:
-        """Keep a name; whether it is shadowed is about to change."""
+        """Keep a name, before it becomes shadowed or stops being shadowed."""
         self._cursor.execute(f"{_KEEP_NAME} id = ?", (self.id, self.id, name_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE id = ?", (self.id, name_id))
 
     def keep_blobs(self, rows: Sequence[tuple[int, int]], *, stay: bool = False) -> None:
-        """Keep these manifests, each a store and a content, of which the store will hold no more.
+        """Keep these manifests, each given as store id and content id, before they are removed from their store.
 
-        With `stay` they stay, and what reaches them is about to change.
+        With `stay` they are not removed, but their reach changes.
         """
         if not rows:
             return
@@ -227,12 +227,12 @@ class Moment:
         if self._host is None:
             self._host = self._driver.host_id(self._cursor)
             if self._host is None:
-                raise RuntimeError("a catalog without a host has nothing that could change")
+                raise RuntimeError("a catalog without a host has no moments")
         return self._host
 
 
 def mend_labels(cursor: Cursor, host_id: int, now: int, boot: str | None, ran: int) -> None:
-    """Work out anew when each moment of a host was, by a clock that says `now` (milliseconds) in a run of the machine."""
+    """Correct the labels of a host's moments by a clock that says `now` (milliseconds) in the current boot."""
     rows = cursor.execute(
         "SELECT id, at, boot, ran, label FROM moment WHERE host_id = ? ORDER BY id", (host_id,)
     ).fetchall()

@@ -102,7 +102,7 @@ class StoreNames:
                 if len(pending) >= PENDING:
                     place(diff.flush(len(pending)))
             else:
-                sorts = diff.stands(at, len(pending))
+                sorts = diff.before(at, len(pending))
                 if pending:
                     place(sorts)
                 order.append(old.ids[at])

@@ -1,6 +1,6 @@
-"""What there is to say of a pass or of a daemon: a line for a person, and for a program what happened.
+"""What a pass or a daemon reports: a line for people, with an event and fields for programs.
 
-A `Notice` is its line, so whoever takes lines (`Report`) takes it as well; a log that knows more of it reads the rest.
+A `Notice` is a str, so everything that takes lines (`Report`) takes it too; a structured log uses the rest.
 docs/operations.md has a row for each of EVENTS, with the same level.
 """
 
@@ -37,13 +37,13 @@ EVENTS = {
     "log-lost": WARNING,
     "note": WARNING,
 }
-"""Every event, with its level. A name never changes its meaning; new ones may come."""
+"""Every event with its level. The meaning of an event never changes; new ones may be added."""
 
 
 class Notice(str):
-    """The line `text` of an event of EVENTS. `fields` are its particulars: strings, numbers, None.
+    """The line `text` of an event of EVENTS, with `fields` that are strings, numbers or None.
 
-    `path` is one as the system gives it: in the fields it stands as the catalog prints it.
+    Give `path` as the operating system has it; the field contains it as ocicat prints it.
     """
 
     __slots__ = ("event", "fields")
@@ -59,5 +59,5 @@ class Notice(str):
 
     @property
     def level(self) -> str:
-        """How much it matters: "debug", "info", "warning" or "error"."""
+        """Its level: "debug", "info", "warning" or "error"."""
         return EVENTS[self.event]

@@ -1,8 +1,7 @@
-"""Keeping stored order true where order matters (docs/resolution.md): among entries that share a key, a tag or a raw
-annotation. Pure.
+"""Correcting the stored order where it matters (docs/resolution.md): among entries that share a key, a tag or a raw annotation.
 
-oras writes its whole list in another order each time. To follow that order everywhere would rewrite every row; nothing
-asks for it, since an entry that shares nothing with another is first among its like wherever it stands.
+oras writes its whole list in another order each time. Following that order everywhere would rewrite every row. It is not
+needed, because an entry that shares nothing with another is the first of its kind wherever it is. Without side effects.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Hashable, Iterable
 
 
 def mend(sorts: list[int], shares: Iterable[Iterable[Hashable]]) -> dict[int, int]:
-    """New sort keys by place, for entries whose stored order is not that of the list.
+    """Return new sort keys, by place, for entries whose stored order differs from that of the list.
 
-    `sorts` are the entries' sort keys in the order of `index.json`; `shares`, in that order, is what each entry could
-    have in common with others. Entries that share something, directly or over third ones, are a group; a group out of
-    order gets its own sort keys dealt out anew.
+    `sorts` are the sort keys of the entries in the order of `index.json`. `shares`, in the same order, is what each entry could
+    have in common with others. Entries that share something, directly or through others, form a group. A group that is out of
+    order gets its own sort keys in the right order.
     """
     group = list(range(len(sorts)))
 
@@ -26,9 +25,9 @@ def mend(sorts: list[int], shares: Iterable[Iterable[Hashable]]) -> dict[int, in
         return place
 
     first: dict[Hashable, int] = {}
-    for place, things in enumerate(shares):
-        for thing in things:
-            other = first.setdefault(thing, place)
+    for place, shared in enumerate(shares):
+        for each in shared:
+            other = first.setdefault(each, place)
             if other != place:
                 group[find(place)] = find(other)
     members: dict[int, list[int]] = {}
@@ -37,6 +36,6 @@ def mend(sorts: list[int], shares: Iterable[Iterable[Hashable]]) -> dict[int, in
     changed: dict[int, int] = {}
     for places in members.values():
         if len(places) > 1:
-            right = sorted(sorts[place] for place in places)
-            changed.update((p, sort) for p, sort in zip(places, right, strict=True) if sorts[p] != sort)
+            in_order = sorted(sorts[place] for place in places)
+            changed.update((p, sort) for p, sort in zip(places, in_order, strict=True) if sorts[p] != sort)
     return changed

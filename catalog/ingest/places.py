@@ -1,4 +1,4 @@
-"""Roots and stores that a configuration names (docs/settings.md), registered as `ocicat add` does it."""
+"""Registering the roots and stores of a configuration (docs/settings.md), like `ocicat add`."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from catalog.names.paths import kept_path
 
 
 def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
-    """Register these, or change their settings, in one transaction; returns those that are no directory now.
+    """Register these, or change their settings, in one transaction; return those that are not directories now.
 
-    Those may lie on a mount that is to come. What is registered and named by nobody any more stays: `ocicat remove` forgets
-    it. Raises UsageError, nothing being registered then.
+    Those may be on a file system that is mounted later. Places that were removed from the configuration stay registered;
+    `ocicat remove` removes them. Raises UsageError, and registers nothing then.
     """
-    there = [place for place in places if os.path.isdir(place.path)]
-    if there:
+    present = [place for place in places if os.path.isdir(place.path)]
+    if present:
 
         def register(connection: Connection) -> None:
             registry = Registry(connection)
-            for place in there:
+            for place in present:
                 _register(registry, place)
 
         writer.write(register)
-    return [place for place in places if place not in there]
+    return [place for place in places if place not in present]
 
 
 def not_there(place: Place) -> Notice:
-    """What there is to say of a place that is no directory."""
+    """Return the notice about a place that is not a directory."""
     return Notice(
-        "not-there", f"{shown(place.path)} is no directory now: it is registered once it is one", path=place.path
+        "not-there", f"{shown(place.path)} is not a directory now: it is registered when it is one", path=place.path
     )
 
 
 def _register(registry: Registry, place: Place) -> None:
     path, real, name = kept_path(place.path), os.path.realpath(place.path), place.settings.name
     if path != real and name is not None and registry.is_called(real, name):
-        path = real  # ocicat up to 0.3 registered where the link led: that stays
+        path = real  # ocicat up to 0.3 registered the target of the link. That stays.
     shared = place.settings.shared_blobs
     settings = place.settings._replace(shared_blobs=kept_path(shared) if shared else shared)
     try:
@@ -54,9 +54,9 @@ def _register(registry: Registry, place: Place) -> None:
         else:
             registry.add_store(path, settings, now_ms())
     except UsageError as error:
-        raise UsageError(f"the configuration's {shown(place.path)}: {error}") from error
+        raise UsageError(f"{shown(place.path)} in the configuration: {error}") from error
 
 
 def now_there(places: Iterable[Place]) -> bool:
-    """Whether one of these is a directory by now; a stat each."""
+    """Return whether one of these is a directory now. Costs a stat each."""
     return any(os.path.isdir(place.path) for place in places)

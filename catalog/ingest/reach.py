@@ -1,16 +1,16 @@
-"""Which blobs of a store are in use, and whether anybody can tell: what `store_blob.reach` and `store.doubt` say.
+"""Which blobs of a store are in use, and whether that can be told: the columns `store_blob.reach` and `store.doubt`.
 
-Strategy. People delete what nothing reaches, so a way that ends at something unread must never make a blob look unused. From
-the entries of the store the walk goes down over manifests and indexes that lie in it. Then manifests that no entry lists,
-but whose subject is in use, count too (cosign 3 saves signatures like that), with all that they point to. Every manifest
-on the way must lie in the store, be what its digest says as far as is known, and be understood. The first one that is not
-is the store's doubt, and no blob of a store in doubt is called unused. A blob that its media type calls a layer, a config
-or the like is no manifest: the way ends there without a doubt. Neither does it matter whether a blob that could not be read lies on a way: it may be a
-manifest whose subject is in use.
+People delete blobs that nothing reaches, so an unread manifest must never make a blob look unused. The walk starts at the entries of
+the store and follows the manifests and indexes in it. Manifests that no entry lists but whose subject is in use count too
+(cosign 3 saves signatures like that), with everything that they point to. Every manifest on the way must be in the store, match
+its digest as far as is known, and be understood. The first one that does not is the doubt of the store, and no blob
+of a store in doubt is called unused. Any blob that could not be read is a doubt as well, because it may be a manifest whose
+subject is in use. A blob that its media type calls a layer, a config or the like is not a manifest, so the walk ends there
+without a doubt.
 
-In a sparse store manifests that are absent are expected to be, and lead nowhere.
+In a sparse store, absent manifests are expected, and no doubt.
 
-The walk is linear in the edges below the store's entries; rows are written only for blobs whose reach is another one now.
+The walk is linear in the number of edges below the store's entries. Rows are written only for blobs whose reach changes.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from catalog.db.schema import (
     UNREAD,
     UNUSABLE,
 )
-from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.rows import Rows, chunks, marks
 
 AT_ONCE = 10_000
-"""So many ids stand in one statement: a store of usual size takes as many statements as a small one."""
+"""How many ids one statement takes, so that a store of usual size needs as few statements as a small one."""
 
 _ENTRIES = (
     "SELECT DISTINCT entry.content_id, media_type.is_leaf FROM entry"
@@ -69,7 +69,7 @@ _SET = "UPDATE store_blob SET reach = ? WHERE store_id = ? AND content_id = ?"
 
 
 class Doubt(NamedTuple):
-    """Because of which digest, directory or file nobody can tell what is unused in a store, and why."""
+    """Why it cannot be told what is unused in a store: a digest, directory or file, and the reason."""
 
     subject: str
     reason: str
@@ -80,8 +80,7 @@ def write_reach(
 ) -> None:
     """Set what reaches each blob of a store, and the store's doubt.
 
-    `problems` has the reasons why blobs of this store could not be read, by digest; `unlisted` those why it is not known which
-    blobs lie in a directory.
+    `problems` maps digests of blobs that could not be read to the reasons, and `unlisted` directories that could not be listed.
     """
     walk = _Walk(rows, store_id, problems, sparse=sparse)
     walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
@@ -92,9 +91,9 @@ def write_reach(
         for content_id, before in held
         if (reach := walk.reach.get(content_id, UNREACHED)) != before
     ]
-    had = dict(held)
+    reach_before = dict(held)
     rows.moment.keep_blobs(
-        [(store_id, one) for reach, _, one in changed if _answers(reach) != _answers(had[one])], stay=True
+        [(store_id, one) for reach, _, one in changed if _answers(reach) != _answers(reach_before[one])], stay=True
     )
     for some in chunks(changed, AT_ONCE):
         rows.pause()
@@ -105,7 +104,7 @@ def write_reach(
         doubts.append(Doubt("index.json", index_problem[1]))
     if walk.doubt is not None:
         doubts.append(walk.doubt)
-    # Whatever could not be read may be a manifest about something in use, or about to be repaired.
+    # A blob that could not be read may be a manifest whose subject is in use, or may be repaired.
     doubts += [Doubt(*each) for each in sorted(problems.items())]
     doubt = doubts[0] if doubts else None
     found = (*(doubt or (None, None)), rows.flags[bool(unlisted)])
@@ -117,12 +116,12 @@ def write_reach(
 
 
 def _answers(reach: int | None) -> bool:
-    """Whether a manifest that is so reached is found by its digest although no entry leads to it."""
+    """Return whether a manifest with this reach is found by its digest although no entry leads to it."""
     return reach is not None and reach < LISTED
 
 
 class _Walk:
-    """The way down from the entries of one store. `reach` is what was found to be in use, by content id."""
+    """The walk from the entries of one store. `reach` is what was found to be in use, by content id."""
 
     def __init__(self, rows: Rows, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
         self._cursor = rows.cursor
@@ -131,13 +130,13 @@ class _Walk:
         self._store_id = store_id
         self._problems = problems
         self._sparse = sparse
-        self._seen: set[int] = set()  # what was gone down from
+        self._seen: set[int] = set()  # manifests that were followed
         self.entries = self._cursor.execute(_ENTRIES, (store_id,)).fetchall()
         self.reach: dict[int, int] = {row[0]: LISTED for row in self.entries}
         self.doubt: Doubt | None = None
 
     def down(self, ids: Iterable[int], reach: int) -> list[int]:
-        """Note all that is below these manifests, themselves included; the ids that were not known to be in use before."""
+        """Record everything below these manifests; return the ids that were not known to be in use before."""
         new: list[int] = []
         todo = list(ids)
         while todo:
@@ -146,13 +145,13 @@ class _Walk:
             self._seen.update(level)
             for some in chunks(level, AT_ONCE):
                 self._pause()
-                marks = ",".join("?" * len(some))
-                rows = self._cursor.execute(_NODES % marks, (self._store_id, *some)).fetchall()
+                rows = self._cursor.execute(_NODES % marks(some), (self._store_id, *some)).fetchall()
                 leading = [row[0] for row in rows if self._leads_on(*row[1:])]
                 for parents in chunks(leading, AT_ONCE):
                     self._pause()
-                    marks = ",".join("?" * len(parents))
-                    for child, role, is_leaf in self._cursor.execute(_BELOW % marks, tuple(parents)).fetchall():
+                    for child, role, is_leaf in self._cursor.execute(
+                        _BELOW % marks(parents), tuple(parents)
+                    ).fetchall():
                         if child not in self.reach:
                             new.append(child)
                         as_what = min(reach, LISTED if role == CHILD else PART)
@@ -162,7 +161,7 @@ class _Walk:
         return new
 
     def referrers(self) -> None:
-        """Note the manifests of the store whose subject is in use, those about these, and so on, and what they point to."""
+        """Record the manifests of the store whose subject is in use, then those that refer to them, and so on, and what they point to."""
         by_subject: dict[int, list[int]] = {}
         for referrer, subject in self._cursor.execute(_SUBJECTS, (self._store_id,)):
             by_subject.setdefault(subject, []).append(referrer)
@@ -184,14 +183,14 @@ class _Walk:
         is_good: bool | None,
         looked: bool | None,
     ) -> bool:
-        """Whether the children of a manifest on the way are known and count; notes a doubt if it could have any unknown."""
+        """Return whether to follow a manifest on the way; record a doubt if it may have children that are not known."""
         reason = self._problems.get(digest)
         if held is None and reason is None:
             if self._sparse:
                 return False
-            reason = "does not lie in the store, so what belongs to it is not known"
+            reason = "is not in the store, so its children are not known"
         elif reason is None and is_good is not None and not is_good:
-            reason = "its bytes are not what its digest says"
+            reason = "its bytes do not match its digest"
         elif reason is None and size is not None and held != size:
             reason = f"has {held} bytes instead of {size}"
         elif reason is None:
@@ -202,11 +201,11 @@ class _Walk:
 
 
 def _unclear(kind: int, *, flaws: str | None, looked: bool) -> str | None:
-    """Why the children of something that lies in the store as it should are not known; None if they are."""
+    """Return why the children of a good blob are not known; None if they are."""
     if kind == UNREAD:
         return None if looked else "was not read"
     if kind == OPAQUE:
-        return "is of an unknown kind, and names other blobs"
+        return "is of an unknown kind, and mentions other digests"
     if kind == AMBIGUOUS:
         return "is a manifest that contradicts itself"
     if kind in (MANIFEST, INDEX) and flaws is not None:

@@ -1,13 +1,12 @@
-"""What entries of a store say about others of that store, written at the end of reading its content.
+"""Which entries of a store refer to others in it. Written after the content of the store was read.
 
-Three tools' ways need more than one entry at a time, or are to be found again in catalogs that older releases made:
+Three conventions need more than one entry at a time, or have to be found in catalogs of older releases:
 
-- BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself (a child's is written with its index);
-- `cosign save`: an entry whose annotation `kind` calls it signatures or the like, beside an image of the same name;
-- the fallback tag of a digest that is longer than 64 digits: the distribution-spec cuts it (`sha512-` and the first 64), so
-  which digest is meant is seen among those of the store. No tag is long enough for the whole digest, so such a tag is no
-  copy's name: where it names a list, a child without a subject counts too. It does not where that list is the subject itself,
-  or holds it.
+- BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself. (That of a child is written with its index.)
+- `cosign save`: an entry with an annotation `kind` that calls it signatures or the like, beside an image of the same name.
+- The fallback tag of a digest with more than 64 digits. The distribution-spec truncates it (`sha512-` and the first 64 digits), so
+  the digest is looked up among those of the store. A tag cannot be long enough for the whole digest, so such a tag is not the
+  name of a copy: if it names an index, a child without a subject counts too, unless that index is the subject or contains it.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ KIND = "kind"
 _PREFIXES = ("dev.cosignproject.cosign", "dev.hauler")
 _IMAGES = frozenset(f"{prefix}/{kind}" for prefix in _PREFIXES for kind in ("image", "imageIndex"))
 _ABOUT = frozenset(f"{prefix}/{kind}" for prefix in _PREFIXES for kind in ("sigs", "atts", "sboms"))
-"""Values of the annotation `kind`: images, and what is about the image of the same name."""
+"""Values of the annotation `kind`: images, and referrers of the image with the same name."""
 
-_CUT_TAG = re.compile(r"(sha384|sha512)-([0-9a-f]{64})")
+_TRUNCATED_TAG = re.compile(r"(sha384|sha512)-([0-9a-f]{64})")
 
 _HAS_KEY = "SELECT id FROM annotation_key WHERE name = ?"
 _ANNOTATED = (
@@ -42,7 +41,7 @@ _NAMED = (
     " LEFT JOIN entry_annotation ON entry_annotation.entry_id = entry.id AND entry_annotation.key_id = ?"
     " WHERE entry.store_id = ? ORDER BY entry.sort"
 )
-_CUT_TAGS = (
+_TRUNCATED_TAGS = (
     "SELECT name.entry_id, name.tag, content.digest FROM name JOIN entry ON entry.id = name.entry_id"
     " JOIN content ON content.id = entry.content_id"
     " WHERE name.store_id = ? AND name.tag >= 'sha384-' AND name.tag < 'sha512.' ORDER BY name.entry_id"
@@ -62,8 +61,8 @@ _WRITTEN = (
 )
 
 
-class _Said(NamedTuple):
-    """That `digest` is about `subject`, as the entry says."""
+class _Referral(NamedTuple):
+    """The entry says that `digest` refers to `subject`."""
 
     subject: str
     digest: str
@@ -72,33 +71,33 @@ class _Said(NamedTuple):
 
 
 def write_referrals(rows: Rows, store_id: int) -> None:
-    """Let the rows of `referrer` follow what the entries of the store say."""
+    """Update the rows of `referrer` to what the entries of the store say."""
     wanted = {
-        said
-        for found in (_attestations(rows, store_id), _of_kind(rows, store_id), _cut(rows, store_id))
-        for said in found
-        if said.subject != said.digest
+        each
+        for found in (_attestations(rows, store_id), _of_kind(rows, store_id), _truncated(rows, store_id))
+        for each in found
+        if each.subject != each.digest
     }
     cursor = rows.cursor
-    written = {_Said(*row[1:]): row[0] for row in cursor.execute(_WRITTEN, (store_id,)).fetchall()}
-    gone = sorted(id_ for said, id_ in written.items() if said not in wanted)
+    written = {_Referral(*row[1:]): row[0] for row in cursor.execute(_WRITTEN, (store_id,)).fetchall()}
+    gone = sorted(id_ for each, id_ in written.items() if each not in wanted)
     cursor.executemany("DELETE FROM referrer WHERE id = ?", [(id_,) for id_ in gone])
-    for said in sorted(wanted - written.keys()):
-        rows.referrer(said.subject, said.digest, said.how, entry_id=said.entry_id)
+    for each in sorted(wanted - written.keys()):
+        rows.referrer(each.subject, each.digest, each.how, entry_id=each.entry_id)
     rows.flush()
 
 
-def _attestations(rows: Rows, store_id: int) -> Iterator[_Said]:
+def _attestations(rows: Rows, store_id: int) -> Iterator[_Referral]:
     key = rows.cursor.execute(_HAS_KEY, (BUILDKIT_SUBJECT,)).fetchone()
     if key is not None:
         for entry_id, digest, subject in rows.cursor.execute(_ANNOTATED, (key[0], store_id)).fetchall():
-            yield _Said(subject, digest, "buildkit", entry_id)
+            yield _Referral(subject, digest, "buildkit", entry_id)
 
 
-def _of_kind(rows: Rows, store_id: int) -> Iterator[_Said]:
-    """What is about the image of the same name: the last one before it, as cosign writes them, else the first behind it.
+def _of_kind(rows: Rows, store_id: int) -> Iterator[_Referral]:
+    """Yield what refers to an image of the same name: the last one before it, as cosign writes them, or else the first after it.
 
-    Without a name there has to be one image only: the order of such entries is not kept.
+    Among entries without a name there must be only one image, because the order of such entries is not kept.
     """
     key = rows.cursor.execute(_HAS_KEY, (KIND,)).fetchone()
     if key is None:
@@ -120,18 +119,18 @@ def _of_kind(rows: Rows, store_id: int) -> Iterator[_Said]:
             if kind in is_image:
                 subject = digest
             elif kind in _ABOUT:
-                yield _Said(subject, digest, "kind", entry_id)
+                yield _Referral(subject, digest, "kind", entry_id)
 
 
-def _cut(rows: Rows, store_id: int) -> Iterator[_Said]:
+def _truncated(rows: Rows, store_id: int) -> Iterator[_Referral]:
     cursor = rows.cursor
     seen: set[tuple[str, str]] = set()
-    for entry_id, tag, digest in cursor.execute(_CUT_TAGS, (store_id,)).fetchall():
-        cut = _CUT_TAG.fullmatch(tag)
-        # One entry speaks for all with this tag and list: any number may have them, and the list any number of children.
-        if cut is not None and (tag, digest) not in seen:
+    for entry_id, tag, digest in cursor.execute(_TRUNCATED_TAGS, (store_id,)).fetchall():
+        parts = _TRUNCATED_TAG.fullmatch(tag)
+        # One entry stands for all with this tag and index. There may be any number of them, and of children of the index.
+        if parts is not None and (tag, digest) not in seen:
             seen.add((tag, digest))
-            low = f"{cut[1]}:{cut[2]}"
-            asked = (low, upper_bound(low), store_id, store_id, digest)
-            for (subject,) in cursor.execute(_MEANT, asked).fetchall():
-                yield _Said(subject, digest, "cut", entry_id)
+            low = f"{parts[1]}:{parts[2]}"
+            values = (low, upper_bound(low), store_id, store_id, digest)
+            for (subject,) in cursor.execute(_MEANT, values).fetchall():
+                yield _Referral(subject, digest, "cut", entry_id)

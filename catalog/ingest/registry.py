@@ -1,7 +1,6 @@
-"""Which roots and stores there are: registering, discovering, forgetting (docs/scripts.md).
+"""The registry of roots and stores: adding, discovering and removing them (docs/scripts.md), in the caller's transaction.
 
-All of it on the caller's transaction. A store belongs to the deepest root above it and takes its settings, until it is
-given its own by an `add` of its path.
+A store belongs to the deepest root above it and has the settings of that root, until an `add` of its path gives it its own.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from catalog.names.paths import checked_name, decode_path, derived_name, encode_
 
 _FEW = 1000
 
-# Made once: putting a statement together takes three times as long as asking for one store.
+# Built once, because building a statement takes three times as long as looking up one store.
 _HOST = select(host.c.id).order_by(host.c.id).limit(1)
 _NAMED_HOST = select(host.c.id).where(host.c.name == bindparam("name"))
 _STORES = STORES.order_by(store.c.priority, store.c.name)
@@ -34,7 +33,7 @@ NOT_INDEXED = "not indexed yet: run 'ocicat index'"
 
 
 class Root(NamedTuple):
-    """A registered root; `path` is the path to open."""
+    """A registered root. `path` is the path to open."""
 
     id: int
     name: str
@@ -47,8 +46,16 @@ class Root(NamedTuple):
     sparse: bool
 
 
+class Discovered(NamedTuple):
+    """A newly registered store. `new_name` is its name if the usual one was taken."""
+
+    id: int
+    path: str
+    new_name: str | None
+
+
 class Registry:
-    """Roots and stores of this host, read and written through `connection`."""
+    """The roots and stores of this host, read and written through `connection`."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -56,7 +63,7 @@ class Registry:
 
     @property
     def host_id(self) -> int:
-        """The id of this host, which is known from the first writing on; 0, which no host has, before."""
+        """The id of this host; 0, which no host has, before its first write."""
         if self._host_id is None:
             self._host_id = own_host_id(self.connection)
         return self._host_id or 0
@@ -69,27 +76,27 @@ class Registry:
     # --- reading ------------------------------------------------------------------------------------------------
 
     def roots(self) -> list[Root]:
-        """All roots, the deepest paths first."""
+        """Return all roots, the deepest paths first."""
         rows = self.connection.execute(select(root).where(root.c.host_id == self.host_id)).mappings()
         return sorted((_root(row) for row in rows), key=lambda r: -len(r.path))
 
     def stores(self, ids: Sequence[int] | None = None) -> list[Store]:
-        """All stores in the order in which they answer, or those with these ids."""
-        question = _STORES
-        given: dict[str, object] = {"host": self.host_id}
+        """Return all stores in the order in which they answer, or those with these ids."""
+        statement = _STORES
+        parameters: dict[str, object] = {"host": self.host_id}
         wanted = None if ids is None else set(ids)
-        if wanted is not None and len(wanted) <= _FEW:  # SQLite takes so many parameters and no more
-            question, given["ids"] = _SOME_STORES, list(wanted)
-        rows = self.connection.execute(question, given).all()
+        if wanted is not None and len(wanted) <= _FEW:  # SQLite limits the number of parameters.
+            statement, parameters["ids"] = _SOME_STORES, list(wanted)
+        rows = self.connection.execute(statement, parameters).all()
         return [stored(*row) for row in rows if wanted is None or row[0] in wanted]
 
     def content_pending(self) -> list[int]:
-        """The ids of the stores that are there and whose content is not all read."""
+        """Return the ids of the stores that are not missing and whose content is not completely read."""
         mine = store.c.host_id == self.host_id, store.c.content_pending, store.c.state != "missing"
         return list(self.connection.execute(select(store.c.id).where(*mine)).scalars())
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
-        """The root, or the store, that `text` names or is the path of; raises UnknownStore."""
+        """Return the root, or else the store, whose name or path is `text`. Raises UnknownStore."""
         all_roots, all_stores = self.roots(), self.stores()
         for path in registered_as(text):
             roots = [r for r in all_roots if text == r.name or path == r.path]
@@ -105,35 +112,35 @@ class Registry:
         return [], stores
 
     def signature(self) -> tuple[object, ...]:
-        """Something that differs once a store or root was added or removed; cheap.
+        """Return something cheap that changes when a store or root is added or removed.
 
-        A number that was given back is given again, so counts and numbers alone do not tell one store from the next.
+        Ids are reused after a deletion, so counts and ids alone are not enough.
         """
         of_host = [table.c.host_id == self.host_id for table in (root, store, left_out)]
-        questions = (
+        statements = (
             select(func.count(), func.max(store.c.id), func.max(store.c.state_since)).where(of_host[1]),
             select(func.count(), func.max(left_out.c.path)).where(of_host[2]),
             select(root.c.id, root.c.path).where(of_host[0]).order_by(root.c.id),
         )
-        return tuple(tuple(row) for question in questions for row in self.connection.execute(question))
+        return tuple(tuple(row) for statement in statements for row in self.connection.execute(statement))
 
     def is_root(self, path: str) -> bool:
-        """Whether the directory `path` is a root already: it stays one although it may have become a layout."""
+        """Return whether the directory `path` is a registered root. It stays one even if it has become a layout."""
         return self._row_at(root, encode_path(path)[0]) is not None
 
     def is_called(self, path: str, name: str) -> bool:
-        """Whether a root or store at `path` has that name."""
+        """Return whether a root or store at `path` has that name."""
         rows = (self._row_at(table, encode_path(path)[0]) for table in (root, store))
         return any(row is not None and row["name"] == name for row in rows)
 
     def left_out(self) -> set[str]:
-        """The paths, as the catalog keeps them, of stores that were removed one by one."""
+        """Return the paths, as stored in the catalog, of stores that were removed individually from below a root."""
         return set(self.connection.execute(select(left_out.c.path).where(left_out.c.host_id == self.host_id)).scalars())
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     def add_root(self, path: str, settings: StoreSettings) -> int:
-        """Register the directory `path` as a root, or change its settings; returns its id."""
+        """Register the directory `path` as a root, or change its settings; return its id."""
         text, raw = encode_path(path)
         row = self._row_at(root, text)
         values = _values(settings)
@@ -152,12 +159,14 @@ class Registry:
         return root_id
 
     def add_store(self, path: str, settings: StoreSettings, now: int) -> int:
-        """Register the layout at `path` by itself, or change its settings; returns its id."""
+        """Register the layout at `path` by itself, or change its settings; return its id."""
         text, raw = encode_path(path)
         self.connection.execute(delete(left_out).where(left_out.c.host_id == self.host_id, left_out.c.path == text))
         row = self._row_at(store, text)
         values = _values(settings)
-        if settings.given or os.path.islink(path):  # its own: so a link below a root is known as one that is followed
+        if settings.given or os.path.islink(
+            path
+        ):  # A link below a root gets own settings too, which marks it as one that is followed.
             values["own_settings"] = True
         if row is not None:
             if settings.name is not None and settings.name != row["name"]:
@@ -165,7 +174,7 @@ class Registry:
             if any(values.get(column, row[column]) != row[column] for column in ("name", "priority", "shared_as")):
                 Moment.of(self.connection).keep_stores([row["id"]])
             if values.get("sparse", row["sparse"]) != row["sparse"]:
-                values["content_pending"] = True  # what is absent means something else now
+                values["content_pending"] = True  # Absent blobs have another meaning now.
             if values:
                 self.connection.execute(update(store).where(store.c.id == row["id"]).values(values))
             if {"name", "priority"} & values.keys():
@@ -180,15 +189,12 @@ class Registry:
         Moment.of(self.connection).note_store(new_id)
         return new_id
 
-    def discovered(self, paths: Iterable[str], now: int) -> list[tuple[int, str, str | None]]:
-        """Register layouts that were found below a root, those left aside that are known or were left out.
-
-        Returns for each its id, its path and, where its name had to change, that name.
-        """
+    def discovered(self, paths: Iterable[str], now: int) -> list[Discovered]:
+        """Register layouts that were found below a root, except those that are known or were removed; return the new stores."""
         roots = self.roots()
         left_out = self.left_out()
         known, names = self._taken()
-        registered: list[tuple[int, str, str | None]] = []
+        registered: list[Discovered] = []
         rows: list[dict[str, object]] = []
         ids = new_ids(self.connection, store.name)
         for path in paths:
@@ -205,7 +211,7 @@ class Registry:
             names.add(name)
             new_id = next(ids)
             rows.append({"id": new_id, **self._store_values(text, raw, name, above, now)})
-            registered.append((new_id, path, name if number > 1 else None))
+            registered.append(Discovered(new_id, path, name if number > 1 else None))
         if rows:
             self.connection.execute(insert(store), rows)
             columns = ("id", "host_id", "name", "path", "path_bytes", "priority")
@@ -213,7 +219,7 @@ class Registry:
         return registered
 
     def _taken(self) -> tuple[set[str], set[str]]:
-        """The paths of all stores, and the names of all stores and roots, as the catalog keeps them."""
+        """Return the paths of all stores, and the names of all stores and roots, as stored in the catalog."""
         paths: set[str] = set()
         names: set[str] = set()
         for table in (store, root):
@@ -225,7 +231,7 @@ class Registry:
         return paths, names
 
     def remove_root(self, found: Root) -> None:
-        """Forget a root and every store that was found below it; what they answered is kept."""
+        """Remove a root and all stores that were found below it. Their history is kept."""
         below = select(store.c.id).where(store.c.root_id == found.id)
         Moment.of(self.connection).keep_whole(self.connection.execute(below).scalars().all())
         self.connection.execute(delete(root).where(root.c.id == found.id))
@@ -236,7 +242,7 @@ class Registry:
                 self.connection.execute(delete(left_out).where(mine, left_out.c.path == path))
 
     def remove_store(self, found: Store) -> None:
-        """Forget a store, but not what it answered; one below a root is left out from now on."""
+        """Remove a store, except its history. If it is below a root, it is left out of searches from now on."""
         Moment.of(self.connection).keep_whole([found.id])
         self.connection.execute(delete(store).where(store.c.id == found.id))
         if _root_above(found.path, self.roots()) is not None:
@@ -269,7 +275,7 @@ class Registry:
         }
 
     def _hand_over(self, root_id: int) -> None:
-        """Give a root the stores that lie below it and belong to one farther up, and its settings to all of its own."""
+        """Move the stores below a root to it from roots further up, and give its settings to those without their own."""
         roots = self.roots()
         mine = next(r for r in roots if r.id == root_id)
         for found in self.stores():
@@ -293,7 +299,7 @@ class Registry:
             .where(store.c.root_id == root_id, ~store.c.own_settings, store.c.sparse != mine.sparse)
             .values(sparse=mine.sparse, content_pending=True)
         )
-        # Where a store lies is no setting of its own: below a root that is shared, all are.
+        # This is not a setting of the store itself: below a shared root, all stores are shared.
         below = select(store.c.id, store.c.path, store.c.shared_as, store.c.own_settings)
         for store_id, path, shared_as, own in self.connection.execute(below.where(store.c.root_id == root_id)).all():
             now = _shared_as(mine, path)
@@ -317,19 +323,19 @@ class Registry:
     def _new_name(self, given: str | None, derived: str, root_of: Root | None = None) -> str:
         name = derived if given is None else checked_name(given)
         if self._is_taken(name, root_of):
-            raise UsageError(f"the name {shown(name)} is taken: choose another one with --name")
+            raise UsageError(f"the name {shown(name)} is taken: choose another with --name")
         return name
 
 
 def _new_id(result: CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     if key is None:
-        raise RuntimeError("the database did not tell the id of the new row")
+        raise RuntimeError("the database did not return the id of the new row")
     return int(key[0])
 
 
 def _root_above(path: str, roots: Iterable[Root]) -> Root | None:
-    """The deepest root at or above `path`; `roots` come with the deepest first."""
+    """Return the deepest root at or above `path`; `roots` must be sorted with the deepest first."""
     return next((r for r in roots if _is_below(path, r.path)), None)
 
 
@@ -355,14 +361,14 @@ def _values(settings: StoreSettings) -> dict[str, object]:
 
 
 def _shared_as(above: Root, path: str) -> str | None:
-    """What the store at `path`, as the catalog keeps it, is shared as below its root: the same wherever that is mounted."""
+    """Return what the store at `path` (as stored in the catalog) is shared as below its root, wherever that is mounted."""
     if above.shared_as is None:
         return None
     return above.shared_as + path[len(encode_path(above.path)[0].rstrip("/")) :]
 
 
 def _shared_blobs(path: str | None) -> dict[str, object]:
-    """The two columns that keep the path of a shared blob directory, None or empty for none."""
+    """Return the two columns with the path of a shared blob directory; None or an empty text means none."""
     text, raw = encode_path(path) if path else (None, None)
     return {"shared_blobs": text, "shared_blobs_bytes": raw}
 

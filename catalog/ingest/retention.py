@@ -1,6 +1,4 @@
-"""What goes with time: closed spans and snapshots after `history`, the rows of a store that stays missing after `grace`,
-and then whatever nothing refers to any more.
-"""
+"""Retention: drop history after `history`, rows of missing stores after `grace`, and then everything that nothing refers to."""
 
 from __future__ import annotations
 
@@ -50,10 +48,11 @@ _BELIEVED_MS = 86_400_000
 
 
 def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
-    """`drop_missing`, and then `prune` when its day has come; returns the names of the stores that lost their rows.
+    """Run `drop_missing`, and `prune` if a day has passed since the last time; return the names of the stores whose rows were dropped.
 
-    Nothing is done by a clock that says something else than it did in the last day, or at the last change, of this run of the
-    machine: one that is a year ahead for a while would end the past. Pruning keeps all hosts out: only when it is due, and where one of them writes for long it is due the next time as well.
+    Nothing is done if the clock was set within the last day, or since the last change, of the current boot: a clock that is a
+    year ahead for a while would delete the past. Pruning excludes all hosts; if one of them writes for long, it is left
+    for the next time.
     """
     with writer.snapshot() as connection:
         if not _is_believed(connection, now):
@@ -63,14 +62,14 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
         due = is_retention_due(_last(connection), now)
     if due:
         with contextlib.suppress(CatalogLocked):
-            # A millisecond later: what has just been dropped is of the past by then.
+            # One millisecond later, so that what has just been dropped is in the past.
             writer.write(lambda connection: prune(connection, settings, now + 1), alone=True)
             writer.write(forget_words, alone=True, unchecked=True)
     return dropped
 
 
 def _is_believed(connection: Connection, now: int) -> bool:
-    """Whether the clock, which says `now`, goes on as it did when changes were noted since the machine was started."""
+    """Return whether the clock, which says `now`, was not set since the recent changes of this boot were recorded."""
     mine = moment.c.boot == boot_id(), moment.c.host_id == Registry(connection).host_id
     offset = moment.c.at - moment.c.ran
     last = select(func.max(moment.c.id)).where(*mine).scalar_subquery()
@@ -81,7 +80,7 @@ def _is_believed(connection: Connection, now: int) -> bool:
 
 
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:
-    """Drop the rows of stores that are missing for longer than the grace time; returns the names of those."""
+    """Drop the rows of stores that have been missing for longer than the grace time; return their names."""
     dropped: list[str] = []
     for found in registry.stores():
         if found.state != "missing":
@@ -89,7 +88,7 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
         changed_at = found.changed_at or 0
         holds = found.entries or found.blobs_identity is not None
         if holds and now - found.state_since > settings.grace_ms:
-            # Their names end here: that is a change like any other, and history keeps it.
+            # The end of their names is a change like any other, and history records it.
             at = max(now, changed_at + 1)
             rows.moment.keep_emptied([found.id])
             StoreNames(rows, found.id, None, at, first=False).apply([])
@@ -123,10 +122,10 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
 
 
 def prune(connection: Connection, settings: Settings, now: int) -> bool:
-    """Prune history and what is referred to no more, if a day has gone since the last time; returns whether it did."""
+    """Prune history and unreferenced rows if a day has passed since the last time; return whether it was done."""
     if not is_retention_due(_last(connection), now):
         return False
-    # What a layout itself tells of its past is kept for as long as it does.
+    # The history that a layout itself records is kept as long as the layout has it.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
     connection.execute(
         delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
@@ -148,15 +147,15 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
 
 
 def _last(connection: Connection) -> str | None:
-    """When retention last ran, as the catalog keeps it."""
+    """Return when retention last ran, as stored in the catalog."""
     return connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
 
 
 def _prune_past(connection: Connection, before: int) -> None:
-    """Forget what was so only before a time (milliseconds): before the moment that stood then.
+    """Delete rows that were valid only before a time (milliseconds), that is, before the moment that was current then.
 
-    The first moment of all stays: what layouts tell is believed of the time before that alone. By the order of moments, and
-    not by their times: one change while the clock was a year behind must not cost the past of everything.
+    The first moment stays, because the history that layouts record counts only before it. The order of moments decides and
+    not their times, because one change while the clock was a year behind must not delete the whole past.
     """
     for host_id in connection.execute(select(host.c.id)).scalars().all():
         mine = moment.c.host_id == host_id
@@ -175,16 +174,16 @@ def _prune_past(connection: Connection, before: int) -> None:
 
 
 def _sweep_content(connection: Connection) -> None:
-    """Forget what the digests are that lie in no store any more, and delete those that nothing refers to."""
+    """Delete the content of digests that are in no store any more, and the digests that nothing refers to."""
     lies = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
     lay = select(past_blob.c.content_id).where(past_blob.c.content_id == content.c.id).exists()
     forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies, ~lay)).scalars().all()
     for some in chunks(forgotten):
-        for said in (manifest, config, content_annotation, descriptor_annotation, referrer):
-            connection.execute(delete(said).where(said.c.content_id.in_(some)))
+        for table in (manifest, config, content_annotation, descriptor_annotation, referrer):
+            connection.execute(delete(table).where(table.c.content_id.in_(some)))
         connection.execute(delete(edge).where(edge.c.parent_id.in_(some)))
         connection.execute(update(content).where(content.c.id.in_(some)).values(kind=UNREAD, size=None))
-    # What lies nowhere points to nothing now, so one look finds all.
+    # Digests that are in no store point to nothing now, so one statement finds them all.
     connection.execute(
         delete(content).where(*(~select(column).where(column == content.c.id).exists() for column in _HOLDERS))
     )
@@ -201,4 +200,4 @@ _HOLDERS = (
     past_entry.c.content_id,
     past_blob.c.content_id,
 )
-"""Columns by which a digest is kept: each has an index."""
+"""The columns that refer to a digest. Each has an index."""

@@ -1,4 +1,4 @@
-"""What an operator may set (docs/settings.md): limits, settling, grace, retention and places. Defaults are docs/resolution.md's."""
+"""What an operator can set (docs/settings.md): limits, settling, grace, retention and places. The defaults are those of docs/resolution.md."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MS_A_DAY = 86_400_000
 
 
 class Settings(NamedTuple):
-    """`limits` bound what is read of an index.json; times are in milliseconds.
+    """`limits` limit what is read of an index.json. Times are in milliseconds.
 
-    - `settle_ms`: a change counts when the file has stood still for so long (docs/resolution.md).
-    - `patience_ms`: for so long a pass waits for files that do not stand still.
-    - `held_ms`: so long after its last change a file that somebody keeps open for writing is waited for.
-    - `grace_ms`: so long the rows of a store that is gone are kept; a mount may come back.
-    - `history_ms`: so long closed spans and snapshots are kept.
+    - `settle_ms`: a change counts when the file has not changed for this long (docs/resolution.md).
+    - `patience_ms`: how long a pass waits for files that keep changing.
+    - `held_ms`: how long after its last change a file is not read because somebody has it open for writing.
+    - `grace_ms`: how long the rows of a missing store are kept; a file system may be mounted again.
+    - `history_ms`: how long spans that ended and snapshots are kept.
     """
 
     limits: ListLimits = ListLimits()
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
 
 
 class StoreSettings(NamedTuple):
-    """What `add` was given; None where it was not. An empty text, of those that may be, takes away what there was."""
+    """The options given to `add`; None for those that were not given. An empty text removes a setting that may be empty."""
 
     name: str | None = None
     naming: Naming | None = None
@@ -41,12 +41,12 @@ class StoreSettings(NamedTuple):
 
     @property
     def given(self) -> bool:
-        """Whether there is anything but a name."""
+        """Whether anything but the name is given."""
         return any(value is not None for value in self[1:])
 
 
 class Place(NamedTuple):
-    """A root or store that a configuration names, by its absolute path, and what `add` would be given with it."""
+    """A root or store in a configuration: its absolute path, and its settings, like the options of `add`."""
 
     path: str
     is_root: bool

@@ -1,7 +1,7 @@
-"""What the catalog knows of each store, and by which a look at the disk that reads nothing tells that it is still so.
+"""What the catalog knows about each store, and whether a look at the disk without reading files shows that it is up to date.
 
-A pass goes by these (catalog.ingest.intake, catalog.ingest.sweep), and so does the first look of `ocicat index`
-(catalog.ingest.unchanged), which is to be over before SQLAlchemy would be loaded: nothing of that is imported here.
+Passes use this (intake.py, sweep.py), and so does the first look of `ocicat index` (unchanged.py), which must be done before
+SQLAlchemy would be loaded, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
 from catalog.names.paths import decode_path, is_too_long
 
 RETENTION_MS = 86_400_000
-"""Retention looks at whole tables, so it runs once a day."""
+"""Retention scans whole tables, so it runs once a day."""
 
 _S = TypeVar("_S", "Store", "Standing")
 
 
 class Summary(NamedTuple):
-    """How many stores a pass looked at, found new, changed, and could not settle."""
+    """How many stores a pass looked at, how many of them were new, changed, or never settled."""
 
     stores: int
     found: int
@@ -39,7 +39,7 @@ class Summary(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A registered store, as a pass needs it; `path` is the path to open, times are milliseconds."""
+    """A registered store, as a pass needs it. `path` is the path to open, times are in milliseconds since 1970."""
 
     id: int
     root_id: int | None
@@ -68,34 +68,34 @@ class Store(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path by which its directory is opened: see catalog.layout.beneath."""
+        """The path by which its directory is opened (catalog.layout.beneath)."""
         return opened_path(self.path, self.root_path, follow=self.by_name)
 
     @property
     def indexed_before(self) -> bool:
-        """Whether its index.json was ever read."""
+        """Whether its index.json was ever read successfully."""
         return self.keyed_by is not None
 
     def repository(self) -> tuple[str | None, NameProblem | None]:
-        """The repository that its naming policy gives a bare tag, and the problem where it gives none."""
+        """Return the repository that its naming policy gives a bare tag, or None and the problem."""
         return _repository_of(self)
 
     def unnamed(self) -> Unnamed:
-        """What its naming policy gives an entry without a name."""
+        """Return what its naming policy gives an entry without a name."""
         return _unnamed(self.naming, _relative(self), self.prefix)
 
     def keys_should_be(self) -> str:
-        """What `keyed_by` says when the keys, and the problem of their policy, are those of today's rules and settings."""
+        """Return the value of `keyed_by` for the current rules and settings."""
         return _keys_should_be(self)
 
     @property
     def keys_are_old(self) -> bool:
-        """Whether there are keys, and they are those of other rules or settings than today's."""
+        """Return whether the store has keys, and they come from other rules or settings than the current ones."""
         return keys_are_old(self)
 
 
 class Standing(NamedTuple):
-    """What of a Store the disk is compared with, and no more: of 10,000 it is read in 20 ms, a Store in 35."""
+    """The part of a Store that the disk is compared with. Reading 10,000 of these takes 20 ms, and 10,000 Stores 35 ms."""
 
     path: str
     naming: str
@@ -113,7 +113,7 @@ class Standing(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path by which its directory is opened: see catalog.layout.beneath."""
+        """The path by which its directory is opened (catalog.layout.beneath)."""
         return opened_path(self.path, self.root_path, follow=self.by_name)
 
 
@@ -122,27 +122,27 @@ def _repository_of(store: Store | Standing) -> tuple[str | None, NameProblem | N
 
 
 def _relative(store: Store | Standing) -> str | None:
-    if store.root_path is not None and store.naming in ("path", "path:tag"):  # no other policy asks for it
+    if store.root_path is not None and store.naming in ("path", "path:tag"):  # Other policies do not need it.
         return os.path.relpath(store.path, store.root_path)
     return None
 
 
 def _keys_should_be(store: Store | Standing) -> str:
     repository, problem = _repository_of(store)
-    said = f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
+    text = f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
     if store.naming in ("annotations", "path") or store.naming.startswith("fixed="):
-        return said
-    return f"{said} {store.naming} {_unnamed(store.naming, _relative(store), store.prefix).tag or ''}"
+        return text
+    return f"{text} {store.naming} {_unnamed(store.naming, _relative(store), store.prefix).tag or ''}"
 
 
 def keys_are_old(store: Store | Standing) -> bool:
-    """Whether there are keys, and they are those of other rules or settings than today's."""
+    """Return whether the store has keys, and they come from other rules or settings than the current ones."""
     return store.keyed_by is not None and store.keyed_by != _keys_should_be(store)
 
 
 @functools.lru_cache(maxsize=256)
 def _repository(naming: str, relative: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
-    # Most stores of a catalog share one policy, and each sweep asks for that of every store.
+    # Most stores of a catalog have the same policy, and each sweep needs it for every store.
     return Naming.parse(naming).repository(relative, prefix)
 
 
@@ -152,13 +152,13 @@ def _unnamed(naming: str, relative: str | None, prefix: str | None) -> Unnamed:
 
 
 def stored(*row: Any) -> Store:
-    """The store of a row of STORES (catalog.db.registered)."""
-    # By place: each sweep reads all stores, and names would cost more than the database does.
+    """Return the Store of a row of STORES (catalog.db.registered)."""
+    # Positional, because each sweep reads all stores, and keywords would cost more than the database.
     return _decoded(Store(*row[:-3]), row)
 
 
 def standing(*row: Any) -> Standing:
-    """The same of a row of STANDINGS."""
+    """Return the Standing of a row of STANDINGS."""
     return _decoded(Standing(*row[:-3]), row)
 
 
@@ -174,14 +174,14 @@ def _decoded(found: _S, row: tuple[Any, ...]) -> _S:
 
 
 def decoded(path: str | None, path_bytes: bytes | None) -> str | None:
-    """The path to open, where there is one."""
+    """Return the path to open; None if there is none."""
     return None if path is None else decode_path(path, path_bytes)
 
 
 def differs(store: Store | Standing, file: FileState) -> bool:
-    """Whether a stat says that there is something of `store` to read: another file, or other rules for its keys.
+    """Return whether the store has to be read, given the stat of its file: the file or the rules for its keys have changed.
 
-    A store that could not be read, or was gone, is looked at although its file is the same as before.
+    A store that was unreadable or missing is read even if its file is the same as before.
     """
     return (
         store.file_identity != file.identity
@@ -192,26 +192,26 @@ def differs(store: Store | Standing, file: FileState) -> bool:
 
 
 def _marker_changed(store: Store | Standing) -> bool:
-    """Whether an `oci-layout` that was odd, or not there, is another one by now. No file is opened for a usual store."""
+    """Return whether a missing or unusual `oci-layout` has changed. No file is opened for a usual store."""
     if store.layout_version == LAYOUT_VERSION or store.state not in ("ok", "empty"):
         return False
-    from catalog.layout.index import read_marker  # loads msgspec, which takes longer than looking at 300 stores
+    from catalog.layout.index import read_marker  # This loads msgspec, which takes longer than looking at 300 stores.
 
     return read_marker(store.opened).version != store.layout_version
 
 
 def has_problem(store: Store | Standing, problem: IndexProblem) -> bool:
-    """Whether the catalog says already that the store has that problem, and names what it last said by today's rules."""
+    """Return whether the catalog already records that problem, and the store's keys come from the current rules."""
     return (store.state, store.error) == (problem.state, problem.reason) and not keys_are_old(store)
 
 
 def has_unread_content(
     store: Store | Standing, *, look: bool, even_read: bool = False, at: Found | None = None
 ) -> bool:
-    """Whether content of the store is to be read.
+    """Return whether content of the store has to be read.
 
-    With `look`, where its directories changed since it was; with `even_read`, where it was ever indexed. `at`
-    is its directory if it was just found.
+    With `look`, also if its directories changed since it was read. With `even_read`, also if it was ever indexed. `at` is its
+    directory if it was just found.
     """
     return store.state != "missing" and (
         store.content_pending or (store.keyed_by is not None and (even_read or (look and _blobs_changed(store, at))))
@@ -219,7 +219,7 @@ def has_unread_content(
 
 
 def _blobs_changed(store: Store | Standing, at: Found | None) -> bool:
-    """Whether blobs came or went since they were listed, though perhaps the index.json did not change."""
+    """Return whether blobs were added or removed since they were listed, even if index.json did not change."""
     return blobs_identity(store.opened, store.shared_blobs, at) != (store.blobs_identity or "")
 
 
@@ -231,9 +231,9 @@ def unknown_layouts(
     listings: Listings | None = None,
     is_leaf: Callable[[str], bool] | None = None,
 ) -> Iterator[str]:
-    """The paths of the layouts below `roots` that are not `known`; the rest is as in `discover`.
+    """Yield the paths of layouts below `roots` that are not `known`. For the other parameters see `discover`.
 
-    One whose path is too long to be a key goes to `on_error`.
+    A layout whose path is too long for the catalog is passed to `on_error`.
     """
     for root in roots:
         for path in discover(root, on_error, on_directory, listings, known, is_leaf):
@@ -246,5 +246,5 @@ def unknown_layouts(
 
 
 def is_retention_due(last: str | None, now: int) -> bool:
-    """Whether a day has gone since retention ran, by what the catalog says of that; `now` is in milliseconds."""
+    """Return whether a day has passed since retention last ran, as stored in the catalog; `now` is in milliseconds."""
     return last is None or not 0 <= now - int(last) < RETENTION_MS

@@ -142,8 +142,8 @@ def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
     if not paths:
         return []
     registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))
-    for _, path, name in registered:
-        if name is not None:
-            text = f"{shown(path)}: its name was taken, so it is called {shown(name)}"
-            report(Notice("name-taken", text, store=name, path=path))
-    return [store_id for store_id, _, _ in registered]
+    for each in registered:
+        if each.new_name is not None:
+            text = f"{shown(each.path)}: its name was taken, so it is called {shown(each.new_name)}"
+            report(Notice("name-taken", text, store=each.new_name, path=each.path))
+    return [each.id for each in registered]

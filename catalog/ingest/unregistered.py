@@ -1,4 +1,4 @@
-"""Which places of a configuration are not registered as it says, asked of a reader: for `--fresh`, which loads nothing else.
+"""Which places of a configuration are not registered as configured, for `--fresh`. Needs only a reader.
 
 The rules are those of `catalog.ingest.places.register_places`, which registers them.
 """
@@ -13,11 +13,11 @@ from catalog.ingest.settings import Place, StoreSettings
 from catalog.names.paths import encode_path, kept_path
 
 _SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse")
-"""Of a root and of a store, in the order of the frozen statements. What a store is shared as is no matter of its answers."""
+"""The settings of roots and stores in the order of the frozen statements. `shared_as` is left out, because no answer depends on it."""
 
 
 def unregistered(reader: Reader, places: Iterable[Place]) -> list[Place]:
-    """Those of `places` that are directories now, and are not in the catalog, or with other settings than they have here."""
+    """Return those of `places` that are directories now, and are missing in the catalog or have other settings there."""
     places = [place for place in places if os.path.isdir(place.path)]
     if not places:
         return []
@@ -34,17 +34,17 @@ def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, 
 
     found = row(kept)
     if kept != real and name is not None and (old := row(real)) is not None and old[0] == name:
-        found = old  # an earlier ocicat registered where the link led
+        found = old  # An earlier ocicat registered the target of the link.
     if found is None or name not in (None, found[0]):
         return False
     if not place.is_root and place.settings.given and not found[-1]:
-        return False  # so far it has those of its root
+        return False  # It still has the settings of its root.
     pairs = zip(_given(place.settings), found[1:], strict=False)
     return all(given is None or given == has or (given == "" and has is None) for given, has in pairs)
 
 
 def _given(settings: StoreSettings) -> tuple[object, ...]:
-    """What of `settings` is given, as the catalog keeps it, in the order of _SETTINGS; None where it is not."""
+    """Return the given settings as the catalog stores them, in the order of _SETTINGS; None for those that are not given."""
     shared = settings.shared_blobs
     return (
         None if settings.naming is None else str(settings.naming),

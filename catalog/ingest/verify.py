@@ -1,14 +1,14 @@
-"""Whether blobs are what their digests say: reads them, and records each verdict (docs/scripts.md).
+"""Checking whether blobs match their digests, and recording the verdicts (docs/scripts.md).
 
-Strategy. The directories are listed first, so that what is verified is what lies there now. A file is read once for the
-whole run, whichever stores have it: by hard links, or in a directory that they share. With the verdict the file's stat is
-kept, and a good one is not read again while that stands.
+The directories are listed first, so that exactly the present blobs are checked. A file is read once per run, whichever stores have
+it, by hard links or in a shared directory. The file's stat is recorded with the verdict, and a good file is not read again
+until its stat changes.
 
-Threads read and hash, which both go on without Python's lock; this one alone touches the catalog, in transactions of some
-hundred verdicts, so that a run of hours that ends early has lost seconds. Nothing in a store is trusted to stay what it is:
-every file is opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first. No store
-keeps the run for long with bytes that are not there: of a large file no more is read than its descriptors claim, and of holes
-so many bytes a store.
+Threads read and hash, which works without Python's lock. Only the main thread uses the catalog, in transactions of a few hundred
+verdicts, so that a run of hours that is interrupted loses seconds. Files may change at any time, so each is
+opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first. No store can keep the
+run busy with bytes that do not exist: no more of a large file is read than its descriptors claim, and the bytes of holes per
+store are limited.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from catalog.names.escape import shown
 Progress = Callable[[str, int, int], None]
 
 BATCH = 300
-"""So many verdicts are recorded in one transaction, or as many as there are after BATCH_SECONDS."""
+"""How many verdicts are recorded in one transaction, or fewer after BATCH_SECONDS."""
 BATCH_SECONDS = 5.0
 
 HOLE_BYTES = 64 << 30
-"""So many bytes of holes are hashed in the files of one store: a minute or two of zeros. Of a larger one nothing is read."""
+"""How many bytes of holes are hashed in the files of one store, which takes a minute or two. A file with more is not read."""
 CLAIMED_BYTES = 1 << 30
-"""A file of more bytes is not read where that is more than every descriptor of the store says."""
+"""A larger file is not read if it is also larger than every descriptor in the store claims."""
 
-_WAIT_SECONDS = 0.2  # between two looks at how many bytes were read
+_WAIT_SECONDS = 0.2  # between two updates of the progress
 _TRIES = 3  # for a file that changes while it is read
-_TICK_NS = 20_000_000  # a file's times are those of the kernel's clock, which ticks every 1 to 10 ms
+_TICK_NS = 20_000_000  # The kernel's clock for the times of files ticks every 1 to 10 ms.
 
 _HELD = (
     "SELECT content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
@@ -72,7 +72,7 @@ _LOOK_AGAIN = "UPDATE store SET blobs_identity = NULL WHERE id = ?"
 
 
 class Trouble(NamedTuple):
-    """A blob of a store that is not good, or a directory: `kind` is one of docs/problems.md."""
+    """A bad blob or directory of a store. `kind` is one of those in docs/problems.md."""
 
     store: str
     kind: str
@@ -81,17 +81,17 @@ class Trouble(NamedTuple):
 
 
 class _Verdict(NamedTuple):
-    """What looking at a blob came to: no `kind` where it is good, and None where it is gone."""
+    """The result of checking a blob. `kind` is empty if it is good, and None if it is gone."""
 
     kind: str | None
     detail: str = ""
     file: str | None = None
-    """The file that was hashed, as the catalog keeps it."""
+    """The identity of the file that was hashed, as stored in the catalog."""
     inode: tuple[int, int] | None = None
 
 
 class _File:
-    """A file to be verified under one digest: the stores that have it, and the verdict that some of them have already."""
+    """A file to check against one digest: the stores that have it, and when one of them has already verified it."""
 
     __slots__ = ("digest", "identity", "inode", "most", "size", "stores", "verified_at")
 
@@ -106,16 +106,16 @@ class _File:
 
 
 class _Stopped(Exception):
-    """The run ends: a thread stops in the middle of a file."""
+    """The run ends, so a thread stops in the middle of a file."""
 
 
 class Verification:
-    """One run with `writer`; `report` gets a line for each thing worth a person's notice.
+    """One run with `writer`. `report` gets a line for everything that a person should know.
 
-    `jobs` files are read at a time, those too with `full` that were verified and are unchanged. Afterwards, and when it was
-    interrupted, `troubles` are what is not good; `verified` counts files that were read, `skipped` those that were not since
-    they are unchanged, `unproved` blobs whose digest is of an algorithm that cannot be checked, `gone` those that vanished,
-    `odd` blobs and directories of blobs that are symbolic links or no regular files.
+    `jobs` files are read at a time; with `full`, also files that were verified and have not changed. Afterwards, also after an
+    interruption, `troubles` are the bad blobs, and these are counts: `verified` of files that were read, `skipped` of unchanged
+    files, `unproved` of blobs whose digest algorithm is not supported, `gone` of blobs that vanished, `odd` of blobs and
+    directories of blobs that are symbolic links or not regular files.
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class Verification:
         self.verified = self.skipped = self.unproved = self.gone = self.odd = 0
 
     def run(self, stores: Iterable[Store], progress: Progress) -> None:
-        """Verify the blobs of these stores, telling `progress` how many bytes were read of how many.
+        """Verify the blobs of these stores. `progress` is called with the number of bytes read and the total.
 
-        Raises NotInTime after `seconds`. It and KeyboardInterrupt pass through after what is known was recorded.
+        Raises NotInTime after `seconds`. Before that or KeyboardInterrupt is raised, the verdicts so far are recorded.
         """
         files: dict[tuple[int, int, str], _File] = {}
         for each in stores:
@@ -152,7 +152,7 @@ class Verification:
                 to_read.append(file)
                 continue
             self.skipped += 1
-            for each in file.stores:  # what another store knows of the same file
+            for each in file.stores:  # Another store has verified the same file.
                 self._waiting.append((each, file.digest, _Verdict("", file=file.identity), file.verified_at or 0))
         try:
             self._read_all(to_read, progress)
@@ -162,14 +162,14 @@ class Verification:
     def _check_time(self) -> None:
         if self._end is not None and time.monotonic() >= self._end:
             raise NotInTime(
-                f"this took longer than {self._seconds:g} seconds: what was verified is kept, run it again for the rest,"
-                " or give it more with --timeout"
+                f"this took longer than {self._seconds:g} seconds: the verdicts so far are kept; run it again for the rest,"
+                " or allow more time with --timeout"
             )
 
     # --- what there is ------------------------------------------------------------------------------------------
 
     def _plan(self, store: Store, files: dict[tuple[int, int, str], _File]) -> None:
-        """Note what is to be read in a store."""
+        """Collect the files of a store that have to be read."""
         try:
             os.close(open_directory(store.opened))
         except OSError as error:
@@ -193,7 +193,7 @@ class Verification:
                     continue
                 found = blobs.stat(digest)
                 if found is None:
-                    self.gone += not blobs.unlisted  # where something could not be listed, that was said
+                    self.gone += not blobs.unlisted  # A directory that could not be listed was already reported.
                     continue
                 key = found.st_dev, found.st_ino, digest
                 file = files.get(key)
@@ -201,8 +201,8 @@ class Verification:
                     file = files[key] = _File(digest, found)
                 if found.st_size > file.most:
                     with self._writer.snapshot() as connection:
-                        asked = digest, store.id, digest, store.id
-                        claimed = Rows(connection).cursor.execute(_CLAIMED, asked).fetchone()[0]
+                        values = digest, store.id, digest, store.id
+                        claimed = Rows(connection).cursor.execute(_CLAIMED, values).fetchone()[0]
                     file.most = max(file.most, found.st_size if claimed is None else claimed)
                 if is_good and verified_as == file.identity and not self._full:
                     file.verified_at = verified_at
@@ -227,7 +227,7 @@ class Verification:
                     self._check_time()
                     progress("verifying", min(self._read, total), total)
                     if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
-                        # Somebody writes for long, or the server is away: hours of reading can wait.
+                        # If somebody writes for long, or the server is away, the verdicts are recorded later.
                         with contextlib.suppress(CatalogLocked, CatalogUnreachable):
                             self._record()
             except BaseException:
@@ -241,7 +241,7 @@ class Verification:
         progress("verifying", total, total)
 
     def _look(self, file: _File) -> list[tuple[list[Store], str, _Verdict]]:
-        """The verdicts over a file; one for all of its stores, unless they have different files by now. In a thread."""
+        """Return the verdicts on a file: one for all of its stores, unless they have different files by now. Runs in a thread."""
         verdicts: list[tuple[list[Store], str, _Verdict]] = []
         stores = file.stores
         while stores:
@@ -265,7 +265,7 @@ class Verification:
                     return _Verdict(None)
                 descriptor, before = opened
                 try:
-                    # What is written within the same tick of the clock would not show in the file's times.
+                    # A later write within the same tick of the clock would not change the file's times.
                     young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
                     if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
                         before = os.fstat(descriptor)
@@ -291,7 +291,7 @@ class Verification:
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 
     def _is_empty(self, store: Store, descriptor: int, found: os.stat_result) -> bool:
-        """Whether there are more holes in the file than may be in those of its store. Raises OSError."""
+        """Return whether the file has more holes than are allowed for its store. Raises OSError."""
         holes = hole_bytes(descriptor, found, HOLE_BYTES)
         with self._count:
             holes += self._holes.get(store.id, 0)
@@ -320,7 +320,7 @@ class Verification:
                     self.troubles.append(Trouble(store.name, verdict.kind, digest, verdict.detail))
 
     def _record(self) -> None:
-        """Write the verdicts that wait. What could not be read has none: it is neither good nor bad."""
+        """Write the collected verdicts. A blob that could not be read has none, because it is neither good nor bad."""
         self._recorded = time.monotonic()
         if not self._waiting:
             return
@@ -330,7 +330,7 @@ class Verification:
     def _write(self, connection: Connection) -> None:
         cursor = Rows(connection).cursor
         cursor.executemany(_RECORD, _rows(self._waiting))
-        # A manifest that was not believed is to be read now that it is good: let the next pass look at its store.
+        # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
         good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
         cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
 
@@ -344,5 +344,5 @@ def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple
 
 
 def _identity(found: os.stat_result) -> str:
-    """What tells one content of a file from another, as far as stat can."""
+    """Return what distinguishes one content of a file from another, as far as stat shows it."""
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"

@@ -1,8 +1,8 @@
-"""Words that nothing uses any more: media types, platforms and keys of annotations, once for the whole catalog.
+"""Deleting unused words: media types, platforms and annotation keys, which are stored once for the whole catalog.
 
-A store may bring tens of thousands of them and go. Each is deleted once no row refers to it, so many at a time. Most of the
-columns that refer to a word have no index, and are read from end to end; that is done only where there are enough words to
-be worth it.
+A store may bring tens of thousands of them and be removed. Words that no row refers to are deleted, a limited number at a time.
+Most columns that refer to words have no index, so whole tables are scanned. That is done only if there are enough words to make it
+worthwhile.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from catalog.db.schema import (
 )
 
 STEP_ROWS = 20_000
-"""So many words of each kind are deleted at a time."""
-_ROWS_A_WORD = 1000  # so many rows may be read for each word that there is
+"""How many words of each kind are deleted at a time."""
+_ROWS_A_WORD = 1000  # how many rows may be scanned for each existing word
 _Columns = tuple["Column[int]", ...]
 
 _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
@@ -46,23 +46,23 @@ _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
     (platform, (config.c.platform_id,), (entry.c.platform_id, past_entry.c.platform_id, edge.c.platform_id)),
     (annotation_key, (entry_annotation.c.key_id, content_annotation.c.key_id, descriptor_annotation.c.key_id), ()),
 )
-"""By dictionary the columns that refer to it: those with an index, and those without."""
+"""For each dictionary the columns that refer to it: those with an index, and those without."""
 
 
 def forget_words(connection: Connection) -> bool:
-    """Delete words that nothing refers to; returns whether there may be more, and then retention is due again.
+    """Delete words that nothing refers to; return whether there may be more, in which case retention is due again.
 
-    In a transaction that is `alone`, and on SQLite `unchecked`: it would search every row for each word that goes.
+    Needs a transaction that is `alone`, and on SQLite `unchecked`, which would otherwise search every row for each deleted word.
     """
-    is_more = False
+    may_be_more = False
     for table, indexed, others in _USES:
         if others and not _is_worth_it(connection, table):
             continue
         unused = _unused(table, indexed, others)
-        is_more |= connection.execute(delete(table).where(table.c.id.in_(unused))).rowcount >= STEP_ROWS
-    if is_more:
+        may_be_more |= connection.execute(delete(table).where(table.c.id.in_(unused))).rowcount >= STEP_ROWS
+    if may_be_more:
         connection.execute(delete(meta).where(meta.c.key == "pruned_ms"))
-    return is_more
+    return may_be_more
 
 
 def _unused(table: Table, indexed: _Columns, others: _Columns) -> Select[tuple[int]]:

@@ -59,7 +59,7 @@ class Model:
                 if len(waiting) >= self.pending:
                     place(diff.flush(len(waiting)))
             else:
-                place(diff.stands(at, len(waiting)))
+                place(diff.before(at, len(waiting)))
                 listed.append(self.rows[at])
         place(diff.end(len(waiting)))
         removed = diff.removed()

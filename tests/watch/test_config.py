@@ -169,7 +169,7 @@ def test_index_says_what_is_not_there_and_goes_on(write: Callable[[str], str], t
     done = called("--config", config, "index", db=db)
     assert (done.status, done.err) == (
         0,
-        f"ocicat: {tmp_path}/two is no directory now: it is registered once it is one\n",
+        f"ocicat: {tmp_path}/two is not a directory now: it is registered when it is one\n",
     )
     assert called("stores", "--format", "{name}", db=db).lines == ["one/a"]
     make_layout(f"{tmp_path}/two/b")
@@ -221,7 +221,7 @@ def test_watch_follows_what_the_file_names_and_makes_the_catalog(quick: Followed
 def test_a_place_that_comes_later(quick: Followed) -> None:
     configure(quick, '[[roots]]\npath = "DIR/mnt/root"\n')
     quick.start("--rescan", "3600")
-    wait_for(lambda: told(quick, "mnt/root is no directory now"))
+    wait_for(lambda: told(quick, "mnt/root is not a directory now"))
     tag(make_layout(quick.path("mnt/root/a")), "1", "x")
     quick.roots[quick.path("mnt/root")] = "root"
     quick.settled()
