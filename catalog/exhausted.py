@@ -12,6 +12,9 @@ _MESSAGES = {
     errno.ENOMEM: "no memory is left: give this process more",
 }
 
+TOO_LARGE = "need more memory than there is: give this process more, and run 'ocicat index --full'"
+"""The end of a problem of a store, after what is too large."""
+
 
 def exhausted(code: int | None) -> Exhausted | None:
     """The error for an errno that says something of this process and nothing of the file; None for any other."""

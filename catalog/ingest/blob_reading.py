@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from catalog.db.schema import AMBIGUOUS, INDEX, MANIFEST, OPAQUE, OTHER, UNUSABLE
+from catalog.exhausted import TOO_LARGE
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.ingest.unread import UnreadBlob
@@ -25,8 +26,6 @@ BATCH = 500
 BATCH_BYTES = 16 << 20
 BATCH_DESCRIPTORS = 5_000
 """The most blobs, bytes of blobs, or descriptors in them, that are written in one transaction."""
-
-NO_MEMORY = "need more memory than there is: give this process more, and run 'ocicat index --full'"
 
 _DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
@@ -67,7 +66,7 @@ class ContentReading:
         return digest in self.problems or digest in self.skipped
 
     def embedded(self, digest: str, limits: ListLimits) -> bytes | None:
-        """Return the bytes that a descriptor of index.json carries in its field `data`; None if there is none any more."""
+        """Return the bytes that a descriptor of index.json carries in its field `data`; None if there is none."""
         if self._embedded is None:
             self._embedded = {}
             with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.opened, limits) as index:
@@ -98,7 +97,7 @@ def read_blob(
             raise BlobProblem("missing-blob", "was there when the directory was listed")
         return parse_blob(blob.content_id, digest, data)
     except (BlobProblem, MemoryError) as error:
-        problem = error if isinstance(error, BlobProblem) else BlobProblem("large-manifest", NO_MEMORY)
+        problem = error if isinstance(error, BlobProblem) else BlobProblem("large-manifest", TOO_LARGE)
         if blob.claimed:
             reading.problems[digest] = problem
         elif problem.kind != "large-manifest" or begins_like_json(reading.blobs, digest):

@@ -27,8 +27,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
-from catalog.exhausted import give_back, reserve
-from catalog.ingest.blob_reading import NO_MEMORY, BlobRead, ContentReading, batches, begins_like_json, read_blob
+from catalog.exhausted import TOO_LARGE, give_back, reserve
+from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, read_blob
 from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import list_embedded
 from catalog.ingest.listing import list_blobs, list_shared
@@ -129,7 +129,7 @@ class ContentStage:
             rows = Rows(connection)
             rows.cursor.execute("DELETE FROM problem WHERE store_id = ? AND stage = 1", (store.id,))
             subject = encode_path(f"{store.path}/blobs")[0]
-            rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {NO_MEMORY}", stage=1)
+            rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {TOO_LARGE}", stage=1)
             rows.flush()
             rows.cursor.execute(
                 "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",

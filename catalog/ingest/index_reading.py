@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from catalog.exhausted import out_of_memory
+from catalog.exhausted import TOO_LARGE, out_of_memory
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES
 from catalog.layout.files import FileState, IndexChanged, IndexProblem
@@ -89,9 +89,6 @@ def no_memory(file: FileState) -> IndexProblem:
     """Return the problem of a store that needs more memory than there is; raise Exhausted if it is too small to be blamed."""
     if file.size < _BLAMED_BYTES:
         raise out_of_memory()
-    reason = (
-        f"its {file.size} bytes need more memory than there is: give this process more, and run 'ocicat index --full'"
-    )
-    problem = IndexProblem("invalid", reason)
+    problem = IndexProblem("invalid", f"its {file.size} bytes {TOO_LARGE}")
     problem.file = file
     return problem

@@ -26,7 +26,6 @@ _FEW = 1000
 
 # Built once, because building a statement takes three times as long as looking up one store.
 _HOST = select(host.c.id).order_by(host.c.id).limit(1)
-_NAMED_HOST = select(host.c.id).where(host.c.name == bindparam("name"))
 _STORES = STORES.order_by(store.c.priority, store.c.name)
 _SOME_STORES = _STORES.where(store.c.id.in_(bindparam("ids", expanding=True)))
 NOT_INDEXED = "not indexed yet: run 'ocicat index'"

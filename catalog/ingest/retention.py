@@ -175,9 +175,11 @@ def _prune_past(connection: Connection, before: int) -> None:
 
 def _sweep_content(connection: Connection) -> None:
     """Delete the content of digests that are in no store any more, and the digests that nothing refers to."""
-    lies = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
-    lay = select(past_blob.c.content_id).where(past_blob.c.content_id == content.c.id).exists()
-    forgotten = connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~lies, ~lay)).scalars().all()
+    is_held = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
+    was_held = select(past_blob.c.content_id).where(past_blob.c.content_id == content.c.id).exists()
+    forgotten = (
+        connection.execute(select(content.c.id).where(content.c.kind != UNREAD, ~is_held, ~was_held)).scalars().all()
+    )
     for some in chunks(forgotten):
         for table in (manifest, config, content_annotation, descriptor_annotation, referrer):
             connection.execute(delete(table).where(table.c.content_id.in_(some)))

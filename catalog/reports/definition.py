@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a report. `is_size` marks a number of bytes, `is_age` a time that people prefer to read as an age."""
+    """A column of a report. `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age."""
 
     name: str
     documentation: str
@@ -17,9 +17,9 @@ class Column(NamedTuple):
 class Report(NamedTuple):
     """A report: its name, a sentence, its columns in order, its query, and its parameters as (name, documentation).
 
-    A parameter that is not given is an empty text. In the query `$DAY_AGO` stands for the time 24 hours ago, in the format
-    of the views, because the engines write that differently.
-    `left_out` says what the report does with a store of the view `unjudged`; it is empty if that view does not matter to it.
+    A parameter that is not given is an empty string. `$DAY_AGO` in the query stands for the time 24 hours ago in the form that
+    the views use, because the engines have no common expression for it. `left_out` is what a note on stderr says about each
+    store of the view `unjudged`; it is empty if the report does not depend on that view.
     """
 
     name: str

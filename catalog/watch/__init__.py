@@ -1,1 +1,1 @@
-"""The watcher: events are hints, the sweep is the truth."""
+"""The watcher. Events are hints; the sweep is the truth."""

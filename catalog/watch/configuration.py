@@ -1,4 +1,4 @@
-"""A daemon's configuration: settings, intervals and the places to follow (docs/settings.md). Read again on SIGHUP."""
+"""A daemon's configuration: settings, intervals, and the places to follow (docs/settings.md). It is read again on SIGHUP."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TEXT, JSON = "text", "json"
 class Configuration(NamedTuple):
     """Times are in seconds.
 
-    - `rescan`: between two sweeps.
-    - `poll`: between two sweeps without events; None: with events.
-    - `silent`: between two looks at directories on file systems that tell of no changes.
-    - `reread`: each store is read once in so long although it looks unchanged.
-    - `late`: a change that waits for longer is told of, and the daemon is late.
+    - `rescan`: the time between two sweeps.
+    - `poll`: the time between two sweeps without events; None means that events are used.
+    - `silent`: the time between two looks at directories on file systems without events.
+    - `reread`: in this time each store is read once even if it looks unchanged.
+    - `late`: if a change waits for longer, that is reported and the daemon counts as late.
     - `places`: roots and stores to register.
     - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
     - `log_format`: TEXT or JSON.
@@ -41,47 +41,47 @@ class Configuration(NamedTuple):
 
     @property
     def interval(self) -> float:
-        """Between two sweeps, whichever way."""
+        """The time between two sweeps, with or without events."""
         return self.rescan if self.poll is None else self.poll
 
 
 Read = Callable[[], Configuration]
-"""Reads the configuration; raises UsageError."""
+"""Reads the configuration. Raises UsageError."""
 
 
 class Configured:
-    """`now` is the configuration that holds; `read` reads it. Raises UsageError where the first one is wrong."""
+    """The current configuration is `now`; `read` reads it. Raises UsageError if the first one is wrong."""
 
     def __init__(self, read: Read, report: Report) -> None:
         self._read = read
         self._report = report
         self.now = read()
-        self._due: list[Place] | None = list(self.now.places)  # None: none
+        self._due: list[Place] | None = list(self.now.places)  # None means that nothing is due.
         self._absent: list[Place] = []
         self._is_first = True
 
     def read_again(self) -> None:
-        """Take what the file says now. Where it is wrong, what held before holds on, and a line says so."""
+        """Read the configuration again. If it is wrong, keep the old one and report that."""
         try:
             found = self._read()
         except UsageError as error:
             self._refuse(error)
             return
         if found.metrics != self.now.metrics:
-            text = "the configuration is read again; another address for metrics counts from the next start on"
+            text = "the configuration was read again; the new address for metrics takes effect at the next start"
         else:
-            text = "the configuration is read again"
+            text = "the configuration was read again"
         self.now = found
         self._due = list(found.places)
         self._report(Notice("config", text))
 
     def look(self) -> None:
-        """Notice the places that are there now and were not."""
+        """Check whether places that were absent exist now."""
         if self._due is None and now_there(self._absent):
             self._due = self._absent
 
     def register(self, writer: Writer) -> None:
-        """Register the places that are due. Raises UsageError at the first time, when a wrong one ends the start."""
+        """Register the places that are due. Raises UsageError only the first time, when a wrong place makes the start fail."""
         if self._due is None:
             return
         before = self._absent
@@ -99,4 +99,4 @@ class Configured:
                 self._report(not_there(place))
 
     def _refuse(self, error: UsageError) -> None:
-        self._report(Notice("config-refused", f"{error}; what held before holds on", error=str(error)))
+        self._report(Notice("config-refused", f"{error}; the old configuration stays in effect", error=str(error)))

@@ -1,11 +1,11 @@
-"""What content there is to be read (catalog.ingest.content), and reading it bit by bit: names come first.
+"""Reading content in the daemon, piece by piece (catalog.ingest.content). Names come first.
 
-Blobs come before the index.json that names them, sometimes by the thousand, and a change of that has them listed anyway. So
-blobs that come or go by themselves are no hurry: a store's are listed once they were seen the same in two sweeps in a row,
-or after MOST_LOOKS sweeps, which is what a store costs into which blobs are written all the time.
+Blobs are written before the index.json that names them, sometimes by the thousand, and a change of index.json has them listed anyway.
+So blobs that are added or removed without such a change are not urgent. They are listed when their directories look the same in
+two sweeps in a row, or after MOST_LOOKS sweeps, which limits the cost of a store whose blobs change all the time.
 
-No store waits for the content of another: one that is not read to its end after SLICE_SECONDS is laid aside until those that
-have not begun have had as long, and then goes on where it was, by turns with others like it.
+No store waits for the content of another. A store that takes longer than SLICE_SECONDS is set aside until the stores that have
+not begun have had as long. Then it continues where it was, taking turns with others that were set aside.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from catalog.layout.blobs_identity import blobs_identity
 
 MOST_LOOKS = 10
 SLICE_SECONDS = 0.5
-"""So long the content of one store is read before that of others has its turn."""
+"""How long the content of one store is read before others have their turn."""
 MOST_ASIDE = 16
-"""So many stores may be laid aside half read, each with directories open; the oldest begins again, where its rows are."""
+"""How many stores may be set aside half read, with open directories. Beyond that the oldest is started again, from its rows."""
 FIND_SECONDS = 1.0
-"""Where there is much to read, it is asked so often whether there is more."""
+"""How often to look for more to read while there is much to read."""
 PATIENCE_SECONDS = 10.0
-"""A transaction that was undone for so long, since others waited, is made to its end, for LONGEST_SECONDS at most."""
+"""A transaction that was rolled back for others for this long is completed, but in at most LONGEST_SECONDS."""
 
 
 class _Reading:
-    """A store whose content is being read: `since` by the monotonic clock."""
+    """A store whose content is being read, `since` a time of the monotonic clock."""
 
     def __init__(self, store_id: int, steps: Iterator[int], seconds: float) -> None:
         self.store_id = store_id
@@ -48,13 +48,13 @@ class _Reading:
         self.since = time.monotonic()
         self.slice_ends = self.since + seconds
         self.undone_since = math.inf
-        """Since when its transaction is undone again and again."""
+        """Since when its transaction has been rolled back again and again."""
 
 
 class Contents:
-    """The content of stores, read through `writer` by the settings that `settings` gives at that moment.
+    """Reads the content of stores through `writer`, with the settings that `settings` returns.
 
-    A transaction ends early where `others_wait`, and is made again later; not that of a store that has waited for long.
+    If `others_wait`, a transaction is rolled back and made again later, except that of a store that has waited for long.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class Contents:
         self._changed_before = -1
         self._version = -1
         self._changed: set[int] = set()
-        self._seen: dict[int, tuple[str, int]] = {}  # what blobs that change looked like, and in how many looks
+        self._seen: dict[
+            int, tuple[str, int]
+        ] = {}  # the identity of blob directories that change, and in how many sweeps they did
         self._to_read: list[int] = []
         self._stores: dict[int, Store] = {}
         self._woken: set[int] = set()
@@ -84,32 +86,32 @@ class Contents:
         self._began = 0.0
         self._was_ended = False
         self._next_find = 0.0
-        self._overtaken: set[int] = set()  # stores at work that were to be read when it was asked for the last time
+        self._overtaken: set[int] = set()  # stores in progress that had more to read when `_find` last looked
         self._changed_again: set[int] = set()
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is more to be read, as far as is known."""
+        """Whether there is more to read, as far as is known."""
         return time.monotonic() >= self._not_before and bool(
             self._reading or self._aside or self._to_read or self._changed
         )
 
     def put_off(self, patience: float) -> list[PutOff]:
-        """The stores whose content has been read for more than `patience` seconds, or waits; the oldest first."""
+        """Return the stores whose content has been read or has waited for more than `patience` seconds; the oldest first."""
         now = time.monotonic()
         readings = [*self._aside, *([self._reading] if self._reading else [])]
-        told = []
+        found = []
         for each in sorted(readings, key=lambda each: each.since):
             store = self._stores.get(each.store_id)
             if store is not None and now - each.since > patience:
                 why = "its content takes long to read, and others are read meanwhile"
-                told.append(PutOff(store, each.since, why))
-        return told
+                found.append(PutOff(store, each.since, why))
+        return found
 
     def look(self, store: Store, *, at_once: bool, at: Found | None = None) -> None:
-        """See whether blobs came or went since they were listed, though perhaps the index.json did not change.
+        """Check whether blobs were added or removed since they were listed, even if index.json did not change.
 
-        With `at_once` they are listed without waiting until that is over. `at` is the store's directory if it was just found.
+        With `at_once`, list them without waiting until that stops. `at` is the store's directory if it was just found.
         """
         if not store.indexed_before or store.state == "missing":
             return
@@ -123,24 +125,24 @@ class Contents:
             self._seen[store.id] = identity, looks + 1
 
     def look_for_completed(self, stores: Iterable[Store]) -> None:
-        """See whether blobs that were not good have changed where they lie, of which no directory tells."""
+        """Check whether bad blobs have changed in place, which no directory shows."""
         by_id = {store.id: store for store in stores if store.indexed_before and store.state != "missing"}
         with self._writer.snapshot() as connection:
             self._changed |= self._completed.stores(lambda sql, asked: connection.execute(text(sql), asked), by_id)
 
     def step(self, changed: int) -> bool:
-        """Read on for a moment, one transaction at most; returns whether there was anything to read.
+        """Read for a moment, at most one transaction; return whether there was anything to read.
 
-        `changed` is the number of stores that have changed so far: another one than before says that there is more.
+        `changed` is the number of stores that have changed so far. If it is different from before, there is more to read.
         """
         if time.monotonic() < self._not_before:
             return False
-        is_news = bool(self._changed) or changed != self._changed_before
-        if is_news and not (self._to_read and time.monotonic() < self._next_find):
+        has_news = bool(self._changed) or changed != self._changed_before
+        if has_news and not (self._to_read and time.monotonic() < self._next_find):
             self._find(changed)
         reading = self._reading
         if reading is not None and self._others_are_to_be_read and time.monotonic() >= reading.slice_ends:
-            self._lay_aside(reading)
+            self._set_aside(reading)
             reading = None
         if reading is None:
             reading = self._reading = self._next()
@@ -165,7 +167,7 @@ class Contents:
         return True
 
     def _end(self, reading: _Reading) -> None:
-        """A store's content was read to its end, as it was when that began."""
+        """Finish a store whose content was completely read, as it was when reading began."""
         self._reading = None
         self._to_read += self._woken - set(self._to_read)
         self._woken.clear()
@@ -180,14 +182,14 @@ class Contents:
     def _others_are_to_be_read(self) -> bool:
         return bool(self._to_read or self._aside)
 
-    def _lay_aside(self, reading: _Reading) -> None:
+    def _set_aside(self, reading: _Reading) -> None:
         self._aside.append(reading)
         self._reading = None
         if len(self._aside) > MOST_ASIDE:
             self._to_read.insert(0, self._aside.popleft().store_id)
 
     def _next(self) -> _Reading | None:
-        """A store that has not begun, the smallest first; else that which was laid aside first."""
+        """Return the smallest store that has not begun, or else the one that was set aside first."""
         if self._to_read:
             store_id = self._to_read.pop()
             return _Reading(store_id, self._steps(store_id), self._slice)
@@ -201,7 +203,7 @@ class Contents:
         return ContentStage(self._writer, self._settings(), self._woken, self._pause).run([store_id])
 
     def _pause(self) -> None:
-        self._turn.pause()  # of the step at hand
+        self._turn.pause()  # `_turn` is that of the current step.
 
     def _is_over(self) -> bool:
         reading = self._reading
@@ -212,12 +214,12 @@ class Contents:
         return self._was_ended
 
     def heard(self, version: int) -> None:
-        """The catalog's `data_version`: with another one than before, somebody may have found something more to be read."""
+        """Take the catalog's `data_version`. If it has changed, another process may have found more to read."""
         if version != self._version:
             self._version, self._changed_before = version, -1
 
     def begin_again(self) -> None:
-        """Something went wrong on the way: what is pending is asked for anew."""
+        """Start again after an error: ask the catalog what is pending."""
         self._reading, self._changed_before = None, -1
         self._aside.clear()
         self._to_read.clear()
@@ -227,20 +229,22 @@ class Contents:
         self._next_find = 0.0
 
     def _find(self, changed: int) -> None:
-        """Learn what is to be read. What is at work already, and changed meanwhile, is asked for again at its end."""
+        """Find out what there is to read. A store in progress that changed meanwhile is looked at again when it is finished."""
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
             due = self._changed.union(registry.content_pending())
             found = registry.stores(sorted(due))
-        at_work = {each.store_id for each in self._aside}
+        in_progress = {each.store_id for each in self._aside}
         if self._reading is not None:
-            at_work.add(self._reading.store_id)
-        self._overtaken |= due & at_work
-        self._changed_again |= self._changed & at_work
+            in_progress.add(self._reading.store_id)
+        self._overtaken |= due & in_progress
+        self._changed_again |= self._changed & in_progress
         self._changed_before, self._changed = changed, set()
         self._stores = {store.id: store for store in found}
-        due -= at_work
+        due -= in_progress
         sizes = {store.id: store.entries for store in found}
-        self._to_read = sorted(due, key=lambda one: (-sizes.get(one, 0), one))  # the smallest is taken first
+        self._to_read = sorted(
+            due, key=lambda one: (-sizes.get(one, 0), one)
+        )  # The smallest is taken first, from the end.
         if self._to_read:
             self._next_find = time.monotonic() + FIND_SECONDS

@@ -422,7 +422,7 @@ class Daemon:
 
     def _retain(self, writer: Writer) -> None:
         self._next_retention = time.monotonic() + RETENTION_SECONDS
-        if not self._clock.can_be_believed():
+        if not self._clock.can_be_trusted():
             return
         settings = self._configured.now.settings
         for name in retain(writer, settings, now_ms()):

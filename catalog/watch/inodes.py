@@ -1,8 +1,8 @@
-"""Which stores have the same file as their `index.json`: hard links, as `cp -al` makes them.
+"""Which stores have the same file as their `index.json`, through hard links as `cp -al` creates them.
 
-An event of inotify names the directory through which a file was changed. Where a file is in two stores, the other one is told
-of nothing, though its answer changes too. So of each store the file that was last seen is kept, and when that is another one,
-all stores that have it now, or had it before, are to be looked at.
+An inotify event names only the directory through which a file was changed. If a file is in two stores, the other one gets no event
+although its answers change too. So the file that was last seen in each store is recorded. When that changes, all stores
+that have the file now, or had it before, have to be looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _Inode = tuple[int, int]
 
 
 class Inodes:
-    """The `index.json` of each store, by the store's path, as it was last seen."""
+    """The `index.json` of each store as it was last seen, by the path of the store."""
 
     def __init__(self) -> None:
         self._seen: dict[str, FileState] = {}
@@ -24,13 +24,13 @@ class Inodes:
         self._left: set[_Inode] = set()
 
     def saw(self, path: str, file: FileState | None) -> None:
-        """Note what the `index.json` of the store at `path` is now; None if there is none."""
+        """Record the current `index.json` of the store at `path`; None if there is none."""
         before = self._seen.get(path)
         if file == before:
             return
         if before is not None:
             if file is None or file[:2] != before[:2]:
-                self._left.add(before[:2])  # one link less is a change to the others
+                self._left.add(before[:2])  # The other links see a change too, because the number of links has changed.
             self._leave(path, before[:2])
         if file is None:
             del self._seen[path]
@@ -40,7 +40,7 @@ class Inodes:
         self._paths.setdefault(file[:2], set()).add(path)
 
     def concerned(self) -> set[str]:
-        """The stores that share a file which changed since the last call."""
+        """Return the stores that share a file which changed since the last call."""
         changed, left = self._changed, self._left
         self._changed, self._left = set(), set()
         found: set[str] = set()
@@ -51,12 +51,12 @@ class Inodes:
         return found
 
     def shares(self, path: str) -> bool:
-        """Whether other stores had the same file as the one at `path`, as they were last seen."""
+        """Return whether other stores had the same file as the store at `path` when they were last seen."""
         seen = self._seen.get(path)
         return seen is not None and len(self._paths[seen[:2]]) > 1
 
     def keep(self, paths: Container[str]) -> None:
-        """Forget the stores that are none of `paths`."""
+        """Forget all stores except those at `paths`."""
         for path in [path for path in self._seen if path not in paths]:
             self._leave(path, self._seen.pop(path)[:2])
 

@@ -1,11 +1,11 @@
-"""Metrics for Prometheus over HTTP (`ocicat watch --metrics HOST:PORT`), by prometheus_client, from the extra `metrics`.
+"""Metrics for Prometheus over HTTP (`ocicat watch --metrics HOST:PORT`), with prometheus_client from the extra `metrics`.
 
-Nothing listens and nothing of it is imported unless it was asked for. Each client has a thread: what the daemon counts is at
-hand, and what the catalog says is asked of the catalog, through a connection that only reads.
+Without the option, nothing listens and nothing of this is imported. Each client has a thread, which uses what the daemon counts and
+reads the catalog through a read-only connection.
 
-Whoever can connect may be slow, send without end, or come in numbers. So a request has a limit of bytes and a client one of
-time, counted from its first byte to its last; of too many clients the one that came first is turned away, since an honest
-scrape takes milliseconds. A web page that makes a name of its own mean this machine (DNS rebinding) is told by its Host header.
+A client may be slow, send without end, or open many connections. So the bytes of a request and the time of a client are limited. If
+there are too many clients, the oldest is disconnected, because an honest scrape takes milliseconds. A web page whose host
+name points to this machine (DNS rebinding) is recognised by its Host header.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ _STORES = (
 _CLIENT_SECONDS = 10.0
 _CLIENTS = 8
 _REQUEST_BYTES = 16 << 10
-_LOOK_SECONDS = 1.0  # between two looks at who has been here for too long
-_BUSY_SECONDS = 1.0  # to the next try where no descriptor is left for a client
+_LOOK_SECONDS = 1.0  # between two checks for clients that take too long
+_BUSY_SECONDS = 1.0  # until the next try if there is no file descriptor for a client
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, `[ADDRESS]:PORT` or `PORT`, which is on loopback; raises UsageError."""
+    """Return host and port of `HOST:PORT`, `[ADDRESS]:PORT`, or `PORT` on loopback. Raises UsageError."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host or (colon and not host and text.count(":") > 1):
         port = ""
     if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-        raise UsageError(f"no address to listen at: {shown(text)}: write HOST:PORT, as in {LOOPBACK}:9418")
+        raise UsageError(f"{shown(text)} is not an address to listen at: write HOST:PORT, such as {LOOPBACK}:9418")
     return host or LOOPBACK, int(port)
 
 
 def serve(address: str, path: str, figures: Figures) -> str:
-    """Listen at `address` for scrapes of the daemon that follows the catalog at `path`; returns the URL.
+    """Listen at `address` for scrapes of the daemon that follows the catalog at `path`; return the URL.
 
-    Raises UsageError where the address is none or prometheus_client is not installed, CatalogUnavailable where it is taken.
+    Raises UsageError if the address is not valid or prometheus_client is not installed, CatalogUnavailable if it is in use.
     """
     host, port = parse_address(address)
     try:
@@ -78,7 +78,7 @@ def serve(address: str, path: str, figures: Figures) -> str:
 
 
 class _Server(HTTPServer):
-    """A thread for each client, and no more of them than a limit."""
+    """A server with a thread for each client, and a limited number of them."""
 
     timeout = _LOOK_SECONDS
 
@@ -88,18 +88,18 @@ class _Server(HTTPServer):
         self.registry = registry
         self.names = {"localhost", host.lower(), socket.gethostname().lower()}
         self._lock = threading.Lock()
-        self._clients: dict[socket.socket, float] = {}  # since when each is here, the first one first
+        self._clients: dict[socket.socket, float] = {}  # since when each is connected, the oldest first
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own asks the resolver for this host's name, which may take seconds.
+        # HTTPServer's own method looks up this host's name, which may take seconds.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def run(self) -> None:
-        """Answer until the process ends."""
+        """Serve until the process ends."""
         while True:
             self.handle_request()
 
@@ -107,17 +107,17 @@ class _Server(HTTPServer):
         try:
             return super().get_request()
         except OSError:
-            time.sleep(_BUSY_SECONDS)  # it still waits to be accepted: asking again at once would do nothing else
+            time.sleep(_BUSY_SECONDS)  # The client still waits to be accepted; trying again at once would fail again.
             raise
 
     def handle_timeout(self) -> None:
-        """Nobody came for a while."""
-        self._turn_away(_CLIENTS)
+        """Disconnect slow clients; called if no client has connected for a while."""
+        self._disconnect(_CLIENTS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._turn_away(_CLIENTS - 1)
+        self._disconnect(_CLIENTS - 1)
         with self._lock:
-            # Those that were turned away and are still at work, for the catalog is slow.
+            # Threads of disconnected clients may still be running if the catalog is slow.
             is_full = len(self._clients) >= 2 * _CLIENTS
             if not is_full:
                 self._clients[request] = time.monotonic()
@@ -129,7 +129,7 @@ class _Server(HTTPServer):
         )
         try:
             thread.start()
-        except RuntimeError:  # no room for another thread
+        except RuntimeError:  # No further thread can be started.
             self._leave(request)
 
     def _serve(self, request: socket.socket, client_address: Any) -> None:
@@ -145,22 +145,22 @@ class _Server(HTTPServer):
             self._clients.pop(request, None)
         self.shutdown_request(request)
 
-    def _turn_away(self, most: int) -> None:
-        """Turn away who is here for too long, and of more than `most` clients those that came first."""
+    def _disconnect(self, most: int) -> None:
+        """Disconnect clients that take too long, and the oldest of more than `most` clients."""
         now = time.monotonic()
         with self._lock:
             clients = list(self._clients.items())
         for number, (client, since) in enumerate(clients):
             if number < len(clients) - most or now - since > _CLIENT_SECONDS:
-                with contextlib.suppress(OSError):  # it has gone by itself
+                with contextlib.suppress(OSError):  # It has disconnected.
                     client.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nobody's trouble."""
+        """Ignore clients that disconnect."""
 
 
 class _Head(io.RawIOBase):
-    """The first _REQUEST_BYTES of what a client sends; then it ends."""
+    """The first _REQUEST_BYTES that a client sends, and then the end of the stream."""
 
     def __init__(self, sent: io.RawIOBase) -> None:
         self._sent = sent
@@ -192,14 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
         hosts = self.headers.get_all("Host", [])
         host = host_of(hosts[0]) if len(hosts) == 1 else ""
         if host not in self.server.names and not is_address(host):
-            self.send_error(421, "Unrecognised Host header: ask by an address, localhost or the name in --metrics")
+            self.send_error(421, "Unrecognised Host header: use an IP address, localhost or the name in --metrics")
             return
         if self.path.partition("?")[0] not in ("/metrics", "/"):
-            self.send_error(404, "not found: /metrics")
+            self.send_error(404, "not found: use /metrics")
             return
         encode: Callable[[Any], bytes] = generate_latest
         kind = "text/plain; version=0.0.4; charset=utf-8"
-        with contextlib.suppress(ValueError, IndexError, TypeError):  # a header that says nothing
+        with contextlib.suppress(ValueError, IndexError, TypeError):  # an invalid header
             encode, kind = choose_encoder(self.headers.get("Accept", ""))
         body = encode(self.server.registry)
         self.send_response(200)
@@ -209,42 +209,44 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-        """Scrapes are no news."""
+        """Log nothing."""
 
 
 class _Collector:
-    """What is shown. docs/operations.md lists each metric."""
+    """Collects the metrics. docs/operations.md lists each of them."""
 
     def __init__(self, path: str, figures: Figures) -> None:
         self._path = path
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics as they are now."""
+        """Yield the current metrics."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         figures = self._figures
-        build = GaugeMetricFamily("ocicat_build_info", "Always 1; its label says which ocicat.", labels=["version"])
+        build = GaugeMetricFamily(
+            "ocicat_build_info", "Always 1; the label is the version of ocicat.", labels=["version"]
+        )
         build.add_metric([__version__], 1)
         yield build
         for name, help_, count in (
-            ("changes", "Changes of stores taken into the catalog.", figures.changes),
-            ("rescans", "Times that all stores were looked at.", figures.sweeps),
-            ("overflows", "Times that events were lost, the kernel's queue being full.", figures.overflows),
+            ("changes", "Changes of stores that were taken into the catalog.", figures.changes),
+            ("rescans", "How many times all stores were looked at.", figures.sweeps),
+            ("overflows", "How many times events were lost because the kernel's queue was full.", figures.overflows),
         ):
             yield CounterMetricFamily(f"ocicat_{name}", help_, value=count)
         for name, help_, values in (
-            ("ingest", "Seconds to read and write what one transaction took.", figures.ingest),
-            ("lag", "Seconds from the change of an index.json to the commit of what it says.", figures.lag),
+            ("ingest", "Seconds to read and write the stores of one transaction.", figures.ingest),
+            ("lag", "Seconds from the change of an index.json to its commit.", figures.lag),
         ):
-            classes, total = values.read()
-            yield HistogramMetricFamily(f"ocicat_{name}_seconds", help_, buckets=classes, sum_value=total)
+            buckets, total = values.read()
+            yield HistogramMetricFamily(f"ocicat_{name}_seconds", help_, buckets=buckets, sum_value=total)
         for name, help_, value in (
             ("watches", "Directories that are watched.", figures.watches),
-            ("watches_allowed", "Watches that one user may have.", kernel_limit("max_user_watches")),
+            ("watches_allowed", "How many watches one user may have.", kernel_limit("max_user_watches")),
             ("unwatched", "Directories that could not be watched.", figures.unwatched),
-            ("polled", "Directories on file systems that tell of no changes.", figures.silent),
-            ("waiting", "Stores that do not stand still.", figures.waiting),
+            ("polled", "Directories on file systems without events.", figures.silent),
+            ("waiting", "Stores that have not settled yet.", figures.waiting),
             ("last_rescan_timestamp_seconds", "When all stores were last looked at.", _seconds(figures.last_sweep)),
         ):
             if value is not None:
@@ -252,7 +254,7 @@ class _Collector:
         yield from self._of_catalog()
 
     def _of_catalog(self) -> Iterator[Metric]:
-        """What the catalog says; nothing of it while it cannot be asked."""
+        """Yield metrics from the catalog, or none while it cannot be read."""
         from prometheus_client.core import GaugeMetricFamily
 
         stores = GaugeMetricFamily("ocicat_stores", "Stores in each state.", labels=["state"])
@@ -274,9 +276,7 @@ class _Collector:
             stores.add_metric([state], count)
         yield stores
         yield GaugeMetricFamily("ocicat_entries", "Entries of all stores.", value=entries)
-        yield GaugeMetricFamily(
-            "ocicat_content_pending_stores", "Stores whose manifests are not all read yet.", value=pending
-        )
+        yield GaugeMetricFamily("ocicat_content_pending_stores", "Stores with unread manifests.", value=pending)
         yield GaugeMetricFamily("ocicat_database_bytes", "Size of the catalog on disk.", value=size)
 
 

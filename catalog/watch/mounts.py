@@ -1,7 +1,7 @@
-"""Which directories lie on a file system that tells of no changes (proc(5), /proc/PID/mountinfo).
+"""Which directories are on a file system without events (proc(5), /proc/PID/mountinfo).
 
-inotify tells what this machine's own programs do. What another host writes on a network file system, or a server behind
-FUSE, or the host of a virtual machine, makes no event here: there only looking helps, and more often than elsewhere.
+inotify reports only what programs on this machine do. What another host writes on a network file system, a server behind FUSE, or
+the host of a virtual machine, makes no event here. Such file systems are silent: they have to be looked at, more often than others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SILENT = frozenset({
     "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs",
     "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
-"""Types of file systems that others change without this kernel. Of FUSE every type but `fuseblk`, which is a local disk."""
+"""Types of file systems that others change without this kernel. So are all types of FUSE except `fuseblk`, which is a local disk."""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -34,12 +34,12 @@ class Mount(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether changes are made on it that no event tells."""
+        """Whether others can change it without an event."""
         return self.kind in SILENT or self.kind.startswith("fuse.")
 
 
 class Mounts:
-    """The mounts that a process sees, from the text of its mountinfo."""
+    """The mounts of a process, from the text of its mountinfo."""
 
     def __init__(self, text: str) -> None:
         self._at: dict[str, Mount] = {}
@@ -50,11 +50,11 @@ class Mounts:
             if not dash or dash + 1 >= len(fields):
                 continue
             point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])
-            self._at[point] = Mount(point, fields[dash + 1])  # a later one lies over an earlier one
+            self._at[point] = Mount(point, fields[dash + 1])  # A later mount hides an earlier one at the same point.
 
     @classmethod
     def of_this_process(cls) -> Mounts:
-        """Those there are now; none where the kernel does not say."""
+        """Return the current mounts; none if the kernel does not list them."""
         try:
             with open(_MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
                 return cls(file.read())
@@ -62,7 +62,7 @@ class Mounts:
             return cls("")
 
     def of(self, path: str) -> Mount | None:
-        """The mount on which the absolute `path` lies; for a link, what it leads to."""
+        """Return the mount that the absolute `path` is on; a link is followed."""
         path = os.path.realpath(path)
         while path not in self._at:
             parent = os.path.dirname(path)
@@ -72,15 +72,15 @@ class Mounts:
         return self._at[path]
 
     def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
-        """The directories that have to be looked at more often than others, in order of their paths.
+        """Return the directories that have to be looked at more often than others, sorted by path.
 
-        Of `roots` and of `stores`, which lie below none of them, those on a silent file system, and what is mounted so
-        somewhere below a root; none that the search of another one comes to.
+        They are those of `roots` and `stores` (which are below none of the roots) on a silent file system, and silent mount points
+        below a root. A directory that is reached by searching another one is left out.
         """
         roots = set(roots)
-        tops = {path for path in roots if self._is_silent(path)}
-        tops |= {point for point, mount in self._at.items() if mount.silent and is_reached(point, roots)}
-        found = {path for path in tops if not is_reached(path, tops - {path})}
+        candidates = {path for path in roots if self._is_silent(path)}
+        candidates |= {point for point, mount in self._at.items() if mount.silent and is_reached(point, roots)}
+        found = {path for path in candidates if not is_reached(path, candidates - {path})}
         return sorted(found.union(path for path in stores if self._is_silent(path)))
 
     def _is_silent(self, path: str) -> bool:
@@ -89,14 +89,14 @@ class Mounts:
 
 
 class SilentPlaces:
-    """The directories to be looked at more often. `paths` are those there were at the last `follow`."""
+    """The directories to look at more often: `paths`, as of the last `follow`."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
         self._roots: set[str] = set()
 
     def follow(self, roots: set[str], stores: Iterable[str]) -> list[str]:
-        """Find them among `roots` and `stores`, by the mounts there are now; returns those that were not silent before."""
+        """Find them among `roots` and `stores` by the current mounts; return those that are new."""
         before = set(self.paths)
         lone = [path for path in stores if not is_below_any(path, roots)]
         self._roots = roots
@@ -104,13 +104,12 @@ class SilentPlaces:
         return [path for path in self.paths if path not in before]
 
     def look(self, known: Iterable[str], on_directory: Callable[[], None]) -> set[str]:
-        """The stores to look at: those of `known` that lie there, and the layouts that do."""
+        """Return the stores to look at: those of `known` in these directories, and the layouts that are found there."""
         if not self.paths:
             return set()
-        tops = set(self.paths)
-        found = {path for path in known if is_below_any(path, tops)}
-        for top in self.paths:
-            if is_below_any(top, self._roots):
-                # What cannot be searched the sweep says.
-                found.update(discover(top, lambda _path, _error: None, on_directory))
+        found = {path for path in known if is_below_any(path, set(self.paths))}
+        for directory in self.paths:
+            if is_below_any(directory, self._roots):
+                # The sweep reports what cannot be searched.
+                found.update(discover(directory, lambda _path, _error: None, on_directory))
         return found

@@ -1,7 +1,11 @@
-"""The roots and stores that a daemon follows, as the registry has them.
+"""The roots and stores that a daemon follows, as they are in the catalog.
 
-Reading ten thousand rows costs more than a stat of ten thousand files. So they are read again only when somebody has
-committed something since, which SQLite tells by a number; the daemon's own commits are told in the same way.
+Reading ten thousand rows costs more than a stat of ten thousand files. So they are read again only after a commit, by this process or
+another one, which the writer's `data_version` shows.
+
+A change reads the row of its store three times, each with one search of an index. `read_some` reads it because the daemon's own
+last commit has changed it, write_readings (catalog/ingest/apply.py) because another process may have changed it before the
+lock was taken, and the content stage because that runs later.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from catalog.ingest.store_state import Store
 
 
 class Registered:
-    """What was there at the last `read`; `stores` are by their path, `left_out` are paths as the catalog keeps them."""
+    """The state at the last `read`. `stores` are by path, `left_out` are paths as stored in the catalog."""
 
     def __init__(self) -> None:
         self.roots: list[Root] = []
@@ -30,7 +34,7 @@ class Registered:
         return {root.path for root in self.roots}
 
     def is_outdated(self, writer: Writer) -> bool:
-        """Whether stores or roots have been added or removed since the last `read`, as far as a cheap look can tell."""
+        """Return whether stores or roots were added or removed since the last `read`, by a cheap check."""
         version = writer.data_version()
         if version == self._compared_at:
             return False
@@ -40,8 +44,8 @@ class Registered:
         return signature != self._signature
 
     def read(self, writer: Writer) -> bool:
-        """Read all of it, where anything was committed since; returns whether stores or roots came or went."""
-        # Before the rows, never after: what is committed in between makes another number.
+        """Read everything if there was a commit since; return whether stores or roots were added or removed."""
+        # Read it before the rows, so that a commit in between is noticed the next time.
         version = writer.data_version()
         if version == self._read_at:
             return False
@@ -56,7 +60,7 @@ class Registered:
         return self._signature != before
 
     def read_some(self, writer: Writer, paths: set[str]) -> Iterator[Store]:
-        """The stores at these of the paths in `stores`, each as it is now."""
+        """Yield the stores at these paths, which must be in `stores`, as they are now."""
         with writer.snapshot() as connection:
             found = Registry(connection).stores([self.stores[path].id for path in paths])
         for store in found:

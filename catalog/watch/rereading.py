@@ -1,7 +1,7 @@
-"""Which stores are to be read again although nothing tells that their `index.json` changed.
+"""Which stores to read again although nothing shows that their `index.json` changed.
 
-On a tmpfs a writer who keeps the file mapped changes none of its times and causes no event; nor does a disk that goes bad. So each
-store is read once in a long interval, and each at a time of its own, so that not all of them are read at once.
+On a tmpfs, a writer who has the file mapped changes neither its times nor makes an event, and neither does a failing disk. So
+each store is read once per long interval, at a time of its own, so that they are not all read at once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Collection
 
 
 class Rereading:
-    """When each store, by its path, is to be read next. Times are seconds of the monotonic clock."""
+    """When to read each store next, by its path. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
 
     def due(self, paths: Collection[str], interval: float, now: float) -> set[str]:
-        """Return those of `paths` that are to be read now, and forget all others that were there before.
+        """Return those of `paths` that are due now, and forget all paths that are not among them.
 
-        The first time comes within `interval` after a path was first seen, then each comes after another `interval`.
+        A path is first due within `interval` after it was first seen, and then after each further `interval`.
         """
         before, self._next = self._next, {}
         due: set[str] = set()
@@ -30,5 +30,5 @@ class Rereading:
             elif at <= now:
                 due.add(path)
                 at = now + interval
-            self._next[path] = min(at, now + interval)  # the interval may be a shorter one by now
+            self._next[path] = min(at, now + interval)  # The interval may be shorter now.
         return due

@@ -1,6 +1,4 @@
-"""What a daemon owes to whoever runs it: signs of life, figures, what goes wrong said once, and an end where it makes no sense
-to go on.
-"""
+"""What operators see of a daemon: signs of life, counts, and problems, each reported once."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ from catalog.watch.observer import TreeObserver
 from catalog.watch.status import encode, kernel_limit, watches_advised
 
 PUT_OFF_SECONDS = 2.0
-"""A store that waits for longer is told by `ocicat status`, with the reason."""
-_MOST_TOLD = 20
+"""`ocicat status` lists a store that waits for longer, with the reason."""
+_MOST_LISTED = 20
 _SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 1.0  # a daemon has caught up within five seconds of what comes back; trying costs next to nothing
+_LONGEST_PAUSE = 1.0  # Trying again is cheap, and a daemon should catch up within five seconds.
 
 
 class Service(Listener):
-    """The daemon that follows the catalog at `path`, as those see it who run it. `report` gets lines and notices."""
+    """The state of the daemon that follows the catalog at `path`, for operators. `report` gets lines and notices."""
 
     def __init__(self, path: str, report: Report) -> None:
         self._path = path
@@ -43,7 +41,7 @@ class Service(Listener):
         self.notifier = Notifier()
         self._file: tuple[int, int] | None = None
         self.troubled: str | None = None
-        """Why the catalog cannot be written, or layouts not be read, at present."""
+        """Why the catalog cannot be written, or layouts cannot be read, at the moment; None if all is well."""
         self.troubled_since: int | None = None
         """Since when, in milliseconds since 1970."""
         self._trouble_until = 0.0
@@ -53,21 +51,21 @@ class Service(Listener):
         self._recovered: set[str] = set()
         self.inodes = Inodes()
         self.trees: TreeObserver | None = None
-        """What is watched; None where nothing can be."""
+        """The observer; None if nothing can be watched."""
 
     def listen(self, address: str | None) -> None:
-        """Let metrics be had at `address`, where it is one."""
+        """Serve metrics at `address`, if one is given."""
         if address is not None:
             from catalog.watch.metrics import serve
 
             url = serve(address, self._path, self.figures)
             self._report(Notice("listening", f"metrics at {url}", url=url))
 
-    # --- what the intake tells ----------------------------------------------------------------------------------
+    # --- what the intake reports ----------------------------------------------------------------------------------
 
     def committed(self, seconds: float, lags: list[float]) -> None:
         self.figures.ingest.add(seconds)
-        if self.figures.last_sweep is not None:  # what changed while no daemon ran is not its lag
+        if self.figures.last_sweep is not None:  # Changes from before the start do not count.
             for lag in lags:
                 self.figures.lag.add(max(0.0, lag))
 
@@ -77,7 +75,7 @@ class Service(Listener):
     def is_held(self, store: Store, file: FileState) -> bool | None:
         if self.trees is None:
             return None
-        # The time that only the kernel sets may be later: that of a right that was given, say.
+        # ctime may be later than the last write, for example after a change of permissions.
         return self.trees.is_held(os.fsencode(store.path), min(file.mtime_ns, file.ctime_ns))
 
     def shares(self, store: Store) -> bool:
@@ -90,7 +88,7 @@ class Service(Listener):
         self._report(notice)
 
     def recovered(self) -> set[str]:
-        """The paths, as the catalog keeps them, of the stores that could be read again since the last time."""
+        """Return the paths, as stored in the catalog, of the stores that became readable since the last call."""
         found, self._recovered = self._recovered, set()
         return found
 
@@ -109,19 +107,19 @@ class Service(Listener):
     # --- what goes wrong ----------------------------------------------------------------------------------------
 
     def trouble(self, error: CatalogUnavailable) -> float:
-        """The catalog cannot be written, or layouts not be read, for now: said once. Returns how many seconds to wait."""
+        """Report once that the catalog cannot be written, or layouts cannot be read; return how many seconds to wait."""
         if self.troubled is None:
             self.troubled_since = now_ms()
-            text = f"{error}; what changes meanwhile is taken once that has passed"
+            text = f"{error}; changes are taken when that is over"
             self._report(Notice("waiting", text, error=str(error)))
         self.troubled = str(error)
-        if not isinstance(error, CatalogLocked):  # that one was waited for
+        if not isinstance(error, CatalogLocked):  # This has already waited for the lock.
             self._pause = min(max(_SHORTEST_PAUSE, self._pause * 2), _LONGEST_PAUSE)
         self._trouble_until = time.monotonic() + 2 * self._pause
         return self._pause
 
     def well(self) -> None:
-        """A round went well; after two pauses of that the trouble is over."""
+        """Note that a round succeeded. After two pauses without a failure, the trouble is over."""
         if self.troubled is not None and time.monotonic() >= self._trouble_until:
             self.troubled, self.troubled_since, self._pause = None, None, 0.0
             self._report(Notice("resumed", f"{shown(displayed(self._path))} is followed again"))
@@ -129,7 +127,7 @@ class Service(Listener):
     # --- signs of life ------------------------------------------------------------------------------------------
 
     def swept(self, stores: int, began: float) -> None:
-        """All stores were looked at once, since `began` by the monotonic clock."""
+        """Note that a sweep over all stores, which `began` at a time of the monotonic clock, has ended."""
         self.figures.sweeps += 1
         self.figures.last_sweep = now_ms()
         seconds = round(time.monotonic() - began, 3)
@@ -137,9 +135,9 @@ class Service(Listener):
         self.notifier.ready()
 
     def beat(self, intake: Intake | None, unread: list[PutOff], last_event: int | None, late: float) -> bytes:
-        """The loop goes round. Returns what `ocicat status` is to read.
+        """Give a sign of life; return the state that `ocicat status` reads.
 
-        What waits for longer than `late` seconds is told. `unread` are the stores whose content takes long.
+        Stores that wait for longer than `late` seconds are reported. `unread` are stores whose content takes long to read.
         """
         figures, trees = self.figures, self.trees
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
@@ -148,8 +146,8 @@ class Service(Listener):
         doing = self.troubled or ("starting" if figures.last_sweep is None else "following")
         self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
         self.notifier.alive()
-        self._tell_unwatched(over_limit)
-        self._tell_late([] if intake is None else intake.late(late))
+        self._report_unwatched(over_limit)
+        self._report_late([] if intake is None else intake.late(late))
         oldest = None if intake is None else intake.oldest()
         put_off = [*([] if intake is None else intake.put_off(PUT_OFF_SECONDS)), *unread]
         return encode(
@@ -162,7 +160,7 @@ class Service(Listener):
                 "waiting": figures.waiting,
                 "oldest_waiting": None if oldest is None else int(now_ms() - (time.monotonic() - oldest) * 1000),
                 "late_after": late,
-                "put_off": [_told(each) for each in put_off[:_MOST_TOLD]],
+                "put_off": [_published(each) for each in put_off[:_MOST_LISTED]],
                 "trouble": self.troubled,
                 "trouble_since": self.troubled_since,
                 "polling": trees is None,
@@ -174,28 +172,28 @@ class Service(Listener):
             }
         )
 
-    def _tell_late(self, late: list[PutOff]) -> None:
-        """Say which stores have waited for long, and why, each once until it has been taken."""
+    def _report_late(self, late: list[PutOff]) -> None:
+        """Report stores that have waited for long and why, each once until it is taken."""
         for store, _, why in late:
             if store.id not in self._late:
-                text = f"{shown(store.name)}: is put off, its last rows stay: {why} ({shown(store.path)})"
+                text = f"{shown(store.name)}: is put off, and its last rows stay: {why} ({shown(store.path)})"
                 self._report(Notice("unsettled", text, store=store.name, path=store.path, why=why))
         self._late = {each.store.id for each in late}
 
-    def _tell_unwatched(self, over_limit: int) -> None:
-        """Say that there are directories that cannot be watched, once until all can be; and once more at the limit."""
+    def _report_unwatched(self, over_limit: int) -> None:
+        """Report once that directories cannot be watched, until all are; and once more when the limit is reached."""
         count, watches = self.figures.unwatched, self.figures.watches
         if (count and not self._unwatched) or (over_limit and not self._over_limit):
-            text = f"{count} directories cannot be watched, and are only looked at now and then: "
+            text = f"{count} directories cannot be watched, so they are only looked at now and then: "
             if over_limit:
                 text += f"raise {watches_advised(watches + over_limit, kernel_limit('max_user_watches'))}"
             else:
-                text += "they may not be read"
+                text += "they are not readable"
             self._report(Notice("unwatched", text, directories=count, watches=watches, over_limit=over_limit))
         self._unwatched, self._over_limit = count > 0, over_limit > 0
 
 
-def _told(each: PutOff) -> dict[str, object]:
-    """A store that is put off, as it is published: since when in milliseconds since 1970."""
+def _published(each: PutOff) -> dict[str, object]:
+    """Return a store that is put off as it is published; `since` is in milliseconds since 1970."""
     since = int(now_ms() - (time.monotonic() - each.since) * 1000)
     return {"store": shorten(each.store.name), "since": since, "why": each.why}

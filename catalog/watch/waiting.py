@@ -1,4 +1,4 @@
-"""Whether anybody waits for the turn of a large store to end (catalog.ingest.turns). Looks at the disk, and not at the catalog."""
+"""Whether a store waits for the turn of a large store to end (catalog.ingest.turns). Looks only at the disk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from catalog.watch.hints import is_below_any
 def changed_smaller(
     known: Mapping[str, Store], roots: set[str], hinted: set[str], trees: set[str], path: str, size: int
 ) -> bool:
-    """Whether a hint leads to something new, or to a store that changed and whose index.json has less than `size` bytes.
+    """Return whether a hint leads to something new, or to a changed store with an index.json of less than `size` bytes.
 
-    `known` are stores by their path, `roots` paths; what is hinted of the store at `path` itself does not count.
+    `known` are stores by path, and `roots` are paths. Hints of the store at `path` itself do not count.
     """
     if any(not is_below_any(tree, {path}) for tree in trees):
         return True

@@ -66,12 +66,15 @@ _AS_NOBODY = """
 import importlib, json, os, pkgutil, re, sys
 import encodings.ascii, encodings.latin_1, secrets
 import sqlalchemy.dialects.sqlite, alembic.command, alembic.config
-import catalog.cli, catalog.cli.commands
+import catalog.cli, catalog.cli.commands, catalog.engine.sqlite, catalog.ingest, catalog.layout, catalog.lookup, catalog.names
 from catalog.cli import start
-for package in (catalog.cli, catalog.cli.commands):
+ROOMS = (
+    catalog.cli, catalog.cli.commands, catalog.engine.sqlite, catalog.ingest, catalog.layout, catalog.lookup, catalog.names
+)
+for package in ROOMS:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-import catalog.db.migrate, catalog.names.pattern, catalog.layout.discover
+import catalog.db.migrate
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

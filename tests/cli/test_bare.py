@@ -24,6 +24,7 @@ OURS = {
     "catalog.engine.sqlite.reader", "catalog.errors",
     "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve",
     "catalog.lookup.stores", "catalog.names.paths",  # where a store is named
+    "catalog.lookup.advice",  # if nothing is found, or too much
     "catalog.lookup.listing", "catalog.names.moment",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",

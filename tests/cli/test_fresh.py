@@ -188,8 +188,8 @@ def test_status_4_if_the_catalog_cannot_be_brought_up_to_date(catalog: Followed,
             ]  # fmt: skip
             several = catalog("resolve", "--fresh", "oci-layout://root/a/a:t", "oci-layout://root/b/b:t")
             assert (several.status, several.out) == (4, "\n" + digest("b") + "\n")  # the others are still answered
-            one_error(several, 4, "stand still", "5 seconds")
-            for process, word in zip(processes, ("stand still", "stand still", "another process"), strict=True):
+            one_error(several, 4, "did not settle", "5 seconds")
+            for process, word in zip(processes, ("did not settle", "did not settle", "another process"), strict=True):
                 out, err = process.communicate(timeout=60)
                 assert out == b""
                 one_error(Ran(process.returncode, "", err.decode()), 4, word, "5 seconds")

@@ -102,7 +102,7 @@ def test_a_place_below_a_file(tmp_path: Path) -> None:
     path = str(tmp_path / "file" / "c.db")
     for arguments in READERS:
         one_error(called(*arguments, db=path), 4, "no catalog")
-    one_error(called("add", "/", db=path), 4, "cannot make a catalog")
+    one_error(called("add", "/", db=path), 4, "cannot create a catalog")
 
 
 def test_an_empty_file_is_a_catalog_to_be(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ def test_a_place_that_comes_later(quick: Followed) -> None:
     quick.roots[quick.path("mnt/root")] = "root"
     quick.settled()
     quick.send(signal.SIGHUP)
-    wait_for(lambda: told(quick, "configuration is read again"))
-    assert len(told(quick, "is no directory")) == 1, quick.log()
+    wait_for(lambda: told(quick, "configuration was read again"))
+    assert len(told(quick, "is not a directory")) == 1, quick.log()
 
 
 def test_sighup_reads_the_file_again(quick: Followed) -> None:
@@ -247,7 +247,7 @@ def test_sighup_reads_the_file_again(quick: Followed) -> None:
     # The settling time too: from now on nothing is taken.
     configure(quick, "", settle="[watch]\nsettle_ms = 3600000\n")
     quick.send(signal.SIGHUP)
-    wait_for(lambda: len(told(quick, "configuration is read again")) == 2)
+    wait_for(lambda: len(told(quick, "configuration was read again")) == 2)
     tag(a, "3", "z")
     wait_for(lambda: said_of(quick)["waiting"] == 1)
     assert quick.ask("app:3").status == 1
@@ -279,13 +279,13 @@ def test_a_wrong_file_is_told_and_the_old_one_stays(quick: Followed, wrong: str,
     quick.send(signal.SIGHUP)
     wait_for(lambda: told(quick, says))
     (line,) = told(quick, says)
-    assert line.endswith("; what held before holds on")
+    assert line.endswith("; the old configuration stays in effect")
     tag(store, "1", "x")
     make_layout(quick.path("root/new"))
     configure(quick, "")  # for the tests' own calls
     quick.settled()
     quick.send(signal.SIGHUP)
-    wait_for(lambda: told(quick, "configuration is read again"))
+    wait_for(lambda: told(quick, "configuration was read again"))
     assert quick.stop() == 0
 
 

@@ -101,7 +101,7 @@ def test_verbose_tells_of_each_change_and_each_sweep(quick: Followed) -> None:
     # The form is a setting as any other.
     configure(quick, '[log]\nformat = "text"\n')
     quick.send(signal.SIGHUP)
-    wait_for(lambda: "ocicat: the configuration is read again" in quick.log())
+    wait_for(lambda: "ocicat: the configuration was read again" in quick.log())
     assert quick.stop() == 0
     assert quick.log()[-1] == "ocicat: ended by a signal"
 

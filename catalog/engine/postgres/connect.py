@@ -70,7 +70,7 @@ _SESSION = (
 )
 """Every name in it is qualified. Until it has run, an unqualified name might call somebody else's function."""
 _MOST_MS = 2**31 - 1
-_NO_MEMORY = ("out of memory", "cannot allocate memory")
+NO_MEMORY = ("out of memory", "cannot allocate memory")
 """What libpq says if this process is out of memory. Such an error has no SQLSTATE."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
@@ -202,7 +202,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogLocked(f"{where} is being written by others: try again")
     if state == "57014":
         return CatalogLocked(f"{where} did not answer in time: try again")
-    if not state and any(words in str(error) for words in _NO_MEMORY):
+    if not state and any(words in str(error) for words in NO_MEMORY):
         return Exhausted("this needs more memory than is allowed: ask for less")
     if state.startswith("53") and state != "53300":  # 53300 means too many clients.
         return NoRoom(f"{where} has no room left ({reason}): free some space on the server's disk, nothing was lost")

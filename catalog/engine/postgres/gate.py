@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from catalog.engine import question
-from catalog.engine.postgres.connect import connect, explain, timeout_ms
+from catalog.engine.postgres.connect import NO_MEMORY, connect, explain, timeout_ms
 from catalog.engine.postgres.placeholders import named, names
 from catalog.engine.question import Question, Stopped
 from catalog.engine.sink import Sink, limit_memory
@@ -30,7 +30,6 @@ _CANCEL_SECONDS = 2.0
 _PORTAL = "asked"
 _ROW_MEMORY_BYTES = 128 << 20
 """How much memory libpq and psycopg need for the longest allowed row, as text and as values."""
-_NO_MEMORY = ("out of memory", "cannot allocate memory")
 
 
 def run(asked: Question, sink: Sink) -> None:
@@ -93,7 +92,7 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
     reason = shown(str(error).strip().split("\n", 1)[0])
     if state == "57014" or (not state and sink.clock.is_over()):
         return Stopped(question.LATE)
-    if not state and any(words in reason for words in _NO_MEMORY):
+    if not state and any(words in reason for words in NO_MEMORY):
         return Stopped(question.LONG)  # Only a row can be that large.
     if asked.is_ours:
         return explain(error, asked.path)
