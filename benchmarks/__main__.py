@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.report import Report, say
-from benchmarks.rows import change, compare, content, first, peers, shell, spread, start, stream
+from benchmarks.rows import change, compare, content, first, peers, plans, shell, spread, start, stream
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
@@ -31,6 +31,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "unchanged": change.unchanged,
     "diff": compare.diff,
     "inspect": compare.inspect,
+    "plans": plans.prune,
     "content": content.content,
     "bytes": first.size,
 }

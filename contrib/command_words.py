@@ -217,6 +217,20 @@ mirror/alpine	6	1678	0	1678
 mirror/patched	3	849	849	0
 """,
     ),
+    "plan": Words({}),
+    "plan prune": Words(
+        {
+            0: "there is something to remove",
+            1: "there is nothing to remove",
+            2: f"an age or a number that is none, or {_UNKNOWN}",
+        },
+        r"""$ ocicat plan prune; echo "status $?"
+status 1
+$ ocicat plan prune 'builds/*' --keep-last 1 --keep 'v*' --older-than 30d; echo "status $?"
+status 1
+""",
+        "ocicat plan prune --format paths0 | xargs -0 -r rm --     # read cleaning.md first\n",
+    ),
     "db": Words({}),
     "db path": Words(
         {0: "printed"},

@@ -15,6 +15,7 @@ GUIDES = {
     "resolution": "What a reference means, to ocicat and to other tools.",
     "commands": "Every command, option and environment variable.",
     "settings": "The configuration file.",
+    "cleaning": "Finding what may be removed, and removing it safely.",
     "problems": "What `ocicat check` reports, and what to do about it.",
     "sql": "The public views.",
     "cookbook": "Questions, with the SQL that answers them.",

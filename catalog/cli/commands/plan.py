@@ -1,0 +1,18 @@
+"""`ocicat plan`: what could be done to layouts. Every plan is printed, and none is carried out."""
+
+from __future__ import annotations
+
+import click
+
+from catalog.cli.commands.plan_prune import prune
+
+
+@click.group(name="plan", context_settings={"help_option_names": ["--help"]})
+def command() -> None:
+    """Plan what could be removed; ocicat itself changes no layout.
+
+    A plan is printed, for you to read or for another program to carry out.
+    """
+
+
+command.add_command(prune)

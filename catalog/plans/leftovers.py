@@ -1,0 +1,109 @@
+"""What writers that were killed leave in a layout: files that no reader looks at.
+
+skopeo and podman write `oci-put-blob*` beside `index.json`, umoci `.umoci-*/`, containerd's and BuildKit's content store
+`ingest/NAME/`, and BuildKit's index has the lock file `index.json.lock`. A directory counts by its youngest file, and only if
+nothing else lies in it: a layout may have any name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from catalog.exhausted import refuse_exhausted
+from catalog.layout.beneath import open_below, open_directory, plain
+from catalog.plans.files import real_path
+
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_INGEST = frozenset(("data", "ref", "startedat", "updatedat", "total"))
+_LAYOUT = frozenset(("index.json", "oci-layout", "blobs"))
+_MOST_FILES = 10_000
+"""More files of one directory than these are not a writer's."""
+
+
+class Leftover(NamedTuple):
+    """A file, and when it, or the youngest file beside it, was last changed, in milliseconds."""
+
+    path: str
+    found: os.stat_result
+    changed_ms: int
+
+
+def leftovers(opened: str) -> Iterator[Leftover]:
+    """Yield the leftovers of a layout, sorted by path. Never raises OSError; what cannot be read is left out."""
+    try:
+        top = open_directory(opened, _LIST)
+    except OSError as error:
+        refuse_exhausted(error)
+        return
+    try:
+        path = real_path(top, plain(opened))
+        for name in _sorted(top):
+            if name == "index.json.lock" or name.startswith("oci-put-blob"):
+                if (found := _regular(top, name)) is not None:
+                    yield Leftover(f"{path}/{name}", found, _changed(found))
+            elif name.startswith(".umoci-"):
+                yield from _flat(top, name, f"{path}/{name}")
+            elif name == "ingest":
+                yield from _ingest(top, f"{path}/{name}")
+    finally:
+        os.close(top)
+
+
+def _ingest(top: int, path: str) -> Iterator[Leftover]:
+    with contextlib.suppress(OSError):
+        directory = open_below(top, "ingest", _LIST)
+        try:
+            names = _sorted(directory)
+            if _LAYOUT.isdisjoint(names):
+                for name in names:
+                    yield from _flat(directory, name, f"{path}/{name}", _INGEST)
+        finally:
+            os.close(directory)
+
+
+def _flat(above: int, name: str, path: str, only: frozenset[str] | None = None) -> Iterator[Leftover]:
+    """The files of a directory, if it has nothing but files, and only such as a writer puts there."""
+    found: list[tuple[str, os.stat_result]] = []
+    with contextlib.suppress(OSError):
+        directory = open_below(above, name, _LIST)
+        try:
+            changed = _changed(os.fstat(directory))
+            names = _sorted(directory)
+            if (
+                len(names) > _MOST_FILES
+                or not _LAYOUT.isdisjoint(names)
+                or (only is not None and not only.issuperset(names))
+            ):
+                return
+            for each in names:
+                file = _regular(directory, each)
+                if file is None:
+                    return
+                found.append((f"{path}/{each}", file))
+                changed = max(changed, _changed(file))
+        finally:
+            os.close(directory)
+        for each, file in found:
+            yield Leftover(each, file, changed)
+
+
+def _sorted(directory: int) -> list[str]:
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries)
+    return []
+
+
+def _regular(directory: int, name: str) -> os.stat_result | None:
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _changed(found: os.stat_result) -> int:
+    return max(found.st_mtime_ns, found.st_ctime_ns) // 1_000_000

@@ -1,0 +1,95 @@
+"""Files in a shared directory of blobs that no store reaches, so that the catalog says nothing of them.
+
+Most are garbage. One may be a manifest that is about something in use (cosign 3 lists its signatures nowhere), or one that a
+writer is about to list. So what looks like JSON is read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_config, parse_manifest
+from catalog.layout.stream import ListLimits
+from catalog.names.escape import shown
+from catalog.plans.files import File
+from catalog.plans.stores import PlanStore
+
+_BEGINNING = 64
+_DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+
+
+class Unclear(Exception):
+    """A file that may be a manifest and cannot be understood: nobody can tell what it needs. The message says which."""
+
+
+class Unlisted(NamedTuple):
+    """A manifest that no store reaches: what it needs, and what it is about if anything."""
+
+    needs: tuple[str, ...]
+    subject: str | None
+
+
+def read_unlisted(store: PlanStore, digests: Iterable[str]) -> dict[str, Unlisted]:
+    """Return those of these blobs that are manifests, by digest. Raises Unclear."""
+    found: dict[str, Unlisted] = {}
+    limit = ListLimits().descriptor_bytes
+    with BlobDirectories(store.opened, store.standing.shared_blobs) as blobs:
+        for digest in digests:
+            try:
+                if not looks_like_json(blobs.beginning(digest, _BEGINNING)):
+                    continue
+                data = blobs.read(digest, limit)
+            except BlobProblem as problem:
+                raise Unclear(f"{shown(digest)} {problem.reason}") from None
+            if data is None:
+                continue
+            try:
+                manifest = parse_manifest(data)
+            except AmbiguousManifest:
+                raise Unclear(f"{shown(digest)} is a manifest that contradicts itself") from None
+            except ValueError:
+                continue  # not JSON
+            if manifest is not None and manifest.flaws:
+                raise Unclear(f"{shown(digest)} has descriptors that cannot be used")
+            if manifest is not None:
+                found[digest] = _needs(manifest)
+            elif parse_config(data) is None and _DIGEST.search(data):
+                raise Unclear(f"{shown(digest)} is of an unknown kind, and names other blobs")
+    return found
+
+
+def looks_like_json(beginning: bytes) -> bool:
+    """Return whether the first bytes of a file may be those of a JSON object."""
+    return beginning.lstrip(b" \t\r\n")[:1] == b"{"
+
+
+def _needs(manifest: Manifest) -> Unlisted:
+    subject = None if manifest.subject is None else manifest.subject.digest
+    parts = [*manifest.manifests, *manifest.layers, *([manifest.config] if manifest.config is not None else [])]
+    return Unlisted(tuple(each.digest for each in parts) + ((subject,) if subject is not None else ()), subject)
+
+
+def newly_kept(
+    manifests: Mapping[str, Unlisted], files: Mapping[str, list[File]], kept: set[str], newest: int
+) -> set[str]:
+    """Add to `kept` the manifests that are about something kept, or that were written after `newest`, and what they need.
+
+    `newest` is in milliseconds. Return what was added.
+    """
+    added: set[str] = set()
+    todo = [
+        digest
+        for digest, manifest in manifests.items()
+        if digest not in kept
+        and (manifest.subject in kept or any(file.changed_ms > newest for file in files.get(digest, ())))
+    ]
+    while todo:
+        digest = todo.pop()
+        if digest not in kept:
+            kept.add(digest)
+            added.add(digest)
+            todo += manifests[digest].needs if digest in manifests else ()
+    return added

@@ -1,0 +1,103 @@
+"""What is needed by what, as the catalog knows it: a walk from manifests to all that they need.
+
+The walk keeps at least what catalog.ingest.reach calls in use. From a manifest it goes to its children, config and layers,
+and to its subject; from what it finds, to the manifests of the same stores that are about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from catalog.db.kinds import CHILD, SUBJECT
+from catalog.engine.interface import Reader
+
+AT_ONCE = 5_000
+"""So many ids stand in one statement."""
+
+_EDGES = "SELECT parent_id, child_id, role FROM edge WHERE parent_id IN ({0})"
+_SUBJECTS = (
+    "SELECT edge.parent_id, edge.child_id FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
+    f" AND edge.role = {SUBJECT} WHERE store_blob.store_id = :store_id"
+)
+_BY_ENTRY = (
+    "SELECT referrer.referrer_id, referrer.subject_id FROM entry JOIN referrer ON referrer.entry_id = entry.id"
+    " WHERE entry.store_id = :store_id"
+)
+_BY_CONTENT = (
+    "SELECT referrer.referrer_id, referrer.subject_id FROM store_blob"
+    " JOIN referrer ON referrer.content_id = store_blob.content_id WHERE store_blob.store_id = :store_id"
+)
+
+Referrers = Mapping[int, Collection[int]]
+"""The contents that are about a content, by their ids."""
+
+
+class Graph:
+    """What each content points to; each is asked of the catalog once."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._children: dict[int, list[int]] = {}  # manifests, which lead on
+        self._parts: dict[int, list[int]] = {}  # configs and layers, which do not
+        self._subjects: dict[int, list[int]] = {}
+        self._loaded: set[int] = set()
+
+    def reach(self, seeds: Iterable[int], referrers: Referrers, *, subjects: bool) -> set[int]:
+        """Return the seeds and all that they lead to; also to what they are about with `subjects`."""
+        found = set(seeds)
+        walked = set(found)
+        level = list(found)
+        while level:
+            self.load(level)
+            following: list[int] = []
+            for one in level:
+                found.update(self._parts.get(one, ()))
+                about = self._subjects.get(one, ()) if subjects else ()
+                for child in (*self._children.get(one, ()), *about):
+                    if child not in walked:
+                        walked.add(child)
+                        following.append(child)
+            found.update(following)
+            # Parts too may have referrers: a signature of a layer.
+            following += self._about(found, walked, referrers)
+            level = following
+        return found
+
+    def _about(self, found: set[int], walked: set[int], referrers: Referrers) -> list[int]:
+        """The referrers of what was found that have not been walked from, which are found thereby."""
+        small, large = (referrers, found) if len(referrers) < len(found) else (found, referrers)
+        new = [
+            each for subject in small if subject in large for each in referrers.get(subject, ()) if each not in walked
+        ]
+        walked.update(new)
+        found.update(new)
+        return new
+
+    def below(self, one: int) -> tuple[int, ...]:
+        """Return the children, config and layers of a content that was loaded, the children first."""
+        return *self._children.get(one, ()), *self._parts.get(one, ())
+
+    def leads_on(self, one: int) -> list[int]:
+        """Return the children of a content that was loaded."""
+        return self._children.get(one, [])
+
+    def load(self, ids: Iterable[int]) -> None:
+        """Ask the catalog what these contents point to, unless that is known."""
+        new = [one for one in dict.fromkeys(ids) if one not in self._loaded]
+        self._loaded.update(new)
+        for at in range(0, len(new), AT_ONCE):
+            marks = ",".join(map(str, new[at : at + AT_ONCE]))
+            for parent, child, role in self._reader.select(_EDGES.format(marks), {}):
+                where = self._children if role == CHILD else self._subjects if role == SUBJECT else self._parts
+                where.setdefault(parent, []).append(child)
+
+
+def referrers_of(reader: Reader, store_ids: Iterable[int]) -> dict[int, set[int]]:
+    """Return the manifests and entries of these stores that are about something, by what they are about."""
+    found: dict[int, set[int]] = {}
+    for store_id in store_ids:
+        for question in (_SUBJECTS, _BY_ENTRY, _BY_CONTENT):
+            for referrer, subject in reader.select(question, {"store_id": store_id}):
+                if referrer != subject:
+                    found.setdefault(subject, set()).add(referrer)
+    return found
