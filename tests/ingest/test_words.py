@@ -37,10 +37,11 @@ def store(path: Path, mark: str, entries: int = 1) -> str:
 
 
 def add(catalogue: Catalogue, layout: str) -> None:
-    """Add a store, and read its manifests."""
+    """Add a store, and read its manifests again: what is read twice is kept once."""
     catalogue.add(layout)
     ids = [row[0] for row in catalogue.sql("SELECT id FROM store")]
-    ContentStage(catalogue.writer, catalogue.settings).run(ids)
+    for _ in ContentStage(catalogue.writer, catalogue.settings).run(ids):
+        pass
 
 
 def words(catalogue: Catalogue) -> dict[str, set[str]]:
