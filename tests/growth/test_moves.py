@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog.errors import OcicatError
+from catalog.lookup.past import in_stores, spans, spans_of_digest
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
@@ -17,6 +18,7 @@ from tests.growth.test_reports import costs
 from tests.growth.test_walks import SPARE, steps
 
 SIZES = 20, 80
+PASTS = ("app:1", ":1", "app*", ":*", "*", "oci-layout://s:1", "@")
 
 
 def test_the_past_of_a_name_is_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
@@ -44,9 +46,19 @@ def test_the_past_of_a_name_is_linear(tmp_path: Path, new_sqlite_catalogue: Call
             with contextlib.suppress(OcicatError):
                 asking.resolve(parse_query(ref))
 
+        def told(ref: str, catalogue: Catalogue = catalogue, digest: str = str(image["digest"])) -> None:
+            """`ocicat history`."""
+            if ref == "@":
+                assert len(list(spans_of_digest(catalogue.reader, digest))) == 1
+                return
+            is_wanted = in_stores(catalogue.reader, ("s",))
+            found = [span for span in spans(catalogue.reader, parse_query(ref)) if is_wanted(span)]
+            assert [span.digest for span in found if span.until is None] == [digest]
+
         refs = ("app:1", ":1", "oci-layout://s:1", "app*", f"@{image['digest']}", "*")
         connection = file_of(catalogue.reader)
         found = {ref.partition("@")[0] or "@": steps([connection], lambda ref=ref: ask(ref)) for ref in refs}  # type: ignore[misc]
+        found |= {f"history {ref}": steps([connection], lambda ref=ref: told(ref)) for ref in PASTS}  # type: ignore[misc]
         counted.append(found | costs(connection))
         assert catalogue.sql("SELECT count(*) FROM history") == [(size,)]
         catalogue.close()
