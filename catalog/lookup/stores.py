@@ -107,7 +107,11 @@ def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
 def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
     """The longest path of a registered layout that is a prefix of `text` by whole components."""
     _refuse_nul(text)
+    before: list[str] | None = None
     for length, paths in reversed(prefixes_registered_as(text)):
+        if paths == before:
+            continue  # a slash more, or a '.': the same directory
+        before = paths
         path = text[:length] or "/"
         found = _registered_in(reader, paths)
         if found is not None:

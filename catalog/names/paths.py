@@ -70,6 +70,8 @@ def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
     length = links = 0
     for number, part in enumerate(path.split("/")):
         length += len(part) + (number > 0)
+        if length > MAX_PATH:
+            break  # however short it is without '..' and empty parts, the kernel takes no such path
         if part == "..":
             spelt = [os.path.dirname(spelt[-1])]
         elif part not in ("", "."):

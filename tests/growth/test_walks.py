@@ -77,9 +77,10 @@ def test_reading_a_layout_is_linear(made: Callable[[str, int], tuple[Catalogue, 
     assert costs[1] <= costs[0] * FACTOR + SPARE
 
 
+@pytest.mark.parametrize("part", ["a/", "/", "./", "../", "a/../"])
 @pytest.mark.parametrize("place", ["", "/", "./"])
 def test_a_place_with_many_slashes_is_soon_answered(
-    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], place: str
+    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], place: str, part: str
 ) -> None:
     catalogue = new_sqlite_catalogue(str(tmp_path))
     catalogue.add(writers.make_layout(str(tmp_path / "a")))
@@ -87,12 +88,12 @@ def test_a_place_with_many_slashes_is_soon_answered(
     def ask(scheme: str, slashes: int) -> int:
         def do() -> None:
             with pytest.raises(OcicatError):
-                catalogue.asking().resolve(parse_query(f"{scheme}{place}{'a/' * slashes}b"))
+                catalogue.asking().resolve(parse_query(f"{scheme}{place}{part * slashes}b"))
 
         lines: list[int] = []
         return steps([file_of(catalogue.reader)], lambda: lines.append(cost(do))) + lines[0]
 
     for scheme in ("oci-layout://", "oci:", "ocidir://"):
         # No path is longer than 4,096 bytes, so the beginnings of a text up to there are all that is looked for.
-        assert ask(scheme, 50_000) <= ask(scheme, 2_000) * 2 + 10_000
+        assert ask(scheme, 50_000) <= ask(scheme, 2_000) * 2 + 25_000  # reading the text itself is linear
     catalogue.close()
