@@ -114,19 +114,21 @@ def opened_below(path: str, roots: Container[str]) -> str | None:
 
 
 class Found(NamedTuple):
-    """A directory that was just seen to be one: `name` in the open `directory`, and its stat.
-
-    Stats by way of it are two looks in a row: if it becomes a link between them, the second shows another file, as after
-    any change. Nothing is opened by way of it.
-    """
+    """A directory that is open for searching, and its stat."""
 
     directory: int
-    name: str
     stat: os.stat_result
 
     def look(self, name: str) -> os.stat_result:
-        """Return the stat of `name` in the directory, links not followed. Raises OSError."""
-        return os.stat(f"{self.name}/{name}", dir_fd=self.directory, follow_symlinks=False)
+        """Return the stat of `name` in the directory, or of `above/name`. No link is followed on the way. Raises OSError."""
+        above, slash, last = name.rpartition("/")
+        if not slash:
+            return os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+        directory = open_below(self.directory, above)
+        try:
+            return os.stat(last, dir_fd=directory, follow_symlinks=False)
+        finally:
+            os.close(directory)
 
 
 class Parents:
@@ -139,12 +141,14 @@ class Parents:
     def __init__(self) -> None:
         self._path = ""
         self._directory = -1
+        self._found = -1
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
+        self._close_found()
 
     def open(self, opened: str, flags: int = _SEARCH) -> int:
         """The same as `open_directory`."""
@@ -164,16 +168,16 @@ class Parents:
     def find(self, opened: str) -> Found | None:
         """Return what to look at a directory's files by, valid until the next call; None if there is no such directory."""
         above, _, name = opened.rpartition("/")
+        self._close_found()
         try:
             if name == "." or MARK not in opened:
-                found = Found(self.directory(opened), ".", os.fstat(self.directory(opened)))
+                directory = self.directory(opened)
             else:
                 _check_length(opened)
-                directory = self.directory(above)
-                found = Found(directory, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+                directory = self._found = open_below(self.directory(above), name)
+            return Found(directory, os.fstat(directory))
         except OSError:
             return None
-        return found if stat.S_ISDIR(found.stat.st_mode) else None
 
     def directory(self, opened: str) -> int:
         """A descriptor of this directory, which stays ours. Raises OSError."""
@@ -189,6 +193,11 @@ class Parents:
 
     def _close(self) -> None:
         directory, self._directory = self._directory, -1
+        if directory >= 0:
+            os.close(directory)
+
+    def _close_found(self) -> None:
+        directory, self._found = self._found, -1
         if directory >= 0:
             os.close(directory)
 

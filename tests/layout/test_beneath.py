@@ -82,6 +82,41 @@ def test_a_link_in_the_place_of_any_component_is_refused(tmp_path: Path, depth: 
 
 
 @pytest.mark.parametrize("depth", [1, 3, 8])
+def test_what_was_found_stays_what_it_was_when_a_link_takes_its_place(tmp_path: Path, depth: int) -> None:
+    names = [f"d{number}" for number in range(depth)]
+    root = tmp_path / "root"
+    store = root.joinpath(*names)
+    made(store, "inside")
+    made(tmp_path / "outside", "outside")
+    (store / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "outside" / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    there = [os.stat(store / name).st_ino for name in ("index.json", "blobs", "blobs/sha256")]
+    with Parents() as parents:
+        found = parents.find(opened_path(str(store), str(root), follow=False))
+        assert found is not None
+        store.rename(tmp_path / "away")
+        store.symlink_to(tmp_path / "outside")
+        assert [found.look(name).st_ino for name in ("index.json", "blobs", "blobs/sha256")] == there
+        (tmp_path / "away" / "blobs").rename(tmp_path / "blobs")
+        (tmp_path / "away" / "blobs").symlink_to(tmp_path / "outside" / "blobs")
+        with pytest.raises(OSError, match=r"."):
+            found.look("blobs/sha256")
+        assert parents.find(opened_path(str(store), str(root), follow=False)) is None
+    assert open_descriptors_below(tmp_path) == []
+
+
+def open_descriptors_below(path: Path) -> list[str]:
+    """The files at or below `path` that this process has open."""
+    names = []
+    for each in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink(f"/proc/self/fd/{each}"))
+        except OSError:
+            continue
+    return [name for name in names if name.startswith(str(path))]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 8])
 def test_what_is_registered_is_followed_and_nothing_above_it_below_a_root(tmp_path: Path, depth: int) -> None:
     names = [f"d{number}" for number in range(depth)]
     root, real = tmp_path / "root", tmp_path / "real"
