@@ -8,6 +8,8 @@ from catalog.errors import CatalogUnavailable
 
 _SYSTEM = "/var/lib/ocicat/catalog.db"
 _SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
+_LONGEST_URL = 4_096
+"""Characters; taking a URL apart takes seconds for a hundred thousand."""
 _OPTIONS = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode"})
 """Keywords of libpq's other syntax for connections: `host=… password=…`."""
 _NO_URL = (
@@ -35,6 +37,8 @@ def _place(given: str | None) -> str:
     if given:
         scheme, slashes, rest = given.partition("://")
         if slashes and scheme.lower() in _SCHEMES:
+            if len(rest) > _LONGEST_URL:
+                raise CatalogUnavailable(f"the URL of the catalog has {len(given)} characters: give a shorter one")
             return f"postgresql+psycopg://{rest}"
         if slashes and _is_scheme(scheme):
             raise CatalogUnavailable(

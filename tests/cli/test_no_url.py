@@ -116,3 +116,12 @@ def test_paths_that_only_look_like_urls_are_paths(tmp_path: Path) -> None:
     ):
         assert called("--db", path, "db", "upgrade") == (0, "", "")
         assert os.path.exists(path)
+
+
+@pytest.mark.parametrize("part", [":", "@", "/", ",", "&a="])
+def test_a_url_that_is_too_long_is_refused_before_it_is_taken_apart(tmp_path: Path, part: str) -> None:
+    text = f"postgresql://secret{part * 100_000}"
+    said = one_error(called("stores", env={"OCICAT_DB": text}), 4, "give a shorter one")
+    assert "secret" not in said
+    assert len(said) < 200
+    assert os.listdir(tmp_path) == []
