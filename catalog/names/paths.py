@@ -40,8 +40,11 @@ def is_too_long(path: str) -> bool:
 def kept_path(path: str) -> str:
     """The absolute path under which `path` is registered: its parents resolved, a link as its last component kept.
 
-    `link/.` is the directory that the link leads to.
+    `link/.` is the directory that the link leads to. Raises UsageError for a path that is too long to be opened: each of its
+    components would be looked up on its own.
     """
+    if len(path) > MAX_PATH:
+        raise UsageError(f"too long a path: {shown(path, 60)}: it has at most {MAX_PATH} bytes")
     head, tail = os.path.split(path.rstrip("/"))
     if tail in ("", ".", ".."):
         return os.path.realpath(path)

@@ -121,13 +121,13 @@ def _directory(path: str, wanted: str = "a layout, or of a directory that holds 
 
     Raises UsageError, whose message asks for `wanted`, if it is not a readable directory.
     """
+    kept = kept_path(path)
     real = os.path.realpath(path)
     if not os.path.isdir(real):
         what = "is not a directory" if os.path.lexists(real) else "does not exist"
         raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"{shown(path)} cannot be read: give this user permission, or run ocicat as a user who has it")
-    kept = kept_path(path)
     if is_too_long(kept):
         raise UsageError(f"the path {shown(kept, 60)} is longer than {PATH_BYTES} bytes: mount it elsewhere")
     return kept
