@@ -231,6 +231,15 @@ status 1
 """,
         "ocicat plan prune --format paths0 | xargs -0 -r rm --     # read cleaning.md first\n",
     ),
+    "plan link": Words(
+        {0: "there is something to share", 1: "there is nothing to share", 2: _UNKNOWN},
+        r"""$ ocicat verify && ocicat plan link builds/alpine mirror/alpine --format '{store} {digest}'
+ocicat: blobs: …
+mirror/alpine sha256:…
+…
+ocicat: … bytes to be saved, in 3 files
+""",
+    ),
     "db": Words({}),
     "db path": Words(
         {0: "printed"},

@@ -30,7 +30,7 @@ COMMANDS = {
     "verify": "Read every blob and compare its digest.",
     "sql": "Run read-only SQL over the public views.",
     "report": "Print a ready-made report over all stores.",
-    "plan": "Plan what could be removed.",
+    "plan": "Plan what could be removed or shared.",
     "browse": "Show the catalog in a web browser.",
     "db": "Maintain the database itself.",
     "completion": "Print a script for completion in a shell.",

@@ -99,7 +99,7 @@ class _File:
         self.digest = digest
         self.size = found.st_size
         self.inode = found.st_dev, found.st_ino
-        self.identity = _identity(found)
+        self.identity = file_identity(found)
         self.most = CLAIMED_BYTES
         self.stores: list[Store] = []
         self.verified_at: int | None = None
@@ -282,8 +282,8 @@ class Verification:
                     return _Verdict("unreadable-blob", error.strerror or str(error))
                 finally:
                     os.close(descriptor)
-                if _identity(before) == _identity(after):
-                    identity, inode = _identity(after), (after.st_dev, after.st_ino)
+                if file_identity(before) == file_identity(after):
+                    identity, inode = file_identity(after), (after.st_dev, after.st_ino)
                     if found == encoded:
                         return _Verdict("", "", identity, inode)
                     why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
@@ -343,6 +343,6 @@ def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple
             yield verdict.kind == "", verdict.file, at, store.id, digest
 
 
-def _identity(found: os.stat_result) -> str:
+def file_identity(found: os.stat_result) -> str:
     """Return what distinguishes one content of a file from another, as far as stat shows it."""
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"

@@ -1,0 +1,97 @@
+"""Which identical blobs on one file system could share their bytes.
+
+Two files are proposed only if `ocicat verify` found both good and neither has changed since: their size, times and inode
+are those of the file that was hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from catalog.engine.interface import Reader
+from catalog.ingest.verify import file_identity
+from catalog.plans.files import BlobFiles, File, Inode
+from catalog.plans.stores import PlanStore
+
+_SHARED = (
+    "SELECT content.digest, store_blob.store_id, store_blob.verified_as FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.is_good AND NOT store_blob.embedded"
+    " AND store_blob.size > 0 AND EXISTS (SELECT 1 FROM store_blob AS other WHERE other.content_id = store_blob.content_id"
+    " AND other.store_id <> store_blob.store_id AND other.is_good) ORDER BY content.digest, store_blob.store_id"
+)
+
+
+class Link(NamedTuple):
+    """Two paths with the same bytes: `path` could share those of `source`. `size` is in bytes.
+
+    `inode` and `links` tell which files are one, and how many names that has.
+    """
+
+    store: str
+    path: str
+    source_store: str
+    source: str
+    digest: str
+    size: int
+    inode: Inode
+    links: int
+
+
+class _Copy(NamedTuple):
+    store: PlanStore
+    file: File
+
+
+def links(reader: Reader, stores: Mapping[int, PlanStore], selected: Collection[int], *, hard: bool) -> Iterator[Link]:
+    """Yield which files of the stores `selected` could share their bytes, by digest.
+
+    With `hard` only files of the same owner, group and mode, since hard links share these too.
+    """
+    for digest, rows in groupby(reader.select(_SHARED, {}), itemgetter(0)):
+        copies = [
+            copy
+            for _, store_id, verified_as in rows
+            if store_id in selected and store_id in stores
+            for copy in _verified(stores[store_id], digest, verified_as)
+        ]
+        copies.sort(key=lambda copy: (copy.store.name, copy.file.path))
+        groups: dict[tuple[int, ...], list[_Copy]] = {}
+        for copy in copies:
+            found = copy.file.found
+            owner = (found.st_uid, found.st_gid, found.st_mode) if hard else ()
+            groups.setdefault((found.st_dev, *owner), []).append(copy)
+        for group in groups.values():
+            yield from _pairs(digest, group)
+
+
+def _verified(store: PlanStore, digest: str, verified_as: str) -> Iterator[_Copy]:
+    """The files of a blob that are still those that were hashed."""
+    with BlobFiles(store.opened, store.standing.shared_blobs) as files:
+        for file in files.find(digest):
+            if file_identity(file.found) == verified_as:
+                yield _Copy(store, file)
+
+
+def _pairs(digest: str, copies: Sequence[_Copy]) -> Iterator[Link]:
+    """Let all share the file that most of them are already."""
+    inodes = [copy.file.found.st_ino for copy in copies]
+    source = max(copies, key=lambda copy: inodes.count(copy.file.found.st_ino))
+    seen: set[str] = set()
+    for store, file in copies:
+        found = file.found
+        if found.st_ino == source.file.found.st_ino or file.path in seen:
+            continue
+        seen.add(file.path)
+        yield Link(
+            store.name,
+            file.path,
+            source.store.name,
+            source.file.path,
+            digest,
+            found.st_size,
+            (found.st_dev, found.st_ino),
+            found.st_nlink,
+        )
