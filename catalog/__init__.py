@@ -1,13 +1,13 @@
 """ocicat: every name, tag and digest of many OCI image layouts, in one indexed catalog.
 
-The public Python API, loaded when it is asked for (PEP 562), since the command line starts here too:
+The public Python API is loaded on first use (PEP 562), because the command line imports this module too:
 
     from catalog import Catalog, Reference
 
     with Catalog.open("/var/lib/ocicat/catalog.db") as catalog:
         digest = catalog.resolve("alpine:3.16").digest
 
-Everything else in this package is ours to change.
+Everything else in this package may change in any version.
 """
 
 from __future__ import annotations

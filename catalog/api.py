@@ -1,4 +1,4 @@
-"""The public Python API (docs/architecture.md): what the command line does, without a process for each question."""
+"""The public Python API (docs/python.md): the questions of the command line, without a process for each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Filters(TypedDict, total=False):
-    """What narrows `query`: the filters of `ocicat query` by their names, with underscores.
+    """The filters of `Catalog.query`: the options of `ocicat query`, with underscores.
 
-    `annotations` and `labels` are KEY or KEY=VALUE, one or several; `since` is a time or an age, as on the command line.
+    `annotations` and `labels` are one or several KEY or KEY=VALUE; `since` is a time or an age, as on the command line.
     """
 
     tag: str
@@ -42,15 +42,15 @@ _SEVERAL = ("annotations", "labels")
 
 
 PAGE = 1000
-"""So many entries are in the first page of an answer, and in each further one twice as many, up to MOST_PAGE."""
+"""The number of entries in the first page of an answer. Each further page has twice as many, up to MOST_PAGE."""
 MOST_PAGE = 100_000
 
 
 class Catalog:
-    """A catalog, open for questions. A context manager; for the thread that opened it alone.
+    """An open catalog. This is a context manager, and only the thread that opened it may use it.
 
-    What the command line says on stderr beside an answer (a store that cannot be read, buildx's single-entry rule) is in
-    `notes` after each question.
+    After each question, `notes` has the lines that the command line would print to stderr, for example about a store that
+    cannot be read or buildx's single-entry rule.
     """
 
     def __init__(self, path: str) -> None:
@@ -59,11 +59,11 @@ class Catalog:
 
     @classmethod
     def open(cls, path: str | None = None) -> Catalog:
-        """The catalog at `path`, or where the command line would look; raises CatalogUnavailable."""
+        """Open the catalog at `path`, or the default one of the command line. Raises CatalogUnavailable."""
         return cls(catalog_path(path))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the catalog."""
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -73,13 +73,13 @@ class Catalog:
         self.close()
 
     def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Unpack[Filters]) -> Iterator[Match]:
-        """Every entry that `text` matches, in the order in which they answer; none is no error.
+        """Yield every entry that `text` matches, in the order in which they answer. It is not an error if there is none.
 
-        A long answer is read in pages, and no state of the catalog is held between them: whoever iterates may take their time.
-        What changes meanwhile comes as it was or as it is; an entry that stays is neither missed nor told twice.
+        A long answer is read in pages, and the catalog is not held open between them, so the caller may iterate slowly. An
+        entry that changes meanwhile may be yielded as it was or as it is. An entry that stays is yielded exactly once.
 
-        `store` is a name or a glob, or several; `filters` narrow (class Filters). Raises InvalidReference, UnknownStore,
-        UsageError for a filter that is wrong, NotInTime while the content that a filter needs is not all read, and
+        `store` is a name or a glob, or several of them; `filters` are those of class Filters. Raises InvalidReference,
+        UnknownStore, UsageError if a filter is wrong, NotInTime if a filter needs content that is not read yet, and
         CatalogUnavailable.
         """
         from catalog.lookup.filters import EntryFilters
@@ -103,7 +103,10 @@ class Catalog:
         first: bool = False,
         strict: bool = False,
     ) -> Match:
-        """The one answer for `text`; raises NotFound, Ambiguous, InvalidReference, UnknownStore, CatalogUnavailable."""
+        """Return the one answer for `text`. The arguments are the options of `ocicat resolve`.
+
+        Raises NotFound, Ambiguous, InvalidReference, UnknownStore, NotInTime and other types of CatalogUnavailable.
+        """
         asking = self._asking(store, strict=strict, platform=platform)
         query = parse_query(text)
         try:
@@ -115,9 +118,9 @@ class Catalog:
             raise NotFound(str(error), "" if error.hint else hint) from error
 
     def index(self, *, full: bool = False) -> int:
-        """One pass over all roots and stores, as `ocicat index`; returns how many stores changed.
+        """Make one pass over all roots and stores, as `ocicat index` does. Returns the number of stores that changed.
 
-        `full` reads each index.json although it looks unchanged. Raises CatalogUnavailable.
+        `full` reads every index.json, even if it looks unchanged. Raises CatalogUnavailable.
         """
         from catalog.engine.open import open_writer
         from catalog.ingest.registry import Registry
@@ -140,13 +143,13 @@ class Catalog:
 
 
 def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
-    """The matches that pass `narrowing`. In a file they come in pages, since a reader who stands still would keep the WAL.
+    """Yield the matches that pass `narrowing`. In SQLite they are read in pages, because an idle reader would keep the WAL.
 
-    Each page asks again and skips the matches of earlier pages. Pages double in size, so all of them together read about twice
-    the answer. On a server the rows wait in a cursor that holds no snapshot.
+    Each page runs the query again and skips the matches of earlier pages. Pages double in size, so all of them together
+    read about twice the answer. On a server, the rows wait in a cursor that holds no snapshot.
     """
     is_held = asking.reader.holds_state
-    told: set[tuple[int, str]] = set()
+    seen: set[tuple[int, str]] = set()
     size = PAGE
     while True:
         page: list[Match] = []
@@ -154,7 +157,7 @@ def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterato
         matches = asking.matches(query)
         for match in matches:
             key = match.entry_id, match.answered
-            if key in told:
+            if key in seen:
                 continue
             if is_held and count == size:
                 break
@@ -163,11 +166,11 @@ def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterato
             if not is_held:
                 yield from found
                 continue
-            told.add(key)
+            seen.add(key)
             page.extend(found)
         else:
             size = 0
-        matches = iter(())  # its cursor goes, and with it what it holds of the catalog
+        matches = iter(())  # closes the cursor, which holds a state of the catalog
         yield from page
         if not size:
             return

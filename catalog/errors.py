@@ -1,24 +1,24 @@
 """Every error type of ocicat, each with the exit status that the command line gives it (docs/scripts.md).
 
     OcicatError
-    ├── UsageError            2  the call is wrong
-    │   ├── InvalidReference      a text that is no reference, digest or pattern
+    ├── UsageError            2  the command or call is wrong
+    │   ├── InvalidReference      not a reference, digest or pattern
     │   ├── UnknownStore          a name or path that is not registered
-    │   ├── InvalidDockerfile     a text that BuildKit would refuse, or past a limit
-    │   └── RefusedSQL            a statement that does more than read the public views
-    ├── NotFound              1  nothing answers
-    ├── Ambiguous             3  several digests answer
-    └── CatalogUnavailable    4  the catalog cannot serve
-        ├── CatalogMissing        there is no catalog yet
-        ├── CatalogLocked         somebody else writes, past the time limit
-        │   └── CatalogConflict       two hosts got in each other's way: the transaction is to be run again
-        ├── CatalogUnreachable    its server does not answer, or does not let us in
+    │   ├── InvalidDockerfile     a Dockerfile that BuildKit would refuse, or that exceeds a limit
+    │   └── RefusedSQL            not SQL, or a statement that does more than read the public views
+    ├── NotFound              1  nothing matches
+    ├── Ambiguous             3  several digests match
+    └── CatalogUnavailable    4  the catalog cannot be used
+        ├── CatalogMissing        there is no catalog
+        ├── CatalogLocked         another process was writing until the time limit
+        │   └── CatalogConflict       the server aborted the transaction because of another host: run it again
+        ├── CatalogUnreachable    its server does not answer, or refuses access
         ├── CatalogVersion        made by a newer ocicat, or not upgraded
-        ├── NoRoom                its disk is full, or fails
-        ├── Exhausted             this process has no file descriptors, or no memory, left
-        └── NotInTime             content pending, not settled, past a time limit
+        ├── NoRoom                its disk is full or failing
+        ├── Exhausted             this process has no file descriptors or no memory left
+        └── NotInTime             content is pending, a file has not settled, or a time limit has passed
 
-A message is one line and says what to do next. Nothing here imports anything: this module is on the way of every answer.
+A message is one line and says what to do next. This module imports nothing, because every answer loads it.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ class OcicatError(Exception):
 
 
 class UsageError(OcicatError):
-    """The call is wrong: asking again in the same words cannot help."""
+    """The command or call is wrong; repeating it cannot help."""
 
     status = 2
 
 
 class InvalidReference(UsageError, ValueError):
-    """A text that is no reference, no digest and no pattern (docs/resolution.md)."""
+    """The text is not a reference, digest or pattern (docs/resolution.md)."""
 
 
 class UnknownStore(UsageError):
-    """A store or root that is not registered."""
+    """The store or root is not registered."""
 
 
 class InvalidDockerfile(UsageError):
-    """A text that is no Dockerfile as BuildKit reads it, or one past our limits."""
+    """The text is not a Dockerfile that BuildKit accepts, or it exceeds a limit of ocicat."""
 
 
 class RefusedSQL(UsageError):
-    """A statement that is no SQL, or does more than read the public views."""
+    """The statement is not SQL, or does more than read the public views."""
 
 
 class NotFound(OcicatError):
-    """Nothing in the catalog answers. `hint` is a second sentence for a person, or empty."""
+    """Nothing in the catalog matches. `hint` is advice for a person, or ""."""
 
     status = 1
 
@@ -67,7 +67,7 @@ class NotFound(OcicatError):
 
 
 class Ambiguous(OcicatError):
-    """Several digests answer. `candidates` are one line each, at most 20; `total` is how many there are."""
+    """Several digests match. `candidates` lists at most 20 of them, one line each; `total` is their number."""
 
     status = 3
 
@@ -78,7 +78,7 @@ class Ambiguous(OcicatError):
 
 
 class CatalogUnavailable(OcicatError):
-    """The catalog cannot serve: corrupt, no permission, no room, or not in time."""
+    """The catalog cannot be used: it is corrupt, or there is no permission, no room or not enough time."""
 
 
 class CatalogMissing(CatalogUnavailable):
@@ -86,28 +86,28 @@ class CatalogMissing(CatalogUnavailable):
 
 
 class CatalogLocked(CatalogUnavailable):
-    """Another process holds the catalog past the time limit."""
+    """Another process was writing to the catalog until the time limit."""
 
 
 class CatalogConflict(CatalogLocked):
-    """The server undid a transaction since another host's was in its way: run again, it is likely to pass."""
+    """The server aborted the transaction because of one of another host. It will probably succeed if run again."""
 
 
 class CatalogUnreachable(CatalogUnavailable):
-    """The server that the catalog is on does not answer, or does not let us in."""
+    """The server of the catalog does not answer, or refuses access."""
 
 
 class CatalogVersion(CatalogUnavailable):
-    """The catalog's schema is newer than this ocicat reads, or waits for an upgrade."""
+    """The catalog's schema is newer than this ocicat supports, or has to be upgraded first."""
 
 
 class NoRoom(CatalogUnavailable):
-    """The disk that the catalog is on is full, or fails: it may be written again once that has passed."""
+    """The disk of the catalog is full or failing. Writing may succeed once that is resolved."""
 
 
 class Exhausted(CatalogUnavailable):
-    """No file descriptors, or no memory, are left for this process: what it could not open says nothing of itself."""
+    """The process has no file descriptors or no memory left, so the file that it could not open is not to blame."""
 
 
 class NotInTime(CatalogUnavailable):
-    """The answer exists but not yet: content is pending, a file does not stand still, a time limit has passed."""
+    """There is no answer yet: content is pending, a file has not settled, or a time limit has passed."""

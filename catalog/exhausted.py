@@ -1,4 +1,4 @@
-"""What a process runs out of, and must not blame on what it was about to open."""
+"""Recognise errors that mean that this process has run out of something, not that a file is bad."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TOO_LARGE = "need more memory than there is: give this process more, and run 'oc
 
 
 def exhausted(code: int | None) -> Exhausted | None:
-    """The error for an errno that says something of this process and nothing of the file; None for any other."""
+    """Return the error for an errno that is about this process or machine, not about a file; None for any other errno."""
     message = _MESSAGES.get(code or 0)
     return None if message is None else Exhausted(message)
 
 
 def out_of_memory() -> Exhausted:
-    """The error for a MemoryError that is nobody's fault."""
+    """Return the error to raise instead of a MemoryError."""
     return Exhausted(_MESSAGES[errno.ENOMEM])
 
 
@@ -32,10 +32,10 @@ _reserve: list[bytearray] = []
 
 
 def reserve() -> None:
-    """Keep some address space back, of which no page is used, for the way back from a MemoryError; none where there is none.
+    """Reserve some address space, without using its pages, for handling a later MemoryError. Does nothing if there is none.
 
-    Python up to 3.13 needs a few bytes to enter a `with` or `finally` on the way of an exception; where it does not get them
-    it tries for ever.
+    Python up to 3.13 needs a few bytes to enter a `with` or `finally` while an exception propagates. If it cannot allocate
+    them, it retries for ever.
     """
     if not _reserve:
         try:
@@ -45,12 +45,12 @@ def reserve() -> None:
 
 
 def give_back() -> None:
-    """Let that be used: to be called as near as possible to where a MemoryError comes from."""
+    """Release the reserve. Call this as close as possible to where a MemoryError is raised."""
     _reserve.clear()
 
 
 def refuse_exhausted(error: OSError) -> None:
-    """Raise Exhausted where that is what `error` says."""
+    """Raise Exhausted if `error` means that this process or machine has run out of something; else do nothing."""
     found = exhausted(error.errno)
     if found is not None:
         raise found from error

@@ -122,7 +122,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _roff(text: str) -> str:
-    """Text as man(7) takes it: every character stands for itself, and no line begins a request."""
+    """Escape text for man(7), so that every character is literal and no line is a request."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "")
     escaped = "".join(each if each.isascii() else f"\\[u{ord(each):04X}]" for each in escaped)
     return re.sub(r"^\.", r"\\&.", escaped, flags=re.MULTILINE)

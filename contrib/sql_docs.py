@@ -17,7 +17,7 @@ from catalog.reports.reports import REPORTS
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-_HEAD = """<!-- Made by `make docs` out of catalog/db/views.py. Do not edit. -->
+_HEAD = """<!-- Made by `make docs` from catalog/db/views.py. Do not edit. -->
 # The public views
 
 `ocicat sql` reads these views and nothing else; the tables behind them may change with any version. The views are in the
@@ -25,15 +25,15 @@ database itself, with this text as comments (`ocicat sql --schema`), so sqlite3'
 they open the file read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 
 - Times are RFC 3339 text in UTC, all of the same width, so they compare as text.
-- Ask by a column that the view is searched by, without an expression (`WHERE name = ?`): that is an index search. By another
-  column, or by an expression (`lower(name) = ?`, `name LIKE '%x'`), it is a scan; by `store`, a scan of that store's rows.
-  Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`) cost only the queries that select
-  them.
+- A condition on an indexed column of a view, without an expression (`WHERE name = ?`), is an index search. A condition on
+  another column, or on an expression (`lower(name) = ?`, `name LIKE '%x'`), is a scan; on `store`, a scan of that store's
+  rows. Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`) cost only the queries that
+  select them.
 - `annotations`, `history`, `problems` and `referrers` consist of several parts. SQLite searches them for a value and for
   `IN (SELECT …)`, but materializes them to join them. `LEFT JOIN` materializes any view.
 - To search labels and annotations by value, write `WHERE key = ? AND beginning = ?`.
 - To search for a beginning, write a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
-- Columns are only ever added.
+- Columns are never removed or renamed, only added.
 """
 
 _EXAMPLES = """
@@ -113,7 +113,7 @@ def render_reports() -> str:
 def _view(view: View) -> str:
     columns = [(name, documentation) for name, _, documentation in view.columns]
     keys = ", ".join(" and ".join(f"`{word}`" for word in key.split()) for key in view.keys)
-    text = f"{_sentence(view.sentence)}.{f' Searched by {keys}.' if keys else ''}"
+    text = f"{_sentence(view.sentence)}.{f' Indexed: {keys}.' if keys else ''}"
     return "\n".join([f"## `{view.name}`", "", text, "", *_table("column", columns), ""])
 
 

@@ -1,4 +1,4 @@
-"""alembic's environment: the caller (catalog/db/migrate.py) hands in its connection and holds the transaction."""
+"""alembic's environment. The caller (catalog/db/migrate.py) provides the connection and the transaction."""
 
 from alembic import context
 

@@ -1,7 +1,7 @@
-"""What the tests share: a catalog in process, driven as `ocicat add`, `index`, `remove`, `query` and `resolve` do it.
+"""Shared fixtures: a catalog in process, used as `ocicat add`, `index`, `remove`, `query` and `resolve` use it.
 
-Settling is switched off: a file counts as it stands. Tests that write a file twice give it times of its own (`stamp`), as a
-clock of whole ticks would not tell the two apart.
+Settling is switched off, so a file counts at once. Tests that write a file twice set its times (`stamp`), because the
+clock of the file system may be too coarse to distinguish the two.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what to install for the tests that were skipped."""
+    """Print what to install for the tests that were skipped."""
     reports = terminalreporter.stats.get("skipped", [])
     lines = programs.summary(each.longrepr[2] for each in reports if isinstance(each.longrepr, tuple))
     if lines:
@@ -96,8 +96,7 @@ def stamp(path: str) -> None:
 
 
 class Said(NamedTuple):
-    """What `resolve` came to: an exit status, and the answer or the digests that it could not choose from, and "..."
-    where there were too many to name."""
+    """The result of `resolve`: the exit status, and the answer, or the candidates, with "..." if not all are listed."""
 
     status: int
     digest: str | None = None
@@ -107,20 +106,20 @@ class Said(NamedTuple):
 
 
 def file_of(reader: Reader) -> sqlite3.Connection:
-    """The connection of a reader of a catalog in a file, for what only SQLite can be asked."""
+    """Return the connection of a reader of a catalog in a file, for tests that only SQLite supports."""
     assert isinstance(reader, SqliteReader)
     return reader.connection
 
 
 def driver_of_file(writer: Writer) -> sqlite3.Connection:
-    """The connection of a writer of a catalog in a file."""
+    """Return the connection of a writer of a catalog in a file."""
     assert isinstance(writer, SqliteWriter)
     assert writer._driver is not None
     return writer._driver
 
 
 class Catalogue:
-    """A catalog at `path`. `lines` are what a person was told, newest last; `now` is the time of retention alone."""
+    """A catalog at `path`. `lines` are the messages, the newest last; `now` is the time for retention only."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -131,7 +130,7 @@ class Catalogue:
         self.reader = open_reader(path)
 
     def close(self) -> None:
-        """Close it, or let the next one have it where it is kept."""
+        """Close it, or keep it for the next test."""
         if self.kept is not None:
             self.kept.append(self)
             return
@@ -146,7 +145,7 @@ class Catalogue:
         self.reader = open_reader(self.path)
 
     def empty(self) -> None:
-        """Let a catalog on a server be as new: its sessions know their tables already, which takes a new one half a second."""
+        """Empty a catalog on a server so that it can be used again, because a new one takes half a second longer."""
         tables = ", ".join(table for table in metadata.tables if table not in ("meta", "turn"))
         with self.writer.transaction() as connection:
             connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
@@ -166,7 +165,7 @@ class Catalogue:
         priority: int | None = None,
         index: bool = True,
     ) -> None:
-        """`ocicat add PATH`."""
+        """Do what `ocicat add PATH` does."""
         given = StoreSettings(name, None if naming is None else Naming.parse(naming), prefix, priority)
         real = os.path.realpath(path)
         with self.writer.transaction() as connection:
@@ -182,7 +181,7 @@ class Catalogue:
             self.sweep().run(roots, stores)
 
     def index(self, *names: str, full: bool = False) -> Summary:
-        """`ocicat index [NAME...]`, without what comes after it."""
+        """Do what `ocicat index [NAME...]` does, without retention."""
         with self.writer.transaction() as connection:
             registry = Registry(connection)
             roots, stores = registry.roots(), None
@@ -198,14 +197,14 @@ class Catalogue:
         return Sweep(self.writer, self.settings, self.lines.append)
 
     def retire(self, now: int) -> list[str]:
-        """What `ocicat index` does at its end, at the time `now`; the names of the stores that lost their rows."""
+        """Do what `ocicat index` does at its end, at time `now`. Returns the names of the stores that lost their rows."""
         with self.writer.transaction(alone=True) as connection:
             names = drop_missing(Registry(connection), Rows(connection), self.settings, now)
             prune(connection, self.settings, now)
         return names
 
     def remove(self, text: str) -> None:
-        """`ocicat remove NAME|PATH`."""
+        """Do what `ocicat remove NAME|PATH` does."""
         with self.writer.transaction() as connection:
             registry = Registry(connection)
             roots, stores = registry.find(text)
@@ -221,18 +220,18 @@ class Catalogue:
         return Asking(self.reader, self.lines.append, stores=scope, strict=strict)
 
     def matches(self, ref: str, stores: Sequence[str] = ()) -> list[Match]:
-        """`ocicat query REF`."""
+        """Do what `ocicat query REF` does."""
         return list(self.asking(stores).matches(parse_query(ref)))
 
     def query(self, ref: str, stores: Sequence[str] = ()) -> list[tuple[str, str]] | int:
-        """The store and digest of each match, or the status."""
+        """Return the store and digest of each match, or the exit status."""
         try:
             return [(match.store, match.digest) for match in self.matches(ref, stores)]
         except OcicatError as error:
             return error.status
 
     def resolve(self, ref: str, *, store: str | None = None, first: bool = False, strict: bool = False) -> Said:
-        """`ocicat resolve REF`."""
+        """Do what `ocicat resolve REF` does."""
         try:
             asking = self.asking(() if store is None else (store,), strict=strict)
             found = asking.resolve(parse_query(ref), first=first)
@@ -250,14 +249,14 @@ class Catalogue:
         return Said(0, found.digest, found.store, found.fallback)
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of any statement over the tables and views."""
+        """Return the rows of any statement over the tables and views."""
         names = [f"p{number}" for number in range(len(parameters))]
         for each in names:
             statement = statement.replace("?", f":{each}", 1)
         return list(self.reader.select(statement, dict(zip(names, parameters, strict=True))))
 
     def writes(self, do: Callable[[], object]) -> int:
-        """How many rows `do` inserts, updates and deletes."""
+        """Return how many rows `do` inserts, updates and deletes."""
         before = self._written()
         do()
         return self._written() - before
@@ -275,7 +274,7 @@ class Catalogue:
 
 @pytest.fixture(scope="session")
 def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog without anything in it, to be copied."""
+    """An empty catalog to copy."""
     path = str(tmp_path_factory.mktemp("empty") / "catalog.db")
     SqliteWriter(path).close()
     with sqlite3.connect(path) as connection:
@@ -286,7 +285,7 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A PostgreSQL server of the session's own."""
+    """A PostgreSQL server for this test session."""
     programs.skip_without("initdb")
     made = Server()
     yield made
@@ -301,7 +300,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
-"""For what is counted, or broken, by means that SQLite alone has; PostgreSQL's own tests are named beside it."""
+"""For tests that count, or damage, something in a way that only SQLite supports; each names the one for PostgreSQL."""
 
 Place = Callable[[str], str]
 """Makes an empty catalog for a directory, and gives its path or URL."""
@@ -327,7 +326,7 @@ def place(engine: str, request: pytest.FixtureRequest) -> Place:
 
 
 class Catalogues:
-    """Makes catalogs, and closes them at the end. With `keep` one that a test has closed is emptied and serves another."""
+    """Makes catalogs and closes them at the end. With `keep`, a catalog that a test has closed is emptied and reused."""
 
     def __init__(self, *, keep: bool = False) -> None:
         self._made: list[Catalogue] = []
@@ -368,20 +367,20 @@ def server_catalogues() -> Iterator[Catalogues]:
 
 @pytest.fixture(scope="session")
 def new_catalogue(place: Place, engine: str, request: pytest.FixtureRequest) -> Callable[[str], Catalogue]:
-    """Makes a catalog for a directory, on either engine; it is closed at the end, if not before."""
+    """Make a catalog for a directory, on either engine. It is closed at the end, if not before."""
     made: Catalogues = request.getfixturevalue("sqlite_catalogues" if engine == "sqlite" else "server_catalogues")
     return functools.partial(made.new, place)
 
 
 @pytest.fixture(scope="session")
 def new_sqlite_catalogue(sqlite_place: Place, sqlite_catalogues: Catalogues) -> Callable[[str], Catalogue]:
-    """Makes a catalog in a directory, of SQLite; it is closed at the end, if not before."""
+    """Make a SQLite catalog in a directory. It is closed at the end, if not before."""
     return functools.partial(sqlite_catalogues.new, sqlite_place)
 
 
 @pytest.fixture
 def catalogue(tmp_path: Path, new_catalogue: Callable[[str], Catalogue]) -> Iterator[Catalogue]:
-    """An empty catalog of the test's own; the working directory is beside it."""
+    """An empty catalog for this test; the working directory is beside it."""
     made = new_catalogue(str(tmp_path))
     before = os.getcwd()
     os.chdir(tmp_path)
@@ -394,7 +393,7 @@ def catalogue(tmp_path: Path, new_catalogue: Callable[[str], Catalogue]) -> Iter
 def sized(
     tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue]
 ) -> Callable[[int], Sized]:
-    """SQLite's catalog of tests/lookup/sizes.py at a size, made once; tests read it and change nothing in it."""
+    """A SQLite catalog of tests/lookup/sizes.py of a given size, made once. Tests only read it."""
     from tests.lookup import sizes
 
     @functools.cache

@@ -1,7 +1,7 @@
 """The oracle: every reference answered by a plain linear scan of the layouts on disk.
 
-Written from the contract (docs/resolution.md: "section" below) alone, sharing no code with `catalog`: where the two differ,
-one of them is wrong. Every question reads the files anew; nothing is kept from one question to the next.
+This is written from the contract (docs/resolution.md) alone and shares no code with `catalog`. If the two disagree, one of
+them is wrong. Every question reads the files again; nothing is kept from one question to the next.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 IMAGE_NAME, REF_NAME = "io.containerd.image.name", "org.opencontainers.image.ref.name"
 UNREADABLE = (OSError, ValueError, RecursionError)
 
-# Section 4: the grammar of distribution/reference; always used with fullmatch, so that no newline slips by.
+# The grammar of distribution/reference. Always used with fullmatch, so that a trailing newline does not match.
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -30,13 +30,13 @@ _NAME = rf"(?:(?P<domain>{_DOMAIN})/)?(?P<path>{_PART}(?:/{_PART})*)"
 REFERENCE = re.compile(rf"{_NAME}(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
 TAG, DIGEST, HEX64 = re.compile(_TAG), re.compile(_DIGEST), re.compile(r"[a-f0-9]{64}")
 WILDCARD = re.compile(r"[*?\[]")
-# The image-spec's grammar of a digest: the algorithms that are registered, with their lengths, or any other.
+# The image-spec's grammar of a digest: a registered algorithm with its length, or another algorithm.
 _OTHER = r"(?!(?:sha256|sha384|sha512|blake3):)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+"
 SPEC_DIGEST = re.compile(rf"{_DIGEST}|blake3:[a-f0-9]{{64}}|{_OTHER}")
 
 
 class Malformed(Exception):
-    """Exit status 2: no reference, no such store, or a layout that is not registered."""
+    """Exit status 2: not a reference, no such store, or a layout that is not registered."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,24 @@ class OracleStore:
 class Key:
     repository: str | None
     tag: str | None
-    source: Literal["containerd", "ref"]  # they sort in the order of section 8, rule 1
+    source: Literal["containerd", "ref"]  # these sort in the order in which they answer
 
 
 @dataclass(frozen=True)
 class Entry:
     store: OracleStore
-    position: int  # in `manifests`, the elements that are skipped counted too
+    position: int  # in `manifests`, counting skipped elements
     digest: str
     ref_name: str | None
     image_name: str | None
     media_type: str | None
     size: int | None
-    annotations: Mapping[str, str | None] = field(hash=False)  # None: a value that is no string
+    annotations: Mapping[str, str | None] = field(hash=False)  # None: a value that is not a string
     keys: tuple[Key, ...]
 
 
 class Outcome(NamedTuple):
-    """What `resolve` does; `candidates` are the digests it had to choose from."""
+    """The result of `resolve`. `candidates` are the digests of an ambiguous reference."""
 
     status: int
     digest: str | None = None
@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One store as it is on disk now; `elements` of its `manifests`, whether they are entries or not."""
+    """One store as it is on disk now. `elements` is the length of `manifests`, including unusable elements."""
 
     store: OracleStore
     elements: int
@@ -88,31 +88,34 @@ class Scan(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Every match in order, with the digests it answers (its own, or those asked for that it reaches). And how
-    `resolve` chooses: the first match of each store; or all, ambiguous by their digests; or all, by their number."""
+    """Every match in order, with its digests: its own, or those below it that were asked for.
+
+    `choice` says how `resolve` chooses: the first match of each store; or all, which are ambiguous if their digests differ;
+    or all, which are ambiguous if there are several.
+    """
 
     hits: list[tuple[Entry, set[str]]]
     choice: Literal["first", "digests", "entries"] = "first"
     fallback: bool = False
 
 
-Rank = Callable[[Entry], str | None]  # sorts the matches of a store, before the order of index.json; None: no match
+Rank = Callable[[Entry], str | None]  # the sort key within a store, before the order of index.json; None: no match
 
 
 class Name(NamedTuple):
     repository: str
-    tag: str | None  # `latest` where the text has neither tag nor digest
+    tag: str | None  # `latest` if the text has neither tag nor digest
     digest: str | None
     bare: bool
 
 
 def is_domain(first: str) -> bool:
-    """Section 4: whether the first component, of several, is a domain."""
+    """Return whether the first of several components is a domain."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
 def parse(text: str) -> Name | None:
-    """Section 4: ParseNormalizedNamed and TagNameOnly; None where they fail."""
+    """Do what ParseNormalizedNamed and TagNameOnly do; None if they fail."""
     domain, slash, remainder = text.partition("/")
     if not slash or not is_domain(domain):
         domain, remainder = "docker.io", text
@@ -129,7 +132,7 @@ def parse(text: str) -> Name | None:
 
 
 def unnamed(store: OracleStore, elements: int) -> Key | None:
-    """Section 3: the name of an entry without any, in a layout at REPOSITORY/TAG."""
+    """Return the name of an entry without one, in a layout at REPOSITORY/TAG."""
     if store.root is None or not (store.naming == "path:tag" or (store.naming == "path" and elements == 1)):
         return None
     path, _, tag = os.path.relpath(store.path, store.root).rpartition("/")
@@ -138,7 +141,7 @@ def unnamed(store: OracleStore, elements: int) -> Key | None:
 
 
 def policy(store: OracleStore) -> str | None:
-    """Section 3: the repository of a tag-only entry."""
+    """Return the repository of an entry with only a tag, by the naming policy."""
     text = store.naming.removeprefix("fixed=") if store.naming.startswith("fixed=") else ""
     if store.naming in ("path", "path:tag") and store.root is not None:
         path = os.path.relpath(store.path, store.root)
@@ -153,32 +156,34 @@ def policy(store: OracleStore) -> str | None:
 
 
 def derive(image_name: str | None, ref_name: str | None, digest: str, policy: str | None) -> tuple[Key, ...]:
-    """Section 2. A name that is empty, no reference, or has a digest not the descriptor's is only kept raw."""
+    """Return the keys of an entry. A name that is empty, invalid, or has another digest than the descriptor gives no key."""
     keys: list[Key] = []
 
     def add(repository: str | None, tag: str | None, source: Literal["containerd", "ref"]) -> None:
-        repeats = any(key.tag == tag and repository in (key.repository, None) for key in keys)  # rule 3
-        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # longer ones are no key
+        repeats = any(
+            key.tag == tag and repository in (key.repository, None) for key in keys
+        )  # a key that repeats another is left out
+        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # longer texts are not keys
             keys.append(Key(repository, tag, source))
 
     name = parse(image_name or "")
-    if name and name.digest in (None, digest):  # rule 1
+    if name and name.digest in (None, digest):  # containerd's name
         add(name.repository, name.tag, "containerd")
-    for part in (ref_name or "").split(",")[:1000]:  # rule 6, and as many as the catalog takes
+    for part in (ref_name or "").split(",")[:1000]:  # a list of names, of which the catalog uses only the first ones
         text, at, said = part.rpartition("@")
         if not at or not (DIGEST.fullmatch(said) or said == digest):
             text, said = part, ""
         if text and said in ("", digest):
             name = None if TAG.fullmatch(text) else parse(text)
-            if name and not name.digest:  # rule 2b; beside a digest Docker fills in no `latest`
+            if name and not name.digest:  # another reference; Docker adds no `latest` if there is a digest
                 add(name.repository, None if said and name.bare else name.tag, "ref")
-            else:  # rules 2a and 2c
+            else:  # a tag, or any other text
                 add(policy, text, "ref")
     return tuple(keys)
 
 
 class Members(list[tuple[str, Any]]):
-    """The members of a JSON object as they stand there."""
+    """The members of a JSON object as written, including repeated ones."""
 
 
 MAPS = ("annotations", "Labels")
@@ -188,7 +193,7 @@ SPELT = {name.lower(): name for name in (*MAPS, *LISTS, *TEXTS, "platform", "con
 
 
 def as_go(data: bytes) -> Any:
-    """JSON as encoding/json reads it: names of fields in any letter case, repeated ones over what was there before."""
+    """Read JSON as encoding/json does: field names in any letter case, repeated fields decoded over earlier ones."""
     text = data.decode("utf-8", "replace")
     return over(None, json.loads(text, parse_constant=int, object_pairs_hook=Members), is_map=False)
 
@@ -209,10 +214,10 @@ def over(before: Any, found: Any, *, is_map: bool) -> Any:
 
 
 def manifests(file: str) -> list[dict[str, Any]]:
-    """Section 10: the elements of an index; one that is no object stands as {}. Raises UNREADABLE."""
+    """Return the elements of an index, with {} for one that is not an object. Raises UNREADABLE."""
     if not stat.S_ISREG(os.lstat(file).st_mode):
-        raise OSError(f"{file} is no regular file")
-    with open(file, "rb") as stream:  # int: for NaN and Infinity, which are no JSON, it raises
+        raise OSError(f"{file} is not a regular file")
+    with open(file, "rb") as stream:  # int raises for NaN and Infinity, which are not JSON
         document = as_go(stream.read())
     elements = document.get("manifests") if isinstance(document, dict) else ...
     if elements is not None and not isinstance(elements, list):
@@ -221,12 +226,12 @@ def manifests(file: str) -> list[dict[str, Any]]:
 
 
 def scan_raw(path: str) -> list[dict[str, Any]]:
-    """The elements of a layout's index.json as they stand; raises UNREADABLE."""
+    """Return the raw elements of a layout's index.json. Raises UNREADABLE."""
     return manifests(f"{path}/index.json")
 
 
 def as_text(value: Any) -> str | None:
-    """Section 2: a lone surrogate is U+FFFD, and so is NUL."""
+    """Return the text with U+FFFD for each NUL and each lone surrogate."""
     return re.sub("[\0\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else None
 
 
@@ -236,7 +241,7 @@ def spec_digest(element: dict[str, Any]) -> str | None:
 
 
 def entry_of(store: OracleStore, position: int, element: dict[str, Any], elements: int = 0) -> Entry | None:
-    """Section 2: a descriptor without a usable digest is skipped."""
+    """Return the entry of a descriptor; None without a usable digest."""
     digest, size, annotations = spec_digest(element), element.get("size"), element.get("annotations")
     if digest is None:
         return None
@@ -251,7 +256,7 @@ def entry_of(store: OracleStore, position: int, element: dict[str, Any], element
 
 
 def file_of(path: str, digest: str) -> str | None:
-    """The file of a blob that lies in a store; no link leads to it."""
+    """Return the path of a blob in a store; links are not followed."""
     algorithm, _, encoded = digest.partition(":")
     steps = [f"{path}/blobs", f"{path}/blobs/{algorithm}", f"{path}/blobs/{algorithm}/{encoded}"]
     there = not any(map(os.path.islink, steps)) and os.path.isfile(steps[2])
@@ -259,9 +264,9 @@ def file_of(path: str, digest: str) -> str | None:
 
 
 def blob(digest: str, path: str, elsewhere: Sequence[str] = ()) -> dict[str, Any]:
-    """The JSON of a blob of a store; {} where it does not lie there, or no copy has the bytes that its digest says.
+    """Return the JSON of a blob of a store; {} if the blob is absent, or no store has a copy that matches its digest.
 
-    Bytes that are not those are never believed; a good copy that lies elsewhere is.
+    A copy that does not match its digest is never used; a good copy in another store is.
     """
     copies = [file_of(each, digest) for each in (path, *elsewhere)]
     for copy in copies if copies[0] and DIGEST.fullmatch(digest) else []:
@@ -277,13 +282,13 @@ def blob(digest: str, path: str, elsewhere: Sequence[str] = ()) -> dict[str, Any
 
 
 def children(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The descriptors of an index that can be used."""
+    """Return the usable descriptors of an index."""
     elements = document.get("manifests")
     return [e for e in elements if isinstance(e, dict) and spec_digest(e)] if isinstance(elements, list) else []
 
 
 def reached(entry: Entry, elsewhere: Sequence[str] = ()) -> set[str]:
-    """The entry's digest and those of all manifests below it, as far as the blobs are there to read."""
+    """Return the digest of the entry and those of all manifests below it that can be found in readable blobs."""
     found, todo = {entry.digest}, [entry.digest]
     while todo:
         new = {child["digest"] for child in children(blob(todo.pop(), entry.store.path, elsewhere))} - found
@@ -292,7 +297,7 @@ def reached(entry: Entry, elsewhere: Sequence[str] = ()) -> set[str]:
     return found
 
 
-# Section 9: platforms
+# Platforms
 
 SPELLINGS = {
     "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm/v7", "armel": "arm/v6",
@@ -303,11 +308,11 @@ LOWER = {"arm/v8": "arm/v7", "arm/v7": "arm/v6", "arm/v6": "arm/v5", "amd64/v4":
 
 
 Platform = tuple[str, str, frozenset[str]]
-"""`os/arch[/variant]`, the system's version, and the features that an image needs of it."""
+"""`os/arch[/variant]`, the version of the operating system, and the features that an image needs."""
 
 
 def platform_of(said: Any) -> Platform | None:
-    """The platform, normalised; None where system or architecture is not said."""
+    """Return the normalised platform; None without operating system or architecture."""
     parts = [said.get(key) for key in ("os", "architecture", "variant")] if isinstance(said, dict) else [None]
     if not all(isinstance(part, str) and part for part in parts[:2]):
         return None
@@ -324,7 +329,7 @@ def platform_of(said: Any) -> Platform | None:
 
 
 def whole(digest: str, path: str, elsewhere: Sequence[str]) -> dict[str, Any]:
-    """The JSON of a blob; {} too where its file has not as many bytes as a good copy: then it is not there to read."""
+    """Return the JSON of a blob; {} also if its file has another size than a good copy, because it cannot be read then."""
     copies = [copy for each in elsewhere if (copy := file_of(each, digest)) and blob(digest, each)]
     file = file_of(path, digest)
     cut = file and any(os.path.getsize(file) != os.path.getsize(copy) for copy in copies)
@@ -334,7 +339,7 @@ def whole(digest: str, path: str, elsewhere: Sequence[str]) -> dict[str, Any]:
 def offers(
     digest: str, path: str, elsewhere: Sequence[str], seen: set[str]
 ) -> list[tuple[Platform | None, str | None]]:
-    """The platforms below a digest in order, each with the digest that answers, None where that is not there to read."""
+    """Return the platforms below a digest in order, each with the digest that answers; None if that cannot be read."""
     document = whole(digest, path, elsewhere)
     seen.add(digest)
     if not isinstance(document.get("manifests"), list):
@@ -347,7 +352,7 @@ def offers(
         document = whole(each, path, elsewhere)
         there = file_of(path, each) and (document or not blob(each, path, elsewhere))
         if isinstance(document.get("manifests"), list):
-            found += [] if each in seen else offers(each, path, elsewhere, seen)  # again it would offer the same
+            found += [] if each in seen else offers(each, path, elsewhere, seen)  # it would only offer the same again
         elif platform_of(child.get("platform")):
             found.append((platform_of(child["platform"]), each if there else None))
         else:
@@ -356,8 +361,10 @@ def offers(
 
 
 def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]) -> str | None:
-    """What answers for a platform: an exact match, else the next lower variant's, the first of several. Never another
-    where that is not there to read."""
+    """Return the answer for a platform: an exact match, else that of the next lower variant, the first if there are several.
+
+    If that one cannot be read, there is no answer; others are not tried.
+    """
     system, _, arch = platform.partition("/")
     system, _, options = system.rstrip(")").partition("(")
     version, *features = options.split("+")
@@ -381,7 +388,7 @@ def for_platform(digest: str, platform: str, path: str, elsewhere: Sequence[str]
 
 
 def fits(platform: str, asked: str, found: str) -> tuple[int, int] | None:
-    """How well a version answers for another: the same, the same build, of Windows the newest that runs there, none."""
+    """Return how well a version fits: the same, the same build, for Windows the newest that runs there, no version."""
     if asked == found:
         return 0, 0
     if not asked or not found or not platform.startswith("windows/"):
@@ -395,7 +402,7 @@ def fits(platform: str, asked: str, found: str) -> tuple[int, int] | None:
     return (2, -there[2]) if wanted[:2] == there[:2] and 20348 <= there[2] < wanted[2] else None
 
 
-# Section 8, rule 1: what matches, and in which order
+# What matches, and in which order
 
 
 IMAGES = (
@@ -405,7 +412,7 @@ IMAGES = (
 
 
 def other(entry: Entry) -> str:
-    """Rule 1: entries of other media types than an image's, or none, come after all others."""
+    """Return whether an entry has a media type other than that of an image; such entries come after all others."""
     return "" if not entry.media_type or entry.media_type in IMAGES else "~"
 
 
@@ -414,12 +421,12 @@ def by_key(test: Callable[[Key], bool]) -> Rank:
 
 
 def by_name(name: Name) -> Rank:
-    """A digest in the name decides: then any tag of the repository will do."""
+    """Match a name. If it has a digest, that decides, and any tag of the repository matches."""
     return by_key(lambda key: key.repository == name.repository and (name.digest is not None or key.tag == name.tag))
 
 
 def by_tag(tag: str, raw: tuple[str, str]) -> Rank:
-    """A key's tag or a raw annotation; `raw`: the ranks of the two annotations."""
+    """Match the tag of a key, or a raw annotation. `raw` are the ranks of the two annotations."""
 
     def rank(entry: Entry) -> str | None:
         found = [place for place, text in zip(raw, (entry.image_name, entry.ref_name), strict=True) if text == tag]
@@ -429,7 +436,7 @@ def by_tag(tag: str, raw: tuple[str, str]) -> Rank:
 
 
 def by_pattern(text: str) -> Rank:
-    """Section 7."""
+    """Match a pattern over full names or tags."""
     if text.startswith(":"):
         return by_key(lambda key: key.tag is not None and fnmatchcase(key.tag, text[1:]))
     ipv6 = re.match(r"\[[0-9a-fA-F]*:[0-9a-fA-F:]*\]", text)
@@ -454,7 +461,7 @@ def by_pattern(text: str) -> Rank:
 
 
 def collect(scans: Sequence[Scan], rank: Rank) -> list[Entry]:
-    """Every match: the stores in their order, in each by rank, then as in index.json."""
+    """Return every match: the stores in their order, and in each store by rank, then as in index.json."""
     ranked = [(i, rank(entry), entry.position, entry) for i, scan in enumerate(scans) for entry in scan.entries]
     return [entry for _, _, _, entry in sorted((item for item in ranked if item[1] is not None), key=lambda x: x[:3])]
 
@@ -464,7 +471,7 @@ def own(entries: Sequence[Entry]) -> list[tuple[Entry, set[str]]]:
 
 
 def split(text: str) -> tuple[str, str, str]:
-    """Section 6: what stands before tag and digest, the tag, the digest; "" where there is none."""
+    """Split a layout reference into the part before tag and digest, the tag, and the digest; "" if there is none."""
     head, at, digest = text.rpartition("@")
     if not at or not re.match(r"[A-Za-z0-9]+(?:[+._-][A-Za-z0-9]+)*:", digest):
         head, digest = text, ""
@@ -475,7 +482,7 @@ def split(text: str) -> tuple[str, str, str]:
 
 
 def find_store(text: str, cwd: str, scans: Sequence[Scan]) -> tuple[Scan, str]:
-    """Section 6: the store that is the longest whole-component prefix, and the IMAGE that is left."""
+    """Return the store whose name or path is the longest prefix in whole components, and the IMAGE after it."""
     for cut in sorted({len(text), *(match.start() for match in re.finditer("/", text))}, reverse=True):
         if text.startswith(("/", ".")):
             try:
@@ -483,7 +490,7 @@ def find_store(text: str, cwd: str, scans: Sequence[Scan]) -> tuple[Scan, str]:
                 path = os.path.realpath(os.path.join(cwd, text[:cut] or "/"))
             except ValueError as error:
                 raise Malformed(f"{text!r} cannot be a path") from error
-            found = [scan for scan in scans if scan.store.path == given]  # section 10: a link is registered as given
+            found = [scan for scan in scans if scan.store.path == given]  # a link is registered as given
             found = found or [scan for scan in scans if scan.store.path == path]
             found = found or [scan for scan in scans if os.path.realpath(scan.store.path) == path]
             marked, *both = (os.path.exists(f"{path}/{name}") for name in ("oci-layout", "index.json", "blobs"))
@@ -497,7 +504,7 @@ def find_store(text: str, cwd: str, scans: Sequence[Scan]) -> tuple[Scan, str]:
 
 
 def store_at(path: str, cwd: str, scans: Sequence[Scan]) -> Scan:
-    """Section 5: the layout at PATH, relative to the working directory."""
+    """Return the layout at PATH, relative to the working directory."""
     scan, image = find_store(os.path.join(cwd, path), cwd, scans)
     if image or not path:
         raise Malformed(f"no store at {path!r}")
@@ -505,15 +512,15 @@ def store_at(path: str, cwd: str, scans: Sequence[Scan]) -> Scan:
 
 
 class Oracle:
-    """Answers for these stores. `below`: digests of manifests below entries count, as well as the entries' own."""
+    """Answers for these stores. With `below`, digests of manifests below entries count too."""
 
     def __init__(self, stores: Sequence[OracleStore], below: bool = True) -> None:
         self.stores = sorted(stores, key=lambda store: (store.priority, store.name))
         self.below = below
-        self.broken: set[str] = set()  # the stores whose index.json the last question could not read
+        self.broken: set[str] = set()  # the stores whose index.json could not be read for the last question
 
     def read(self) -> list[Scan]:
-        """Every store as it is on disk now, in the order of priority and name."""
+        """Return every store as it is on disk now, in the order of priority and name."""
         scans, self.broken = [], set()
         for store in self.stores:
             try:
@@ -531,7 +538,7 @@ class Oracle:
         return entry.keys
 
     def shadowed(self) -> set[tuple[str, int, Key]]:
-        """Section 8, rule 1: the keys of a name for which another entry of their store answers."""
+        """Return the keys of a name for which another entry of their store answers."""
         keys = [
             (e.store.name, other(e) + key.source, e.position, key)
             for s in self.read()
@@ -547,7 +554,7 @@ class Oracle:
         return shadowed
 
     def query(self, ref: str, cwd: str = "/") -> list[Entry]:
-        """Every entry that matches, in order; raises Malformed."""
+        """Return every entry that matches, in order. Raises Malformed."""
         return [entry for entry, _ in self._ask(ref, cwd, self.read()).hits]
 
     def resolve(
@@ -560,7 +567,7 @@ class Oracle:
         platform: str | None = None,
         cwd: str = "/",
     ) -> Outcome:
-        """Section 8: one answer, or the exit status that says why there is none."""
+        """Return one answer, or the exit status that says why there is none."""
         names = [each.name for each in self.stores]
         names = names if store is None else [store] if store in names else [n for n in names if fnmatchcase(n, store)]
         try:
@@ -588,7 +595,7 @@ class Oracle:
         return Outcome(0, candidates[0], answering[0].name, frozenset(candidates), fallback)
 
     def _for(self, platform: str, entry: Entry, digests: set[str]) -> set[str]:
-        """Section 8, rule 2: what is left of an entry's answers."""
+        """Return the answers of an entry for a platform."""
         answers = (for_platform(digest, platform, entry.store.path, self._paths()) for digest in digests)
         return {answer for answer in answers if answer}
 
@@ -596,7 +603,7 @@ class Oracle:
         return [store.path for store in self.stores]
 
     def _ask(self, ref: str, cwd: str, scans: Sequence[Scan]) -> Answer:
-        """Section 5, in its order: a scheme, a leading `:`, digests, names, patterns."""
+        """Answer a question, trying in turn: a scheme, a leading `:`, digests, names, patterns."""
         for scheme, form in (("oci-layout://", self._layout), ("ocidir://", self._ocidir), ("oci:", self._oci)):
             if ref.startswith(scheme):
                 return form(ref.removeprefix(scheme), cwd, scans)
@@ -616,15 +623,15 @@ class Oracle:
             return Answer(own(collect(scans, by_name(name))))
         if WILDCARD.search(ref):
             return Answer(own(collect(scans, by_pattern(ref))), "digests")
-        raise Malformed(f"{ref!r} is no reference")
+        raise Malformed(f"{ref!r} is not a reference")
 
     def _layout(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
-        """Section 6: STORE[/IMAGE][:TAG][@DIGEST]."""
+        """Answer STORE[/IMAGE][:TAG][@DIGEST], BuildKit's form."""
         text, tag, digest = split(text)
         scan, image = find_store(text, cwd, scans)
         name = parse(f"{image}:{tag}" if tag else image) if image else None
         if image and name is None:
-            raise Malformed(f"{image!r} is no image name")
+            raise Malformed(f"{image!r} is not an image name")
         if digest:
             rank = by_name(name._replace(digest=digest)) if name else lambda _: ""
             return self._by_digest([scan], digest, rank, lying=True)
@@ -633,7 +640,7 @@ class Oracle:
         return Answer(own(scan.entries if fallback else hits), fallback=fallback)
 
     def _ocidir(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
-        """Section 5: PATH[:TAG][@DIGEST], regctl's form."""
+        """Answer PATH[:TAG][@DIGEST], regctl's form."""
         path, tag, digest = split(text)
         scan, tag = store_at(path, cwd, scans), tag or "latest"
         if digest:
@@ -643,7 +650,7 @@ class Oracle:
         return Answer(own((exact + ending)[:1]))
 
     def _oci(self, text: str, cwd: str, scans: Sequence[Scan]) -> Answer:
-        """Section 5: PATH[:REF], skopeo's form."""
+        """Answer PATH[:REF], skopeo's form."""
         path, _, ref = text.partition(":")
         scan = store_at(path, cwd, scans)
         if ref.startswith("@"):
@@ -656,9 +663,9 @@ class Oracle:
     def _by_digest(
         self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False
     ) -> Answer:
-        """The entries that have, or reach, a digest that begins so; a whole digest begins with itself alone.
+        """Return the entries that have or reach a digest with this prefix, which may be a whole digest.
 
-        With `lying`, the manifests too that no entry of their store reaches.
+        With `lying`, include the manifests that no entry of their store reaches.
         """
         hits = []
         for entry in collect(scans, rank):
@@ -670,7 +677,7 @@ class Oracle:
         return Answer(hits)
 
     def _lying(self, scan: Scan) -> list[Entry]:
-        """The manifests and indexes of a store that no entry of it reaches, as entries without a name."""
+        """Return the manifests and indexes of a store that none of its entries reaches, as entries without names."""
         listed = set().union(*(reached(entry, self._paths()) for entry in scan.entries))
         found = []
         for file in sorted(glob.glob(f"{glob.escape(scan.store.path)}/blobs/*/*")):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: made for a session, over a socket in a temporary directory, stopped at its end."""
+"""A PostgreSQL server for a test session, with a socket in a temporary directory, stopped at the end of the session."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TEMPLATE = "ocicat_template"
 
 
 class NoServer(Exception):
-    """PostgreSQL's programs are not to be found: install the Debian package `postgresql`, as .ci/run does."""
+    """PostgreSQL's programs were not found: install the Debian package `postgresql`, as .ci/run does."""
 
 
 def programs() -> str:
-    """The directory of initdb and pg_ctl: on PATH, or where Debian has them, the newest first."""
+    """Return the directory of initdb and pg_ctl: on PATH, else the newest one where Debian has them."""
     found = shutil.which("initdb")
     places = [os.path.dirname(found)] if found else []
     places += sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]), reverse=True)
@@ -34,7 +34,7 @@ def programs() -> str:
 
 
 class Server:
-    """A running server. As root it runs as another user, since it refuses root."""
+    """A running server. If this process is root, the server runs as another user, because it refuses to run as root."""
 
     def __init__(self) -> None:
         self._programs = programs()
@@ -56,11 +56,11 @@ class Server:
         self._run("pg_ctl", "-D", f"{self.directory}/data", "-o", options, "-l", log, "-w", "start")
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop it: `immediate` is as a crash."""
+        """Stop it. The mode `immediate` is like a crash."""
         self._run("pg_ctl", "-D", f"{self.directory}/data", "-m", how, "-w", "stop")
 
     def close(self) -> None:
-        """Stop it for good, and remove all of it."""
+        """Stop it and remove all its files."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -68,21 +68,21 @@ class Server:
         return f"postgresql+psycopg://{user}@/{database}?host={self.directory}"
 
     def ask(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run a statement as the server's owner, by itself."""
+        """Run a single statement as the owner of the server."""
         with psycopg.connect(f"host={self.directory} user=ocicat dbname={database}", autocommit=True) as connection:
             cursor = connection.execute(statement)
             found: list[tuple[object, ...]] = cursor.fetchall() if cursor.description else []
             return found
 
     def new_catalog(self) -> str:
-        """The URL of a new and empty catalog."""
+        """Return the URL of a new, empty catalog."""
         if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
             self.ask(f"CREATE DATABASE {TEMPLATE}")
             open_writer(self.url(TEMPLATE), upgrade=True).close()
         return self.new_database(TEMPLATE)
 
     def new_database(self, template: str = "template0") -> str:
-        """The URL of a new database, without anything in it."""
+        """Return the URL of a new, empty database."""
         name = f"catalog_{next(self._numbers)}"
         # Copying through the WAL, which is the usual way since version 15, takes twice as much of the processor.
         strategy = " STRATEGY file_copy" if self._version >= 150_000 else ""
@@ -107,7 +107,7 @@ class Server:
 
 
 def _in_memory() -> str | None:
-    """A directory that lies in memory and has room; None for where temporary files go otherwise."""
+    """Return a directory in memory with enough room; None for the default directory of temporary files."""
     try:
         room = os.statvfs("/dev/shm")
     except OSError:
@@ -116,7 +116,7 @@ def _in_memory() -> str | None:
 
 
 def _somebody() -> int:
-    """A user that is not root: PostgreSQL's own where there is one."""
+    """Return a user other than root: that of PostgreSQL if there is one."""
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name).pw_uid

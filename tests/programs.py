@@ -1,4 +1,4 @@
-"""Programs of others that tests run. Where one is not installed, the tests that need it are skipped, and the end of the run says
+"""Other programs that tests run. If one is not installed, the tests that need it are skipped, and the end of the run says
 what to install; with TESTS_NEED_ALL=1, which `.ci/run` sets, they run and fail.
 """
 
@@ -35,7 +35,7 @@ def all_are_required() -> bool:
 
 
 def is_installed(program: str) -> bool:
-    """Whether the program is to be found where the tests look for it."""
+    """Return whether the program is installed where the tests look for it."""
     if program == "initdb":
         from tests.postgres import NoServer, programs
 

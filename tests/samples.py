@@ -1,4 +1,4 @@
-"""The layouts that the documents talk about: `python3 -m tests.samples DIR` makes them below DIR.
+"""The layouts in the examples of the documents: `python3 -m tests.samples DIR` makes them below DIR.
 
 The documents show them below /srv. Every digest is the same wherever they are made, so a reader can try the examples.
 """

@@ -1,4 +1,4 @@
-"""The Python API (docs/python.md), as its users call it."""
+"""The Python API (docs/python.md), used as its users do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests import writers
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog of two stores that agree on one name and differ in another."""
+    """A catalog of two stores that agree on one name and disagree on another."""
     top = tmp_path_factory.mktemp("api")
     root = top / "images"
     for store, seed in (("a", "same"), ("b", "same")):
@@ -42,7 +42,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_everything_public_is_there() -> None:
-    """What `__all__` promises can be imported, and nothing else."""
+    """Exactly the names in `__all__` can be imported."""
     for name in catalog.__all__:
         assert getattr(catalog, name) is not None
     assert set(dir(catalog)) == set(catalog.__all__)
@@ -51,7 +51,7 @@ def test_everything_public_is_there() -> None:
 
 
 def test_a_reference_has_its_parts() -> None:
-    """A reference keeps its text beside what it means."""
+    """A reference has its original text and its normalised parts."""
     found = Reference.parse("alpine")
     assert (found.domain, found.path, found.repository) == ("docker.io", "library/alpine", "docker.io/library/alpine")
     assert (found.tag, found.digest) == (None, None)
@@ -61,7 +61,7 @@ def test_a_reference_has_its_parts() -> None:
 
 
 def test_a_catalog_resolves(path: str) -> None:
-    """One answer where the stores agree; an error that says which kind of none it is where not."""
+    """`resolve` returns one answer if the stores agree, and raises the right error if there is none."""
     with Catalog.open(path) as opened:
         found = opened.resolve("alpine:3.16")
         assert (found.store, found.name) == ("images/a", "docker.io/library/alpine:3.16")
@@ -80,7 +80,7 @@ def test_a_catalog_resolves(path: str) -> None:
             "images/b",
         ]
         assert list(opened.query(":edge", labels=("no-such",))) == []
-        with pytest.raises(UsageError, match="no time"):
+        with pytest.raises(UsageError, match="not a time"):
             opened.query(":edge", since="yesterday")
         with pytest.raises(UnknownStore):
             opened.resolve("alpine", store="nowhere")
@@ -88,7 +88,7 @@ def test_a_catalog_resolves(path: str) -> None:
 
 
 def test_a_match_has_the_fields_of_an_object(path: str) -> None:
-    """Each key of the objects of `query` is an attribute too, of the same value."""
+    """Each key of the JSON objects of `query` is also an attribute with the same value."""
     with Catalog.open(path) as opened:
         found = opened.resolve("alpine:3.16")
         assert found.as_object() == {field: getattr(found, field) for field in found.as_object()}
@@ -100,8 +100,8 @@ def test_a_match_has_the_fields_of_an_object(path: str) -> None:
         )
 
 
-def test_notes_say_what_stands_beside_an_answer(path: str, tmp_path: Path) -> None:
-    """buildx's single-entry rule is an answer, and is told."""
+def test_notes_explain_an_answer(path: str, tmp_path: Path) -> None:
+    """An answer by buildx's single-entry rule comes with a note."""
     writers.make_layout(str(tmp_path / "one"))
     index = writers.append(writers.empty_index(), writers.make_image(str(tmp_path / "one"), "single"))
     writers.write_index(str(tmp_path / "one"), index, "skopeo")
@@ -115,14 +115,14 @@ def test_notes_say_what_stands_beside_an_answer(path: str, tmp_path: Path) -> No
         assert opened.notes == []
 
 
-def test_no_catalog_is_told(tmp_path: Path) -> None:
-    """A catalog that is not there is an error of ours."""
+def test_a_missing_catalog_is_reported(tmp_path: Path) -> None:
+    """A missing catalog raises CatalogUnavailable."""
     with pytest.raises(CatalogUnavailable):
         Catalog.open(str(tmp_path / "none.db"))
 
 
 def test_its_types_are_there_for_those_who_use_it(tmp_path: Path) -> None:
-    """What mypy says of a program that is right, but for one filter that there is not."""
+    """mypy accepts a correct program and reports only its one unknown filter."""
     program = tmp_path / "program.py"
     program.write_text(
         "from catalog import Catalog, Match\n\n"

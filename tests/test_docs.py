@@ -64,7 +64,7 @@ def examples(text: str, name: str) -> Iterator[Example]:
 
 
 def as_expression(output: str) -> str:
-    """`…` on a line of its own stands for any lines, within a line for anything in it."""
+    """Return a pattern in which a line `…` matches any lines, and `…` within a line matches any text."""
     lines = (
         r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in output.splitlines()
     )

@@ -1,7 +1,7 @@
-"""Which module imports which: no circles, one place that asks for the engine, and no statement by a name that is none.
+"""Imports: there are no circles, one module asks for the engine, and every statement that is asked for by name exists.
 
-Imports inside functions count, since they are dependencies all the same. Those for the type checker alone do not: two types
-may name each other, and nothing is loaded for it.
+Imports inside functions count, because they are dependencies too. Imports for the type checker do not: two types may refer
+to each other, and nothing is loaded for that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILES = sorted((ROOT / "catalog").rglob("*.py"))
 
 
 def module_of(path: Path) -> str:
-    """The module that a file of the package is."""
+    """Return the name of the module in a file of the package."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -28,7 +28,7 @@ TREES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path i
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those below `if TYPE_CHECKING`."""
+    """Yield all nodes except those below `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -37,7 +37,7 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The modules of the package that one imports."""
+    """Return the modules of the package that a module imports."""
     found: set[str] = set()
     for node in nodes(tree):
         if isinstance(node, ast.Import):
@@ -50,7 +50,7 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def circle(graph: dict[str, set[str]]) -> list[str] | None:
-    """The modules of one circle, in order; None if there is none."""
+    """Return the modules of one circle, in order, or None."""
     done: set[str] = set()
 
     def walk(module: str, path: list[str]) -> list[str] | None:
@@ -81,7 +81,7 @@ ASKING = ("is_url", "is_postgres")
 
 
 def questions(tree: ast.AST) -> set[str]:
-    """What a module does that asks which engine a catalog is on."""
+    """Return what a module does to find out which engine a catalog uses."""
     found = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and node.id in ASKING}
     found |= {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute) and node.attr in ASKING}
     for node in nodes(tree):
@@ -111,7 +111,7 @@ def test_only_the_opening_module_imports_an_engine(engine: str) -> None:
     assert importing - {"catalog.engine.copy"} == {"catalog.engine.open"}
 
 
-def test_every_statement_is_asked_for_by_a_name_that_there_is() -> None:
+def test_every_statement_that_is_asked_for_exists() -> None:
     asked: set[str] = set()
     texts: set[str] = set()  # constants in capitals are texts, which `select` takes
     for tree in TREES.values():

@@ -1,6 +1,7 @@
-"""The oracle against what the field's tools answered, and against examples worked by hand from docs/resolution.md.
+"""The oracle, compared with the answers of other tools, and with examples worked out by hand from docs/resolution.md.
 
-An entry is written `("a", ref_name, image_name)`: a letter for its digest, 64 times, and its two name annotations.
+An entry is written `("a", ref_name, image_name)`: a letter, which is repeated 64 times in its digest, and its two name
+annotations.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def entry(letter: str, ref_name: Any = None, image_name: Any = None) -> writers.
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Makes a store of these entries, at a path of its name."""
+    """Make a store of these entries, at a path with its name."""
 
     def make(name: str, *specs: Spec | tuple[str, Any] | tuple[str], **settings: Any) -> OracleStore:
         path = writers.make_layout(str(tmp_path / name))
@@ -81,19 +82,19 @@ def make(tmp_path: Path) -> Make:
 
 
 def letters(oracle: Oracle, ref: str, cwd: str = "/") -> str:
-    """The digests that `query` lists, a letter each, in its order."""
+    """Return the digests that `query` lists, in order, one letter each."""
     return "".join(found.digest[7] for found in oracle.query(ref, cwd))
 
 
 def answer(oracle: Oracle, ref: str, **options: Any) -> str | int:
-    """What `resolve` answers: the digest's letter, with ~ for a fallback; or its status."""
+    """Return the answer of `resolve`: the letter of the digest, with ~ for a fallback; or the exit status."""
     outcome = oracle.resolve(ref, **options)
     if outcome.digest is None:
         return outcome.status
     return outcome.digest[7] + ("~" if outcome.fallback else "")
 
 
-# What the field's libraries answered
+# The answers of other libraries
 
 
 def test_names_agree_with_distribution_reference() -> None:
@@ -111,7 +112,7 @@ def test_digests_of_descriptors_agree_with_the_image_spec() -> None:
         assert bool(SPEC_DIGEST.fullmatch(row["input"])) == row["image_spec_valid"], row["input"]
 
 
-def test_whatever_buildkit_gets_the_oracle_resolves_to_the_same_digest(make: Make) -> None:
+def test_the_oracle_resolves_everything_that_buildkit_finds(make: Make) -> None:
     for number, row in enumerate(vectors("buildkit_index.json")):
         store = make(f"s{number}", *((each["d"], each["ref_name"], each["image_name"]) for each in row["initial"]))
         index = writers.read_index(store.path)
@@ -134,8 +135,8 @@ def test_whatever_buildkit_gets_the_oracle_resolves_to_the_same_digest(make: Mak
                 assert outcome == Outcome(1), (row["title"], text)
 
 
-def test_layout_references_are_taken_apart_as_buildx_does(tmp_path: Path) -> None:
-    """A store at (or with the name of) the path that buildx reads: its reference finds the tag or digest in it."""
+def test_layout_references_find_what_buildx_finds(tmp_path: Path) -> None:
+    """In a store at, or named like, the path that buildx reads, the reference finds the tag or digest that buildx finds."""
     for number, row in enumerate(each for each in vectors("oci_layout_ref.json") if each["match"]):
         base, path = str(tmp_path / str(number)), row.get("path", "/p")
         is_path = path.startswith(("/", "."))
@@ -150,7 +151,7 @@ def test_layout_references_are_taken_apart_as_buildx_does(tmp_path: Path) -> Non
             assert outcome == Outcome(2), row["input"]
 
 
-# What upstream's tests say about the fixtures
+# The expectations of the upstream tests about their fixtures
 
 
 def test_fixtures_of_container_libs() -> None:
@@ -214,7 +215,7 @@ def test_fixtures_of_podman_and_oras() -> None:
     assert "3" in reaching
 
 
-# Section 2: keys
+# Keys
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_a_bad_entry_costs_no_other_and_keeps_its_place(make: Make, tmp_path: Pa
     assert answer(oracle, "oci-layout://s") == 1
 
 
-# Section 3: naming policies
+# Naming policies
 
 
 def test_a_path_names_tag_only_entries(tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_a_path_names_tag_only_entries(tmp_path: Path) -> None:
     assert both == [(Key(ALPINE, "3.16", "containerd"), Key("docker.io/library/app", "3.16", "ref"))]
 
 
-# Section 5: what a query may say
+# The forms of a query
 
 
 def test_forms_of_a_query(make: Make) -> None:
@@ -385,7 +386,7 @@ def test_regctls_form(make: Make) -> None:
     assert answer(oracle, "ocidir://s", cwd=os.path.dirname(store.path)) == "c"
 
 
-# Section 6: oci-layout://
+# oci-layout://
 
 
 def test_forms_of_a_layout_reference(make: Make) -> None:
@@ -456,7 +457,7 @@ def test_the_longest_store_wins_and_an_unregistered_layout_is_an_error(make: Mak
     assert answer(Oracle([OracleStore("r", "/")]), "oci-layout:///no/such/layout") == 1
 
 
-# Section 7: patterns
+# Patterns
 
 
 def test_patterns(make: Make) -> None:
@@ -508,7 +509,7 @@ def test_patterns(make: Make) -> None:
     assert answer(oracle, "nothing*") == 1
 
 
-# Section 8: more than one match
+# More than one match
 
 
 def test_order_and_shadows_inside_a_store(make: Make) -> None:
@@ -543,7 +544,7 @@ def test_several_stores(make: Make) -> None:
     assert answer(oracle, ":1", store="one", first=True) == 3
 
 
-# Section 10 and digests below entries
+# Digests below entries
 
 
 def test_digests_below_entries(make: Make, tmp_path: Path) -> None:
@@ -569,7 +570,7 @@ def test_digests_below_entries(make: Make, tmp_path: Path) -> None:
     blob.write_bytes(
         writers.dump({"manifests": [outer, inner, {"digest": d("a")}]})
     )  # a cycle, and not what it is called
-    # Nothing leads to the second one any more, but it lies there.
+    # Nothing leads to the second one any more, but it is still in the store.
     assert [oracle.resolve(each).status for each in (d("a"), arm["digest"])] == [1, 0]
     other = OracleStore("t", writers.make_layout(str(tmp_path / "t")))
     Path(other.path, "blobs", *inner["digest"].split(":")).write_bytes(good)
@@ -656,7 +657,7 @@ def test_an_index_that_cannot_be_read_has_no_entries(make: Make, data: bytes, br
     assert oracle.broken == set()
 
 
-def test_an_index_that_is_no_regular_file_has_no_entries(make: Make) -> None:
+def test_an_index_that_is_not_a_regular_file_has_no_entries(make: Make) -> None:
     store = make("s", ("a", "t"))
     oracle = Oracle([store, OracleStore("gone", "/no/such")])
     os.rename(f"{store.path}/index.json", f"{store.path}/other.json")
@@ -707,7 +708,7 @@ def test_every_writer_leaves_the_index_it_was_given_and_nothing_else(make: Make,
 
 
 def test_what_a_reader_can_see_of_a_rewrite(make: Make) -> None:
-    """Which writers keep the inode, and that a slow one shows a mixture that is valid JSON and never was true."""
+    """Some writers keep the inode, and a slow one shows a mixture that is valid JSON but was never a real index."""
     store = make("s", ("a", "t"))
     file = f"{store.path}/index.json"
     for style, in_place in {"skopeo": True, "buildkit": True, "crane": True, "linuxkit": True, "umoci": False}.items():

@@ -1,4 +1,4 @@
-"""What is built is what a user gets: all of it, nothing of this machine, and it works where there is nothing else.
+"""The built packages are complete, contain nothing of this machine, and work in an empty environment.
 
 Both need the package index, for the build backend and for the dependencies.
 """
@@ -44,7 +44,7 @@ def wheel_files(path: str) -> dict[str, bytes]:
 
 
 def sdist_files(path: str) -> Iterator[tuple[str, bytes]]:
-    """Each file's path below the sdist's one directory, and what is in it."""
+    """The contents of each file of the sdist, by its path below the top directory."""
     with tarfile.open(path) as sdist:
         for member in sdist:
             file = sdist.extractfile(member)
@@ -76,7 +76,7 @@ SHARED = {
     "ocicat/systemd/ocicat-user.service": "contrib/systemd/ocicat-user.service",
     "ocicat/systemd/ocicat.sysusers": "contrib/systemd/ocicat.sysusers",
 }
-"""What stands below `share` where a wheel is installed, and where it is here."""
+"""The files below `share` in an installed wheel, and where they are in the project."""
 
 
 def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built) -> None:
@@ -112,7 +112,7 @@ def test_the_sdist_can_be_built_and_tested_from(built: Built) -> None:
 
 
 def test_the_containerfile_is_one_and_the_program_takes_its_command() -> None:
-    """No daemon is needed for that: our own reader, BuildKit's parser, and the program itself."""
+    """This needs no container engine: only our own parser, BuildKit's parser, and the program itself."""
     text = Path(SOURCE, "Containerfile").read_text(encoding="utf-8")
     images = read(text, Build(normalize("linux", "x86_64")))
     assert {image.text for image in images} == {"python:3.13-slim"}
@@ -148,7 +148,7 @@ def test_nothing_of_this_machine_is_in_them(built: Built) -> None:
         assert not any(path in data for path in here), name
 
 
-def test_the_wheel_serves_in_an_empty_venv_an_empty_directory_and_an_empty_home(built: Built, tmp_path: Path) -> None:
+def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(built: Built, tmp_path: Path) -> None:
     bin_ = install(built.wheel, str(tmp_path / "venv"))
     home, directory = tmp_path / "home", tmp_path / "empty"
     home.mkdir()
@@ -190,7 +190,7 @@ THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 def test_it_indexes_and_answers_on_each_python_that_is_here(
     built: Built, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that are supported, but the one on which the suite itself runs."""
+    """All supported versions, except the one that runs the tests."""
     monkeypatch.setenv("PYENV_VERSION", version)  # where `python3.12` is pyenv's
     python = shutil.which(f"python{version}")
     if python is None or subprocess.run([python, "-m", "venv", "--help"], capture_output=True, check=False).returncode:

@@ -1,4 +1,4 @@
-"""The systemd units: systemd takes them, the program takes their command lines, and the document says what stands in them."""
+"""The systemd units: systemd accepts them, the program accepts their command lines, and the document quotes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 def settings(name: str) -> dict[str, str]:
-    """The settings of a unit; none stands there twice."""
+    """Return the settings of a unit, each of which occurs only once."""
     found: dict[str, str] = {}
     for line in TEXTS[name].splitlines():
         if line and not line.startswith(("#", "[")):

@@ -1,7 +1,7 @@
-"""Layouts as the tools of the field write them: blobs, names, and above all the ways `index.json` is rewritten.
+"""Write layouts as other tools do: blobs, names, and above all the ways in which they rewrite `index.json`.
 
-Everything is deterministic in its seed. Indexes and descriptors are plain dicts, as JSON gives them; what changes an
-index is pure, what writes one takes bytes.
+Everything depends only on its seed. Indexes and descriptors are plain dicts, as in JSON. Functions that change an index
+return a new one; functions that write one take bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def dump(document: Any) -> bytes:
 
 
 def make_layout(path: str) -> str:
-    """An empty layout, and its path."""
+    """Make an empty layout and return its path."""
     os.makedirs(f"{path}/blobs/sha256", exist_ok=True)
     for name, document in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", empty_index())):
         with open(f"{path}/{name}", "wb") as file:
@@ -62,7 +62,7 @@ def read_index(path: str) -> Index:
 
 
 def entries_of(index: Index) -> list[Descriptor]:
-    """The entries; `umoci init` writes null for none."""
+    """Return the entries of an index; `umoci init` writes null if there are none."""
     return index.get("manifests") or []
 
 
@@ -113,7 +113,7 @@ def make_image(
 
 
 def _gzip(data: bytes) -> bytes:
-    """The same bytes from every Python: gzip.compress has another operating system in its header from 3.13 on."""
+    """Compress to the same bytes with every Python: gzip.compress has another header from 3.13 on."""
     return zlib.compress(data, level=9, wbits=31)
 
 
@@ -127,13 +127,13 @@ def _tar(name: str, data: bytes) -> bytes:
 
 
 def make_index_image(path: str, descriptors: Sequence[Descriptor]) -> Descriptor:
-    """An image index over these descriptors, which carry their `platform`."""
+    """Make an image index of these descriptors, which have a `platform`."""
     index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(descriptors)}
     return write_blob(path, dump(index), INDEX_TYPE)
 
 
 def fake_descriptor(seed: str) -> Descriptor:
-    """A manifest's descriptor without blobs."""
+    """Return the descriptor of a manifest that does not exist."""
     digest = hashlib.sha256(seed.encode()).hexdigest()
     return {"mediaType": MANIFEST_TYPE, "digest": f"sha256:{digest}", "size": 400 + len(seed)}
 
@@ -163,7 +163,7 @@ def name_annotations(style: str, repository: str, tag: str) -> dict[str, str]:
 
 
 def name_entry(descriptor: Descriptor, style: str, repository: str, tag: str) -> Descriptor:
-    """A copy of the descriptor with the name annotations of a style; `repository` is canonical."""
+    """Return a copy of the descriptor with the name annotations of a style. `repository` is canonical."""
     entry = {key: value for key, value in descriptor.items() if key != "annotations"}
     kept = {k: v for k, v in descriptor.get("annotations", {}).items() if k not in (IMAGE_NAME, REF_NAME)}
     annotations = kept | name_annotations(style, repository, tag)
@@ -174,13 +174,13 @@ def name_entry(descriptor: Descriptor, style: str, repository: str, tag: str) ->
 
 
 def write_skopeo(path: str, data: bytes) -> None:
-    """skopeo, podman, buildah, oras: truncated, then written, in place."""
+    """Write as skopeo, podman, buildah and oras do: truncate the file, then write it in place."""
     with open(f"{path}/index.json", "wb", buffering=0) as file:
         file.write(data)
 
 
 def write_buildkit(path: str, data: bytes) -> None:
-    """BuildKit, buildx: under a lock file that comes and goes, overwritten in place, then truncated."""
+    """Write as BuildKit and buildx do: with a temporary lock file, overwrite the file in place, then truncate it."""
     lock = f"{path}/index.json.lock"
     with open(lock, "wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,7 +196,7 @@ def write_buildkit(path: str, data: bytes) -> None:
 
 
 def write_umoci(path: str, data: bytes) -> None:
-    """umoci: a file in a temporary directory beside it (mode 0600, which it keeps), renamed into place."""
+    """Write as umoci does: rename a file from a temporary directory beside it, which keeps its mode 0600."""
     directory = tempfile.mkdtemp(prefix=".umoci-", dir=path)
     handle, name = tempfile.mkstemp(prefix="index-", dir=directory)
     with os.fdopen(handle, "wb") as file:
@@ -208,7 +208,7 @@ def write_umoci(path: str, data: bytes) -> None:
 
 
 def write_regctl(path: str, data: bytes) -> None:
-    """regclient, olareg: a temporary file of mode 0600 beside it, renamed into place."""
+    """Write as regclient and olareg do: rename a temporary file of mode 0600 beside it."""
     handle, name = tempfile.mkstemp(prefix="index.json.", suffix=".tmp", dir=path)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
@@ -216,7 +216,7 @@ def write_regctl(path: str, data: bytes) -> None:
 
 
 def write_zot(path: str, data: bytes) -> None:
-    """zot: an upload, renamed into place."""
+    """Write as zot does: rename an upload."""
     os.makedirs(f"{path}/.uploads", exist_ok=True)
     name = f"{path}/.uploads/{uuid.uuid4()}"
     with open(name, "wb") as file:
@@ -225,19 +225,19 @@ def write_zot(path: str, data: bytes) -> None:
 
 
 def write_crane(path: str, data: bytes) -> None:
-    """crane: first an empty index, in place, then the real one."""
+    """Write as crane does: first an empty index, in place, then the real one."""
     write_skopeo(path, dump({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}))
     write_skopeo(path, data)
 
 
 def linuxkit_between(old: Index, new: Index) -> Index:
-    """What stands between linuxkit's two rewrites: an entry whose name changes is gone, and not yet there again."""
+    """Return the index between linuxkit's two rewrites, in which an entry whose name changes is temporarily absent."""
     kept = [entry for entry in entries_of(old) if entry in entries_of(new)]
     return {**old, "manifests": kept}
 
 
 def write_linuxkit(path: str, data: bytes) -> None:
-    """linuxkit: under fcntl's lock on `.lock`, two rewrites in place, from what is there now to `data`."""
+    """Write as linuxkit does: under an fcntl lock on `.lock`, two rewrites in place, from the present index to `data`."""
     with open(f"{path}/.lock", "wb") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         try:
@@ -249,7 +249,7 @@ def write_linuxkit(path: str, data: bytes) -> None:
 
 
 def write_recreate(path: str, data: bytes) -> None:
-    """A script: the file removed, and made again."""
+    """Write as a script may: remove the file and create it again."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{path}/index.json")
     with open(f"{path}/index.json", "xb") as file:
@@ -269,7 +269,7 @@ WRITE_STYLES: dict[str, Write] = {
 
 
 def slow_in_place(path: str, data: bytes, *, chunk: int, pause: float) -> None:
-    """Data of the length that is there, written over it in chunks: a writer that never truncates, and takes its time."""
+    """Write data of the present length in chunks, like a slow writer that never truncates."""
     with open(f"{path}/index.json", "r+b", buffering=0) as file:
         if os.fstat(file.fileno()).st_size != len(data):
             raise ValueError("the new index.json is to have the old one's length")
@@ -280,7 +280,7 @@ def slow_in_place(path: str, data: bytes, *, chunk: int, pause: float) -> None:
 
 
 def torn(path: str, data: bytes, cut: int) -> None:
-    """A writer that died after `cut` bytes."""
+    """Write like a writer that died after `cut` bytes."""
     write_skopeo(path, data[:cut])
 
 
@@ -314,7 +314,7 @@ def retag_skopeo(index: Index, entry: Descriptor) -> Index:
 
 
 def retag_replace(index: Index, entry: Descriptor) -> Index:
-    """BuildKit's Put: entries of the same name and tag go, the new one is appended. Without a name nothing goes."""
+    """Do what BuildKit's Put does: remove entries with the same name and tag, and append the new one."""
     names = _annotation(entry, IMAGE_NAME), _annotation(entry, REF_NAME)
     old = entries_of(index)
     kept = [each for each in old if (_annotation(each, IMAGE_NAME), _annotation(each, REF_NAME)) != names]
@@ -333,13 +333,13 @@ def remove(index: Index, position: int) -> Index:
 
 
 def reorder(index: Index, rng: random.Random) -> Index:
-    """oras: the same entries, in an order of its own each time."""
+    """Return the same entries in another order, as oras does each time."""
     entries = list(entries_of(index))
     return _with(index, rng.sample(entries, len(entries)))
 
 
 def duplicate(index: Index, position: int) -> Index:
-    """The entry twice, the second at the end."""
+    """Repeat an entry at the end."""
     return append(index, entries_of(index)[position])
 
 
@@ -360,7 +360,7 @@ def big_entries(n: int, *, seed: int = 0, mix: bool = True) -> Iterator[Descript
 
 
 def big_layout(path: str, n: int, *, seed: int = 0, mix: bool = True) -> str:
-    """A layout of n such entries, without any blobs."""
+    """Make a layout of n such entries, without blobs."""
     make_layout(path)
     write_index(path, empty_index(*big_entries(n, seed=seed, mix=mix)))
     return path

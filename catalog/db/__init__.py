@@ -1,1 +1,1 @@
-"""The database: its tables, views and versions, how it is opened and locked. Knows no files but its own."""
+"""The database: its tables, views, migrations and statements. Nothing here opens a connection."""

@@ -1,7 +1,7 @@
-"""The public views of what digests are: manifests, layers, blobs, what is about what (views.py).
+"""The public views about manifests, layers, blobs and referrers (see views.py).
 
-What a manifest says is the same in every store, so `manifests`, `platforms`, `layers` and `labels` have a row for it however
-many hold it, as long as one does.
+The contents of a manifest are the same in every store, so `manifests`, `platforms`, `layers` and `labels` have its rows
+only once, however many stores have it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, SUBJ
 from catalog.db.recursive import IS_JUDGED, held_somewhere
 from catalog.db.view import PATH, STORE, View
 
-_BEGINNING = "its first 128 characters, which are indexed: search by key and beginning, and then by value"
+_BEGINNING = "the first 128 characters of value; key and beginning have an index, so add a condition on beginning"
 _ARTIFACT_TYPE = f"""(
     SELECT coalesce(artifact.name, nullif(media_type.name, '')) FROM manifest
     LEFT JOIN media_type AS artifact ON artifact.id = manifest.artifact_type_id
@@ -21,17 +21,17 @@ _ARTIFACT_TYPE = f"""(
 _MANIFEST = (
     ("digest", "content.digest", "digest of the manifest"),
     ("kind", f"CASE content.kind WHEN {MANIFEST} THEN 'manifest' WHEN {INDEX} THEN 'index' END", "manifest or index"),
-    ("media_type", "nullif(media_type.name, '')", "its own media type"),
-    ("artifact_type", "artifact.name", "its own artifact type, or null"),
+    ("media_type", "nullif(media_type.name, '')", "its own field mediaType, or null"),
+    ("artifact_type", "artifact.name", "its own field artifactType, or null"),
     ("size", "content.size", "its size in bytes"),
     ("config", "config_content.digest", "digest of its config, or null"),
-    ("config_type", "nullif(config_type.name, '')", "media type of its config, as the manifest claims"),
-    ("config_size", "edge.size", "bytes of its config, as the manifest claims"),
-    ("subject", "subject.digest", "digest in its own field subject, or null"),
+    ("config_type", "nullif(config_type.name, '')", "media type of its config, according to the manifest"),
+    ("config_size", "edge.size", "size of its config in bytes, according to the manifest"),
+    ("subject", "subject.digest", "digest in its field subject, or null"),
     ("platform", "platform.name", "os/arch[/variant] in its config; null for an index (see platforms)"),
-    ("created", "@config.created", "when the image was created, according to its config"),
+    ("created", "@config.created", "when it was created, according to its config"),
     ("layers", "manifest.layers", "number of its layers"),
-    ("layers_size", "manifest.layers_size", "bytes of its layers, as the manifest claims"),
+    ("layers_size", "manifest.layers_size", "total size of its layers in bytes, according to the manifest"),
     ("chain", "manifest.chain", "hash of its layers in order: images with the same chain have the same layers"),
     (
         "listed",
@@ -39,9 +39,9 @@ _MANIFEST = (
         "0 if no entry of any store reaches it",
     ),
 )
-# SQLite turns a chain of two outer joins into inner ones, so that it can be gone from its far end, only in a second look,
-# which it takes after it has merged a subquery: the one at the end is there for that. Without it, asking by subject or
-# config is a scan (a test counts).
+# SQLite can turn a chain of two outer joins into inner joins, and so begin at its far end, but it only does so in a second
+# pass, after it has merged a subquery. The subquery at the end is there for that. Without it, a query by subject or config
+# is a scan; tests/reports/test_view_steps.py counts the steps.
 _MANIFESTS = f"""FROM manifest
 JOIN content ON content.id = manifest.content_id
 JOIN media_type ON media_type.id = manifest.media_type_id
@@ -56,8 +56,8 @@ LEFT JOIN (SELECT id, name FROM platform) AS platform ON platform.id = config.pl
 WHERE {held_somewhere("manifest.content_id")}"""
 
 
-def _stands(row: str) -> str:
-    """Whether what says so, an entry or a manifest, is there."""
+def _exists(row: str) -> str:
+    """Return the condition that the entry or manifest that is the source of a referrer row exists."""
     return f"""(
     EXISTS (
       SELECT 1 FROM entry JOIN store ON store.id = entry.store_id
@@ -67,9 +67,12 @@ def _stands(row: str) -> str:
 
 
 def _counts(how: str, row: str, child: str) -> str:
-    """Whether a child of the list that a fallback tag names is about the tag's subject (catalog.ingest.referrals)."""
+    """Return the condition that a child of a fallback tag's list refers to the subject of the tag.
+
+    See catalog.ingest.referrals.
+    """
     own = f"SELECT 1 FROM edge AS own WHERE own.parent_id = {child}.child_id AND own.role = {SUBJECT}"
-    # By the child, which has one subject, and not by the subject, which any number may be about: the plus hides that index.
+    # The plus hides the index on the subject, which may have any number of referrers; a child has only one subject.
     is_about = f"EXISTS ({own} AND +own.child_id = {row}.subject_id)"
     if how == "fallback":
         return is_about
@@ -78,10 +81,11 @@ def _counts(how: str, row: str, child: str) -> str:
 
 
 def _listed(how: str) -> str:
-    """What lists hold that fallback tags name, each child of a subject once, however many tags and lists there are for it.
+    """Return an arm of `referrers`: the children of the lists of fallback tags, each child once per subject.
 
-    One tag speaks for each list: all tags with all that the list holds would be too many. Of several lists the first with the
-    child does, in the order of the index of edges by their child, so that the search for one before it ends at once.
+    If several tags point to one list, only one of them counts, because all tags times all children would be too many rows.
+    If several lists have a child, the first one counts, in the order of the index of edges by child, so that the search for
+    an earlier one ends at once.
     """
     twin = "twin.how = 'cut' AND twin.id < referrer.id"
     if how == "fallback":
@@ -90,16 +94,16 @@ def _listed(how: str) -> str:
 JOIN content AS subject ON subject.id = referrer.subject_id
 JOIN edge ON edge.parent_id = referrer.referrer_id AND edge.role = {CHILD}
 JOIN content ON content.id = edge.child_id
-WHERE referrer.how = '{how}' AND {_stands("referrer")}
+WHERE referrer.how = '{how}' AND {_exists("referrer")}
 AND NOT EXISTS (
   SELECT 1 FROM referrer AS twin
-  WHERE twin.subject_id = referrer.subject_id AND twin.referrer_id = referrer.referrer_id AND {twin} AND {_stands("twin")}
+  WHERE twin.subject_id = referrer.subject_id AND twin.referrer_id = referrer.referrer_id AND {twin} AND {_exists("twin")}
 ) AND {_counts(how, "referrer", "edge")}
 AND NOT EXISTS (
   SELECT 1 FROM edge AS again CROSS JOIN referrer AS same
   WHERE again.child_id = edge.child_id AND again.role = {CHILD} AND again.position <= edge.position
   AND (again.position < edge.position OR again.parent_id < edge.parent_id)
-  AND same.subject_id = referrer.subject_id AND same.referrer_id = again.parent_id AND {_stands("same")}
+  AND same.subject_id = referrer.subject_id AND same.referrer_id = again.parent_id AND {_exists("same")}
   AND (same.how = 'cut' AND {_counts("cut", "same", "again")}
     OR same.how = 'fallback' AND {_counts("fallback", "same", "again")})
 )"""
@@ -108,17 +112,17 @@ AND NOT EXISTS (
 CONTENT_VIEWS = (
     View(
         "manifests",
-        "one row per manifest or image index that is in a store and was read: its content, which is the same in every store",
+        "one row per manifest or image index that is in a store and was read, however many stores have it",
         _MANIFEST,
         _MANIFESTS,
         keys=("digest", "config", "subject", "chain"),
     ),
     View(
         "platforms",
-        "one row per manifest of an image index, even if no store has the manifest",
+        "one row per manifest in an image index, whether any store has the manifest or not",
         (
             ("image_index", "parent.digest", "digest of the image index"),
-            ("position", "edge.position", "position in its list, from 0"),
+            ("position", "edge.position", "place in the index, from 0"),
             ("digest", "child.digest", "digest of the manifest, or of an index within the index"),
             (
                 "platform",
@@ -127,10 +131,10 @@ CONTENT_VIEWS = (
     WHERE has.parent_id = edge.child_id AND has.role = {CONFIG} AND config.content_id = has.child_id
     AND own.id = config.platform_id
   ))""",
-                "os/arch[/variant] in the index, or else in the manifest's config; unknown/unknown for an attestation",
+                "os/arch[/variant] in the index, else in the config of the manifest; unknown/unknown for an attestation",
             ),
-            ("media_type", "nullif(media_type.name, '')", "media type, as the index claims"),
-            ("size", "edge.size", "size of the manifest in bytes, as the index claims"),
+            ("media_type", "nullif(media_type.name, '')", "media type, according to the index"),
+            ("size", "edge.size", "size of the manifest in bytes, according to the index"),
         ),
         f"""FROM edge
 JOIN content AS parent ON parent.id = edge.parent_id
@@ -142,17 +146,17 @@ WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "layers",
-        "one row per layer of a manifest, even if no store has the layer",
+        "one row per layer of a manifest, whether any store has the layer or not",
         (
             ("manifest", "parent.digest", "digest of the manifest"),
-            ("position", "edge.position", "position in its list, from 0"),
+            ("position", "edge.position", "place in the manifest, from 0"),
             ("digest", "child.digest", "digest of the layer"),
-            ("media_type", "nullif(media_type.name, '')", "media type, as the manifest claims"),
-            ("size", "edge.size", "bytes, as the manifest claims"),
+            ("media_type", "nullif(media_type.name, '')", "media type, according to the manifest"),
+            ("size", "edge.size", "size in bytes, according to the manifest"),
             (
                 "chain",
                 "edge.chain",
-                "hash of the layers up to this one, which is the chain of a manifest with exactly these layers",
+                "hash of the layers up to this one: the chain of a manifest with only these layers",
             ),
             (
                 "title",
@@ -174,7 +178,7 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "blobs",
-        "one row per blob in a store, of any kind; missing stores are left out",
+        "one row per blob in a store, except in stores that are missing",
         (
             STORE,
             PATH,
@@ -183,13 +187,13 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
             (
                 "reachable",
                 f"CASE WHEN {IS_JUDGED} THEN store_blob.reach > {UNREACHED} END",
-                "1 if it is in use: by an entry, or by a referrer of something in use; null if unknown (see unjudged)",
+                "1 if it is in use, by an entry or by a referrer of something in use; null if not known (see unjudged)",
             ),
             ("verified_at", "@store_blob.verified_at", "when its bytes were last compared with its digest, or null"),
             (
                 "is_good",
                 "store_blob.is_good",
-                "1 if its bytes matched its digest, 0 if not; null if they were not compared yet",
+                "1 if its bytes matched its digest then, 0 if not; null if not compared yet",
             ),
             ("modified", "@store_blob.mtime", "when its file was last written"),
         ),
@@ -201,7 +205,7 @@ WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
     ),
     View(
         "unjudged",
-        "one row per store in which ocicat cannot tell which blobs are unused, so that reports leave it out",
+        "one row per store for which it is not known which blobs are unused, so reports leave it out",
         (
             STORE,
             ("subject", "coalesce(store.doubt, '')", "the digest, directory or file that is the cause"),
@@ -209,7 +213,7 @@ WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
                 "reason",
                 """CASE WHEN store.state NOT IN ('ok', 'empty') THEN 'the store is ' || store.state
     WHEN store.content_pending THEN 'its manifests are not all read yet' ELSE store.doubt_reason END""",
-                "why ocicat cannot tell",
+                "what is wrong with it",
             ),
         ),
         f"FROM store WHERE store.state <> 'missing' AND NOT ({IS_JUDGED})",
@@ -219,7 +223,7 @@ WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
         "one row per label of an image",
         (
             ("digest", "parent.digest", "digest of the image's manifest"),
-            ("config", "content.digest", "digest of its config, which has the label"),
+            ("config", "content.digest", "digest of its config, which contains the label"),
             ("key", "annotation_key.name", "key of the label"),
             ("value", "content_annotation.value", "its value"),
             ("beginning", "substr(content_annotation.value, 1, 128)", _BEGINNING),
@@ -234,7 +238,7 @@ WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
     ),
     View(
         "annotations",
-        "one row per annotation of a manifest, or of an entry except its two names (images.ref_name, images.image_name)",
+        "one row per annotation of an entry (except its two names, see images) or of a manifest, and of descriptors in one",
         (
             STORE,
             ("digest", "content.digest", "digest of the descriptor, or of the manifest or image index"),
@@ -243,7 +247,7 @@ WHERE content_annotation.is_label AND {held_somewhere("edge.parent_id")}""",
             (
                 "origin",
                 "'entry'",
-                "where it is: entry (a descriptor in index.json), manifest (a blob), layer or child (a descriptor in a manifest or index)",
+                "where it is: entry (a descriptor in index.json), manifest (itself), layer or child (a descriptor in a manifest)",
             ),
             ("beginning", "substr(entry_annotation.value, 1, 128)", _BEGINNING),
         ),
@@ -293,16 +297,23 @@ WHERE store.state <> 'missing'""",
     ),
     View(
         "referrers",
-        "one row per referrer, such as a signature or an attestation, and its subject, wherever either is",
+        "one row per referrer of a digest, such as a signature or attestation, in any store",
         (
-            ("subject", "subject.digest", "digest of the subject"),
-            ("referrer", "content.digest", "digest of the manifest that refers to it"),
+            ("subject", "subject.digest", "digest that it refers to"),
+            ("referrer", "content.digest", "digest of the referrer's manifest"),
             (
                 "how",
                 "CAST('subject' AS TEXT)",
-                "subject (its own field), fallback or cosign (a tag), buildkit or containerd (annotations), kind (cosign save)",
+                (
+                    "how it refers to it: subject (its field), fallback or cosign (a tag), buildkit or containerd (annotations), "
+                    "kind (cosign save)"
+                ),
             ),
-            ("artifact_type", _ARTIFACT_TYPE, "artifact type of the referrer, else its config's media type, or null"),
+            (
+                "artifact_type",
+                _ARTIFACT_TYPE,
+                "artifact type of the referrer, else the media type of its config, or null",
+            ),
         ),
         f"""FROM edge
 JOIN content AS subject ON subject.id = edge.child_id
@@ -314,14 +325,14 @@ WHERE edge.role = {SUBJECT} AND {held_somewhere("edge.parent_id")}""",
                 f"""FROM referrer
 JOIN content AS subject ON subject.id = referrer.subject_id
 JOIN content ON content.id = referrer.referrer_id
-WHERE referrer.how NOT IN ('fallback', 'cut') AND referrer.referrer_id <> referrer.subject_id AND {_stands("referrer")}
+WHERE referrer.how NOT IN ('fallback', 'cut') AND referrer.referrer_id <> referrer.subject_id AND {_exists("referrer")}
 AND NOT EXISTS (
   SELECT 1 FROM referrer AS same
   WHERE same.subject_id = referrer.subject_id AND same.referrer_id = referrer.referrer_id AND same.id < referrer.id
-  AND same.how = referrer.how AND {_stands("same")}
+  AND same.how = referrer.how AND {_exists("same")}
 )""",
             ),
-            # Two arms, since SQLite begins with the tags, which are few, only where it is to look for one `how`.
+            # Two arms, because SQLite begins with the tags, which are few, only if the condition is on one `how`.
             *(
                 (("subject.digest", "content.digest", "CAST('fallback' AS TEXT)", _ARTIFACT_TYPE), _listed(how))
                 for how in ("fallback", "cut")

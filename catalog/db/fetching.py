@@ -1,13 +1,13 @@
-"""How the rows of a statement are best fetched from a server: the hints of catalog/db/statements.py. Imports nothing."""
+"""Hints on how to fetch the rows of a statement from a server, used in catalog/db/statements.py. Imports nothing."""
 
 from __future__ import annotations
 
 ONE = ""
-"""All rows at once: there are one or a few."""
+"""All rows at once, because there are only a few."""
 FEW = "few"
-"""Few rows as a rule, and most often the first is all that is wanted, but a layout may have one tag a million times: a
-cursor, which costs two more round trips, is opened only if there are many."""
+"""Usually few rows, of which most callers need only the first. But a layout may have one tag a million times, so if there
+are many rows, a cursor is opened, which costs two more round trips."""
 WIDE = "wide"
-"""Rows without number: through a cursor of the server's."""
+"""Any number of rows: through a cursor on the server."""
 ALL = "all"
-"""WIDE, of a statement that reads all there is: a hash join beats a million searches."""
+"""Like WIDE, for a statement that reads everything: a hash join is faster than a million searches."""

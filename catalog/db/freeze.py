@@ -1,4 +1,4 @@
-"""Renders `catalog/db/statements.py` into the module `frozen` of each engine: `python -m catalog.db.freeze [--check]`."""
+"""Render `catalog/db/statements.py` into the module `frozen` of each engine: `python -m catalog.db.freeze [--check]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def render() -> str:
-    """The text of catalog/engine/sqlite/frozen.py."""
+    """Return the text of catalog/engine/sqlite/frozen.py."""
     from sqlalchemy.dialects import sqlite
 
     from catalog.db import schema, statements
@@ -27,7 +27,7 @@ def render() -> str:
 
 
 def names() -> str:
-    """The text of catalog/engine/names.py: the type of a statement's name, so that mypy finds one that does not exist."""
+    """Return the text of catalog/engine/names.py: a type for names of statements, so that mypy finds unknown names."""
     from catalog.db import statements
 
     lines = [
@@ -38,13 +38,13 @@ def names() -> str:
         "Name = Literal[",
         *(f'    "{name}",' for name in statements.STATEMENTS),
         "]",
-        '"""The name of a statement. For the type checker alone."""',
+        '"""The name of a statement. Only the type checker needs this."""',
     ]
     return "\n".join(lines) + "\n"
 
 
 def write(module: str, text: str) -> int:
-    """Write the generated `module` of the package (`engine/sqlite/frozen.py`), or with `--check` tell whether it is stale."""
+    """Write a generated module (`engine/sqlite/frozen.py`), or with `--check` report if it is stale. Returns the status."""
     path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), module)
     if "--check" in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What time it was at each moment, although clocks are set while moments are noted (docs/decisions/0011-the-past.md)."""
+"""Work out the time of each moment, although clocks may be wrong or set in between (docs/decisions/0011-the-past.md)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Label = tuple[int, int, str | None, int | None]
-    """Of a moment: its id, what the clock said, which run of the machine, and how long it had run; in milliseconds."""
+    """A moment: its id, the time of the clock, the id of the machine's boot, and the time since that; in milliseconds."""
 
 BESIDE_MS = 2000
-"""Two clocks that are farther apart than this are not the same one: one was set."""
+"""If two clocks differ by more than this, one of them was set."""
 _CONSISTENT = 1000
-"""A time that agrees with the clock of today counts for as many that do not."""
+"""The weight of a time that agrees with the present clock; other times have weight 1."""
 
 
 def agrees(label: Label, now: int, boot: str | None, ran: int) -> bool | None:
-    """Whether a moment's clock is the one that says `now`; None if it was noted in another run of the machine."""
+    """Return whether the clock of a moment agrees with the one that says `now`; None if the machine was rebooted since."""
     _, at, its_boot, its_ran = label
     if boot is None or its_boot != boot or its_ran is None:
         return None
@@ -24,10 +24,10 @@ def agrees(label: Label, now: int, boot: str | None, ran: int) -> bool | None:
 
 
 def mended(labels: Sequence[Label], now: int, boot: str | None, ran: int) -> list[int]:
-    """A time for each moment, in their order and never falling, though the clock was set while they were noted.
+    """Return a time for each moment, in order and never decreasing, even if the clock was set in between.
 
-    Of the times that the clock said those are believed that rise and are most; what agrees with the clock of today (`now`,
-    `boot`, `ran`), in the same run of the machine, counts more. The others get theirs by how long the machine had run.
+    The largest set of recorded times that never decrease is trusted; times that agree with the present clock (`now`,
+    `boot`, `ran`) count more. The other moments get times from how long the machine had run, if possible.
     """
     weights = []
     for _, at, its_boot, its_ran in labels:
@@ -62,14 +62,14 @@ def mended(labels: Sequence[Label], now: int, boot: str | None, ran: int) -> lis
 
 
 def _by_running(label: Label, other: Label | None) -> int | None:
-    """When a moment was, by another one of the same run of the machine; None where that cannot be told."""
+    """Return the time of a moment relative to another one of the same boot; None if that is not possible."""
     if other is None or label[2] is None or label[2] != other[2] or label[3] is None or other[3] is None:
         return None
     return other[1] + label[3] - other[3]
 
 
 def _following(labels: Sequence[Label], believed: set[int]) -> list[Label | None]:
-    """For each moment the next one whose time is believed."""
+    """Return, for each moment, the next one whose time is trusted."""
     found: list[Label | None] = [None] * len(labels)
     after: Label | None = None
     for place in range(len(labels) - 1, -1, -1):
@@ -80,9 +80,9 @@ def _following(labels: Sequence[Label], believed: set[int]) -> list[Label | None
 
 
 def _rising(times: Sequence[int], weights: Sequence[int]) -> set[int]:
-    """The places of those `times` that never fall and weigh most together; what weighs nothing is left out."""
+    """Return the places of the heaviest subsequence of `times` that never decreases. Times of weight 0 are left out."""
     ranks = {at: rank for rank, at in enumerate(sorted(set(times)), 1)}
-    # A Fenwick tree of the heaviest, and its last place, less than nothing so that of two the first is taken.
+    # A Fenwick tree of the greatest weight up to each rank, and its last place, negated so that the first of equals wins.
     best: list[tuple[int, int]] = [(0, 1)] * (len(ranks) + 1)
     before = [-1] * len(times)
     heaviest = 0, 1

@@ -1,4 +1,4 @@
-"""Making and upgrading the catalog by alembic's migrations, which ship inside the wheel."""
+"""Create and upgrade a catalog with alembic's migrations, which are part of the wheel."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 
 
 def run_migrations(connection: Connection, to: str = "head") -> None:
-    """Run every migration that the database behind `connection` has not had, up to `to`, inside its transaction.
+    """Run all pending migrations up to `to` on the database of `connection`, inside its transaction.
 
-    The public views are no part of a migration. They are dropped first and made anew from catalog/db/views.py afterwards,
-    as alembic's cookbook does with replaceable objects; at an older schema than this version's there are none.
+    The public views are not part of any migration. They are dropped first and created from catalog/db/views.py afterwards,
+    like the replaceable objects in alembic's cookbook. If `to` is an older schema, there are none afterwards.
     """
     from alembic import command
     from alembic.config import Config
@@ -29,12 +29,12 @@ def run_migrations(connection: Connection, to: str = "head") -> None:
         return
     for view in VIEWS:
         for statement in [view.create(engine), *(view.comments() if engine == "postgresql" else ())]:
-            # psycopg looks for parameters even where there are none to bind.
+            # psycopg looks for placeholders even if there are no parameters.
             connection.exec_driver_sql(statement.replace("%", "%%") if engine == "postgresql" else statement)
 
 
 def _scripts() -> str:
-    """The directory of the migrations: inside the installed package, or beside it in a checkout."""
+    """Return the directory of the migrations: inside the installed package, or beside it in a checkout."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     shipped = os.path.join(package, "_migrations")
     return shipped if os.path.isdir(shipped) else os.path.join(os.path.dirname(package), "migrations")

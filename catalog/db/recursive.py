@@ -1,12 +1,13 @@
-"""Ways through the edges, as pieces of SQL for the views: down from an entry to what it reaches.
+"""SQL expressions for the views that walk the edges: down from an entry to everything that it reaches.
 
-Each is a recursive CTE within a correlated subquery, so that a view stays one search for whoever asks by its key: it walks
-for the rows that come out, not for all. `UNION` ends cycles. `CROSS JOIN` is what keeps SQLite from turning a step round,
-and means nothing else. An index leads to its manifests, at any depth; a manifest to its config and layers, which lead no
-further, whatever they are elsewhere. A subject is no part of what is about it.
+Each is a recursive CTE within a correlated subquery, so that a query of a view by its key remains one search: it walks only
+for the rows of the result. `UNION` ends cycles. `CROSS JOIN` only keeps SQLite from reversing a join. An index leads to
+its manifests, at any depth. A manifest leads to its config and layers, which lead no further, even if the same blob is a
+manifest elsewhere. A manifest does not lead to its subject.
 
-A walk stops at a limit. PostgreSQL evaluates only as much of a recursive CTE as `reached` fetches; SQLite evaluates all of it unless
-the CTE has a LIMIT of its own, which PostgreSQL has not, so the view writes one for SQLite where `/* at most N */` stands (view.py).
+A walk stops at a limit. PostgreSQL evaluates only as much of a recursive CTE as `reached` fetches. SQLite evaluates all of
+it unless the CTE has a LIMIT of its own, which PostgreSQL does not support, so view.py turns `/* at most N */` into a LIMIT
+for SQLite.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from __future__ import annotations
 from catalog.db.kinds import AMBIGUOUS, CHILD, CONFIG, INDEX, LAYER, OPAQUE, UNREAD
 
 WALKS = ("below", "reached")
-"""Names of the CTEs: SQLite's authorizer is told them, not the view's, as who reads a table (catalog.reports.gate)."""
+"""Names of the CTEs. SQLite reports these to the authorizer as the reader of a table, not the view (catalog.reports.gate)."""
 
 MOST_MANIFESTS = 1_000
-"""How many manifests a view looks at below one image. An index of more platforms than that has never been seen; without a limit many
-entries above one long chain of indexes would cost their number times its length."""
+"""The maximum number of manifests below one image that a view visits. No index with more platforms is known. Without a
+limit, many entries above one long chain of indexes would cost their number times its length."""
 MOST_BLOBS = 10_000
-"""How many blobs a view adds up for one image: artifacts with thousands of files are real."""
+"""The maximum number of blobs of one image whose sizes a view adds up. Artifacts with thousands of files exist."""
 
 ATTESTATION = "unknown/unknown"
-"""The platform that BuildKit writes for what is no image."""
+"""The platform that BuildKit writes for an attestation, which is not an image."""
 
 
 def held(store_id: str, content_id: str) -> str:
-    """Whether a blob lies in a store."""
+    """Return the condition that a blob is in a store."""
     return (
         f"EXISTS (SELECT 1 FROM store_blob AS held WHERE held.store_id = {store_id} AND held.content_id = {content_id})"
     )
 
 
 def held_somewhere(content_id: str, condition: str = "") -> str:
-    """Whether a blob lies in any store that is there, and for which `condition` on its row `held` is true."""
+    """Return the condition that a blob is in any store that is not missing, with `condition` on its row `held`."""
     return (
         "EXISTS (SELECT 1 FROM store_blob AS held JOIN store AS holder ON holder.id = held.store_id"
         f" WHERE held.content_id = {content_id} AND holder.state <> 'missing'{condition and f' AND {condition}'})"
@@ -42,7 +43,7 @@ def held_somewhere(content_id: str, condition: str = "") -> str:
 
 
 IS_JUDGED = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
-"""Whether it is known of each blob of the store if it is in use (catalog.ingest.reach)."""
+"""The condition that for every blob of the store it is known whether it is in use (catalog.ingest.reach)."""
 
 
 _LEAF = "(SELECT media_type.is_leaf FROM media_type WHERE media_type.id = {0}.media_type_id)"
@@ -64,7 +65,8 @@ TOTAL_SIZE = f"""(
     ) THEN CAST(sum(store_blob.size) AS BIGINT) END FROM store_blob
     WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT reached.id FROM reached)
   )"""
-"""Bytes in its store of all that an entry reaches, each blob once; null where it lies there and was not read or understood, or for more than MOST_BLOBS."""
+"""The total size in bytes of the blobs in its store that an entry reaches, each counted once. Null if a manifest among them
+was not read or understood, or for more than MOST_BLOBS."""
 
 PLATFORMS = f"""(
     WITH RECURSIVE below(id, platform_id) AS (
@@ -83,8 +85,8 @@ PLATFORMS = f"""(
       WHERE platform.name <> '{ATTESTATION}' ORDER BY platform.name
     ) AS said
   )"""
-"""The platforms of `content` in the store of an entry, sorted: as an index says, and where it does not, as the config of its
-manifest. What an index says of another index counts where that is not there to say it itself. Null for more than MOST_MANIFESTS."""
+"""The platforms of `content` in the store of an entry, sorted: from the index, else from the config of the manifest. The
+platform that an index gives another index counts only if that is not in the store. Null for more than MOST_MANIFESTS."""
 
 CREATED = f"""@(
     WITH RECURSIVE below(id) AS (
@@ -97,4 +99,5 @@ CREATED = f"""@(
     FROM reached CROSS JOIN edge CROSS JOIN config
     WHERE edge.parent_id = reached.id AND edge.role = {CONFIG} AND config.content_id = edge.child_id
   )"""
-"""When `content` was made: as its config says, of an index the newest of its images. Null for more than MOST_MANIFESTS."""
+"""When `content` was created according to its config; for an index, the newest of its images. Null for more than
+MOST_MANIFESTS."""

@@ -1,4 +1,4 @@
-"""What a pass asks of each store: by SQLAlchemy (catalog.ingest.registry), and frozen, where nothing may have changed."""
+"""Statements for the registered stores: used through SQLAlchemy (catalog.ingest.registry) and frozen (unchanged.py)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _OWN = (
     "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
     "keyed_by", "elements", "entries", "generation", "changed_at", "first_at", "layout_version",
 )  # fmt: skip
-"""The fields of a Store, up to `root_path`, that are columns of the same name."""
+"""The columns for the fields of a Store before `root_path`, which have the same names."""
 _STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by", "layout_version")
-"""Those of a Standing."""
+"""The columns for the fields of a Standing."""
 BY_NAME = or_(store.c.root_id.is_(None), store.c.own_settings, store.c.path == root.c.path).label("by_name")
-"""Whether somebody gave the path of the store: a link there is followed. One that was found below a root is not."""
+"""Whether a user gave the path of the store, so that a link there is followed; false if it was found below a root."""
 _BOTH = (
     root.c.path.label("root_path"), BY_NAME, store.c.shared_blobs, store.c.blobs_identity, store.c.content_pending,
     store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
@@ -36,18 +36,18 @@ STORE_FILES = (
     .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
     .order_by(store.c.id)
 )
-"""Id and name of each store, and behind them what STANDINGS has."""
+"""The id and name of each store, followed by the columns of STANDINGS."""
 ROOT_SETTINGS = select(
     *(root.c[column] for column in (
         "path", "path_bytes", "name", "naming", "prefix", "priority", "shared_blobs", "sparse", "shared_as",
     ))
 ).order_by(root.c.path)  # fmt: skip
-"""What each root was given."""
+"""The settings of each root."""
 STORE_SETTINGS = select(
     *(store.c[column] for column in ("name", "naming", "prefix", "priority", "shared_blobs", "sparse", "own_settings"))
 ).where(store.c.path == bindparam("path", type_=String))
-"""What the store at a path was given."""
+"""The settings of the store at a path."""
 STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, *_BOTH[5:]))
-"""The fields of catalog.ingest.store_state.Store in their order, and behind them the bytes of its paths; all stores of a host."""
+"""The fields of catalog.ingest.store_state.Store in order, followed by the bytes of its paths, for all stores of a host."""
 STANDINGS = _of_host(_STANDING)
 """The same for catalog.ingest.store_state.Standing."""

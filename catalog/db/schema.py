@@ -1,10 +1,11 @@
-"""The tables: the one source of the schema for both engines. `migrations/` builds them; a test compares.
+"""The tables, which are the definition of the schema for both engines. `migrations/` creates them; a test compares the two.
 
 Conventions
-- Joins are on integers; a digest stands once, in `content`. Text is compared bytewise (collation "C" on PostgreSQL), so
-  that a prefix is an index range on both engines.
-- Times (`..._ms`, `since`, `until`) are milliseconds since 1970 in UTC, made to rise within a store although clocks step.
-- An entry's `sort` is a sort key with gaps: entries that share a key, a tag or a raw annotation stand in the order of
+- Joins are on integers; each digest is stored once, in `content`. Text is compared bytewise (collation "C" on PostgreSQL),
+  so that a prefix is an index range on both engines.
+- Times (`..._ms`, `since`, `until`) are milliseconds since 1970, UTC. Within a store they never decrease, even if the clock
+  does.
+- An entry's `sort` is a sort key with gaps. Entries that share a key, a tag or a raw annotation have the order of
   `index.json`; others may not (ingest/order.py).
 """
 
@@ -56,17 +57,19 @@ def _primary() -> Column[int]:
 
 
 def _flag(name: str, comment: str) -> Column[bool]:
-    """A column that is false unless somebody sets it."""
+    """A boolean column with the default false."""
     return Column(name, Boolean, nullable=False, server_default=false(), comment=comment)
 
 
 def _born() -> Column[int]:
-    """Since which moment a row is as it is; 0: since before the first one."""
-    return Column("born", BigInteger, nullable=False, server_default="0", comment="the moment since which it is so")
+    """The moment since which a row has its values; 0: since before the first moment."""
+    return Column(
+        "born", BigInteger, nullable=False, server_default="0", comment="the moment of the last change of the row"
+    )
 
 
 def _partial(index_name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
-    """An index over the rows that `where` holds: a query is served where it says or implies the same."""
+    """Define an index over the rows for which `where` is true. A query can use it if its condition implies `where`."""
     Index(index_name, *columns, sqlite_where=where, postgresql_where=where)
 
 
@@ -83,14 +86,14 @@ host = Table(
     metadata,
     _primary(),
     Column("name", _text, nullable=False, unique=True),
-    comment="a machine whose stores are catalogued here",
+    comment="a machine whose stores are in this catalog",
 )
 
 turn = Table(
     "turn",
     metadata,
     Column("name", _text, primary_key=True),
-    comment="no data: on a server, the locks of those who write; a row for each host",
+    comment="no data: on a server, the rows that writers lock, one per host",
 )
 
 root = Table(
@@ -99,15 +102,15 @@ root = Table(
     _primary(),
     Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
     Column("name", _text, nullable=False),
-    Column("path", _text, nullable=False, comment="absolute; percent-encoded where it is not UTF-8"),
-    Column("path_bytes", LargeBinary, comment="the path itself where it is not UTF-8"),
+    Column("path", _text, nullable=False, comment="absolute; percent-encoded if it is not UTF-8"),
+    Column("path_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
     Column("naming", _text, nullable=False),
     Column("prefix", _text),
     Column("priority", Integer, nullable=False),
-    Column("shared_blobs", _text, comment="a directory of blobs that its layouts share"),
-    Column("shared_blobs_bytes", LargeBinary, comment="that path itself where it is not UTF-8"),
-    Column("shared_as", _text, comment="what all hosts call it that see it, on a file system that they share"),
-    _flag("sparse", "its layouts are sparse: layers that are absent are expected to be"),
+    Column("shared_blobs", _text, comment="a blob directory that its layouts share"),
+    Column("shared_blobs_bytes", LargeBinary, comment="that path, raw, if it is not UTF-8"),
+    Column("shared_as", _text, comment="the name for this root on all hosts that share its file system"),
+    _flag("sparse", "layers of its layouts may be absent"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a directory that is searched for layouts",
@@ -118,7 +121,7 @@ left_out = Table(
     metadata,
     Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), primary_key=True),
     Column("path", _text, primary_key=True),
-    comment="a store below a root that was removed by name: not found again until it is added",
+    comment="a store below a root that the user removed: ignored until it is added again",
 )
 
 store = Table(
@@ -126,11 +129,11 @@ store = Table(
     metadata,
     _primary(),
     Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
-    Column("root_id", _id, ForeignKey("root.id", ondelete="CASCADE"), index=True, comment="null: added by itself"),
+    Column("root_id", _id, ForeignKey("root.id", ondelete="CASCADE"), index=True, comment="null if added by itself"),
     Column("name", _text, nullable=False),
-    Column("path", _text, nullable=False, comment="absolute; percent-encoded where it is not UTF-8"),
-    Column("path_bytes", LargeBinary, comment="the path itself where it is not UTF-8"),
-    Column("own_settings", Boolean, nullable=False, comment="its settings are its own, not its root's"),
+    Column("path", _text, nullable=False, comment="absolute; percent-encoded if it is not UTF-8"),
+    Column("path_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
+    Column("own_settings", Boolean, nullable=False, comment="has settings of its own, not those of its root"),
     Column("naming", _text, nullable=False),
     Column("prefix", _text),
     Column("priority", Integer, nullable=False),
@@ -139,25 +142,27 @@ store = Table(
     Column("state_since", BigInteger, nullable=False),
     Column("layout_version", _text),
     Column("file_identity", _text, comment="device, inode, size, mtime and ctime of the index.json that was read"),
-    Column("sha256", _text, comment="of the bytes of that index.json, hex"),
-    Column("keyed_by", _text, comment="the naming rules and repository by which its keys were derived"),
-    Column("shared_blobs", _text, comment="a directory of blobs beside the layout's own (skopeo's --shared-blob-dir)"),
-    Column("shared_blobs_bytes", LargeBinary, comment="that path itself where it is not UTF-8"),
-    Column("blobs_identity", _text, comment="modification times of the blob directories as they were last listed"),
+    Column("sha256", _text, comment="SHA-256 of that index.json, in hex"),
+    Column("keyed_by", _text, comment="the naming rules and repository with which its keys were derived"),
+    Column("shared_blobs", _text, comment="a blob directory besides the layout's own (skopeo's --shared-blob-dir)"),
+    Column("shared_blobs_bytes", LargeBinary, comment="that path, raw, if it is not UTF-8"),
+    Column("blobs_identity", _text, comment="inodes and modification times of the blob directories when last listed"),
     Column("content_pending", Boolean, nullable=False, comment="its manifests are not all read yet"),
-    Column("elements", Integer, nullable=False, comment="of `manifests`, unusable ones counted"),
+    Column("elements", Integer, nullable=False, comment="number of elements of `manifests`, including unusable ones"),
     Column("entries", Integer, nullable=False),
-    Column("generation", Integer, nullable=False, comment="rises by one with each change"),
+    Column("generation", Integer, nullable=False, comment="number of changes seen"),
     Column("indexed_at", BigInteger),
     Column("changed_at", BigInteger),
-    Column("first_at", BigInteger, comment="when its index.json was first taken: what it tells of its past ends there"),
-    Column("shared_as", _text, comment="stores of several hosts that have the same one are one layout, seen by each"),
-    _flag("sparse", "layers that are absent are expected to be"),
     Column(
-        "doubt", _text, comment="the digest, or directory, because of which nobody can tell what is unused; null: none"
+        "first_at", BigInteger, comment="when its index.json was first read: its own history counts only before that"
     ),
-    Column("doubt_reason", _text, comment="what is the matter with it"),
-    _flag("unlisted", "a directory of its blobs could not be listed: nothing in it counts as missing"),
+    Column("shared_as", _text, comment="equal in stores of several hosts that are the same layout"),
+    _flag("sparse", "its layers may be absent"),
+    Column(
+        "doubt", _text, comment="the digest or directory because of which it is not known what is unused; null if none"
+    ),
+    Column("doubt_reason", _text, comment="what is wrong with that"),
+    _flag("unlisted", "a blob directory could not be listed, so nothing counts as missing"),
     _born(),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
@@ -182,7 +187,7 @@ snapshot = Table(
     Column("moved", Integer, nullable=False),
     Column("took_ms", Integer, nullable=False),
     Index("ix_snapshot_store_at", "store_id", "at"),
-    comment="one change of one index.json, as it was seen",
+    comment="a change of an index.json that ocicat saw",
 )
 
 media_type = Table(
@@ -190,7 +195,7 @@ media_type = Table(
     metadata,
     _primary(),
     Column("name", _text, nullable=False, unique=True),
-    _flag("is_leaf", "what has it is no manifest and leads to no other blob (catalog.names.media_types)"),
+    _flag("is_leaf", "blobs of this type are not manifests and lead to no other blob (catalog.names.media_types)"),
 )
 
 platform = Table(
@@ -204,9 +209,9 @@ repository = Table(
     metadata,
     _primary(),
     Column("name", _text, nullable=False, unique=True, comment="canonical: docker.io/library/alpine"),
-    Column("domain", _text, nullable=False, comment="empty where the name has none"),
+    Column("domain", _text, nullable=False, comment="empty if the name has none"),
     Column("path", _text, nullable=False),
-    Column("familiar", _text, nullable=False, index=True, comment="as Docker shows it: alpine"),
+    Column("familiar", _text, nullable=False, index=True, comment="Docker's short form: alpine"),
 )
 
 content = Table(
@@ -214,11 +219,11 @@ content = Table(
     metadata,
     _primary(),
     Column("digest", _text, nullable=False, unique=True),
-    Column("kind", SmallInteger, nullable=False, server_default="0", comment="see KINDS: what its hashed bytes are"),
-    Column("size", BigInteger, comment="bytes, once they were hashed"),
-    Column("odd", _text, comment="fields that only a Go program reads as this catalog does, in words"),
-    _flag("long_words", "a media type, platform or key in it is too long to be kept whole"),
-    comment="a digest, once for all stores",
+    Column("kind", SmallInteger, nullable=False, server_default="0", comment="what its bytes are: see KINDS"),
+    Column("size", BigInteger, comment="size in bytes, known once they were hashed"),
+    Column("odd", _text, comment="a description of fields that only Go programs read like ocicat (gojson.py)"),
+    _flag("long_words", "a media type, platform or key in it is too long to be stored whole"),
+    comment="a digest, stored once for all stores",
 )
 _partial("ix_content_long_words", content.c.id, where=content.c.long_words)
 _partial("ix_content_odd", content.c.id, where=content.c.odd.is_not(None))
@@ -235,16 +240,16 @@ entry = Table(
     Column("sort", BigInteger, nullable=False),
     Column("content_id", _id, ForeignKey("content.id"), nullable=False),
     Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False),
-    Column("size", BigInteger, comment="bytes, as the descriptor claims"),
+    Column("size", BigInteger, comment="in bytes, according to the descriptor"),
     Column("artifact_type_id", _id, ForeignKey("media_type.id")),
-    Column("platform_id", _id, ForeignKey("platform.id"), comment="as the descriptor claims"),
+    Column("platform_id", _id, ForeignKey("platform.id"), comment="according to the descriptor"),
     Column("ref_name", _text, comment="raw org.opencontainers.image.ref.name"),
     Column("image_name", _text, comment="raw io.containerd.image.name"),
-    Column("ref_tail", _text, comment="what stands behind the last colon of ref_name, where that is a tag"),
+    Column("ref_tail", _text, comment="the part of ref_name after the last colon if that is a tag"),
     Column("long_ref_name", Boolean, nullable=False, comment="ref_name is too long to be indexed"),
     Column("long_image_name", Boolean, nullable=False, comment="image_name is too long to be indexed"),
-    _flag("embedded", "the descriptor has the manifest itself in its field `data`"),
-    Column("fingerprint", LargeBinary, comment="128 bits of what the descriptor says; NULL: to be read again"),
+    _flag("embedded", "the descriptor contains the manifest in its field `data`"),
+    Column("fingerprint", LargeBinary, comment="128-bit hash of the descriptor; null if it has to be read again"),
     _born(),
     comment="a descriptor in an index.json",
 )
@@ -265,21 +270,21 @@ name = Table(
     metadata,
     _primary(),
     Column("entry_id", _id, ForeignKey("entry.id", ondelete="CASCADE"), nullable=False),
-    Column("store_id", _id, nullable=False, comment="the entry's, repeated: part of every key below"),
+    Column("store_id", _id, nullable=False, comment="copied from the entry, as part of the indexes below"),
     Column("repository_id", _id, ForeignKey("repository.id")),
-    Column("tag", _text, comment="null: the name had a digest and no tag"),
-    Column("name", _text, comment="full canonical name; null where a half is missing"),
+    Column("tag", _text, comment="null if the name has a digest but no tag"),
+    Column("name", _text, comment="full canonical name; null if the repository or the tag is missing"),
     Column(
         "source",
         SmallInteger,
         nullable=False,
-        comment="0: io.containerd.image.name, 1: ref.name; 2 more where the entry is no image",
+        comment="0: io.containerd.image.name, 1: ref.name; plus 2 if the entry is not an image",
     ),
-    Column("sort", BigInteger, nullable=False, comment="the entry's, repeated"),
-    Column("shadowed", Boolean, nullable=False, comment="another key of this store answers for this name"),
-    Column("since", BigInteger, nullable=False, comment="since when this key answers what it answers"),
+    Column("sort", BigInteger, nullable=False, comment="copied from the entry"),
+    Column("shadowed", Boolean, nullable=False, comment="another key of the store answers for this name"),
+    Column("since", BigInteger, nullable=False, comment="since when the key has had its present answer"),
     _born(),
-    Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same, as a moment"),
+    Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same as a moment"),
     comment="a lookup key of an entry",
 )
 Index("ix_name_entry", name.c.entry_id)
@@ -299,13 +304,13 @@ name_span = Table(
     Column("content_id", _id, ForeignKey("content.id"), nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
-    Column("origin", _text, comment="null: seen by ocicat before schema 1.2; olareg: told by the layout"),
+    Column("origin", _text, comment="null: seen by ocicat before schema 1.2; olareg: recorded by the layout"),
     Index("ix_name_span_name", "name", "until"),
     Index("ix_name_span_tag", "tag", "until"),
     Index("ix_name_span_repository", "repository_id", "until"),
     Index("ix_name_span_content", "content_id", "until"),
     Index("ix_name_span_store", "store_id", "until"),
-    comment="over: what a key of a store answered, and from when until when",
+    comment="a span that has ended: what a key of a store answered, and when",
 )
 _partial("ix_name_span_told", name_span.c.store_id, where=name_span.c.origin.is_not(None))
 
@@ -329,15 +334,13 @@ manifest = Table(
     "manifest",
     metadata,
     Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False, comment="as it says itself"),
+    Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False, comment="its own field mediaType"),
     Column("artifact_type_id", _id, ForeignKey("media_type.id")),
     Column("layers", Integer, nullable=False),
-    Column("layers_size", BigInteger, nullable=False, comment="bytes, as its descriptors claim"),
+    Column("layers_size", BigInteger, nullable=False, comment="total bytes, according to its descriptors"),
     Column("chain", _text, comment="hash of the digests of its layers, in order"),
-    Column(
-        "flaws", _text, comment="which of its descriptors cannot be used, so that not all that it points to is known"
-    ),
-    comment="a manifest or an index, read once for the whole catalog; its rows never change",
+    Column("flaws", _text, comment="its unusable descriptors, so that it is not known what else it points to"),
+    comment="a manifest or index, read once for the whole catalog; the row never changes",
 )
 _partial("ix_manifest_flaws", manifest.c.content_id, where=manifest.c.flaws.is_not(None))
 _partial("ix_manifest_chain", manifest.c.chain, where=manifest.c.chain.is_not(None))
@@ -351,7 +354,7 @@ config = Table(
     Column("created", BigInteger, comment="milliseconds since 1970"),
     Index("ix_config_platform", "platform_id"),
     Index("ix_config_created", "created"),
-    comment="the config of an image: what it is for, and when it was made; never Env, Cmd or history",
+    comment="the config of an image: its platform and date; never Env, Cmd or history",
 )
 
 edge = Table(
@@ -361,14 +364,14 @@ edge = Table(
     Column("role", SmallInteger, primary_key=True, autoincrement=False),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("child_id", _id, ForeignKey("content.id"), nullable=False),
-    Column("platform_id", _id, ForeignKey("platform.id"), comment="normalised, as the descriptor claims"),
+    Column("platform_id", _id, ForeignKey("platform.id"), comment="normalised, according to the descriptor"),
     Column("media_type_id", _id, ForeignKey("media_type.id"), nullable=False),
-    Column("size", BigInteger, comment="bytes, as the descriptor claims"),
-    Column("chain", _text, comment="of a layer: hash of the digests of the layers up to it"),
-    _flag("is_foreign", "a layer that need not lie in a layout: nondistributable, or with `urls`"),
-    _flag("embedded", "the descriptor has the blob itself in its field `data`"),
+    Column("size", BigInteger, comment="in bytes, according to the descriptor"),
+    Column("chain", _text, comment="for a layer, hash of the digests of the layers up to it"),
+    _flag("is_foreign", "a layer that may be absent: nondistributable, or with `urls`"),
+    _flag("embedded", "the descriptor contains the blob in its field `data`"),
     sqlite_with_rowid=False,
-    comment="a manifest or index points to another content",
+    comment="a reference from a manifest or index to another content",
 )
 Index("ix_edge_child", edge.c.child_id, edge.c.role, edge.c.position, edge.c.parent_id)
 _partial("ix_edge_chain", edge.c.chain, where=edge.c.chain.is_not(None))
@@ -378,7 +381,7 @@ content_annotation = Table(
     "content_annotation",
     metadata,
     Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("is_label", Boolean, primary_key=True, comment="a label of a config, else an annotation"),
+    Column("is_label", Boolean, primary_key=True, comment="true for a label of a config, false for an annotation"),
     Column("key_id", _id, ForeignKey("annotation_key.id"), primary_key=True, autoincrement=False),
     Column("value", _text, nullable=False),
     sqlite_with_rowid=False,
@@ -395,8 +398,8 @@ descriptor_annotation = Table(
     "descriptor_annotation",
     metadata,
     Column("content_id", _id, ForeignKey("content.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("role", SmallInteger, primary_key=True, autoincrement=False, comment="of its edge: a layer, or a child"),
-    Column("position", Integer, primary_key=True, autoincrement=False, comment="of its edge"),
+    Column("role", SmallInteger, primary_key=True, autoincrement=False, comment="role of the edge: a layer or a child"),
+    Column("position", Integer, primary_key=True, autoincrement=False, comment="position of the edge"),
     Column("key_id", _id, ForeignKey("annotation_key.id"), primary_key=True, autoincrement=False),
     Column("value", _text, nullable=False),
     sqlite_with_rowid=False,
@@ -414,17 +417,17 @@ store_blob = Table(
     metadata,
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("content_id", _id, ForeignKey("content.id"), primary_key=True, autoincrement=False),
-    Column("size", BigInteger, nullable=False, comment="bytes, as stat says"),
+    Column("size", BigInteger, nullable=False, comment="in bytes, from stat"),
     Column("verified_at", BigInteger, comment="when its bytes were last hashed"),
-    Column("verified_as", _text, comment="the file that was hashed then: size, mtime, ctime, inode"),
-    Column("is_good", Boolean, comment="whether they were what its digest says; null before"),
-    Column("mtime", BigInteger, comment="modification time of its file; null where there is none (embedded)"),
-    _flag("looked", "nothing points to it as a manifest, and its first bytes are none"),
-    _flag("embedded", "no file: a descriptor of the store has the bytes in its field `data`"),
-    Column("reach", SmallInteger, comment="see REACHES; null until the content of its store has been read"),
+    Column("verified_as", _text, comment="the identity of the file hashed then: size, mtime, ctime, inode"),
+    Column("is_good", Boolean, comment="whether they matched its digest; null if never hashed"),
+    Column("mtime", BigInteger, comment="modification time of its file; null if it is embedded"),
+    _flag("looked", "nothing refers to it as a manifest, and its first bytes are not those of one"),
+    _flag("embedded", "not a file: a descriptor of the store contains the bytes in its field `data`"),
+    Column("reach", SmallInteger, comment="see REACHES; null until the manifests of its store have been read"),
     _born(),
     sqlite_with_rowid=False,
-    comment="a blob lies in a store",
+    comment="a blob in a store",
 )
 Index("ix_store_blob_content", store_blob.c.content_id, store_blob.c.store_id)
 _partial("ix_store_blob_bad", store_blob.c.store_id, where=~store_blob.c.is_good)
@@ -441,15 +444,15 @@ referrer = Table(
         "entry_id",
         _id,
         ForeignKey("entry.id", ondelete="CASCADE"),
-        comment="the entry that says so; null: content does",
+        comment="the entry that is the source; null if a manifest is",
     ),
     Column(
         "content_id",
         _id,
         ForeignKey("content.id", ondelete="CASCADE"),
-        comment="the manifest or index that says so; null: an entry does",
+        comment="the manifest or index that is the source; null if an entry is",
     ),
-    comment="one content says that it is about another",
+    comment="a content refers to another as its subject, and how",
 )
 Index("ix_referrer_subject", referrer.c.subject_id, referrer.c.referrer_id)
 Index("ix_referrer_referrer", referrer.c.referrer_id, referrer.c.subject_id)
@@ -462,11 +465,16 @@ problem = Table(
     _primary(),
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("entry_id", _id, ForeignKey("entry.id", ondelete="CASCADE"), index=True),
-    Column("stage", SmallInteger, nullable=False, comment="0: found in index.json, 1: in a blob, 2: by a blob's size"),
+    Column(
+        "stage",
+        SmallInteger,
+        nullable=False,
+        comment="found 0: in index.json, 1: in a blob, 2: from the size of a blob",
+    ),
     Column("kind", _text, nullable=False),
     Column("subject", _text, nullable=False),
     Column("detail", _text, nullable=False),
-    comment="what `ocicat check` lists: unusable entries and names",
+    comment="a problem that `ocicat check` lists",
 )
 Index(
     "ix_problem_blob",
@@ -479,22 +487,23 @@ _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-
 
 # --- the past ----------------------------------------------------------------------------------------------------
 #
-# A row of `store`, `entry`, `name` or `store_blob` is moved here when it changes or goes, with the moments between which it
-# was so: since `born`, until before `gone`. What was answered at a moment is what the same statements answer over the rows
-# that were there then (catalog.engine.moments). Ids of live tables have no foreign keys here: the past outlives them.
+# When a row of `store`, `entry`, `name` or `store_blob` changes or is deleted, its old values are kept here with the moments
+# between which they were valid: from `born` until before `gone`. The answer at a moment is what the same statements return
+# over the rows that were valid then (catalog.engine.moments). Ids of live rows are not foreign keys here, because the past
+# outlives them.
 
 moment = Table(
     "moment",
     metadata,
     _primary(),
     Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
-    Column("at", BigInteger, nullable=False, comment="what the clock of that host said"),
-    Column("boot", _text, comment="which run of the machine it was, as Linux names it"),
-    Column("ran", BigInteger, comment="for how long the machine had run: milliseconds, by a clock that nobody sets"),
-    _flag("stepped", "the clock said more at the moment before"),
-    _flag("forgotten", "retention has dropped what was so only between this moment and the next one"),
-    Column("label", BigInteger, nullable=False, comment="when it was: `at`, or what was worked out of a wrong clock"),
-    comment="a transaction that changed what is answered; its id gives the order, its time is a label",
+    Column("at", BigInteger, nullable=False, comment="the time of the host's clock"),
+    Column("boot", _text, comment="the boot id of the machine"),
+    Column("ran", BigInteger, comment="milliseconds since boot, by a clock that cannot be set"),
+    _flag("stepped", "the clock was ahead at the moment before"),
+    _flag("forgotten", "retention has dropped what was valid only between this moment and the next"),
+    Column("label", BigInteger, nullable=False, comment="its time: `at`, or an estimate if the clock was wrong"),
+    comment="a transaction that changed answers; its id gives the order, its time is only a label",
 )
 Index("ix_moment_host_label", moment.c.host_id, moment.c.label)
 Index("ix_moment_host_id", moment.c.host_id, moment.c.id)
@@ -509,12 +518,12 @@ def _between() -> tuple[Column[int], Column[int]]:
 
 
 def _of(column: str) -> Column[int]:
-    """The id of a row that may be gone."""
+    """The id of a row that may have been deleted."""
     return Column(column, _id, primary_key=True, autoincrement=False)
 
 
 def _store_then() -> tuple[Column[Any], ...]:
-    """Which store it was, and where."""
+    """The columns that identify a store of the past."""
     return (
         _of("store_id"),
         Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
@@ -597,7 +606,7 @@ past_blob = Table(
     Column("reach", SmallInteger),
     *_between(),
     sqlite_with_rowid=False,
-    comment="a manifest or index that lay in a store; other blobs answer nothing",
+    comment="a manifest or index that was in a store; other blobs are not part of any answer",
 )
 Index("ix_past_blob_content", past_blob.c.content_id, past_blob.c.store_id)
 
@@ -610,11 +619,11 @@ answer_span = Table(
     Column("tag", _text, nullable=False),
     Column("name", _text),
     Column("content_id", _id, ForeignKey("content.id"), nullable=False),
-    Column("since", BigInteger, nullable=False, comment="what the clock said; for when the moment is forgotten"),
+    Column("since", BigInteger, nullable=False, comment="the time of the clock, used once the moment is forgotten"),
     Column("until", BigInteger, nullable=False),
-    Column("born", BigInteger, nullable=False, comment="the moment since which it was so; 0: before the first"),
-    Column("gone", BigInteger, nullable=False, comment="the moment from which it was not so"),
-    comment="over: what a key of a store answered, whether the store was there or not (see store_span)",
+    Column("born", BigInteger, nullable=False, comment="the moment at which it began; 0: before the first"),
+    Column("gone", BigInteger, nullable=False, comment="the moment at which it ended"),
+    comment="a span that has ended: what a key of a store answered, whether the store existed or not (see store_span)",
 )
 _partial("ix_answer_span_name", answer_span.c.name, where=answer_span.c.name.is_not(None))
 _partial("ix_answer_span_repository", answer_span.c.repository_id, where=answer_span.c.repository_id.is_not(None))
@@ -629,10 +638,10 @@ store_span = Table(
     metadata,
     *_store_then(),
     Column("since", BigInteger, nullable=False),
-    Column("until", BigInteger, comment="null while it stands"),
+    Column("until", BigInteger, comment="null if it has not ended"),
     Column("born", BigInteger, primary_key=True, autoincrement=False),
-    Column("gone", BigInteger, comment="null while it stands"),
-    comment="a store was there, under one name",
+    Column("gone", BigInteger, comment="null if it has not ended"),
+    comment="a span in which a store existed under one name",
 )
 Index("ix_store_span_name", store_span.c.name)
 Index("ix_store_span_path", store_span.c.path)
@@ -641,5 +650,5 @@ Index("ix_store_span_gone", store_span.c.gone)
 
 for _constraint in [each for table in (entry, past_entry, edge, manifest) for each in table.foreign_key_constraints]:
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":
-        # Without an index it would take a search of all rows to delete a word, which PostgreSQL cannot be told to leave out.
+        # On PostgreSQL, deleting a word would search all rows for references, because these columns have no index.
         _constraint.ddl_if(dialect="sqlite")

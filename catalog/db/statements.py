@@ -1,9 +1,9 @@
-"""The statements of the way to an answer, written once (docs/architecture.md). `make freeze` renders them into
-the module `frozen` of each engine, which is all that `query` and `resolve` load; a test fails when that is stale.
+"""The statements that answer questions (docs/architecture.md).
 
-Each is one search of one index: tests/lookup/test_steps.py counts the virtual machine's steps at two sizes. All of them
-yield the columns of MATCH, in that order. Bound parameters are the names in `bindparam`. What may be null is sorted with
-nulls first in so many words, as SQLite does anyway and PostgreSQL would not.
+`make freeze` renders them into the module `frozen` of each engine, which is all that `query` and `resolve` load; a test
+fails if that is out of date. Each is one search of one index: tests/lookup/test_steps.py counts the steps of SQLite's
+virtual machine at two sizes. Statements that find entries return the columns of MATCH, in that order. `bindparam` names the
+parameters. If a sort key may be null, NULLS FIRST is explicit, because it is the default of SQLite but not of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -114,20 +114,20 @@ MATCH: dict[str, ColumnElement[Any]] = {
     "content_kind": content.c.kind,
     "since": name.c.since,
 }
-"""The columns of a match, by name: catalog.lookup.match reads a row by this order."""
+"""The columns of a match, by name, in the order in which catalog.lookup.match reads them."""
 
 _COLUMNS = [column.label(label) for label, column in MATCH.items()]
 
 
 def _display(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-    """The one key by which an entry is shown: containerd's first, but one that `condition` prefers before others."""
+    """The condition for the one key with which an entry is shown: one that meets `condition`, else containerd's first."""
     order = [] if condition is None else [case((condition, 0), else_=1)]
     first = select(_first.c.id).where(_first.c.entry_id == entry.c.id).order_by(*order, _first.c.source, _first.c.id)
     return name.c.id == first.limit(1).correlate(entry).scalar_subquery()
 
 
 def _rest(tables: FromClause) -> FromClause:
-    """Join what describes an entry: its store, content, types and platform."""
+    """Join the tables that describe an entry: its store, content, types and platform."""
     return (
         tables.join(store, store.c.id == entry.c.store_id)
         .join(content, content.c.id == entry.c.content_id)
@@ -172,7 +172,7 @@ def _has_tag_key() -> ColumnElement[bool]:
 
 
 def _tag_anywhere() -> Select[Any]:
-    """Every entry whose tag, or one of whose raw annotations, is exactly that: three arms, three indexes."""
+    """Every entry whose tag, or one of whose two raw annotations, equals the text: three arms with an index each."""
     raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
     return select(arms).order_by(
@@ -182,8 +182,7 @@ def _tag_anywhere() -> Select[Any]:
 
 def _under_repository(*where: ColumnElement[bool]) -> Select[Any]:
     asked: BindParameter[str] = bindparam("repository")
-    # By the digest, which few have, and not by the repository, which may have any number of names: coalesce hides the
-    # repository's index.
+    # coalesce hides the index of repositories, which may have any number of names, so that the search is by digest.
     return _by_key(func.coalesce(repository.c.name, "") == asked, *where).order_by(
         store.c.priority, store.c.name, entry.c.sort, case((name.c.tag == _tag, 0), else_=1), name.c.source, name.c.id
     )
@@ -194,10 +193,10 @@ _child = content.alias("child")
 
 
 def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
-    """The entries above a digest: from what points to it in one of these roles to the indexes above that, and so on.
+    """The entries above a digest: from the parents that refer to it in one of these roles, to the indexes above these.
 
-    Store by store, and only over parents that lie in that store: a reader of its layout could not go another way. A cycle
-    ends since each comes once. A layer leads no further, whatever it is elsewhere.
+    Only parents in the same store count, because a program that reads the layout sees no others. UNION ends cycles. From a
+    parent, only the role of a manifest in an index leads further up.
     """
     role = edge.c.role.in_([literal_column(str(one)) for one in roles])
     here = store_blob.c.content_id == edge.c.parent_id
@@ -224,9 +223,9 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
 
 
 def _referrers_of() -> Select[Any]:
-    """The digests that are about a digest, and how each says so, a row each way (catalog.ingest.referrals).
+    """The referrers of a digest, one row for each way in which they refer to it (catalog.ingest.referrals).
 
-    What a full fallback tag holds counts by its own subject alone, so there is no part for it here.
+    The children of the list of a full fallback tag count only by their own subjects, so it needs no part here.
     """
     subject, by, own_subject = content.alias("subject"), content.alias("by"), edge.alias("own_subject")
     said = (
@@ -236,7 +235,7 @@ def _referrers_of() -> Select[Any]:
         )
         .where(subject.c.digest == _digest, by.c.id != subject.c.id, referrer.c.how.not_in(_words("fallback", "cut")))
     )
-    # Each list once, however many tags name it.
+    # Each list once, however many tags point to it.
     lists = (
         select(referrer.c.referrer_id)
         .select_from(subject.join(referrer, referrer.c.subject_id == subject.c.id))
@@ -269,16 +268,16 @@ def _referrers_of() -> Select[Any]:
 
 
 def _words(*words: str) -> list[ColumnElement[str]]:
-    """Constants of ours, written out."""
+    """Return words as literals in the text of a statement, not as parameters."""
     return [literal_column(f"'{word}'") for word in words]
 
 
 def _lying(*where: ColumnElement[bool]) -> Select[Any]:
-    """Manifests and indexes that lie in stores although no entry of these reaches them: they have no entry and no name.
+    """The manifests and indexes in stores that no entry reaches. They have no name.
 
-    In place of an entry's id they have a negative number, one for each of them in each store.
+    Instead of the id of an entry they have a negative number, unique per manifest and store.
     """
-    # By the digest, of which there are few, and not by the index of what is not listed: coalesce hides that.
+    # coalesce hides the index of unlisted blobs, so that the search is by digest, of which there are few.
     said_type = media_type.alias("said_type")
     instead: dict[str, ColumnElement[Any]] = {
         "entry_id": -(content.c.id * 2147483648 + store.c.id),
@@ -322,16 +321,16 @@ SPAN = (
     "ended",
     "host_id",
 )
-"""The columns of the statements about the past; `until` is null while a span stands, `origin` where ocicat saw it.
+"""The columns of the statements about spans. `until` is null if the span has not ended; `origin` is null if ocicat saw it.
 
-`began` and `ended` are moments: 0 for before the first, null while it stands.
+`began` and `ended` are moments: 0 for before the first moment, null if the span has not ended.
 """
 
 
 def _needed() -> Select[Any]:
-    """The blobs that an image needs, and what is known of each in a store: itself first, then its config and its layers.
+    """The blobs that an image needs, and what is known of each in a store: the manifest, the config, the layers.
 
-    `held` is null where the blob does not lie in the store. Layers that need not lie in a layout are left out.
+    `held` is null if the blob is not in the store. Layers that may be absent from a layout are left out.
     """
 
     def arm(role: ColumnElement[int], of: FromClause, expected: ColumnElement[int | None]) -> list[ColumnElement[Any]]:
@@ -367,11 +366,12 @@ def _needed() -> Select[Any]:
     return select(*columns).order_by(both.c.role, both.c.position)
 
 
-def _spans(told: ColumnElement[bool], over: ColumnElement[bool], standing: ColumnElement[bool]) -> Select[Any]:
-    """What names answered, and when: by what layouts told (and catalogs before schema 1.2 saw), what is over, and what stands.
+def _spans(recorded: ColumnElement[bool], past: ColumnElement[bool], current: ColumnElement[bool]) -> Select[Any]:
+    """The spans of names: those that layouts record (or that catalogs before schema 1.2 saw), those that have ended, and
+    those that have not.
 
-    What ocicat saw lasts while the key answered and its store was there, under the name of then. `began` and `ended` are
-    moments; null where there is none, or it is forgotten: then the times are what the clock said.
+    A span that ocicat saw lasts while the key answered and the store existed under one name. If one of its moments is
+    forgotten, its time is that of the clock.
     """
 
     def arm(of: FromClause, there: Any, source: FromClause, content_id: ColumnElement[int], *more: Any) -> Select[Any]:
@@ -407,27 +407,27 @@ def _spans(told: ColumnElement[bool], over: ColumnElement[bool], standing: Colum
             null(), start, end,
         ).where(*overlap)  # fmt: skip
 
-    by_told = arm(
+    by_record = arm(
         name_span, store, name_span.join(store, store.c.id == name_span.c.store_id), name_span.c.content_id,
         name_span.c.since, name_span.c.until, name_span.c.origin, literal_column("0"), null(),
-    ).where(told)  # fmt: skip
-    by_over = seen(
+    ).where(recorded)  # fmt: skip
+    by_ended = seen(
         answer_span, answer_span, answer_span.c.born, answer_span.c.gone, answer_span.c.until, answer_span.c.content_id
-    ).where(over)
-    by_standing = seen(
+    ).where(past)
+    by_current = seen(
         name, name.join(entry, entry.c.id == name.c.entry_id), name.c.answers_from, None, None, entry.c.content_id
-    ).where(standing, ~name.c.shadowed, name.c.tag.is_not(None))
-    both = union_all(by_told, by_over, by_standing).subquery("spans")
+    ).where(current, ~name.c.shadowed, name.c.tag.is_not(None))
+    both = union_all(by_record, by_ended, by_current).subquery("spans")
     return select(both).order_by(both.c.since, both.c.priority, both.c.store, both.c.name.nulls_first(), both.c.tag)
 
 
 def _spans_where(condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
-    """The spans of which a condition on the columns of their table holds."""
+    """The spans that meet a condition on the columns of their table."""
     return _spans(condition(name_span.c), condition(answer_span.c), condition(name.c))
 
 
 def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
-    """The least value in a range: a completion jumps from one to the next, however many rows have each."""
+    """The least value in a range, with which a completion jumps from one value to the next."""
     return select(column).where(column >= _low, column < _high, *where).order_by(column).limit(literal_column("1"))
 
 
@@ -437,7 +437,7 @@ _entry_in_store = entry.c.store_id == _store
 
 
 def _is_whole(of: FromClause) -> ColumnElement[bool]:
-    """Whether a blob of a store has as many bytes as its digest was proved for, if it was anywhere."""
+    """The condition that the blob of a store has the size of the content with its digest, if that is known."""
     return or_(store_blob.c.embedded, of.c.size.is_(None), store_blob.c.size == of.c.size)
 
 
@@ -447,7 +447,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_NAME": _by_key(name.c.name == _name).order_by(*_KEY_ORDER),
     "ANSWERS_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed).order_by(*_KEY_ORDER),
     "BY_TAG": _tag_anywhere(),
-    # What is too long to be indexed is looked for among its like alone.
+    # Texts that are too long to be indexed are searched for among the entries with such texts.
     "BY_LONG_RAW": _by_entry(or_(entry.c.ref_name == _tag, entry.c.image_name == _tag), _long).order_by(*_ENTRY_ORDER),
     "BY_DIGEST": _by_entry(content.c.digest == _digest).order_by(*_ENTRY_ORDER),
     "BY_DIGEST_RANGE": _by_entry(content.c.digest >= _low, content.c.digest < _high).order_by(
@@ -463,14 +463,14 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_ANY_TAG": _by_key(name.c.tag.is_not(None)).order_by(name.c.tag, *_KEY_ORDER),
     # in one store
     "STORE_ENTRIES": _by_entry(_entry_in_store).order_by(entry.c.sort),
-    # Both values of `shadowed` are named so that the search goes down to the store: one name may stand in every store.
+    # `shadowed` has a condition with both values so that the index search includes the store; every store may have the name.
     "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
         name.c.source, name.c.sort, name.c.id
     ),
     "STORE_BY_IMAGE_NAME": _by_entry(_has_image_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
     "STORE_BY_REF_NAME": _by_entry(_has_ref_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
-    # Not by the store's index, which goes through all of its entries.
+    # `+ 0` hides the index on the store, which would visit all its entries.
     "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, entry.c.store_id + 0 == _store).order_by(
         entry.c.sort
     ),
@@ -478,7 +478,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORE_BY_REF_TAIL": _by_entry(entry.c.ref_tail == _tag, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_DIGEST": _by_entry(content.c.digest == _digest, _entry_in_store).order_by(entry.c.sort),
     "STORE_BY_REPOSITORY_DIGEST": _under_repository(content.c.digest == _digest, entry.c.store_id == _store),
-    # what a match says beyond its row
+    # details of a match that are not in its row
     "ENTRY_KEYS": select(repository.c.name, name.c.tag, name.c.name)
     .select_from(name.outerjoin(repository, repository.c.id == name.c.repository_id))
     .where(name.c.entry_id == bindparam("entry_id"))
@@ -535,7 +535,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .where(edge.c.child_id == _content, edge.c.role == CHILD)
     .distinct(),
     "BY_CONTENT": _by_entry(entry.c.content_id == _content),
-    # beside them
+    # without an entry above them
     "LYING": _lying(content.c.digest == _digest).order_by(store.c.priority, store.c.name),
     "STORE_LYING": _lying(content.c.digest == _digest, store.c.id == _store),
     "CONTENTS_IN_RANGE": select(content.c.digest, content.c.id)
@@ -605,7 +605,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .where(edge.c.parent_id == _content, edge.c.role == CONFIG, content_annotation.c.is_label),
     "REFERRERS_OF": _referrers_of(),
     "PENDING": select(store.c.id).where(store.c.content_pending, store.c.state != "missing"),
-    # whether the catalog says what the layouts say (--fresh)
+    # whether the catalog is up to date (--fresh)
     "STORE_FILES": STORE_FILES,
     "STORE_SETTINGS": STORE_SETTINGS,
     "ROOTS": ROOT_SETTINGS,
@@ -624,7 +624,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORES_OF_HOST": select(store.c.id).where(store.c.host_id == bindparam("host_id", type_=BigInteger)),
     "STANDINGS": STANDINGS,
     "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
-    # what a shell completes
+    # completion in a shell
     "NEXT_NAME": _next(name.c.name),
     "NEXT_TAG": _next(name.c.tag),
     "NEXT_DIGEST": _next(content.c.digest),
@@ -636,7 +636,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "NEXT_FAMILIAR": _next(repository.c.familiar),
     "NEXT_STORE": _next(store.c.name),
     "NEXT_ROOT": _next(root.c.name),
-    # the past: spans that are over, then those that stand
+    # the past: spans that have ended, then those that have not
     "SPANS_BY_NAME": _spans_where(lambda of: of.name == _name),
     "SPANS_BY_TAG": _spans_where(lambda of: of.tag == _tag),
     "SPANS_BY_DIGEST": _spans(*[content.c.digest == _digest] * 3),
@@ -682,15 +682,15 @@ FETCH: dict[str, str] = {
     ),
     **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),
 }  # fmt: skip
-"""How the rows of a statement are best fetched from a server; ONE for all others."""
+"""Hints on how to fetch rows from a server (catalog.db.fetching); ONE for all other statements."""
 
 
 def render(statement: Select[Any], dialect: Dialect) -> str:
-    """The statement as text for `dialect`, with named parameters, on one line."""
+    """Return the statement as one line of text for `dialect`, with named parameters."""
     compiled = statement.compile(dialect=dialect)
     text = " ".join(str(compiled).split())
-    for key, value in sorted(compiled.params.items(), reverse=True):  # param_10 before param_1, which it begins with
-        if value is not None:  # constants of ours ('missing', ''): written out, so that callers bind only what they ask
+    for key, value in sorted(compiled.params.items(), reverse=True):  # param_10 first, because it begins with param_1
+        if value is not None:  # a constant ('missing', ''), written as a literal so that callers need not bind it
             literal = f"'{value}'" if isinstance(value, str) else str(value)
             text = text.replace(f":{key}", literal)
     return text

@@ -1,4 +1,4 @@
-"""What a public view is: its columns with their documentation, and its text for either engine."""
+"""The definition of a public view: its columns with their documentation, and its text for either engine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class View(NamedTuple):
-    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and what it reads.
+    """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and its FROM clause.
 
-    `more` are further arms of a UNION ALL: their expressions and sources. `keys` are the columns by which asking is an
-    index search (several at once where a name has several words), which tests/reports/test_view_steps.py counts.
+    `more` are further arms of a UNION ALL: their expressions and FROM clauses. `keys` are the columns whose conditions are
+    index searches (a text with several words stands for several columns together); tests/reports/test_view_steps.py
+    counts their steps.
     """
 
     name: str
@@ -21,7 +22,7 @@ class View(NamedTuple):
     keys: tuple[str, ...] = ()
 
     def create(self, engine: str) -> str:
-        """The CREATE VIEW statement for `engine`, `sqlite` or `postgresql`, with its documentation as comments."""
+        """Return the CREATE VIEW statement for `engine` (`sqlite` or `postgresql`), with the documentation as comments."""
         lines = [f"CREATE VIEW {self.name} AS -- {self.sentence}", "SELECT"]
         last = len(self.columns) - 1
         for number, (name, expression, documentation) in enumerate(self.columns):
@@ -34,7 +35,7 @@ class View(NamedTuple):
         return "\n".join(lines)
 
     def comments(self) -> list[str]:
-        """The statements that give PostgreSQL the documentation; SQLite keeps it with the text of the view."""
+        """Return the statements that document the view in PostgreSQL. SQLite keeps the comments in its text."""
         quoted = [(f"VIEW {self.name}", self.sentence)]
         quoted += [(f"COLUMN {self.name}.{name}", documentation) for name, _, documentation in self.columns]
         return ["COMMENT ON {} IS '{}'".format(what, text.replace("'", "''")) for what, text in quoted]
@@ -45,14 +46,16 @@ STORE_NAME = (
     f"CASE WHEN store.host_id = {HERE} THEN store.name"
     " ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END"
 )
-"""A store of this host by its name, of another one by `HOST:STORE`. Without a session of ocicat's every host is another."""
+"""The name of a store: `HOST:STORE` for a store of another host. In a session that ocicat did not open, all hosts are other
+hosts."""
 _THERE = "store.state <> 'missing'"
 ONCE = (
     "(store.shared_as IS NULL OR store.id = (SELECT twin.id FROM store AS twin"
     " WHERE twin.shared_as = store.shared_as AND twin.state <> 'missing'"
     f" ORDER BY (twin.host_id = {HERE}) IS TRUE DESC, twin.changed_at DESC NULLS LAST, twin.id LIMIT 1))"
 )
-"""A layout that several hosts see counts as it is seen from here, or else by the host that saw it change last."""
+"""Of a layout that several hosts see, only one copy counts: that of this host, else that of the host that saw it change
+last."""
 
 
 def _counted_once(source: str, engine: str) -> str:
@@ -60,7 +63,7 @@ def _counted_once(source: str, engine: str) -> str:
 
 
 NOW_MS = "now_ms()"
-"""In an expression of a view: the time by the clock of whoever asks, in milliseconds since 1970."""
+"""In an expression of a view, the current time in milliseconds since 1970."""
 _NOW_MS = {
     "sqlite": "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)",
     "postgresql": "CAST(extract(epoch FROM now()) * 1000 AS BIGINT)",
@@ -68,14 +71,14 @@ _NOW_MS = {
 
 
 _AT_MOST = re.compile(r"/\* at most ([0-9]+) \*/")
-"""Where a recursive CTE ends: how many rows of it are needed."""
+"""A mark at the end of a recursive CTE: how many of its rows are needed."""
 
 
 def _render(expression: str, engine: str) -> str:
-    """`@column` is a time: milliseconds in the table, RFC 3339 text of one fixed width in UTC in the view.
+    """Return an expression of a view for `engine`.
 
-    `string_agg` is PostgreSQL's word; SQLite has it from 3.44 on, and called it `group_concat` before. What PostgreSQL
-    calls `least` is `min` there.
+    `@column` is a time: milliseconds in the table, RFC 3339 text in UTC with milliseconds in the view. `string_agg` is
+    called `group_concat` in SQLite before 3.44, and `least` is called `min`.
     """
     if engine == "postgresql" and expression == "store.name":
         return STORE_NAME

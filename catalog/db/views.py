@@ -1,9 +1,8 @@
-"""The public views: what people write SQL against. Each column is documented once, here or, of what
-digests are, in content_views.py.
+"""The public views, which are the contract for people's SQL. content_views.py has those about manifests and blobs.
 
-The documentation goes into the database with the view (comments in its text on SQLite, where `sqlite_master` keeps them),
-is printed by `ocicat sql --schema`, and makes docs/sql.md. A key column stands bare in its view, so that asking by it stays
-an index search; nothing aggregates but correlated subqueries.
+The documentation of each column is written once, here. It goes into the database with the view (in SQLite, as comments in
+the text that `sqlite_master` keeps), `ocicat sql --schema` prints it, and docs/sql.md is generated from it. A key column is
+used without an expression, so that a query by it remains an index search. Only correlated subqueries aggregate.
 """
 
 from __future__ import annotations
@@ -23,28 +22,34 @@ WHERE store.state <> 'missing'"""
 _DIGEST = ("digest", "content.digest", "digest of the descriptor")
 _DESCRIPTOR = (
     _DIGEST,
-    ("media_type", "nullif(media_type.name, '')", "media type, as the descriptor claims"),
-    ("artifact_type", "artifact.name", "artifact type, as the descriptor claims, or null"),
-    ("size", "entry.size", "size of the manifest in bytes, as the descriptor claims"),
-    ("platform", "platform.name", "os/arch[/variant] in the descriptor itself, or null"),
+    ("media_type", "nullif(media_type.name, '')", "media type in the descriptor, or null"),
+    ("artifact_type", "artifact.name", "artifact type in the descriptor, or null"),
+    ("size", "entry.size", "size of the manifest in bytes, according to the descriptor"),
+    ("platform", "platform.name", "os/arch[/variant] in the descriptor, or null"),
 )
 _REACHED = (
     (
         "total_size",
         TOTAL_SIZE,
-        f"bytes of all blobs in this store that it reaches, each counted once; null if unread, or for more than {MOST_BLOBS:,} blobs",
+        (
+            "total bytes of the blobs in this store that it reaches, each counted once; null if not all are read yet, or for "
+            f"more than {MOST_BLOBS:,} blobs"
+        ),
     ),
     (
         "platforms",
         PLATFORMS,
-        f"os/arch[/variant] of all its images, sorted, separated by commas; null if it has none, or more than {MOST_MANIFESTS:,} images",
+        (
+            "os/arch[/variant] of all its images, sorted and separated by commas; null if none is known, or for more than "
+            f"{MOST_MANIFESTS:,} images"
+        ),
     ),
-    ("created", CREATED, "when the image was created, according to its config; for an index, that of its newest image"),
+    ("created", CREATED, "when it was created, according to its config; for an index, the newest of its images"),
 )
 _JSON_TYPES = """'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json',
     'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.distribution.manifest.v2+json',
     'application/vnd.docker.distribution.manifest.list.v2+json', 'application/vnd.docker.container.image.v1+json'"""
-# Not with NOT EXISTS, of which PostgreSQL may make a join that compares each of many with each problem of the store.
+# Not NOT EXISTS, because PostgreSQL may turn that into a join that compares each row with each problem of the store.
 _NO_PROBLEM = """(
   SELECT other.id FROM problem AS other WHERE other.store_id = store.id
   AND substr(other.subject, 1, 512) = substr(content.digest, 1, 512) AND other.subject = content.digest
@@ -52,13 +57,13 @@ _NO_PROBLEM = """(
 ) IS NULL"""
 _IS_LISTED = f"""NOT store.content_pending AND NOT store.unlisted AND store.state <> 'missing'
 AND {_NO_PROBLEM.format("'bad-blob'")}"""
-# Likewise: it may look at a blob in all stores that hold it.
+# The same here: with NOT EXISTS, PostgreSQL may visit a blob in all stores that have it.
 _ABSENT = "(SELECT held.size FROM store_blob AS held WHERE held.store_id = {} AND held.content_id = {}) IS NULL"
 _MISSING_ENTRIES = f"""FROM store
 JOIN entry ON entry.store_id = store.id
 JOIN content ON content.id = entry.content_id
 WHERE {_IS_LISTED} AND {_ABSENT.format("entry.store_id", "entry.content_id")}
-AND NOT EXISTS ( -- another entry of that digest before it: the search ends at the first
+AND NOT EXISTS ( -- an earlier entry with the same digest
   SELECT 1 FROM entry AS same
   WHERE same.content_id = entry.content_id AND same.store_id = entry.store_id AND same.sort < entry.sort
 )"""
@@ -81,10 +86,10 @@ _CLAIMED = f"""(
 
 
 def _seen(of: str, born: str, gone: str | None, content: str, where: str = "") -> tuple[tuple[str, ...], str]:
-    """Spans that ocicat saw: a key of a store answered, and the store was there under one name.
+    """Return an arm of the view `history` for spans that ocicat saw: a key answered while the store had one name.
 
-    As the statements of `ocicat history` (catalog.db.statements), where more is said of it. A time that the clock of today has not
-    reached is that of a clock that was wrong: it was a moment ago.
+    The statements of `ocicat history` (catalog.db.statements) do the same. A time in the future comes from a clock that was
+    wrong, so the current time is shown instead.
     """
     is_later, is_first = f"{born} >= store.born", f"(store.gone IS NULL OR {gone} <= store.gone)"
     start, since = (
@@ -120,41 +125,45 @@ VIEWS = (
         "one row per store (layout)",
         (
             ("name", "store.name", "name of the store"),
-            ("path", "store.path", "absolute path; percent-encoded if it is not UTF-8"),
-            ("root", "root.name", "the root below which the store was found, or null"),
+            ("path", "store.path", "absolute path, percent-encoded if it is not UTF-8"),
+            ("root", "root.name", "the root below which it was found, or null"),
             ("state", "store.state", "ok, empty, invalid, unreadable or missing"),
-            ("error", "store.error", "why the store is not ok, or null"),
-            ("state_since", "@store.state_since", "since when the store has been in that state"),
-            ("entries", "store.entries", "number of usable entries in its index.json"),
+            ("error", "store.error", "why it is not ok, or null"),
+            ("state_since", "@store.state_since", "since when it has been in that state"),
+            ("entries", "store.entries", "number of usable entries of its index.json"),
             ("naming", "store.naming", "naming policy: annotations, path, path:tag, fixed=NAME or annotation=KEY"),
-            ("prefix", "store.prefix", "the registry that the policy path puts before names"),
+            ("prefix", "store.prefix", "the registry in front of names with the policy path, or null"),
             ("priority", "store.priority", "lower numbers answer first"),
-            ("shared_blob_dir", "store.shared_blobs", "a directory of blobs that it shares with others, or null"),
-            ("layout_version", "store.layout_version", "imageLayoutVersion in its oci-layout"),
-            ("indexed_at", "@store.indexed_at", "when its index.json was last read into the catalog"),
-            ("changed_at", "@store.changed_at", "when a change of its entries was last seen"),
-            ("pending", "store.content_pending", "1 while the content of its manifests has not all been read"),
-            ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the host that the store is on"),
-            ("sparse", "store.sparse", "1 if layers are expected to be absent"),
-            ("shared_as", "store.shared_as", "a name that several hosts' stores of one layout have in common, or null"),
+            ("shared_blob_dir", "store.shared_blobs", "a blob directory that it shares with other stores, or null"),
+            ("layout_version", "store.layout_version", "imageLayoutVersion of its oci-layout"),
+            ("indexed_at", "@store.indexed_at", "when the catalog last read its index.json"),
+            ("changed_at", "@store.changed_at", "when its entries were last seen to change"),
+            ("pending", "store.content_pending", "1 while its manifests are not all read yet"),
+            ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it is on"),
+            ("sparse", "store.sparse", "1 if its layers may be absent"),
+            ("shared_as", "store.shared_as", "equal in stores of several hosts that are the same layout; else null"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
         keys=("name", "path"),
     ),
     View(
         "images",
-        "one row per name: every lookup key of every entry; missing stores are left out",
+        "one row per name: every lookup key of every entry, except in stores that are missing",
         (
             STORE,
             PATH,
-            ("name", "name.name", "full canonical name with tag, or null if the entry has only a tag"),
-            ("repository", "repository.name", "canonical repository, docker.io/library/alpine, or null"),
-            ("familiar", "repository.familiar", "the repository as Docker shows it: alpine"),
-            ("tag", "name.tag", "the tag; null if the name has a digest and no tag"),
+            (
+                "name",
+                "name.name",
+                "full canonical name with tag; null if it has only a tag or only a repository",
+            ),
+            ("repository", "repository.name", "canonical repository (docker.io/library/alpine), or null"),
+            ("familiar", "repository.familiar", "the repository in Docker's short form (alpine)"),
+            ("tag", "name.tag", "the tag; null if the name has a digest but no tag"),
             *_DESCRIPTOR,
             ("ref_name", "entry.ref_name", "raw org.opencontainers.image.ref.name"),
             ("image_name", "entry.image_name", "raw io.containerd.image.name"),
-            ("since", "@name.since", "since when this name has pointed to this digest in this store"),
+            ("since", "@name.since", "since when this name has had this digest in this store"),
             ("shadowed", "name.shadowed", "1 if another entry of the store answers for this name"),
             *_REACHED,
         ),
@@ -166,7 +175,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
     ),
     View(
         "unnamed",
-        "one row per entry that has neither a name nor a tag",
+        "one row per entry that has no name and no tag",
         (STORE, PATH, *_DESCRIPTOR, *_REACHED),
         f"FROM entry\n{_ENTRY} AND NOT EXISTS (SELECT 1 FROM name WHERE name.entry_id = entry.id)",
         keys=("digest",),
@@ -174,20 +183,20 @@ LEFT JOIN repository ON repository.id = name.repository_id
     *CONTENT_VIEWS,
     View(
         "history",
-        "one row per span: what a name pointed to in a store, and when; until is null if the span still applies",
+        "one row per span: the digest that a name of a store had, and when",
         (
             STORE,
             ("name", "name_span.name", "full canonical name, or null if there was only a tag"),
             ("repository", "repository.name", "canonical repository, or null"),
             ("tag", "name_span.tag", "the tag"),
-            ("digest", "content.digest", "the digest that the name pointed to"),
-            ("since", "@name_span.since", "from when"),
-            ("until", "@name_span.until", "until when, or until its store was renamed, missing or removed"),
+            ("digest", "content.digest", "the digest that it had"),
+            ("since", "@name_span.since", "when the span began"),
             (
-                "origin",
-                "name_span.origin",
-                "null: ocicat saw it; olareg: it is recorded in the layout's own index.json",
+                "until",
+                "@name_span.until",
+                "when it ended, also because the store was renamed, missing or removed; else null",
             ),
+            ("origin", "name_span.origin", "null if ocicat saw it; olareg if the layout's own index.json records it"),
         ),
         """FROM name_span
 JOIN store ON store.id = name_span.store_id
@@ -215,17 +224,13 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
         "one row per change of an index.json that ocicat saw",
         (
             STORE,
-            ("at", "@snapshot.at", "when the change was taken into the catalog"),
-            (
-                "generation",
-                "snapshot.generation",
-                "number of the change, which rises by one with each change of the store",
-            ),
-            ("sha256", "snapshot.sha256", "hash of index.json, in hexadecimal"),
+            ("at", "@snapshot.at", "when the catalog recorded it"),
+            ("generation", "snapshot.generation", "number of the change, counted per store"),
+            ("sha256", "snapshot.sha256", "SHA-256 of index.json, in hex"),
             ("size", "snapshot.size", "size of index.json in bytes"),
             ("entries", "snapshot.entries", "number of usable entries after the change"),
-            ("added", "snapshot.added", "number of entries that the change added"),
-            ("removed", "snapshot.removed", "number of entries that the change removed"),
+            ("added", "snapshot.added", "number of entries that were added"),
+            ("removed", "snapshot.removed", "number of entries that were removed"),
             ("moved", "snapshot.moved", "number of entries whose order changed in a way that matters"),
             ("took_ms", "snapshot.took_ms", "milliseconds from the read to the commit"),
         ),
@@ -233,15 +238,19 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
     ),
     View(
         "missing",
-        "one row per blob that is absent and should not be: manifests of entries, configs and layers",
+        "one row per missing blob: manifests of entries, configs and layers",
         (
             STORE,
             PATH,
-            ("digest", "content.digest", "digest of the absent blob"),
+            ("digest", "content.digest", "digest of the missing blob"),
             ("role", "CAST('manifest' AS TEXT)", "manifest (of an entry), config or layer"),
-            ("manifest", "CAST(NULL AS TEXT)", "the manifest that needs it; null if an entry does"),
-            ("position", "CAST(NULL AS INTEGER)", "for a layer, its position in the list of the manifest, from 0"),
-            ("size", "entry.size", "its bytes, as the descriptor claims"),
+            ("manifest", "CAST(NULL AS TEXT)", "the manifest that needs it; null if an entry needs it"),
+            (
+                "position",
+                "CAST(NULL AS INTEGER)",
+                "for a layer, its place in the list of the manifest, from 0; else null",
+            ),
+            ("size", "entry.size", "its size in bytes, according to its descriptor"),
         ),
         _MISSING_ENTRIES,
         (
@@ -261,12 +270,12 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
     ),
     View(
         "problems",
-        "what ocicat check lists: stores in a bad state, unusable entries and names, and absent or damaged blobs",
+        "one row per problem that ocicat check lists: of a store, an entry, a name or a blob",
         (
             STORE,
             ("kind", "problem.kind", "kind of problem: see 'ocicat help problems'"),
-            ("subject", "problem.subject", "what the problem concerns"),
-            ("detail", "problem.detail", "what is wrong"),
+            ("subject", "problem.subject", "what has the problem: a path, a file, an annotation or a digest"),
+            ("detail", "problem.detail", "what is wrong with it"),
         ),
         "FROM problem JOIN store ON store.id = problem.store_id WHERE problem.stage < 2",
         (
@@ -294,7 +303,12 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
                 _MISSING_PARTS,
             ),
             (
-                ("store.name", "'unusable-content'", "content.digest", "'is no JSON, which its media type claims'"),
+                (
+                    "store.name",
+                    "'unusable-content'",
+                    "content.digest",
+                    "'is not JSON, although its media type says so'",
+                ),
                 f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id
 JOIN content ON content.id = store_blob.content_id
@@ -306,7 +320,7 @@ AND store_blob.reach >= {PART}""",
                     "store.name",
                     "'ambiguous-manifest'",
                     "content.digest",
-                    "'has the fields of several kinds of manifest, or of another kind than its media type (CVE-2021-41190)'",
+                    "'has the fields of several kinds of manifest, or fields that do not fit its media type (CVE-2021-41190)'",
                 ),
                 f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id
@@ -333,7 +347,7 @@ WHERE manifest.flaws IS NOT NULL AND store.state <> 'missing' AND store_blob.rea
                     "store.name",
                     "'long-word'",
                     "content.digest",
-                    "'has a media type, platform or key of over 1024 bytes: of a key nothing is kept, of others the beginning'",
+                    "'has a media type or platform (shortened) or a key (left out) of more than 1024 bytes'",
                 ),
                 f"""FROM content
 JOIN store_blob ON store_blob.content_id = content.id
@@ -341,7 +355,7 @@ JOIN store ON store.id = store_blob.store_id
 WHERE content.long_words AND store.state <> 'missing' AND store_blob.reach > {UNREACHED}""",
             ),
             (
-                ("store.name", "'digest-differs'", "content.digest", "'its bytes are not what its digest says'"),
+                ("store.name", "'digest-differs'", "content.digest", "'its bytes do not match its digest'"),
                 f"""FROM store
 JOIN store_blob ON store_blob.store_id = store.id AND NOT store_blob.is_good
 JOIN content ON content.id = store_blob.content_id
@@ -360,7 +374,7 @@ JOIN content ON content.id = store_blob.content_id
 WHERE store.state <> 'missing' AND content.size <> store_blob.size AND coalesce(store_blob.is_good, TRUE)
 AND {_NO_PROBLEM.format("'digest-differs'")}""",
             ),
-            (  # found when the store was read (catalog.ingest.claims), and told until the bytes have been hashed
+            (  # found when the store was read (catalog.ingest.claims), and reported until the bytes have been hashed
                 ("store.name", "problem.kind", "problem.subject", "problem.detail"),
                 f"""FROM problem
 JOIN store ON store.id = problem.store_id

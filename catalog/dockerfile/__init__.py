@@ -1,1 +1,1 @@
-"""Which images a Dockerfile needs, as BuildKit reads it. Pure text: no files, no catalog."""
+"""Find the images that a Dockerfile needs, as BuildKit reads it. Works on text alone, without files or a catalog."""

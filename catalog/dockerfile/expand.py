@@ -1,15 +1,15 @@
-r"""Words of a Dockerfile: quotes, escapes and variables, as BuildKit's frontend/dockerfile/shell/lex.go reads them.
+r"""Expand the words of a Dockerfile: quotes, escapes and variables, as in BuildKit's frontend/dockerfile/shell/lex.go.
 
-    $x ${x}                     the value, empty where there is none
-    ${x:-w} ${x-w}              w where x is unset (with the colon: or empty)
-    ${x:+w} ${x+w}              w where x is set (with the colon: and not empty)
-    ${x:?w} ${x?w}              an error that says w where x is unset (with the colon: or empty)
-    ${x#p} ${x##p}              without the shortest, the longest beginning that matches p
-    ${x%p} ${x%%p}              without the shortest, the longest end that matches p
-    ${x/p/r} ${x//p/r}          the first match, every match of p replaced
-    'as it is' "with $x" \x      quotes and the escape character
+    $x ${x}                     the value, or nothing if x is unset
+    ${x:-w} ${x-w}              w if x is unset (with the colon: unset or empty)
+    ${x:+w} ${x+w}              w if x is set (with the colon: set and not empty)
+    ${x:?w} ${x?w}              an error with the message w if x is unset (with the colon: unset or empty)
+    ${x#p} ${x##p}              x without the shortest or longest prefix that matches p
+    ${x%p} ${x%%p}              x without the shortest or longest suffix that matches p
+    ${x/p/r} ${x//p/r}          x with the first match or all matches of p replaced by r
+    'literal' "with $x" \x      quotes and the escape character
 
-A Dockerfile may come from anybody: what all its expansions may write, and how deep they may nest, has limits.
+A Dockerfile is not trusted, so the length and the nesting of all its expansions are limited.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_WORD = 64 * 1024
-"""Characters that one expansion may write."""
+"""The maximum length of one expanded word, in characters."""
 MAX_WORK = 4 * 1024 * 1024
-"""Characters that all expansions of a Dockerfile may write together; matching patterns counts too."""
+"""The maximum length of all expansions of a Dockerfile together, in characters. Matching patterns counts as well."""
 MAX_DEPTH = 50
-"""How deep `${x:-${y:-...}}` may nest."""
+"""The maximum nesting of `${x:-${y:-...}}`."""
 
 SPACE = "\t\n\v\f\r \x85\xa0"
-"""What Go's unicode.IsSpace takes for a space, of Latin-1."""
+"""The characters of Latin-1 that Go's unicode.IsSpace accepts."""
 _BYTE_ORDER_MARK = "\ufeff"
 _SPECIAL = "@*#?-$!0"
 
@@ -38,32 +38,32 @@ class BadWord(ValueError):
 
 
 class TooMuch(BadWord):
-    """A word that goes past a limit of ours."""
+    """A word that exceeds a limit of ocicat."""
 
 
 class Expander:
-    """Expands the words of one Dockerfile, and keeps count of what that cost."""
+    """Expands the words of one Dockerfile, and counts what that costs."""
 
     def __init__(self, escape: str) -> None:
         self._escape = escape
         self._left = MAX_WORK
 
     def word(self, text: str, values: Mapping[str, str]) -> str:
-        """`text` with quotes taken off and variables replaced; raises BadWord."""
+        """Return `text` with quotes removed and variables replaced. Raises BadWord."""
         if not any(each in text for each in ("$", "'", '"', _BYTE_ORDER_MARK, self._escape)):
             return text
         lexer = _Lexer(text, values, self._escape, self._left)
         written = lexer.run(None)
         self._left = lexer.left
         if len(written) > MAX_WORD:
-            raise TooMuch(f"its variables become too long: at most {MAX_WORD} characters")
+            raise TooMuch(f"its variables expand to more than {MAX_WORD} characters")
         return written
 
 
 def heredoc_names(line: str) -> list[tuple[str, bool]]:
-    """The heredocs that a line begins: the word that ends each, and whether its tabs are cut (`<<-`).
+    """Return the heredocs that a line begins: the word that ends each, and whether its leading tabs are removed (`<<-`).
 
-    A line whose quotes do not match begins none, as in BuildKit. Raises BadWord.
+    As in BuildKit, a line with unbalanced quotes begins none. Raises BadWord.
     """
     try:
         words = _Lexer(line, {}, "\\", MAX_WORK, raw=True).words()
@@ -85,7 +85,7 @@ def heredoc_names(line: str) -> list[tuple[str, bool]]:
 
 
 class _Lexer:
-    """One text. `raw` keeps quotes, escapes and what is unset as they are written; `keep_unset` the last alone."""
+    """Expands one text. `raw` keeps quotes, escapes and unset variables as written; `keep_unset` only unset variables."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Lexer:
         raw: bool = False,
         keep_unset: bool = False,
     ) -> None:
-        self._text = text.removeprefix(_BYTE_ORDER_MARK)  # so does Go's text/scanner
+        self._text = text.removeprefix(_BYTE_ORDER_MARK)  # as Go's text/scanner does
         self._values = values
         self._escape = escape
         self._raw_quotes = raw
@@ -109,7 +109,7 @@ class _Lexer:
         self._pieces: list[tuple[str, bool]] = []
 
     def run(self, stop: str | None) -> str:
-        """The text up to `stop`, or all of it (BuildKit's processStopOn)."""
+        """Expand the text up to `stop`, or all of it (BuildKit's processStopOn)."""
         written: list[str] = []
         special = {"'": self._single, '"': self._double, "$": self._dollar, "<": self._less}
         while self._at < len(self._text):
@@ -139,7 +139,7 @@ class _Lexer:
         return "".join(written)
 
     def words(self) -> list[str]:
-        """The text as words, split at spaces that are neither quoted nor escaped."""
+        """Return the words of the text, split at spaces that are neither quoted nor escaped."""
         self.run(None)
         found: list[str] = []
         word: list[str] = []
@@ -156,7 +156,7 @@ class _Lexer:
         return [*found, "".join(word)] if word else found
 
     def _next(self) -> str:
-        """The next character, taken; empty at the end."""
+        """Return the next character and move past it; "" at the end."""
         character = self._text[self._at : self._at + 1]
         self._at += len(character)
         return character
@@ -164,7 +164,7 @@ class _Lexer:
     def _spend(self, text: str, work: int = 0) -> str:
         self.left -= max(len(text), work)
         if self.left < 0:
-            raise TooMuch(f"the variables of this Dockerfile become too long: at most {MAX_WORK} characters in all")
+            raise TooMuch(f"the variables of this Dockerfile expand to more than {MAX_WORK} characters in all")
         return text
 
     def _single(self) -> str:
@@ -200,7 +200,7 @@ class _Lexer:
             written.append(character)
 
     def _less(self) -> str:
-        """`<`, or `<<` and the spaces behind it: a heredoc's word may stand apart."""
+        """Take `<`, or `<<` and the spaces after it, which may separate it from the word of a heredoc."""
         begin = self._at
         self._at += 1
         if self._text[self._at : self._at + 1] == "<":
@@ -221,9 +221,9 @@ class _Lexer:
         if not following:
             raise BadWord("a } is missing")
         if following in "{}:":
-            raise BadWord("${ has no name behind it")
+            raise BadWord("${ is not followed by a name")
         if self._depth >= MAX_DEPTH:
-            raise TooMuch(f"its variables nest too deep: at most {MAX_DEPTH}")
+            raise TooMuch(f"its variables are nested deeper than {MAX_DEPTH}")
         self._depth += 1
         try:
             return self._braces()
@@ -244,7 +244,7 @@ class _Lexer:
         if not modifier:
             raise BadWord("a } is missing")
         if not colon and modifier not in "+-?#%":
-            raise BadWord(f"${{{name}{modifier} is nothing that BuildKit knows")
+            raise BadWord(f"${{{name}{modifier} is not supported by BuildKit")
         word = self._inside("}", raw=modifier in "#%")
         if self._keep_unset and value is None:
             return f"${{{name}{colon}{modifier}{word}}}"
@@ -258,7 +258,7 @@ class _Lexer:
                 raise BadWord(f"{name}: {word or 'it has no value'}: give it with --build-arg {name}=VALUE")
             return value or ""
         if modifier not in "#%":
-            raise BadWord(f"${{{name}:{modifier} is nothing that BuildKit knows")
+            raise BadWord(f"${{{name}:{modifier} is not supported by BuildKit")
         is_longest = word.startswith(modifier)
         pattern = word[1:] if is_longest else word
         trim = wildcards.trim_prefix if modifier == "#" else wildcards.trim_suffix
@@ -290,7 +290,7 @@ class _Lexer:
             self._raw_escapes = before
 
     def _name(self) -> str:
-        """A variable's name: letters, digits and `_`; or digits; or one of the shell's own, which have no value here."""
+        """Take the name of a variable: letters, digits and `_`; digits alone; or one of the shell's, which have no value."""
         text, begin = self._text, self._at
         first = text[begin : begin + 1]
         end = begin

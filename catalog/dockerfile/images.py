@@ -1,7 +1,7 @@
-"""The images that a build of a Dockerfile takes from outside, by the rules of BuildKit's dockerfile2llb.
+"""Find the images that a build of a Dockerfile needs, by the rules of BuildKit's dockerfile2llb.
 
-Only what the target needs counts: its base, what it copies and mounts from, and the same of those stages. Variables are
-those of the global scope: neither FROM, nor `COPY --from`, nor `RUN --mount` sees what a stage declares.
+Only what the target needs counts: its base, what it copies and mounts from, and the same for each stage among these.
+Variables are those of the global scope, because FROM, `COPY --from` and `RUN --mount` do not see those of a stage.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MAX_BYTES = 1024 * 1024
-"""Bytes of a Dockerfile."""
+"""The maximum length of a Dockerfile."""
 MAX_STAGES = 1000
 
 SCRATCH = "scratch"
-"""The base that is no image (convert.go, `emptyImageName`)."""
+"""The name of the empty base, which is not an image (convert.go, `emptyImageName`)."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STAGE_NAME = f"{_LETTERS}0123456789-_."
 
 
 class Image(NamedTuple):
-    """An image that is taken from outside.
+    """An image that the build needs.
 
-    `text` is its name as written, variables replaced; `context` the name by which BuildKit looks up a named context for
-    it (dockerui/config.go, `NamedContext`: the familiar form without `:latest`); `platform` what is asked for, None where
-    nothing says. `is_stage` where a stage that is built has that name too, and a context would take that stage's place.
+    `text` is its name as written, with variables replaced. `platform` is the requested one, None if there is none.
+    `is_stage` is true if a stage that is built has the same name, because a context of that name would replace the stage.
     """
 
     line: int
@@ -46,14 +45,15 @@ class Image(NamedTuple):
 
     @property
     def context(self) -> str:
-        """The name that BuildKit looks for among the named contexts."""
+        """The name under which BuildKit looks up a named context for this image."""
         return context_name(self.reference)
 
 
 class Build(NamedTuple):
     """How a Dockerfile is built: `docker buildx build --platform --target --build-arg`, and the builder's own platform.
 
-    `replaced` are the names of contexts that are given elsewhere: of images, and of stages, which then need nothing.
+    `replaced` are the names of contexts that are given elsewhere. They replace images, and stages, which then need
+    nothing.
     """
 
     builder: Platform
@@ -64,14 +64,17 @@ class Build(NamedTuple):
 
 
 def context_name(reference: Reference) -> str:
-    """The name of the context that stands in for an image."""
+    """Return the name of the context that replaces an image (dockerui/config.go, `NamedContext`).
+
+    It is the familiar form without `:latest`.
+    """
     return reference.familiar.removesuffix(":latest")
 
 
 def read(text: str, build: Build) -> list[Image]:
-    """The images that `build` takes from outside, in the order of the Dockerfile; raises InvalidDockerfile."""
+    """Return the images that `build` needs, in the order of the Dockerfile. Raises InvalidDockerfile."""
     if len(text) > MAX_BYTES:
-        raise InvalidDockerfile(f"it is longer than {MAX_BYTES} bytes: give a Dockerfile")
+        raise InvalidDockerfile(f"it is longer than {MAX_BYTES} bytes: give the path of a Dockerfile")
     instructions, escape = parse(text)
     stages = _Reader(build, escape).stages(instructions)
     _check_cycles(stages)
@@ -85,10 +88,10 @@ def read(text: str, build: Build) -> list[Image]:
 
 
 class _Stage:
-    """A stage: `base` is what it is built on, None for scratch; `needs` are the stages and images that it copies from.
+    """A stage. `base` is what it is built on, None for scratch; `needs` are the stages and images that it copies from.
 
-    `triggers` holds those of its ONBUILD instructions, which the stages that are built on it need: as a stage of its own, so
-    that they are gone through once however many stages are built on this one.
+    `triggers` has the needs of its ONBUILD instructions, which the stages built on it have too. It is a separate stage,
+    so that it is visited only once, however many stages are built on this one.
     """
 
     def __init__(self, line: int, name: str, base: _Stage | Image | None) -> None:
@@ -101,17 +104,17 @@ class _Stage:
 
     @property
     def images(self) -> Iterator[Image]:
-        """The images that the stage takes."""
+        """The images that the stage needs directly."""
         return (each for each in self._all() if isinstance(each, Image))
 
     @property
     def stages(self) -> Iterator[_Stage]:
-        """The stages that the stage takes from."""
+        """The stages that the stage needs directly."""
         return (each for each in self._all() if isinstance(each, _Stage))
 
     @property
     def is_alias(self) -> bool:
-        """Whether the stage is the image of its name and nothing else (`FROM alpine AS alpine`)."""
+        """Whether the stage is nothing but the image of the same name (`FROM alpine AS alpine`)."""
         return isinstance(self.base, Image) and not self.instructions and self.base.context == self.name
 
     def _all(self) -> Iterator[_Stage | Image]:
@@ -122,7 +125,7 @@ class _Stage:
             yield self.base.triggers
 
     def trigger(self, line: int, needs: Iterable[_Stage | Image]) -> None:
-        """Note what the stages that are built on this one need, by the ONBUILD at `line`."""
+        """Record what the stages built on this one need, because of the ONBUILD in line `line`."""
         if self.triggers is None:
             self.triggers = _Stage(line, "", None)
         self.triggers.needs += needs
@@ -139,12 +142,12 @@ class _Reader:
         self._named: dict[str, _Stage] = {}
 
     def stages(self, instructions: list[Instruction]) -> list[_Stage]:
-        """The stages. FROM knows the stages above it alone; what a stage copies from may stand anywhere."""
+        """Return the stages. FROM may refer only to stages above it; `--from` may refer to any stage."""
         values = self._predefined(instructions)
         for instruction in instructions:
             if instruction.name == "from":
                 if len(self._stages) >= MAX_STAGES:
-                    raise invalid(instruction.line, f"a Dockerfile may have {MAX_STAGES} stages, and no more")
+                    raise invalid(instruction.line, f"a Dockerfile may have at most {MAX_STAGES} stages")
                 stage = self._from(instruction, values)
                 self._stages.append(stage)
                 if stage.name:
@@ -154,12 +157,12 @@ class _Reader:
             elif instruction.name == "arg":
                 self._argument(instruction, values)
             else:
-                raise invalid(instruction.line, "before the first FROM there may be nothing but ARG")
+                raise invalid(instruction.line, "only ARG may come before the first FROM")
         if not self._stages:
-            raise InvalidDockerfile("it has no FROM, so there is nothing to build: give a Dockerfile")
+            raise InvalidDockerfile("it has no FROM, so there is nothing to build: give the path of a Dockerfile")
         for stage in self._stages:
             if stage.name in self._build.replaced:
-                continue  # convert.go: a named context takes the place of a stage, with all that the stage does
+                continue  # convert.go: a named context replaces the whole stage
             for instruction in stage.instructions:
                 stage.needs += self._needs(instruction)
                 if instruction.name == "onbuild":
@@ -167,7 +170,7 @@ class _Reader:
         return self._stages
 
     def _predefined(self, instructions: list[Instruction]) -> dict[str, str]:
-        """The arguments that are there without an ARG (convert.go, `defaultArgs`); the build may give others."""
+        """Return the arguments that need no ARG (convert.go, `defaultArgs`), with the values of the build if it has any."""
         build = self._build
         values = {}
         for prefix, platform in (("BUILD", build.builder), ("TARGET", build.platform or build.builder)):
@@ -181,7 +184,7 @@ class _Reader:
         return {name: build.arguments.get(name, value) for name, value in values.items()}
 
     def _argument(self, instruction: Instruction, values: dict[str, str]) -> None:
-        """An ARG of the global scope: what the build gives, else its default; with neither, it stays as it was."""
+        """Apply an ARG of the global scope: the value of the build, else the default; with neither, nothing changes."""
         for word in quoted_words(instruction.rest, self._escape):
             name, equals, default = word.partition("=")
             if not name:
@@ -212,10 +215,10 @@ class _Reader:
         try:
             return self._expander.word(text, values)
         except BadWord as error:
-            raise invalid(line, f"{shown(text)} cannot be read: {shown(str(error))}") from error
+            raise invalid(line, f"{shown(text)} cannot be expanded: {shown(str(error))}") from error
 
     def _needs(self, instruction: Instruction) -> Iterator[_Stage | Image]:
-        """What an instruction takes from other stages, or from images."""
+        """Yield the stages and images from which an instruction copies or mounts."""
         line = instruction.line
         if instruction.name == "copy":
             source = instruction.value("from")
@@ -233,13 +236,13 @@ class _Reader:
                     yield from self._called(source, line)
 
     def _at(self, number: str, line: int) -> _Stage:
-        """The stage of a number, which counts from zero."""
+        """Return the stage with this number, counted from zero."""
         if len(number) > 9 or not 0 <= int(number) < len(self._stages):
-            raise invalid(line, f"there is no stage {shown(number)}: they count from 0")
+            raise invalid(line, f"there is no stage {shown(number)}: stages are numbered from 0")
         return self._stages[int(number)]
 
     def _called(self, name: str, line: int) -> Iterator[_Stage | Image]:
-        """The stage of a name, in whatever case, before the image."""
+        """Yield the stage of this name, in any letter case, or else the image."""
         found = self._named.get(name.lower()) or _image(line, name, self._build.platform)
         if found is not None:
             yield found
@@ -255,34 +258,37 @@ def _image(line: int, text: str, platform: Platform | None) -> Image | None:
 
 
 def _stage_name(instruction: Instruction) -> str:
-    """The name that FROM gives its stage, in lower case; empty where it gives none."""
+    """Return the name that FROM gives its stage, in lower case; "" if it gives none."""
     words = instruction.words()
     if len(words) == 1:
         return ""
     if len(words) != 3 or words[1].lower() != "as":
-        raise invalid(instruction.line, "FROM is written FROM IMAGE or FROM IMAGE AS NAME")
+        raise invalid(instruction.line, "write FROM IMAGE or FROM IMAGE AS NAME")
     name = words[2].lower()
     if name[0] not in _LETTERS or name.strip(_STAGE_NAME):
         raise invalid(
-            instruction.line, f"{shown(words[2])} is no name of a stage: write letters, digits, '-', '_' or '.'"
+            instruction.line,
+            f"{shown(words[2])} is not a valid stage name: begin with a letter, and use letters, digits, '-', '_' and '.'",
         )
     return name
 
 
 def _trigger(instruction: Instruction) -> Instruction:
-    """The instruction behind ONBUILD."""
+    """Return the instruction after ONBUILD."""
     found = split(instruction.line, instruction.rest)
     if found.name not in NAMES - {"onbuild", "from", "maintainer"}:
-        raise invalid(instruction.line, "ONBUILD is followed by an instruction other than ONBUILD, FROM and MAINTAINER")
+        raise invalid(
+            instruction.line, "ONBUILD must be followed by an instruction other than ONBUILD, FROM and MAINTAINER"
+        )
     return found
 
 
 def _mounted(mount: str, line: int) -> str:
-    """What `RUN --mount=...,from=X` mounts from; empty for the build's own context."""
+    """Return the X in `RUN --mount=...,from=X`; "" for the build context."""
     try:
         fields = next(csv.reader([mount], strict=True), [])
     except csv.Error as error:
-        raise invalid(line, f"--mount={shown(mount)} is no list of KEY=VALUE: {error}") from error
+        raise invalid(line, f"--mount={shown(mount)} is not a list of KEY=VALUE: {error}") from error
     source = ""
     for field in fields:
         key, _, value = field.partition("=")
@@ -300,11 +306,11 @@ def _target(stages: list[_Stage], name: str) -> _Stage:
         if stage.name == name.lower():
             return stage
     known = ", ".join(dict.fromkeys(stage.name for stage in stages if stage.name)) or "none has a name"
-    raise InvalidDockerfile(f"it has no stage {shown(name)}: --target takes the name of one ({shown(known)})")
+    raise InvalidDockerfile(f"it has no stage {shown(name)}: --target takes the name of a stage ({shown(known)})")
 
 
 def _reached(target: _Stage) -> list[_Stage]:
-    """The stages that the target needs, itself and triggers too."""
+    """Return the stages that the target needs, including itself and triggers."""
     found = {target}
     ahead = [target]
     while ahead:
@@ -316,7 +322,7 @@ def _reached(target: _Stage) -> list[_Stage]:
 
 
 def _check_cycles(stages: list[_Stage]) -> None:
-    """Refuse stages that need each other, as BuildKit does, whether the target needs them or not."""
+    """Raise InvalidDockerfile if stages need each other. Like BuildKit, this includes stages that the target does not need."""
     open_: set[_Stage] = set()
     done: set[_Stage] = set()
     for first in stages:
@@ -330,7 +336,7 @@ def _check_cycles(stages: list[_Stage]) -> None:
                 open_.discard(stage)
                 done.add(stage)
             elif following in open_:
-                raise invalid(following.line, "this stage needs itself: COPY --from and FROM go round in a circle")
+                raise invalid(following.line, "this stage needs itself: its FROM and --from form a cycle")
             elif following not in done:
                 open_.add(following)
                 path.append((following, following.stages))

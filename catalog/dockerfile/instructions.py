@@ -1,8 +1,7 @@
-"""The text of a Dockerfile to its instructions, as BuildKit's frontend/dockerfile/parser does.
+"""Split the text of a Dockerfile into instructions, as BuildKit's frontend/dockerfile/parser does.
 
-Parser directives stand at the top (`# escape=`). A line goes on where its last character is the escape character,
-without one in front of it; comments and empty lines in between do not count. Heredocs are for RUN, COPY and ADD, and
-for those behind ONBUILD, in their shell form.
+Parser directives (`# escape=`) are at the top. A line is continued if it ends with a single escape character; comments and
+empty lines in between are skipped. Only RUN, COPY and ADD have heredocs, also after ONBUILD, and only in their shell form.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LINE = 65535
-"""Bytes of a line: BuildKit's own limit (bufio.MaxScanTokenSize)."""
+"""The maximum length of a line in bytes, which is BuildKit's own limit (bufio.MaxScanTokenSize)."""
 
 NAMES = frozenset(
     (
@@ -29,14 +28,14 @@ NAMES = frozenset(
 _WITH_HEREDOCS = ("add", "copy", "run")
 _DIRECTIVES = ("syntax", "escape", "check")
 _BLANKS = "\t\v\f\r "
-"""reWhitespace: what separates words of an instruction."""
+"""reWhitespace: the separators of words in an instruction."""
 _ASCII_SPACE = "\t\n\f\r "
-"""What `\\s` is in Go's regular expressions."""
+"""The characters that `\\s` matches in Go's regular expressions."""
 _BLANKS_TO_SPACES = dict.fromkeys(map(ord, _BLANKS), " ")
 
 
 class Instruction(NamedTuple):
-    """One instruction: the line that it begins at, its name in lower case, its flags as written, and what stands behind."""
+    """An instruction: the number of its first line, its name in lower case, its flags as written, and the rest."""
 
     line: int
     name: str
@@ -44,7 +43,7 @@ class Instruction(NamedTuple):
     rest: str
 
     def values(self, flag: str) -> list[str]:
-        """The values of a flag (`--from=x`), in order; raises InvalidDockerfile for one without a value."""
+        """Return the values of a flag (`--from=x`), in order. Raises InvalidDockerfile if one has no value."""
         found = []
         for each in self.flags:
             name, equals, value = each.partition("=")
@@ -55,24 +54,24 @@ class Instruction(NamedTuple):
         return found
 
     def value(self, flag: str) -> str:
-        """The value of a flag that may be given once; empty where it is not given."""
+        """Return the value of a flag, or "" if it is not given. Raises InvalidDockerfile if it is given twice."""
         found = self.values(flag)
         if len(found) > 1:
             raise invalid(self.line, f"--{flag} is given twice")
         return found[0] if found else ""
 
     def words(self) -> list[str]:
-        """What stands behind the flags, split at blanks."""
+        """Return the words after the flags, split at blanks."""
         return [word for word in self.rest.translate(_BLANKS_TO_SPACES).split(" ") if word]
 
 
 def invalid(line: int, what: str) -> InvalidDockerfile:
-    """The error for what is wrong with the instruction at a line."""
+    """Return the error for a line of the Dockerfile."""
     return InvalidDockerfile(f"line {line} of the Dockerfile: {what}")
 
 
 def parse(text: str) -> tuple[list[Instruction], str]:
-    """The instructions of a Dockerfile, and its escape character; raises InvalidDockerfile."""
+    """Return the instructions of a Dockerfile and its escape character. Raises InvalidDockerfile."""
     lines = text.removeprefix("\ufeff").split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -87,7 +86,7 @@ def parse(text: str) -> tuple[list[Instruction], str]:
             continue
         instruction = split(number, whole)
         if instruction.name not in NAMES:
-            raise invalid(number, "this is no instruction that BuildKit knows")
+            raise invalid(number, "this is not an instruction that BuildKit knows")
         if "<<" in whole and _can_have_heredocs(instruction):
             _skip_heredocs(number, whole, numbered)
         found.append(instruction)
@@ -95,7 +94,7 @@ def parse(text: str) -> tuple[list[Instruction], str]:
 
 
 def split(number: int, line: str) -> Instruction:
-    """A logical line as an instruction (split_command.go)."""
+    """Parse a logical line into an instruction (split_command.go)."""
     line = line.strip(SPACE)
     end = next((place for place, each in enumerate(line) if each in _BLANKS), len(line))
     flags, rest = _flags(line[end:])
@@ -103,7 +102,7 @@ def split(number: int, line: str) -> Instruction:
 
 
 def quoted_words(text: str, escape: str) -> list[str]:
-    """The words of an ARG (line_parsers.go, `parseWords`): quotes hold one together, and stay where they are."""
+    """Return the words of an ARG (line_parsers.go, `parseWords`). Quoted spaces do not separate words; quotes are kept."""
     words: list[str] = []
     word: list[str] = []
     quote = ""
@@ -116,7 +115,7 @@ def quoted_words(text: str, escape: str) -> list[str]:
             continue
         if each == escape and quote != "'":
             following = next(characters, "")
-            if following:  # at the end of the line it is skipped
+            if following:  # at the end of the line, the escape character is dropped
                 word += (each, following)
             continue
         if quote:
@@ -133,11 +132,11 @@ def _cut(line: str) -> str:
 
 def _check_length(number: int, line: str) -> None:
     if len(line) > MAX_LINE or len(line.encode("utf-8", "surrogateescape")) > MAX_LINE:
-        raise invalid(number, f"it is longer than {MAX_LINE} bytes, which is all that BuildKit reads")
+        raise invalid(number, f"it is longer than {MAX_LINE} bytes, which is BuildKit's limit")
 
 
 def _directives(lines: list[str]) -> str:
-    """The escape character that the lines at the top say (directives.go): the first other line ends them."""
+    """Return the escape character from the directives at the top (directives.go). Any other line ends the directives."""
     escape = "\\"
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):
@@ -151,13 +150,13 @@ def _directives(lines: list[str]) -> str:
         seen.add(name)
         if name == "escape":
             if value not in ("\\", "`"):
-                raise invalid(number, "the escape character can be \\ or `, and nothing else")
+                raise invalid(number, "the escape character must be \\ or `")
             escape = value
     return escape
 
 
 def _logical(first: str, numbered: Iterator[tuple[int, str]], escape: str) -> str | None:
-    """A line and those that it goes on in, as one; None where there is nothing on it."""
+    """Join a line and its continuation lines. Returns None if there is nothing on it."""
     line, goes_on = _continues(first, escape)
     if not goes_on:
         return line or None
@@ -175,7 +174,7 @@ def _logical(first: str, numbered: Iterator[tuple[int, str]], escape: str) -> st
 
 
 def _continues(line: str, escape: str) -> tuple[str, bool]:
-    """A line without the escape character that ends it, and whether one did."""
+    """Return the line without a trailing escape character, and whether it had one."""
     bare = line.rstrip(" \t")
     if bare.endswith(escape) and not bare[:-1].endswith(escape):
         return bare[:-1], True
@@ -183,9 +182,9 @@ def _continues(line: str, escape: str) -> tuple[str, bool]:
 
 
 def _flags(text: str) -> tuple[list[str], str]:
-    """The words that begin with `--`, quotes and backslashes taken off, and what stands behind them.
+    """Return the leading words that begin with `--`, without quotes and backslashes, and the text after them.
 
-    BuildKit goes byte by byte here, and takes each for a character.
+    BuildKit treats each byte as a character here.
     """
     if not text.isascii():
         flags, rest = _flags_of_bytes(text.encode("utf-8", "surrogateescape").decode("latin-1"))
@@ -234,7 +233,7 @@ def _can_have_heredocs(instruction: Instruction) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """Whether an instruction is written as a list of strings (the exec form)."""
+    """Return whether an instruction is a list of strings (the exec form)."""
     if not text.startswith("["):
         return False
     try:
@@ -245,11 +244,11 @@ def _is_json(text: str) -> bool:
 
 
 def _skip_heredocs(number: int, line: str, numbered: Iterator[tuple[int, str]]) -> None:
-    """Take the heredocs that a line begins, one behind the other, off the lines ahead."""
+    """Skip the heredocs that a line begins, one after the other."""
     try:
         names = heredoc_names(line)
     except BadWord as error:
-        raise invalid(number, f"its heredoc cannot be read: {error}") from error
+        raise invalid(number, f"its heredoc cannot be parsed: {error}") from error
     for name, is_chomped in names:
         for where, each in numbered:
             _check_length(where, each)

@@ -1,13 +1,14 @@
 """Shell patterns in `${x#p}`, `${x%p}` and `${x/p/r}`: `*`, `?` and the escapes that BuildKit knows, without `[...]`.
 
-BuildKit makes regular expressions of them (shell/lex.go, `convertShellPatternToRegex`). Here a pattern is its literal
-pieces between stars, each looked for from where the last one ended: Python's `re` could be made to backtrack for hours.
+BuildKit turns them into regular expressions (shell/lex.go, `convertShellPatternToRegex`). Python's `re` could be made to
+backtrack for hours, so here a pattern is a list of the pieces between its stars, and each piece is searched for after the
+end of the one before.
 """
 
 from __future__ import annotations
 
 ANY = None
-"""Stands for `?` in a piece."""
+"""Represents `?` in a piece."""
 
 Piece = list[str | None]
 
@@ -17,7 +18,7 @@ class BadPattern(ValueError):
 
 
 def pieces(pattern: str) -> list[Piece]:
-    """The literal pieces between the stars of a pattern; one piece where it has no star. Raises BadPattern."""
+    """Return the pieces between the stars of a pattern; one piece if it has no star. Raises BadPattern."""
     found: list[Piece] = [[]]
     characters = iter(pattern)
     for each in characters:
@@ -28,36 +29,36 @@ def pieces(pattern: str) -> list[Piece]:
         if each == "\\":
             literal = next(characters, "")
             if literal not in ("*", "?", "\\", "}", "/") or not literal:
-                raise BadPattern(f"the escape \\{literal} is none: only \\*, \\?, \\\\, \\}} and \\/ are")
+                raise BadPattern(f"unknown escape \\{literal}: use \\*, \\?, \\\\, \\}} or \\/")
         found[-1].append(literal)
     return found
 
 
 def trim_prefix(value: str, pattern: str, *, longest: bool) -> str:
-    """`value` without the beginning that matches, the shortest or the longest."""
+    """Return `value` without its shortest or longest prefix that matches. Raises BadPattern."""
     found = _match(value, pieces(pattern), 0, longest=longest)
     return value if found is None else value[found:]
 
 
 def trim_suffix(value: str, pattern: str, *, longest: bool) -> str:
-    """`value` without the end that matches, the shortest or the longest."""
+    """Return `value` without its shortest or longest suffix that matches. Raises BadPattern."""
     backwards = [piece[::-1] for piece in reversed(pieces(pattern))]
     found = _match(value[::-1], backwards, 0, longest=longest)
     return value if found is None else value[: len(value) - found]
 
 
 def replace(value: str, pattern: str, replacement: str, *, every: bool) -> str:
-    """`value` with the first match, or every one, replaced; each is the longest that begins where it does."""
+    """Return `value` with the first match, or every one, replaced. Matches are as long as possible. Raises BadPattern."""
     wanted = pieces(pattern)
     written: list[str] = []
     position, last = 0, -1
     while position <= len(value):
         begin = _find(value, wanted[0], position)
         end = None if begin is None else _match(value, wanted, begin, longest=True)
-        if begin is None or end is None:  # where the rest is not ahead of the first place, it is ahead of no later one
+        if begin is None or end is None:  # if the rest does not follow the first place, it follows no later one
             break
         written.append(value[position:begin])
-        if end > last:  # Go takes no empty match where the last one ended
+        if end > last:  # Go does not accept an empty match at the end of the previous one
             written.append(replacement)
         position = last = end
         if end == begin:
@@ -69,10 +70,10 @@ def replace(value: str, pattern: str, replacement: str, *, every: bool) -> str:
 
 
 def _match(value: str, wanted: list[Piece], begin: int, *, longest: bool) -> int | None:
-    """Where a match that begins at `begin` ends; None where there is none.
+    """Return the end of the match that begins at `begin`, or None.
 
-    Each piece at its first place gives the shortest match; the longest differs in the last piece alone, which is at its
-    last place.
+    The shortest match has each piece at its first place. The longest differs only in the last piece, which is at its last
+    place.
     """
     if not _is_at(value, wanted[0], begin):
         return None
@@ -114,6 +115,6 @@ def _find_last(value: str, piece: Piece, begin: int) -> int:
 
 
 def _literal(piece: Piece) -> str | None:
-    """The text of a piece without `?`: it is looked for in time of the value's length alone."""
+    """Return the text of a piece without `?`, which `str.find` can find in linear time; None for a piece with `?`."""
     text = "".join(each or "" for each in piece)
     return text if len(text) == len(piece) else None

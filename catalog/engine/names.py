@@ -93,4 +93,4 @@ Name = Literal[
     "CHANGES_AT",
     "COUNT_TAG",
 ]
-"""The name of a statement. For the type checker alone."""
+"""The name of a statement. Only the type checker needs this."""

@@ -1,1 +1,1 @@
-"""A store on disk, read-only: finding layouts and reading their `index.json` without trusting a byte of it."""
+"""Read-only access to stores on disk: find layouts and read their files without trusting any of the contents."""

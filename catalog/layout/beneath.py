@@ -1,12 +1,12 @@
-"""Opening directories below a registered one without following a symbolic link on the way.
+"""Open directories below a registered one without following symbolic links on the way.
 
-Whoever may write below a root can put a link in the place of any directory there, at any moment. Only the registered path
-itself (a root, or a store that was added by its path) may be a link: an operator named it. So a path is kept in two parts,
-`TOP/./REST`: TOP is opened as any path is, and each component of REST by itself, relative to the one before, without
-following. `/.` at the end says that the last component was registered too, so a link there is followed.
+Whoever may write below a root can replace any directory there with a link at any moment. Only the registered path itself
+(a root, or a store that was added by its path) may be a link, because an operator chose it. So a path has two parts,
+`TOP/./REST`. TOP is opened like any path. Each component of REST is opened relative to the one before, without following
+links. `/.` at the end means that the last component is a registered path too, so a link there is followed.
 
-A few components are opened one by one; many with one openat2(2), where the kernel has it, since looks at a store should not
-cost more the deeper it lies. A path without `/./` is one that the caller trusts, except for its last component.
+A few components are opened one by one. Many are opened with one openat2(2) if the kernel has it, so that the cost of a
+look at a store does not grow with its depth. The caller trusts a path without `/./`, except for its last component.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import struct
 from collections.abc import Container
 from typing import NamedTuple, Self
 
-_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # serves where a directory may be searched and not listed
+_SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # works on a directory that may be searched but not listed
 MARK = "/./"
 _FEW = 4
-"""Up to this many components are opened one by one: ctypes takes longer to load than that."""
+"""Up to this many components are opened one by one, which takes less time than loading ctypes."""
 
 _MOST_EXPLAINED = 64
 _PATH_MAX = 4095
@@ -30,9 +30,9 @@ _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x04, 0x08
 
 
 def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
-    """Return the path by which to open the directory `path`, which lies at or below the registered `root` if there is one.
+    """Return the path with which to open the directory `path`, which is at or below the registered `root`, if given.
 
-    With `follow` a symbolic link at `path` itself is followed.
+    With `follow`, a symbolic link at `path` itself is followed.
     """
     end = "/." if follow else ""
     if root is None or path == root:
@@ -46,9 +46,9 @@ def plain(opened: str) -> str:
 
 
 def open_directory(opened: str, flags: int = _SEARCH) -> int:
-    """Open a directory by a path of `opened_path`; return a descriptor of it, by default O_PATH. Raises OSError.
+    """Open a directory, given a path from `opened_path`, and return its descriptor, by default O_PATH.
 
-    ENOTDIR or ELOOP if a component that must not be one is a symbolic link.
+    Raises OSError, which is ENOTDIR or ELOOP if a component that must not be a symbolic link is one.
     """
     top, names, name, follow = _parts(opened)
     if name is None:
@@ -57,12 +57,12 @@ def open_directory(opened: str, flags: int = _SEARCH) -> int:
 
 
 def open_below(directory: int, name: str, flags: int = _SEARCH) -> int:
-    """Open the directory `name` in an open one without following a link, by default as O_PATH. Raises OSError."""
+    """Open the directory `name` in an open directory without following a link, by default as O_PATH. Raises OSError."""
     return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
 
 
 def stat_directory(opened: str) -> os.stat_result:
-    """Return the stat of whatever is where `open_directory` would look for a directory. Raises OSError."""
+    """Return the stat of what `open_directory` would open, which may not be a directory. Raises OSError."""
     top, names, name, follow = _parts(opened)
     if name is None:
         return os.stat(top, follow_symlinks=follow)
@@ -76,7 +76,7 @@ def stat_directory(opened: str) -> os.stat_result:
 def leads_out(opened: str) -> bool:
     """Return whether a directory between the registered one and this one is a symbolic link now.
 
-    For a message, so it does not look farther down than 64 directories. Never raises OSError.
+    This is for messages, so it checks only the first 64 directories. Never raises OSError.
     """
     top, names, name, _ = _parts(opened)
     if name is None:
@@ -100,7 +100,7 @@ def leads_out(opened: str) -> bool:
 
 
 def opened_below(path: str, roots: Container[str]) -> str | None:
-    """Return the path by which to open a directory that lies at or below one of `roots`; None if it lies below none.
+    """Return the path with which to open a directory at or below one of `roots`; None if it is below none of them.
 
     The deepest root counts, and no link below it is followed.
     """
@@ -132,10 +132,9 @@ class Found(NamedTuple):
 
 
 class Parents:
-    """Opens directories, keeping the parent of the last one open: most come with their siblings.
+    """Opens directories, and keeps the parent of the last one open, because siblings usually follow.
 
-    A context manager, for one search or one pass of looks: a directory that is renamed meanwhile is still the one that is
-    looked at.
+    This is a context manager for one search or pass. If the parent is renamed meanwhile, the open one is still used.
     """
 
     def __init__(self) -> None:
@@ -151,7 +150,7 @@ class Parents:
         self._close_found()
 
     def open(self, opened: str, flags: int = _SEARCH) -> int:
-        """The same as `open_directory`."""
+        """Do the same as `open_directory`."""
         above, _, name = opened.rpartition("/")
         if name == "." or MARK not in opened:
             return open_directory(opened, flags)
@@ -159,14 +158,14 @@ class Parents:
         return open_below(self.directory(above), name, flags)
 
     def stat(self, opened: str) -> os.stat_result:
-        """The same as `stat_directory`."""
+        """Do the same as `stat_directory`."""
         above, _, name = opened.rpartition("/")
         if name == "." or MARK not in opened:
             return stat_directory(opened)
         return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
 
     def find(self, opened: str) -> Found | None:
-        """Return what to look at a directory's files by, valid until the next call; None if there is no such directory."""
+        """Return the directory for stats of its files, valid until the next call; None if there is no such directory."""
         above, _, name = opened.rpartition("/")
         self._close_found()
         try:
@@ -180,7 +179,7 @@ class Parents:
             return None
 
     def directory(self, opened: str) -> int:
-        """A descriptor of this directory, which stays ours. Raises OSError."""
+        """Return a descriptor of the directory, which the caller must not close. Raises OSError."""
         if opened != self._path or self._directory < 0:
             above, _, name = opened.rpartition("/")
             if self._directory >= 0 and above == self._path and name != "." and MARK in opened:
@@ -203,20 +202,20 @@ class Parents:
 
 
 def _check_length(opened: str) -> None:
-    """Raises OSError for a path longer than the kernel takes: a layout there could be opened by nobody else."""
+    """Raise OSError for a path longer than the kernel accepts: no other program could open a layout there."""
     if len(opened) > _PATH_MAX // 4 and len(os.fsencode(plain(opened))) > _PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), plain(opened))
 
 
 def _parts(opened: str) -> tuple[str, list[str], str | None, bool]:
-    """Split a path: what to open first, the names between, the last name if there is one, and whether a link there is followed.
+    """Split a path into what to open first, the names below it, the last name if any, and whether to follow a link there.
 
-    Raises OSError.
+    Raises OSError if the path is too long.
     """
     _check_length(opened)
     top, mark, rest = opened.partition(MARK)
     if not mark:
-        # With a slash behind it a link would be followed.
+        # A trailing slash would make the kernel follow a link.
         return (opened, [], None, True) if opened.endswith("/.") else (opened.rstrip("/") or "/", [], None, False)
     follow = rest.endswith("/.")
     *names, name = (rest[:-2] if follow else rest).split("/")
@@ -224,7 +223,7 @@ def _parts(opened: str) -> tuple[str, list[str], str | None, bool]:
 
 
 def _descend(directory: int, names: list[str]) -> int:
-    """Open `names` one in the other, beginning in `directory`, which is closed. Raises OSError."""
+    """Open `names`, each in the one before, starting in `directory`, which is closed. Raises OSError."""
     if len(names) > _FEW:
         try:
             found = _openat2(directory, "/".join(names))
@@ -247,7 +246,7 @@ def _step(directory: int, name: str, flags: int) -> int:
 
 
 def _openat2(directory: int, path: str) -> int:
-    """Open `path` by openat2(2); return -1 if the kernel, or a filter of system calls, does not know it. Raises OSError."""
+    """Open `path` with openat2(2). Returns -1 if the kernel or a system call filter does not allow it. Raises OSError."""
     import ctypes
 
     how = struct.pack("QQQ", _SEARCH, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)

@@ -1,8 +1,9 @@
-"""A layout's blobs (image-spec, image-layout.md): which there are, and the bytes of a small one, proved by its digest.
+"""The blobs of a layout (image-spec, image-layout.md): list them, and read small ones after checking their digest.
 
-Untrusted as everything in a store: names that are no digest are passed over. Symbolic links are not followed and special
-files are not opened; each is noted as a problem, so that nobody takes such a blob for absent. A shared blob directory (skopeo's `--shared-blob-dir`) is laid out the same way,
-`ALGORITHM/ENCODED`, outside of the layout; an operator names it, never the layout, so a link there is followed.
+Nothing in a store is trusted. Names that are not digests are ignored. Symbolic links are not followed and special files
+are not opened; both are recorded as problems, so that such a blob is not reported as absent. A shared blob directory
+(skopeo's `--shared-blob-dir`) lies outside the layout and has the same structure, `ALGORITHM/ENCODED`. An operator chose
+it, not the layout, so a link at its path is followed.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from catalog.names.paths import encode_path
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_ALGORITHMS = 16
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link is none: nothing is followed
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: a link, which is not followed
 _MOST_ODD = 100
-"""Blobs that are no regular files are named one by one up to this number, and counted beyond it."""
+"""How many blobs that are not regular files are reported individually. The rest are counted."""
 _ODD_LINK = "is a symbolic link, which is not followed: put a copy of the file in its place"
 
 
 class BlobProblem(Exception):
-    """A blob that is there and cannot be believed or read: `kind` is one of docs/problems.md."""
+    """A blob that exists but cannot be read or trusted. `kind` is a problem of docs/problems.md."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -39,21 +40,21 @@ class BlobProblem(Exception):
 
 
 class BlobDirectories:
-    """The directories that hold a store's blobs: the layout's own, and a shared one where there is one.
+    """The directories that contain the blobs of a store: that of the layout, and a shared one if any.
 
-    A context manager: it keeps directories open, so that nothing below is found through a link that came later.
+    This is a context manager. It keeps the directories open, so that replacing one with a link has no effect on it.
     """
 
     def __init__(self, store_path: str, shared: str | None = None) -> None:
-        """`store_path` is a path of `catalog.layout.beneath.opened_path`."""
+        """Prepare without opening anything. `store_path` is a path from `catalog.layout.beneath.opened_path`."""
         self._store = store_path
         self._tops = [f"{plain(store_path).rstrip('/')}/blobs", *([shared] if shared else [])]
         self._shared = shared
         self._open: dict[tuple[str, str], int] = {}
-        self._odd: dict[str, str] = {}  # by digest, what it is instead of a regular file
+        self._odd: dict[str, str] = {}  # digest: what the file is instead of a regular file
         self._not_directories: dict[str, BlobProblem] = {}
         self.unlisted: dict[str, str] = {}
-        """The directories that could not be looked into, each with the reason: what lies there is not known."""
+        """Directories that could not be read, each with the reason. Which blobs they contain is not known."""
 
     def __enter__(self) -> Self:
         return self
@@ -65,11 +66,10 @@ class BlobDirectories:
         self._open.clear()
 
     def list(self) -> Iterator[tuple[str, int, int]]:
-        """Digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
+        """Yield digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
 
-        Never raises OSError.
-
-        A shared directory is not listed: what of it belongs to a store is what the store points to, and that is `stat`.
+        A shared directory is not listed, because only the blobs that a store refers to belong to it; use `stat` for
+        these. Never raises OSError; see `problems`.
         """
         top = self._tops[0]
         self._odd = {}
@@ -87,7 +87,7 @@ class BlobDirectories:
                 self._note(f"{top}/{algorithm}", error)
 
     def _listed(self, directory: int, algorithm: str) -> Iterator[tuple[str, int, int]]:
-        """The blobs in a directory that may be searched. Raises OSError."""
+        """Yield the blobs in one directory, given its O_PATH descriptor or -1. Raises OSError."""
         if directory < 0:
             return
         descriptor = os.open(".", _LIST, dir_fd=directory)
@@ -109,27 +109,27 @@ class BlobDirectories:
             os.close(descriptor)
 
     def problems(self) -> dict[str, BlobProblem]:
-        """What was met that cannot be read: directories by their paths, as the catalog keeps them, and blobs by their digests.
+        """Return the problems found so far, by the path of a directory, as the catalog stores it, or the digest of a blob.
 
-        A blob that is well in another of the store's directories is no problem.
+        A blob that is a regular file in another directory of the store is not a problem.
         """
-        told = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted()}
-        told |= self._not_directories
+        problems = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted()}
+        problems |= self._not_directories
         odd = self._odd_here()
         if len(odd) > _MOST_ODD:
-            more = f"{len(odd) - _MOST_ODD} more blobs are symbolic links or no regular files, and are not read"
-            told[self._tops[0]] = BlobProblem("bad-blob", more)
-        told = {encode_path(path)[0]: problem for path, problem in told.items()}
-        return told | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
+            more = f"{len(odd) - _MOST_ODD} more blobs are symbolic links or not regular files, and are not read"
+            problems[self._tops[0]] = BlobProblem("bad-blob", more)
+        problems = {encode_path(path)[0]: problem for path, problem in problems.items()}
+        return problems | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
 
     def unknown(self) -> dict[str, str]:
-        """The directories of whose blobs it is not known which there are, each with the reason."""
+        """Return the directories whose blobs are not all known, each with the reason."""
         unknown = dict(self._unlisted()) | {path: each.reason for path, each in self._not_directories.items()}
         return unknown | ({self._tops[0]: "holds many symbolic links"} if len(self._odd_here()) > _MOST_ODD else {})
 
     @property
     def odd(self) -> int:
-        """How many blobs, and directories of blobs, are symbolic links or no regular files."""
+        """The number of blobs that are not regular files, and of blob directories that are not directories."""
         return len(self._odd_here()) + len(self._not_directories)
 
     def _odd_here(self) -> tuple[str, ...]:
@@ -139,9 +139,9 @@ class BlobDirectories:
         return ((path, f"the directory cannot be listed: {reason}") for path, reason in self.unlisted.items())
 
     def open(self, digest: str) -> tuple[int, os.stat_result] | None:
-        """A descriptor of the blob, open for reading, and its stat; None where there is none. The caller closes it.
+        """Return a descriptor of the blob, open for reading, and its stat; None if it is absent. The caller closes it.
 
-        Raises BlobProblem for one that cannot be opened or is no regular file.
+        Raises BlobProblem if the blob cannot be opened or is not a regular file, and Exhausted.
         """
         problem: BlobProblem | None = None
         for directory, encoded in self._places(digest):
@@ -152,7 +152,7 @@ class BlobDirectories:
                     if stat.S_ISREG(opened.st_mode):
                         return descriptor, opened
                     os.close(descriptor)
-                problem = problem or BlobProblem("bad-blob", "is no regular file")
+                problem = problem or BlobProblem("bad-blob", "is not a regular file")
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -163,7 +163,10 @@ class BlobDirectories:
         return None
 
     def beginning(self, digest: str, size: int) -> bytes:
-        """The first `size` bytes of a blob, or all if it has fewer; empty if it is not there. Raises BlobProblem."""
+        """Return the first `size` bytes of a blob, or all if it has fewer; b"" if it is absent.
+
+        Raises BlobProblem and Exhausted.
+        """
         opened = self.open(digest)
         if opened is None:
             return b""
@@ -176,7 +179,7 @@ class BlobDirectories:
             os.close(opened[0])
 
     def stat(self, digest: str) -> os.stat_result | None:
-        """The stat of the file that `open` would open; None where there is none. Never raises OSError."""
+        """Return the stat of the file that `open` would open, or None. Never raises OSError."""
         for directory, encoded in self._places(digest):
             try:
                 found = os.stat(encoded, dir_fd=directory, follow_symlinks=False)
@@ -188,7 +191,7 @@ class BlobDirectories:
         return None
 
     def _places(self, digest: str) -> Iterator[tuple[int, str]]:
-        """The directories in which a blob may lie, and its name there."""
+        """Yield each directory in which a blob may lie, and its name there."""
         if is_digest(digest):
             algorithm, _, encoded = digest.partition(":")
             for top in self._tops:
@@ -197,7 +200,7 @@ class BlobDirectories:
                     yield directory, encoded
 
     def _directory(self, top: str, algorithm: str) -> int:
-        """A descriptor of a directory of blobs, links not followed; -1 where there is none."""
+        """Return a descriptor of the blob directory of an algorithm, without following links; -1 if there is none."""
         known = self._open.get((top, algorithm))
         if known is None:
             known, path = -1, top
@@ -214,14 +217,14 @@ class BlobDirectories:
         return known
 
     def _top(self, top: str) -> int:
-        """A descriptor of the layout's own directory of blobs, or of the shared one. Raises OSError."""
+        """Return a descriptor of the layout's own blob directory, or of the shared one. Raises OSError."""
         if top == self._shared:
             return open_directory(f"{top}/.")
         return _open_blobs(self._store)
 
     def _note(self, path: str, error: OSError) -> None:
         refuse_exhausted(error)
-        # An operator named the shared directory: that it is not there is worth a word.
+        # An operator chose the shared directory, so it is reported if it is absent.
         if error.errno not in _NOT_THERE or path == self._shared:
             self.unlisted[path] = error.strerror or str(error)
         elif error.errno != errno.ENOENT:
@@ -231,7 +234,7 @@ class BlobDirectories:
         self._odd[digest] = _ODD_LINK if stat.S_ISLNK(found.st_mode) else f"is {file_type(found)}"
 
     def _note_no_directory(self, path: str) -> None:
-        """Note that what should be a directory of blobs is something else, unless it leads to the shared one."""
+        """Record that a blob directory is something else, unless it is a link to the shared directory."""
         found = self._look(path)
         if found is None or stat.S_ISDIR(found.st_mode):
             return
@@ -245,7 +248,7 @@ class BlobDirectories:
             self._not_directories[path] = BlobProblem("linked", _link_advice(path, target))
 
     def _look(self, path: str) -> os.stat_result | None:
-        """The stat of a directory of blobs by its shown path, links not followed; None if there is none."""
+        """Return the stat of a blob directory, given its plain path, without following links; None if there is none."""
         own = self._tops[0]
         if not (path == own or path.startswith(f"{own}/")):
             return lstat(path)
@@ -259,7 +262,10 @@ class BlobDirectories:
             return None
 
     def _is_shared(self, path: str) -> bool:
-        """Whether a link in the layout leads to the shared directory, or to one in it, whose blobs are known thereby."""
+        """Return whether a link in the layout leads to the shared directory or to a directory in it.
+
+        The blobs behind such a link are known anyway.
+        """
         own = self._tops[0]
         if self._shared is None or not (path == own or path.startswith(f"{own}/")):
             return False
@@ -267,13 +273,13 @@ class BlobDirectories:
             target = self._target(path)
         except OSError:
             return False
-        # Not followed: a link that leads there by way of another link is not known as one.
+        # The link is read, not followed, so one that leads there through another link is not recognised.
         return target in {f"{top}{path[len(own) :]}" for top in (self._shared, os.path.realpath(self._shared))}
 
     def _target(self, path: str) -> str:
-        """Where a link in place of the layout's directory of blobs, or of one in it, leads; the link is read, not followed.
+        """Return the target of a link that stands in place of a blob directory of the layout. Raises OSError.
 
-        Raises OSError.
+        The link is read, not followed.
         """
         own = self._tops[0]
         directory = open_directory(self._store) if path == own else _open_blobs(self._store)
@@ -286,9 +292,10 @@ class BlobDirectories:
             os.close(directory)
 
     def read(self, digest: str, limit: int) -> bytes | None:
-        """The bytes of a blob of at most `limit` bytes, proved by its digest; None where there is none.
+        """Return the bytes of a blob of at most `limit` bytes after checking its digest; None if it is absent.
 
-        Raises BlobProblem for one that is too large, does not hash to its name, cannot be proved, or cannot be read.
+        Raises BlobProblem if the blob is too large, does not match its digest, cannot be checked, or cannot be read, and
+        Exhausted.
         """
         if not is_docker_digest(digest):
             raise BlobProblem("unproved-blob", "has a digest of an algorithm that cannot be checked")
@@ -305,16 +312,16 @@ class BlobDirectories:
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
         finally:
             os.close(descriptor)
-        import hashlib  # not for who only looks whether blobs came: loading it takes as long as looking at 300 stores
+        import hashlib  # loaded only here: that takes as long as checking 300 stores for new blobs
 
         algorithm, _, encoded = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != encoded:
-            raise BlobProblem("digest-differs", f"its {len(data)} bytes are not what its digest says")
+            raise BlobProblem("digest-differs", f"its {len(data)} bytes do not match its digest")
         return data
 
 
 def _open_blobs(store_path: str) -> int:
-    """A descriptor of a layout's directory of blobs. Raises OSError."""
+    """Return a descriptor of the blob directory of a layout. Raises OSError."""
     directory = open_directory(store_path)
     try:
         return open_below(directory, "blobs")
@@ -331,7 +338,7 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _link_advice(path: str, target: str) -> str:
-    """What works where a directory of blobs is a link to `target`, which is empty if that is not known."""
+    """Return what to do about a blob directory that is a link to `target`, which is "" if unknown."""
     above, name = os.path.split(path)
     if name != "blobs":
         above, target = os.path.split(above)[0], os.path.dirname(target) if os.path.basename(target) == name else ""
@@ -344,9 +351,9 @@ def _link_advice(path: str, target: str) -> str:
 
 
 def _algorithms(top: int) -> tuple[list[str], list[str]]:
-    """The names of the directories in a directory of blobs, registered algorithms first, and of what stands in place of one.
+    """Return the names of the directories in `blobs`, registered algorithms first, and of other files in place of one.
 
-    `top` is its O_PATH descriptor, which is closed. Raises OSError.
+    `top` is the O_PATH descriptor of `blobs`, which is closed. Raises OSError.
     """
     names: list[str] = []
     others: list[str] = []

@@ -1,8 +1,8 @@
-"""One element of the list `manifests` in an `index.json` (image-spec, descriptor.md), as narrow as the catalog needs it.
+"""Decode descriptors (image-spec, descriptor.md): the elements of `manifests` in an `index.json`.
 
-There are two ways to one. `decode` takes the bytes through msgspec, which refuses anything odd; what it refuses goes
-through `decode_tolerant`, which keeps all that can be used and names the rest. A store is never rejected for one bad
-entry (docs/resolution.md), and the only field that nothing goes without is the digest.
+`decode` first tries msgspec, which refuses anything unusual. What it refuses goes to `decode_tolerant`, which keeps the
+usable fields and lists the others. One bad entry never makes a store invalid (docs/resolution.md). Only the digest is
+required.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
 
 MAX_SIZE = (1 << 63) - 1
-"""The largest size of a blob, in bytes: descriptor.md has it as an int64, and so have both databases."""
+"""The largest size of a blob, in bytes: an int64 in descriptor.md and in both databases."""
 
 MAX_DIGEST = 1024
-"""The longest digest taken, in characters: it becomes a key, and a longer one is none."""
+"""The longest digest that is accepted, in characters. A digest is a key in the catalog."""
 
 FINGERPRINT = 16
-"""Bytes of a descriptor's fingerprint."""
+"""The length of a descriptor's fingerprint, in bytes."""
 
 _MAX_FLAWS = 10
 _NUL = b"\\u0000"
 
 
 class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """The `platform` of a descriptor, as it stands there: not normalised."""
+    """The `platform` of a descriptor as written there, not normalised."""
 
     os: str | None = None
     architecture: str | None = None
@@ -45,11 +45,11 @@ class Platform(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     os_features: list[str] | None = msgspec.field(name="os.features", default=None)
 
 
-# gc=False is safe: a descriptor holds text, numbers and a dict of text, so it can be in no cycle.
-# omit_defaults is what keeps fingerprints: a field that is added later leaves those of descriptors without it alone.
-# forbid_unknown_fields is how a field in another letter case is noticed (gojson.py); other unknown ones go the tolerant way.
+# gc=False is safe: a descriptor contains text, numbers and a dict of text, so it cannot be part of a cycle.
+# omit_defaults keeps fingerprints stable: a new field does not change those of descriptors without it.
+# forbid_unknown_fields detects fields in another letter case (gojson.py); all unknown fields go to decode_tolerant.
 class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", forbid_unknown_fields=True):
-    """A descriptor that can be used. All text in it is clean (`catalog.layout.text.clean`); sizes are bytes."""
+    """A usable descriptor. All its text is clean (`catalog.layout.text.clean`); `size` is in bytes."""
 
     digest: str
     media_type: str = ""
@@ -60,7 +60,10 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     data: str | None = None
 
     def embedded(self, limit: int) -> bytes | None:
-        """The bytes in `data`, of at most `limit`, if they are what size and digest say; else None (descriptor.md, "data")."""
+        """Return the bytes in `data` if they are at most `limit` and match size and digest, else None.
+
+        Source: descriptor.md, "Embedded Content".
+        """
         if self.data is None or len(self.data) > 4 * limit // 3 + 4:
             return None
         try:
@@ -74,29 +77,29 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
 
     @property
     def flaws(self) -> tuple[str, ...]:
-        """What was unusable in it, one short line each; empty for a descriptor that is as it should be."""
+        """The parts that were not usable, one short line each; empty for a correct descriptor."""
         return ()
 
     @property
     def ref_name(self) -> str | None:
-        """The annotation `org.opencontainers.image.ref.name` as it is, or None."""
+        """The raw annotation `org.opencontainers.image.ref.name`, or None."""
         return self.annotations.get(REF_NAME) if self.annotations else None
 
     @property
     def image_name(self) -> str | None:
-        """The annotation `io.containerd.image.name` as it is, or None."""
+        """The raw annotation `io.containerd.image.name`, or None."""
         return self.annotations.get(IMAGE_NAME) if self.annotations else None
 
     @property
     def other_annotations(self) -> dict[str, str]:
-        """The annotations without the two that are names: a dict of its own."""
+        """The annotations without the two for names, as a new dict."""
         if not self.annotations:
             return {}
         return {key: value for key, value in self.annotations.items() if key not in (REF_NAME, IMAGE_NAME)}
 
     @property
     def platform_text(self) -> str | None:
-        """`os[(osversion[+feature…])]/arch[/variant]`, normalised as `--platform` is, or None where either of the first two is missing."""
+        """`os[(osversion[+feature…])]/arch[/variant]`, normalised as for `--platform`; None without os or architecture."""
         platform = self.platform
         if platform is None or not platform.os or not platform.architecture:
             return None
@@ -109,11 +112,11 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
         )
 
     def fingerprint(self) -> bytes:
-        """Return a hash of FINGERPRINT bytes of what the descriptor says, flaws included; the same in every process and version.
+        """Return a hash of FINGERPRINT bytes over all fields and flaws, stable across processes and versions.
 
-        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. It is BLAKE2b
-        of the canonical JSON. Equal fingerprints are taken for equal descriptors, so it has 128 bits: two that share 64
-        bits can be found in minutes, and the change from one to the other would never be seen.
+        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. The hash is
+        BLAKE2b of the canonical JSON. Two descriptors with equal fingerprints count as equal, so 128 bits are needed: a
+        collision of 64 bits can be found in minutes, and a change between two such descriptors would go unnoticed.
         """
         return _blake2b(_encode(self), digest_size=FINGERPRINT).digest()
 
@@ -125,12 +128,12 @@ class Layer(Descriptor, frozen=True, gc=False, omit_defaults=True, rename="camel
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it need not lie in a layout: it is nondistributable, or has `urls` (image-spec, descriptor.md, layer.md)."""
+        """Whether the blob may be absent: it is nondistributable or has `urls` (image-spec, descriptor.md and layer.md)."""
         return bool(self.urls) or is_foreign(self.media_type)
 
 
 class FlawedDescriptor(Descriptor, frozen=True, gc=False):
-    """A descriptor with parts that were dropped: only `decode_tolerant` makes one."""
+    """A descriptor without its unusable parts, made by `decode_tolerant`."""
 
     unusable: tuple[str, ...] = ()
 
@@ -145,11 +148,12 @@ _decode_strict = msgspec.json.Decoder(Descriptor).decode
 
 
 def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
-    """The descriptor in `raw`, one JSON value, or one line that says why there is none. Never raises for its content.
+    """Decode the JSON value `raw`. Returns a descriptor, or one line that says why there is none. Never raises.
 
-    What only a Go program reads like that (gojson.py) is appended to `odd`; without it repeated fields are not looked for.
+    Fields that only Go programs read in this way (gojson.py) are appended to `odd`. Without `odd`, repeated fields are
+    not detected.
     """
-    # First what can be told at a glance, since a file may be made of millions of these.
+    # Reject what is cheap to reject first, because a file may contain millions of such elements.
     if raw[:1] != b"{" and raw[:1]:
         other = kind_of(raw[0])
         return f"{other}, not an object" if other else decode_tolerant(raw, odd)
@@ -167,10 +171,11 @@ def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
 
 
 def decode_tolerant(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
-    """What can be used of an element that msgspec refuses: a `FlawedDescriptor` where a part was dropped.
+    """Decode an element that msgspec refuses. Never raises.
 
-    A plain `Descriptor` where the bytes were odd and the meaning is not (NUL, invalid UTF-8, half a surrogate pair,
-    null for an absent field). One line that says why where it has no usable digest, is no object, or is no JSON.
+    Returns a `FlawedDescriptor` if parts had to be dropped, or a `Descriptor` if only the bytes were unusual (NUL, invalid
+    UTF-8, half a surrogate pair, null for an absent field). If the element is not JSON, not an object, or has no usable
+    digest, returns one line that says so.
     """
     try:
         plain = gojson.rewrite(raw, gojson.DESCRIPTOR)
@@ -180,7 +185,7 @@ def decode_tolerant(raw: bytes, odd: list[str] | None = None) -> Descriptor | st
                 odd += lines
         fields = loads(raw)
     except ValueError as error:
-        return shorten(f"no JSON: {error}")
+        return shorten(f"not JSON: {error}")
     if not isinstance(fields, dict):
         return f"{kind(fields)}, not an object"
     if fields.get("digest") is None:
@@ -204,14 +209,14 @@ def decode_tolerant(raw: bytes, odd: list[str] | None = None) -> Descriptor | st
 
 
 def bad_digest(digest: str) -> str:
-    """Why `digest` cannot be used, in one line, or an empty text when it can (descriptor.md, "Digests")."""
+    """Return one line that says why `digest` cannot be used, or "" if it can (descriptor.md, "Digests")."""
     if len(digest) > MAX_DIGEST:
         return f"digest of {len(digest)} characters, more than {MAX_DIGEST}"
-    return "" if is_digest(digest) else f"digest {shorten(digest, 150)!r} is none"
+    return "" if is_digest(digest) else f"digest {shorten(digest, 150)!r} is not valid"
 
 
 def string_map(raw: bytes) -> dict[str, str]:
-    """The texts of a JSON object of texts, clean; of anything else what there is of that, and never an error."""
+    """Return the string members of a JSON object, clean. Other members are ignored; {} if `raw` is not an object."""
     try:
         fields = loads(raw)
     except ValueError:
@@ -220,7 +225,7 @@ def string_map(raw: bytes) -> dict[str, str]:
 
 
 class _Flaws:
-    """The first flaws in words, the others as a number: a descriptor may have hundreds of thousands."""
+    """Collects the first flaws as text and counts the rest, because a descriptor may have hundreds of thousands."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -259,11 +264,11 @@ def _size(value: object, flaws: _Flaws) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        flaws.add(f"size is {'no integer' if isinstance(value, float) else kind(value)}")
+        flaws.add(f"size is {'not an integer' if isinstance(value, float) else kind(value)}")
         return None
     if 0 <= value <= MAX_SIZE:
         return value
-    flaws.add("size is negative" if value < 0 else "size is more than an int64 holds")
+    flaws.add("size is negative" if value < 0 else "size does not fit in an int64")
     return None
 
 

@@ -1,9 +1,9 @@
-"""Finds the layouts at and below a directory (docs/resolution.md).
+"""Find the layouts at and below a directory (docs/resolution.md).
 
-A layout is a directory with `oci-layout`, or with `index.json` and `blobs/` (image-spec, image-layout.md, asks for all
-three; writers that were interrupted leave less). What type `index.json` is of does not matter here: a FIFO under that name
-is a broken layout, to be reported and not overlooked. `a` and `a/b` can both be repositories, so the search goes into
-layouts too; never into `blobs`, hidden directories or symbolic links.
+A layout is a directory with `oci-layout`, or with `index.json` and `blobs/`. (The image-spec, image-layout.md, requires
+all three, but interrupted writers leave fewer.) The file type of `index.json` does not matter here: a FIFO of that name
+is a broken layout, which should be reported, not ignored. The search also enters layouts, because `a` and `a/b` can both
+be repositories, but never `blobs`, hidden directories or symbolic links.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import MARK, Found, Parents, open_directory, plain
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_TICK_NS = 2_000_000_000  # no clock of a file system is coarser
+_TICK_NS = 2_000_000_000  # the coarsest clock of any file system (FAT)
 
 _Identity = tuple[int, int, int, int]
 
 
 class Listings:
-    """What directories held when they were last listed, for who searches the same ones again and again.
+    """A cache of directory listings, for searches that are repeated.
 
-    A directory's times tell whether something came or went in it, at one stat instead of a listing. One that had only
-    just changed when it was listed may have changed again within the same tick of the clock, so it is listed again
-    (git's racy rule). File systems may exist whose directories keep their times: so all are listed anew now and then.
+    One stat of a directory shows from its times whether a file in it was added or removed, without a listing. A directory
+    that had only just changed when it was listed may have changed again within the same tick of the clock, so it is not
+    cached (git's racy rule). Some file system may not update these times, so callers list everything again from time to
+    time (`begin(anew=True)`).
     """
 
     def __init__(self) -> None:
@@ -36,13 +37,13 @@ class Listings:
         self._now: dict[str, tuple[_Identity, bool, list[str]]] = {}
 
     def begin(self, *, anew: bool = False) -> None:
-        """A search of everything begins: what the one before did not come to is forgotten; with `anew`, all of it."""
+        """Begin a search. Directories that the search before did not visit are forgotten; with `anew`, all are."""
         self._before, self._now = {} if anew else self._now, {}
 
     def get(self, path: str, look: Callable[[], os.stat_result]) -> tuple[bool, list[str]] | None:
-        """Whether the directory is a layout, and what is to be searched in it; None where it has to be listed.
+        """Return whether the directory is a layout, and which directories in it to search; None if it must be listed.
 
-        `look` gives its stat, or raises OSError.
+        `look` returns its stat or raises OSError.
         """
         known = self._before.get(path)
         if known is None:
@@ -57,15 +58,16 @@ class Listings:
         return known[1], known[2]
 
     def put(self, path: str, found: os.stat_result, at: int, layout: bool, below: list[str]) -> None:
-        """Keep what was listed; `found` is what the directory was at the time `at`, before that."""
+        """Store a listing. `found` is the stat of the directory before it was listed, at time `at` in nanoseconds."""
         if abs(at - max(found.st_mtime_ns, found.st_ctime_ns)) > _TICK_NS:
             self._now[path] = (_identity(found), layout, below)
 
 
 def is_layout(path: str) -> bool:
-    """Whether the directory `path` is a layout. One that cannot be looked into is none; never raises OSError.
+    """Return whether the directory `path` is a layout; False if it cannot be opened. Never raises OSError.
 
-    A path of `catalog.layout.beneath.opened_path` is opened as that says; any other may be, or lead through, a link.
+    Of a path from `catalog.layout.beneath.opened_path`, only the registered part may be a link. Any other path may be a
+    link or lead through one.
     """
     try:
         directory = open_directory(path if MARK in path else f"{path}/.")
@@ -88,18 +90,18 @@ def discover(
     known: Container[str] = (),
     is_leaf: Callable[[str], bool] | None = None,
 ) -> Iterator[str]:
-    """The absolute paths of all layouts at or below `root`, a layout before those in it, in the order of their names.
+    """Yield the absolute paths of all layouts at or below `root`, each before those inside it, ordered by name.
 
-    Paths that are not UTF-8 come with surrogate escapes. A directory that cannot be read, or is gone since its parent
-    was read, goes to `on_error` with its path, and the search goes on. `root` itself may be hidden or a symbolic link.
-    `on_directory` is called before each directory is read: there may be many without a layout. With `listings` those that
-    did not change since are not listed again; nor are layouts among `known` that hold `blobs` and no other directory
-    (`is_leaf`, where that was looked at before). A `root` of `catalog.layout.beneath.opened_path` is opened as that says.
+    Paths that are not UTF-8 contain surrogate escapes. `on_error` is called with the path of a directory that cannot be
+    read or that has disappeared since its parent was read, and the search goes on. `root` itself may be hidden or a
+    symbolic link; it may also be a path from `catalog.layout.beneath.opened_path`. `on_directory` is called before each
+    directory is read, because there may be many without a layout. With `listings`, unchanged directories are not listed
+    again. Layouts in `known` are not listed either if `blobs` is the only directory in them (`is_leaf` says so, if given).
     Raises Exhausted.
     """
     opened = root if MARK in root else f"{os.path.abspath(root)}/."
-    # For each directory on the way down, its path with a slash, the path to open it by, and the names in it that are still
-    # to come, last first.
+    # For each directory on the way down: its path with a slash, the path to open it with, and the names in it that are
+    # still to be visited, in reverse order.
     pending = [("", "", [plain(opened)])]
     with Parents() as parents:
         while pending:
@@ -124,10 +126,11 @@ def discover(
 
 
 def holds_blobs_alone(found: Found, *, blobs: bool = False) -> bool:
-    """Whether there is nothing to search in a directory: where links count the directories in it, `blobs` is the only one.
+    """Return whether `blobs` is the only directory in this directory, judging by its link count.
 
-    Two stats for a listing, which was half of a pass over 10,000 stores that did not change. Where a file system counts no links
-    (btrfs has 1), the answer is no. `blobs` says that it is known to hold a directory `blobs`.
+    This takes two stats instead of a listing; listings were half the cost of a pass over 10,000 unchanged stores. Returns
+    False on file systems that do not count subdirectories as links (btrfs has 1). Pass `blobs` if the directory is known
+    to contain a directory `blobs`.
     """
     if found.stat.st_nlink != 3:
         return False
@@ -145,11 +148,11 @@ def _is_leaf(parents: Parents, where: str) -> bool:
 def _look(
     path: str, where: str, parents: Parents, on_error: Callable[[str, OSError], None], listings: Listings | None
 ) -> tuple[bool, list[str]]:
-    """Whether the directory is a layout, and the names of the directories in it that may hold others."""
+    """Return whether the directory is a layout, and the names of the directories in it to search."""
     marker = index = blobs = False
     below: list[str] = []
     try:
-        # Not through a link: it may have become one since its parent was read.
+        # This follows no link: the directory may have been replaced by one since its parent was read.
         directory = parents.open(where, _DIRECTORY)
     except OSError as error:
         refuse_exhausted(error)

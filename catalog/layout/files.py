@@ -1,9 +1,8 @@
-"""Opening a file of a store so that nothing else can have been opened, and seeing whether it stood still.
+"""Open the files of an untrusted store safely, and detect whether they changed while they were read.
 
-A store is untrusted: a name in it may be a FIFO that blocks for ever, a device, or a symbolic link to somewhere else, and
-may become one at any moment. So a file is looked at first, opened only where it is a regular one, relative to its
-directory, without following and without blocking, and looked at again. The directory is opened as catalog.layout.beneath
-says.
+A name in a store may be a FIFO that blocks for ever, a device, or a symbolic link to somewhere else, and may become one at
+any moment. So a file is checked with stat first and opened only if it is a regular file, relative to its directory,
+without following links and without blocking; then it is checked again. catalog.layout.beneath opens the directory.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from catalog.layout.beneath import Found, leads_out, open_directory, stat_direct
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
-"""What open says of a name that was a regular file a moment ago: gone, a link, a socket, under somebody's lease."""
+"""Errors of open for a name that was a regular file a moment ago. It is now absent, a link, a socket, or under a lease."""
 
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
@@ -31,7 +30,7 @@ _TYPES = {
 
 
 class FileState(NamedTuple):
-    """What identifies one content of a file, as far as stat can tell. `size` is in bytes."""
+    """The stat of a file as far as it identifies the contents. `size` is in bytes."""
 
     dev: int
     ino: int
@@ -41,8 +40,8 @@ class FileState(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """One text for all of it, as the catalog keeps it: equal means that the same bytes were read."""
-        return "%d:%d:%d:%d:%d" % self  # noqa: UP031 - the fastest way by a third, and each pass asks it of all stores
+        """All fields as one text, as the catalog stores it. If it is equal, the contents have not changed."""
+        return "%d:%d:%d:%d:%d" % self  # noqa: UP031 - a third faster, and each pass needs it for every store
 
 
 class IndexProblem(Exception):
@@ -53,20 +52,22 @@ class IndexProblem(Exception):
         self.state = state
         self.reason = reason
         self.file: FileState | None = None
-        """The file that was read and found unusable, where there was one."""
+        """The state of the file that was read and is not usable; None if no file was read."""
 
 
 class IndexChanged(Exception):
-    """The file changed while it was read: somebody is writing it. Read it again later; what came so far is void."""
+    """The file changed while it was read, so somebody is writing it. Discard what was read, and read it again later."""
 
 
 def file_type(found: os.stat_result) -> str:
-    """What a file is, in words, by its stat."""
-    return "a regular file" if stat.S_ISREG(found.st_mode) else _TYPES.get(stat.S_IFMT(found.st_mode), "no file")
+    """Return the type of a file in words, given its stat: "a FIFO"."""
+    return (
+        "a regular file" if stat.S_ISREG(found.st_mode) else _TYPES.get(stat.S_IFMT(found.st_mode), "an unknown file")
+    )
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """What lstat says; None where it says nothing, whatever the reason. Never raises OSError."""
+    """Return the lstat of `path`; None if it fails for any reason. Never raises OSError."""
     try:
         return os.lstat(path)
     except OSError:
@@ -74,9 +75,9 @@ def lstat(path: str) -> os.stat_result | None:
 
 
 def stat_index(store_path: str, at: Found | None = None) -> FileState:
-    """The state of the store's `index.json`, by its stat alone. Raises IndexProblem as `read_index` does.
+    """Return the state of the store's `index.json` without opening it. Raises IndexProblem as `read_index` does.
 
-    `store_path` is a path of `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
     """
     own = -1
     try:
@@ -96,9 +97,9 @@ def stat_index(store_path: str, at: Found | None = None) -> FileState:
 
 
 class StoreFile:
-    """A regular file directly in a store's directory, open for reading. `state` is what it was when it was opened.
+    """A regular file in the directory of a store, open for reading. `state` is its state when it was opened.
 
-    Raises IndexProblem, and IndexChanged where the name is given to something else at this moment.
+    Opening raises IndexProblem, and IndexChanged if the file is being replaced at this moment.
     """
 
     def __init__(self, store_path: str, name: str) -> None:
@@ -136,7 +137,7 @@ class StoreFile:
         return _state(after)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from `offset` on; fewer at the end of the file alone."""
+        """Return `size` bytes from `offset` on; fewer only at the end of the file. Raises IndexProblem."""
         pieces = []
         while size > 0:
             try:
@@ -151,7 +152,10 @@ class StoreFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check(self, size: int | None = None) -> None:
-        """Raises IndexChanged unless the file is what it was, under its name too, and `size` bytes long."""
+        """Raise IndexChanged if the file, or the file of that name, has changed, or is not `size` bytes long.
+
+        Raises IndexProblem if that cannot be determined.
+        """
         try:
             states = (
                 _state(os.fstat(self._file)),
@@ -159,13 +163,13 @@ class StoreFile:
             )
         except OSError as error:
             if error.errno == errno.ENOENT:
-                raise IndexChanged(f"{self.name} is gone since it was opened") from None
+                raise IndexChanged(f"{self.name} was removed after it was opened") from None
             raise _unreadable(self.name, error) from None
         if states != (self.state, self.state) or size not in (None, self.state.size):
             raise IndexChanged(f"{self.name} changed while it was read")
 
     def close(self) -> None:
-        """Closes what is open; again does no harm."""
+        """Close the file. Closing it again has no effect."""
         file, directory = self._file, self._directory
         self._file = self._directory = -1
         for descriptor in (file, directory):
@@ -181,13 +185,13 @@ def _state(found: os.stat_result) -> FileState:
 
 
 def missing(store_path: str, error: OSError) -> str:
-    """Return why a store's directory cannot be opened, which gave `error`. Raises Exhausted."""
+    """Return the reason why a store's directory could not be opened, given the OSError. Raises Exhausted."""
     problem = _no_file(store_path, "index.json", error)
     return problem.reason if problem.state == "missing" else error.strerror or str(error)
 
 
 def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
-    # Why the file, or its directory, is not there: only now is the directory worth a stat of its own.
+    # The extra stat of the directory is made only here, to find out what exactly is absent.
     if error.errno not in _GONE:
         return _unreadable(name, error)
     if leads_out(store_path):
@@ -205,7 +209,7 @@ def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
 
 
 def _is_link(store_path: str) -> bool:
-    """Whether the last component of a path of `opened_path` is a link; those before it are not followed."""
+    """Return whether the last component of a path from `opened_path` is a link."""
     try:
         return stat.S_ISLNK(stat_directory(store_path).st_mode)
     except OSError:
@@ -214,12 +218,12 @@ def _is_link(store_path: str) -> bool:
 
 def _not_regular(name: str, found: os.stat_result) -> IndexProblem:
     if stat.S_ISLNK(found.st_mode):
-        advice = "put a copy of the file in its place, or add the layout that it leads into"
+        advice = "replace it with a copy of the file, or add the layout that it points into"
         return IndexProblem("invalid", f"{name} is a symbolic link, which is not followed: {advice}")
     return IndexProblem("invalid", f"{name} is {file_type(found)}, not a regular file")
 
 
 def _unreadable(name: str, error: OSError) -> IndexProblem:
-    """The problem of a file that `error` keeps from being read; raises Exhausted where it is this process that cannot."""
+    """Return the problem of a file that cannot be read. Raises Exhausted if the cause is in this process."""
     refuse_exhausted(error)
     return IndexProblem("unreadable", f"{name}: {error.strerror}")

@@ -1,12 +1,13 @@
-"""Documents that Go's encoding/json reads in another way than a JSON parser that takes field names by their spelling.
+"""Read documents as Go's encoding/json does, which differs from other JSON parsers in how it matches field names.
 
-All other readers of a layout are Go programs. Go takes the name of a struct's field in any letter case (simple Unicode
-folding), and lets a field occur several times: a later scalar replaces an earlier one, structs and maps merge, an array is
-decoded over the elements of the earlier one, and null leaves scalars and structs but clears pointers, maps and slices.
-Keys of maps (annotations, labels) are taken as they are spelt; the last one counts.
+All other readers of a layout are Go programs. Go accepts the name of a struct field in any letter case (simple Unicode
+folding), and accepts repeated fields: a later scalar replaces an earlier one, structs and maps merge, an array is decoded
+over the elements of the earlier one, and null leaves scalars and structs unchanged but clears pointers, maps and slices.
+Keys of maps (annotations, labels) are case-sensitive, and the last of equal keys counts.
 
-`rewrite` turns such a document into one with each field once, in its own spelling, and says what was odd. It is linear in
-the document, and several times slower than msgspec: `repeats` and msgspec's refusal of unknown fields choose what needs it.
+`rewrite` turns such a document into one with each field once, in its proper spelling, and says what was odd. It is linear
+in the size of the document, but several times slower than msgspec. `repeats`, and msgspec's refusal of unknown fields,
+select the documents that need it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NAMES = (
     b"|variant|config|layers|blobs|fsLayers|blobSum|subject|created|Labels|imageLayoutVersion"
 ).split(b"|")
 _ESCAPED = re.compile(rb"\\u(?:00[4-7]|017[fF]|212[aA])")
-# s and k have a third letter that folds to them: LONG S and the KELVIN SIGN.
+# A third letter folds to s and to k: LONG S and the KELVIN SIGN.
 _ANY_CASE = re.compile(
     rb'"(%s)"[ \t\n\r]*:'
     % b"|".join(
@@ -42,7 +43,10 @@ _SPELT = frozenset(_NAMES)
 
 
 class Field(NamedTuple):
-    """A field of a Go struct: what null does to it, and what its value is. Neither `fields` nor `is_map`: a scalar."""
+    """A field of a Go struct: the type of its value, and whether null clears it.
+
+    A field with neither `fields` nor `is_map` is a scalar, or a list of scalars.
+    """
 
     fields: Mapping[str, Field] | None = None
     is_list: bool = False
@@ -86,33 +90,34 @@ MARKER: Mapping[str, Field] = {"imageLayoutVersion": _SCALAR}
 
 
 def fold(name: str) -> str:
-    """`name` as Go compares names of fields."""
+    """Return `name` in the form in which Go compares the names of fields."""
     return name.replace("\u017f", "s").lower()
 
 
 def is_odd(data: bytes) -> bool:
-    """Whether a field may be there in another letter case, or with an escape in its name."""
+    """Return whether the name of a field may be written in another letter case or with an escape."""
     return is_escaped(data) or any(name not in _SPELT for name in set(_ANY_CASE.findall(data)))
 
 
 def is_escaped(data: bytes) -> bool:
-    """Whether a letter of some name may be there as an escape."""
+    """Return whether a letter in some name may be written as an escape."""
     return b"\\u" in data and _ESCAPED.search(data) is not None
 
 
 def is_plain(data: bytes, found: object, others: int = 0) -> bool:
-    """Whether `data` has each field of what was decoded from it once: then it has as many quotes as `found` encoded again.
+    """Return True if `data` certainly has each field only once: it has as many quotes as `found` encoded again.
 
-    `others` is how many of the quotes belong to what is no part of `found`. False means that nobody knows: null, an empty
-    text and escapes make a difference too. Takes half the time of decoding, and a fourth of `repeats`.
+    `found` was decoded from `data`; `others` is how many quotes belong to parts of `data` that are not in `found`. False
+    means unknown, because null, empty strings and escapes also make a difference. This takes half the time of decoding,
+    and a quarter of that of `repeats`.
     """
     return (b"\\" not in data or b"\\u" not in data) and data.count(b'"') == _encode(found).count(b'"') + others
 
 
 def repeats(data: bytes, descriptors: Sequence[Any], also: Mapping[str, int]) -> bool:
-    """Whether some field may occur twice in one object: it is more often in `data` than in what was decoded from it.
+    """Return whether some field may occur twice in one object: it is in `data` more often than in what was decoded from it.
 
-    `also` has how often names occur that are no part of `descriptors`.
+    `also` is how often each name occurs in parts of `data` that are not in `descriptors`.
     """
     platforms = [one.platform for one in descriptors if one.platform is not None]
     for name, attribute in _ATTRIBUTES:
@@ -152,9 +157,9 @@ def _present(attribute: str, found: Iterable[object]) -> int:
 
 
 def rewrite(data: bytes, fields: Mapping[str, Field]) -> tuple[bytes, list[str]] | None:
-    """The document in `data` with each field once, and what was odd in it; None where nothing is, or it is no object.
+    """Return the document in `data` with each field once, and lines that say which fields were odd.
 
-    Raises ValueError for what is no JSON.
+    Returns None if no field is odd or `data` is not an object. Raises ValueError if `data` is not JSON.
     """
     try:
         found = json.loads(
@@ -173,7 +178,7 @@ def rewrite(data: bytes, fields: Mapping[str, Field]) -> tuple[bytes, list[str]]
 
 
 class _Pairs:
-    """An object of JSON with its keys as they stand there, the repeated ones too."""
+    """A JSON object with its keys as written, including repeated ones."""
 
     __slots__ = ("pairs",)
 
@@ -182,7 +187,7 @@ class _Pairs:
 
 
 class _Slice:
-    """A Go slice: elements behind its length stay in its array, and are decoded over when it grows again."""
+    """A Go slice. Elements beyond its length stay in its array, and are decoded over when it grows again."""
 
     __slots__ = ("items", "length")
 
@@ -199,7 +204,7 @@ def _plain(value: object) -> object:
 
 
 class _Odd:
-    """What is odd in one document: the first fields in words, the others as a number."""
+    """Collects the odd fields of one document: the first ones as text, the rest as a number."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -215,7 +220,7 @@ class _Odd:
         return [*self.lines, f"{self.more} more fields are odd"] if self.more else self.lines
 
     def struct(self, found: _Pairs, fields: Mapping[str, Field], into: dict[str, Any], place: str) -> None:
-        """Decode an object over what the struct `into` already holds."""
+        """Decode an object over the values that the struct `into` already has."""
         folded = _folded(fields)
         seen: set[str] = set()
         for key, value in found.pairs:
@@ -224,9 +229,9 @@ class _Odd:
                 into[key] = value
                 continue
             if name != key:
-                self.add(f"{place}{clean(key)} stands for {name}")
+                self.add(f"{place}{clean(key)} is read as {name}")
             elif name in seen:
-                self.add(f"{place}{name} is there more than once")
+                self.add(f"{place}{name} occurs more than once")
             seen.add(name)
             self._field(fields[name], name, value, into, f"{place}{name}")
 
@@ -268,7 +273,7 @@ _FOLDED: dict[int, dict[str, str]] = {}
 
 
 def _folded(fields: Mapping[str, Field]) -> dict[str, str]:
-    found = _FOLDED.get(id(fields))  # all of them are constants of this module
+    found = _FOLDED.get(id(fields))  # by id, because all of them are constants of this module
     if found is None:
         found = _FOLDED[id(fields)] = {fold(name): name for name in fields}
     return found
@@ -276,4 +281,4 @@ def _folded(fields: Mapping[str, Field]) -> dict[str, str]:
 
 def _number(digits: str) -> float:
     value = float(digits)
-    return value if math.isfinite(value) else 0.5  # as little an integer, and JSON has no infinity
+    return value if math.isfinite(value) else 0.5  # JSON has no infinity; what matters is that it is not an integer

@@ -1,4 +1,4 @@
-"""The digest of an open file, however large, without reading what is not there: a file of terabytes may have no byte on disk."""
+"""Hash an open file of any size without reading its holes: a sparse file of terabytes may have no data on disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
-_BLOCK = 512  # st_blocks counts these, whatever the file system's are
+_BLOCK = 512  # the unit of st_blocks, whatever the block size of the file system
 
 
 def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
-    """The digest, in hex, of the first `size` bytes of an open file, or of all where it has fewer.
+    """Return the digest, in hex, of the first `size` bytes of an open file, or of all if it has fewer.
 
-    `each` is called with the number of bytes of every piece that was read; what it raises ends the reading. Raises OSError.
+    `each` is called with the number of bytes of every piece that was read; what it raises is passed on. Raises OSError.
     """
     digest = hashlib.new(algorithm)
     for begin, end, is_hole in _extents(descriptor, size):
@@ -32,9 +32,9 @@ def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], 
 
 
 def hole_bytes(descriptor: int, found: os.stat_result, most: int) -> int:
-    """How many bytes of an open file are holes; counted until they are more than `most`. Raises OSError.
+    """Return how many bytes of an open file are in holes. Counting stops above `most`. Raises OSError.
 
-    `found` is its stat: a file that has all its blocks is not looked through.
+    `found` is the stat of the file; if all its blocks are allocated, there are no holes to look for.
     """
     if found.st_blocks * _BLOCK >= found.st_size:
         return 0
@@ -47,16 +47,16 @@ def hole_bytes(descriptor: int, found: os.stat_result, most: int) -> int:
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int, bool]]:
-    """The parts of a file up to `size`, in order: where each begins and ends, and whether it is a hole."""
+    """Yield the extents of a file up to `size`, in order: where each begins and ends, and whether it is a hole."""
     at = 0
     while at < size:
         try:
             data = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # the file system does not tell
+            if error.errno != errno.ENXIO:  # the file system does not support SEEK_DATA
                 yield at, size, False
                 return
-            data = size  # a hole up to the end, or the end is before
+            data = size  # a hole up to `size`, or the file ends before `size`
             if at >= os.fstat(descriptor).st_size:
                 return
         if data > at:

@@ -1,9 +1,9 @@
-"""Which files are open for writing at this moment, as far as this process may know, asked of nobody but the kernel.
+"""Find out which files are open for writing at this moment, as far as /proc shows it to this process.
 
-A lease on the file would tell it exactly, and for that instant make another program's non-blocking open fail: ocicat takes no lock
-of any kind on a layout. So /proc is read, which tells of one's own processes, and root of all in its pid namespace. The
-daemon knows more, by events (catalog.watch.observer). Nothing here asks a file system that is not the store's own: one of
-another user's may never answer.
+A lease on the file would say so exactly, but could make another program's non-blocking open fail at that moment, and
+ocicat takes no lock of any kind on a layout. /proc shows the processes of the same user and, to root, all processes in its
+pid namespace. The daemon learns more from events (catalog.watch.observer). Nothing here asks a file system other than that
+of the store, because a file system of another user might never answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from catalog.layout.beneath import open_directory
 from catalog.layout.files import FileState
 
 _NAME = "/index.json"
-_MOST_FILES = 4096  # of one process
-_LOOK_SECONDS = 0.25  # for all processes, the youngest first: a writer seldom lives long
-_TICK_NS = 20_000_000  # a file that changed so shortly before a look may have changed after it
-_SHOWS_STILL_NS = 50_000_000
-_WRITABLE = 0o200  # of the link in /proc/PID/fd: open for writing (proc_pid_fd(5))
+_MOST_FILES = 4096  # per process
+_LOOK_SECONDS = 0.25  # for all processes, the youngest first, because a writer rarely lives long
+_TICK_NS = 20_000_000  # a file with a time this close before a look may have changed after the look
+_SHOWS_STILL_NS = 50_000_000  # how long a look that found the file open stays valid
+_WRITABLE = 0o200  # permission of the link in /proc/PID/fd of a file that is open for writing (proc_pid_fd(5))
 
 
 class OpenFiles:
-    """Answers whether an `index.json` is open for writing. One look at all processes serves many files."""
+    """Tells whether an `index.json` is open for writing. One look at all processes serves many files."""
 
     def __init__(self) -> None:
         self._looks: dict[str, tuple[int, frozenset[int]]] = {}
@@ -34,11 +34,11 @@ class OpenFiles:
         """How many seconds the last look took."""
 
     def has(self, store_path: str, file: FileState, changed_ns: int) -> bool:
-        """Return whether `file`, the store's `index.json`, is open for writing in any process that this one may look at.
+        """Return whether `file`, the store's `index.json`, is open for writing in a process that this one may inspect.
 
-        `store_path` is a path of `catalog.layout.beneath.opened_path`; `changed_ns` is when the file changed last, in
-        nanoseconds since 1970. A look from after that answers again if it found nothing: whoever opened the file since then has
-        not written yet. Return False if it cannot be known.
+        `store_path` is a path from `catalog.layout.beneath.opened_path`; `changed_ns` is when the file last changed, in
+        nanoseconds since 1970. A look made after that is reused if it did not find the file open, because whoever has
+        opened it since then has not written yet. Returns False if it cannot be determined.
         """
         ino, device = file.ino, self._devices.get(file.dev)
         if device is None:
@@ -57,7 +57,7 @@ class OpenFiles:
 
 
 def _inodes(device: str) -> Iterator[int]:
-    """The inodes of all files called `index.json` on the file system `device` that are open for writing."""
+    """Yield the inodes of all files named `index.json` on the file system `device` that are open for writing."""
     until = time.monotonic() + _LOOK_SECONDS
     try:
         processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
@@ -66,7 +66,7 @@ def _inodes(device: str) -> Iterator[int]:
     for process in processes:
         if time.monotonic() > until:
             return
-        with contextlib.suppress(OSError):  # it has ended, or it is another user's
+        with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             yield from _inodes_of(process, device, until)
 
 
@@ -81,8 +81,8 @@ def _inodes_of(process: int, device: str, until: float) -> Iterator[int]:
 
 
 def _inode(path: str, process: int, device: str) -> int:
-    """The inode of another process's open file; raises ValueError where it is on another file system than `device`."""
-    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)  # asks no file system, and what it names is certain from now on
+    """Return the inode of another process's open file. Raises ValueError if it is not on the file system `device`."""
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)  # does not ask the file system, and pins the file
     try:
         if _device(opened, process) != device:
             raise ValueError(path)
@@ -104,7 +104,10 @@ def _device_of_index(store_path: str) -> str:
 
 
 def _device(opened: int, process: int) -> str:
-    """The file system of a descriptor of ours, as the mounts of `process` name it ("8:1"); ValueError where it has none there."""
+    """Return the device ("8:1") of the mount of our descriptor `opened`, according to the mounts of `process`.
+
+    Raises ValueError if `process` does not have that mount.
+    """
     with open(f"/proc/self/fdinfo/{opened}", "rb") as file:
         fields = dict(line.split(b":", 1) for line in file)
     mount = fields[b"mnt_id"].strip() if b"mnt_id" in fields else b""

@@ -1,8 +1,8 @@
-"""What a layout itself tells of its past: olareg keeps, at the top level of its `index.json`, what each tag pointed to.
+"""Read the history that a layout records itself: olareg keeps at the top level of `index.json` what each tag pointed to.
 
-`"org.olareg.history"` (olareg, types/layout.go) is a map from a tag to a list, the oldest first, of `time` (RFC 3339),
-`descriptor`, and `deleted` where the tag went then. It is taken for what it is, somebody else's word: what is unusable in it
-is left out and counted, and the order of the list is believed before the times, since clocks step.
+`"org.olareg.history"` (olareg, types/layout.go) maps each tag to a list, the oldest entry first, with `time` (RFC 3339),
+`descriptor`, and `deleted` if the tag was removed then. This data is not trusted: unusable parts are left out and counted,
+and the order of the list counts more than the times, because clocks are sometimes set back.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from catalog.names.moment import milliseconds
 from catalog.names.reference import is_tag
 
 MAX_SPANS = 10_000
-"""So many spans of a layout are kept at most: the newest."""
+"""The maximum number of spans that are kept per layout, the newest ones."""
 
 
 class Told(NamedTuple):
-    """A tag pointed to `digest` from `since` until `until`, or until now where that is None; milliseconds, UTC."""
+    """A recorded span: `tag` pointed to `digest` from `since` until `until`, in milliseconds since 1970, UTC.
+
+    `until` is None if the tag still points to it.
+    """
 
     tag: str
     digest: str
@@ -31,13 +34,13 @@ class Told(NamedTuple):
 
 
 def told_spans(raw: bytes) -> tuple[list[Told], list[Problem]]:
-    """The spans that the JSON value `raw` tells, by tag and time; and what is wrong with it, for its owner."""
+    """Return the spans recorded in the JSON value `raw`, ordered by tag and time, and the problems found in it."""
     try:
         tags = loads(raw) if raw else {}
     except ValueError as error:
-        return [], [Problem("bad-history", HISTORY, f"no JSON: {error}")]
+        return [], [Problem("bad-history", HISTORY, f"not JSON: {error}")]
     if not isinstance(tags, dict):
-        return [], [] if tags is None else [Problem("bad-history", HISTORY, "is no object")]
+        return [], [] if tags is None else [Problem("bad-history", HISTORY, "is not an object")]
     spans: list[Told] = []
     unusable = 0
     for tag, entries in tags.items():
@@ -56,7 +59,7 @@ def told_spans(raw: bytes) -> tuple[list[Told], list[Problem]]:
 
 
 def _entry(found: Any) -> tuple[int, str | None] | None:
-    """When, and what the tag pointed to from then on (None: nothing); None for an entry that cannot be used."""
+    """Return the time and the digest of a history entry, with digest None if the tag was removed; None if unusable."""
     if not isinstance(found, dict) or not isinstance(found.get("time"), str):
         return None
     at = milliseconds(clean(found["time"]))
@@ -70,7 +73,7 @@ def _entry(found: Any) -> tuple[int, str | None] | None:
 
 
 def _spans(tag: str, entries: list[tuple[int, str | None]]) -> Iterator[Told]:
-    """The spans between the entries of one tag. The same digest again is no new span."""
+    """Yield the spans between the entries of one tag. An entry that repeats the digest does not begin a new span."""
     digest: str | None = None
     since = now = -(1 << 63)
     for at, other in entries:

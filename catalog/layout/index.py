@@ -1,13 +1,13 @@
-"""Reads a store's `index.json` (image-spec, image-layout.md), whoever may be writing it and whatever is in it.
+"""Read the `index.json` of a store (image-spec, image-layout.md), while others may be writing it and whatever it contains.
 
-Writers rewrite the file in place while others read, and everything in a store is untrusted. So a
-read is good when the file is a regular one in the store's own directory, stat before and after agree in all that changes
-with a write, as many bytes came as stat says, and they are one JSON value. Whether the file has stood still for long
-enough is the caller's question (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.
+Writers rewrite the file in place while others read it, and nothing in a store is trusted. So a read is valid only if the
+file is a regular file in the store's own directory, the stats before and after it agree in everything that a write
+changes, the number of bytes read is the size in the stat, and they are one JSON value. The caller decides whether the file
+has been unchanged for long enough (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.
 
-A small file is decoded in one go; a larger one, or one with something odd in it, in batches (stream.py). Above
-`Limits.in_memory_bytes`, or where the objects would take many times the room of the text, the descriptors come while one
-iterates, and what is wrong with the file then shows on the way.
+A small file is decoded at once; a larger one, or one with something odd in it, in batches (stream.py). If the file is
+larger than `ListLimits.in_memory_bytes`, or its objects would take many times as much memory as the text, it is streamed:
+the descriptors are decoded while the caller iterates, and errors in the file are raised on the way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
 from catalog.layout.room import ensure_room
-from catalog.layout.source import Malformed, TooDeep, prove
+from catalog.layout.source import Malformed, TooDeep, check_json
 from catalog.layout.stream import HISTORY, ListLimits, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
 from catalog.names.limits import LAYOUT_VERSION
@@ -35,16 +35,16 @@ __all__ = [
 ]  # fmt: skip
 
 MARKER_BYTES = 64 << 10
-"""The largest `oci-layout` that is read."""
+"""The largest `oci-layout` that is read, in bytes."""
 
 HELD_DESCRIPTORS = 600_000
 HELD_QUOTES = 8_000_000
-"""What is held in memory at most: 64 MiB of usual descriptors are 190,000 with 7.5 million quotes. A text of 64 MiB can
-have seven times as many of either, and 20 bytes of object for each byte of text; then it is streamed."""
+"""Above these numbers of descriptors or quotes, a file is streamed. 64 MiB of ordinary descriptors are 190,000 with 7.5
+million quotes, but a text of that size can have seven times as many of either, and 20 bytes of objects per byte of text."""
 
 
 _CHECK_BYTES = 1 << 20
-_ROOM = 24  # bytes of memory for one of text (stream.py)
+_ROOM = 24  # bytes of memory per byte of text (stream.py)
 
 
 def _no_pause() -> None:
@@ -52,7 +52,7 @@ def _no_pause() -> None:
 
 
 class Marker(NamedTuple):
-    """What a store's `oci-layout` says: its `imageLayoutVersion`, None where readers may differ, and what is wrong with it."""
+    """The contents of `oci-layout`: the `imageLayoutVersion`, or None if it has none or readers may disagree; a problem."""
 
     version: str | None
     problem: Problem | None
@@ -62,7 +62,7 @@ _ABSENT = msgspec.Raw(b"")
 
 
 class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An index as it should be; one with fields that image-spec does not have goes the long way."""
+    """An ordinary index. One with fields that the image-spec does not have goes through `Parser`."""
 
     manifests: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
     config: msgspec.Raw = msgspec.Raw(b"null")
@@ -75,7 +75,7 @@ class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     subject: msgspec.Raw = _ABSENT
 
     def other_quotes(self) -> int:
-        """Return how many quotes the file has outside its manifests, if each field is there once."""
+        """Return how many quotes the file has outside its manifests if it has each field only once."""
         raws = [
             *(raw for raw in (self.config, self.layers, self.annotations) if bytes(raw) != b"null"),
             *(
@@ -97,10 +97,10 @@ def read_index(
     *,
     pause: Callable[[], None] = _no_pause,
 ) -> IndexContent:
-    """What the store's `index.json` says. Close it, or use it in a `with`: a streamed one holds the file open.
+    """Read the store's `index.json`. Close the result, or use it in a `with`, because a streamed one keeps the file open.
 
-    Raises IndexProblem and IndexChanged; for a streamed one, iterating does.
-    `pause` is called between two pieces of a file that is large; what it raises passes through.
+    Raises IndexProblem, IndexChanged and Exhausted; of a streamed one, so does iterating.
+    `pause` is called between the pieces of a large file; what it raises is passed on.
     """
     opened = StoreFile(store_path, "index.json")
     try:
@@ -120,7 +120,7 @@ def read_index(
 
 
 def read_marker(store_path: str) -> Marker:
-    """The store's `oci-layout` (image-layout.md). No problem is told of a file that changes at this moment."""
+    """Read the store's `oci-layout` (image-layout.md). A file that is changing at this moment has no problem."""
     try:
         opened = StoreFile(store_path, "oci-layout")
         try:
@@ -136,22 +136,20 @@ def read_marker(store_path: str) -> Marker:
     except IndexProblem as problem:
         if problem.reason != "no oci-layout":
             return _bad_marker(problem.reason)
-        detail = (
-            'is not there, so that other tools take this for no layout: write {"imageLayoutVersion": "1.0.0"} into it'
-        )
+        detail = 'is missing, so other tools do not accept this layout: write {"imageLayoutVersion": "1.0.0"} into it'
         return Marker(None, Problem("no-marker", "oci-layout", detail))
     except ValueError:
-        return _bad_marker("is no JSON")
+        return _bad_marker("is not JSON")
     version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else None
     if not isinstance(version, str) or len(version) > 64:
         return _bad_marker("has no imageLayoutVersion")
     version = clean(version)
     if version == LAYOUT_VERSION and plain is not None:
-        return Marker(None, odd_problem(plain[1], "oci-layout"))  # without a version it is looked at until it is mended
+        return Marker(None, odd_problem(plain[1], "oci-layout"))  # without a version it is read again at each look
     if version == LAYOUT_VERSION:
         return Marker(version, None)
     return _bad_marker(
-        f"imageLayoutVersion is {version!r}, which is unknown: {LAYOUT_VERSION} is the only one", version
+        f"imageLayoutVersion is {version!r}, which is unknown: the only known version is {LAYOUT_VERSION}", version
     )
 
 
@@ -160,11 +158,11 @@ def _bad_marker(detail: str, version: str | None = None) -> Marker:
 
 
 class IndexContent:
-    """What one `index.json` says; iterating gives its usable descriptors in their order.
+    """The contents of one `index.json`. Iterating yields its usable descriptors in order.
 
-    Unless `streamed`, all of it is known and proved from the start. A streamed one is read anew by each iteration, from
-    the same file; `sha256`, `elements`, `skipped` and `annotations` are complete when one has come to its end, and until
-    then nothing of what came is certain: iterating may raise IndexProblem and IndexChanged.
+    Unless it is `streamed`, it has been read and checked completely. Each iteration over a streamed one reads the same
+    file again, and may raise IndexProblem and IndexChanged. `sha256`, `elements`, `skipped`, `annotations` and `history`
+    are complete when an iteration has ended; until then, nothing that it yielded is certain.
     """
 
     def __init__(self, opened: StoreFile, limits: ListLimits, pause: Callable[[], None]) -> None:
@@ -174,14 +172,15 @@ class IndexContent:
         self._held: list[Descriptor] = []
         self.file = opened.state
         self.sha256 = ""
-        """Of the file's bytes, in hex."""
+        """The SHA-256 of the file, in hex."""
         self.elements = 0
-        """How many elements `manifests` has, the skipped ones among them."""
+        """The number of elements of `manifests`, including the skipped ones."""
         self.skipped: list[Problem] = []
+        """The problems of skipped elements and of the file itself."""
         self.annotations: dict[str, str] = {}
-        """Those of the index itself, as far as they are text."""
+        """The annotations of the index itself whose values are strings."""
         self.history = b""
-        """What the layout tells of its past, as it stands there (catalog.layout.history); empty where it does not."""
+        """The raw history that the layout records (catalog.layout.history); b"" if it has none."""
         self.streamed = self.file.size > limits.in_memory_bytes
         if not self.streamed:
             if self.file.size <= limits.descriptor_bytes:
@@ -199,7 +198,7 @@ class IndexContent:
         self.close()
 
     def close(self) -> None:
-        """Closes the file; a content that is not streamed can be used on."""
+        """Close the file. Unless it is streamed, the content can still be used."""
         self._opened.close()
 
     def _load_at_once(self) -> None:
@@ -251,7 +250,7 @@ class IndexContent:
 
     def _stream(self) -> Iterator[Descriptor]:
         def twice() -> None:
-            raise Malformed("manifests is there twice, in a file that is too large to hold")
+            raise Malformed("manifests occurs twice, in a file that is too large to keep in memory")
 
         reader = _Reader(self._opened, self._pause)
         for batch in self._proved(reader, Parser(reader.read, self._limits, twice)):
@@ -261,7 +260,7 @@ class IndexContent:
         try:
             yield from parser.batches()
         except Malformed as error:
-            self._opened.check()  # a file that is being written is no invalid one
+            self._opened.check()  # a file that is being written is not invalid
             raise IndexProblem("invalid", str(error)) from None
         self._opened.check(reader.offset)
         self.sha256 = reader.sha256.hexdigest()
@@ -275,7 +274,7 @@ class IndexContent:
 
 
 class _Reader:
-    """Reads a file from its beginning, hashing what passes."""
+    """Reads a file from its beginning and hashes it."""
 
     def __init__(self, opened: StoreFile, pause: Callable[[], None], *, count_quotes: bool = False) -> None:
         self._opened = opened
@@ -290,11 +289,11 @@ class _Reader:
         self._pause()
         if self.offset - self._checked >= _CHECK_BYTES:
             self._checked = self.offset
-            self._opened.check()  # of a file that is rewritten all the time no more is read than has to be
+            self._opened.check()  # stop early if the file is being rewritten
         data = self._opened.read(size, self.offset)
         self.offset += len(data)
         if self.offset > self._opened.state.size:
-            raise IndexChanged("index.json grows while it is read")  # perhaps for ever
+            raise IndexChanged("index.json grows while it is read")  # and may never stop growing
         self.sha256.update(data)
         if self._count_quotes:
             self.quotes += data.count(b'"')
@@ -302,7 +301,7 @@ class _Reader:
 
 
 def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
-    """The index as Go reads it, and what is odd; None where that makes no difference (gojson.py)."""
+    """Return the index as Go reads it, and what is odd in it; None if Go reads it like everyone else (gojson.py)."""
     if index is not None:
         found = index.manifests if isinstance(index.manifests, list) else []
         if gojson.is_plain(data, found, index.other_quotes()):
@@ -314,15 +313,15 @@ def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
     try:
         return gojson.rewrite(data, gojson.INDEX)
     except ValueError:
-        return None  # the parser says why, and where
+        return None  # the parser reports what is wrong, and where
 
 
 def _reason(data: bytes, reason: str) -> str:
-    """`reason`, or where the walk has only noticed it at the end (a quote is missing): the place that msgspec tells."""
+    """Return `reason`; or msgspec's, which has the place, if the error was only noticed at the end (a missing quote)."""
     if not reason.startswith("torn"):
         return reason
     try:
-        prove(data)
+        check_json(data)
     except TooDeep:
         return reason
     except Malformed as error:

@@ -1,12 +1,12 @@
-"""What a manifest, an index or a config says (image-spec manifest.md, image-index.md, config.md; Docker's schema 1 and 2).
+"""Parse manifests, indexes and configs (image-spec manifest.md, image-index.md, config.md; Docker's schemas 1 and 2).
 
-OCI 1.1's release candidates had an artifact manifest, whose `blobs` are taken as layers. A document that has the fields of
-two kinds, or of another kind than its media type, means different things to different readers (CVE-2021-41190): nothing of
-it is believed.
+The release candidates of OCI 1.1 had an artifact manifest; its `blobs` are treated as layers. A document with the fields
+of two kinds of manifest, or with fields that do not fit its media type, means different things to different readers
+(CVE-2021-41190), so nothing in it is used.
 
-Narrow on purpose. Of a config only its platform, its date and its labels are looked at: Env, Cmd and history hold secrets.
-What a blob is, its own structure says, not what some descriptor claims for it: were a config only
-read as one where a manifest calls it that, a stranger's layout that lists it as a manifest would take it from its owner.
+Of a config, only the platform, the date and the labels are read, because Env, Cmd and history may contain secrets.
+The structure of a blob decides what it is, not the descriptor that points to it. Otherwise, someone's layout that lists
+another image's config as a manifest could change how ocicat reads that config.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from catalog.names.media_types import (
 )
 
 MAX_CHILDREN = 100_000
-"""Descriptors of one manifest or index that are kept; 4 MiB hold some 50,000."""
+"""The maximum number of descriptors that are kept of one list of a manifest or index; 4 MiB contain some 50,000."""
 
 
 class Manifest(NamedTuple):
-    """A manifest or index. `is_index` where it lists manifests; absent parts are empty or None.
+    """A manifest or index. `is_index` is true if it lists manifests. Absent parts are empty or None.
 
-    `flaws` says which of its descriptors could not be used, `odd` which fields only a Go program reads like this (gojson.py).
+    `flaws` lists the descriptors that are not usable, and `odd` the fields that only Go programs read in this way
+    (gojson.py).
     """
 
     is_index: bool
@@ -54,11 +55,11 @@ class Manifest(NamedTuple):
 
 
 class AmbiguousManifest(Exception):
-    """A document that is a manifest to one reader and an index to another; the message says why, in one line."""
+    """A document that one reader takes for a manifest and another for an index. The message says why, in one line."""
 
 
 class Config(NamedTuple):
-    """What a config says: platform parts as they stand there, `created` in RFC 3339, labels."""
+    """The parts of a config that are used: the platform, not normalised; `created`, as written; labels."""
 
     os: str
     architecture: str
@@ -77,7 +78,7 @@ class _BlobSum(msgspec.Struct, gc=False):
 
 
 class _Wire(msgspec.Struct, rename="camel", gc=False):
-    """A manifest or index as it should be; anything odd goes the long way."""
+    """An ordinary manifest or index. Anything unusual goes through `_parse_tolerant`."""
 
     media_type: str = ""
     artifact_type: str | None = None
@@ -95,7 +96,7 @@ class _WireInner(msgspec.Struct, gc=False):
 
 
 class _WireConfig(msgspec.Struct, gc=False):
-    """A config as it should be: what stands in it beside these fields is not even made an object."""
+    """An ordinary config. Its other fields are not decoded at all."""
 
     os: str = ""
     architecture: str = ""
@@ -111,7 +112,7 @@ class _Digest(msgspec.Struct, gc=False):
 
 
 class _Shape(msgspec.Struct, gc=False):
-    """What tells a manifest from an image's config: that one's `config` is no descriptor."""
+    """The fields that distinguish a manifest from the config of an image, whose field `config` is not a descriptor."""
 
     config: _Digest
     layers: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -124,9 +125,9 @@ _decode_config = msgspec.json.Decoder(_WireConfig).decode
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
-    """The manifest or index in `data`; None for JSON that is neither.
+    """Return the manifest or index in `data`; None if the JSON is neither.
 
-    Raises ValueError for what is no JSON, and AmbiguousManifest.
+    Raises ValueError if `data` is not JSON, and AmbiguousManifest.
     """
     wire = _decode_plain(data)
     odd: Sequence[str] = ()
@@ -178,18 +179,18 @@ _FIELDS: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
     (frozenset({OCI_ARTIFACT}), frozenset({"blobs"})),
     (frozenset({DOCKER_SCHEMA_1, DOCKER_SIGNED}), frozenset({"fsLayers"})),
 )
-"""The media types of each kind of manifest, and the fields that point to other blobs in that kind alone."""
+"""The media types of each kind of manifest, and the fields with references to blobs that only this kind has."""
 
 
 def _kind_of(media_type: str, lists: AbstractSet[str]) -> bool | None:
-    """Whether a document with these fields is an index; None if it is no manifest. Raises AmbiguousManifest.
+    """Return whether a document with the fields `lists` is an index; None if it is not a manifest at all.
 
-    `blobs` and `fsLayers` alone make no manifest of a document that does not say by its media type that it is one.
+    A document with only `blobs` or `fsLayers` is a manifest only if its media type says so. Raises AmbiguousManifest.
     """
     declared = next((fields for types, fields in _FIELDS if media_type in types), None)
     used = [fields for _, fields in _FIELDS if fields & lists]
     if len(used) > 1 and (declared is not None or (lists & {"manifests"} and lists & {"config", "layers"})):
-        raise AmbiguousManifest(f"has the fields {', '.join(sorted(lists))}, which no one kind of manifest has")
+        raise AmbiguousManifest(f"has the fields {', '.join(sorted(lists))}, which no kind of manifest has together")
     if declared is not None:
         if used and used[0] is not declared:
             raise AmbiguousManifest(f"has the media type {media_type} and the field {min(lists)}")
@@ -214,7 +215,7 @@ def _decode_plain(data: bytes) -> _Wire | None:
 
 
 def _repeats(data: bytes, wire: _Wire) -> bool:
-    """Whether a field may be there twice in one object, so that Go merges what is in it (gojson.py)."""
+    """Return whether an object may have a field twice, which Go would merge (gojson.py)."""
     single = [one for one in (wire.config, wire.subject) if one is not None]
     found = [*(wire.manifests or ()), *(wire.layers or ()), *(wire.blobs or ()), *single]
     also = {
@@ -227,7 +228,7 @@ def _repeats(data: bytes, wire: _Wire) -> bool:
 
 
 def _is_of_a_config(data: bytes) -> bool:
-    """Whether a glance tells that `data` is no manifest: each config would go the long way, 50 us instead of 3."""
+    """Return whether a quick check shows that `data` is not a manifest. Without it each config would take 50 us, not 3."""
     if b"\\u0000" in data:
         return False
     try:
@@ -244,7 +245,7 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
     flaws: list[str] = []
     media_type = _text(fields.get("mediaType")) or ""
     lists = {name for name in ("manifests", "layers", "blobs", "fsLayers") if isinstance(fields.get(name), list)}
-    # The `config` of an image's config is no descriptor, and neither are the layers of some other formats.
+    # The field `config` of an image's config is not a descriptor, and neither are the `layers` of some other formats.
     config = _descriptor(fields.get("config"), "config", flaws) if isinstance(fields.get("config"), dict) else None
     layers = _layers(fields.get("layers"), "layers", flaws)
     if config is not None:
@@ -275,12 +276,12 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
 
 
 def _blob_sums(found: list[object]) -> list[object]:
-    """The layers of Docker's schema 1 as descriptors, the lowest one first as in every other kind."""
+    """Return the layers of Docker's schema 1 as descriptors, the lowest one first as in all other manifests."""
     return [{"digest": each.get("blobSum")} if isinstance(each, dict) else each for each in reversed(found)]
 
 
 def parse_config(data: bytes) -> Config | None:
-    """What the config in `data` says, None where it is no image config. Raises ValueError for what is no JSON."""
+    """Return the config in `data`; None if it is not an image config. Raises ValueError if `data` is not JSON."""
     odd: Sequence[str] = ()
     if gojson.is_odd(data) or any(data.count(name) > 1 for name in _ONCE):
         plain = gojson.rewrite(data, gojson.CONFIG)
@@ -344,7 +345,7 @@ def _layers(found: object, name: str, flaws: list[str]) -> list[Layer]:
 
 
 def _usable(found: object, name: str, flaws: list[str]) -> Iterator[tuple[Descriptor, object]]:
-    """The descriptors in a list that can be used, each with the element that it was read from."""
+    """Yield the usable descriptors in a list, each with the element from which it was read."""
     if not isinstance(found, list):
         return
     if len(found) > MAX_CHILDREN:

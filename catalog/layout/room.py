@@ -1,4 +1,4 @@
-"""Whether there is memory for what is about to be decoded."""
+"""Check whether there is enough memory before decoding something large."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from catalog.exhausted import give_back
 
 
 def ensure_room(size: int) -> None:
-    """Raise MemoryError, and give back what is kept, unless this process can have `size` more bytes at this moment.
+    """Raise MemoryError unless this process can allocate `size` more bytes at this moment.
 
-    To be called before a library is given much to do that crashes when it cannot allocate: msgspec's encoder (0.22) does. The bytes
-    are mapped and released without being used, which takes some microseconds.
+    Before it raises, it releases the reserve of catalog.exhausted. Call this before large work for a library that crashes
+    if it cannot allocate, as msgspec's encoder (0.22) does. The bytes are mapped and released without being touched,
+    which takes a few microseconds.
     """
     try:
         mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()

@@ -1,7 +1,7 @@
-"""A file's bytes as they come, and walking over one JSON value of any size in bounded memory.
+"""Read a file piece by piece, and skip or return one JSON value of any size in bounded memory.
 
-The walk goes by brackets and strings alone. What it returns has then been through msgspec, which is as strict as Go and
-has no limits of its own but Python's recursion limit; so nothing is taken for JSON on this module's word.
+The end of a value is found by its brackets and strings alone. A value that is returned has also been checked by msgspec,
+which is as strict as Go and has no limit other than Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import msgspec
 from catalog.layout.text import mend
 
 WINDOW = 256 << 10
-"""Bytes read at once."""
+"""How many bytes are read at once."""
 
 MAX_DEPTH = 10_000
-"""Brackets within brackets before a file is refused; msgspec stops far below, at Python's recursion limit."""
+"""The maximum nesting of brackets in a value that is skipped. msgspec's is much lower: Python's recursion limit."""
 
 _QUOTE = ord('"')
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]*+")
-# Strings and brackets are walked over without going back. Python before 3.11.5 takes too little where a group is repeated
-# possessively (CPython's gh-106052; Debian 12 has such a Python): there an atomic group does it, with more memory.
+# These expressions match strings and brackets without backtracking. Before 3.11.5, Python matches too little if a group is
+# repeated possessively (CPython gh-106052; Debian 12 has such a Python), so an atomic group, which takes more memory, is used.
 if sys.version_info >= (3, 11, 5):
     _TEXT, _REPEATED = rb'[^"\\]*+(?:\\.[^"\\]*+)*+', rb"(?:%s)*+"
 else:
     _TEXT, _REPEATED = rb'(?>(?:[^"\\]++|\\.)*)', rb"(?>(?:%s)*)"
 _IN_STRING = re.compile(_TEXT, re.DOTALL)
 _SKIPPED = (
-    rb'[^"\[\]{}]++',  # anything that cannot open or close
-    rb'"' + _TEXT + rb'"',  # a string that ends in what has been read
-    rb'\[[^"\[\]{}]*+\]',  # brackets with none inside
+    rb'[^"\[\]{}]++',  # anything that opens or closes nothing
+    rb'"' + _TEXT + rb'"',  # a string that ends within the buffer
+    rb'\[[^"\[\]{}]*+\]',  # brackets without brackets inside
     rb'\{[^"\[\]{}]*+\}',
 )
 _MARK = re.compile(_REPEATED % b"|".join(_SKIPPED) + rb'(["\[\]{}])', re.DOTALL)
@@ -43,17 +43,17 @@ _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Malformed(ValueError):
-    """The file as a whole is not what it should be; one line says why, with an offset in bytes where there is one."""
+    """The file as a whole is malformed. The message is one line, with an offset in bytes if there is one."""
 
 
 class TooDeep(Malformed):
-    """A value with more brackets within brackets than can be looked into. The position is behind it."""
+    """A value is nested too deep to be decoded. The position of the source is after it."""
 
 
-def prove(text: bytes, offset: int = 0) -> None:
-    """Raises Malformed where `text`, which stands at `offset`, is not exactly one JSON value, and TooDeep.
+def check_json(text: bytes, offset: int = 0) -> None:
+    """Raise Malformed, or TooDeep, unless `text`, which is at `offset` of the file, is exactly one JSON value.
 
-    As in Go, bytes that are no UTF-8 are let through, and so is half a surrogate pair (by `mend`).
+    As in Go, bytes that are not UTF-8 and halves of surrogate pairs (`mend`) are accepted.
     """
     try:
         try:
@@ -71,12 +71,12 @@ def _reason(message: str, offset: int, end: int) -> str:
     if found is None:
         return f"torn: the JSON ends in the middle, at byte {end}"
     text = message[: found.start()].removeprefix("JSON is malformed: ")
-    at = offset + int(found[1]) - text.startswith("trailing char")  # which msgspec places one byte too far
-    return f"no JSON: {text} at byte {at}"
+    at = offset + int(found[1]) - text.startswith("trailing char")  # msgspec's offset of this error is one too high
+    return f"not JSON: {text} at byte {at}"
 
 
 class Source:
-    """Bytes that are read piece by piece, and a position in them that only moves forward."""
+    """A file that is read piece by piece, with a position that only moves forward."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -91,7 +91,7 @@ class Source:
         return self._dropped + self.at
 
     def more(self) -> bool:
-        """Drops what lies before the position and reads on; False at the end of the file."""
+        """Discard what is before the position and read the next piece. Returns False at the end of the file."""
         piece = b"" if self.ended else self._read(WINDOW)
         self.ended = not piece
         self._dropped += self.at
@@ -100,7 +100,7 @@ class Source:
         return not self.ended
 
     def peek(self) -> int:
-        """The next byte that is no white space, which stays where it is; -1 at the end of the file."""
+        """Return the next byte that is not white space, without moving past it; -1 at the end of the file."""
         while True:
             self.at = _end(_SPACE, self.buffer, self.at)
             if self.at < len(self.buffer):
@@ -109,21 +109,21 @@ class Source:
                 return -1
 
     def take(self, wanted: bytes) -> int:
-        """Moves past the next byte that is no white space and returns it; Malformed where it is none of `wanted`."""
+        """Return the next byte that is not white space, and move past it. Raises Malformed if it is not in `wanted`."""
         byte = self.peek()
         if byte < 0:
             raise Malformed(f"torn: the JSON ends in the middle, at byte {self.offset}")
         if byte not in wanted:
             names = " or ".join(repr(chr(one)) for one in wanted)
-            raise Malformed(f"no JSON: {chr(byte)!a} at byte {self.offset}, where {names} should be")
+            raise Malformed(f"not JSON: {chr(byte)!a} at byte {self.offset}, where {names} is expected")
         self.at += 1
         return byte
 
     def value(self, limit: int) -> bytes | None:
-        """Moves past one value and returns its bytes, which are JSON; None where they are more than `limit`.
+        """Move past one value and return its bytes, which are valid JSON; None if they are more than `limit`.
 
-        Of a value that large, brackets and strings are looked at and no more. Raises Malformed where the file ends in
-        the value or it is no JSON, TooDeep where nobody can tell.
+        A value that large is checked only for matching brackets and strings. Raises Malformed if the file ends within the
+        value or the value is not JSON, and TooDeep if it is nested too deep to be checked.
         """
         walk = _Walk(self.peek())
         begin = self.offset
@@ -131,8 +131,8 @@ class Source:
         whole = True
         while True:
             reach, done = walk.over(self.buffer, reach)
-            if walk.trouble:
-                raise Malformed(f"{walk.trouble} at byte {self._dropped + reach - 1}, in the value at byte {begin}")
+            if walk.error:
+                raise Malformed(f"{walk.error} at byte {self._dropped + reach - 1}, in the value at byte {begin}")
             whole = whole and reach - self.at <= limit
             if done:
                 break
@@ -142,29 +142,29 @@ class Source:
             if not self.more():
                 raise Malformed(f"torn: the JSON ends in the middle, in the value at byte {begin}")
         if self.offset == begin and reach == self.at:
-            raise Malformed(f"no JSON: {chr(self.buffer[reach])!a} at byte {begin}, where a value should be")
+            raise Malformed(f"not JSON: {chr(self.buffer[reach])!a} at byte {begin}, where a value is expected")
         text = self.buffer[self.at : reach] if whole else None
         self.at = reach
         if text is not None:
-            prove(text, begin)
+            check_json(text, begin)
         return text
 
 
 class _Walk:
-    """The state between the pieces of one value: which brackets are open, and whether a string is."""
+    """The state of the search for the end of a value: which brackets are open, and whether a string is."""
 
     def __init__(self, first: int) -> None:
         self.in_scalar = first < 0 or first not in b'"[{'
         self.in_string = False
         self.closing = bytearray()
-        self.trouble = ""
+        self.error = ""
         if not self.in_scalar:
             self._mark(first)
 
     def over(self, buffer: bytes, at: int) -> tuple[int, bool]:
-        """Where in `buffer` the value ends and True; or how far it has been walked over, and False.
+        """Return where in `buffer` the value ends, and True; or how far the search has come, and False.
 
-        Where it is no JSON, or nested too deep, `trouble` says so, and the place returned is just behind it.
+        If the value is not JSON or is nested too deep, `error` says so, and the returned position is just after that.
         """
         if self.in_scalar:
             end = _end(_SCALAR, buffer, at)
@@ -182,18 +182,18 @@ class _Walk:
                     return len(buffer), False
                 at = found.end()
                 self._mark(buffer[at - 1])
-            if self.trouble or (not self.in_string and not self.closing):
+            if self.error or (not self.in_string and not self.closing):
                 return at, True
 
     def _mark(self, mark: int) -> None:
         if mark == _QUOTE:
             self.in_string = True
         elif mark in b"[{":
-            self.closing.append(mark + 2)  # in ASCII a closing bracket comes two after its opening one
+            self.closing.append(mark + 2)  # in ASCII, the closing bracket is two after the opening one
             if len(self.closing) > MAX_DEPTH:
-                self.trouble = "nested too deep"
+                self.error = "nested too deep"
         elif not self.closing or self.closing.pop() != mark:
-            self.trouble = f"no JSON: {chr(mark)!r} closes nothing"
+            self.error = f"not JSON: {chr(mark)!r} closes nothing"
 
 
 def _end(pattern: re.Pattern[bytes], buffer: bytes, at: int) -> int:

@@ -1,15 +1,15 @@
-"""Cuts an `index.json` of any size into its descriptors, in bounded memory.
+"""Decode the descriptors of an `index.json` of any size in bounded memory.
 
-msgspec is several times faster than a parser that gives events, but takes a whole document. So the list `manifests` is
-read in batches: some 256 KiB of it, up to a comma that looks like one between two elements, are put between brackets and
-given to msgspec. What a JSON parser does with a text depends on nothing behind it. So where `[` text `]` is one array,
-the comma behind the text does stand between two elements; and where the comma was a wrong one (in a string, or deeper),
-`[` text `]` is no JSON. msgspec proves each cut that way, and every byte is parsed as strictly as in one go. Where no
-cut is found, one value is walked over by its brackets and strings (source.py), and msgspec proves that one.
+msgspec is several times faster than an event-based parser, but needs a whole document. So the list `manifests` is read in
+batches: about 256 KiB of it, up to a comma that looks like one between two elements, are put between brackets and given
+to msgspec. If `[` text `]` is one array, then the comma after the text really separates two elements, because what a
+parser does with a text does not depend on what follows. If the comma was a wrong one (in a string, or nested), `[` text
+`]` is not JSON. So msgspec checks every cut, and every byte is parsed as strictly as in one go. If no cut is found, the
+end of the next value is found by its brackets and strings (source.py), and msgspec checks that value.
 
-ijson was tried and left: its lexer is quadratic in the length of a string (16 MiB take 0.8 s, 64 MiB 12 s), it refuses a
-whole file for one byte that is no UTF-8, it reads half a surrogate pair as `?`, as another character or not at all, a
-number of 4,301 digits ends in a SystemError, and its bare events take 2.5 times as long as the descriptors do here.
+ijson was tried and rejected. Its lexer is quadratic in the length of a string (16 MiB take 0.8 s, 64 MiB 12 s). It refuses
+a whole file for one byte that is not UTF-8. It reads half a surrogate pair as `?`, as another character or not at all. A
+number of 4,301 digits ends in a SystemError. Its bare events take 2.5 times as long as the descriptors do here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TRIES = 4
 _MAX_PAUSE = 1024
 
 HISTORY = "org.olareg.history"
-"""A top-level field of olareg's, of which the bytes are handed over (catalog.layout.history)."""
+"""A top-level field that olareg writes. Its raw bytes are kept for catalog.layout.history."""
 
 _canonical = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _digest_of = attrgetter("digest")
@@ -45,26 +45,27 @@ _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 _ROOM = 24
-"""Bytes of memory for one of text: what is decoded takes up to 20, and encoding it again up to 4."""
+"""Bytes of memory per byte of text: the decoded objects take up to 20, and encoding them again up to 4."""
 
 
 class ListLimits(NamedTuple):
-    """What is read at most."""
+    """The limits for reading an `index.json`."""
 
     index_bytes: int = 512 << 20
-    """Bytes of an `index.json`; a larger one is invalid."""
+    """The maximum size of an `index.json`; a larger one is invalid."""
     descriptor_bytes: int = 4 << 20
-    """Bytes of one element of `manifests`; a larger one is skipped."""
+    """The maximum size of an element of `manifests`; a larger one is skipped."""
     in_memory_bytes: int = 64 << 20
-    """Bytes of an `index.json` up to which all its descriptors are held at once."""
+    """The maximum size of an `index.json` whose descriptors are all kept in memory."""
     problems: int = 1000
-    """Skipped elements that are told one by one; of the others there is a number."""
+    """How many skipped elements are reported individually. The rest are counted."""
     elements: int = 10_000_000
-    """Elements of `manifests`; a file with more is invalid. 512 MiB hold six million of the shortest with a sha256."""
+    """The maximum number of elements of `manifests`; a file with more is invalid. 512 MiB can have six million of them,
+    each with nothing but a sha256 digest."""
 
 
 class Problem(NamedTuple):
-    """Something in a store to tell its owner: `subject` says where, `detail` why, in 200 characters each at most."""
+    """A problem in a store: `subject` says where, `detail` what, each in at most 200 characters."""
 
     kind: str
     subject: str
@@ -72,53 +73,54 @@ class Problem(NamedTuple):
 
 
 def not_an_index(manifests: bytes, others: Collection[str]) -> Problem | None:
-    """The problem of an `index.json` that is none. `manifests` is how that field begins, empty if it is not there.
+    """Return the problem of an `index.json` that is not an index, or None.
 
-    `others` are the fields of an image manifest that it has. `"manifests": null` is what umoci writes into a new layout.
+    `manifests` is the first byte of that field, or b"" if it is absent; `others` are the fields of an image manifest that
+    the file has. `"manifests": null` is accepted, because umoci writes it into a new layout.
     """
     if others and manifests != b"[":
         detail = (
-            f"is an image manifest (it has {', '.join(sorted(others))}): put it into blobs and list it in an index.json"
+            f"is an image manifest (it has {', '.join(sorted(others))}): move it to blobs and list it in an index.json"
         )
     elif not manifests:
         detail = "has no manifests: write the layout again"
     elif "layers" in others:
-        detail = "has manifests and layers, so that readers disagree what it is"
+        detail = "has manifests and layers, so readers disagree about what it is"
     else:
         return None
     return Problem("not-an-index", "index.json", detail)
 
 
 def odd_problem(lines: list[str], file: str = "index.json") -> Problem:
-    """Return the problem of a store's file that has odd fields, each described by one of `lines`."""
+    """Return the problem of a file with odd fields (gojson.py), each described by one of `lines`."""
     return Problem("odd-json", file, shorten("; ".join(lines)))
 
 
 class Parser:
-    """One pass over an `index.json`. What it has as attributes is complete when `batches` has ended.
+    """One pass over an `index.json`. Its attributes are complete when `batches` has ended.
 
-    `restart` is called when `manifests` comes a second time: the last one counts, as in Go, and what the first one gave
-    has to be forgotten. Where that is impossible it raises Malformed.
+    `restart` is called if the field `manifests` is repeated. The last one counts, as in Go, so the caller has to discard
+    the descriptors of the one before, or raise Malformed if it cannot.
     """
 
     def __init__(self, read: Callable[[int], bytes], limits: ListLimits, restart: Callable[[], None]) -> None:
         self._source = Source(read)
         self._limits = limits
         self._restart = restart
-        self._untold = 0
+        self._unreported = 0
         self._history_is_large = False
         self._manifests_begin = b""
         self._others: list[str] = []
         self._seen: set[str] = set()
         self.odd: list[str] = []
-        """What Go alone reads as it is read here (gojson.py); only the first lines are of use."""
+        """Fields that only Go programs read in this way (gojson.py), at most ten."""
         self.elements = 0
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
         self.history = b""
 
     def batches(self) -> Iterator[list[Descriptor]]:
-        """The usable descriptors, in order. Raises Malformed; what came before that must not be used then."""
+        """Yield the usable descriptors in order. Raises Malformed; then nothing yielded before may be used."""
         source = self._source
         self._open()
         if source.peek() == ord("}"):
@@ -134,8 +136,10 @@ class Parser:
             self.skipped.append(Problem("bad-history", HISTORY, detail))
         if self.odd:
             self.skipped.append(odd_problem(self.odd))
-        if self._untold:
-            self.skipped.append(Problem("bad-descriptor", "manifests", f"{self._untold} more elements are unusable"))
+        if self._unreported:
+            self.skipped.append(
+                Problem("bad-descriptor", "manifests", f"{self._unreported} more elements are unusable")
+            )
         problem = not_an_index(self._manifests_begin, self._others)
         if problem is not None:
             self.skipped.append(problem)
@@ -143,9 +147,9 @@ class Parser:
     def _open(self) -> None:
         first = self._source.peek()
         if first < 0:
-            raise Malformed("the file holds only white space" if self._source.offset else "the file is empty")
+            raise Malformed("the file contains only white space" if self._source.offset else "the file is empty")
         if first == 0xEF:
-            raise Malformed("no JSON: the file begins with a byte order mark")
+            raise Malformed("not JSON: the file begins with a byte order mark")
         if first != ord("{") and kind_of(first):
             raise Malformed(f"the top level is {kind_of(first)}, not an object")
         self._source.take(b"{")
@@ -174,12 +178,12 @@ class Parser:
             self._history_is_large = value is None
 
     def _name(self, spelt: str) -> str:
-        """The field of an index that Go takes `spelt` for, or `spelt`."""
+        """Return the field of an index as which Go reads the name `spelt`, or `spelt` itself."""
         name = _FOLDED.get(gojson.fold(spelt), spelt)
         if name != spelt:
-            self.odd.append(shorten(f"{spelt} stands for {name}", 80))
+            self.odd.append(shorten(f"{spelt} is read as {name}", 80))
         elif name in gojson.INDEX and name in self._seen:
-            self.odd.append(f"{name} is there more than once")
+            self.odd.append(f"{name} occurs more than once")
         if name in gojson.INDEX:
             self._seen.add(name)
         del self.odd[_MAX_ODD:]
@@ -189,7 +193,7 @@ class Parser:
         again = self.elements > 0
         if self.elements:
             self._restart()
-            self.elements = self._untold = 0
+            self.elements = self._unreported = 0
             self.skipped.clear()
         source = self._source
         first = source.peek()
@@ -202,9 +206,9 @@ class Parser:
         if source.peek() == ord("]"):
             source.take(b"]")
             return
-        # Of a list that is there again and again, a try for each would read the next 256 KiB each time.
+        # If `manifests` is repeated many times, an attempt at a batch in each would read the next 256 KiB each time.
         pause = _MAX_PAUSE if again else 0
-        longer = 1  # a try that fails costs as much as walking over many elements: twice as many before the next one
+        longer = 1  # a failed attempt costs as much as many single elements, so the pause before the next one doubles
         more = True
         while more:
             batch = None if pause else self._batch()
@@ -226,9 +230,9 @@ class Parser:
         return self._sift((self._decode_one(raw) if raw else f"larger than {self._limits.descriptor_bytes} bytes",))
 
     def _batch(self) -> list[Descriptor] | None:
-        """Many elements and the comma behind them; None, and nothing has moved, where no cut was found."""
+        """Decode many elements and move past the comma after them. Returns None, without moving, if no cut was found."""
         source = self._source
-        size = min(WINDOW, self._limits.descriptor_bytes)  # so no element in it is larger than the limit
+        size = min(WINDOW, self._limits.descriptor_bytes)  # so that no element in the batch exceeds the limit
         while len(source.buffer) - source.at < size and source.more():
             pass
         begin = source.at
@@ -240,7 +244,7 @@ class Parser:
         return None
 
     def _decode(self, text: bytes) -> list[Descriptor] | None:
-        """The usable descriptors of an array; None where `text` is no array, or an empty one."""
+        """Return the usable descriptors of an array; None if `text` is not an array, or an empty one."""
         if b"\\" not in text or b"\\u0000" not in text:
             ensure_room(_ROOM * len(text))
             try:
@@ -276,13 +280,13 @@ class Parser:
             elif len(self.skipped) < self._limits.problems:
                 self.skipped.append(Problem("bad-descriptor", f"manifests[{self.elements}]", shorten(one)))
             else:
-                self._untold += 1
+                self._unreported += 1
             self.elements += 1
         return usable
 
 
 def _cuts(buffer: bytes, begin: int, end: int) -> list[int]:
-    """Where commas stand that may be between two elements, the last ones first."""
+    """Return the positions of commas that may separate two elements, the last ones first."""
     for start in (max(begin, end - _TAIL), begin):
         seams = [found.start(1) for found in _SEAM.finditer(buffer, start, end)]
         if seams:

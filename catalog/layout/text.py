@@ -1,9 +1,8 @@
-"""Text out of a layout: whatever bytes stand in it, what leaves this module can be stored, compared and printed.
+"""Turn bytes from a layout into text that can be stored, compared and printed, whatever the bytes are.
 
-A layout's JSON is written by Go programs and read by them. Go's encoding/json takes bytes that are no UTF-8, and escapes
-that are half a surrogate pair, and puts U+FFFD in their place (its `unquoteBytes`). Python's json keeps the half pairs,
-msgspec refuses both, and neither engine of the catalog stores NUL or a lone surrogate. So: Go's rule, and the
-same for NUL.
+Go programs write and read the JSON in layouts. Go's encoding/json replaces bytes that are not UTF-8, and escapes that are
+half a surrogate pair, with U+FFFD (`unquoteBytes`). Python's json keeps the halves, msgspec refuses both, and neither
+database stores NUL or a lone surrogate. So this module follows Go's rule, and applies it to NUL as well.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from typing import Any
 REPLACEMENT = "\ufffd"
 
 OUT_OF_RANGE = 1 << 64
-"""What `loads` gives for an integer of more than 20 characters: int() is quadratic, and refuses 4,300 digits."""
+"""The value that `loads` returns for an integer of more than 20 characters, because int() is quadratic in the length, and
+refuses more than 4,300 digits."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# Escapes are looked at one after the other, since in `\\ud800` the backslash is the one that is escaped. The first
-# alternative is a whole surrogate pair, the second half of one.
+# Matches every escape, because in `\\ud800` it is the backslash that is escaped. The first alternative is a whole
+# surrogate pair, the second is half of one.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
@@ -32,7 +32,7 @@ _HANDLER = "ocicat.once-per-byte"
 
 
 def _once_per_byte(error: UnicodeError) -> tuple[str, int]:
-    """Python's own `replace` gives one U+FFFD for the longest truncated sequence, Go one for each of its bytes."""
+    """Replace each byte of a truncated sequence with U+FFFD, as Go does. Python's `replace` writes one per sequence."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return REPLACEMENT * (error.end - error.start), error.end
@@ -42,34 +42,38 @@ codecs.register_error(_HANDLER, _once_per_byte)
 
 
 def clean(text: str) -> str:
-    """`text` with U+FFFD for each NUL and each lone surrogate: neither can be stored."""
+    """Return `text` with U+FFFD for each NUL and each lone surrogate, which cannot be stored."""
     if text.isascii() and "\0" not in text:
         return text
     return _UNSTORABLE.sub(REPLACEMENT, text)
 
 
 def decode(raw: bytes) -> str:
-    """`raw` as UTF-8, with U+FFFD for each byte that is none (Go's encoding/json). Never raises."""
+    """Decode UTF-8, with U+FFFD for each byte that is not (Go's encoding/json). Never raises."""
     return raw.decode("utf-8", _HANDLER)
 
 
 def mend(raw: bytes) -> bytes:
-    r"""JSON text with `\ufffd` for each escape that is half a surrogate pair (Go's encoding/json); as long as before."""
+    r"""Return JSON text with `\ufffd` for each escape that is half a surrogate pair (Go's encoding/json).
+
+    The length does not change.
+    """
     if b"\\ud" not in raw and b"\\uD" not in raw:
         return raw
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], raw)
 
 
 def shorten(text: str, limit: int = 200) -> str:
-    """`text`, clean, in at most `limit` characters: for messages, which must not be as long as what they are about."""
+    """Return `text`, clean and truncated to `limit` characters, for use in a message."""
     return clean(text if len(text) <= limit else f"{text[: limit - 1]}…")
 
 
 def loads(raw: bytes) -> Any:
-    """The value of one JSON text, as Go reads it; of an object's equal keys the last one counts.
+    """Return the value of one JSON text, as Go reads it. The last of equal keys in an object counts.
 
-    Strings in it may still hold NUL and lone surrogates: `clean` them. Integers beyond 20 characters are
-    `OUT_OF_RANGE`. Raises ValueError with one line when `raw` is no JSON or nested too deep; offsets are in characters.
+    Strings in it may still contain NUL and lone surrogates, so pass them to `clean`. Integers of more than 20 characters
+    become `OUT_OF_RANGE`. Raises ValueError with one line if `raw` is not JSON or is nested too deep; offsets in that line
+    are in characters.
     """
     try:
         return json.loads(decode(raw), parse_int=integer, parse_constant=refuse)
@@ -78,12 +82,12 @@ def loads(raw: bytes) -> Any:
 
 
 def kind_of(first: int) -> str:
-    """What a value is that begins with the byte `first`, with its article; empty where no value begins so."""
+    """Return the kind of a JSON value that begins with the byte `first`, as "an array"; "" if no value begins like that."""
     return _KINDS.get(chr(first), "a number" if chr(first) in "-0123456789" else "") if first >= 0 else ""
 
 
 def kind(value: object) -> str:
-    """What JSON calls a decoded value, with its article: for messages."""
+    """Return the kind of a decoded value, as "an array", for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -96,10 +100,10 @@ def kind(value: object) -> str:
 
 
 def integer(digits: str) -> int:
-    """An integer of JSON, or `OUT_OF_RANGE`."""
+    """Return a JSON integer as an int, or `OUT_OF_RANGE`."""
     return int(digits) if len(digits) <= 20 else OUT_OF_RANGE
 
 
 def refuse(constant: str) -> None:
-    """Raise ValueError for NaN and the infinities, which Python takes for JSON."""
-    raise ValueError(f"{constant} is no JSON")
+    """Raise ValueError for NaN and the infinities, which Python accepts in JSON."""
+    raise ValueError(f"{constant} is not JSON")

@@ -1,5 +1,5 @@
-"""From a query to rows: the way to an answer, on the standard library's sqlite3 alone (docs/architecture.md).
+"""Answer queries: from a query to rows, matches and one answer, through a reader (docs/architecture.md).
 
-Nothing here may import SQLAlchemy, alembic, watchdog, click, or a heavy module of the standard library: process start is
-99 % of an answer. tests/cli/test_bare.py lists what is loaded.
+Nothing here may import SQLAlchemy, alembic, watchdog, click, or a heavy module of the standard library, because starting
+the process is 99 % of the cost of an answer. tests/cli/test_bare.py lists the modules that are loaded.
 """

@@ -1,7 +1,8 @@
-"""The entries above manifests, found for many manifests at once.
+"""Find the entries above many manifests at once.
 
-One list may hold any number of manifests and any number of entries may name it, so to ask for each manifest which entries
-reach it costs the product of the two. Here each index on the way up is looked at once, and so is each on the way down.
+An index may list any number of manifests, and any number of entries may point to it, so finding the entries for each
+manifest separately would cost the product of the two. Here each index is visited once on the way up and once on the way
+down.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
     Node = tuple[int, int]
-    """A store's id, and the id of a content."""
+    """The id of a store, and the id of a content."""
 
 _PRIORITY = COLUMNS.index("priority")
 _STORE = COLUMNS.index("store")
@@ -30,7 +31,7 @@ def _order(row: Row) -> tuple[int, str, int]:
 
 
 class Above:
-    """What is above the manifests `targets` (ids of contents) in the stores: indexes that lie there, and their entries."""
+    """The indexes in the stores that are above the manifests `targets` (ids of contents), and the entries above these."""
 
     def __init__(self, reader: Reader, targets: Iterable[int]) -> None:
         self._reader = reader
@@ -39,14 +40,14 @@ class Above:
         self._parents: dict[int, dict[int, list[int]]] = {}
         self._go_up()
         self.entries: dict[int, Row] = {}
-        """The rows of the entries above any target, by the entry's id."""
+        """The rows of the entries above any target, by the id of the entry."""
         for content_id in sorted({content_id for _, content_id in self._below}):
             for row in self._reader.rows("BY_CONTENT", {"content_id": content_id}):
                 if (row[STORE_ID], content_id) in self._below:
                     self.entries[row[ENTRY_ID]] = row
 
     def first(self, passes: Callable[[Match], bool]) -> dict[int, list[Row]]:
-        """For each target the first entry above it in each store, of those that pass, in the order in which stores answer."""
+        """Return, for each target, the first entry above it in each store that passes, in the order in which stores answer."""
         found: dict[int, list[Row]] = {}
         done: tuple[set[Node], set[Node]] = set(), set()
         for row in sorted(self.entries.values(), key=_order):
@@ -56,7 +57,7 @@ class Above:
         return found
 
     def in_turn(self, targets: Iterable[int]) -> dict[int, list[Row]]:
-        """For each target the entries above it that are above none before it, in the order in which they answer."""
+        """Return, for each target, the entries above it that are not above an earlier target, in the order of answers."""
         at: dict[Node, list[Row]] = {}
         for row in self.entries.values():
             at.setdefault((row[STORE_ID], row[CONTENT_ID]), []).append(row)
@@ -75,8 +76,8 @@ class Above:
         return found
 
     def newly_below(self, row: Row, done: tuple[set[Node], set[Node]]) -> Iterator[int]:
-        """The targets below an entry that are not in `done`, which has the nodes that were told and gone down from."""
-        told, entered = done
+        """Yield the targets below an entry that are not in `done`, the sets of nodes already yielded and entered."""
+        yielded, entered = done
         store_id = row[STORE_ID]
         todo = [row[CONTENT_ID]]
         while todo:
@@ -85,8 +86,8 @@ class Above:
                 continue
             entered.add(node)
             for child in self._below.get(node, ()):
-                if child in self._targets and (store_id, child) not in told:
-                    told.add((store_id, child))
+                if child in self._targets and (store_id, child) not in yielded:
+                    yielded.add((store_id, child))
                     yield child
                 if (store_id, child) in self._below:
                     todo.append(child)
@@ -106,13 +107,13 @@ class Above:
             seen.add(node)
             store_id, content_id = node
             if content_id in self._targets:
-                continue  # its parents are known to be above it
+                continue  # the parents of a target were added at the start
             for parent in self._above(content_id).get(store_id, ()):
                 self._below.setdefault((store_id, parent), []).append(content_id)
                 todo.append((store_id, parent))
 
     def _above(self, content_id: int) -> dict[int, list[int]]:
-        """The indexes that list a content, by the stores that they lie in."""
+        """Return the indexes that list a content, by the id of their store."""
         if content_id not in self._parents:
             found: dict[int, list[int]] = {}
             for store_id, parent in self._reader.rows("PARENTS", {"content_id": content_id}):

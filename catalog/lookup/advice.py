@@ -45,7 +45,7 @@ def part_hint(reader: Reader, digest: str) -> str:
 def pinned_hint(reader: Reader, query: Query, place: NamedStore | None = None) -> str:
     """Return which entry has the requested name pinned to a digest other than its own; empty if there is none.
 
-    Such a name is no key (docs/resolution.md). crane and hauler write NAME:TAG@INDEX on the manifest of one platform.
+    Such a name is not a key (docs/resolution.md). crane and hauler write NAME:TAG@INDEX on the manifest of one platform.
     """
     image = None if place is None else place.image
     rows = [row for row in reader.rows("PINNED", {}) if place is None or row[0] == place.name]
@@ -73,7 +73,7 @@ def ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> Am
     where = "1 store" if stores == 1 else f"{stores} stores"
     if query.kind == kinds.OCI:
         path = shown(query.text.rstrip(":"))
-        advice = f"say which: {path}:REF, {path}:@N for the entry N counted from 0, or oci-layout://STORE@DIGEST"
+        advice = f"write {path}:REF, {path}:@N for entry N counted from 0, or oci-layout://STORE@DIGEST"
     else:
-        advice = "name a digest, narrow with --store, or take the first store's with --first"
+        advice = "give a digest, select stores with --store, or take the first store with --first"
     return Ambiguous(f"{shown(query.text)} is ambiguous: {total} candidates in {where}; {advice}", lines, total)

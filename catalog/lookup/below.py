@@ -1,7 +1,7 @@
-"""What is below an entry, asked once for each index of a store however many entries are above it.
+"""Walk down from entries, visiting each index of a store once, however many entries are above it.
 
-What was found out is kept in `Reader.known` until the next question (`Asking`): the entries of one question often reach the
-same indexes, and to go down from each of them again costs the square of what there is.
+Results are kept in `Reader.known` until the next question (`Asking`). The entries of one question often reach the same
+indexes, and walking down from each of them again would cost the square of their number.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 MOST_KNOWN = 100_000
-"""Answers that are kept at most, some 30 MB."""
+"""The maximum number of results that are kept, some 30 MB."""
 UNREAD, MANIFEST, INDEX = 0, 1, 2
 """Kinds of content, as in catalog.db.kinds."""
 ATTESTATION = "unknown/unknown"
-"""The platform of an attestation, which is no image's."""
+"""The platform of an attestation, which is not an image."""
 
 
 def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> bool:
-    """Whether `test` holds for the content id `top`, or for one below it in the store; `what` tells the test from others."""
+    """Return whether `test` is true of the content id `top`, or of one below it in the store. `what` identifies the test."""
     known = _known(reader)
     if (what, store_id, top) not in known:
         known[what, store_id, top] = False
@@ -33,7 +33,7 @@ def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callab
 
 
 def _go_down(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> None:
-    """Find out for `top`, and for all that is met on the way."""
+    """Record the result for `top`, and for everything on the way."""
     known = reader.known
     if test(top):
         known[what, store_id, top] = True
@@ -59,9 +59,9 @@ def _go_down(reader: Reader, store_id: int, top: int, what: object, test: Callab
 
 
 def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> list[str]:
-    """The platforms of an entry whose content is of that `kind`, in the order of its index; empty while they are unknown.
+    """Return the platforms of an entry with content of this `kind`, in the order of its index, without attestations.
 
-    Attestations are left out.
+    The list is empty if they are not known yet.
     """
     if kind == MANIFEST:
         config = config_of(reader, content_id, store_id)
@@ -72,15 +72,15 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
 
 
 def config_of(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
-    """The platform that an image's config gives, and whether the config is in the store; None if it is not known."""
+    """Return the platform in the config of an image, and whether the store has the config; None if it is not known."""
     row = reader.row("CONFIG_OF", {"content_id": content_id, "store_id": store_id})
     return None if row is None else (row[0], bool(row[1]))
 
 
 def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
-    """The platforms of what is below an index, each once, in the order of its list; attestations count too.
+    """Return the platforms below an index, each once, in the order of its list, including attestations.
 
-    What an index says of another index counts where that is not there to say it itself.
+    The platform in the descriptor of an index counts only if that index is not in the store.
     """
     known = _known(reader)
     rows_of: dict[int, list[Row]] = {}
@@ -91,11 +91,11 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
             ahead.pop()
         elif at not in rows_of:
             rows_of[at] = list(reader.rows("CHILDREN", {"content_id": at, "store_id": store_id}))
-            ahead += (row[0] for row in rows_of[at] if _is_gone_through(row) and row[0] not in rows_of)
+            ahead += (row[0] for row in rows_of[at] if _is_entered(row) and row[0] not in rows_of)
         else:
             names: dict[str, None] = {}
             for row in rows_of[at]:
-                if _is_gone_through(row):
+                if _is_entered(row):
                     names |= dict.fromkeys(known.get(("platforms", store_id, row[0]), ()))
                 elif (name := row[3] or _platform_of(reader, store_id, row)) is not None:
                     names[name] = None
@@ -105,13 +105,13 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
     return found
 
 
-def _is_gone_through(row: Row) -> bool:
-    """Whether a child is an index that is asked itself, whatever its descriptor claims."""
+def _is_entered(row: Row) -> bool:
+    """Return whether a child is an index whose children count, and not its descriptor."""
     return row[2] == INDEX and (bool(row[6]) or row[3] is None)
 
 
 def _platform_of(reader: Reader, store_id: int, row: Row) -> str | None:
-    """What the config of a child says, of which its index says nothing."""
+    """Return the platform in the config of a child whose descriptor has none."""
     if row[2] != MANIFEST:
         return None
     found = reader.row("CONFIG_OF", {"content_id": row[0], "store_id": store_id})

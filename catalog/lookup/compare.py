@@ -1,7 +1,7 @@
-"""What differs between two stores, two sets of stores, or the same stores at two times (`ocicat diff`).
+"""Find what differs between two stores, two sets of stores, or the same stores at two times (`ocicat diff`).
 
-The names are compared by what they answer. A set of stores answers a name with the digests of all of its stores. Entries that
-answer for no name, because they have none or another entry of their store answers for it, are compared by name and digest.
+Names are compared by the digests that they have. In a set of stores, a name has the digests of all these stores. Entries
+that answer for no name, because they have none or are shadowed, are compared by name and digest.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ FIELDS = (
     "change", "name", "repository", "tag", "shadowed", "old", "new", "old_stores", "new_stores",
     "platforms_gained", "platforms_lost", "layers_gained", "layers_lost", "bytes_gained", "bytes_lost",
 )  # fmt: skip
-"""The keys of an object of `diff`, in order."""
+"""The keys of a JSON object of `diff`, in order."""
 
 ADDED, REMOVED, MOVED = CHANGES = "added", "removed", "moved"
-"""What can differ: only the new side has it, only the old side has it, or both have the name with different digests."""
+"""The kinds of difference: only the new side has it, only the old side has it, or both have the name with other digests."""
 
 
 class Side:
-    """One side of a comparison: some stores, as `reader` sees them, today or at a time.
+    """One side of a comparison: the stores with these ids, as `reader` sees them, now or at a time.
 
-    `ids` are empty if no store was called so then.
+    `ids` is empty if no store had that name then.
     """
 
     def __init__(self, reader: Reader, ids: frozenset[int], note: Callable[[str], None]) -> None:
@@ -49,20 +49,20 @@ class Side:
                 continue
             self.names[store_id] = name
             if state == "missing":
-                note(f"store {shown(name)} is missing since {rfc3339(since)}: it has nothing to compare")
+                note(f"store {shown(name)} has been missing since {rfc3339(since)}: it has nothing to compare")
             elif state in ("invalid", "unreadable"):
-                note(f"store {shown(name)} is {state} since {rfc3339(since)}: answers with what it last said")
+                note(f"store {shown(name)} has been {state} since {rfc3339(since)}: using its last entries")
         self.answers: Answers = {}
         self.others: Others = {}
         self._read(ids)
 
     def stores(self, ids: Iterable[int]) -> list[str]:
-        """The names of stores, in the order in which they answer."""
+        """Return the names of stores, in the order in which they answer."""
         wanted = set(ids)
         return [name for store_id, name in self.names.items() if store_id in wanted]
 
     def held(self, key: Key) -> dict[str, list[int]]:
-        """The digests that a name answers, each with the stores that have it."""
+        """Return the digests of a name, each with the ids of the stores that have it."""
         found: dict[str, list[int]] = {}
         held = self.answers.get(key, [])
         for digest, store_id in [held] if isinstance(held, tuple) else held:
@@ -70,13 +70,13 @@ class Side:
         return found
 
     def has(self, key: Key, digest: str) -> bool:
-        """Whether an entry has this name and digest, whether it answers or not."""
+        """Return whether an entry, shadowed or not, has this name and digest."""
         return (key, digest) in self.others or digest in self.held(key)
 
     def _read(self, ids: frozenset[int]) -> None:
-        words: dict[str, str] = {}  # each repository once: a store has few, and its names are many
+        words: dict[str, str] = {}  # one string object per repository, because many names share few repositories
         past = self._reader.past
-        if past is not None and past.numbers is None:  # only spans of names are known of that time
+        if past is not None and past.numbers is None:  # for that time, only spans of names are known
             from catalog.lookup.past import at
 
             for match in at(self._reader, None, past.at, ids):
@@ -100,7 +100,7 @@ class Side:
 
 
 class Difference:
-    """One row that differs. `old` and `new` are digests, None where that side has nothing in its place."""
+    """One difference. `old` and `new` are digests, None if that side has none."""
 
     __slots__ = ("_images", "key", "new", "new_stores", "old", "old_stores", "shadowed")
 
@@ -128,11 +128,11 @@ class Difference:
 
     @property
     def order(self) -> tuple[str, str, bool, str, str]:
-        """Where it stands: by name, then by digest."""
+        """The sort key: by name, then by digest."""
         return self.key[0] or "", self.key[1] or "", self.shadowed, self.old or "", self.new or ""
 
     def value(self, field: str) -> object:
-        """The value of one of FIELDS, as JSON has it. The parts of images are read when they are asked for."""
+        """Return the value of one of FIELDS, as in JSON. The parts of images are read from the catalog on access."""
         repository, tag = self.key
         if field == "name":
             return None if repository is None or tag is None else f"{repository}:{tag}"
@@ -154,7 +154,7 @@ class Difference:
 
 
 def side(reader: Reader, text: str, note: Callable[[str], None]) -> Side | None:
-    """The stores that `text` names, a name, a path or a glob; None if there is none of that name.
+    """Return the side with the stores that `text`, a name, path or glob, means; None if there are none.
 
     Raises CatalogUnavailable.
     """
@@ -166,13 +166,13 @@ def side(reader: Reader, text: str, note: Callable[[str], None]) -> Side | None:
 
 
 def differences(images: Images, old: Side, new: Side) -> list[Difference]:
-    """What differs between two sides, sorted by name."""
+    """Return the differences between two sides, sorted by name."""
     found = [*_answers(images, old, new), *_others(images, old, new)]
     return sorted(found, key=lambda one: one.order)
 
 
 def _answers(images: Images, old: Side, new: Side) -> Iterator[Difference]:
-    """Names that answer something else, or on one side alone."""
+    """Yield the names with different digests, or that only one side has."""
     for key, held in old.answers.items():
         other = new.answers.get(key)
         if isinstance(held, tuple) and isinstance(other, tuple) and held[0] == other[0]:
@@ -184,7 +184,7 @@ def _answers(images: Images, old: Side, new: Side) -> Iterator[Difference]:
 
 
 def _of_key(images: Images, key: Key, old: Side, new: Side) -> Iterator[Difference]:
-    """What differs of one name: as many digests as can be are paired as moved, the others are added or removed."""
+    """Yield the differences of one name. Digests are paired as moved as far as possible; the rest are added or removed."""
     was, now = old.held(key), new.held(key)
     gone = [(digest, old.stores(was[digest])) for digest in sorted(was.keys() - now.keys())]
     come = [(digest, new.stores(now[digest])) for digest in sorted(now.keys() - was.keys())]
@@ -198,7 +198,7 @@ def _of_key(images: Images, key: Key, old: Side, new: Side) -> Iterator[Differen
 
 
 def _others(images: Images, old: Side, new: Side) -> Iterator[Difference]:
-    """Entries that answer for no name, where the other side has no entry of that name and digest."""
+    """Yield the entries that answer for no name and for which the other side has no entry with that name and digest."""
     for (key, digest), ids in old.others.items():
         if not new.has(key, digest):
             yield Difference(images, key, (digest, old.stores(ids)), None, shadowed=key[1] is not None)

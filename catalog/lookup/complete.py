@@ -1,8 +1,8 @@
-"""What the beginning of a word may become: names, tags, digests, repositories and stores, by index range.
+"""Complete names, tags, digests, repositories and stores, given their beginning, by index ranges.
 
-Nothing is scanned: one search finds the next value of a range, and what is offered is a hundred of them at most. Of more,
-groups are offered: what begins alike up to the next `/`, else up to the next character. A shell inserts what all that it is
-offered begins with, so that a list which was cut off would lead it astray.
+Nothing is scanned: each search finds the next value in a range. At most a hundred candidates are offered. If there are
+more, groups of them are offered instead, with a common beginning up to the next `/`, else up to the next character. A
+shell inserts the common prefix of all candidates, so a truncated list would mislead it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
 MOST = 100
-"""So many values are offered at most."""
+"""The maximum number of candidates."""
 _FIRST, _LAST = "\x01", "\U0010ffff"
-"""The least character that a text of the catalog has behind another one, and the greatest: no NUL is ever stored."""
+"""The least and the greatest character in a text of the catalog, which never contains NUL."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
 _LAYOUT = "oci-layout://"
 
 Offer = tuple[str, bool]
-"""A text, and whether it is a whole value and no group."""
+"""A candidate, and whether it is a whole value and not a group."""
 
 
 class Completer:
-    """Completes from what `searches` finds; raises what that raises."""
+    """Completes words with values that `searches` finds. Raises what `searches` raises."""
 
     def __init__(self, searches: BriefReader) -> None:
         self._searches = searches
 
     def references(self, prefix: str) -> list[Offer]:
-        """What a reference that begins so may be (docs/resolution.md)."""
+        """Return candidates for a reference that begins with `prefix` (docs/resolution.md)."""
         if prefix.startswith(_LAYOUT):
             stores = self.stores(prefix[len(_LAYOUT) :])
-            return [(_LAYOUT + text, False) for text, _ in stores]  # a tag or an image may stand behind it
+            return [(_LAYOUT + text, False) for text, _ in stores]  # a tag or an image may follow
         if prefix.startswith(":"):
             return [(f":{text}", whole) for text, whole in self.tags(prefix[1:])]
         if prefix.startswith(("@", "sha256:", "sha384:", "sha512:")):
@@ -54,40 +54,40 @@ class Completer:
         ]
 
     def tags(self, prefix: str) -> list[Offer]:
-        """Tags of any repository, or of none."""
+        """Return candidates for a tag of any repository, or of none."""
         return self._offers("NEXT_TAG", prefix)
 
     def digests(self, prefix: str) -> list[Offer]:
-        """Digests of entries, and of manifests below them; a group may hold others."""
+        """Return candidates for the digest of a manifest. A group may contain other digests."""
         return [each for each in self.contents(prefix) if not each[1] or self._is_manifest(each[0])]
 
     def contents(self, prefix: str) -> list[Offer]:
-        """Digests of whatever the catalog knows, layers and configs too."""
+        """Return candidates for any digest that the catalog knows, including layers and configs."""
         return self._offers("NEXT_DIGEST", prefix)
 
     def repositories(self, prefix: str) -> list[Offer]:
-        """Repositories, as Docker shows them; in full where that is how it begins."""
+        """Return candidates for a repository in Docker's short form; in the full form if `prefix` begins like that."""
         if prefix.startswith(_HUB):
             return self._offers("NEXT_REPOSITORY", prefix, "/")
         return self._offers("NEXT_FAMILIAR", prefix, "/")
 
     def stores(self, prefix: str) -> list[Offer]:
-        """Names of stores."""
+        """Return candidates for the name of a store."""
         return self._offers("NEXT_STORE", prefix, "/")
 
     def places(self, prefix: str) -> list[Offer]:
-        """Names of stores and roots."""
+        """Return candidates for the name of a store or root."""
         return [*self._offers("NEXT_ROOT", prefix), *self.stores(prefix)]
 
     def _is_manifest(self, digest: str) -> bool:
         return self._searches.row("IS_MANIFEST", {"digest": digest}) is not None
 
     def _names(self, prefix: str) -> Iterator[str]:
-        """Names with tags, each in the form in which `prefix` begins it: `alpine:3.16`, or in full."""
+        """Yield names with tags, short (`alpine:3.16`) or full, as `prefix` begins."""
         if "/" not in prefix:
             for name, _ in self._each("NEXT_NAME", _OFFICIAL + prefix, _itself):
                 short = name[len(_OFFICIAL) :]
-                if "/" not in short:  # docker.io/library/a/b is library/a/b, and a/b another
+                if "/" not in short:  # the short form of docker.io/library/a/b is library/a/b, not a/b
                     yield short
         skipped = None if prefix.startswith("library/") else _OFFICIAL
         for name, _ in self._each("NEXT_NAME", _HUB + prefix, _itself, skipped):
@@ -97,7 +97,7 @@ class Completer:
             yield name
 
     def _tags_of(self, prefix: str) -> list[Offer]:
-        """The tags of one repository, where `prefix` is one with the beginning of a tag."""
+        """Return candidates for REPOSITORY:TAG if `prefix` has a repository and the beginning of a tag."""
         written, colon, tag = prefix.rpartition(":")
         parts = split_repository(written) if colon and "/" not in tag else None
         if parts is None:
@@ -107,7 +107,7 @@ class Completer:
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 
     def _offers(self, statement: Name, prefix: str, delimiter: str = "") -> list[Offer]:
-        """The values that begin so, or what groups of them begin with."""
+        """Return the values that begin with `prefix`, or groups of them if there are too many."""
         offers = list(islice(self._each(statement, prefix, _itself), MOST + 1))
         if len(offers) <= MOST:
             return offers
@@ -126,7 +126,7 @@ class Completer:
     def _each(
         self, statement: Name, prefix: str, cut: Callable[[str], str], skipped: str | None = None
     ) -> Iterator[Offer]:
-        """Each value that begins so, as `cut` leaves it: from one to the next that is cut otherwise, by a search each."""
+        """Yield each value that begins with `prefix`, as shortened by `cut`. Equal results are skipped by one search."""
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
             row = self._searches.row(statement, {"low": low, "high": high})
@@ -146,7 +146,7 @@ def _itself(value: str) -> str:
 
 
 def _up_to(delimiter: str, begin: int) -> Callable[[str], str]:
-    """Cuts behind the next delimiter."""
+    """Return a function that cuts a value after the next delimiter."""
 
     def cut(value: str) -> str:
         end = value.find(delimiter, begin)

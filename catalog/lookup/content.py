@@ -1,4 +1,4 @@
-"""What needs the content of manifests: digests below entries, platforms, labels, referrers (docs/resolution.md)."""
+"""Answer what needs the content of manifests: digests below entries, platforms, labels (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
     Child = tuple[int, str, str | None, int | None, str | None, bool, bool]
-    """What there is for a platform: content id, digest, media type, size in bytes, platform or None, whether it is there to
-    read in the store, and whether the store itself tells so, not another one's copy alone."""
+    """An image below an entry: content id, digest, media type, size in bytes, platform or None, whether the store has it,
+    and whether the store itself shows that it is below the entry (and not only the copy of an index in another store)."""
 
 _OTHERS = 10
-"""The most platforms that a note names."""
+"""The maximum number of platforms in a note."""
 
 
 def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> None:
-    """Raise NotInTime where a store that is asked has manifests that are not read yet."""
+    """Raise NotInTime if one of the stores (None: any) has manifests that are not read yet."""
     if is_pending(reader, stores):
         raise NotInTime(
-            f"{what} cannot be told yet: manifests are still being read; ask again, or with --fresh to wait for it"
+            f"{what} is not known yet: manifests are still being read; ask again, or use --fresh to wait for them"
         )
 
 
 def is_pending(reader: Reader, stores: frozenset[int] | None) -> bool:
-    """Whether a store that is asked, or any, has manifests that are not read yet."""
+    """Return whether one of the stores (None: any) has manifests that are not read yet."""
     return any(stores is None or row[0] in stores for row in list(reader.rows("PENDING", {})))
 
 
 def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterator[Row]:
-    """The rows of the entries that are above a manifest, in order; in one store, or in all."""
+    """Return the rows of the entries above a manifest, in order, in one store or in all."""
     if store_id is None:
         return reader.rows("REACHING", {"digest": digest})
     return reader.rows("STORE_REACHING", {"digest": digest, "store_id": store_id})
 
 
 def in_prefix(reader: Reader, prefix: str) -> list[tuple[str, int]]:
-    """Every known digest that begins with `prefix`, in order, and the id of its content."""
+    """Return every known digest that begins with `prefix`, in order, and the id of its content."""
     bounds = {"low": prefix, "high": upper_bound(prefix)}
     return [(row[0], row[1]) for row in reader.rows("CONTENTS_IN_RANGE", bounds)]
 
 
 def as_below(reader: Reader, match: Match, digest: str) -> Match:
-    """The answer that is the manifest `digest` below the entry of `match`: its digest, type and size are the manifest's."""
+    """Return a match for the manifest `digest` below the entry of `match`, with the digest, type and size of the manifest."""
     return match.replaced(**_as_child(reader, digest))
 
 
 def _as_child(reader: Reader, digest: str) -> dict[str, object]:
-    """What the columns of a match say of the manifest `digest` that an index lists."""
+    """Return the values of a match's columns for the manifest `digest`, which an index lists."""
     if ("child", digest) not in reader.known:
         reader.known["child", digest] = reader.row("EDGE_TO", {"digest": digest})
     content_id, kind, media_type, size = reader.known["child", digest] or (None, UNREAD, None, None)
@@ -73,13 +73,13 @@ def _as_child(reader: Reader, digest: str) -> dict[str, object]:
 
 
 def containing(reader: Reader, digest: str) -> Iterator[Row]:
-    """The rows of the entries that are `digest`, or reach it as a manifest, config or layer at any depth."""
+    """Yield the rows of the entries with this digest, or that reach it as a manifest, config or layer at any depth."""
     yield from list(reader.rows("BY_DIGEST", {"digest": digest}))
     yield from list(reader.rows("CONTAINING", {"digest": digest}))
 
 
 def holds(reader: Reader, match: Match, digest: str) -> bool:
-    """Whether a referrer itself is `digest`, or has it for its config or a layer."""
+    """Return whether a referrer has this digest, or has it as its config or a layer."""
     if match.digest == digest:
         return True
     rows = list(reader.rows("NEEDED", {"digest": match.digest, "store_id": match.store_id}))
@@ -87,7 +87,7 @@ def holds(reader: Reader, match: Match, digest: str) -> bool:
 
 
 def has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
-    """Whether an entry has an image for a platform; by what its descriptor claims where nothing is known of its content."""
+    """Return whether an entry has an image for a platform. If its content is not read yet, its descriptor decides."""
     asked = str(wanted), match.row[STORE_ID], match.row[CONTENT_ID], match.row[PLATFORM]
     if asked not in reader.known:
         reader.known[asked] = _has_platform(reader, match, wanted)
@@ -103,24 +103,21 @@ def _has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
 
 
 def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
-    """The answer of `match` for a platform, or None and why there is none (docs/resolution.md).
-
-    With an answer comes what is to be said of it, or an empty text.
-    """
+    """Return the image of `match` for a platform and a note about it, or ""; or None and the reason why there is none."""
     kind = match.row[CONTENT_KIND]
     here = {"content_id": match.row[CONTENT_ID], "store_id": match.row[STORE_ID]}
     if kind == UNREAD or reader.row("IS_HERE", here) is None:
-        return None, "its manifest is not there to read"
+        return None, "its manifest is missing or cannot be read"
     if kind not in (MANIFEST, INDEX):
-        return None, "it is no image"
+        return None, "it is not an image"
     children = [child for child in images_of(reader, match) if child[6]]
     names = {child[4]: wanted.rank(child[4]) for child in children if child[4] is not None}
     ranks = {name: rank for name, rank in names.items() if rank is not None}
     if ranks:
-        best = min(ranks, key=lambda name: ranks[name])  # the first of several
+        best = min(ranks, key=lambda name: ranks[name])  # the first if several are equally good
         content_id, digest, media_type, size, platform, is_here, _ = next(each for each in children if each[4] == best)
         if not is_here:
-            return None, f"its manifest or config for {platform} is not there to read"
+            return None, f"its manifest or config for {platform} is missing or cannot be read"
         if kind == MANIFEST:
             return match, ""
         child = match.replaced(
@@ -134,12 +131,12 @@ def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match 
         )
         return child, _other_versions(wanted, best, [name for name in ranks if ranks[name][0] == ranks[best][0]])
     if kind == MANIFEST and not children:
-        return None, "its config is not there to read, or no image's"
-    return None, f"it has none for {wanted}"
+        return None, "its config is missing, cannot be read, or is not that of an image"
+    return None, "it has no image for that platform"
 
 
 def _other_versions(wanted: Platform, best: str, names: list[str]) -> str:
-    """What is to be said where `best` was chosen of `names`, though nobody asked for its version; or an empty text."""
+    """Return a note if `best` was chosen from `names` although its version was not requested, else ""."""
     from catalog.names.platform import split
 
     version = split(best)[1]
@@ -147,43 +144,44 @@ def _other_versions(wanted: Platform, best: str, names: list[str]) -> str:
     if not others or (wanted.version and (wanted.os == "windows" or wanted.version == version)):
         return ""
     more = f" and {len(others) - _OTHERS} more" if len(others) > _OTHERS else ""
-    return f"answered with {best}; it has {', '.join(others[:_OTHERS])}{more} too"
+    return f"chose {best}; it also has {', '.join(others[:_OTHERS])}{more}"
 
 
 def images_of(reader: Reader, match: Match) -> list[Child]:
-    """What an entry has for each platform, flat and in order, but attestations: those are no image's."""
+    """Return the images of an entry, flat and in order, without attestations."""
     return [child for child in _children(reader, match) if child[4] != ATTESTATION]
 
 
 def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:
-    """Whether the image, or one of an index's, has a label, with that value where there is one."""
+    """Return whether the image, or one below the index, has a label; with `value`, with that value."""
 
     def has(content_id: int) -> bool:
-        return _holds(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
+        return _has_pair(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
 
     return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("label", key, value), has)
 
 
 def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
-    """Whether the entry, or a manifest that it is or reaches, has an annotation, with that value where there is one.
+    """Return whether the entry, or a manifest that it is or reaches, has an annotation; with `value`, with that value.
 
-    So have the descriptors of layers, and of the children of an index. What an entry says is not said of a referrer below it.
+    The descriptors of layers and of the children of an index count too. The annotations of an entry do not count for a
+    referrer below it.
     """
     annotations = match.value("annotations") if match.how is None or match.below is None else None
-    if isinstance(annotations, dict) and _holds(annotations.items(), key, value):
+    if isinstance(annotations, dict) and _has_pair(annotations.items(), key, value):
         return True
 
     def has(content_id: int) -> bool:
         statements: tuple[Name, ...] = ("CONTENT_ANNOTATIONS", "DESCRIPTOR_ANNOTATIONS")
-        return any(_holds(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
+        return any(_has_pair(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
 
     return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", key, value), has)
 
 
 def artifact_type(reader: Reader, match: Match) -> str | None:
-    """The artifact type that the descriptor claims, else that its manifest says, else its config's media type.
+    """Return the artifact type in the descriptor, else that in the manifest, else the media type of its config.
 
-    The last is how the image-spec derives it (manifest.md, `artifactType`).
+    The last is the rule of the image-spec (manifest.md, `artifactType`). Returns None if there is none of these.
     """
     claimed = match.value("artifact_type")
     if isinstance(claimed, str):
@@ -192,12 +190,12 @@ def artifact_type(reader: Reader, match: Match) -> str | None:
     return None if row is None else row[0]
 
 
-def _holds(pairs: Any, key: str, value: str | None) -> bool:
+def _has_pair(pairs: Any, key: str, value: str | None) -> bool:
     return any(k == key and value in (None, v) for k, v in pairs)
 
 
 def _children(reader: Reader, match: Match) -> list[Child]:
-    """What an entry has for each platform, flat and in order: an index's manifests, or an image itself."""
+    """Return the images of an entry, flat and in order: those below an index, or the image itself."""
     store_id = match.row[STORE_ID]
     if match.row[CONTENT_KIND] == MANIFEST:
         config = config_of(reader, match.row[CONTENT_ID], store_id)
@@ -206,25 +204,25 @@ def _children(reader: Reader, match: Match) -> list[Child]:
         return [(match.row[CONTENT_ID], match.row[DIGEST], None, None, config[0], config[1], True)]
     found: list[Child] = []
     seen = {(match.row[CONTENT_ID], True)}
-    pending = _rows_below(reader, match.row[CONTENT_ID], store_id, is_told=True)
+    pending = _rows_below(reader, match.row[CONTENT_ID], store_id, is_proven=True)
     while pending:
-        child_id, digest, kind, platform, media_type, size, is_here, is_told = pending.pop()
+        child_id, digest, kind, platform, media_type, size, is_here, is_proven = pending.pop()
         if kind == INDEX and (is_here or platform is None):
-            # Whatever its descriptor claims: it is what stands in it that is for a platform.
-            below = child_id, is_told and is_here
+            # The platforms are those of its children, whatever its descriptor claims.
+            below = child_id, is_proven and is_here
             if below not in seen:
                 seen.add(below)
-                pending += _rows_below(reader, child_id, store_id, is_told=below[1])
+                pending += _rows_below(reader, child_id, store_id, is_proven=below[1])
             continue
         if platform is None and kind == MANIFEST:
             config = config_of(reader, child_id, store_id)
             if config is not None:
-                platform, is_told = config[0], is_told and is_here and config[1]
-        found.append((child_id, digest, media_type, size, platform, is_here, is_told))
+                platform, is_proven = config[0], is_proven and is_here and config[1]
+        found.append((child_id, digest, media_type, size, platform, is_here, is_proven))
     return found
 
 
-def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_told: bool) -> list[Row]:
-    """The children of an index, the last one first, and whether the store itself tells of them."""
+def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_proven: bool) -> list[Row]:
+    """Return the children of an index, the last one first, each with whether the store itself shows them."""
     rows = reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id})
-    return [(*row[:6], bool(row[6]), is_told) for row in rows][::-1]
+    return [(*row[:6], bool(row[6]), is_proven) for row in rows][::-1]

@@ -1,4 +1,4 @@
-"""The filters of `query` (docs/scripts.md). Loaded only where one is given."""
+"""The filters of `query` (docs/scripts.md). This module is loaded only if one is given."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class EntryFilters:
-    """What was asked of every entry, checked and read. Raises UsageError for what is wrong."""
+    """The values of the filter options, parsed. Raises UsageError for an invalid value."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class EntryFilters:
 
     @property
     def content_option(self) -> str | None:
-        """The first option given that only the content of manifests can answer."""
+        """The first given option that needs the content of manifests, or None."""
         given = {
             "--platform": self.platform,
             "--artifact-type": self.artifact_type,
@@ -69,7 +69,7 @@ class EntryFilters:
         return next((name for name, value in given.items() if value), None)
 
     def past_refuses(self) -> str | None:
-        """The first option given that history cannot answer: it knows names and tags alone."""
+        """Return the first given option that cannot be used with `--at`, because only names and tags of the past are kept."""
         given = {
             "--digest": self.digest,
             "--media-type": self.media_type,
@@ -80,26 +80,26 @@ class EntryFilters:
 
     @property
     def references(self) -> list[Query]:
-        """What `--contains` and `--referrers-of` ask for, where that is to be resolved first."""
+        """The values of `--contains` and `--referrers-of` that have to be resolved to a digest first."""
         return [asked for asked in (self.contains, self.referrers_of) if asked and asked.kind != kinds.DIGEST]
 
     def narrowing(self, asking: Asking) -> Narrowing:
-        """The filters against a catalog. Raises NotInTime while what they need is still being read, NotFound, Ambiguous."""
+        """Apply the filters to a catalog. Raises NotFound, Ambiguous, and NotInTime if manifests are still being read."""
         return Narrowing(self, asking)
 
     def passes(self, reader: Reader, match: Match) -> bool:
-        """Whether a match has all that is asked, but for what contains it or what it is about."""
+        """Return whether a match passes all filters except `--contains` and `--referrers-of`."""
         return self._says(match) and self.passes_entry(match) and self._is(reader, match)
 
     def passes_entry(self, match: Match) -> bool:
-        """Whether the entry of a match passes the filters of names and of time, whichever manifest below it is meant."""
+        """Return whether the entry of a match passes the filters for names and time, whichever manifest below it is meant."""
         since = match.row[COLUMNS.index("since")]
         if self.since is not None and (since is None or since < self.since):
             return False
         return self._is_named(match)
 
     def _says(self, match: Match) -> bool:
-        """Whether the descriptor has the media type and the digest that are asked for."""
+        """Return whether the descriptor has the requested media type and digest."""
         if self.media_type is not None and match.value("media_type") != self.media_type:
             return False
         if self.digest is None:
@@ -108,7 +108,7 @@ class EntryFilters:
         return match.digest == wanted if self.digest.kind == kinds.DIGEST else match.digest.startswith(wanted)
 
     def _is_named(self, match: Match) -> bool:
-        """Filters of names hold where one key of the entry has all that is asked."""
+        """Return whether one key of the entry passes all filters for names."""
         if not self.unnamed and self.tag is None and self.repository is None:
             return True
         keys = match.lookup_keys()
@@ -119,7 +119,7 @@ class EntryFilters:
         return any(self.repository in (None, r) and self.tag in (None, t) for r, t, _ in keys)
 
     def _is(self, reader: Reader, match: Match) -> bool:
-        """What the content is."""
+        """Return whether the content passes the filters that need it."""
         if self.platform is not None and not content.has_platform(reader, match, self.platform):
             return False
         if self.artifact_type is not None and content.artifact_type(reader, match) != self.artifact_type:
@@ -130,7 +130,7 @@ class EntryFilters:
 
 
 class Narrowing:
-    """Filters that are asked of a catalog, with the digests that `--contains` and `--referrers-of` mean there."""
+    """The filters applied to one catalog, with the digests that `--contains` and `--referrers-of` mean there."""
 
     def __init__(self, filters: EntryFilters, asking: Asking) -> None:
         option = filters.content_option
@@ -146,7 +146,7 @@ class Narrowing:
         self._referrers: Referrers | None = None
 
     def __call__(self, match: Match) -> Iterator[Match]:
-        """What passes of a match: the match itself, or the referrers that it is or holds."""
+        """Yield the match if it passes; with `--referrers-of`, yield the referrers that it is or has below it."""
         if self._subject is None:
             if self._accepts(match):
                 yield match
@@ -156,7 +156,7 @@ class Narrowing:
                 yield found
 
     def without_ref(self) -> Iterable[Match] | Query | None:
-        """The entries that the narrowest filter finds by its index, or the query that does; None where none does."""
+        """Return the entries that the narrowest filter finds with an index, or a query that finds them; None if none can."""
         reader, filters = self._reader, self._filters
         if self._subject is not None:
             return self._about(self._subject).everywhere()
@@ -187,7 +187,7 @@ class Narrowing:
 
 
 def _is_below(match: Match) -> bool:
-    """Whether a match is a referrer that is no entry: one below an entry, or that none lists."""
+    """Return whether a match is a referrer that is not an entry itself: below an entry, or not listed at all."""
     return match.how is not None and match.below is not None
 
 
@@ -196,7 +196,7 @@ def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]
 
 
 def _digest_of(asking: Asking, query: Query) -> str:
-    """The one digest that is meant; raises NotFound and Ambiguous."""
+    """Return the one digest that a query means. Raises NotFound and Ambiguous."""
     if query.kind == kinds.DIGEST:
         return query.digest or ""
     if query.kind == kinds.DIGEST_PREFIX:
@@ -205,14 +205,14 @@ def _digest_of(asking: Asking, query: Query) -> str:
             raise NotFound(f"no digest begins with {shown(query.text)}")
         if len(found) > 1:
             candidates = ", ".join(found[:CANDIDATES])
-            raise Ambiguous(f"{shown(query.text)} is the beginning of {len(found)} digests: {candidates}")
+            raise Ambiguous(f"{shown(query.text)} is a prefix of {len(found)} digests: {candidates}; write more digits")
         return found[0]
     try:
         return asking.resolve(query).digest
     except NotFound:
         if asking.stores is None:
             raise
-        # `--store` says where the answers lie; what they are about may lie elsewhere.
+        # `--store` selects the stores of the answers; the digest may be in another store.
         return Asking(asking.reader, asking.note).resolve(query).digest
 
 
@@ -224,15 +224,15 @@ def _pair(text: str, option: str) -> tuple[str, str | None]:
 
 
 def _one(text: str, option: str) -> Query:
-    """What has to mean one digest: a digest or its beginning, a name, or a tag."""
+    """Parse a text that has to mean one digest: a digest or a prefix of one, a name, or a tag."""
     query = parse_query(text)
     if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
-        raise UsageError(f"{option} takes one digest, name or ':TAG', no pattern: {shown(text)}")
+        raise UsageError(f"{option} takes one digest, name or ':TAG', not a pattern: {shown(text)}")
     return query
 
 
 def _repository(text: str) -> str:
     parts = split_repository(text)
     if parts is None:
-        raise UsageError(f"no repository: {shown(text)}: write a name without tag or digest, as in alpine")
+        raise UsageError(f"{shown(text)} is not a repository: write a name without tag or digest, as in alpine")
     return repository_name(*parts)

@@ -1,4 +1,4 @@
-"""Every match of a query, each form by its own index (docs/resolution.md)."""
+"""Find every match of a query. Each form of a query uses its own index (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def find(
     reader: Reader, query: Query, place: NamedStore | None, stores: frozenset[int] | None, *, digests: bool = False
 ) -> Iterator[Match]:
-    """Every entry that `query` matches, each once, in the order in which they answer.
+    """Yield every entry that `query` matches, each once, in the order in which they answer.
 
-    `place` is the store that a query of a scheme names; `stores` narrows to some stores' ids. With `digests` an entry comes
-    once for each digest that it has, or reaches, and that begins as is asked. Rows come as they are asked for. Stores that
-    are missing yield nothing.
+    `place` is the store that a query with a scheme names; `stores` are the ids of the stores to search, None for all. For
+    a digest prefix with `digests`, an entry is yielded once for each matching digest that it has or reaches. Rows are read
+    as the caller iterates. Stores that are missing yield nothing.
     """
     seen: set[int] = set()
     rows = _rows(reader, query) if place is None else _in_store(reader, query, place)
@@ -53,10 +53,10 @@ def find(
 
 
 def _below(reader: Reader, query: Query, place: NamedStore | None, *, digests: bool) -> Iterator[tuple[Row, str]]:
-    """Entries that reach the digest that is asked for as a manifest below them, and that digest.
+    """Yield the entries that have the digest as a manifest below them, and that digest.
 
-    Of the beginning of several digests: each entry once with the first of them, or, with `digests`, the first entry in each
-    store for each of them.
+    If a prefix matches several digests, each entry is yielded once, with the first of them; or, with `digests`, the first
+    entry in each store for each digest.
     """
     from catalog.lookup.content import in_prefix, reaching
 
@@ -83,9 +83,9 @@ def _below(reader: Reader, query: Query, place: NamedStore | None, *, digests: b
 
 
 def _lying(reader: Reader, query: Query, place: NamedStore | None) -> Iterator[Row]:
-    """Manifests that no entry of their store reaches: BuildKit, regctl and oras read them by digest all the same.
+    """Yield manifests that no entry of their store reaches, because BuildKit, regctl and oras read them by digest too.
 
-    Over all stores a name beside the digest asks for what stands under it, and these stand under none.
+    NAME@DIGEST over all stores yields none of them, because they have no name.
     """
     from catalog.lookup.content import in_prefix
 
@@ -99,7 +99,7 @@ def _lying(reader: Reader, query: Query, place: NamedStore | None) -> Iterator[R
 
 
 def _single_entry(reader: Reader, query: Query, place: NamedStore) -> Row | None:
-    """buildx's rule: the one element of a layout, where `oci-layout://S` or `oci-layout://S:TAG` found nothing else."""
+    """Return the only element of a layout if `oci-layout://S` or `oci-layout://S:TAG` found nothing: buildx's rule."""
     if query.kind != kinds.OCI_LAYOUT or query.digest is not None or place.image is not None or place.elements != 1:
         return None
     return reader.row("STORE_ENTRIES", {"store_id": place.store_id})
@@ -111,7 +111,7 @@ def _rows(reader: Reader, query: Query) -> Iterator[Row]:
         return reader.rows("BY_NAME", {"name": query.name})
     if kind == kinds.TAG:
         tag = query.tag or ""
-        # Longer than a key may be: no index has it, and few entries are so long.
+        # A tag that is longer than a key is in no index, but few entries are that long.
         return reader.rows("BY_LONG_RAW" if is_long(tag) else "BY_TAG", {"tag": tag})
     if kind == kinds.DIGEST:
         return reader.rows("BY_DIGEST", {"digest": query.digest})
@@ -167,7 +167,7 @@ def _in_store(reader: Reader, query: Query, place: NamedStore) -> Iterator[Row]:
 
 
 def _by_name(reader: Reader, name: str, store_id: int) -> Iterator[Row]:
-    """First the one that answers, which is all that most want to know, then those that it shadows."""
+    """Yield the entry that answers first, which is usually enough, then those that it shadows."""
     asked = {"name": name, "store_id": store_id}
     yield from reader.rows("STORE_ANSWER_BY_NAME", asked)
     yield from reader.rows("STORE_BY_NAME", asked)
@@ -179,7 +179,7 @@ def _by_raw_ref_name(reader: Reader, text: str, store_id: int) -> Iterator[Row]:
 
 
 def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
-    """BuildKit's `Get` first: the raw image name, then the raw ref.name, that is exactly the tag; then derived tags."""
+    """Yield entries by a tag: raw image name, then raw ref.name, as in BuildKit's `Get`; then derived tags."""
     asked = {"tag": tag, "store_id": store_id}
     yield from reader.rows("STORE_BY_IMAGE_NAME", asked)
     yield from reader.rows("STORE_BY_REF_NAME", asked)
@@ -187,13 +187,13 @@ def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
 
 
 def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
-    """`oci:PATH:@N`: the element N of the list, counted from 0, unusable ones too (containers/image, oci_transport.go).
+    """Yield element N of the list for `oci:PATH:@N`, counted from 0, including unusable ones (oci_transport.go).
 
-    The catalog keeps the order of entries only where it decides an answer, so the file itself says which one that is, as
-    long as it is the one that the catalog has read. Raises NotInTime for another.
+    The catalog keeps the order of entries only if it decides an answer, so the digest is read from the file itself. Raises
+    NotInTime if the file has changed since the catalog read it.
     """
     if reader.past is not None:
-        raise UsageError(f"{shown(query.text)}: the past is not kept by number: ask for oci:PATH:REF, or a digest")
+        raise UsageError(f"{shown(query.text)}: numbers are not kept for the past: ask for oci:PATH:REF or a digest")
     from catalog.lookup.nth import digest_of_element
 
     digest = digest_of_element(reader, place, query)
@@ -205,14 +205,14 @@ def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
 
 
 def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
-    """regctl's: raw ref.names that are the tag, then those that end in `:TAG`, in the order of the list."""
+    """Yield what regctl finds: raw ref.names equal to the tag, then those that end with `:TAG`, in the list's order."""
     asked = {"tag": tag, "store_id": store_id}
     yield from reader.rows("STORE_BY_REF_NAME", asked)
     yield from reader.rows("STORE_BY_REF_TAIL", asked)
 
 
 def _first(rows: Iterator[Row]) -> Iterator[Row]:
-    """skopeo's and regctl's forms mean one entry: the first."""
+    """Yield only the first row: the forms of skopeo and regctl mean one entry."""
     for row in rows:
         yield row
         return

@@ -1,4 +1,4 @@
-"""Many answers: all entries or those of a filter, in an order, and what is noted beside them."""
+"""List many matches: all entries, or those that pass filters, sorted and limited, with notes about their stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Every entry, by the index of the narrowest filter."""
+    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter."""
     reader, scope = asking.reader, asking.stores
     if asking.by_spans:
         return asking.past(None)
@@ -31,29 +31,36 @@ def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
 
 
 def noted(matches: Iterable[Match], note: Callable[[str], None]) -> Iterator[Match]:
-    """The matches, and a line for each store that only says what it said last (docs/resolution.md)."""
-    told: set[int] = set()
+    """Yield the matches, and note each store that cannot be read and answers with its last entries (docs/resolution.md)."""
+    seen: set[int] = set()
     for match in matches:
-        if match.state in ("invalid", "unreadable") and match.store_id not in told:
-            told.add(match.store_id)
-            from catalog.names.moment import rfc3339
-
-            since = rfc3339(match.state_since)
-            note(f"store {shown(match.store)} is {match.state} since {since}: answers with what it last said")
+        if match.state in ("invalid", "unreadable") and match.store_id not in seen:
+            seen.add(match.store_id)
+            note(_stale_note(match.store, match.state, match.state_since))
         yield match
 
 
+def _stale_note(store: str, state: str, since: int) -> str:
+    """Return the note for a store that cannot be read since `since`, milliseconds since 1970, UTC."""
+    from catalog.names.moment import rfc3339
+
+    return f"store {shown(store)} has been {state} since {rfc3339(since)}: using its last entries"
+
+
 def narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
-    """What passes of the matches."""
+    """Yield the matches that pass, or the referrers that stand for them."""
     return (found for match in matches for found in narrowing(match))
 
 
 def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> list[Match]:
-    """The matches sorted by one of `fields`, with a `-` before it in reverse; raises UsageError for any other key."""
+    """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`.
+
+    Raises UsageError for any other key.
+    """
     field = key.removeprefix("-")
     if field not in fields or field in ("names", "annotations", "platforms"):
         raise UsageError(
-            f"no key to sort by: {shown(key)}: a key of an object, such as name, tag, size; '-size' turns it round"
+            f"cannot sort by {shown(key)}: use a key of the output such as name, tag or size, or '-size' for reverse order"
         )
 
     def value(match: Match) -> tuple[bool, object]:
@@ -64,7 +71,7 @@ def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> lis
 
 
 def limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:
-    """The first `limit` matches."""
+    """Yield the first `limit` matches."""
     if limit <= 0:
         return
     for number, match in enumerate(matches, 1):

@@ -1,4 +1,4 @@
-"""One answer: an entry, and the key by which it was found (docs/scripts.md)."""
+"""A match: an entry, and the key by which it was found (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = (
     "name", "repository", "tag", "shadowed", "ref_name", "image_name", "digest", "media_type", "size",
     "artifact_type", "platform", "indexed_at", "content_id", "content_kind", "since",
 )  # fmt: skip
-"""The columns of a row of a match, in order: those of MATCH in catalog/db/statements.py, as tests/db/test_schema.py holds."""
+"""The columns of a row, in the order of MATCH in catalog/db/statements.py; tests/db/test_schema.py compares the two."""
 _AT = {column: place for place, column in enumerate(COLUMNS)}
 ENTRY_ID = _AT["entry_id"]
 STORE_ID = _AT["store_id"]
@@ -45,7 +45,7 @@ FIELDS = (
     "fallback",
     "indexed_at",
 )
-"""The keys of an object, in order. Keys are only ever added."""
+"""The keys of a JSON object, in order. Keys are never removed or renamed, only added."""
 
 _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontainers.image.ref.name"))
 
@@ -54,14 +54,15 @@ HELD = frozenset(
     ("store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
      "artifact_type", "listed", "shadowed", "fallback")
 )  # fmt: skip
-"""The keys of an object of the past; the others are null."""
+"""The keys that have values for the past; the others are null then."""
 
 
 class Match:
     """One entry that matches. `row` has the columns of COLUMNS.
 
-    `fallback` is buildx's single-entry rule; `below` is the digest of a manifest below the entry that was asked for; `how`
-    is how a referrer is known to be one, where that was asked for. `names`, `platforms` and `annotations` are read when they are asked for, so while the catalog is open.
+    `fallback` is true if buildx's single-entry rule found it; `below` is the digest of the manifest below the entry that
+    was asked for; `how` says how a referrer is known to be one, if referrers were asked for. `names`, `platforms` and
+    `annotations` are read from the catalog on access, so it must still be open.
     """
 
     __slots__ = ("_reader", "below", "fallback", "how", "row")
@@ -80,13 +81,13 @@ class Match:
 
     @property
     def entry_id(self) -> int:
-        """The entry's id: one entry, one id. Negative where there is no entry (`listed`)."""
+        """The id of the entry, which is unique; negative if there is no entry (`listed`)."""
         found: int = self.row[ENTRY_ID]
         return found
 
     @property
     def store_id(self) -> int:
-        """The store's id."""
+        """The id of the store."""
         found: int = self.row[STORE_ID]
         return found
 
@@ -98,42 +99,42 @@ class Match:
 
     @property
     def answered(self) -> str:
-        """The digest that `resolve` answers with: the entry's, or that of the manifest below it."""
+        """The digest that `resolve` prints: that of the entry, or of the manifest below it."""
         return self.below or self.digest
 
     @property
     def store(self) -> str:
-        """The store's name."""
+        """The name of the store."""
         found: str = self.row[_AT["store"]]
         return found
 
     @property
     def order(self) -> tuple[bool, int, str]:
-        """Where its store stands: the lowest priority number first, then by name (docs/resolution.md).
+        """The sort key of its store: lowest priority number first, then by name (docs/resolution.md).
 
-        What no entry reaches stands behind all else.
+        Manifests that no entry reaches come last.
         """
         return not self.listed, self.row[_AT["priority"]], self.row[_AT["store"]]
 
     @property
     def listed(self) -> bool:
-        """False for a manifest that lies in the store although no entry reaches it."""
+        """False for a manifest that is in the store although no entry reaches it."""
         return self.entry_id >= 0
 
     @property
     def host(self) -> str | None:
-        """The host that its store belongs to, None where that is this one."""
+        """The host of its store; None for this host."""
         return self._reader.host_of(self.store_id)
 
     @property
     def path(self) -> str:
-        """The store's absolute path, percent-encoded where it is not UTF-8."""
+        """The absolute path of the store, percent-encoded if it is not UTF-8."""
         found: str = self.row[_AT["path"]]
         return found
 
     @property
     def path_bytes(self) -> bytes | None:
-        """The store's path where it is not UTF-8."""
+        """The raw path of the store if it is not UTF-8, else None."""
         found: bytes | None = self.row[_AT["path_bytes"]]
         return found
 
@@ -174,25 +175,25 @@ class Match:
 
     @property
     def media_type(self) -> str | None:
-        """The media type of the descriptor, as it claims; None where it has none, and of the past."""
+        """The media type in the descriptor; None if it has none, and for the past."""
         found: str | None = self.row[_AT["media_type"]]
         return found
 
     @property
     def size(self) -> int | None:
-        """Bytes of the manifest, as the descriptor claims; None of the past."""
+        """The size of the manifest in bytes according to the descriptor; None if it has none, and for the past."""
         found: int | None = self.row[_AT["size"]]
         return found
 
     @property
     def artifact_type(self) -> str | None:
-        """The artifact type of the descriptor, as it claims, or None."""
+        """The artifact type in the descriptor, or None."""
         found: str | None = self.row[_AT["artifact_type"]]
         return found
 
     @property
     def platforms(self) -> list[str]:
-        """`os/arch[/variant]` of each image; empty while unknown."""
+        """`os/arch[/variant]` of each image; empty if not known yet."""
         return self._platforms()
 
     @property
@@ -202,19 +203,19 @@ class Match:
 
     @property
     def shadowed(self) -> bool:
-        """Whether another entry of that store answers for this name."""
+        """Whether another entry of the store answers for this name."""
         return bool(self.row[_AT["shadowed"]])
 
     @property
     def indexed_at(self) -> str | None:
-        """When its store was last read into the catalog, RFC 3339 in UTC."""
+        """When the catalog last read the store, in RFC 3339, UTC."""
         from catalog.names.moment import rfc3339
 
         return rfc3339(self.row[_AT["indexed_at"]])
 
     @property
     def sort(self) -> int:
-        """The entry's sort key inside its store."""
+        """The sort key of the entry within its store."""
         found: int = self.row[_AT["sort"]]
         return found
 
@@ -226,16 +227,16 @@ class Match:
 
     @property
     def state_since(self) -> int:
-        """Since when the store is in that state: milliseconds since 1970, UTC."""
+        """Since when the store has been in that state, in milliseconds since 1970, UTC."""
         found: int = self.row[_SINCE]
         return found
 
     def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
-        """All keys of the entry as (repository, tag, name), containerd's first."""
+        """Return all keys of the entry as (repository, tag, name), containerd's first."""
         return list(self._reader.rows("ENTRY_KEYS", {"entry_id": self.entry_id}))
 
     def value(self, field: str) -> object:
-        """The value of one of FIELDS, as JSON has it."""
+        """Return the value of one of FIELDS, or of `how`, as in JSON."""
         if field == "fallback":
             return self.fallback
         if field == "how":
@@ -258,18 +259,18 @@ class Match:
         return found
 
     def as_object(self) -> dict[str, object]:
-        """All fields, as JSON has them."""
+        """Return all fields, as in JSON."""
         return {field: self.value(field) for field in FIELDS}
 
     def replaced(self, **values: object) -> Match:
-        """The same match with other values in some columns."""
+        """Return a copy of the match with other values in some columns."""
         row = list(self.row)
         for column, value in values.items():
             row[_AT[column]] = value
         return Match(self._reader, tuple(row), fallback=self.fallback)
 
     def _platforms(self) -> list[str]:
-        """What the descriptor claims, or what was asked for, else what the content says."""
+        """Return the platform in the row, if any, else the platforms that the content of the entry has."""
         platform: str | None = self.row[_AT["platform"]]
         if platform is not None:
             return [platform]
@@ -287,7 +288,7 @@ class Match:
 
 
 def once(matches: Iterable[Match]) -> Iterator[Match]:
-    """Each entry once; of a referrer, which several entries may be or hold, the first of each store."""
+    """Yield each entry once, and each referrer, which several entries may be or reach, once per store."""
     seen: set[tuple[bool, int, str]] = set()
     for match in matches:
         is_referrer = match.how is not None

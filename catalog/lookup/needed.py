@@ -1,7 +1,7 @@
-"""Whether all blobs that a build needs of an image lie in its store: manifest, config and layers of the images that are used.
+"""Check whether a store has all blobs of an image that a build needs: the manifests, configs and layers that it uses.
 
-A layer that need not lie in a layout (nondistributable, or with `urls`) is not needed. A blob whose bytes are known to be
-wrong, or that is shorter or longer than its descriptor says, counts as absent.
+Layers that may be absent from a layout (nondistributable, or with `urls`) are not needed. A blob whose bytes are known to
+be wrong, or whose size differs from its descriptor, counts as absent.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 _ROLES = ("manifest", "config", "layer")
-"""What a blob is to an image, by the number of `edge.role`; the manifest itself comes with the number of a child."""
+"""What a blob is to an image, by the number of `edge.role`. The manifest itself has the number of a child."""
 
 
 def this_machine() -> Platform:
-    """The platform that a build is for where nothing says: that of the builder, which is taken to be this machine."""
+    """Return the default platform of a build: that of the builder, which is assumed to be this machine."""
     return normalize("linux", os.uname().machine)
 
 
 class Needs:
-    """What of an image is needed: the images for `platforms`, where None stands for what the builder takes.
+    """Checks whether the images that a build needs are complete.
 
-    Of an index the builder takes the image for its own platform. An index that has none is whole as soon as one of its
-    images is, since the builder may be another machine. `is_there` is asked for each blob that the catalog says lies in the
-    store, and may say that a build does not see it there.
+    `platforms` are those that the build needs; None means whatever the builder uses. Of an index, the builder uses the
+    image for its own platform. An index without one is complete if any of its images is, because the builder may be
+    another machine. `is_there` is called for each blob that the catalog lists in the store, and returns False if a build
+    cannot see it there.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class Needs:
         self._is_there = is_there
 
     def images(self, match: Match) -> tuple[str, ...]:
-        """The digest that is used for each platform: of the image for it, or of the entry where there is no platform.
+        """Return the digest that the build uses for each platform: that of the image, or that of the entry for None.
 
-        Raises NotFound where `match` has no such image or not all blobs of it, NotInTime where that cannot be told yet.
+        Raises NotFound if `match` has no such image or lacks blobs of it, and NotInTime if that is not known yet.
         """
         try:
             return tuple(self._image(match, platform) for platform in self._platforms)
         except NotFound:
-            check_pending(self._reader, frozenset((match.store_id,)), f"what {shown(match.store)} holds")
+            check_pending(self._reader, frozenset((match.store_id,)), f"what {shown(match.store)} contains")
             raise
 
     def _image(self, match: Match, platform: Platform | None) -> str:
@@ -79,20 +80,20 @@ class Needs:
         return match.digest
 
     def _of_platform(self, match: Match, platform: Platform) -> str:
-        """The digest of the image for a platform, which is whole; raises NotFound."""
+        """Return the digest of the complete image for a platform. Raises NotFound."""
         found, why = for_platform(self._reader, match, platform)
         if found is None:
-            # Which blob it is that is absent helps more than that there is one.
+            # If an image fits but lacks a blob, a message about that blob helps more.
             images = images_of(self._reader, match)
             fitting = (i[1] for i in images if i[4] is not None and platform.rank(i[4]) is not None)
             for digest in dict.fromkeys(fitting):  # an index may list one image any number of times
                 self._check_whole(match, digest)
-            raise NotFound(f"{_told(match)} is no answer for {platform}: {why}")
+            raise NotFound(f"{_described(match)} cannot be used for {platform}: {why}")
         self._check_whole(match, found.digest)
         return found.digest
 
     def _check_index(self, match: Match) -> None:
-        """Raise NotFound where the image that the builder takes of an index is not whole."""
+        """Raise NotFound if the image that the builder uses of an index is not complete."""
         images = images_of(self._reader, match)
         names = (name for _, _, _, _, name, _, _ in images if name is not None)
         if any(self._builder.rank(name) is not None for name in names):
@@ -110,18 +111,18 @@ class Needs:
             raise first
 
     def _row(self, match: Match, digest: str) -> Row:
-        """What is known of a manifest that lies in the store; raises NotFound where it does not."""
+        """Return the row of a manifest in the store. Raises NotFound if it is absent or damaged."""
         row = self._reader.row("NEEDED", {"digest": digest, "store_id": match.store_id})
         if row is None:
-            raise self._not_whole(match, f"the manifest {digest} is not there")
+            raise self._not_whole(match, f"the manifest {digest} is missing")
         self._check(match, digest, row)
         return row
 
     def _check_whole(self, match: Match, manifest: str) -> None:
-        """Raise NotFound where a blob of a manifest is not there as it should be."""
+        """Raise NotFound if a blob of a manifest is absent or damaged."""
         rows = list(self._reader.rows("NEEDED", {"digest": manifest, "store_id": match.store_id}))
         if not rows:
-            raise self._not_whole(match, f"the manifest {manifest} is not there")
+            raise self._not_whole(match, f"the manifest {manifest} is missing")
         for row in rows:
             self._check(match, manifest, row)
         if rows[0][3] != MANIFEST:
@@ -131,19 +132,19 @@ class Needs:
         role, _, digest, _, expected, size, is_good, is_embedded = row
         what = f"the {_ROLES[role]} {digest}" + ("" if digest == manifest else f" of {manifest}")
         if size is None:
-            raise self._not_whole(match, f"{what} is not there")
+            raise self._not_whole(match, f"{what} is missing")
         if (is_good is not None and not is_good) or (expected is not None and size != expected):
             raise self._not_whole(match, f"{what} is damaged")
         if self._is_there is not None and not is_embedded and not self._is_there(match, digest):
             raise NotFound(
-                f"{shown(match.store)} keeps {digest} in a shared directory of blobs, where buildx does not look",
-                "copy the image to a layout of its own",
+                f"{shown(match.store)} has {digest} in a shared blob directory, where buildx does not look",
+                "copy the image to another layout",
             )
 
     def _not_whole(self, match: Match, why: str) -> NotFound:
-        return NotFound(f"{_told(match)} is not complete: {why}", "copy the image again, with all of its blobs")
+        return NotFound(f"{_described(match)} is not complete: {why}", "copy the image again, with all its blobs")
 
 
-def _told(match: Match) -> str:
+def _described(match: Match) -> str:
     name = match.name or (f":{match.tag}" if match.tag else match.digest)
     return f"{shown(name)} in {shown(match.store)}"

@@ -1,4 +1,4 @@
-"""The element N of a layout's `manifests`, read from its index.json (docs/resolution.md)."""
+"""Read element N of a layout's `manifests` from its index.json (docs/resolution.md, "What you may ask")."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from catalog.names.query import Query
 
 MOST_BYTES = 64 << 20
-"""The largest index.json that is read for one answer."""
+"""The largest index.json that is read to answer a question, in bytes."""
 
 
 def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | None:
-    """The digest of the element that `query` counts to, or None if the list is shorter or that element has no digest.
+    """Return the digest of the element that `query` asks for; None if the list is shorter or the element has no digest.
 
-    Raises InvalidReference where no number follows the `@`, NotInTime if the file is not the one that the catalog has
-    read, CatalogUnavailable if it cannot be read or is larger than MOST_BYTES.
+    Raises InvalidReference if no number follows the `@`, NotInTime if the file has changed since the catalog read it, and
+    CatalogUnavailable if it cannot be read or is larger than MOST_BYTES.
     """
     number = (query.tag or "")[1:]
     if not number.isascii() or not number.isdecimal() or len(number) > 18:
-        raise InvalidReference(f"{shown(query.text)} has no number behind the @: write oci:PATH:@0 for the first entry")
+        raise InvalidReference(f"{shown(query.text)} has no number after the @: write oci:PATH:@0 for the first entry")
     row = reader.row("STORE_INDEX", {"store_id": place.store_id})
     path, sha256 = (decode_path(row[0], row[1]), row[2]) if row else (place.path, None)
     try:

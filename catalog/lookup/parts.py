@@ -1,7 +1,7 @@
-"""What an image is made of, and what one image has that another has not: platforms, layers, bytes.
+"""Find the parts of an image, and what one image has and another has not: platforms, layers, bytes.
 
-This looks at the manifests that the catalog has read, wherever they lie: an image is the same in every store. Whatever
-cannot be known is None, never 0.
+This uses the manifests that the catalog has read, in any store, because an image is the same in every store. Whatever is
+not known is None, never 0.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 MOST_ROWS = 10_000
-"""The parts of an image with more descriptors than this are not known: a layout can be made to have any number."""
+"""The parts of an image with more descriptors than this count as not known, because a layout may have any number."""
 _KEPT = 1_000
-_OTHER = 3  # a kind of content: JSON that names no digest, which leads no further
+_OTHER = 3  # the kind of content that is JSON without digests, so that it leads to no other blob
 _CHILD, _CONFIG, _LAYER = 0, 1, 2
 _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 
@@ -27,8 +27,8 @@ _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.
 class Parts:
     """The parts of an image, each None if it is not known.
 
-    `platforms` are os/arch[/variant], without attestations. `layers` has the bytes of each layer by its digest, `blobs` those
-    of all that belongs to the image; a size is None if no descriptor says it.
+    `platforms` are os/arch[/variant], without attestations. `layers` has the size in bytes of each layer by its digest, and
+    `blobs` that of every blob of the image; a size is None if no descriptor has it.
     """
 
     __slots__ = ("blobs", "layers", "platforms")
@@ -45,18 +45,18 @@ class Parts:
 
 
 NOTHING = Parts(frozenset(), {}, {})
-"""The parts of no image at all."""
+"""The parts in place of an image that does not exist."""
 
 
 class Images:
-    """The images of a catalog; those that were asked for last are kept."""
+    """Reads the parts of images in a catalog, and caches those of the last ones."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._kept: dict[str, Parts] = {}
 
     def of(self, digest: str | None) -> Parts:
-        """The parts of the image `digest`, NOTHING for None; raises CatalogUnavailable."""
+        """Return the parts of the image `digest`; NOTHING for None. Raises CatalogUnavailable."""
         if digest is None:
             return NOTHING
         found = self._kept.get(digest)
@@ -68,14 +68,14 @@ class Images:
 
 
 def only_in(one: dict[str, int | None] | None, other: dict[str, int | None] | None) -> dict[str, int | None] | None:
-    """The blobs that `one` has and `other` has not; None if either is not known."""
+    """Return the blobs that `one` has and `other` has not; None if either is not known."""
     if one is None or other is None:
         return None
     return {digest: size for digest, size in one.items() if digest not in other}
 
 
 def total(blobs: dict[str, int | None] | None) -> int | None:
-    """The bytes of all of these; None if one of them is not known."""
+    """Return the total size of the blobs in bytes; None if one of them is not known."""
     if blobs is None:
         return None
     sizes = [size for size in blobs.values() if size is not None]
@@ -102,7 +102,7 @@ def _read(reader: Reader, digest: str) -> Parts:
 
 
 def _platforms(top: str, rows: list[tuple[Any, ...]]) -> frozenset[str] | None:
-    """The platforms of the image `top`, as its index says, and where that does not, as the configs of its manifests do."""
+    """Return the platforms of the image `top`: from its index, else from the configs of its manifests."""
     kinds = {row[0]: row[1] for row in rows}
     own: dict[str, str] = {}
     unread: set[str] = set()

@@ -1,7 +1,7 @@
-"""The spans of names (`history`), and what they answered before the catalog kept all that `--at` asks.
+"""The spans of names (`history`), and answers for times before the catalog kept everything that `--at` needs.
 
-A span says which digest a name or a tag of a store answered, from when until when, while the store was there under one name.
-What it does not hold is null.
+A span says which digest a name or tag of a store had, from when until when, while the store existed under one name. A match
+made of a span has null for what a span does not have.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from catalog.names.query import Query
 
 _DEEPEST = 64
-"""So many components of a path are tried, from the last on, as the end of a store that is gone."""
+"""How many prefixes of a path are tried, the longest first, to find a store that is gone."""
 
 _HELD = ("store", "path", "name", "names", "repository", "tag", "digest", "fallback")
 
 SPAN_FIELDS = ("since", "until", "store", "path", "name", "repository", "tag", "digest", "origin")
-"""The keys of an object of `history`, in order."""
+"""The keys of a JSON object of `history`, in order."""
 
 
 class Span:
-    """A name of a store answered `digest` from `since` until `until` (None: it still does); milliseconds, UTC.
+    """A name of a store had `digest` from `since` until `until` (None: it still has), in milliseconds since 1970, UTC.
 
-    `store` is what the store was called then. `origin` is None for what ocicat saw, and `olareg` for what the layout itself
-    tells of its past. `began` and `ended` are moments: 0 for before the first one, None while it stands.
+    `store` is the name of the store at that time. `origin` is None for what ocicat saw, and `olareg` for what the layout
+    itself records. `began` and `ended` are moments: 0 for before the first moment, None if the span has not ended.
     """
 
     __slots__ = (
@@ -56,13 +56,13 @@ class Span:
         ) = row  # fmt: skip
 
     def value(self, field: str) -> object:
-        """The value of one of SPAN_FIELDS, as JSON has it."""
+        """Return the value of one of SPAN_FIELDS, as in JSON."""
         found = getattr(self, field)
         return rfc3339(found) if field in ("since", "until") else found
 
 
 class PastMatch(Match):
-    """What answered at a time, in the shape of a match."""
+    """A match made of the span that answered at a time."""
 
     __slots__ = ()
 
@@ -82,18 +82,18 @@ class PastMatch(Match):
         super().__init__(reader, tuple(held.get(column) for column in COLUMNS))
 
     def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
-        """The one key by which it answered."""
+        """Return the one key by which it answered, as (repository, tag, name)."""
         return [(self.row[COLUMNS.index("repository")], self.tag, self.name)]
 
     def value(self, field: str) -> object:
-        """The value of a field, null where history does not hold it."""
+        """Return the value of a field; None if history does not have it."""
         return super().value(field) if field in _HELD else None
 
 
 def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
-    """The spans of what `query` names, the oldest first; of everything where it is None.
+    """Yield the spans of what `query` names, the oldest first; all spans if it is None.
 
-    Raises UsageError for a form that says more than a name or a tag, UnknownStore.
+    Raises UnknownStore, and UsageError for a form other than a name, a tag or a pattern.
     """
     return _by_todays_clock(reader, _spans(reader, query))
 
@@ -121,29 +121,27 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     elif query.kind == kinds.PATTERN:
         yield from _by_pattern(reader, query)
     else:
-        raise UsageError(
-            f"{shown(query.text)}: history is kept by name and tag: ask for a name, ':TAG' or a pattern of them"
-        )
+        raise UsageError(f"{shown(query.text)}: history is kept by name and tag: ask for a name, ':TAG' or a pattern")
 
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
-    """The names that pointed to a digest, and when, the oldest first."""
+    """Yield the spans of the names that pointed to a digest, the oldest first."""
     return _by_todays_clock(reader, map(Span, reader.rows("SPANS_BY_DIGEST", {"digest": digest})))
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:
-    """Whether a span or a change is of one of the stores that `--store` names, each by a name that it had then, a path, or a glob.
+    """Return a test whether a span or change is of one of the stores in `--store`: names of that time, paths, or globs.
 
-    Raises UnknownStore for a text that names no store of today and none of the past.
+    Raises UnknownStore for a text that matches no store, present or past.
     """
     tests = [_is_of(reader, text) for text in texts]
     return lambda span: any(test(span) for test in tests)
 
 
 def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] | None) -> Iterator[Match]:
-    """What `query` matched at `moment` (milliseconds, UTC), before the first moment of the catalog: by spans alone.
+    """Yield what `query` matched at `moment` (milliseconds since 1970, UTC), before the catalog's first moment, by spans.
 
-    `stores` are those that may answer, where not all may.
+    `stores` are the ids of the stores that may answer, None for all.
     """
     for span in _spans(reader, query):
         held = not span.began and span.since <= moment and (span.until is None or moment < span.until)
@@ -152,7 +150,7 @@ def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] 
 
 
 def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
-    """The spans, with their times put right where the last change was noted by a clock that is not today's."""
+    """Yield the spans, with corrected times if a clock that was wrong recorded the last changes."""
     now = time.time_ns() // 1_000_000
     mended: dict[int, dict[int, int]] = {
         host: labels
@@ -168,9 +166,9 @@ def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
 
 
 def _store_of(reader: Reader, query: Query) -> tuple[str | None, Callable[[Span], bool]]:
-    """The image behind the store that a query names, or None, and whether a span is of that store.
+    """Return the image that follows the store in a query, or None, and a test whether a span is of that store.
 
-    One that is gone is found by a name that it had.
+    A store that is gone is found by a name or path that it had.
     """
     text = query.place or ""
     try:
@@ -190,7 +188,7 @@ def _store_of(reader: Reader, query: Query) -> tuple[str | None, Callable[[Span]
 
 
 def _had_store(reader: Reader, text: str) -> Callable[[Span], bool] | None:
-    """Whether a span is of the store that had the name or the absolute path `text`; None if none had."""
+    """Return a test whether a span is of the store that had the name or absolute path `text`; None if none had it."""
     if text[0] == "/":
         path = encode_path(text)[0]
         return (lambda span: span.path == path) if _had_path(reader, path) else None
@@ -236,5 +234,5 @@ _numbers: dict[tuple[object, ...], int] = {}
 
 
 def _number(span: Span) -> int:
-    """A number of the span's own, below zero: no entry has it, and the same span has the same one whatever found it."""
+    """Return a negative number that identifies the span, which is no entry's id, and the same for the same span."""
     return -_numbers.setdefault((span.store_id, span.repository, span.tag, span.since), len(_numbers) + 1)

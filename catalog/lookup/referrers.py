@@ -1,4 +1,4 @@
-"""The referrers of a digest: signatures, attestations and the like, wherever they lie (docs/scripts.md)."""
+"""Find the referrers of a digest: signatures, attestations and the like, in any store (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _WAY_OF = {
     "containerd": 3,
     "kind": 4,
 }
-"""How a referrer is known, the first that holds, by the catalog's words for it."""
+"""The number in _WAYS for each word of the catalog. The lowest one is reported."""
 
 
 class Referrers:
     """The referrers of `digest` in every store, as matches with `how`: entries, manifests below entries, and unlisted ones.
 
-    `passes` is asked of each entry; one that does not pass yields nothing, neither itself nor what is below it.
+    An entry for which `passes` is false yields nothing, neither itself nor what is below it.
     """
 
     def __init__(self, reader: Reader, digest: str, passes: Callable[[Match], bool]) -> None:
@@ -48,7 +48,7 @@ class Referrers:
         self._above = Above(reader, ids.values())
 
     def everywhere(self) -> Iterator[Match]:
-        """All of them. One may come several times in a store, first the one that is to be shown."""
+        """Yield all of them. A store may yield one several times; the first is the one to show."""
         first = self._above.first(self._passes)
         for by, content_id in self._ids.items():
             for row in list(self._reader.rows("BY_DIGEST", {"digest": by})):
@@ -61,7 +61,7 @@ class Referrers:
                     yield self._unlisted(row, by)
 
     def of(self, match: Match) -> Iterator[Match]:
-        """The referrers that `match` is or holds, except those that another match of the same question holds too."""
+        """Yield the referrers that `match` is or has below it, without those already yielded for an earlier match."""
         if not match.listed:
             if match.digest in self._how and self._passes(match):
                 yield self._unlisted(match.row, match.digest)
@@ -73,7 +73,7 @@ class Referrers:
             if match.below in self._how:
                 yield self._below(row, match.below)
             return
-        # Until the next question begins (Asking), what one entry holds is not told again of another.
+        # Kept until the next question (Asking), so that a referrer below several entries is yielded once.
         done = self._reader.known.setdefault(self, (set(), set()))
         below = {self._digests[content_id] for content_id in self._above.newly_below(row, done)}
         itself = {match.digest} & self._how.keys()
@@ -81,7 +81,7 @@ class Referrers:
             yield self._itself(row, by) if by in itself else self._below(row, by)
 
     def _shown(self, match: Match) -> Row | None:
-        """The row of an entry as it is shown where a referrer is found by it; None if it neither is nor holds any."""
+        """Return the row with which to show the entry of a referrer; None if the entry neither is nor has one below it."""
         found = self._above.entries.get(match.entry_id)
         if found is None and match.digest in self._how:
             key = "referrer", match.digest

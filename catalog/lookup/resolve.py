@@ -1,4 +1,4 @@
-"""One answer a reference, or the error that says why there is none (docs/resolution.md)."""
+"""Resolve a reference to one answer, or raise the error that says why there is none (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from catalog.names.query import Query
 
 CANDIDATES = 20
-"""So many candidates of an ambiguous reference are named (docs/scripts.md)."""
+"""How many candidates of an ambiguous reference are listed (docs/scripts.md)."""
 
 _STALE = ("invalid", "unreadable")
 
 
 class Asking:
-    """How references are asked: in which stores (None: all), and what is refused. Notes go to `note`, each once.
+    """Answers references in the stores `stores` (None: all). `note` is called with notes for the user, each once.
 
-    `strict` refuses buildx's single-entry rule and what a store that cannot be read said last. A reader of the past
-    (`Reader.at`) has all of it asked of then. `platform` has `resolve` answer with an index's child for it. `needs` has it answer with
-    what is complete alone.
+    `strict` refuses buildx's single-entry rule, and the last entries of a store that cannot be read. With a reader of the
+    past (`Reader.at`), the answers are those of that time. With `platform`, `resolve` returns the image of an index for
+    that platform. With the attribute `needs`, it returns only complete images.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Asking:
 
     @property
     def moment(self) -> int | None:
-        """The time that is asked about, in milliseconds since 1970, UTC; None for now."""
+        """The time of the answers, in milliseconds since 1970, UTC; None for now."""
         return None if self.reader.past is None else self.reader.past.at
 
     @property
     def by_spans(self) -> bool:
-        """Whether that is before all that the catalog keeps row by row: names alone are known then, by their spans."""
+        """Whether that time is before the past that the catalog keeps row by row, so that only spans of names are known."""
         return self.reader.past is not None and self.reader.past.numbers is None
 
     def matches(self, query: Query) -> Iterator[Match]:
-        """Every match that may be answered with, in order; raises UnknownStore."""
+        """Yield every match that may be an answer, in order. Raises UnknownStore."""
         self.reader.known.clear()
         if self.by_spans:
             yield from self.past(query)
@@ -82,9 +82,10 @@ class Asking:
             self._note_pending(query, place)
 
     def resolve(self, query: Query, *, first: bool = False, shadowed: bool = False) -> Match:
-        """The one answer; raises NotFound, Ambiguous, UnknownStore, or NotInTime where only content could tell.
+        """Return the one answer. `first` takes it from the first store that has one.
 
-        With `needs`, `shadowed` tries the other entries of a store too, where the one that answers for it does not serve.
+        With `needs`, `shadowed` also tries the shadowed entries of a store if the one that answers is not complete.
+        Raises NotFound, Ambiguous, UnknownStore, and NotInTime if the answer depends on content that is not read yet.
         """
         self.reader.known.clear()
         if self.by_spans:
@@ -102,7 +103,7 @@ class Asking:
             found = _only(query, self._for_platform(query, self._candidates(query)), first=first)
         else:
             matches = (match for match in find(self.reader, query, place, self.stores) if self._serves(query, match))
-            found = next(matches, None)  # every form but one inside a store means the first that it finds
+            found = next(matches, None)  # within one store, every form except `oci:PATH` means the first match
             if found is not None and query.kind == kinds.OCI and query.tag is None and place.entries > 1:
                 from catalog.lookup.advice import ambiguous
 
@@ -118,14 +119,14 @@ class Asking:
         return self._itself(found)
 
     def _candidates(self, query: Query) -> Iterator[Match]:
-        """What answers over all stores, one match for each store and digest."""
+        """Yield what may answer over all stores: one match per store and digest."""
         found = self._answers(query) if query.kind == kinds.NAME else self._matches(query, None, digests=True)
         return self._near(found)
 
     def _complete(self, query: Query, needs: Needs, *, first: bool, shadowed: bool) -> Match:
-        """The one answer among those that are complete; a line for each other one that it is given before.
+        """Return the one answer among the complete images, and note each incomplete one that was passed over.
 
-        Raises NotFound that says why the first one is not, where none is; else as `resolve`.
+        If none is complete, raises NotFound, which says why the first one is not; else as `resolve`.
         """
         refused: list[tuple[str, NotFound]] = []
         used: dict[tuple[int, str], object] = {}
@@ -157,12 +158,12 @@ class Asking:
         return found
 
     def _near(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """Those in stores of this host; only where it has none, those of others, which come after.
+        """Yield the matches in stores of this host; or, if there are none, those of other hosts, which come later.
 
-        Of a layout that several hosts see, one of them speaks.
+        If several hosts have the same layout, only one of its copies counts.
         """
         is_near: bool | None = None
-        copies: frozenset[int] | None = None  # asked for once a question: who saw a layout change last may change
+        copies: frozenset[int] | None = None  # read once per question, because they depend on who saw a change last
         for match in matches:
             near = self.reader.host_of(match.store_id) is None
             if not near:
@@ -175,7 +176,7 @@ class Asking:
             yield match
 
     def _for_platform(self, query: Query, matches: Iterable[Match]) -> Iterable[Match]:
-        """The matches, or what each has for the platform that is asked for; one that has none is no answer."""
+        """Return the matches, or the image that each has for the requested platform; those without one are left out."""
         if self.platform is None:
             return matches
         return self._children(query, matches, self.platform)
@@ -188,13 +189,13 @@ class Asking:
             found, why = for_platform(self.reader, self._itself(match), platform)
             if found is not None:
                 if why:
-                    self.note(f"{shown(query.text)} in {shown(match.store)} is asked for {platform}, {why}")
+                    self.note(f"{shown(query.text)} in {shown(match.store)}, for {platform}: {why}")
                 yield found
             else:
-                self.note(f"{shown(query.text)} in {shown(match.store)} is no answer for {platform}: {why}")
+                self.note(f"{shown(query.text)} in {shown(match.store)} cannot be used for {platform}: {why}")
 
     def _itself(self, match: Match) -> Match:
-        """The answer where it is a manifest below the entry that matched."""
+        """Return the match itself, or the manifest below its entry if that is what was found."""
         if match.below is None:
             return match
         from catalog.lookup.content import as_below
@@ -202,20 +203,22 @@ class Asking:
         return as_below(self.reader, match, match.below)
 
     def past(self, query: Query | None) -> Iterator[Match]:
-        """What a query, or everything, matched at the moment that is asked for."""
+        """Yield what a query matched at the requested time; with None, everything."""
         from catalog.lookup.past import at
 
         return at(self.reader, query, self.moment or 0, self.stores)
 
     def missing(self, query: Query, place: NamedStore | None = None) -> NotFound | NotInTime:
-        """The error for a reference that nothing matches, with the hint that helps.
+        """Return the error for a reference that nothing matches, with a hint if there is one.
 
-        Raises NotInTime where a digest may be below an entry whose manifests are not read yet.
+        Raises NotInTime if a digest may be below an entry whose manifests are not read yet.
         """
         if self.moment is not None:
             from catalog.names.moment import rfc3339
 
-            return NotFound(f"nothing was {shown(query.text)} at {rfc3339(self.moment)}, as far as history goes back")
+            return NotFound(
+                f"nothing matched {shown(query.text)} at {rfc3339(self.moment)}, as far back as history goes"
+            )
         from catalog.lookup.advice import part_hint, pinned_hint, tag_hint
 
         text = shown(query.text)
@@ -226,10 +229,10 @@ class Asking:
 
             check_pending(self.reader, self.stores if place is None else frozenset((place.store_id,)), text)
             elsewhere = query.kind == kinds.NAME_DIGEST or place is not None
-            if elsewhere and self._stands(query.digest):
-                return NotFound(f"nothing is {text}", f"the digest stands elsewhere: ask for '@{query.digest}'")
+            if elsewhere and self._is_known(query.digest):
+                return NotFound(f"nothing matches {text}", f"the digest exists elsewhere: ask for '@{query.digest}'")
             return NotFound(
-                f"nothing is {text}", pinned_hint(self.reader, query) or part_hint(self.reader, query.digest)
+                f"nothing matches {text}", pinned_hint(self.reader, query) or part_hint(self.reader, query.digest)
             )
         if self.platform is not None:
             return NotFound(f"no image {text}", pinned_hint(self.reader, query))
@@ -242,19 +245,19 @@ class Asking:
         return NotFound(f"nothing matches {text}", pinned_hint(self.reader, query, place))
 
     def _note_pending(self, query: Query, place: NamedStore | None) -> None:
-        """What was found is right, and perhaps not all that there is."""
+        """Note that there may be more matches, if manifests are not read yet."""
         from catalog.lookup.content import is_pending
 
         if is_pending(self.reader, self.stores if place is None else frozenset((place.store_id,))):
             self.note(f"{shown(query.text)}: there may be more: manifests are still being read")
 
-    def _stands(self, digest: str) -> bool:
-        """Whether a digest is an entry's in some store, or that of a manifest below one."""
+    def _is_known(self, digest: str) -> bool:
+        """Return whether a digest is that of an entry or of another manifest in some store."""
         rows: tuple[Name, ...] = ("BY_DIGEST", "REACHING", "LYING")
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> NamedStore | None:
-        """The store that a query of a scheme names; a line where it is not well."""
+        """Return the store that a query with a scheme names, or None. Notes it if the store is missing or cannot be read."""
         if query.place is None:
             return None
         from catalog.lookup.stores import place_of
@@ -265,14 +268,14 @@ class Asking:
         return place
 
     def _answers(self, query: Query) -> Iterator[Match]:
-        """The plain way: a name, over all stores, one answer a store."""
+        """Yield the answers for a name, one per store."""
         for row in self.reader.rows("ANSWERS_BY_NAME", {"name": query.name}):
             match = Match(self.reader, row)
             if (self.stores is None or match.store_id in self.stores) and self._serves(query, match):
                 yield match
 
     def _serves(self, query: Query, match: Match) -> bool:
-        """Whether a match may be answered with; a line where a person should know how it came about."""
+        """Return whether a match may be an answer, and note what a person should know about it."""
         if match.state in _STALE:
             self._note_state(match.store_id, match.store, match.state, match.state_since)
             if self.strict:
@@ -286,7 +289,7 @@ class Asking:
         return True
 
     def _note_moved_tag(self, query: Query, place: NamedStore | None) -> None:
-        """Docker lets the digest decide; say so where the tag points elsewhere by now (section 5)."""
+        """Note if the tag now points to another digest. As in Docker, the digest decides."""
         from catalog.lookup.content import reaching
 
         digest = query.digest or ""
@@ -300,7 +303,7 @@ class Asking:
             return
         above = {row[ENTRY_ID] for row in reaching(self.reader, digest, None if place is None else place.store_id)}
         if not any(match.entry_id in above for match in standing):
-            self.note(f"{shown(query.text)}: the tag {query.tag} is {standing[0].digest} by now; the digest decides")
+            self.note(f"{shown(query.text)}: the tag {query.tag} is now {standing[0].digest}; the digest decides")
 
     def _note_state(self, store_id: int, store: str, state: str, since: int) -> None:
         if store_id in self._noted:
@@ -309,19 +312,19 @@ class Asking:
         if state == "missing":
             what = "answers nothing"
         else:
-            what = "refused by --strict" if self.strict else "answers with what it last said"
+            what = "refused by --strict" if self.strict else "using its last entries"
         from catalog.names.moment import rfc3339
 
-        self.note(f"store {shown(store)} is {state} since {rfc3339(since)}: {what}")
+        self.note(f"store {shown(store)} has been {state} since {rfc3339(since)}: {what}")
 
 
 def _only(
     query: Query, candidates: Iterable[Match], *, first: bool, used: Callable[[Match], object] | None = None
 ) -> Match | None:
-    """The answer where all candidates have one digest, from the first store in order; raises Ambiguous where not.
+    """Return the answer from the first store in order if all candidates have one digest. Raises Ambiguous otherwise.
 
-    `first` looks at the first store alone. The candidates may come in any order of stores. `used` says what of a candidate
-    has to be the same, where that is not the digest it answers with.
+    `first` considers only the first store. The candidates may come in any order of stores. `used` returns what has to be
+    equal for all candidates, if that is not the digest of the answer. Returns None without candidates.
     """
     answer: Match | None = None
     several: list[Match] = []

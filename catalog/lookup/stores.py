@@ -1,4 +1,4 @@
-"""Which store a text means: a registered name, a path of a layout, or `STORE/IMAGE` (docs/resolution.md)."""
+"""Find the store that a text means: a registered name, the path of a layout, or `STORE/IMAGE` (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 
 
 class NamedStore:
-    """A registered store as a reference names it: `image` is the canonical repository behind it, or None.
+    """A registered store in a reference. `image` is the canonical repository that follows it, or None.
 
-    `elements` counts what `manifests` holds, unusable descriptors too, `entries` those that can be used; `since` is
-    milliseconds.
+    `elements` is the number of descriptors in `manifests`, `entries` that of the usable ones. `since` is when the store
+    entered its state, in milliseconds since 1970, UTC.
     """
 
     __slots__ = ("elements", "entries", "image", "name", "path", "since", "state", "store_id")
@@ -36,7 +36,10 @@ class NamedStore:
 
 
 def place_of(reader: Reader, query: Query) -> NamedStore:
-    """The store that a query of a scheme names; raises UnknownStore, or InvalidReference for what stands behind it."""
+    """Return the store that a query with a scheme names.
+
+    Raises UnknownStore, and InvalidReference if what follows the store is not an image name.
+    """
     text = query.place or ""
     if query.kind != "oci-layout":
         return _at_path(reader, text)
@@ -46,15 +49,17 @@ def place_of(reader: Reader, query: Query) -> NamedStore:
 
 
 def ids_of_host(reader: Reader, name: str) -> frozenset[int]:
-    """The ids of the stores of the host `name`; raises UnknownStore if there is no such host."""
+    """Return the ids of the stores of the host `name`. Raises UnknownStore if there is no such host."""
     host = reader.row("HOST_BY_NAME", {"host_name": name})
     if host is None:
-        raise UnknownStore(f"no host is called {shown(name)}: 'ocicat stores --format json' says whose each store is")
+        raise UnknownStore(
+            f"no host is named {shown(name)}: 'ocicat stores --format json' shows the host of each store"
+        )
     return frozenset(row[0] for row in reader.rows("STORES_OF_HOST", {"host_id": host[0]}))
 
 
 def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
-    """The ids of the stores that `--store` names: each a name, a path, or a glob over names; raises UnknownStore."""
+    """Return the ids of the stores in `--store`: names, paths, or globs over names. Raises UnknownStore."""
     ids: set[int] = set()
     for text in texts:
         found = store_id(reader, text)
@@ -71,7 +76,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
 
 def store_id(reader: Reader, text: str) -> int | None:
-    """The id of the store with the name or path `text`, None where there is none."""
+    """Return the id of the store with the name or path `text`, or None."""
     found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": text, "path": None}) if _is_utf8(text) else None
     if found is None and text[:1] in ("/", "."):
         found = _registered(reader, text)
@@ -79,12 +84,12 @@ def store_id(reader: Reader, text: str) -> int | None:
 
 
 def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
-    """The ids of the stores whose names match `glob`."""
+    """Return the ids of the stores whose names match `glob`."""
     return {row[0] for row in reader.rows("STORE_NAMES", {}) if glob.matches(row[1])}
 
 
 def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
-    """The longest registered name that is a prefix of `text` by whole components."""
+    """Return the store with the longest name that consists of the first components of `text`."""
     longest: tuple[Row, str] | None = None
     cut = 0
     while cut >= 0:
@@ -96,7 +101,7 @@ def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
         found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": name, "path": None})
         if found is not None:
             longest = found, behind
-        # Where no name begins like that, none does for a longer part of the text: so it does not matter how long that is.
+        # If no name begins with these components, none begins with more of them, so the length of the text does not matter.
         elif reader.row("NEXT_STORE", {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
             break
     if longest is None:
@@ -105,7 +110,7 @@ def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
 
 
 def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
-    """The longest path of a registered layout that is a prefix of `text` by whole components."""
+    """Return the store with the longest path that consists of the first components of `text`."""
     _refuse_nul(text)
     before: list[str] | None = None
     for length, paths in reversed(prefixes_registered_as(text)):
@@ -123,7 +128,7 @@ def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether `text` can be asked for: stray bytes of an argument are lone surrogates, and no name has one."""
+    """Return whether `text` is UTF-8: other bytes of an argument become lone surrogates, which no name contains."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -139,7 +144,7 @@ def _at_path(reader: Reader, path: str) -> NamedStore:
 
 
 def _registered(reader: Reader, path: str) -> Row | None:
-    """The store at a path: one that was registered by a link in it, else the one that the link leads to."""
+    """Return the store at a path: the one registered under a link in it, else the one at the target of the link."""
     _refuse_nul(path)
     return _registered_in(reader, registered_as(path))
 
@@ -154,7 +159,7 @@ def _registered_in(reader: Reader, paths: list[str]) -> Row | None:
 
 def _refuse_nul(path: str) -> None:
     if "\0" in path:
-        raise InvalidReference(f"{shown(path)} is no path: it holds a NUL")
+        raise InvalidReference(f"{shown(path)} is not a path: it contains a NUL")
 
 
 def _is_layout(path: str) -> bool:
@@ -164,12 +169,16 @@ def _is_layout(path: str) -> bool:
 
 
 def image_behind(query: Query, behind: str) -> str | None:
-    """The repository that stands behind a store, as Docker reads it together with the tag (64 digits alone are no name)."""
+    """Return the repository that follows a store in a query, or None.
+
+    It is parsed together with the tag, as Docker does, because 64 hex digits without a tag are not a name. Raises
+    InvalidReference if it is not an image name.
+    """
     if not behind:
         return None
     parts = split_reference(f"{behind}:{query.tag}" if query.tag else behind)
     if parts is None or parts[2] != query.tag or parts[3] is not None:
-        raise InvalidReference(f"{shown(query.text)} has no image name behind its store: {shown(behind)}")
+        raise InvalidReference(f"{shown(query.text)} has an invalid image name after its store: {shown(behind)}")
     return repository_name(parts[0], parts[1])
 
 
@@ -180,5 +189,5 @@ def _unregistered(path: str) -> UnknownStore:
 def _unknown(text: str, query: Query | None = None) -> UnknownStore:
     where = f" ({shown(query.text)})" if query is not None else ""
     return UnknownStore(
-        f"no store is called {shown(text)}{where}: 'ocicat stores' lists them, 'ocicat add PATH' adds one"
+        f"no store is named {shown(text)}{where}: 'ocicat stores' lists the stores, 'ocicat add PATH' adds one"
     )

@@ -1,1 +1,1 @@
-"""Names: pure text, no I/O. Docker's reference grammar, a descriptor's keys, what a query may say (docs/resolution.md)."""
+"""Names, as pure text without I/O: Docker's reference grammar, lookup keys, queries, platforms (docs/resolution.md)."""

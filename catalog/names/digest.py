@@ -1,24 +1,24 @@
-"""Digests: which texts are one. Two grammars are in use, and they differ.
+"""Check the syntax of digests. Two different grammars are in use.
 
-`is_digest` is the image-spec's (descriptor.md, "Digests"): it decides whether a descriptor can be used at all.
-`is_docker_digest` is go-digest's `Digest.Validate` with the algorithms that it registers: it decides inside a reference.
+`is_digest` follows the image-spec (descriptor.md, "Digests") and decides whether a descriptor is usable.
+`is_docker_digest` follows go-digest's `Digest.Validate` and its registered algorithms, and is used inside references.
 """
 
 from __future__ import annotations
 
 HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-"""The algorithms of go-digest, and how many lower-case hex digits each encodes to."""
+"""The algorithms of go-digest, each with its number of lower-case hex digits."""
 
 _EXACT_LENGTHS = {**HEX_LENGTHS, "blake3": 64}
 _ENCODED = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ=_-"
 
 
 def is_digest(text: str) -> bool:
-    """Whether `text` is a digest by the image-spec (descriptor.md, "Digests" and "Registered algorithms").
+    """Return whether `text` is a digest by the image-spec (descriptor.md, "Digests" and "Registered algorithms").
 
-    The algorithm is lower-case letters and digits with a single `+`, `.`, `_` or `-` between them; what is encoded has
-    no `.` and no `/`. So `blobs/ALGORITHM/ENCODED` names a file two levels below `blobs`, and cannot leave it. A
-    registered algorithm (and sha384, which go-digest has) must have its exact length in lower-case hex.
+    The algorithm consists of lower-case letters and digits with single `+`, `.`, `_` or `-` between them; the encoded
+    part has no `.` and no `/`. So `blobs/ALGORITHM/ENCODED` is always a file two levels below `blobs`. A registered
+    algorithm (or sha384, which only go-digest registers) needs its exact length in lower-case hex.
     """
     algorithm, _, encoded = text.partition(":")
     exact = _EXACT_LENGTHS.get(algorithm)
@@ -28,15 +28,15 @@ def is_digest(text: str) -> bool:
 
 
 def is_docker_digest(text: str) -> bool:
-    """Whether `text` is a digest to go-digest (`Digest.Validate`): sha256, sha384 or sha512, of its exact length."""
+    """Return whether go-digest accepts `text` (`Digest.Validate`): sha256, sha384 or sha512 with its exact length."""
     algorithm, _, encoded = text.partition(":")
     return HEX_LENGTHS.get(algorithm) == len(encoded) and is_hex(encoded)
 
 
 def is_hex(text: str) -> bool:
-    """Whether `text` is pairs of lower-case hex digits and nothing else."""
+    """Return whether `text` consists of pairs of lower-case hex digits."""
     try:
-        # One trip there and back is three times as fast as a look at each digit; spaces and capitals do not survive it.
+        # A round trip is three times as fast as checking each digit; spaces and capitals do not survive it.
         return bytes.fromhex(text).hex() == text
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""Making untrusted text safe to print: control characters of a name never reach a terminal raw (docs/scripts.md)."""
+"""Escape untrusted text for printing, so that control characters in a name never reach a terminal (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _PIECE = 1 << 16
 
 
 def escape(text: str) -> str:
-    r"""`text` with tab, newline, backslash and every other unprintable character escaped (`\t`, `\n`, `\\`, `\x1b`).
+    r"""Return `text` with the backslash and all unprintable characters escaped (`\\`, `\t`, `\n`, `\x1b`).
 
-    "Unprintable" is what `str.isprintable` says, less the space: control characters, bidirectional overrides, line and
+    A character is unprintable if `str.isprintable` says so: control characters, bidirectional overrides, line and
     paragraph separators, lone surrogates.
     """
     if text.isprintable() and "\\" not in text:
         return text
-    if len(text) > _PIECE:  # each character that is escaped is an object of its own for a while
+    if len(text) > _PIECE:  # bounds the memory: the join below holds one object per character
         return "".join([escape(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE)])
     return "".join(c if c.isprintable() and c != "\\" else _SHORT.get(c) or _code(c) for c in text)
 
 
 def csv_text(text: str) -> str:
-    r"""`text` as a cell of CSV: escaped, and with `'` before what a spreadsheet would take for a formula.
+    r"""Return `text` as a CSV cell: escaped, and with `'` in front if a spreadsheet could take it for a formula.
 
-    That is a text that begins with `=`, `+`, `-` or `@`, or their wide forms, blanks and further `'` before them left aside:
-    whoever reads it back takes one `'` away from such a text. A tab or line end is escaped, as `\\t`, and begins nothing.
+    That is the case if the text, after any spaces and `'`, begins with `=`, `+`, `-` or `@`, or the full-width form of
+    one. To read such a cell back, remove one `'`. A leading tab or line end needs no `'`, because it is escaped (`\\t`).
     """
     escaped = escape(text)
     if escaped[:1] in _PLAIN:
@@ -35,7 +35,7 @@ def csv_text(text: str) -> str:
 
 
 def shown(text: str, limit: int = 120) -> str:
-    """`text` as a message quotes it: escaped, and cut in the middle of nothing longer than `limit` characters."""
+    """Return `text` for use in a message: truncated to `limit` characters, then escaped."""
     if len(text) > limit:
         text = text[: limit - 3] + "..."
     return escape(text)

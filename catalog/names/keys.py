@@ -1,6 +1,6 @@
-"""From a descriptor to its lookup keys (docs/resolution.md), and a store's naming policy.
+"""Derive the lookup keys of a descriptor (docs/resolution.md, "From an entry to its keys"), by a store's naming policy.
 
-Derived once, when `index.json` changes: this is the work that every other tool does again in each lookup.
+This happens once, when `index.json` changes. Every other tool does this work again in each lookup.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from catalog.names.limits import KEY_BYTES, MAX_NAMES, is_long
 from catalog.names.reference import is_tag, repository_name, split_reference, split_repository
 
 RULES_VERSION = 2
-"""Raised when the rules below change: the keys of every store are then derived anew (`store.keyed_by`)."""
+"""Increment this when the rules below change: the keys of every store are then derived again (`store.keyed_by`)."""
 
 CONTAINERD = 0
-"""Source of a key: `io.containerd.image.name`. It answers before a key of `REF` does (section 8)."""
+"""The source of a key from `io.containerd.image.name`. Such a key precedes one from `ref.name`."""
 REF = 1
-"""Source of a key: `org.opencontainers.image.ref.name`."""
+"""The source of a key from `org.opencontainers.image.ref.name`."""
 
 
 class Key(NamedTuple):
@@ -32,12 +32,12 @@ class Key(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """The full canonical name, `docker.io/library/alpine:3.16`, or None where a half is missing."""
+        """The full canonical name, `docker.io/library/alpine:3.16`; None if the repository or the tag is missing."""
         return None if self.repository is None or self.tag is None else f"{self.repository}:{self.tag}"
 
 
 class NameProblem(NamedTuple):
-    """An annotation that is kept raw and reported (`ocicat check`): `kind`, what it is about, and why."""
+    """A name that cannot be used, which `ocicat check` reports. `subject` is the annotation, `detail` the reason."""
 
     kind: str
     subject: str
@@ -51,14 +51,14 @@ _REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII)
 
 
 def is_ref_name(text: str) -> bool:
-    """Whether `text` is legal as `org.opencontainers.image.ref.name` (image-spec annotations.md, as umoci checks it)."""
+    """Return whether `text` is a legal `org.opencontainers.image.ref.name` (image-spec annotations.md, as umoci checks it)."""
     return _REF_NAME.match(text) is not None
 
 
 class Unnamed(NamedTuple):
-    """What names an entry whose own annotations give no name: another annotation, or a tag that the store's path ends in.
+    """What gives a name to an entry without one: another annotation, or the repository and tag in the path of its store.
 
-    `repository` belongs to `tag`. With `alone` only the single entry of a layout has them.
+    With `alone`, only the single entry of a layout gets that repository and tag.
     """
 
     annotation: str | None = None
@@ -75,10 +75,10 @@ def derive_keys(
     unnamed: Unnamed = Unnamed(),  # noqa: B008 - a constant
     other: str | None = None,
 ) -> tuple[list[Key], list[NameProblem]]:
-    """The keys of a descriptor, containerd's first, and the problems of its two name annotations.
+    """Return the keys of a descriptor, containerd's first, and the problems of its two name annotations.
 
-    `digest` is the descriptor's own; `repository` is what the store's naming policy gives a bare tag, `unnamed` what it
-    gives an entry without a name; `other` is the value of the annotation that this names.
+    `digest` is that of the descriptor. The store's naming policy provides `repository`, for a bare tag, and `unnamed`,
+    for an entry without a name. `other` is the value of the annotation `unnamed.annotation`.
     """
     keys = _Keys()
     problems = keys.problems
@@ -87,7 +87,7 @@ def derive_keys(
     if ref_name is not None:
         if not ref_name:
             problems.append(NameProblem("unusable-name", "org.opencontainers.image.ref.name", "is empty"))
-        # Old BuildKit joined several names by commas; none of the grammars has one (section 2, rule 6).
+        # Old BuildKit joined several names with commas, which no grammar of names allows.
         for part in _parts(ref_name, problems) if "," in ref_name else (ref_name,):
             if part:
                 _from_ref_name(part, digest, repository, keys)
@@ -99,23 +99,23 @@ def derive_keys(
 
 
 class _Keys:
-    """The keys of one descriptor as they are found, and its problems."""
+    """Collects the keys of one descriptor, and its problems."""
 
     __slots__ = ("_tags", "_with_repository", "found", "problems")
 
     def __init__(self) -> None:
         self.found: list[Key] = []
         self.problems: list[NameProblem] = []
-        # Of a list of names: a comparison with each key before would be quadratic.
+        # Sets, because comparing each name of a long list with all earlier keys would be quadratic.
         self._tags: set[str | None] = set()
         self._with_repository: set[tuple[str | None, str | None]] = set()
 
     def add(self, key: Key) -> None:
-        """Take a key, unless it is too long or an earlier one says the same (section 2, rule 3)."""
+        """Add a key, unless it is too long or an earlier key already finds the same name."""
         repository, tag, _ = key
         text = f"{repository or ''}:{tag or ''}"
         if is_long(text):
-            why = f"is over {KEY_BYTES} bytes and cannot be looked up"
+            why = f"is longer than {KEY_BYTES} bytes and cannot be looked up"
             self.problems.append(NameProblem("long-name", shown(text, 60), why))
             return
         if (tag in self._tags) if repository is None else ((repository, tag) in self._with_repository):
@@ -126,10 +126,10 @@ class _Keys:
 
 
 def _parts(ref_name: str, problems: list[NameProblem]) -> list[str]:
-    """The names in a list of them: the first MAX_NAMES, and a problem where there are more."""
+    """Return the first MAX_NAMES names of a list, and append a problem if there are more."""
     parts = ref_name.split(",", MAX_NAMES)
     if len(parts) > MAX_NAMES and parts.pop():
-        why = f"holds more than {MAX_NAMES} names: only the first {MAX_NAMES} can be looked up"
+        why = f"has more than {MAX_NAMES} names: only the first {MAX_NAMES} can be looked up"
         problems.append(NameProblem("long-name", "org.opencontainers.image.ref.name", why))
     return parts
 
@@ -142,13 +142,13 @@ def _from_image_name(
 ) -> None:
     parts = split_reference(text)
     if parts is None:
-        why = f"is no image reference: {shown(text)}" if text else "is empty"
+        why = f"is not an image reference: {shown(text)}" if text else "is empty"
         keys.problems.append(NameProblem("unusable-name", subject, why))
         return
     domain, path, tag, named_digest = parts
     if named_digest is not None and named_digest != digest:
         keys.problems.append(
-            NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}")
+            NameProblem("name-digest", subject, f"names a digest other than its descriptor's: {shown(text)}")
         )
         return
     if tag is None and named_digest is None:
@@ -162,29 +162,31 @@ def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) 
     pinned = bool(at) and (suffix == digest or is_docker_digest(suffix))
     if pinned and suffix != digest:
         keys.problems.append(
-            NameProblem("name-digest", subject, f"names another digest than its descriptor: {shown(text)}")
+            NameProblem("name-digest", subject, f"names a digest other than its descriptor's: {shown(text)}")
         )
         return
     if not pinned:
         base = text
     elif not base:
-        return  # containerd writes a bare `@sha256:...` for a name without a tag: the image name says it all
+        return  # containerd writes a bare `@sha256:...` for a name without a tag, which its image name gives in full
     if is_tag(base):
         key = Key(repository, base, REF)
     elif (parts := split_reference(base)) is not None and parts[3] is None:
         domain, path, tag, _ = parts
-        # Docker fills in `latest` only where there is neither a tag nor a digest (TagNameOnly).
+        # Docker adds `latest` only if there is neither a tag nor a digest (TagNameOnly).
         key = Key(repository_name(domain, path), tag or (None if pinned else "latest"), REF)
     else:
         key = Key(repository, base, REF)
         if not is_ref_name(text):
-            keys.problems.append(NameProblem("unusable-name", subject, f"is no legal ref.name: {shown(text)}"))
+            keys.problems.append(NameProblem("unusable-name", subject, f"is not a legal ref.name: {shown(text)}"))
     keys.add(key)
 
 
 class Naming(NamedTuple):
-    """A store's naming policy (section 3): `kind` is `annotations`, `path`, `path:tag`, `fixed` or `annotation`; `name` is the
-    repository of `fixed`, or the key of `annotation`.
+    """A store's naming policy (docs/resolution.md, "Naming policy: where the name is in the path").
+
+    `kind` is `annotations`, `path`, `path:tag`, `fixed` or `annotation`. `name` is the repository of `fixed`, or the key
+    of `annotation`.
     """
 
     kind: str
@@ -192,7 +194,10 @@ class Naming(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Naming:
-        """Read `annotations`, `path`, `path:tag`, `fixed=NAME` or `annotation=KEY`; raises UsageError with what is allowed."""
+        """Parse `annotations`, `path`, `path:tag`, `fixed=NAME` or `annotation=KEY`.
+
+        Raises UsageError, which lists these, for anything else.
+        """
         if text in ("annotations", "path", "path:tag"):
             return cls(text)
         kind, equals, name = text.partition("=")
@@ -200,12 +205,13 @@ class Naming(NamedTuple):
             return cls(kind, name)
         if kind != "fixed" or not equals:
             raise UsageError(
-                f"no naming policy: {shown(text)}: one of annotations, path, path:tag, fixed=NAME, annotation=KEY"
+                f"unknown naming policy '{shown(text)}': "
+                "use one of annotations, path, path:tag, fixed=NAME, annotation=KEY"
             )
         parts = split_repository(name)
         if parts is None:
             raise UsageError(
-                f"fixed={shown(name)} is no repository: write a name without tag or digest, as in fixed=alpine"
+                f"fixed={shown(name)} is not a repository: write a name without tag or digest, as in fixed=alpine"
             )
         return cls("fixed", "/".join(part for part in parts if part))
 
@@ -214,11 +220,11 @@ class Naming(NamedTuple):
 
     @property
     def by_path(self) -> bool:
-        """Whether the names come from the store's path."""
+        """Whether this policy takes names from the path of the store."""
         return self.kind in ("path", "path:tag")
 
     def unnamed(self, relative_path: str | None, prefix: str | None) -> Unnamed:
-        """What names an entry without a name; the arguments are those of `repository`."""
+        """Return what gives a name to an entry without one. The arguments are those of `repository`."""
         if self.kind == "annotation":
             return Unnamed(annotation=self.name)
         above, _, tag = (relative_path or "").rpartition("/")
@@ -228,10 +234,10 @@ class Naming(NamedTuple):
         return Unnamed(None, repository, tag, self.kind == "path") if repository is not None else Unnamed()
 
     def repository(self, relative_path: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
-        """The canonical repository of a bare tag in a store, and the problem where the policy has none to give.
+        """Return the canonical repository of a bare tag in a store, or the problem if this policy should give one but cannot.
 
-        `relative_path` is the store's path below its root, None for a store that was added by itself; `prefix` is the
-        registry that stands in front of it under `path`.
+        `relative_path` is the path of the store below its root, None for a store that was added by itself. `prefix` is
+        the registry to put in front of that path.
         """
         if self.kind in ("annotations", "annotation"):
             return None, None
@@ -245,9 +251,11 @@ class Naming(NamedTuple):
         if self.kind == "path:tag":
             named, _, tag = relative_path.rpartition("/")
             if not named or not is_tag(tag):
-                why = f"{shown(relative_path)} is no repository with a tag behind it"
+                why = f"{shown(relative_path)} is not a repository followed by a tag"
                 return None, NameProblem("no-repository", "naming=path:tag", why)
         parts = split_repository(f"{prefix}/{named}" if prefix else named)
         if parts is None:
-            return None, NameProblem("no-repository", f"naming={self.kind}", f"{shown(named)} is no valid repository")
+            return None, NameProblem(
+                "no-repository", f"naming={self.kind}", f"{shown(named)} is not a valid repository"
+            )
         return "/".join(part for part in parts if part), None

@@ -1,6 +1,6 @@
-"""What a media type tells about a blob: whether it can be a manifest, and whether a layer may be absent.
+"""Media types, and what they say about a blob: whether it can be a manifest, and whether a layer may be absent.
 
-Source: image-spec media-types.md and layer.md, Docker's schema 1 and 2, and BuildKit's cache format.
+Sources: image-spec media-types.md and layer.md, Docker's schemas 1 and 2, and BuildKit's cache format.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 IMAGES = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST})
-"""Manifests and indexes of images: what containers/image takes for an entry (oci_src.go, `supportedManifestMIMETypes`)."""
+"""Image manifests and indexes: the entries that containers/image accepts (oci_src.go, `supportedManifestMIMETypes`)."""
 MANIFESTS = IMAGES | {OCI_ARTIFACT, DOCKER_SCHEMA_1, DOCKER_SIGNED}
-"""Everything that points to other blobs and is understood."""
+"""Every type that ocicat can parse and that refers to other blobs."""
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
 _LEAVES = CONFIGS | {
-    "application/vnd.buildkit.cacheconfig.v0",  # names its layers again; the index that holds it lists them
+    "application/vnd.buildkit.cacheconfig.v0",  # refers to layers, but the index above lists all of them too
     "application/vnd.oci.empty.v1+json",
     "application/vnd.in-toto+json",
     "application/octet-stream",
@@ -42,10 +42,10 @@ _FOREIGN_PREFIXES = (
 
 
 def is_leaf(media_type: str) -> bool:
-    """Whether a blob with that media type is no manifest, so that it leads to no other blob."""
+    """Return whether a blob of this media type is certainly not a manifest, so that it leads to no other blob."""
     return media_type in _LEAVES or media_type.startswith(_LEAF_PREFIXES)
 
 
 def is_foreign(media_type: str) -> bool:
-    """Whether a layer with that media type need not lie in a layout (image-spec, layer.md, "Non-Distributable Layers")."""
+    """Return whether a layer of this media type may be absent (image-spec, layer.md, "Non-Distributable Layers")."""
     return media_type.startswith(_FOREIGN_PREFIXES)

@@ -1,4 +1,4 @@
-"""Paths and names of stores as the catalog keeps them (docs/scripts.md)."""
+"""The form in which the catalog stores paths and names of stores (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from catalog.names.escape import shown
 from catalog.names.limits import KEY_BYTES, PATH_BYTES
 
 MAX_PATH = 4096
-"""Bytes of a path that the kernel takes (PATH_MAX)."""
+"""The longest path that the kernel accepts, in bytes (PATH_MAX)."""
 MAX_LINKS = 40
-"""Links in one path that the kernel follows."""
+"""How many symbolic links the kernel follows in one path."""
 
 
 def encode_path(path: str) -> tuple[str, bytes | None]:
-    """`path` as text, and its bytes where it is not UTF-8: such a path is kept percent-encoded, to be printed and bound."""
+    """Return `path` as storable text, and None. If it is not UTF-8, return it percent-encoded, and its bytes."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -25,23 +25,23 @@ def encode_path(path: str) -> tuple[str, bytes | None]:
 
 
 def decode_path(path: str, path_bytes: bytes | None) -> str:
-    """The path to open: what `encode_path` was given."""
+    """Return the path to open: the inverse of `encode_path`."""
     return path if path_bytes is None else os.fsdecode(path_bytes)
 
 
 def is_too_long(path: str) -> bool:
-    """Whether `path`, as the catalog keeps it, or a name made of it would take more than PATH_BYTES."""
-    if len(path) <= PATH_BYTES // 12:  # four bytes a character, three for each of them
+    """Return whether `path` takes more than PATH_BYTES in the catalog, either as a path or as encoded in a name."""
+    if len(path) <= PATH_BYTES // 12:  # at most four bytes per character, each percent-encoded as three
         return False
-    # Of a path below a root the name has less: the rest is the root's own name, of at most KEY_BYTES.
+    # The name of a store below a root is a part of this, behind the root's own name of at most KEY_BYTES.
     return max(len(text.encode("utf-8", "replace")) for text in (encode_path(path)[0], _encoded(path))) > PATH_BYTES
 
 
 def kept_path(path: str) -> str:
-    """The absolute path under which `path` is registered: its parents resolved, a link as its last component kept.
+    """Return the absolute path under which `path` is registered.
 
-    `link/.` is the directory that the link leads to. Raises UsageError for a path that is too long to be opened: each of its
-    components would be looked up on its own.
+    Links in its parents are resolved; a link as the last component is kept. `link/.` is the target of the link. Raises
+    UsageError for a path that is too long to be opened, because each of its components would be looked up.
     """
     if len(path) > MAX_PATH:
         raise UsageError(f"too long a path: {shown(path, 60)}: it has at most {MAX_PATH} bytes")
@@ -52,21 +52,20 @@ def kept_path(path: str) -> str:
 
 
 def registered_as(path: str) -> list[str]:
-    """The paths under which the directory `path` may be registered, that with the most links in it first.
+    """Return the paths under which the directory `path` may be registered, the one with the most links first.
 
-    A store or a root is registered with one link, its last component, and a store that was found below such a root has it
-    in the middle of its path. Where no link is in `path` there is one answer; there is none for a path that is too long to
-    be opened.
+    A store or root may be registered as a link (its last component), and a store found below such a root has that link
+    in the middle of its path. A path without links has one answer. A path that is too long to be opened has none.
     """
     found = prefixes_registered_as(path)
     return found[-1][1] if found and found[-1][0] == len(path) else []
 
 
 def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
-    """What `registered_as` returns for each beginning of `path` that ends before a slash or at the end, the shortest first.
+    """Return what `registered_as` returns for `path` and each parent directory of it, the shortest first.
 
-    Each comes as its length and those paths. All of them take one walk along `path`. Beginnings that are too long to be
-    opened are left out; links behind the first MAX_LINKS are not followed.
+    Each item is the length of that prefix of `path`, and its list of paths. One walk along `path` finds them all.
+    Prefixes that are too long to be opened are left out, and links after the first MAX_LINKS are not followed.
     """
     spelt = ["/"] if path.startswith("/") else [os.getcwd()]
     found: list[tuple[int, list[str]]] = []
@@ -92,9 +91,10 @@ def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
 
 
 def derived_name(path: str, root_path: str | None = None, root_name: str | None = None) -> str:
-    """The name of a layout: its directory's, or `ROOT/relative/path` where it was found below a root.
+    """Return the default name of a layout: its directory's name, or `ROOT/relative/path` if it was found below a root.
 
-    `:`, `@`, `%`, white space and control characters are percent-encoded, and a leading dot, which would read as a path.
+    `:`, `@`, `%`, white space and unprintable characters are percent-encoded. So is a leading dot, because a reference
+    that begins with one is a path.
     """
     if root_path is not None and root_name is not None:
         relative = os.path.relpath(path, root_path)
@@ -104,14 +104,14 @@ def derived_name(path: str, root_path: str | None = None, root_name: str | None 
 
 
 def checked_name(name: str) -> str:
-    """`name` as `--name` takes it; raises UsageError with the rule it breaks."""
+    """Return `name` if it is valid for `--name`. Raises UsageError with the rule that it breaks."""
     if not name or name[0] in "/." or any(c in ":@" or c.isspace() or not c.isprintable() for c in name):
         raise UsageError(
-            f"no name: {shown(name)}: it has no ':', '@', white space or control character, "
-            "and begins with neither '/' nor '.'"
+            f"invalid name '{shown(name)}': a name must not contain ':', '@', white space or control characters, "
+            "or begin with '/' or '.'"
         )
     if len(name.encode("utf-8", "replace")) > KEY_BYTES:
-        raise UsageError(f"too long a name: {shown(name, 60)}: it has at most {KEY_BYTES} bytes")
+        raise UsageError(f"the name {shown(name, 60)} is too long: it may have at most {KEY_BYTES} bytes")
     return name
 
 

@@ -1,7 +1,7 @@
 """Patterns over `repository:tag` (docs/resolution.md): shell-style `*`, `?`, `[...]`, `[!...]`.
 
-A pattern becomes one or more *globs* over full canonical names, each with its literal prefix, by which the catalog
-searches an index range; what the range yields is then matched here.
+A pattern becomes one or more globs over full canonical names. The catalog searches the index range of a glob's literal
+prefix, and this module matches the names in that range.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
 
 def has_wildcard(text: str) -> bool:
-    """Whether `text` holds one of the characters that make a pattern."""
+    """Return whether `text` contains `*`, `?` or `[`, which make it a pattern."""
     return "*" in text or "?" in text or "[" in text
 
 
 class Glob:
-    """One glob over whole texts; `host` is how many characters at its beginning stand for themselves, brackets too.
+    """One glob, which matches whole texts. Its first `host` characters are literal, including brackets (an IPv6 address).
 
-    `prefix` is its longest literal beginning, `literal` whether that is all of it.
+    `prefix` is its longest literal beginning; `literal` says whether that is the whole glob.
     """
 
     __slots__ = ("_pieces", "_regex", "_shortest", "literal", "prefix", "text")
@@ -40,23 +40,26 @@ class Glob:
         self.prefix = "".join(piece for piece, _ in self._pieces[:literal])
 
     def bounds(self) -> dict[str, str] | None:
-        """The half-open range `low` to `high` that holds whatever matches; None where a prefix narrows nothing."""
+        """Return the half-open range `low` to `high` that contains every match; None if the prefix is empty."""
         high = upper_bound(self.prefix)
         return None if high is None else {"low": self.prefix, "high": high}
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of `text` matches: in steps of the length of `text` times that of its longest piece without `*`."""
-        if len(text) < self._shortest:  # so the expression is never much longer than a text that it is for
+        """Return whether all of `text` matches.
+
+        This takes at most as many steps as the length of `text` times that of the longest part of the glob without `*`.
+        """
+        if len(text) < self._shortest:  # so an expression much longer than any text is never compiled
             return False
         if self._regex is None:
-            import re  # a pattern is not the plain way to an answer: only it pays for `re`
+            import re  # only patterns pay for importing `re`
 
             self._regex = re.compile(_translate(self._pieces), re.DOTALL)
         return self._regex.match(text) is not None
 
 
 def upper_bound(prefix: str) -> str | None:
-    """The least text above all texts that begin with `prefix`, for a half-open index range; None where there is none."""
+    """Return the least text above all texts that begin with `prefix`, for a half-open index range; None if none is."""
     prefix = prefix.rstrip("\U0010ffff")
     if not prefix:
         return None
@@ -65,10 +68,10 @@ def upper_bound(prefix: str) -> str | None:
 
 
 def name_globs(text: str) -> tuple[Glob, ...]:
-    """The globs over canonical names that the pattern `text` stands for; none where no name could match.
+    """Return the globs over canonical names that the pattern `text` stands for; an empty tuple if no name can match.
 
-    Where the part before the tag has no wildcard it is normalised first; otherwise the pattern is tried as written and,
-    where its first component is no domain, behind `docker.io/` and `docker.io/library/` too.
+    If the part before the tag has no wildcard, it is normalised first. Otherwise the pattern is used as written and, if
+    its first component is not a domain, also with `docker.io/` and with `docker.io/library/` in front.
     """
     host = _ipv6_length(text)
     repository, tag = _split_tag(text, host)
@@ -85,13 +88,13 @@ def name_globs(text: str) -> tuple[Glob, ...]:
 
 
 def _split_tag(text: str, host: int) -> tuple[str, str]:
-    """The pattern's part before the tag, and that of the tag: `*` where there is no `:` after the last `/`."""
+    """Split a pattern into repository and tag. The tag is `*` if there is no `:` after the last `/`."""
     colon = text.find(":", max(text.rfind("/") + 1, host))
     return (text, "*") if colon < 0 else (text[:colon], text[colon + 1 :])
 
 
 def _ipv6_length(text: str) -> int:
-    """How long a leading `[hex:...]` is, which is an IPv6 domain and no character class; 0 where there is none."""
+    """Return the length of a leading `[hex:...]`, which is an IPv6 domain and not a character class; 0 without one."""
     end = text.find("]")
     if not text.startswith("[") or end < 0 or ":" not in text[1:end] or text[1:end].translate(_HEX_AND_COLON):
         return 0
@@ -99,7 +102,7 @@ def _ipv6_length(text: str) -> int:
 
 
 def _pieces(text: str, host: int) -> list[tuple[str, bool]]:
-    """What `_tokens` gives, of several `*` in a row the first."""
+    """Return the tokens of `text`, with each run of `*` reduced to one."""
     found: list[tuple[str, bool]] = []
     for token in _tokens(text, host):
         if token == _STAR and found and found[-1] == _STAR:
@@ -109,12 +112,12 @@ def _pieces(text: str, host: int) -> list[tuple[str, bool]]:
 
 
 def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
-    """The pattern's pieces: a literal character, or a wildcard (`*`, `?`, or a whole class `[...]`)."""
+    """Yield each token of the pattern, a literal character or a wildcard (`*`, `?` or `[...]`), and whether it is one."""
     position, end = host, 0
     yield from ((character, False) for character in text[:host])
     while position < len(text):
         character = text[position]
-        if character == "[" and end >= 0:  # once there is no `]` ahead there is none for a later one either
+        if character == "[" and end >= 0:  # if no `]` was found ahead of an earlier `[`, there is none now
             end = text.find("]", position + (3 if text.startswith("[!", position) else 2))
             if end > 0:
                 yield text[position : end + 1], True
@@ -125,11 +128,11 @@ def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
 
 
 def _translate(pieces: list[tuple[str, bool]]) -> str:
-    """The pattern as a regular expression; each `*` takes the shortest run atomically, so that matching stays linear."""
+    """Return the pattern as a regular expression. Each `*` takes the shortest run, atomically, so matching stays linear."""
     import re
 
     written: list[str] = []
-    tail: list[str] = []  # what stands behind the last `*`
+    tail: list[str] = []  # the expressions after the last `*`
     stars = 0
     for piece in pieces:
         token, wild = piece
@@ -160,6 +163,6 @@ def _class(token: str) -> str:
         else:
             pieces.append(f"\\U{ord(members[position]):08x}")
             position += 1
-    if not pieces:  # only ranges that run backwards: they hold nothing
+    if not pieces:  # only ranges that run backwards, which contain nothing
         return "." if negated else "(?!)"
     return f"[{'^' if negated else ''}{''.join(pieces)}]"

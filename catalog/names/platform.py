@@ -1,9 +1,11 @@
-"""Platforms: `os[(osversion[+feature…])]/arch[/variant]`, normalised and matched as containerd/platforms does (docs/resolution.md).
+"""Platforms: `os[(osversion[+feature…])]/arch[/variant]`, normalised and matched as containerd/platforms does.
 
-Two things differ on purpose. Nothing is filled in from the machine that asks: a lone architecture means linux, a lone
-operating system is refused. And a platform takes lower variants of its own architecture only, where containerd's `Only`
-lets amd64 take 386 and arm64 take arm too: a catalog that is asked for amd64 does not answer with an image for 386.
-And a Windows version that is no `major.minor.build` matches itself alone, where containerd lets it match all.
+Three differences are deliberate:
+
+- Nothing is taken from the machine that asks. A lone architecture means linux; a lone operating system is refused.
+- A platform matches lower variants of its own architecture only. containerd's `Only` lets amd64 match 386, and arm64
+  match arm, but a question for amd64 should not be answered with an image for 386.
+- A Windows version that is not `major.minor.build` matches only itself. containerd lets it match every version.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _ARCH_ALIASES = {
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
 }
-"""database.go, `normalizeArch`: another spelling's architecture, and its variant where it says one (None: as given)."""
+"""database.go, `normalizeArch`: other spellings, each with its architecture and the variant it implies, or None."""
 
 _VARIANT_ALIASES = {
     ("amd64", "v1"): "",
@@ -35,27 +37,27 @@ _VARIANT_ALIASES = {
     ("arm", "7"): "v7",
     ("arm", "8"): "v8",
 }
-"""database.go, `normalizeArch`: a variant that is the architecture's plain form, or is spelled otherwise."""
+"""database.go, `normalizeArch`: variants that mean the plain architecture, or have another spelling."""
 
-_KNOWN_ARCH = (  # noqa: SIM905  (a list would be one name a line)
+_KNOWN_ARCH = (  # noqa: SIM905  (a list would take one line per name)
     "386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le "
     "ppc riscv riscv64 s390 s390x sparc sparc64 wasm"
 ).split()
-"""database.go, `isKnownArch`: asked of a lone word only; in `os/arch` anything goes."""
+"""database.go, `isKnownArch`. Only a lone word is checked against it; `os/arch` may be anything."""
 
 _OS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _PART = f"{_OS}."
 _HEX = "0123456789abcdefABCDEF"
 
 MAX_OPTIONS = 255
-"""The most characters of `osversion+feature…`, as it is written: what a layout has beyond that is left out."""
+"""The maximum length of `osversion+feature…` as written, in characters. What a layout has beyond that is left out."""
 
 _STABLE = 20348
-"""The build from which on Windows runs images of older builds too, down to this one (Windows Server 2022)."""
+"""The first Windows build (Windows Server 2022) whose images also run on later builds."""
 
 
 class Platform:
-    """A platform. Make one with `parse` or `normalize`: equality is of normalised parts. Immutable by convention."""
+    """A platform. Make one with `parse` or `normalize`: equality compares normalised parts. Treat it as immutable."""
 
     __slots__ = ("arch", "features", "os", "variant", "version")
 
@@ -70,9 +72,9 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read `os[(osversion[+feature…])]/arch[/variant]` or a known `arch` (platforms.go, `Parse`).
+        """Parse `os[(osversion[+feature…])]/arch[/variant]` or a known `arch` (platforms.go, `Parse`).
 
-        Raises InvalidReference.
+        Raises InvalidReference if `text` is neither.
         """
         first, *rest = text.split("/", 3)
         options: list[str] | None = []
@@ -82,7 +84,7 @@ class Platform:
         is_wrong = options is None or not first or first.strip(_OS) or len(rest) > 2
         if is_wrong or not all(part and not part.strip(_PART) for part in rest):
             raise InvalidReference(
-                f"{quoted(text)} is no platform: write os/arch or os/arch/variant, as in linux/arm64 or "
+                f"{quoted(text)} is not a platform: write os/arch or os/arch/variant, as in linux/arm64 or "
                 "windows(10.0.20348)/amd64"
             )
         if rest:
@@ -90,23 +92,24 @@ class Platform:
             return normalize(first, rest[0], rest[1] if len(rest) > 1 else "", version, features)
         platform = normalize("linux", first)
         if platform.arch not in _KNOWN_ARCH:
-            raise InvalidReference(f"{quoted(text)} is no known architecture: write os/arch, as in linux/amd64")
+            raise InvalidReference(f"{quoted(text)} is not a known architecture: write os/arch, as in linux/amd64")
         return platform
 
     def candidates(self) -> tuple[Platform, ...]:
-        """The platforms that an image may have to answer this one, best first, versions and features aside.
+        """Return the platforms of the images that can run on this one, best first, ignoring versions and features.
 
-        compare.go, `platformVector`, within one architecture: arm/v7 takes v6 and v5, amd64/v3 takes v2 and plain
-        amd64, arm64/v9.1 takes v9, then v8.6 down to plain arm64 (v9.N has what v8.N+5 has).
+        Source: compare.go, `platformVector`, within one architecture. arm/v7 runs v6 and v5, amd64/v3 runs v2 and plain
+        amd64, arm64/v9.1 runs v9, then v8.6 down to plain arm64 (v9.N includes v8.N+5).
         """
         return tuple(Platform(self.os, self.arch, variant) for variant in _variants(self.arch, self.variant))
 
     def rank(self, text: str) -> tuple[int, int, int] | None:
-        """How well an image whose platform is written `text` answers this one: less is better; None: not at all.
+        """Return how well an image of platform `text` fits this platform. Less is better; None means not at all.
 
-        The variant decides first, then the version. An exact version is best; of Windows then one of the same build, then
-        the newest build that runs there, then none; elsewhere the version is no condition. The image may need no feature
-        that is not asked for (platforms.go, `Match`; platform_windows_compat.go).
+        The variant decides first, then the version. An exact version is best. For Windows the next best are the same
+        build, the newest older build that runs there, and an image without a version; elsewhere any version fits. An
+        image that needs a feature which this platform lacks does not fit.
+        Source: platforms.go, `Match`, and platform_windows_compat.go.
         """
         os, version, features, rest = split(text)
         if os != self.os or not set(features) <= set(self.features):
@@ -153,10 +156,10 @@ class Platform:
 
 
 def normalize(os: str, arch: str, variant: str = "", version: str = "", features: Iterable[str] = ()) -> Platform:
-    """The platform that a layout's values name (platforms.go, `Normalize`). Never raises: layouts hold anything.
+    """Return the normalised platform of values found in a layout (platforms.go, `Normalize`). Never raises.
 
-    An empty `os` stays empty, where containerd puts in that of the machine. Compare the parts, not `str()`: an `arch`
-    that a layout spells `amd64/v3` is no variant.
+    An empty `os` stays empty; containerd would insert that of the machine. Compare the parts, not `str()`: an `arch`
+    that a layout spells `amd64/v3` has no variant.
     """
     os, arch, variant = os.lower(), arch.lower(), variant.lower()
     arch, implied = _ARCH_ALIASES.get(arch, (arch, None))
@@ -167,11 +170,11 @@ def normalize(os: str, arch: str, variant: str = "", version: str = "", features
 
 
 def platform_text(os: str, arch: str, variant: str = "", version: str = "", features: Iterable[str] = ()) -> str:
-    """`os[(osversion[+feature…])]/arch[/variant]` of values found in a layout, normalised. Never raises.
+    """Return `os[(osversion[+feature…])]/arch[/variant]` for values found in a layout, normalised. Never raises.
 
-    A slash or a parenthesis inside of a part would make another platform of it: it is percent-encoded, and no such is ever
-    asked for. What is no image (`unknown/unknown`) has no version. Features, and then the version, are left out where they
-    take more than MAX_OPTIONS characters.
+    A slash or parenthesis inside a part is percent-encoded, because it would make another platform; no question can ask
+    for such a part. `unknown/unknown`, which is not an image, has no version. If version and features together take more
+    than MAX_OPTIONS characters, the features are left out; if the version still does, so is the version.
     """
     found = normalize(_encoded(os), _encoded(arch), _encoded(variant), version, features)
     if len(_options(version, found.features)) > MAX_OPTIONS + 2:
@@ -182,7 +185,7 @@ def platform_text(os: str, arch: str, variant: str = "", version: str = "", feat
 
 
 def split(text: str) -> tuple[str, str, tuple[str, ...], str]:
-    """The parts of what `platform_text` wrote: system, version, features, and `arch[/variant]`."""
+    """Return the parts of a result of `platform_text`: operating system, version, features, and `arch[/variant]`."""
     os, _, rest = text.partition("/")
     if os[-1:] != ")":
         return os, "", (), rest
@@ -192,14 +195,14 @@ def split(text: str) -> tuple[str, str, tuple[str, ...], str]:
 
 
 def _encoded(part: str) -> str:
-    """A part without the characters that have a meaning in a platform's text."""
+    """Percent-encode the characters of `part` that have a meaning in the text of a platform."""
     return part.replace("%", "%25").replace("/", "%2F").replace("(", "%28").replace(")", "%29")
 
 
 def _options(version: str, features: Iterable[str]) -> str:
-    """`(osversion+feature…)`, or an empty text (platforms.go, `FormatAll`).
+    """Return `(osversion+feature…)`, or "" if there is neither (platforms.go, `FormatAll`).
 
-    All that its `Parse` would not read back is percent-encoded, more than `FormatAll` itself does.
+    Every character that `Parse` would not accept is percent-encoded; `FormatAll` encodes fewer.
     """
     written = "+".join((_percent(version), *map(_percent, features)))
     return f"({written})" if written else ""
@@ -214,7 +217,7 @@ def _percent(text: str) -> str:
 
 
 def _decoded(written: str) -> list[str] | None:
-    """The version, which may be empty, and the features in `osversion+feature…`; None for what is none."""
+    """Return the version, which may be empty, and the features in `osversion+feature…`; None if it is malformed."""
     if len(written) > MAX_OPTIONS:
         return None
     found = []
@@ -233,7 +236,7 @@ def _decoded(written: str) -> list[str] | None:
 
 
 def _build(version: str) -> tuple[int, int, int] | None:
-    """Major, minor and build number of a Windows version; None where it has no such (`getWindowsOSVersion`)."""
+    """Return the major, minor and build number of a Windows version, or None (`getWindowsOSVersion`)."""
     parts = version.split(".", 3)[:3]
     if len(parts) < 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         return None
@@ -241,7 +244,7 @@ def _build(version: str) -> tuple[int, int, int] | None:
 
 
 def _variants(arch: str, variant: str) -> list[str]:
-    """`variant`, then the lower ones of `arch` that it takes. A number of two digits is no variant's: it stands alone."""
+    """Return `variant` and the lower variants of `arch` that it runs. Variants with two-digit numbers stand alone."""
     if len(variant) < 2 or variant[0] != "v" or variant[1] not in "23456789":
         return [variant]
     level, rest = int(variant[1]), variant[2:]
@@ -255,7 +258,7 @@ def _variants(arch: str, variant: str) -> list[str]:
 
 
 def _arm64_variants(level: int, rest: str) -> list[str]:
-    """Every arm64 variant from `v9.N` or `v8.N` downwards, where `rest` is `.N` or empty."""
+    """Return every arm64 variant from `v9.N` or `v8.N` downwards. `rest` is `.N` or empty."""
     if rest and (len(rest) != 2 or rest[0] != "." or rest[1] not in "0123456789"):
         return []
     minor = int(rest[1:] or "0")

@@ -1,6 +1,6 @@
-"""What a query may say (docs/resolution.md): a text becomes one `Query`.
+"""Parse the text of a question into a `Query` (docs/resolution.md, "What you may ask").
 
-Pure text: which store an `oci-layout://` text means is settled against the catalog by `catalog.lookup.stores`.
+This module looks at text alone. `catalog.lookup.stores` finds the store that an `oci-layout://` reference means.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from catalog.names.reference import is_tag, repository_name, split_reference
 NAME = "name"
 """A canonical name: `repository` and `tag`."""
 NAME_DIGEST = "name@digest"
-"""A digest under a repository: `repository`, `digest`, and `tag` where the text had one."""
+"""A digest in a repository: `repository`, `digest`, and `tag` if the text has one."""
 TAG = "tag"
-"""A partial tag: `tag` is any text; whatever the repository."""
+"""A tag in any repository: `tag` is any text."""
 TAG_PATTERN = "tag pattern"
 DIGEST = "digest"
 DIGEST_PREFIX = "digest prefix"
-"""`digest` is `sha256:` and at least six digits."""
+"""`digest` is an algorithm, `:` and at least PREFIX_DIGITS hex digits."""
 PATTERN = "pattern"
 OCI_LAYOUT = "oci-layout"
-"""`place` is STORE[/IMAGE]; `tag` and `digest` where the text had them."""
+"""BuildKit's form: `place` is STORE[/IMAGE]; `tag` and `digest` if the text has them."""
 OCI = "oci"
-"""skopeo's form: `place` is the path; `tag` is the raw ref.name, None where the text had none."""
+"""skopeo's form: `place` is the path; `tag` is the raw ref.name, None if the text has none."""
 OCIDIR = "ocidir"
-"""regctl's form: `place` is the path; `tag` and `digest` where the text had them."""
+"""regctl's form: `place` is the path; `tag` and `digest` if the text has them."""
 
 _HEX_ANY_CASE = {ord(c): None for c in "0123456789abcdefABCDEF"}
 PREFIX_DIGITS = 6
-"""The fewest hex digits of a digest prefix."""
+"""The minimum number of hex digits in a digest prefix."""
 
 
 class Query:
-    """One reference as asked: its `text`, its `kind` (a constant of this module), and the parts that kind has."""
+    """A parsed question: its `text`, its `kind` (a constant of this module), and the parts of that kind."""
 
     __slots__ = ("digest", "kind", "place", "repository", "tag", "text")
 
@@ -62,14 +62,14 @@ class Query:
 
     @property
     def name(self) -> str:
-        """The full canonical name that a NAME asks for."""
+        """The full canonical name that a query of kind NAME asks for."""
         return f"{self.repository}:{self.tag}"
 
 
 def parse_query(text: str) -> Query:
-    """Read `text` in the order of section 5: a scheme, a leading `:`, digests, names, patterns.
+    """Parse `text`, trying in turn: a scheme, a leading `:`, a digest, a name, a pattern.
 
-    Raises InvalidReference, with a message of one line, for what is none of them.
+    Raises InvalidReference, with a message of one line, if `text` is none of these.
     """
     if text.startswith("oci"):
         if text.startswith("oci-layout://"):
@@ -98,15 +98,15 @@ def parse_query(text: str) -> Query:
 
 
 def parse_digest(text: str) -> Query:
-    """A whole digest or a prefix of one, as `--digest` takes it; raises InvalidReference for anything else."""
+    """Parse a digest or a prefix of one, as `--digest` takes it. Raises InvalidReference for anything else."""
     found = _digest(text)
     if found is None:
-        raise InvalidReference(f"{shown(text)} is no digest: write sha256: and at least {PREFIX_DIGITS} hex digits")
+        raise InvalidReference(f"{shown(text)} is not a digest: write sha256: and at least {PREFIX_DIGITS} hex digits")
     return found
 
 
 def clean(text: str) -> str:
-    """Text as the catalog keeps it: NUL and each byte that is no UTF-8 (a lone surrogate here) became U+FFFD there."""
+    """Return `text` as the catalog stores it: with U+FFFD for NUL and for bytes that are not UTF-8 (lone surrogates)."""
     if text.isascii() and "\0" not in text:
         return text
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
@@ -120,7 +120,7 @@ def _tag(text: str) -> Query:
 
 
 def _digest(text: str) -> Query | None:
-    """A digest, whole or a prefix; None for what reads as something else."""
+    """Parse a digest or a prefix of one. Returns None if `text` may be something else."""
     bare = text.removeprefix("@")
     algorithm, colon, digits = bare.partition(":")
     if not colon:
@@ -129,7 +129,7 @@ def _digest(text: str) -> Query | None:
     elif algorithm in HEX_LENGTHS and digits and not digits.translate(_HEX_ANY_CASE):
         length = HEX_LENGTHS[algorithm]
         if digits != digits.lower():
-            raise InvalidReference(f"{shown(text)} is no digest: its hex digits are lower-case")
+            raise InvalidReference(f"{shown(text)} is not a digest: write its hex digits in lower case")
         if len(digits) == length:
             return Query(text, DIGEST, digest=bare)
         if len(digits) < PREFIX_DIGITS:
@@ -137,7 +137,7 @@ def _digest(text: str) -> Query | None:
         return Query(text, DIGEST_PREFIX, digest=bare)
     if not text.startswith("@") or has_wildcard(text):
         return None
-    raise InvalidReference(f"{shown(text)} is no digest: write '@sha256:' and at least {PREFIX_DIGITS} hex digits")
+    raise InvalidReference(f"{shown(text)} is not a digest: write '@sha256:' and at least {PREFIX_DIGITS} hex digits")
 
 
 def _oci_layout(text: str) -> Query:
@@ -151,12 +151,12 @@ def _ocidir(text: str) -> Query:
 
 
 def _split_place(text: str, rest: str) -> tuple[str, str | None, str | None]:
-    """Take the digest behind the last `@` and the tag behind the last `:` off (section 6, as buildx's parser does)."""
+    """Split off the digest after the last `@` and the tag after the last `:`, as buildx's parser does."""
     digest = None
     before, at, after = rest.rpartition("@")
     if at and _looks_like_digest(after):
         if not is_docker_digest(after):
-            raise InvalidReference(f"{shown(text)} has no valid digest behind its @: {shown(after)}")
+            raise InvalidReference(f"{shown(text)} has an invalid digest after the @: {shown(after)}")
         rest, digest = before, after
     before, colon, after = rest.rpartition(":")
     tag = None
@@ -164,16 +164,16 @@ def _split_place(text: str, rest: str) -> tuple[str, str | None, str | None]:
         rest, tag = before, after
     if not rest:
         raise InvalidReference(
-            f"{shown(text)} names no store: write {text.partition('//')[0]}//STORE or a path of a layout"
+            f"{shown(text)} names no store: write {text.partition('//')[0]}//STORE or the path of a layout"
         )
     return rest, tag, digest
 
 
 def _looks_like_digest(text: str) -> bool:
-    """Whether what stands behind an `@` is meant as a digest: `ALGORITHM:...`, in letters of any case.
+    """Return whether the text after an `@` is meant as a digest: `ALGORITHM:...`, in letters of any case.
 
-    buildx's expression is not anchored, so it takes `/sha256:HEX` for one (and refuses it, and so do we). A path with an
-    `@` in it and a tag behind (`/srv/a@b/layout:1.3`) is one only to buildx.
+    buildx's expression is not anchored, so it also takes `/sha256:HEX` for a digest and refuses it; so does ocicat. But a
+    path that contains an `@` and ends with a tag (`/srv/a@b/layout:1.3`) is refused by buildx only.
     """
     head, colon, tail = text.partition(":")
     if "/" in head:
@@ -184,9 +184,10 @@ def _looks_like_digest(text: str) -> bool:
 
 def _why_malformed(text: str) -> str:
     if not text:
-        return (
-            "an empty text is no reference: write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
-        )
+        return "the reference is empty: write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
     if text.lower() != text and split_reference(text.lower()) is not None:
-        return f"{shown(text)} is no reference: a repository is lower-case"
-    return f"{shown(text)} is no reference, digest or pattern: write a name (alpine:3.16), ':TAG', '@sha256:...' or alpine:3.*"
+        return f"{shown(text)} is not a reference: write the repository in lower case"
+    return (
+        f"{shown(text)} is not a reference, digest or pattern: "
+        "write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
+    )

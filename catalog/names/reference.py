@@ -1,15 +1,15 @@
-"""Docker references: the grammar, limits and normalisation of Go's distribution/reference (docs/resolution.md).
+"""Docker references, with the grammar, limits and normalisation of Go's distribution/reference (docs/resolution.md).
 
     reference   [DOMAIN/] PATH [:TAG] [@DIGEST]
     domain      HOST [:PORT]; a host is labels joined by `.`, or `[` hex digits and colons `]`
     label       ASCII letters and digits, with `-` inside
-    path        components joined by `/`: lower-case letters and digits, with one `.`, `_`, `__` or any run of `-` between
+    path        components joined by `/`: lower-case letters and digits, separated by one `.`, `_`, `__` or any run of `-`
     tag         [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
     digest      go-digest's: sha256, sha384 or sha512 in lower-case hex
 
-The library writes this as regular expressions. Here it is `str` methods, each one pass in C: importing `re` would cost
-more than a whole answer does, and ingest asks a million times. So nothing here is quadratic,
-lengths are looked at first, and the module imports nothing of the standard library.
+The Go library uses regular expressions. This module uses `str` methods, each of which is one pass in C, because importing
+`re` takes longer than answering a question, and ingest parses millions of names. Nothing here is quadratic, and the module
+imports nothing from the standard library.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ DEFAULT_DOMAIN = "docker.io"
 LEGACY_DEFAULT_DOMAIN = "index.docker.io"
 """normalize.go, `legacyDefaultDomain`: an older spelling of the same registry."""
 OFFICIAL_PREFIX = "library/"
-"""normalize.go, `officialRepoPrefix`: where Docker Hub keeps names of one component."""
+"""normalize.go, `officialRepoPrefix`: what Docker Hub puts before a name of one component."""
 DEFAULT_TAG = "latest"
-"""normalize.go, `defaultTag`: what `TagNameOnly` fills in."""
+"""normalize.go, `defaultTag`: the tag that `TagNameOnly` adds."""
 MAX_PATH = 255
-"""reference.go, `RepositoryNameTotalLengthMax`: characters of a path, `library/` counted and the domain not."""
+"""reference.go, `RepositoryNameTotalLengthMax`: the longest path, with `library/` and without the domain."""
 MAX_TAG = 128
-"""regexp.go, `tag`."""
+"""regexp.go, `tag`: the longest tag."""
 
 _DIGITS = "0123456789"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -39,10 +39,10 @@ _ECHO = 100
 
 
 def split_reference(text: str) -> tuple[str, str, str | None, str | None] | None:
-    """`text` as normalised `(domain, path, tag, digest)`, or None where it is no reference.
+    """Return `text` as normalised `(domain, path, tag, digest)`, or None if it is not a reference.
 
-    This is `ParseNormalizedNamed` without an object or an exception: the form for ingest. No tag is filled in.
-    The domain is "" where the library's is: `my_host.com/alpine` fits as a path only.
+    This is `ParseNormalizedNamed` without an object or an exception, which is what ingest needs. A missing tag stays None.
+    As in the library, the domain is "" if the first component cannot be a domain, as in `my_host.com/alpine`.
     """
     name, digest = text, None
     if "@" in text:
@@ -50,13 +50,13 @@ def split_reference(text: str) -> tuple[str, str, str | None, str | None] | None
         if not is_docker_digest(digest):
             return None
     first, slash, rest = name.partition("/")
-    # A path has no colon, and a tag no slash: the first colon behind the first component begins the tag.
+    # A path has no colon and a tag no slash, so the first colon after the first component begins the tag.
     path, colon, tag = (rest if slash else name).partition(":")
     if colon and not is_tag(tag):
         return None
     if not slash:
         if len(text) == 64 and is_hex(text):
-            return None  # anchoredIdentifierRegexp: an image's id, no name
+            return None  # anchoredIdentifierRegexp: the id of an image, not a name
         domain, path = DEFAULT_DOMAIN, OFFICIAL_PREFIX + path
     elif first in (DEFAULT_DOMAIN, LEGACY_DEFAULT_DOMAIN):
         domain = DEFAULT_DOMAIN
@@ -72,7 +72,7 @@ def split_reference(text: str) -> tuple[str, str, str | None, str | None] | None
 
 
 def split_repository(text: str) -> tuple[str, str] | None:
-    """`text` as normalised `(domain, path)` where it is a name with neither tag nor digest, else None."""
+    """Return `text` as normalised `(domain, path)` if it is a name without tag and digest, else None."""
     parts = split_reference(text)
     if parts is None or parts[2] is not None or parts[3] is not None:
         return None
@@ -80,14 +80,14 @@ def split_repository(text: str) -> tuple[str, str] | None:
 
 
 def repository_name(domain: str, path: str) -> str:
-    """The canonical name of a normalised repository; a domain that is none is left out."""
+    """Return the canonical name of a normalised repository. An empty domain is left out."""
     return f"{domain}/{path}" if domain else path
 
 
 def repository_familiar(domain: str, path: str) -> str:
-    """The short form of a normalised repository (normalize.go, `familiarizeName`): `alpine`, `user/app`.
+    """Return the short form of a normalised repository (normalize.go, `familiarizeName`): `alpine`, `user/app`.
 
-    As in the library, it need not parse back: `docker.io/localhost/app` becomes `localhost/app`, which is another name.
+    As in the library, it may parse as another name: `docker.io/localhost/app` becomes `localhost/app`.
     """
     if domain == DEFAULT_DOMAIN:
         official = path.removeprefix(OFFICIAL_PREFIX)
@@ -96,12 +96,12 @@ def repository_familiar(domain: str, path: str) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Whether the whole of `text` has the form of a tag (regexp.go, `anchoredTagRegexp`)."""
+    """Return whether `text` is a valid tag (regexp.go, `anchoredTagRegexp`)."""
     return 0 < len(text) <= MAX_TAG and text[0] not in ".-" and not text.strip(_TAG)
 
 
 def is_domain(text: str) -> bool:
-    """Whether the whole of `text` is a host and perhaps a port (regexp.go, `DomainRegexp`), of any length."""
+    """Return whether `text` is a host, optionally with a port (regexp.go, `DomainRegexp`). The length is not limited."""
     if text.startswith("["):
         address, bracket, port = text[1:].partition("]")
         if not bracket or not address or address.strip(_IPV6):
@@ -112,10 +112,10 @@ def is_domain(text: str) -> bool:
 
 
 class Reference:
-    """A parsed Docker reference: what was written (`text`), and its normalised parts.
+    """A parsed Docker reference: the original `text` and its normalised parts. Made by `parse`; treat it as immutable.
 
-    Two are equal when their normalised parts are, however they were written; `alpine` and `alpine:latest` differ, as a
-    Named and a NamedTagged do in the library, and have one `canonical`. Made by `parse`; immutable by convention.
+    Two references are equal if their normalised parts are. `alpine` and `alpine:latest` differ, as Named and NamedTagged
+    do in the library, but have the same `canonical`.
     """
 
     __slots__ = ("digest", "domain", "path", "tag", "text")
@@ -129,7 +129,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read `text` as `ParseNormalizedNamed` does; raises InvalidReference, which says what is wrong with it."""
+        """Parse `text` as `ParseNormalizedNamed` does. Raises InvalidReference, which says what is wrong with it."""
         parts = split_reference(text)
         if parts is None:
             raise InvalidReference(_complaint(text))
@@ -137,17 +137,17 @@ class Reference:
 
     @property
     def repository(self) -> str:
-        """The normalised name without tag and digest, `docker.io/library/alpine` (the library's `Name()`)."""
+        """The normalised name without tag and digest: `docker.io/library/alpine` (the library's `Name()`)."""
         return f"{self.domain}/{self.path}" if self.domain else self.path
 
     @property
     def canonical(self) -> str:
-        """The full name, `docker.io/library/alpine:3.16`; `latest` where there is neither tag nor digest (TagNameOnly)."""
+        """The full name: `docker.io/library/alpine:3.16`. Without tag and digest, the tag is `latest` (TagNameOnly)."""
         return self.repository + (self._suffix() or f":{DEFAULT_TAG}")
 
     @property
     def familiar(self) -> str:
-        """The short form, `alpine:3.16` (FamiliarString), with nothing filled in."""
+        """The short form: `alpine:3.16` (FamiliarString). A missing tag stays missing."""
         return repository_familiar(self.domain, self.path) + self._suffix()
 
     def _suffix(self) -> str:
@@ -168,20 +168,20 @@ class Reference:
 
 
 def quoted(text: str) -> str:
-    """`text` as a message echoes it: in quotes, on one line, unprintable characters escaped, cut where it is long."""
+    """Return `text` for use in a message: in quotes, escaped, and truncated to about 100 characters."""
     shown = repr(text[: _ECHO + 1])
     return shown if len(text) <= _ECHO and len(shown) <= _ECHO + 20 else f"{shown[:_ECHO]}..."
 
 
 def _means_domain(first: str) -> bool:
-    """Whether the first of several components is meant as a domain (normalize.go, `splitDockerDomain`)."""
+    """Return whether the first of several components counts as a domain (normalize.go, `splitDockerDomain`)."""
     return "." in first or ":" in first or first == "localhost" or first.lower() != first
 
 
 def _is_remote_name(text: str) -> bool:
-    """The grammar of a path (regexp.go, `remoteName`), of any length.
+    """Return whether `text` is a valid path (regexp.go, `remoteName`). The length is not limited.
 
-    Each separator, and the `/`, stands for one `.`, which leaves labels; `__` goes first, so a third `_` makes a `..`.
+    Replacing each separator and each `/` by `.` must leave valid labels. `__` is replaced first, so `___` becomes `..`.
     """
     if not text.isascii() or text.lower() != text:
         return False
@@ -192,7 +192,7 @@ def _is_remote_name(text: str) -> bool:
 
 
 def _are_labels(text: str) -> bool:
-    """Whether ASCII `text` is letters and digits with single `.` or runs of `-` between them, and never the two together."""
+    """Return whether ASCII `text` is letters and digits with single `.` or runs of `-`, but not both, between them."""
     edged = f".{text}."
     if "-" in text and (".-" in edged or "-." in edged):
         return False
@@ -200,36 +200,36 @@ def _are_labels(text: str) -> bool:
 
 
 def _complaint(text: str) -> str:
-    """What is wrong with a text that is no reference, and what to do: one line. The order is that of `split_reference`."""
+    """Return one line that says what is wrong with an invalid reference and what to do, in the order of `split_reference`."""
     strange = text.lstrip(_REFERENCE)
     if strange:
-        return f"{quoted(text)} is no reference: it holds {quoted(strange[0])}, which no reference does; remove it"
+        return f"{quoted(text)} is not a reference: it contains {quoted(strange[0])}, which is not allowed; remove it"
     name, at, digest = text.partition("@")
     if at and not is_docker_digest(digest):
         return (
             f"{quoted(text)} has no digest after '@': "
-            "write sha256:, sha384: or sha512: and all its 64, 96 or 128 hex digits, in lower case"
+            "write sha256:, sha384: or sha512: and all 64, 96 or 128 hex digits, in lower case"
         )
     first, slash, rest = name.partition("/")
     path, colon, tag = (rest if slash else name).partition(":")
     if not path:
         return f"{quoted(text)} names no image: write a name, as in alpine:3.16"
     if not slash and "[" in path:
-        return f"{quoted(text)} names no image: write a path behind the address, as in [::1]:5000/app"
+        return f"{quoted(text)} names no image: write a path after the address, as in [::1]:5000/app"
     if colon and not is_tag(tag):
         return (
-            f"{quoted(text)} has no valid tag: write at most {MAX_TAG} letters, digits, '_', '.' and '-' "
-            "after the name's ':', and none of '.' and '-' first"
+            f"{quoted(text)} has an invalid tag: a tag has at most {MAX_TAG} letters, digits, '_', '.' and '-', "
+            "and does not begin with '.' or '-'"
         )
     if len(text) == 64 and is_hex(text):
-        return f"{quoted(text)} is an identifier and no name: write sha256: in front of it to ask for a digest"
+        return f"{quoted(text)} is an image id, not a name: write sha256: in front of it to ask for a digest"
     if path.lower() != path:
         return f"{quoted(text)} has upper-case letters in its repository: write it in lower case"
     if slash and _means_domain(first) and not is_domain(first) and not _is_remote_name(first):
-        return f"{quoted(text)} begins with no valid domain: write a host name or [IPv6 address], and a port of digits"
+        return f"{quoted(text)} has an invalid domain: write a host name or [IPv6 address], and a port of digits"
     if _is_remote_name(path) and (not slash or is_domain(first) or _is_remote_name(first)):
-        return f"{quoted(text)} has a path of more than {MAX_PATH} characters, 'library/' counted: shorten it"
+        return f"{quoted(text)} has a path of more than {MAX_PATH} characters, including 'library/': shorten it"
     return (
-        f"{quoted(text)} is no reference: write each part between '/' in lower-case letters and digits, "
-        "with one '.', '_', '__' or any '-' between them"
+        f"{quoted(text)} is not a reference: each part between '/' must be lower-case letters and digits, "
+        "separated by one '.', '_', '__' or any number of '-'"
     )

@@ -1,4 +1,4 @@
-"""Numbers of bytes as people read them."""
+"""Format numbers of bytes for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def human(size: int, byte: str = "B") -> str:
-    """A number of bytes in binary units, such as `1.5 GiB`; below 1024 in `byte`, such as `12 B`."""
+    """Return `size` bytes in binary units, such as `1.5 GiB`. Below 1024, the unit is `byte`: `12 B`."""
     value, unit = float(size), -1
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1

@@ -1,7 +1,7 @@
 """The catalog: stores, entries, names and their past (schema 1.0).
 
 The SQL is written out instead of taken from catalog/db/schema.py, because what a migration does must never change. The
-public views are not part of any migration: catalog/db/migrate.py makes them anew from catalog/db/views.py.
+public views are not part of any migration: catalog/db/migrate.py creates them from catalog/db/views.py.
 """
 
 from alembic import op

@@ -1,9 +1,9 @@
-"""What blobs are used for, sparse stores, embedded blobs, foreign layers, and annotations of layers (schema 1.2).
+"""The use of blobs, sparse stores, embedded blobs, foreign layers, annotations of layers, and the past (schema 1.2).
 
-All that was derived from manifests is thrown away, and every store is marked so that the next pass reads its index.json
-and its manifests again: manifests are read by other rules than before. Names, history and verdicts stay.
+The rules for reading manifests have changed, so everything derived from manifests is deleted, and every store is marked so
+that the next pass reads its index.json and its manifests again. Names, history and verdicts are kept.
 
-Since then what was answered is kept row by row (`moment`, `past_...`); what was before that, as spans of names alone.
+From now on, the past is kept row by row (`moment`, `past_...`). What happened before is kept only as spans of names.
 """
 
 import time
@@ -94,7 +94,7 @@ _STATEMENTS = (
     "DELETE FROM manifest",
     "DELETE FROM problem WHERE stage = 1",
     "UPDATE content SET kind = 0, size = NULL WHERE kind <> 0",
-    # 64 bits were not enough to tell two descriptors apart; without any, each entry is read again.
+    # Fingerprints of 64 bits were too short. An entry without a fingerprint is read again.
     "ALTER TABLE entry DROP COLUMN fingerprint",
     "ALTER TABLE entry ADD COLUMN fingerprint {bytes}",
     """UPDATE store SET content_pending = (entries > 0 OR content_pending),
@@ -236,7 +236,7 @@ _STATEMENTS = (
     "CREATE INDEX ix_store_span_path ON store_span (path)",
     "CREATE INDEX ix_store_span_born ON store_span (born)",
     "CREATE INDEX ix_store_span_gone ON store_span (gone)",
-    # Rows of before are as they are since this moment. Of a store that is missing the past ends here.
+    # Existing rows are valid from this moment on. The span of a store that is missing ends here.
     "INSERT INTO moment (host_id, at, label) SELECT id, {now}, {now} FROM host",
     """INSERT INTO store_span (store_id, host_id, name, path, path_bytes, priority, since, until, born, gone)
     SELECT store.id, store.host_id, store.name, path, path_bytes, priority, 0,
@@ -246,7 +246,7 @@ _STATEMENTS = (
 )
 
 
-# Columns without an index: to delete a word of a dictionary would take a search of all rows.
+# These columns have no index, so deleting a word of a dictionary would search all rows for references to it.
 _ON_A_SERVER = (
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_media_type_id",
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_artifact_type_id",
@@ -265,5 +265,5 @@ def upgrade() -> None:
     now = time.time_ns() // 1_000_000
     for statement in _STATEMENTS + (_ON_A_SERVER if op.get_bind().dialect.name == "postgresql" else ()):
         text = statement.format(**words, now=now, leaves=", ".join(f"'{name}'" for name in _LEAVES))
-        # % would be a parameter's mark to psycopg, which is not asked to look for any here.
+        # psycopg takes % for the beginning of a placeholder.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)

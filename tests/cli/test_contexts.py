@@ -241,10 +241,10 @@ def test_a_store_with_blobs_elsewhere_is_not_offered_to_buildx(cli: Own, tmp_pat
     shutil.move(f"{path}/blobs", tmp_path / "shared")
     os.mkdir(f"{path}/blobs")
     assert cli("add", path, "--shared-blob-dir", str(tmp_path / "shared")).status == 0
-    one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
+    one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "another layout")
     os.rmdir(f"{path}/blobs")
     os.symlink(tmp_path / "shared", f"{path}/blobs")  # which buildx follows and ocicat does not
-    one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "layout of its own")
+    one_error(cli("contexts", "-", "--strict", stdin=b"FROM app:1"), 1, "shared", "another layout")
     os.unlink(f"{path}/blobs")
     shutil.copytree(tmp_path / "shared", f"{path}/blobs", dirs_exist_ok=True)
     assert len(cli("contexts", "-", stdin=b"FROM app:1").lines) == 1

@@ -65,12 +65,12 @@ def test_a_store_that_was_not_there(cli: Own, two: tuple[str, str], layout: Layo
     cli.done("add", layout("later", "1"))
     result = cli("diff", "later", "--since", since, "--format", "{change}")
     assert (result.status, result.out) == (1, "added\n")
-    assert result.said == [f"ocicat: no store is called later at {since}: that side is empty"]
+    assert result.said == [f"ocicat: no store is named later at {since}: that side is empty"]
     shutil.rmtree(two[0])
     cli("index")
     gone = cli("diff", "one", "--since", since, "--format", "{change} {tag}")
     assert (gone.status, gone.out) == (1, "removed 1\nremoved 2\n")
-    assert gone.said[0].startswith("ocicat: store one is missing since 20")
+    assert gone.said[0].startswith("ocicat: store one has been missing since 20")
 
 
 def test_before_the_catalog_there_was_nothing(cli: Own, two: tuple[str, str]) -> None:

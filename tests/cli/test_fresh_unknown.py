@@ -63,7 +63,7 @@ def test_store_names_a_new_layout_below_a_root(catalog: Followed, daemon: bool) 
             text = f"{catalog.directory}/{text}"
         before = ask(text)
         assert before.status == 2, before
-        assert "no store is called" in before.err
+        assert "no store is named" in before.err
         new = layout(catalog.path(f"root/{name}"), name)
         assert ask(text).out == new, text
 

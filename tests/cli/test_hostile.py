@@ -69,7 +69,7 @@ INVALID: dict[str, tuple[Spoil, str]] = {
     "empty": (text(""), "empty"),
     "white space": (text(" \n"), "white space"),
     "torn": (text('{"schemaVersion": 2, "manifests": [{"digest": "sha256:'), "torn"),
-    "no JSON": (text("hello"), "no JSON"),
+    "not JSON": (text("hello"), "not JSON"),
     "single quotes": (text("{'manifests': []}"), "JSON"),
     "NaN": (text('{"manifests": [], "x": NaN}'), "JSON"),
     "comma": (text('{"manifests": [],}'), "JSON"),
@@ -113,7 +113,7 @@ USABLE: dict[str, tuple[Spoil, int, tuple[str, ...]]] = {
     "half a surrogate": (elements(named(writers.REF_NAME, r"a\ud800b")), 1, ("unusable-name",)),
     "a name without end": (elements(named(writers.REF_NAME, "x" * 1_000_000)), 1, ("long-name",)),
     "an enormous element": (elements(entry(), f'{{"x": "{"x" * (5 << 20)}"}}'), 1, ("bad-descriptor",)),
-    "a size that is none": (elements(entry('"size":1e400')), 1, ("descriptor-field",)),
+    "an invalid size": (elements(entry('"size":1e400')), 1, ("descriptor-field",)),
     "a size beyond all": (elements(entry(f'"size":{"9" * 5000}')), 1, ("descriptor-field",)),
     "manifests null": (text('{"manifests": null}'), 0, ()),
     "manifests twice": (text(f'{{"manifests": [{{"digest": "x"}}], "manifests": [{entry()}]}}'), 1, ("odd-json",)),
@@ -196,7 +196,7 @@ def test_an_invalid_one_has_a_state_a_message_and_its_last_rows(zoo: Zoo, name: 
     assert result.status == 0
     assert result.out.strip() == zoo.digests[name]
     assert len(result.said) == 1
-    assert "is invalid since" in result.said[0]
+    assert "has been invalid since" in result.said[0]
     assert called("resolve", "--strict", f"oci-layout://zoo/{place(name)}:good", db=zoo.db).status == 1
 
 

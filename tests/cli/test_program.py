@@ -217,7 +217,7 @@ def test_a_variable_with_nonsense_has_status_2(shelf: Shelf) -> None:
 def test_quiet_prints_only_answers_and_errors(shelf: Shelf) -> None:
     loud = shelf.ask("resolve", "hurt", "nope")
     quiet = shelf.ask("--quiet", "resolve", "hurt", "nope")
-    assert [line.startswith("ocicat: store images/hurt is invalid since ") for line in loud.said] == [True, False]
+    assert [line.startswith("ocicat: store images/hurt has been invalid since ") for line in loud.said] == [True, False]
     assert quiet.said == loud.said[1:]
     assert quiet.out == loud.out
 

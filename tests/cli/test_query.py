@@ -125,7 +125,7 @@ def test_store_is_a_name_a_path_or_a_glob_and_repeats(shelf: Shelf) -> None:
     assert rows(shelf, "--store", f"{shelf.root}/ctr") == rows(shelf, "--store", "images/ctr")
     assert digests(shelf, "busybox", "--store", "solo") == [shelf.digests["solo", "latest"]]
     for unknown in ("nope", "nope*", "", "/nope", "images"):
-        one_error(shelf.ask("query", "--store", unknown), 2, "no store is called")
+        one_error(shelf.ask("query", "--store", unknown), 2, "no store is named")
     one_error(shelf.ask("query", "busybox", "--store", "images/ctr"), 1)
 
 

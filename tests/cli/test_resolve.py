@@ -114,7 +114,7 @@ def test_a_broken_store_answers_with_a_note_and_strict_refuses(shelf: Shelf) -> 
     result = shelf.ask("resolve", "hurt:3.16", "hurt:3.17")
     assert (result.status, result.lines) == (0, [shelf.digests["hurt", "3.16"], shelf.digests["hurt", "3.17"]])
     assert len(result.said) == 1
-    assert result.said[0].startswith("ocicat: store images/hurt is invalid since 20")
+    assert result.said[0].startswith("ocicat: store images/hurt has been invalid since 20")
     strict = shelf.ask("resolve", "--strict", "hurt:3.16")
     assert (strict.status, strict.out) == (1, "")
 

@@ -293,7 +293,7 @@ def test_layers_only_in_a_shared_directory_are_not_offered_to_buildx(cli: Own, s
     shutil.copytree(f"{store}/blobs", f"{store}-shared")
     os.unlink(blob(store, layer))
     cli.done("add", store, "--shared-blob-dir", f"{store}-shared")
-    one_error(contexts(cli, "--strict"), 1, layer, "shared", "layout of its own")
+    one_error(contexts(cli, "--strict"), 1, layer, "shared", "another layout")
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_every_form_of_a_reference_is_checked(cli: Own, store: str, form: Callab
     os.unlink(blob(store, layer))
     cli("index", "--full")
     for said in (called(*asked, db=cli.db), called(*asked, db=cli.db, run=by_click)):
-        one_error(said, 1, layer, "not there")
+        one_error(said, 1, layer, "is missing")
     if form in FORMS[:3]:
         one_error(called(*asked, "--at", "2100-01-01", db=cli.db), 1, layer)
     assert called(*asked[:2], asked[-1], db=cli.db).status == 0  # without the format, --strict does not check blobs

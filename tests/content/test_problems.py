@@ -141,9 +141,9 @@ def test_odd_manifests_and_configs_are_told_in_every_store(catalogue: Catalogue,
     ]
     assert told(catalogue) == sorted(expected)
     says = dict(catalogue.sql("SELECT subject, detail FROM problems WHERE store = 'two'"))
-    assert says[odd["digest"]] == "Layers stands for layers"
-    assert says[config["digest"]] == "OS stands for os"
-    assert says[top_level] == "mediatype stands for mediaType"
+    assert says[odd["digest"]] == "Layers is read as layers"
+    assert says[config["digest"]] == "OS is read as os"
+    assert says[top_level] == "mediatype is read as mediaType"
     assert catalogue.sql("SELECT platforms FROM images") == [("windows/amd64",)] * 2
     assert catalogue.sql("SELECT DISTINCT digest FROM layers") == [(other["digest"],)]
 
@@ -155,7 +155,7 @@ def test_descriptors_of_a_manifest_that_cannot_be_used_are_told(catalogue: Catal
     write(path, named(bad))
     catalogue.add(path)
     assert catalogue.sql("SELECT kind, subject, detail FROM problems") == [
-        ("bad-descriptor", bad["digest"], "manifests[1]: digest 'sha256:../../x' is none")
+        ("bad-descriptor", bad["digest"], "manifests[1]: digest 'sha256:../../x' is not valid")
     ]
 
 
@@ -167,16 +167,16 @@ def marked(catalogue: Catalogue) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("marker", "kind", "says"),
     [
-        (None, "no-marker", "is not there"),
-        (b"", "bad-marker", "is no JSON"),
-        (b'{"imageLayoutVersion": ', "bad-marker", "is no JSON"),
+        (None, "no-marker", "is missing"),
+        (b"", "bad-marker", "is not JSON"),
+        (b'{"imageLayoutVersion": ', "bad-marker", "is not JSON"),
         (b"[]", "bad-marker", "has no imageLayoutVersion"),
         (b'{"imageLayoutVersion": 1}', "bad-marker", "has no imageLayoutVersion"),
-        (b'{"ImageLayoutVersion": "1.0.0"}', "odd-json", "ImageLayoutVersion stands for imageLayoutVersion"),
+        (b'{"ImageLayoutVersion": "1.0.0"}', "odd-json", "ImageLayoutVersion is read as imageLayoutVersion"),
         (
             b'{"imageLayoutVersion": "2.0.0", "imageLayoutVersion": "1.0.0"}',
             "odd-json",
-            "imageLayoutVersion is there more than once",
+            "imageLayoutVersion occurs more than once",
         ),
         (b'{"imageLayoutVersion": "2.0.0"}', "bad-marker", "imageLayoutVersion is '2.0.0', which is unknown"),
         (b" " * 70_000, "bad-marker", "has 70000 bytes"),

@@ -1,4 +1,4 @@
-"""The locks beside a catalog: who may only read it holds nobody up, and what others put there is not touched."""
+"""The lock files beside a catalog: readers cannot block others with them, and files that others put there are not touched."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NOBODY = 65534
 
 
 def be_nobody() -> None:
-    """From now on this process is one of another user."""
+    """Make this process one of another user."""
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 def take_all(path: str) -> bool:
-    """Take every lock that can be taken on a file, until this process ends; whether it could be opened."""
+    """Take every possible lock on a file until this process ends. Returns whether the file could be opened."""
     for flags in (os.O_RDWR, os.O_RDONLY):
         with contextlib.suppress(OSError):
             file = os.open(path, flags)
@@ -50,7 +50,7 @@ def take_all(path: str) -> bool:
 
 @contextmanager
 def grabbed(*paths: str) -> Iterator[int]:
-    """Another user holds whatever locks they can on the files; how many they could open."""
+    """Let another user take every possible lock on the files. Yields how many they could open."""
     told, telling = os.pipe()
     waiting, ending = os.pipe()
     child = os.fork()
@@ -71,7 +71,7 @@ def grabbed(*paths: str) -> Iterator[int]:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> str:
-    """A catalog that everybody may read, in a directory that everybody may enter."""
+    """Return a catalog that everybody may read, in a directory that everybody may enter."""
     place = tmp_path
     while place != place.parent and place.stat().st_uid == os.geteuid() and place != Path("/tmp"):
         place.chmod(0o755)
@@ -88,7 +88,7 @@ def catalog(tmp_path: Path) -> str:
 
 
 @AS_ROOT
-def test_who_may_only_read_cannot_lock_out_writers_or_a_daemon(catalog: str) -> None:
+def test_readers_cannot_lock_out_writers_or_a_daemon(catalog: str) -> None:
     with grabbed(*(catalog + end for end in (WRITER, DAEMON_LOCK, OLD_WRITER))) as opened:
         assert opened == 0
     quick = Followed(Path(catalog).parent, catalog)
@@ -170,7 +170,7 @@ def test_a_lock_that_was_removed_under_its_holder_is_taken_on_the_new_file(catal
     first.release()
 
 
-def test_a_lock_for_reading_is_no_daemon(tmp_path: Path) -> None:
+def test_a_read_lock_does_not_count_as_a_daemon(tmp_path: Path) -> None:
     path = str(tmp_path / "c.db.daemon")
     Path(path).write_bytes(b"x")
     with open(path, "rb") as file:
@@ -209,7 +209,7 @@ FILES = (WRITER, OLD_WRITER, DAEMON, DAEMON_LOCK, "-wal", "-shm", "-journal")
 
 @pytest.fixture
 def soon() -> Iterator[None]:
-    """Whatever hangs is ended."""
+    """Interrupt the test if it hangs."""
 
     def late(*_: object) -> None:
         raise AssertionError("it hangs")
@@ -233,8 +233,8 @@ def put(what: str, path: str) -> None:
 @pytest.mark.parametrize("end", FILES)
 @pytest.mark.parametrize("what", PUT)
 @pytest.mark.usefixtures("soon")
-def test_what_others_put_beside_a_catalog_is_not_touched(catalog: str, what: str, end: str) -> None:
-    """No command follows it, writes into it or hangs on it: it works, or it says which file it is."""
+def test_files_of_others_beside_a_catalog_are_not_touched(catalog: str, what: str, end: str) -> None:
+    """No command follows it, writes to it or hangs. The command works, or its message names the file."""
     victim = Path(catalog).parent / "victim"
     victim.write_bytes(b"of value")
     put(what, catalog + end)
@@ -253,9 +253,7 @@ def test_what_others_put_beside_a_catalog_is_not_touched(catalog: str, what: str
 @AS_ROOT
 @pytest.mark.parametrize("end", [DAEMON, DAEMON_LOCK])
 @pytest.mark.parametrize("what", PUT)
-def test_a_daemon_puts_its_state_in_the_place_of_what_is_there_or_says_that_it_cannot(
-    catalog: str, what: str, end: str
-) -> None:
+def test_a_daemon_replaces_an_existing_state_file_or_reports_that_it_cannot(catalog: str, what: str, end: str) -> None:
     victim = Path(catalog).parent / "victim"
     victim.write_bytes(b"of value")
     put(what, catalog + end)
@@ -275,7 +273,7 @@ def test_a_daemon_puts_its_state_in_the_place_of_what_is_there_or_says_that_it_c
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK)])
-def test_a_catalog_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[str], None]) -> None:
+def test_a_catalog_that_is_not_a_file_is_refused(tmp_path: Path, make: Callable[[str], None]) -> None:
     path = str(tmp_path / "c.db")
     make(path)
     for arguments in (("stores",), ("index",), ("resolve", "a:1"), ("add", str(tmp_path)), ("status",)):

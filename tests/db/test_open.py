@@ -1,4 +1,4 @@
-"""Opening what is no catalog, may not be opened, is locked, damaged, or of another version: status 4 and one clear line."""
+"""Opening a file that is not a catalog, may not be read, is locked, damaged, or of another version: status 4 and one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRITERS = (("index",), ("remove", "x"), ("db", "upgrade"), ("db", "vacuum"))
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a catalog that holds something, in one file."""
+    """Return the bytes of a catalog with some contents, in one file."""
     base = tmp_path_factory.mktemp("sound")
     path = str(base / "c.db")
     writers.big_layout(str(base / "layout"), 500)
@@ -46,7 +46,7 @@ def sql(path: str, *statements: str) -> None:
 
 
 def refused(path: str, *words: str, also: tuple[tuple[str, ...], ...] = ()) -> None:
-    """Every command but `db path` ends with status 4 and one line."""
+    """Assert that every command except `db path` ends with status 4 and one line."""
     for arguments in (*READERS, *WRITERS, ("add", "/"), *also):
         result = called(*arguments, db=path)
         one_error(result, 4, *words)
@@ -84,7 +84,7 @@ NO_CATALOGS: dict[str, Spoil] = {
 
 
 @pytest.mark.parametrize("what", NO_CATALOGS)
-def test_a_file_that_is_no_catalog_is_refused_and_left_alone(tmp_path: Path, what: str) -> None:
+def test_a_file_that_is_not_a_catalog_is_refused_and_left_alone(tmp_path: Path, what: str) -> None:
     path = str(tmp_path / "c.db")
     NO_CATALOGS[what](path)
     before = Path(path).read_bytes()
@@ -105,7 +105,7 @@ def test_a_place_below_a_file(tmp_path: Path) -> None:
     one_error(called("add", "/", db=path), 4, "cannot create a catalog")
 
 
-def test_an_empty_file_is_a_catalog_to_be(tmp_path: Path) -> None:
+def test_an_empty_file_becomes_a_catalog(tmp_path: Path) -> None:
     path = str(tmp_path / "c.db")
     Path(path).touch()
     for arguments in READERS:
@@ -129,8 +129,8 @@ def test_a_truncated_catalog(tmp_path: Path, sound: bytes, keep: float) -> None:
     assert "defect" not in result.err
 
 
-def test_a_schema_that_is_no_utf_8(tmp_path: Path, sound: bytes) -> None:
-    """SQLite's message quotes the schema's bytes, which sqlite3 cannot decode."""
+def test_a_schema_that_is_not_utf8(tmp_path: Path, sound: bytes) -> None:
+    """SQLite's message quotes the bytes of the schema, which sqlite3 cannot decode."""
     path = str(tmp_path / "c.db")
     Path(path).write_bytes(sound)
     sql(
@@ -142,7 +142,7 @@ def test_a_schema_that_is_no_utf_8(tmp_path: Path, sound: bytes) -> None:
 
 
 def test_no_page_full_of_noise_gives_a_traceback(tmp_path: Path, sound: bytes) -> None:
-    """Each page of the catalog in turn is overwritten: every answer is one, or status 4 and one line."""
+    """Each page of the catalog is overwritten in turn. Every command answers, or ends with status 4 and one line."""
     path = str(tmp_path / "c.db")
     statuses = set()
     for number in range(0, len(sound) // 4096, 3):
@@ -210,7 +210,7 @@ def test_an_older_major_asks_for_an_upgrade(tmp_path: Path, sound: bytes) -> Non
 
 @pytest.fixture
 def others(sound: bytes) -> Iterator[str]:
-    """A catalog of ours in a directory that everybody may look into, closed cleanly."""
+    """Return our catalog, cleanly closed, in a directory that everybody may enter."""
     with common_directory() as directory:
         path = directory / "c.db"
         path.write_bytes(sound)
@@ -239,7 +239,7 @@ def test_without_the_right_to_look_into_the_directory(others: str) -> None:
 
 @needs_root
 def test_a_reader_who_may_not_write_the_directory_reads_after_a_clean_close(others: str) -> None:
-    """The writer's keeper leaves -wal and -shm behind: without them such a reader would be shut out."""
+    """The writer leaves -wal and -shm behind, because without them such a reader could not open the catalog."""
     open_to_all(others)
     assert {"c.db", "c.db-shm", "c.db-wal"} <= set(os.listdir(os.path.dirname(others)))
     before = {
@@ -269,14 +269,14 @@ def test_a_reader_who_may_not_write_the_directory_reads_beside_a_writer(others: 
 
 
 @needs_root
-def test_who_may_only_read_cannot_write(others: str) -> None:
+def test_a_reader_cannot_write(others: str) -> None:
     open_to_all(others)
     one_error(ran_as_nobody("index", db=others), 4, others)
     assert called("query", "--count", db=others).out == "500\n"
 
 
 @needs_root
-def test_no_place_to_make_a_catalog(others: str) -> None:
+def test_a_catalog_cannot_be_created_there(others: str) -> None:
     one_error(ran_as_nobody("add", "/", db=os.path.dirname(others) + "/new.db"), 4, "Permission denied", "--db")
     assert not os.path.exists(os.path.dirname(others) + "/new.db")
 
@@ -311,7 +311,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     SqliteWriter(path, timeout=0).close()
 
 
-def test_a_writer_waits_as_long_as_it_takes_within_its_time(tmp_path: Path) -> None:
+def test_a_writer_waits_until_its_time_limit(tmp_path: Path) -> None:
     import threading
 
     path = str(tmp_path / "c.db")
@@ -349,7 +349,7 @@ def test_a_writer_that_cannot_have_the_lock_again_still_closes(tmp_path: Path) -
         pass
 
 
-def test_what_fails_inside_a_transaction_is_undone(tmp_path: Path, sound: bytes) -> None:
+def test_a_failed_transaction_is_rolled_back(tmp_path: Path, sound: bytes) -> None:
     path = str(tmp_path / "c.db")
     Path(path).write_bytes(sound)
     with SqliteWriter(path) as writer:
@@ -369,7 +369,7 @@ def test_what_fails_inside_a_transaction_is_undone(tmp_path: Path, sound: bytes)
 
 
 def test_sqlite_locked_by_somebody_else_is_status_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program that writes the file without asking for our lock."""
+    """Another program writes to the file without taking our lock."""
     path = str(tmp_path / "c.db")
     SqliteWriter(path).close()
     connection = sqlite3.connect(path, isolation_level=None)

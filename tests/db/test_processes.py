@@ -1,4 +1,4 @@
-"""Several processes at one catalog: made at once, killed at any moment, read while it is written, on a full disk."""
+"""Several processes use one catalog: created at the same time, killed at any moment, read during writes, on a full disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Callable[[float | None, *tuple[str, ...]], int]]:
-    """Runs the program in processes that have all their imports behind them, and kills them after so many seconds."""
+    """Run the program in processes that have finished their imports, and kill them after some seconds."""
     with subprocess.Popen(
         [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=CLEAN, text=True,
@@ -73,7 +73,7 @@ def config(tmp_path: Path) -> str:
 
 
 def rows(db: str) -> list[str]:
-    """What the catalog holds, as `query` says it."""
+    """Return the contents of the catalog, as `query` prints them."""
     result = called("query", "--format", "tsv", db=db)
     assert (result.status, result.err) == (0, ""), result
     return sorted(result.lines)
@@ -103,7 +103,7 @@ def test_twelve_processes_make_one_catalog(tmp_path: Path, config: str) -> None:
     connection.close()
 
 
-def test_a_reader_beside_the_first_writer_meets_no_half_of_it(tmp_path: Path) -> None:
+def test_a_reader_never_sees_a_half_created_catalog(tmp_path: Path) -> None:
     db = str(tmp_path / "c.db")
     with subprocess.Popen([OCICAT, "db", "upgrade"], env=CLEAN | {"OCICAT_DB": db}) as process:
         seen = set()
@@ -116,8 +116,10 @@ def test_a_reader_beside_the_first_writer_meets_no_half_of_it(tmp_path: Path) ->
     assert called("stores", db=db) == (0, "", "")
 
 
-def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalog was empty when it was asked for its version, and is one when it is asked what it is."""
+def test_the_first_writer_commits_between_two_reads_of_a_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog was still empty when its version was read, and complete when its application id was read."""
     db = tmp_path / "c.db"
     db.touch()
     look = SqliteReader._first
@@ -132,7 +134,9 @@ def test_a_reader_between_whose_looks_the_first_writer_commits(tmp_path: Path, m
     SqliteReader(str(db)).close()
 
 
-def test_killed_at_any_moment_nothing_is_torn(tmp_path: Path, config: str, server: Callable[..., int]) -> None:
+def test_a_kill_at_any_moment_leaves_a_consistent_catalog(
+    tmp_path: Path, config: str, server: Callable[..., int]
+) -> None:
     db, images = str(tmp_path / "c.db"), tmp_path / "images"
     rng = random.Random(7)
     for number in range(6):

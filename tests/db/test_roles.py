@@ -1,4 +1,4 @@
-"""The SQL of docs/postgres.md makes roles that may do what it says, and nothing else, through an upgrade too."""
+"""The SQL in docs/postgres.md makes roles that may do what it says and nothing else, also after an upgrade."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Roles(NamedTuple):
 
 @pytest.fixture(scope="module")
 def roles(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
-    """The catalog was made, the roles were given their rights, and then it was upgraded, which makes the views anew."""
+    """A catalog whose roles were granted their rights, and that was then upgraded, which creates the views again."""
     for statement in OF_SERVER.split(";\n"):  # CREATE DATABASE stands alone
         if statement.strip():
             server.ask(statement)
@@ -81,7 +81,7 @@ def refused(result: Ran) -> None:
 
 
 def test_rights_outlive_an_upgrade(roles: Roles) -> None:
-    """All but those of the role that sees the views alone, which the document says to give again."""
+    """This does not include those of the role that sees only the views; the document says to grant them again."""
     refused(roles.ask("daemon", "db", "upgrade"))
     assert roles.ask("owner", "db", "upgrade") == (0, "", "")
     assert roles.ask("daemon", "add", roles.layout) == (0, "", "")
@@ -101,7 +101,7 @@ def test_the_daemons_role_writes(roles: Roles, tmp_path: Path) -> None:
 
 
 def copied(tmp_path: Path, roles: Roles) -> str:
-    """A catalog in a file."""
+    """Return a catalog in a file."""
     path = str(tmp_path / "catalog.db")
     assert called("--config", roles.config, "add", roles.layout, db=path).status == 0
     return path
@@ -145,7 +145,7 @@ def test_neither_writes(roles: Roles, role: str, tmp_path: Path) -> None:
     assert roles.server.ask("SELECT count(*), max(xmin::text) FROM store", "ocicat") == before
 
 
-def test_what_is_behind_the_views_is_not_for_sql_alone(roles: Roles) -> None:
+def test_the_role_for_sql_cannot_read_the_tables_behind_the_views(roles: Roles) -> None:
     for table in ("entry", "name", "content", "host"):
         assert roles.ask("reader", "sql", f"SELECT count(*) FROM {table}").status == 0
         result = roles.ask("sql", "sql", f"SELECT count(*) FROM {table}")
@@ -153,7 +153,7 @@ def test_what_is_behind_the_views_is_not_for_sql_alone(roles: Roles) -> None:
         assert "permission denied" in result.err
 
 
-def test_the_document_gives_the_views_that_there_are() -> None:
+def test_the_document_grants_all_existing_views() -> None:
     (given,) = re.findall(r"GRANT SELECT ON (meta,.*?) TO ocicat_sql", OF_CATALOG, re.DOTALL)
     assert {each.strip() for each in given.split(",")} == {"meta", *(view.name for view in VIEWS)}
 
@@ -172,7 +172,7 @@ LOCK_TABLE_MODES = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE 
 
 @contextlib.contextmanager
 def grabbed(roles: Roles, role: str) -> Iterator[list[str]]:
-    """A session of the role that holds whatever locks it can, of those that a writer takes and was seen to take."""
+    """Let a session of the role hold every lock that it can get, of the kinds that a writer was seen to take."""
     with psycopg.connect(conninfo(roles.url(role)), autocommit=True) as session:
         session.execute("BEGIN")
         tables = [str(row[0]) for row in session.execute("SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace")]  # fmt: skip
@@ -195,7 +195,7 @@ def grabbed(roles: Roles, role: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("role", ["reader", "sql"])
-def test_no_lock_of_a_role_that_asks_is_in_the_way_of_a_writer(roles: Roles, role: str) -> None:
+def test_no_lock_of_a_reading_role_blocks_a_writer(roles: Roles, role: str) -> None:
     roles.server.ask(
         "DELETE FROM meta WHERE key = 'pruned_ms'", "ocicat"
     )  # retention is due, which keeps all others out
@@ -226,7 +226,7 @@ def test_neither_makes_large_objects(roles: Roles, role: str) -> None:
 
 @pytest.fixture
 def open_schema(roles: Roles) -> Iterator[None]:
-    """Everybody may make something in the schema, as before version 15."""
+    """Let everybody create objects in the schema, as before PostgreSQL 15."""
     roles.server.ask("GRANT CREATE ON SCHEMA public TO PUBLIC", "ocicat")
     yield
     roles.server.ask("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "ocicat")
@@ -250,7 +250,7 @@ def test_a_schema_in_which_everybody_may_make_functions_is_refused(roles: Roles)
 
 
 def _owns_schema(roles: Roles) -> bool:
-    """Whether the owner of the database owns its schema, as since version 15."""
+    """Return whether the owner of the database owns its schema, as since PostgreSQL 15."""
     asked = "SELECT pg_has_role('ocicat_owner', nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'"
     return bool(roles.server.ask(asked, "ocicat")[0][0])
 

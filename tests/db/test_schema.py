@@ -1,4 +1,4 @@
-"""The tables and views of the code, the database that the migrations make, and the frozen statements say the same.
+"""The tables and views in the code, the database that the migrations create, and the frozen statements agree.
 
 alembic's own comparison misses partial and expression indexes, so the texts are compared.
 """
@@ -33,7 +33,7 @@ POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def from_tables(dialect: Dialect, engine: str) -> list[str]:
-    """The statements that make the tables, indexes and views of the code."""
+    """Return the statements that create the tables, indexes and views of the code."""
     made = []
     for table in metadata.sorted_tables:
         made.append(str(CreateTable(table).compile(dialect=dialect)))
@@ -42,14 +42,14 @@ def from_tables(dialect: Dialect, engine: str) -> list[str]:
 
 
 def normal(statement: str) -> str:
-    """A statement without the differences that make none: space, quotes that are not needed, the end."""
+    """Return a statement without irrelevant differences: white space, unnecessary quotes, the end."""
     text = re.sub(r"\s+", " ", statement).strip().rstrip(";")
     text = re.sub(r"\s*([(),])\s*", r"\1", text)
     return re.sub(r'"([a-z_]+)"', r"\1", text)
 
 
 def objects(connection: sqlite3.Connection) -> dict[str, str]:
-    """Each table, index and view by name, as the database keeps its text; alembic's own table is no part of it."""
+    """Return the text of each table, index and view in the database, by name, except alembic's own table."""
     return {
         f"{kind} {name}": normal(sql)
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
@@ -64,7 +64,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path
 
 
-def test_the_migrations_make_what_the_tables_say(migrated: str) -> None:
+def test_the_migrations_create_the_tables_of_the_code(migrated: str) -> None:
     by_tables = sqlite3.connect(":memory:")
     for statement in from_tables(SQLITE, "sqlite"):
         by_tables.execute(statement)
@@ -91,7 +91,7 @@ def test_the_catalog_knows_its_version(migrated: str) -> None:
 
 
 def on_server(server: Server, url: str) -> dict[str, str]:
-    """Each column, index, constraint, view and comment of a database on a server, as that prints it."""
+    """Return each column, index, constraint, view and comment of a database, as the server prints it."""
     database = url.partition("?")[0].rpartition("/")[2]
     found: dict[str, str] = {}
     for what in (
@@ -144,11 +144,11 @@ def test_a_match_reads_the_columns_that_the_statements_yield() -> None:
     assert tuple(statements.MATCH) == COLUMNS
 
 
-def test_each_hint_how_to_fetch_is_of_a_statement() -> None:
+def test_each_fetch_hint_belongs_to_a_statement() -> None:
     assert set(statements.FETCH) <= set(statements.STATEMENTS)
 
 
-def test_freeze_check_says_when_they_are_stale(tmp_path: Path) -> None:
+def test_freeze_check_reports_stale_files(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "catalog.db.freeze", "--check"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     script = (
@@ -170,7 +170,7 @@ def test_every_frozen_statement_runs_on_a_migrated_catalog(migrated: str) -> Non
 
 
 def test_every_foreign_key_has_an_index_to_delete_by(migrated: str) -> None:
-    """Else deleting a parent looks through all its children."""
+    """Without one, deleting a parent would search all children."""
     connection = sqlite3.connect(migrated)
     tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in tables:

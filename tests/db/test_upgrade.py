@@ -1,4 +1,4 @@
-"""A catalog of an older version: it is refused with what to do, upgraded by what writes, and loses nothing."""
+"""A catalog of an older version: readers refuse it with advice, writers upgrade it, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.postgres import Server
 
 
 def of_first_version(path: str, like: str) -> None:
-    """Make a catalog of schema 1.0 with the rows of a catalog of today."""
+    """Make a catalog of schema 1.0 with the rows of a present one."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         run_migrations(connection, "0001")

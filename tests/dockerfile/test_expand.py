@@ -1,4 +1,4 @@
-"""Words, quotes and variables, as BuildKit's frontend/dockerfile/shell/lex.go has them (most are from its lex_test.go)."""
+"""Words, quotes and variables, as in BuildKit's frontend/dockerfile/shell/lex.go. Most cases are from its lex_test.go."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_expansion(word: str, expected: str) -> None:
     ["${", "${FOO", "${}", "${{FOO}}", "${:-a}", "${FOO=a}", "${FOO:=a}", "${FOO:-a", "${BAZ?no}", "${BAR:?no}", "${BAZ:?}",
      "'a", '"a', "${FOO//ww}", "${FOO//}", "${FOO#\\x}", "${!FOO}", "${FOO:"],
 )  # fmt: skip
-def test_what_buildkit_refuses(word: str) -> None:
+def test_a_word_that_buildkit_refuses(word: str) -> None:
     with pytest.raises(expand.BadWord):
         expand.Expander("\\").word(word, VALUES)
 
@@ -120,7 +120,7 @@ ALPHABET = "ab*?"
 
 
 @given(st.text("ab", max_size=7), st.text(ALPHABET, max_size=6), st.booleans())
-def test_trimming_is_that_of_every_cut_tried(value: str, pattern: str, longest: bool) -> None:
+def test_trimming_agrees_with_trying_every_cut(value: str, pattern: str, longest: bool) -> None:
     cuts = [cut for cut in range(len(value) + 1) if fnmatch.fnmatchcase(value[:cut], pattern)]
     chosen = (max if longest else min)(cuts, default=0)
     assert wildcards.trim_prefix(value, pattern, longest=longest) == value[chosen:]
@@ -130,7 +130,7 @@ def test_trimming_is_that_of_every_cut_tried(value: str, pattern: str, longest: 
 
 
 @given(st.text("ab", max_size=7), st.text(ALPHABET, max_size=5))
-def test_replacing_takes_the_first_place_and_the_longest_match_there(value: str, pattern: str) -> None:
+def test_replacing_takes_the_longest_match_at_the_first_place(value: str, pattern: str) -> None:
     spans = itertools.product(range(len(value) + 1), repeat=2)
     matching = [
         (begin, -end) for begin, end in spans if begin <= end and fnmatch.fnmatchcase(value[begin:end], pattern)

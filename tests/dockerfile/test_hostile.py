@@ -1,4 +1,4 @@
-"""Dockerfiles that are made to cost: each is answered, or refused, in bounded time and memory."""
+"""Dockerfiles made to be expensive are answered or refused in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ANSWERED = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_past_a_limit_is_refused_soon_and_in_printable_words(name: str) -> None:
+def test_a_dockerfile_that_exceeds_a_limit_is_refused_soon_with_a_printable_message(name: str) -> None:
     with pytest.raises(InvalidDockerfile) as caught:
         read(HOSTILE[name], BUILD)
     assert str(caught.value).isprintable()
@@ -50,7 +50,7 @@ def test_what_is_past_a_limit_is_refused_soon_and_in_printable_words(name: str) 
 
 
 @pytest.mark.parametrize("name", ANSWERED)
-def test_what_is_only_strange_is_answered(name: str) -> None:
+def test_a_strange_but_valid_dockerfile_is_answered(name: str) -> None:
     assert {image.context for image in read(ANSWERED[name], BUILD)} == {"alpine"}
 
 
@@ -67,7 +67,7 @@ def test_memory_is_bounded() -> None:
 @pytest.mark.parametrize(
     "text", ["FROM a\x1b[31m", "FROM a\nCOPY --from=\x1b]0; x y", "FROM ${A?\x1b[2J}", "FROM a AS \x9b"]
 )
-def test_no_message_holds_a_control_character(text: str) -> None:
+def test_no_message_contains_a_control_character(text: str) -> None:
     with pytest.raises(InvalidDockerfile) as caught:
         read(text, BUILD)
     assert str(caught.value).isprintable()

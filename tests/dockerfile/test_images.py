@@ -1,6 +1,6 @@
-"""The images that a Dockerfile needs, case by case against BuildKit's rules.
+"""The images that a Dockerfile needs: one case for each of BuildKit's rules, with its source.
 
-`docs` is docs.docker.com/reference/dockerfile/#SECTION; the others are files of github.com/moby/buildkit below frontend/.
+`docs` is docs.docker.com/reference/dockerfile/#SECTION. Other sources are files of github.com/moby/buildkit in frontend/.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ARM64 = Platform.parse("linux/arm64")
 
 
 class Case(NamedTuple):
-    """`images` are the names that BuildKit looks up; `build` is how the Dockerfile is built."""
+    """A rule and an example. `images` are the names that BuildKit looks up; `build` is how the Dockerfile is built."""
 
     rule: str
     source: str
@@ -161,7 +161,7 @@ REFUSED = [
     ("RUN before FROM", "instructions/parse.go CurrentStage", "RUN true\nFROM a"),
     ("an unknown instruction", "instructions/parse.go", "FROM a\nFRO b"),
     ("FROM of two words", "instructions/parse.go", "FROM a b"),
-    ("a name of a stage", "instructions/parse.go validStageName", "FROM a AS 1x"),
+    ("an invalid stage name", "instructions/parse.go validStageName", "FROM a AS 1x"),
     ("an unset base", "dockerfile2llb", "FROM $X"),
     ("upper case", "dockerfile2llb resolveBaseImage", "FROM ALPINE"),
     ("upper case where it is not needed", "dockerfile2llb resolveBaseImage", "FROM ALPINE\nFROM b"),
@@ -169,12 +169,12 @@ REFUSED = [
     ("a variable in a mount", "instructions/commands_runmount.go", "FROM a\nRUN --mount=from=$A,target=/x true"),
     ("an index past the end", "dockerfile2llb findStateByIndex", "FROM a\nFROM b\nCOPY --from=2 x y"),
     ("an index below zero", "dockerfile2llb findStateByIndex", "FROM a\nFROM b\nCOPY --from=-1 x y"),
-    ("a circle", "dockerfile2llb validateCircularDependency", "FROM a AS x\nCOPY --from=y a b\nFROM x AS y"),
+    ("a cycle", "dockerfile2llb validateCircularDependency", "FROM a AS x\nCOPY --from=y a b\nFROM x AS y"),
     ("itself", "dockerfile2llb validateCircularDependency", "FROM a AS x\nCOPY --from=x a b"),
     ("a heredoc without end", "dockerfile/parser/parser.go", "FROM a\nRUN <<EOF\ntrue"),
     ("--from twice", "instructions/bflag.go", "FROM a\nCOPY --from=b --from=c x y"),
     ("--from without a value", "instructions/bflag.go", "FROM a\nCOPY --from x y"),
-    ("a platform that is none", "dockerfile2llb", "FROM --platform=a/b/c/d a"),
+    ("an invalid platform", "dockerfile2llb", "FROM --platform=a/b/c/d a"),
     ("ONBUILD ONBUILD", "docs onbuild", "FROM a\nONBUILD ONBUILD RUN true"),
     ("a message", "docs variable substitution", "ARG V\nFROM a:${V:?say which}"),
     ("a line too long", "bufio.MaxScanTokenSize", f"FROM a\nRUN {'x' * 65536}"),
@@ -182,14 +182,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("rule", "source", "text"), REFUSED, ids=[each[0] for each in REFUSED])
-def test_what_buildkit_refuses_is_refused_in_one_printable_line(rule: str, source: str, text: str) -> None:
+def test_a_dockerfile_that_buildkit_refuses_is_refused_in_one_printable_line(rule: str, source: str, text: str) -> None:
     with pytest.raises(InvalidDockerfile) as caught:
         images(text)
     assert caught.value.status == 2
     assert str(caught.value).isprintable()
 
 
-def test_an_unknown_target_is_told_with_those_there_are() -> None:
+def test_the_error_for_an_unknown_target_lists_the_stages() -> None:
     with pytest.raises(InvalidDockerfile, match=r"no stage prod.*\(dev\)"):
         images("FROM a AS dev", target="prod")
 
@@ -229,9 +229,11 @@ def test_the_build_may_say_what_the_builder_is() -> None:
         ("FROM b AS alpine\nRUN true\nFROM alpine:latest", False),
     ],
 )
-def test_a_stage_of_the_name_of_a_context_is_told(text: str, is_stage: bool) -> None:
-    """A context takes the place of a stage of its name (dockerfile2llb buildDispatchStates): harmless for an alias, or
-    where the stage is not built."""
+def test_a_stage_with_the_name_of_a_context_is_reported(text: str, is_stage: bool) -> None:
+    """A context replaces a stage of the same name (dockerfile2llb buildDispatchStates).
+
+    That is harmless if the stage is an alias or is not built.
+    """
     assert any(image.is_stage for image in images(text)) == is_stage
 
 

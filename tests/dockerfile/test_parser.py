@@ -1,7 +1,7 @@
-"""Instructions are those of BuildKit's own parser, which the package `dockerfile` wraps, on texts made at random.
+"""Random Dockerfiles are parsed as by BuildKit's own parser, which the package `dockerfile` wraps.
 
-It is of an older BuildKit, which knows no blank between `<<` and a heredoc's word, and reads no further than the end of a
-list of the exec form.
+The package has an older BuildKit, which accepts no blank between `<<` and the word of a heredoc, and ignores what follows
+the list in the exec form.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def ours(text: str) -> list[tuple[int, str, tuple[str, ...]]] | None:
 
 
 def theirs(text: str) -> list[tuple[int, str, tuple[str, ...]]] | None:
-    """None where BuildKit refuses the text, or an instruction of it (which it does behind its parser)."""
+    """Return BuildKit's instructions; None if it refuses the text, or an instruction (which it does after parsing)."""
     try:
         found = buildkit.parse_string(text)
     except buildkit.GoParseError:
@@ -50,7 +50,7 @@ def theirs(text: str) -> list[tuple[int, str, tuple[str, ...]]] | None:
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 @example("FROM a\nRUN <<A <<B\nA\nB\nRUN x")
 @example("# escape=`\nFROM `\n\n# c\na\\\nRUN b`\n")
-def test_instructions_are_those_of_buildkits_parser(text: str) -> None:
+def test_instructions_are_parsed_as_by_buildkit(text: str) -> None:
     text = "FROM a\n" + text if not text.startswith(("#", "\ufeff")) else text + "\nFROM a"
     if any(later in text.replace("\\\n", "").replace("`\n", "") for later in LATER):
         return

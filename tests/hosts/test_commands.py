@@ -45,7 +45,7 @@ def test_each_host_answers_for_itself_first_and_a_third_one_has_to_choose(pair: 
     assert "one:images/app" in ambiguous.err
     assert "two:images/app" in ambiguous.err
     assert third.done("resolve", "oci-layout://two:images/app:1").out == f"{pair.digests['two']}\n"
-    one_error(third("resolve", "oci-layout://images/app:1"), 2, "no store is called")
+    one_error(third("resolve", "oci-layout://images/app:1"), 2, "no store is named")
 
 
 def test_a_host_and_a_store_narrow_what_is_asked(pair: Pair) -> None:
@@ -62,7 +62,7 @@ def test_a_host_and_a_store_narrow_what_is_asked(pair: Pair) -> None:
     }
     for options, wanted in asked.items():
         assert {each["store"] for each in one.objects("query", *options)} == wanted, options
-    one_error(one("query", "--host", "nosuch"), 2, "no host is called nosuch")
+    one_error(one("query", "--host", "nosuch"), 2, "no host is named nosuch")
     assert one.done("resolve", "app:1", "--store", "two:images/app").out == f"{pair.digests['two']}\n"
 
 

@@ -1,4 +1,4 @@
-"""Nothing below a registered path is reached through a symbolic link, however deep, and whenever the link comes."""
+"""Nothing below a registered path is reached through a symbolic link, at any depth and at any time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from catalog.layout.index import IndexChanged, IndexProblem, read_index, read_ma
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
 
 DEPTHS = [1, 2, 3, 4, 5, 6, 7, 40]
-"""On both sides of the number of components from which on openat2 is used."""
+"""Depths below and above the number of components from which openat2 is used."""
 
 
 def made(path: Path, seed: str) -> str:
@@ -51,7 +51,7 @@ def ways(opened: str) -> Iterator[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_a_link_in_the_place_of_any_component_is_refused(tmp_path: Path, depth: int) -> None:
+def test_a_link_in_place_of_any_component_is_refused(tmp_path: Path, depth: int) -> None:
     names = [f"d{number}" for number in range(depth)]
     root = tmp_path / "root"
     made(root.joinpath(*names), "inside")
@@ -117,7 +117,7 @@ def open_descriptors_below(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("depth", [1, 3, 8])
-def test_what_is_registered_is_followed_and_nothing_above_it_below_a_root(tmp_path: Path, depth: int) -> None:
+def test_a_registered_link_is_followed_and_no_link_between_it_and_its_root(tmp_path: Path, depth: int) -> None:
     names = [f"d{number}" for number in range(depth)]
     root, real = tmp_path / "root", tmp_path / "real"
     link = root.joinpath(*names)
@@ -152,7 +152,7 @@ def test_the_root_directory_is_a_root_too(tmp_path: Path) -> None:
 
 @contextmanager
 def swapped(at: Path, inside: Path, outside: Path) -> Iterator[None]:
-    """`at` is by turns a directory and a link to another one, as fast as it goes."""
+    """Keep switching `at` between a directory and a link to another one, as fast as possible."""
     stop = threading.Event()
 
     def swap() -> None:
@@ -172,8 +172,8 @@ def swapped(at: Path, inside: Path, outside: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("level", ["between", "store", "blobs", "sha256"])
-def test_no_swap_in_time_leads_out(tmp_path: Path, level: str) -> None:
-    """A reader that runs beside a writer that puts a link in the place of a directory never says what is behind it."""
+def test_swapping_a_directory_for_a_link_never_leads_out(tmp_path: Path, level: str) -> None:
+    """While a writer keeps replacing a directory with a link, a reader never returns anything from behind the link."""
     store = Path("team", "app")
     parts = {"between": store.parent, "store": store, "blobs": store / "blobs", "sha256": store / "blobs" / "sha256"}
     secret = "e" * 64

@@ -1,4 +1,4 @@
-"""Descriptors: what is kept of an element, what is named as unusable, and that a fingerprint is of the meaning."""
+"""Descriptors: what is kept, what is reported as unusable, and what a fingerprint depends on."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_descriptor_keeps_what_the_catalog_needs() -> None:
     assert found.platform_text == "linux(1)/arm/v7"
 
 
-def test_only_the_digest_is_needed() -> None:
+def test_only_the_digest_is_required() -> None:
     found = usable(element())
     assert found == Descriptor(DIGEST, "", None, None, None, None)
     assert (found.ref_name, found.image_name, found.other_annotations, found.platform_text) == (None, None, {}, None)
@@ -88,10 +88,10 @@ def test_a_platform_is_normalised(platform: Any, text: str | None) -> None:
     [
         ({"size": "12"}, {}, ["size is a string"]),
         ({"size": True}, {}, ["size is a boolean"]),
-        ({"size": 1.5}, {}, ["size is no integer"]),
+        ({"size": 1.5}, {}, ["size is not an integer"]),
         ({"size": -1}, {}, ["size is negative"]),
-        ({"size": 2**63}, {}, ["size is more than an int64 holds"]),
-        ({"size": 10**4000}, {}, ["size is more than an int64 holds"]),
+        ({"size": 2**63}, {}, ["size does not fit in an int64"]),
+        ({"size": 10**4000}, {}, ["size does not fit in an int64"]),
         ({"size": 2**63 - 1}, {"size": 2**63 - 1}, []),
         ({"size": None}, {}, []),
         ({"mediaType": 1}, {}, ["mediaType is a number, not a string"]),
@@ -108,7 +108,7 @@ def test_a_platform_is_normalised(platform: Any, text: str | None) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_part_of_the_wrong_type_is_dropped_and_named(fields: Any, kept: dict[str, Any], flaws: list[str]) -> None:
+def test_a_part_of_the_wrong_type_is_dropped_and_reported(fields: Any, kept: dict[str, Any], flaws: list[str]) -> None:
     found = usable(element(**fields))
     assert found.flaws == tuple(flaws)
     assert {name: getattr(found, name) for name in ("digest", "media_type", "size", "artifact_type", "platform")} == {
@@ -122,9 +122,9 @@ def test_a_part_of_the_wrong_type_is_dropped_and_named(fields: Any, kept: dict[s
     assert isinstance(found, FlawedDescriptor) == bool(flaws)
 
 
-def test_a_size_of_more_digits_than_python_reads_is_a_flaw() -> None:
+def test_a_size_with_more_digits_than_python_converts_is_a_flaw() -> None:
     assert usable(b'{"digest": "%s", "size": %s}' % (DIGEST.encode(), b"9" * 5000)).flaws == (
-        "size is more than an int64 holds",
+        "size does not fit in an int64",
     )
 
 
@@ -144,13 +144,13 @@ def test_flaws_are_few_and_short() -> None:
         (b"null", "null, not an object"),
         (b"true", "a boolean, not an object"),
         (b"{}", "no digest"),
-        (b'{"Digest": "x"}', "digest 'x' is none"),
+        (b'{"Digest": "x"}', "digest 'x' is not valid"),
         (b'{"digest": null}', "no digest"),
         (b'{"digest": 1}', "digest is a number, not a string"),
-        (b'{"digest": ""}', "digest '' is none"),
-        (b'{"digest": "sha256:../../../etc/passwd"}', "digest 'sha256:../../../etc/passwd' is none"),
-        (b'{"digest": "sha256:%s"}' % (b"A" * 64), f"digest 'sha256:{'A' * 64}' is none"),
-        (b'{"digest": "sha256:%s\\n"}' % (b"a" * 64), "digest 'sha256:" + "a" * 64 + "\\n' is none"),
+        (b'{"digest": ""}', "digest '' is not valid"),
+        (b'{"digest": "sha256:../../../etc/passwd"}', "digest 'sha256:../../../etc/passwd' is not valid"),
+        (b'{"digest": "sha256:%s"}' % (b"A" * 64), f"digest 'sha256:{'A' * 64}' is not valid"),
+        (b'{"digest": "sha256:%s\\n"}' % (b"a" * 64), "digest 'sha256:" + "a" * 64 + "\\n' is not valid"),
         (b'{"digest": "a:%s"}' % (b"b" * 5000), "digest of 5002 characters, more than 1024"),
     ],
 )
@@ -160,21 +160,21 @@ def test_an_element_without_a_usable_digest_is_refused_with_a_reason(raw: bytes,
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b'{"digest": NaN}', b'{"digest"', b"nonsense", b"\xff", b'{"a":"\x00"}'])
-def test_what_is_no_json_is_refused_with_a_reason(raw: bytes) -> None:
+def test_malformed_json_is_refused_with_a_reason(raw: bytes) -> None:
     assert isinstance(decode_tolerant(raw), str)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_absurd_nesting_is_refused_and_never_a_recursion_error(opening: bytes) -> None:
+def test_absurd_nesting_is_refused_without_a_recursion_error(opening: bytes) -> None:
     closing = b"]" if opening == b"[" else b"}"
     raw = b'{"digest": "%s", "x": %s1%s}' % (DIGEST.encode(), opening * 200_000, closing * 200_000)
-    assert decode(raw) == decode_tolerant(raw) == "no JSON: nested too deep"
+    assert decode(raw) == decode_tolerant(raw) == "not JSON: nested too deep"
 
 
 @pytest.mark.parametrize(
     "digest", ["sha512:" + "a" * 128, "a:b", "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564"]
 )
-def test_every_digest_of_the_image_spec_serves(digest: str) -> None:
+def test_every_digest_of_the_image_spec_is_accepted(digest: str) -> None:
     assert usable(element(digest=digest)).digest == digest
 
 
@@ -209,10 +209,10 @@ def test_text_is_replaced_as_in_go(value: bytes, text: str) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_bytes_that_are_no_utf8_become_one_replacement_each(raw: bytes) -> None:
+def test_each_byte_that_is_not_utf8_becomes_one_replacement(raw: bytes) -> None:
     text = decode_text(raw)
     rest, at = b"", 0
-    while at < len(raw):  # Go's way: a rune, or one byte
+    while at < len(raw):  # as in Go: decode a rune, or replace one byte
         for size in (1, 2, 3, 4):
             try:
                 raw[at : at + size].decode()
@@ -235,7 +235,7 @@ def test_clean_text_can_be_stored(text: str) -> None:
     assert len(shorten(text, 5)) <= 5
 
 
-def test_of_equal_keys_the_last_one_counts() -> None:
+def test_the_last_of_equal_keys_counts() -> None:
     raw = (
         b'{"digest": "x", "size": 1, "digest": "%s", "size": 2, "annotations": {"a": "1", "a": "2"}}' % DIGEST.encode()
     )
@@ -245,12 +245,12 @@ def test_of_equal_keys_the_last_one_counts() -> None:
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FULL, JSON) | {"extra": JSON}), st.booleans())
-def test_both_decoders_agree_on_whatever_stands_in_an_element(fields: dict[str, Any], has_digest: bool) -> None:
+def test_both_decoders_agree_on_any_element(fields: dict[str, Any], has_digest: bool) -> None:
     raw = json.dumps(fields | ({"digest": DIGEST} if has_digest else {})).encode()
     assert decode(raw) == decode_tolerant(raw)
 
 
-def test_a_fingerprint_is_of_the_meaning() -> None:
+def test_a_fingerprint_depends_only_on_the_meaning() -> None:
     plain = json.dumps(FULL)
     others = [
         json.dumps(FULL, indent=3),
@@ -263,7 +263,7 @@ def test_a_fingerprint_is_of_the_meaning() -> None:
     assert {usable(text.encode()).fingerprint() for text in others} == {usable(plain.encode()).fingerprint()}
 
 
-def test_a_fingerprint_sees_every_field_and_every_flaw() -> None:
+def test_a_fingerprint_depends_on_every_field_and_every_flaw() -> None:
     variants: list[dict[str, Any]] = [
         FULL,
         {**FULL, "digest": "sha256:" + "f" * 64},
@@ -284,11 +284,11 @@ def test_a_fingerprint_sees_every_field_and_every_flaw() -> None:
     ]
     prints = [usable(json.dumps(variant).encode()).fingerprint() for variant in variants]
     assert len(set(prints)) == len(variants)
-    assert {len(value) for value in prints} == {16}  # with 64 bits, two that are equal are found in minutes
+    assert {len(value) for value in prints} == {16}  # a collision of 64 bits can be found in minutes
 
 
 def test_a_fingerprint_is_the_same_in_every_process_and_version() -> None:
-    """These bytes are in catalogs: where one changes, every entry of every store is written anew."""
+    """Catalogs contain these bytes. If they changed, every entry of every store would be written again."""
     raw = json.dumps(FULL)
     code = "import sys; from catalog.layout.descriptor import decode; print(decode(sys.argv[1].encode()).fingerprint().hex())"
     seen = subprocess.run([sys.executable, "-c", code, raw], capture_output=True, check=True, text=True, timeout=60)
@@ -298,6 +298,6 @@ def test_a_fingerprint_is_the_same_in_every_process_and_version() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"NaN", b"-Infinity", b"[1,]", b"01", b"'a'", b"\xef\xbb\xbf1", b"1 2", b""])
-def test_the_lenient_reader_reads_no_more_than_json(raw: bytes) -> None:
+def test_the_lenient_reader_accepts_only_json(raw: bytes) -> None:
     with pytest.raises(ValueError):
         loads(raw)

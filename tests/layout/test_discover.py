@@ -1,4 +1,4 @@
-"""Finding layouts: which directories are one, which are looked into, and what an odd tree does to the search."""
+"""Finding layouts: which directories are layouts, which are searched, and how the search copes with odd trees."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def layout(path: Path) -> Path:
 
 
 def found(root: Path | str) -> list[str]:
-    """The layouts below `root`, relative to it; nothing may go wrong on the way."""
+    """Return the layouts below `root`, relative to it. Any error fails the test."""
 
     def fail(path: str, error: OSError) -> None:
         raise AssertionError(path) from error
@@ -49,7 +49,7 @@ def test_every_layout_at_and_below_the_root_is_found_in_order(tmp_path: Path) ->
     assert all(os.path.isabs(path) for path in discover(str(tmp_path), ignore))
 
 
-def test_a_root_may_be_relative_hidden_or_end_in_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_may_be_relative_or_hidden_or_end_with_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout(tmp_path / ".hidden" / "a")
     expected = [f"{tmp_path}/.hidden/a"]
     monkeypatch.chdir(tmp_path)
@@ -58,7 +58,7 @@ def test_a_root_may_be_relative_hidden_or_end_in_a_slash(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("skipped", ["blobs", ".hidden", ".", "blobs/sha256", "a/.b", "x/blobs/y"])
-def test_blobs_and_hidden_directories_are_not_looked_into(tmp_path: Path, skipped: str) -> None:
+def test_blobs_and_hidden_directories_are_not_searched(tmp_path: Path, skipped: str) -> None:
     layout(tmp_path / skipped / "inside" if skipped != "." else tmp_path / ".umoci-1" / "inside")
     assert found(tmp_path) == []
 
@@ -72,7 +72,7 @@ def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real" / "dangling").symlink_to("nowhere")
     assert found(tmp_path / "real") == ["."]
     (tmp_path / "link").symlink_to("elsewhere")
-    assert found(tmp_path / "link") == ["a"]  # what somebody names as a root is another matter
+    assert found(tmp_path / "link") == ["a"]  # a root may be a link
 
 
 def make(path: Path, kind: str) -> None:
@@ -84,7 +84,7 @@ def make(path: Path, kind: str) -> None:
         path.symlink_to("nowhere")
     elif kind == "socket":
         where = os.getcwd()
-        os.chdir(path.parent)  # a socket's path has 107 bytes at most
+        os.chdir(path.parent)  # the path of a socket may have at most 107 bytes
         try:
             with socket.socket(socket.AF_UNIX) as server:
                 server.bind(path.name)
@@ -122,7 +122,7 @@ def test_what_makes_a_directory_a_layout(tmp_path: Path, marker: str, index: str
     assert found(tmp_path) == ["."] * expected
 
 
-def test_what_is_no_directory_is_no_layout(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_directory_is_not_a_layout(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert not is_layout(str(tmp_path / "file"))
     assert not is_layout(str(tmp_path / "gone"))
@@ -130,7 +130,7 @@ def test_what_is_no_directory_is_no_layout(tmp_path: Path) -> None:
     assert found_with_errors(tmp_path / "gone") == ([], [(f"{tmp_path}/gone", "FileNotFoundError")])
 
 
-def test_a_directory_that_goes_or_becomes_a_link_during_the_search_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_disappears_or_becomes_a_link_during_the_search_is_reported(tmp_path: Path) -> None:
     for name in ("a", "b", "c", "d"):
         layout(tmp_path / "root" / name)
     layout(tmp_path / "elsewhere")
@@ -144,7 +144,7 @@ def test_a_directory_that_goes_or_becomes_a_link_during_the_search_is_told(tmp_p
     assert errors == ["b", "c"]
 
 
-def test_names_that_are_no_utf8_or_hold_control_characters_are_kept(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_or_have_control_characters_are_kept(tmp_path: Path) -> None:
     names = [b"a\nb", b"a\xffb", b"\x1b[31m", b"-", b"x y", "ä".encode()]
     for name in names:
         layout(tmp_path / os.fsdecode(name))
@@ -153,10 +153,10 @@ def test_names_that_are_no_utf8_or_hold_control_characters_are_kept(tmp_path: Pa
     assert all(is_layout(path) for path in paths)
 
 
-def test_a_path_beyond_the_kernels_limit_is_told_and_does_not_end_the_search(tmp_path: Path) -> None:
+def test_a_path_beyond_the_kernels_limit_is_reported_and_does_not_end_the_search(tmp_path: Path) -> None:
     where = os.open(tmp_path, os.O_RDONLY)
     try:
-        for _ in range(30):  # 30 times 201 bytes: more than PATH_MAX, made step by step
+        for _ in range(30):  # 30 times 201 bytes are more than PATH_MAX, so each step is made separately
             os.mkdir("d" * 200, dir_fd=where)
             below = os.open("d" * 200, os.O_RDONLY, dir_fd=where)
             os.close(where)
@@ -170,7 +170,7 @@ def test_a_path_beyond_the_kernels_limit_is_told_and_does_not_end_the_search(tmp
     subprocess.run(["rm", "-rf", str(tmp_path / ("d" * 200))], check=True)
 
 
-def test_a_very_deep_tree_is_no_recursion(tmp_path: Path) -> None:
+def test_a_very_deep_tree_is_searched_without_recursion(tmp_path: Path) -> None:
     depth = (4000 - len(str(tmp_path))) // 2
     path = str(tmp_path) + "/d" * depth
     os.makedirs(path) if depth < 500 else subprocess.run(["mkdir", "-p", path], check=True)
@@ -190,12 +190,12 @@ if os.geteuid() == 0:
         os.setresuid(65534, 65534, 65534)
     except OSError:
         sys.exit(print("cannot become another user"))
-os.path.abspath = lambda path: path  # the way to here may be closed to that user
+os.path.abspath = lambda path: path  # that user may not have access to the directories above
 print(list(discover(".", lambda path, error: print(path, type(error).__name__))), is_layout("b"))
 """
 
 
-def test_a_directory_that_may_not_be_read_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_directory_without_permission_is_reported_and_the_search_goes_on(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         layout(tmp_path / name)
     tmp_path.chmod(0o755)
@@ -209,9 +209,11 @@ def test_a_directory_that_may_not_be_read_is_told_and_the_search_goes_on(tmp_pat
     assert done.stdout.splitlines() == ["./b PermissionError", "['./a', './c'] False"]
 
 
-def test_each_directory_is_read_once_and_nothing_is_looked_at_twice(tmp_path: Path) -> None:
-    """Counted, not timed: one open and one listing a directory, one more of the root, in which the others are opened; below
-    `blobs` nothing at all."""
+def test_each_directory_is_listed_only_once(tmp_path: Path) -> None:
+    """One open and one listing per directory, and one more open of the root, below which the others are opened.
+
+    Nothing below `blobs` is opened. The system calls are counted, not timed.
+    """
     for number in range(20):
         layout(tmp_path / f"s{number}")
     code = (
@@ -228,22 +230,22 @@ def test_each_directory_is_read_once_and_nothing_is_looked_at_twice(tmp_path: Pa
     assert done.stdout.split() == ["20", "22", "21", "0"]
 
 
-def test_one_directory_is_open_at_a_time_and_none_in_the_end(tmp_path: Path) -> None:
+def test_one_directory_is_open_at_a_time_and_none_at_the_end(tmp_path: Path) -> None:
     layout(tmp_path / "a")
     layout(tmp_path / "b")
     before = len(os.listdir("/proc/self/fd"))
     search = discover(str(tmp_path), ignore)
     next(search)
-    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the parent of what comes next
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the parent of the next directory
     list(search)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-# Searching again and again
+# Repeated searches
 
 
 class Again(Listings):
-    """The same search over and over with what directories held before; `listed` are those that had to be listed."""
+    """Repeats a search with cached listings; `listed` are the directories that had to be listed."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -261,19 +263,19 @@ class Again(Listings):
 
 
 def old(root: Path) -> None:
-    """Let all directories look as if nothing had changed for long. Their time of change cannot be set: wait for that."""
+    """Wait until no directory has changed for a while, because the time of change (ctime) cannot be set."""
     newest = max(each.stat().st_ctime_ns for each in (root, *root.rglob("*")))
     while time.time_ns() - newest <= 2_100_000_000:
         time.sleep(0.05)
 
 
-def test_what_did_not_change_is_not_listed_again(tmp_path: Path) -> None:
+def test_an_unchanged_directory_is_not_listed_again(tmp_path: Path) -> None:
     for name in ("a", "a/x", "b/c"):
         layout(tmp_path / name)
     again = Again(tmp_path)
     assert again.found() == ["a", "a/x", "b/c"]
     assert again.found() == ["a", "a/x", "b/c"]
-    assert sorted(again.listed) == [".", "a", "a/x", "b", "b/c"]  # just made: who knows what else happened in that tick
+    assert sorted(again.listed) == [".", "a", "a/x", "b", "b/c"]  # just made, so they may change in the same tick
     old(tmp_path)
     again.found()
     assert again.found() == ["a", "a/x", "b/c"]
@@ -304,12 +306,12 @@ def test_another_directory_at_the_path_is_listed(tmp_path: Path) -> None:
     (tmp_path / "was").rename(tmp_path / "root")
     assert again.found() == ["a"]
     (tmp_path / "root" / "a").rename(tmp_path / "away")
-    (tmp_path / "root" / "a").symlink_to(tmp_path / "away")  # a link to the very directory that was listed
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "away")  # a link to the directory that was listed
     assert again.found() == []
 
 
 def test_a_known_layout_with_nothing_but_blobs_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guard of speed: a pass over 10,000 known stores lists the directories above them, and no other."""
+    """For speed, a pass over 10,000 known stores lists only the directories above them."""
     known = {str(layout(tmp_path / f"{number}")) for number in range(3)}
     listed: list[object] = []
     scandir = os.scandir
@@ -323,13 +325,13 @@ def test_a_known_layout_with_nothing_but_blobs_is_not_listed(tmp_path: Path, mon
     assert len(listed) == 1
 
 
-def test_a_layout_that_comes_to_be_in_a_known_one_is_found(tmp_path: Path) -> None:
+def test_a_new_layout_in_a_known_one_is_found(tmp_path: Path) -> None:
     outer = str(layout(tmp_path / "outer"))
     inner = str(layout(Path(outer, "team", "inner")))
     assert list(discover(str(tmp_path), ignore, known={outer})) == [outer, inner]
 
 
-def test_a_directory_in_the_place_of_blobs_is_searched(tmp_path: Path) -> None:
+def test_a_directory_of_another_name_than_blobs_is_searched(tmp_path: Path) -> None:
     outer = str(layout(tmp_path / "outer"))
     os.rename(f"{outer}/blobs", f"{outer}/other")
     inner = str(layout(Path(outer, "other", "inner")))

@@ -1,4 +1,4 @@
-"""Documents that Go reads in its own way. The answers are those of a Go program (go 1.27, encoding/json)."""
+"""Documents that Go reads differently from other programs. The expected results are from go 1.27, encoding/json."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ TABLE: list[tuple[str, str]] = [
     ('{"manifests":[{"digest":"a","artifacttype":"t"}]}', '{"manifests":[{"digest":"a","artifactType":"t"}]}'),
 ]
 NOT_ODD = 3
-"""Of the table: a repeated key of a map, an escape, and names that are no field's."""
+"""How many documents of the table are not odd: a repeated key of a map, an escape, and names of no field."""
 
 
 def _go(document: dict[str, Any]) -> dict[str, Any]:
-    """The rewritten document as the Go program prints it: without what is empty, and with its two fields that stay."""
+    """Return the rewritten document as the Go program prints it: without empty values, except those that it keeps."""
     shown: dict[str, Any] = {"manifests": document.get("manifests")}
     if shown["manifests"] is not None:
         shown["manifests"] = [_descriptor(one) for one in shown["manifests"]]
@@ -96,12 +96,12 @@ def _descriptor(found: dict[str, Any] | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("document", "answer"), TABLE)
-def test_a_document_says_what_it_says_to_go(document: str, answer: str) -> None:
+def test_a_document_is_read_as_in_go(document: str, answer: str) -> None:
     found = rewrite(document.encode(), INDEX)
     assert _go(json.loads(found[0] if found else document)) == json.loads(answer)
 
 
-def test_what_every_reader_reads_alike_is_not_odd() -> None:
+def test_a_document_that_all_programs_read_alike_is_not_odd() -> None:
     assert sum(rewrite(document.encode(), INDEX) is None for document, _ in TABLE) == NOT_ODD
 
 
@@ -128,14 +128,14 @@ ODD = [
             f'"\\u0064igest":"{TWO}"',
         )
     ),
-    # As many quotes as in the descriptor written anew.
+    # This has as many quotes as the descriptor encoded again.
     (f'{{"manifests":[{{"digest":"{TWO}","size":1,"size":2,"annotations":{{"a":"\\u0022\\u0022"}}}}]}}', {"a": '""'}),
 ]
 
 
 @pytest.mark.parametrize(("document", "annotations"), ODD)
 @pytest.mark.parametrize("way", ["at once", "in batches", "streamed"])
-def test_an_odd_index_is_read_as_go_reads_it_and_told(
+def test_an_odd_index_is_read_as_in_go_and_reported(
     tmp_path: Path, document: str, annotations: dict[str, str], way: str
 ) -> None:
     (tmp_path / "index.json").write_text(document, encoding="utf-8")
@@ -146,7 +146,7 @@ def test_an_odd_index_is_read_as_go_reads_it_and_told(
     }
     content = read_index(str(tmp_path), limits[way])
     if way == "streamed" and '"Manifests":[' in document:
-        return  # two lists in a file that is too large to hold: invalid
+        return  # invalid: two lists in a file that is too large to keep in memory
     found = list(content)
     content.close()
     assert [one.digest for one in found] == [TWO]
@@ -154,7 +154,7 @@ def test_an_odd_index_is_read_as_go_reads_it_and_told(
     assert [(one.kind, one.subject) for one in content.skipped] == [("odd-json", "index.json")]
 
 
-def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
+def test_manifests_and_configs_are_read_as_in_go() -> None:
     document = (
         f'{{"Config":{{"digest":"{ONE}"}},"layers":[{{"digest":"{ONE}","DIGEST":"{TWO}"}}],"annotations":{{"a":"1"}}'
     )
@@ -163,9 +163,9 @@ def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
     assert manifest.config is not None
     assert not manifest.flaws
     assert list(manifest.odd) == [
-        "Config stands for config",
-        "layers[0].DIGEST stands for digest",
-        "annotations is there more than once",
+        "Config is read as config",
+        "layers[0].DIGEST is read as digest",
+        "annotations occurs more than once",
     ]
     assert (manifest.config.digest, [one.digest for one in manifest.layers]) == (ONE, [TWO])
     assert manifest.annotations == {"a": "1", "A": "2"}
@@ -177,9 +177,9 @@ def test_manifests_and_configs_are_read_as_go_reads_them() -> None:
     assert config is not None
     assert (config.os, config.architecture, config.labels) == ("linux", "amd64", {"L": "1", "l": "2"})
     assert list(config.odd) == [
-        "OS stands for os",
-        "architecture is there more than once",
-        "config.labels stands for Labels",
+        "OS is read as os",
+        "architecture occurs more than once",
+        "config.labels is read as Labels",
     ]
 
 
@@ -195,7 +195,7 @@ def test_a_hundred_thousand_repeated_fields_are_read_in_one_pass(tmp_path: Path,
 
 
 @pytest.mark.parametrize(("document", "answer"), TABLE)
-def test_the_oracle_reads_it_alike(document: str, answer: str) -> None:
-    # The oracle does not model what a Go slice keeps behind its end.
+def test_the_oracle_reads_documents_as_in_go(document: str, answer: str) -> None:
+    # The oracle does not model the elements that a Go slice keeps beyond its length.
     if document.count('"manifests"') < 3:
         assert _go(as_go(document.encode())) == json.loads(answer)

@@ -1,4 +1,4 @@
-"""Reading `index.json`: from real files, in every state that a writer or an enemy can leave them in."""
+"""Reading `index.json` from real files, in every state in which a writer or an attacker can leave them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.effort import examples
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 STREAMED = ListLimits(in_memory_bytes=0)
 WAYS = [ListLimits(), ListLimits(descriptor_bytes=4000), STREAMED]
-"""Decoded in one go, in batches into memory, in batches while iterating."""
+"""Decoded at once, in batches into memory, and in batches while iterating."""
 
 every_way = pytest.mark.parametrize("limits", WAYS, ids=["at-once", "in-batches", "streamed"])
 
@@ -60,7 +60,7 @@ def store(path: Path, data: bytes) -> str:
 
 
 class Read:
-    """All that one reading gave."""
+    """The complete result of one read."""
 
     def __init__(self, path: str, limits: ListLimits) -> None:
         with read_index(path, limits) as content:
@@ -89,7 +89,7 @@ def invalid(path: str, limits: ListLimits = ListLimits()) -> str:  # noqa: B008
 
 
 def child(code: str, *arguments: str) -> str:
-    """What `code` prints in a process of its own."""
+    """Run `code` in another process and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *arguments],
         capture_output=True,
@@ -148,7 +148,9 @@ def test_an_index_without_entries_is_valid_and_empty(tmp_path: Path, limits: Lis
         (b'{"schemaVersion":2,"manifests":[],"config":{}}', None),
     ],
 )
-def test_what_is_no_index_is_told(tmp_path: Path, limits: ListLimits, data: bytes, says: str | None) -> None:
+def test_a_file_that_is_not_an_index_is_reported(
+    tmp_path: Path, limits: ListLimits, data: bytes, says: str | None
+) -> None:
     found = Read(store(tmp_path / "s", data), limits)
     assert (found.descriptors, found.elements) == ([], 0)
     assert [(each.kind, each.subject) for each in found.skipped] == ([("not-an-index", "index.json")] if says else [])
@@ -160,9 +162,9 @@ def test_what_is_no_index_is_told(tmp_path: Path, limits: ListLimits, data: byte
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b" \n\t ", "the file holds only white space"),
-        (b"\xef\xbb\xbf{}", "no JSON: the file begins with a byte order mark"),
-        (b"\0" * 9000, r"no JSON: '\\x00' at byte 0.*"),
+        (b" \n\t ", "the file contains only white space"),
+        (b"\xef\xbb\xbf{}", "not JSON: the file begins with a byte order mark"),
+        (b"\0" * 9000, r"not JSON: '\\x00' at byte 0.*"),
         (b"[]", "the top level is an array, not an object"),
         (b"[" * 200_000, "the top level is an array, not an object"),
         (b"null", "the top level is null, not an object"),
@@ -175,28 +177,28 @@ def test_what_is_no_index_is_told(tmp_path: Path, limits: ListLimits, data: byte
         (b'{"manifests":[]}\0', "trailing data from byte 16"),
         (b'{"manifests":[', "torn: .* byte 14"),
         (b'{"manifests":[{"digest":"abc', "torn: .* byte (14|28)"),
-        (b'{"manifests":[1,]}', "no JSON: .* byte 16.*"),
-        (b'{"manifests":[,1]}', "no JSON: .* byte 14.*"),
-        (b'{"manifests":[1 2]}', "no JSON: .* byte 16.*"),
-        (b'{"manifests":[1}', "no JSON: .* byte 15.*"),
-        (b'{"manifests":[],}', "no JSON: .* byte 16.*"),
-        (b'{"manifests" []}', "no JSON: .* byte 13.*"),
-        (b"{manifests:[]}", "no JSON: .* byte 1.*"),
-        (b'{"manifests":[NaN]}', "no JSON: .* byte 14.*"),
-        (b'{"manifests":[{"x":Infinity}]}', "no JSON: .* byte 19.*"),
-        (b'{"manifests":[{"x":01}]}', "no JSON: .* byte 20.*"),
-        (b'{"manifests":[{"x":"\x01"}]}', "no JSON: .* byte 20.*"),
-        (b'{"manifests":[{"x":"\\q"}]}', "no JSON: .* byte 21.*"),
-        (b'{"manifests":[{"x":[}]}', "no JSON: .* byte 20.*"),
-        (b'{"x":@}', "no JSON: .* byte 5.*"),
-        (b'{"x":1//\n}', "no JSON: .* byte 6.*"),
+        (b'{"manifests":[1,]}', "not JSON: .* byte 16.*"),
+        (b'{"manifests":[,1]}', "not JSON: .* byte 14.*"),
+        (b'{"manifests":[1 2]}', "not JSON: .* byte 16.*"),
+        (b'{"manifests":[1}', "not JSON: .* byte 15.*"),
+        (b'{"manifests":[],}', "not JSON: .* byte 16.*"),
+        (b'{"manifests" []}', "not JSON: .* byte 13.*"),
+        (b"{manifests:[]}", "not JSON: .* byte 1.*"),
+        (b'{"manifests":[NaN]}', "not JSON: .* byte 14.*"),
+        (b'{"manifests":[{"x":Infinity}]}', "not JSON: .* byte 19.*"),
+        (b'{"manifests":[{"x":01}]}', "not JSON: .* byte 20.*"),
+        (b'{"manifests":[{"x":"\x01"}]}', "not JSON: .* byte 20.*"),
+        (b'{"manifests":[{"x":"\\q"}]}', "not JSON: .* byte 21.*"),
+        (b'{"manifests":[{"x":[}]}', "not JSON: .* byte 20.*"),
+        (b'{"x":@}', "not JSON: .* byte 5.*"),
+        (b'{"x":1//\n}', "not JSON: .* byte 6.*"),
         (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "nested too deep .*"),
         (b'{"manifests":[' + b"[" * 200_000 + b"]" * 200_000 + b"]}", "nested too deep .*"),
         (b'{"manifests":[' + b'{"a":' * 200_000 + b"1" + b"}" * 200_000 + b"]}", "nested too deep .*"),
         (b'{"manifests":[' + b"[" * 200_000, "nested too deep .*"),
     ],
 )
-def test_what_is_no_index_is_invalid_for_a_precise_reason(
+def test_a_malformed_file_is_invalid_with_a_precise_reason(
     tmp_path: Path, limits: ListLimits, data: bytes, reason: str
 ) -> None:
     found = invalid(store(tmp_path / "s", data), limits)
@@ -215,13 +217,13 @@ def test_no_prefix_of_an_index_is_accepted(tmp_path: Path, limits: ListLimits) -
 
 @every_way
 @pytest.mark.parametrize("tail", [b"}", b"]", b",", b"x", b"\0", b"{}", b'"', b"0", b"\xff", b"}" * 500])
-def test_an_index_with_anything_behind_it_is_refused(tmp_path: Path, limits: ListLimits, tail: bytes) -> None:
+def test_an_index_followed_by_anything_is_refused(tmp_path: Path, limits: ListLimits, tail: bytes) -> None:
     data = index(element(1))
     assert invalid(store(tmp_path / "s", data + tail), limits) == f"trailing data from byte {len(data)}"
 
 
 @every_way
-def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, limits: ListLimits) -> None:
+def test_a_bad_element_is_skipped_and_reported_and_the_others_are_used(tmp_path: Path, limits: ListLimits) -> None:
     bad = ["text", 7, None, True, [], [[]], {}, {"digest": 5}, {"digest": "sha256:../../../etc/passwd"}]
     data = index(element(1), *bad, element(2, size="x"), element(3))
     found = Read(store(tmp_path / "s", data), limits)
@@ -240,7 +242,7 @@ def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, 
                 "an array, not an object",
                 "no digest",
                 "digest is a number, not a string",
-                "digest 'sha256:../../../etc/passwd' is none",
+                "digest 'sha256:../../../etc/passwd' is not valid",
             ],
             1,
         )
@@ -251,7 +253,9 @@ def test_a_bad_element_is_skipped_and_told_and_the_others_serve(tmp_path: Path, 
 @pytest.mark.parametrize(
     "odd", [b"\xff", b"\xed\xa0\x80", rb"\ud800", rb"\udc00x", rb"\u0000", b"\xc3", rb"\u001b[31m"], ids=repr
 )
-def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits: ListLimits, odd: bytes) -> None:
+def test_text_that_cannot_be_stored_does_not_affect_other_entries(
+    tmp_path: Path, limits: ListLimits, odd: bytes
+) -> None:
     data = index(element(1), element(2, annotations={"a": "ODD", "b": "x"}), element(3)).replace(b"ODD", odd)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1), digest(2), digest(3)]
@@ -265,9 +269,7 @@ def test_text_that_cannot_be_stored_harms_no_other_entry(tmp_path: Path, limits:
 
 @every_way
 @pytest.mark.parametrize("odd", [b"\xff", rb"\ud800", rb"\u0000"], ids=repr)
-def test_odd_text_that_the_catalog_does_not_keep_is_no_reason_to_refuse(
-    tmp_path: Path, limits: ListLimits, odd: bytes
-) -> None:
+def test_odd_text_in_fields_that_are_not_kept_is_accepted(tmp_path: Path, limits: ListLimits, odd: bytes) -> None:
     data = index(element(1, urls=["ODD"]), x={"ODD": ["ODD"]}, annotations={"a": "ODD"}).replace(b"ODD", odd)
     found = Read(store(tmp_path / "s", data), limits)
     assert found.descriptors == [Descriptor(digest(1), "application/vnd.oci.image.manifest.v1+json", 500)]
@@ -276,19 +278,19 @@ def test_odd_text_that_the_catalog_does_not_keep_is_no_reason_to_refuse(
 
 @every_way
 @pytest.mark.parametrize("number", [b"1e999999999999999999999", b"9" * 5000, b"-0", b"1E+5", b"0.1e-7", b"9" * 999999])
-def test_a_number_of_any_size_is_no_reason_to_refuse(tmp_path: Path, limits: ListLimits, number: bytes) -> None:
+def test_a_number_of_any_size_is_accepted(tmp_path: Path, limits: ListLimits, number: bytes) -> None:
     data = index(element(1), x="N").replace(b'"N"', number)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1)]
 
 
 @every_way
-def test_of_equal_keys_the_last_one_counts(tmp_path: Path, limits: ListLimits) -> None:
+def test_the_last_of_equal_keys_counts(tmp_path: Path, limits: ListLimits) -> None:
     first, last = json.dumps(element(1)), json.dumps(element(2)).replace("{", '{"digest": "x", ', 1)
     data = '{"annotations":{"a":"1"},"manifests":[%s],"manifests":[%s,%s],"annotations":{"b":"2"}}'
     path = store(tmp_path / "s", (data % (first, last, "7")).encode())
-    if limits is STREAMED:  # the first list has been handed out by then
-        assert invalid(path, limits) == "manifests is there twice, in a file that is too large to hold"
+    if limits is STREAMED:  # by then, the first list has been yielded
+        assert invalid(path, limits) == "manifests occurs twice, in a file that is too large to keep in memory"
         return
     found = Read(path, limits)
     assert [one.digest for one in found.descriptors] == [digest(2)]
@@ -307,7 +309,7 @@ def test_an_element_nested_deeper_than_can_be_read_is_skipped(tmp_path: Path, li
     data = index(element(1), "DEEP", element(2)).replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000)
     found = Read(store(tmp_path / "s", data), limits)
     assert [one.digest for one in found.descriptors] == [digest(1), digest(2)]
-    # Python 3.13 reads as deep as we do, and can say what it is.
+    # Python 3.13 can decode this depth, so the message says what the element is.
     (problem,) = found.skipped
     assert problem.subject == "manifests[1]"
     assert problem.detail.startswith("an array" if sys.version_info >= (3, 13) else "nested too deep")
@@ -359,7 +361,7 @@ def make_fifo(path: Path) -> None:
 def make_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         where = os.getcwd()
-        os.chdir(path.parent)  # a socket's path has 107 bytes at most
+        os.chdir(path.parent)  # the path of a socket may have at most 107 bytes
         try:
             server.bind(path.name)
         finally:
@@ -381,8 +383,8 @@ def make_dangling_link(path: Path) -> None:
 
 
 LINK = (
-    "index.json is a symbolic link, which is not followed: put a copy of the file in its place, or add the layout that it"
-    " leads into"
+    "index.json is a symbolic link, which is not followed: replace it with a copy of the file, or add the layout that it"
+    " points into"
 )
 
 
@@ -398,7 +400,7 @@ LINK = (
         (make_nothing, "no index.json"),
     ],
 )
-def test_an_index_that_is_no_regular_file_is_never_opened(
+def test_an_index_that_is_not_a_regular_file_is_never_opened(
     tmp_path: Path, make: Callable[[Path], None], reason: str
 ) -> None:
     (tmp_path / "s").mkdir()
@@ -410,7 +412,7 @@ def test_an_index_that_is_no_regular_file_is_never_opened(
 
 
 def test_a_device_is_never_opened() -> None:
-    """/dev/zero has no end, and stands here for every device: opening one can have effects of its own."""
+    """/dev/zero, which has no end, stands for all devices. Opening a device can have side effects."""
     with pytest.raises(IndexProblem) as caught:
         StoreFile("/dev", "zero")
     assert (caught.value.state, caught.value.reason) == ("invalid", "zero is a character device, not a regular file")
@@ -435,7 +437,7 @@ def test_a_sparse_file_of_gigabytes_is_refused_by_its_size(tmp_path: Path) -> No
     os.truncate(f"{path}/index.json", 8 << 30)
     assert invalid(path) == f"{8 << 30} bytes, more than the limit of {512 << 20}"
     os.truncate(f"{path}/index.json", 512 << 20)
-    assert invalid(path).startswith("no JSON: ")
+    assert invalid(path).startswith("not JSON: ")
     assert stat_index(path).size == 512 << 20
 
 
@@ -461,7 +463,7 @@ print(read_marker(sys.argv[2]).version)
 """
 
 
-def test_what_may_not_be_read_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_unreadable(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for name, file_mode, directory_mode in (("file", 0, 0o755), ("closed", 0o644, 0), ("searchable", 0o644, 0o711)):
         os.chmod(f"{store(tmp_path / name, index())}/index.json", file_mode)
@@ -490,7 +492,7 @@ def test_the_state_is_the_same_by_stat_and_by_reading(tmp_path: Path) -> None:
         assert content.file == (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def test_a_path_that_is_no_utf8_serves(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_accepted(tmp_path: Path) -> None:
     assert (
         Read(store(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), index(element(1))), ListLimits()).elements == 1
     )
@@ -525,7 +527,7 @@ def replace(file: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [truncate, empty, grow, overwrite, replace, Path.unlink])
-def test_a_file_that_changes_under_the_reader_is_told_apart_from_a_bad_one(
+def test_a_file_that_changes_while_it_is_read_is_not_reported_as_invalid(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     path = store(tmp_path / "s", index(*map(element, range(5000))))
@@ -606,7 +608,7 @@ def outcome(path: str, limits: ListLimits) -> Any:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150), deadline=None)
 @given(INDEXES, SPACING, st.booleans(), st.sampled_from([None, 1, 4]))
-def test_every_way_of_reading_gives_the_same(
+def test_every_way_of_reading_gives_the_same_result(
     tmp_path: Path, value: Any, spacing: tuple[str, str], ascii_only: bool, indent: int | None
 ) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=spacing)
@@ -621,7 +623,7 @@ def test_every_way_of_reading_gives_the_same(
 
 
 def is_index(data: bytes) -> bool:
-    """By the standard library: one JSON value, an object, its `manifests` a list or null."""
+    """Use the standard library to check for one JSON object whose `manifests` is a list or null."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -641,9 +643,7 @@ def is_index(data: bytes) -> bool:
     st.integers(0, 3),
 )
 @example({"manifests": []}, 0, b"\xef\xbb\xbf", 0)
-def test_what_is_accepted_is_json_and_what_is_json_is_accepted(
-    tmp_path: Path, value: Any, at: int, put: bytes, drop: int
-) -> None:
+def test_exactly_the_valid_json_is_accepted(tmp_path: Path, value: Any, at: int, put: bytes, drop: int) -> None:
     data = json.dumps(value).encode()
     data = data[:at] + put + data[at + drop :]
     path = store(tmp_path / "s", data)
@@ -655,7 +655,7 @@ def test_what_is_accepted_is_json_and_what_is_json_is_accepted(
 
 @settings(max_examples=examples(150), deadline=None)
 @given(INDEXES, st.lists(st.integers(1, 9), min_size=1), st.booleans())
-def test_it_makes_no_difference_how_the_bytes_come(value: Any, pieces: list[int], ascii_only: bool) -> None:
+def test_the_sizes_of_the_pieces_make_no_difference(value: Any, pieces: list[int], ascii_only: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
     def parse(read: Callable[[int], bytes]) -> Any:
@@ -678,7 +678,7 @@ def test_it_makes_no_difference_how_the_bytes_come(value: Any, pieces: list[int]
 
 @pytest.mark.parametrize("filler", ["},{", '"},{"', "{},{},[{},{}],{}", ",,,,", "\\"])
 def test_a_cut_is_never_made_inside_an_element(tmp_path: Path, filler: str) -> None:
-    """Each text looks like the seam between two elements, in a string or deeper down, all over a file of many windows."""
+    """Each text looks like the end of an element, but is in a string or nested, throughout a file of many windows."""
     if filler.startswith("{}"):
         elements = [element(n, x=json.loads(f"[{filler}]") * 10, annotations={"n": str(n)}) for n in range(3000)]
     else:
@@ -691,7 +691,7 @@ def test_a_cut_is_never_made_inside_an_element(tmp_path: Path, filler: str) -> N
         assert Read(path, ListLimits(descriptor_bytes=20_000)).same() == expected
 
 
-# What it takes: in a process of its own, which has no more memory than it had after its imports, and some
+# Memory: in another process, which may use only some more memory than it does after its imports
 
 LIMITED = """
 import os, resource, sys
@@ -737,22 +737,22 @@ PAIRS = b",".join(b'"%05x":""' % n for n in range(300_000))
         ((66, b" ", HEAD + b'"size":', b"1}]}"), "True 1 2 1"),
         ((20, b'"abcd":"",', HEAD + b'"annotations":{', b'"":""}}]}'), "True 1 2 1"),
         ((66, b"[", b'{"manifests":['), "invalid nested too deep at byte 10014, in the value at byte 14"),
-        ((66, b"\0", b""), "invalid no JSON: '\\x00' at byte 0, where '{' should be"),
+        ((66, b"\0", b""), "invalid not JSON: '\\x00' at byte 0, where '{' is expected"),
     ],
     ids=lambda data: repr(data[1:])[:30] if isinstance(data, tuple) else "",
 )
 def test_a_hostile_file_takes_no_more_than_32_mib(tmp_path: Path, data: Any, seen: str) -> None:
-    # Before 3.11.5 regular expressions that do not go back keep what they would go back to (catalog/layout/source.py).
+    # Before Python 3.11.5, the expressions in catalog/layout/source.py are atomic groups, which take more memory.
     megabytes = "32" if sys.version_info >= (3, 11, 5) else "128"
     assert child(LIMITED, fill(tmp_path / "s", *data), megabytes, "count") == seen
 
 
-def test_a_million_small_descriptors_are_not_held(tmp_path: Path) -> None:
+def test_a_million_small_descriptors_are_not_kept_in_memory(tmp_path: Path) -> None:
     path = fill(tmp_path / "s", 20, b'{"digest":"a:b"},')
     assert child(LIMITED, path, "128", "count") == "True 1233600 1233601 1"
 
 
-def test_one_descriptor_of_the_allowed_size_takes_a_bounded_multiple(tmp_path: Path) -> None:
+def test_the_largest_descriptor_takes_a_bounded_multiple_of_its_size(tmp_path: Path) -> None:
     data = b'{"manifests":[{"digest":"%s","annotations":{%s}}]}' % (DIGEST.encode(), PAIRS)
     assert child(LIMITED, store(tmp_path / "s", data), "100", "count") == "False 1 1 0"
     data = b'{"manifests":[{"digest":"%s","size":"","annotations":{%s}}]}' % (DIGEST.encode(), PAIRS)
@@ -787,12 +787,12 @@ def test_a_large_index_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
         (b"1.0.0", None),
     ],
 )
-def test_the_layout_version_is_told_or_none(tmp_path: Path, data: bytes, version: str | None) -> None:
+def test_the_layout_version_is_returned_or_none(tmp_path: Path, data: bytes, version: str | None) -> None:
     (tmp_path / "oci-layout").write_bytes(data)
     assert read_marker(str(tmp_path)).version == version
 
 
-def test_a_layout_version_is_read_from_a_regular_file_alone(tmp_path: Path) -> None:
+def test_a_layout_version_is_read_only_from_a_regular_file(tmp_path: Path) -> None:
     assert read_marker(str(tmp_path)).version is None
     (tmp_path / "real").write_bytes(b'{"imageLayoutVersion": "1.0.0"}')
     for name, make in (

@@ -1,1 +1,1 @@
-"""Tests of catalog.lookup: every answer against the plain linear scan, and what an answer costs."""
+"""Tests of catalog.lookup: every answer is compared with the plain linear scan, and the cost of answers is counted."""

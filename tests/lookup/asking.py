@@ -1,4 +1,4 @@
-"""Every question worth asking of some stores, derived from what is in them, and the oracle's answers beside the catalog's."""
+"""Derive every useful question from the contents of some stores, and compare the answers of the catalog and the oracle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEAR_MISSES = (
 
 
 class Options(NamedTuple):
-    """Those of `resolve`."""
+    """The options of `resolve`."""
 
     store: str | None = None
     first: bool = False
@@ -30,7 +30,7 @@ PLAIN = Options()
 
 
 class Still(Oracle):
-    """The oracle over stores that do not change meanwhile: they are read once, and what matches is looked for once.
+    """An oracle for stores that do not change: each is read once, and matches are computed once.
 
     `said` has the elements of stores, by name, in place of what is on disk; a store that it does not name has none.
     """
@@ -50,7 +50,7 @@ class Still(Oracle):
         return self._scans
 
     def reached(self, entry: Entry) -> set[str]:
-        """The entry's digest and those below it."""
+        """Return the digest of the entry and those below it."""
         key = entry.store.name, entry.digest
         if key not in self._below:
             self._below[key] = reached(entry)
@@ -59,7 +59,7 @@ class Still(Oracle):
     def _by_digest(
         self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False
     ) -> Answer:
-        """The oracle's, with what is below each entry read once."""
+        """Do what the oracle does, but read what is below each entry only once."""
         hits = [
             (entry, {digest for digest in self.reached(entry) if digest.startswith(prefix)})
             for entry in collect(scans, rank)
@@ -86,7 +86,7 @@ def _scan(store: OracleStore, elements: Sequence[dict[str, Any]]) -> Scan:
 
 
 def references(oracle: Still, cwd: str) -> list[str]:
-    """References of every form that have to do with what is in the stores, and some that have not; each once."""
+    """Return references of every form, each once: many that match something in the stores, and some that match nothing."""
     asked: dict[str, None] = dict.fromkeys(NEAR_MISSES)
     scans = oracle.read()
     for scan in scans:
@@ -178,7 +178,7 @@ def familiar(repository: str) -> str:
 def differences(
     catalogue: Catalogue, oracle: Oracle, refs: Iterable[str], cwd: str, options: Sequence[Options] = (PLAIN,)
 ) -> list[str]:
-    """Where the two disagree, a line each; `query` is compared without options, `resolve` with each of `options`."""
+    """Return a line per disagreement. `query` is compared without options, `resolve` with each of `options`."""
     found: list[str] = []
     for ref in refs:
         listed, wanted = catalogue.query(ref), _query(oracle, ref, cwd)
@@ -203,7 +203,7 @@ def _query(oracle: Oracle, ref: str, cwd: str) -> list[tuple[str, str]] | int:
 
 
 def resolved(oracle: Oracle, ref: str, cwd: str, options: Options = PLAIN) -> Said:
-    """The oracle's answer."""
+    """Return the answer of the oracle."""
     outcome = oracle.resolve(ref, **options._asdict(), cwd=cwd)
     if outcome.status == 3:
         return Said(3, candidates=outcome.candidates)

@@ -1,6 +1,6 @@
-"""A catalog of a size: one large store, the same alphabet spread over many stores, and the shapes that hurt most.
+"""Catalogs of different sizes: one large store, the same names spread over many stores, and the most expensive shapes.
 
-Everything that is asked for has the same number of matches at each size, so what an answer costs must be the same too.
+Each question has the same number of matches at each size, so its cost must be the same too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tests.writers import Descriptor
 
 PER_STORE = 10
 SHARED = "docker.io/library/everywhere"
-"""A repository of which one tag stands in every store of `many`."""
+"""A repository with one tag that every store of `many` has."""
 CROWD = "docker.io/library/crowd"
-"""A repository whose tag `crowd` all entries of the store `crowd` have, and its digest."""
+"""A repository with the tag `crowd`, which all entries of the store `crowd` have, and its digest."""
 LONG = "x/" + "y" * 1100 + ":long"
 
 
@@ -35,8 +35,10 @@ class Sized(NamedTuple):
 
 
 def build(catalogue: Catalogue, directory: str, size: int) -> Sized:
-    """The stores `large` (the mix, of `size` entries), `crowd` (a fifth of that, which share all they can) and, below the
-    root `many`, a store of ten for each hundred entries; with content for some of the first, and a past for all.
+    """Make a catalog with content for some entries of `large`, and with a past.
+
+    Its stores are `large` (the mix, with `size` entries), `crowd` (a fifth of that, with entries that have everything in
+    common) and, below the root `many`, one store of ten entries per hundred.
     """
     large = list(writers.big_entries(size))
     _write(f"{directory}/large", large)
@@ -52,7 +54,7 @@ def build(catalogue: Catalogue, directory: str, size: int) -> Sized:
 
 
 def child(number: int) -> str:
-    """The digest of a manifest below the index that stands for the `number`th digest with content."""
+    """Return the digest of a manifest below the index with number `number` among those with content."""
     return str(writers.fake_descriptor(f"child-{number}")["digest"])
 
 
@@ -63,7 +65,7 @@ def _write(path: str, elements: list[Descriptor]) -> None:
 
 
 def _crowd(size: int) -> Iterator[Descriptor]:
-    """One name, one tag, one digest, one raw annotation of each kind, and one tail for every second entry."""
+    """Yield entries with the same name, tag, digest and raw annotations; every second one has the same tail."""
     descriptor = writers.fake_descriptor("crowd")
     for number in range(size):
         names = {writers.IMAGE_NAME: f"{CROWD}:crowd", writers.REF_NAME: f"quay.io/crowd/{number}:crowd"}
@@ -75,7 +77,7 @@ def _crowd(size: int) -> Iterator[Descriptor]:
 
 
 def _one_of_many(store: int) -> Iterator[Descriptor]:
-    """Ten entries, of which nine have names, tags and digests that two stores share, and one stands in all."""
+    """Yield ten entries: nine whose names, tags and digests two stores share, and one that all stores have."""
     pair = store // 2
     for number in range(PER_STORE - 1):
         style = ("tag", "short", "canonical", "containerd", "garbage")[number % 5]
@@ -85,7 +87,7 @@ def _one_of_many(store: int) -> Iterator[Descriptor]:
 
 
 def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
-    """Each digest is an index above a manifest with a config and two layers, one of them its own; all lie in `large`."""
+    """Turn each digest into an index above a manifest with a config, a layer of its own and a shared one, all in `large`."""
     with catalogue.writer.transaction() as connection:
         rows = Rows(connection)
         store_id = rows.cursor.execute("SELECT id FROM store WHERE name = 'large'").fetchone()[0]
@@ -123,7 +125,7 @@ def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
 
 
 def _add_past(catalogue: Catalogue) -> None:
-    """What every name answered before: the same, for a while."""
+    """Add a span for each name in which it had the same digest before."""
     with catalogue.writer.transaction() as connection:
         connection.exec_driver_sql(
             "INSERT INTO answer_span (store_id, repository_id, tag, name, content_id, since, until, born, gone)"

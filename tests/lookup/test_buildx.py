@@ -1,4 +1,4 @@
-"""Whatever buildx resolves the catalog resolves to the same digest (docs/resolution.md)."""
+"""The catalog resolves everything that buildx resolves, to the same digest (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.ingest.test_policies import digest, entry
 from tests.names import shared_vectors
 
 
-def test_whatever_buildkit_gets(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_everything_that_buildkit_finds(catalogue: Catalogue, tmp_path: Path) -> None:
     """../shared/vectors/buildkit_index.json: `Get` of BuildKit's index, and buildx's rule of the only entry."""
     path = writers.make_layout(str(tmp_path / "s"))
     catalogue.add(path)
@@ -32,7 +32,7 @@ def test_whatever_buildkit_gets(catalogue: Catalogue, tmp_path: Path) -> None:
                 assert said.status == 1, (row["title"], text)
 
 
-def test_layout_references_are_taken_apart_as_buildx_does(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_layout_references_find_what_buildx_finds(catalogue: Catalogue, tmp_path: Path) -> None:
     """../shared/vectors/oci_layout_ref.json: a store where buildx looks for it, with the tag or digest that it reads."""
     rows = [row for row in shared_vectors("oci_layout_ref.json") if row["match"]]
     for number, row in enumerate(row for row in rows if row["valid"] and row["path"].startswith("/")):

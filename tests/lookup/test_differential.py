@@ -1,4 +1,4 @@
-"""The contract's section 11: for generated layouts and every reference, the catalog answers as the plain linear scan does."""
+"""For generated layouts and every reference, the catalog answers as the plain linear scan does."""
 
 from __future__ import annotations
 

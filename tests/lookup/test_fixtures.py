@@ -1,4 +1,4 @@
-"""The layouts that other projects test with: for every reference that has to do with them, the oracle's answer."""
+"""Layouts from the tests of other projects: for every reference to them, the answer is that of the oracle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def layouts() -> list[str]:
 
 @pytest.mark.parametrize("naming", ["annotations", "path", "fixed=quay.io/user/app"])
 def test_fixtures_below_a_root(catalogue: Catalogue, naming: str) -> None:
-    """Those that are layouts by section 10; two of container-libs' have neither `oci-layout` nor `blobs`."""
+    """The fixtures that are layouts; two of container-libs' have neither `oci-layout` nor `blobs`."""
     found = [path for path in layouts() if os.path.exists(f"{path}/oci-layout") or os.path.isdir(f"{path}/blobs")]
     catalogue.add(str(FIXTURES), name="fixtures", naming=naming)
     stores = [

@@ -1,4 +1,4 @@
-"""What is needed of an image: as many steps as it has blobs, and nothing is told while its content is being read."""
+"""Needed blobs of an image: the steps are in proportion to them, and nothing is reported while content is being read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_steps_are_in_proportion_to_the_image(
     catalogue.close()
 
 
-def test_while_content_is_read_an_image_that_seems_incomplete_is_not_told_of(
+def test_an_image_that_seems_incomplete_is_not_reported_while_content_is_read(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
     path = writers.make_layout(str(tmp_path / "s"))

@@ -1,4 +1,4 @@
-"""What `--at` and `history` cost is counted in steps of SQLite's virtual machine, at two sizes of the past and of the catalog."""
+"""The cost of `--at` and `history`, in steps of SQLite's virtual machine, at two sizes of the past and of the catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Catalogue, file_of, stamp
 from tests.stress.overtime import now_ms
 
 FACTOR = 1.3
-"""A few levels of a B-tree more, and never ten times."""
+"""The allowed factor: a few more levels of a B-tree, but never ten times."""
 REFS = (
     "app:1", ":1", "ap?:1", "{digest}", "{digest:.20}", "app@{digest}", "oci-layout://s:1", "oci-layout://s/app:1",
     "oci-layout://s@{digest}", "oci:{path}:docker.io/library/app:1", "ocidir://{path}:1",
@@ -25,7 +25,7 @@ REFS = (
 
 
 class Past(NamedTuple):
-    """A store whose tag `app:1` changed often among many others: where, when it had its second digest, and what that was."""
+    """A store whose tag `app:1` changed often among many others: its path, its second digest, and when it had that."""
 
     catalogue: Catalogue
     path: str
@@ -39,7 +39,7 @@ class Counter:
 
 @contextmanager
 def counted(reader: Reader) -> Iterator[Counter]:
-    """How many steps of SQLite's are made meanwhile, in tens."""
+    """Count the steps of SQLite meanwhile, in tens."""
     counter = Counter()
 
     def step() -> None:
@@ -53,7 +53,7 @@ def counted(reader: Reader) -> Iterator[Counter]:
 
 
 def make(catalogue: Catalogue, path: str, names: int, changes: int, *, stepped: bool = False) -> Past:
-    """So many entries beside `app:1`, and so many changes of one of those; `app:1` changes at the second one."""
+    """Make a store with this many entries besides `app:1` and this many changes of one of them; `app:1` changes second."""
     writers.make_layout(path)
     entries = [named("first 0", "app", "1"), *(named(f"{n}", f"r{n}", "t") for n in range(names))]
     at, digest = 0, ""
@@ -91,7 +91,7 @@ def named(seed: str, repository: str, tag: str) -> writers.Descriptor:
 def test_at_costs_the_same_at_any_size(
     tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], stepped: bool
 ) -> None:
-    """A search of an index for each statement: neither all that is in the catalog is gone through, nor all that ever was."""
+    """Each statement is an index search, which visits neither the whole catalog nor the whole past."""
     costs: list[dict[str, int]] = []
     for size, (names, changes) in {"small": (20, 8), "large": (400, 80)}.items():
         (tmp_path / size).mkdir()

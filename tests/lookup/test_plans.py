@@ -1,7 +1,7 @@
-"""What a lookup on PostgreSQL costs: it searches indexes, whatever the planner believes, and looks at as many rows at any size.
+"""The cost of lookups on PostgreSQL: they search indexes, whatever the planner estimates, and visit as many rows at any size.
 
-As test_steps.py does on SQLite; there is no counter of steps here, but a plan that was run says how many rows each of its
-nodes came to, those that it left out among them.
+This corresponds to test_steps.py for SQLite. PostgreSQL does not count steps, but EXPLAIN ANALYZE shows how many rows each
+node of a plan visited, including those that it discarded.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from tests.lookup.test_steps import FIRST as ONE
 from tests.postgres import Server
 
 FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
-"""Tables that a lookup may read from end to end: of their rows there are few, however many names there are."""
+"""Tables that a lookup may scan, because they have few rows, however many names there are."""
 SMALL_HERE = {"name_span", "moment"}
 """Tables with no row (spans from before schema 1.2), or a few, in the catalogs of these tests: the planner reads a whole index of one as
 soon as a part of it. What is looked at in them counts all the same."""
 NAMES_STORES = {"NEXT_STORE"}
-"""Statements that read all stores: what one is called, seen from another host, stands in no index."""
+"""Statements that read all stores, because the name of a store as seen from another host is in no index."""
 PARTIAL = {"ix_entry_long", "ix_store_content_pending"}
-"""Indexes over the few rows that are odd: they may be read from end to end."""
+"""Indexes over a few exceptional rows, which may be scanned."""
 PER_ROW = 8
-"""So many tables, at most, are searched for a row."""
+"""The maximum number of tables that are searched per row."""
 SORTED = {"STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST"}
-"""Statements for which the server looks at all entries of one digest in one store, to sort them."""
+"""Statements for which the server visits all entries with one digest in one store, to sort them."""
 
 
 class Readers(NamedTuple):
@@ -57,7 +57,7 @@ def readers(sized: Callable[[int], Sized], server: Server) -> Iterator[Readers]:
 
 
 def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]:
-    """A statement as it is sent, with the ids of the stores and digests that its parameters name."""
+    """Return a statement as it is sent, with the ids of the stores and digests in its parameters."""
     text, constants, fetch = frozen.STATEMENTS[asked.statement]
     values: dict[str, Any] = {**constants, **asked.parameters}
     for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
@@ -75,7 +75,7 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
 
 
 def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
-    """The plan of a statement, after it was run; `generic` is the one that serves for any parameters."""
+    """Run a statement and return its plan; with `generic`, the plan for any parameters."""
     text, values = question(reader, asked)
     session = reader._session
     session.execute(f"SET plan_cache_mode = {'force_generic_plan' if generic else 'force_custom_plan'}")
@@ -86,14 +86,14 @@ def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> d
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The nodes of a plan."""
+    """Yield the nodes of a plan."""
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)
 
 
 def read_whole(plan: dict[str, Any], few: set[str] = FEW) -> list[str]:
-    """The nodes that read a table, or an index of one, from end to end, but those with few rows."""
+    """Return the nodes that scan a table or index, except those with few rows."""
     return [
         f"{node['Node Type']} {node.get('Index Name', '')} of {node['Relation Name']}"
         for node in nodes(plan)
@@ -105,7 +105,7 @@ def read_whole(plan: dict[str, Any], few: set[str] = FEW) -> list[str]:
 
 
 def looked_at(plan: dict[str, Any], few: set[str] = FEW) -> int:
-    """How many rows the nodes of a plan came to."""
+    """Return how many rows the nodes of a plan visited."""
     dropped = "Rows Removed by Filter", "Rows Removed by Index Recheck", "Rows Removed by Join Filter"
     return sum(
         (node["Actual Rows"] + sum(node.get(each, 0) for each in dropped)) * node["Actual Loops"]
@@ -135,8 +135,8 @@ def test_a_lookup_costs_the_same_at_any_size(readers: Readers, asked: Asked, gen
         assert looked_at(large) <= looked_at(small) * FACTOR + 2  # a plan may be another one
 
 
-def test_what_reads_all_would_be_told(readers: Readers) -> None:
-    """The rule above sees a scan where there is one."""
+def test_a_scan_would_be_detected(readers: Readers) -> None:
+    """The rule of the test above does detect a scan."""
     ((found,),) = readers.large._session.execute(
         "EXPLAIN (FORMAT JSON) SELECT count(fingerprint) FROM entry"
     ).fetchall()
@@ -151,8 +151,8 @@ def test_a_listing_leaves_the_planner_as_it_was(readers: Readers) -> None:
     assert len(list(rows)) > SMALL / 2
 
 
-def test_what_is_more_than_the_first_rows_comes_too(readers: Readers) -> None:
-    """Each row once, in its order, as without a first look."""
+def test_rows_after_the_first_fetch_are_returned_too(readers: Readers) -> None:
+    """Each row comes once and in order, as without the first fetch."""
     asked = next(each for each in ASKED if each.statement == "STORE_BY_TAG" and each.read == ONE)
     reader = readers.large
     _, values = question(reader, asked)

@@ -1,4 +1,4 @@
-"""`--store`: names, paths and globs, and what else somebody may write there."""
+"""`--store` accepts names, paths and globs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_scope_is_names_paths_and_globs(three: Catalogue, texts: list[str], na
     assert sorted(name for id_, name in three.sql("SELECT id, name FROM store") if id_ in found) == names.split()
 
 
-def test_a_path_is_taken_with_its_links(three: Catalogue, tmp_path: Path) -> None:
+def test_a_path_is_matched_through_links(three: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "R")
     assert store_ids(three.reader, ("./link/a",)) == store_ids(three.reader, ("R/a",))
     with pytest.raises(InvalidReference):

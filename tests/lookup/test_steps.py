@@ -1,6 +1,6 @@
-"""No lookup is linear in disguise: what an answer costs is counted in steps of SQLite's virtual machine, at two sizes.
+"""No lookup is linear: the cost of answers is counted in steps of SQLite's virtual machine, at two sizes.
 
-A query plan that says SEARCH can still be linear, and a time proves nothing; steps do not lie.
+A query plan that says SEARCH can still be linear, and a measured time proves nothing. The number of steps does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALL, FIRST = "every row", "the first row"
 
 
 class Asked(NamedTuple):
-    """A statement with its parameters; `rows` is how many it yields, `read` whether all of them are read."""
+    """A statement with its parameters. `rows` is how many it returns; `read` says whether all of them are read."""
 
     statement: str
     parameters: Parameters
@@ -59,7 +59,7 @@ def between(prefix: str) -> Parameters:
     return {"low": prefix, "high": upper_bound(prefix)}
 
 
-# A store's name stands for its id. Entry 1 of `large` is named `app-0-01:1.1`, entry 0 by the bare tag 1.0.
+# The name of a store is replaced by its id. Entry 1 of `large` is named `app-0-01:1.1`, entry 0 by the bare tag 1.0.
 APP = "docker.io/library/app-0-01"
 MANY = "docker.io/many/app-1"
 ASKED = [
@@ -190,7 +190,7 @@ ASKED = [
 
 
 def bound(sized: Sized, parameters: Parameters) -> dict[str, object]:
-    """The parameters with the ids of the stores and digests that they name."""
+    """Return the parameters with the ids of the stores and digests that they name."""
     found = dict(parameters)
     for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
         if key in found:
@@ -208,7 +208,7 @@ def steps(
     first: bool = False,
     of: int = 1,
 ) -> tuple[int, int]:
-    """How many rows a statement yields and, in units of `of`, how many steps that takes."""
+    """Return how many rows a statement returns and how many steps that takes, in units of `of`."""
     count = 0
 
     def step() -> None:
@@ -226,8 +226,8 @@ def steps(
 
 
 def test_every_statement_is_counted() -> None:
-    """A new statement is to be asked for in ASKED, or to be a listing."""
-    # PINNED goes through an index that has only entries with such a name, and stops at a limit: it is for a hint alone.
+    """A new statement must be in ASKED or be a listing."""
+    # PINNED is only for a hint: it scans an index that has only entries with such a name, and stops at a limit.
     assert set(STATEMENTS) == {each.statement for each in ASKED} | set(LISTINGS) | {"PINNED"}
 
 
@@ -250,8 +250,8 @@ def test_a_lookup_costs_the_same_at_any_size(sized: Build, asked: Asked) -> None
 
 
 @pytest.mark.parametrize("statement", LISTINGS)
-def test_a_listing_costs_the_same_a_row(sized: Build, statement: str) -> None:
-    """A sort may take the logarithm of the number of rows more."""
+def test_a_listing_costs_the_same_per_row(sized: Build, statement: str) -> None:
+    """A sort may multiply the steps by the logarithm of the number of rows."""
     costs = []
     for size in (SMALL, LISTED):
         found = sized(size)

@@ -1,4 +1,4 @@
-"""Some stores that change in turns, and what a plain scan of them says after each turn."""
+"""Some stores that change in turns, and the result of a plain scan after each turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORES = {"a": ("annotations", 0), "b": ("fixed=alpine", 0), "c": ("annotations"
 
 
 class Scanned(NamedTuple):
-    """What a store says: what each of its names answers; and the name and digest of each entry that does not answer."""
+    """The contents of a store: the digest of each name, and the name and digest of each entry that does not answer."""
 
     answers: dict[Key, str]
     others: frozenset[tuple[Key, str]]
@@ -36,7 +36,7 @@ class Turn(NamedTuple):
 
 
 def scanned(store: OracleStore) -> Scanned:
-    """What a store says now."""
+    """Return the present contents of a store."""
     oracle = Oracle([store])
     shadowed = oracle.shadowed()
     answers: dict[Key, str] = {}

@@ -1,4 +1,4 @@
-"""Generated layouts of every naming style: few repositories, tags and digests, so that names collide in and over stores."""
+"""Generate layouts of every naming style, with few repositories, tags and digests, so that names collide."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ odd: st.SearchStrategy[Any] = st.sampled_from([None, 5, True, ["3.16"], {}])
 
 @st.composite
 def entries(draw: st.DrawFn) -> Any:
-    """An element of `manifests`; now and then one that is no descriptor, or has something unusable in it."""
+    """Draw an element of `manifests`, sometimes one that is not a descriptor or has an unusable part."""
     kind = draw(st.integers(0, 24))
     if kind == 0:
         return draw(st.sampled_from([None, 5, "sha256", [], {}]))
@@ -131,7 +131,7 @@ NAMINGS = (
 
 
 class Policy(NamedTuple):
-    """What `add` is given."""
+    """The options for `add`."""
 
     naming: str = "annotations"
     prefix: str | None = None
@@ -173,7 +173,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 def make(world: World, catalogue: Catalogue, directory: str) -> list[OracleStore]:
-    """Registers the roots, writes the layouts and indexes them; the stores as the oracle is to see them."""
+    """Register the roots, write the layouts and index them. Returns the stores for the oracle."""
     for root, policy in world.roots.items():
         os.makedirs(f"{directory}/{root}", exist_ok=True)
         catalogue.add(f"{directory}/{root}", index=False, **policy.options)
@@ -206,5 +206,5 @@ def _as_oracle(world: World, directory: str, place: str) -> OracleStore:
 
 
 def root_of(place: str) -> str | None:
-    """The deepest root above, or at, a place."""
+    """Return the deepest root at or above a place."""
     return next((root for root in reversed(ROOTS) if f"{place}/".startswith(f"{root}/")), None)

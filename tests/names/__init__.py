@@ -1,4 +1,4 @@
-"""Tests of catalog.names: what a text means, against the answers of the field's own libraries."""
+"""Tests of catalog.names: what a text means, compared with the answers of the reference libraries."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ PROJECT = Path(__file__).parents[2]
 
 
 def own_vectors(name: str) -> list[dict[str, Any]]:
-    """The project's own, smaller set: rows of the shared one, copied as they are."""
+    """Return the vectors in this repository: a copy of some rows of the full set."""
     return _rows(PROJECT / "tests" / "vectors" / name)
 
 
 def shared_vectors(name: str) -> list[dict[str, Any]]:
-    """The full set, which lies beside the project where it is developed; skips the test where it does not."""
+    """Return the full set of vectors. Skips the test if it is not beside the project's directory."""
     path = PROJECT.parent / "shared" / "vectors" / name
     if not path.exists():
-        pytest.skip(f"the full set of vectors is not here: {path}")
+        pytest.skip(f"the full set of vectors is missing: {path}")
     return _rows(path)
 
 

@@ -1,4 +1,4 @@
-"""Digests: the image-spec's grammar and go-digest's, and that a digest never leads out of `blobs`."""
+"""Digests: the grammars of the image-spec and go-digest, and that a digest never leads out of `blobs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.effort import examples
 
 from . import own_vectors, shared_vectors
 
-# descriptor.md, "Digests", and "Registered algorithms"; go-digest's sha384 is held to its length like the others.
+# descriptor.md, "Digests" and "Registered algorithms". go-digest's sha384 needs its exact length too.
 GRAMMAR = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)", re.ASCII)
 EXACT = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
 
@@ -30,7 +30,7 @@ def oracle(text: str) -> bool:
 
 @pytest.mark.parametrize("row", own_vectors("digest.json"), ids=lambda row: row["input"][:40])
 def test_agrees_with_both_grammars(row: dict[str, Any]) -> None:
-    """What go-digest and the image-spec's grammar said of each text."""
+    """Each vector has the answers of go-digest and of the image-spec's grammar."""
     assert is_digest(row["input"]) == row["image_spec_valid"]
     assert is_docker_digest(row["input"]) == row["go_digest_valid"]
 
@@ -63,7 +63,7 @@ TEXTS = st.one_of(st.builds(lambda *parts: ":".join(parts), ALGORITHMS, ENCODED)
 @given(TEXTS)
 @settings(max_examples=examples(500), deadline=None)
 def test_agrees_with_the_regular_expression(text: str) -> None:
-    """The scanner and the image-spec's grammar as a regular expression agree on every text."""
+    """`is_digest` and the image-spec's grammar as a regular expression agree on every text."""
     assert is_digest(text) == oracle(text)
 
 
@@ -81,14 +81,14 @@ def test_a_digest_cannot_leave_its_directory(text: str) -> None:
 
 @given(TEXTS)
 @settings(deadline=None)
-def test_what_docker_takes_the_image_spec_takes(text: str) -> None:
-    """go-digest's digests are a part of the image-spec's."""
+def test_docker_digests_are_image_spec_digests(text: str) -> None:
+    """The image-spec accepts every digest that go-digest accepts."""
     assert is_digest(text) or not is_docker_digest(text)
 
 
 @pytest.mark.parametrize("algorithm", HEX_LENGTHS)
 def test_exact_lengths(algorithm: str) -> None:
-    """One digit more or less, a capital or a letter beyond f is no digest to either."""
+    """Neither grammar accepts one digit more or less, a capital, or a letter after f."""
     encoded = "e5" * (HEX_LENGTHS[algorithm] // 2)
     assert is_digest(f"{algorithm}:{encoded}")
     assert is_docker_digest(f"{algorithm}:{encoded}")
@@ -107,14 +107,14 @@ def test_exact_lengths(algorithm: str) -> None:
 
 @given(st.one_of(st.text("09afAFg \n", max_size=6), st.text(max_size=6)))
 def test_hex_is_pairs_of_lower_case_digits(text: str) -> None:
-    """`is_hex` is `([0-9a-f]{2})*` over the whole text, though it goes through `bytes.fromhex`, which skips spaces."""
+    """`is_hex` matches `([0-9a-f]{2})*`, although it uses `bytes.fromhex`, which skips spaces."""
     assert is_hex(text) == (re.fullmatch(r"(?:[0-9a-f]{2})*", text, re.ASCII) is not None)
 
 
 @pytest.mark.parametrize(
     "text", ["a" * 2_000_000, "a:" * 1_000_000, f"sha256:{'a' * 2_000_000}", "a." * 1_000_000 + "a:b"]
 )
-def test_megabytes_are_answered_in_linear_time(text: str) -> None:
-    """What is quadratic hangs here."""
+def test_megabytes_are_parsed_in_linear_time(text: str) -> None:
+    """A quadratic check would hang."""
     assert is_digest(text) == text.endswith("a:b")
     assert not is_docker_digest(text)

@@ -1,4 +1,4 @@
-"""From a descriptor to its keys: section 2's rules one by one, the naming policies, and the oracle beside them."""
+"""Lookup keys of a descriptor: each rule of docs/resolution.md, the naming policies, and a comparison with the oracle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def r(repository: str | None, tag: str | None) -> Key:
 @pytest.mark.parametrize(
     ("ref_name", "image_name", "keys", "problems"),
     [
-        # rule 1
+        # io.containerd.image.name
         (None, "docker.io/library/alpine:3.16", [c(ALPINE, "3.16")], []),
         (None, "alpine:3.16", [c(ALPINE, "3.16")], []),
         (None, "alpine", [c(ALPINE, "latest")], []),
@@ -45,7 +45,7 @@ def r(repository: str | None, tag: str | None) -> Key:
         (None, "UPPER", [], ["unusable-name"]),
         (None, H, [], ["unusable-name"]),
         (None, f"alpine:3.16@{OTHER}", [], ["name-digest"]),
-        # rule 2a
+        # a ref.name in the form of a tag
         ("3.16", None, [r(None, "3.16")], []),
         ("alpine", None, [r(None, "alpine")], []),
         ("UPPER", None, [r(None, "UPPER")], []),
@@ -55,7 +55,7 @@ def r(repository: str | None, tag: str | None) -> Key:
         (f"3.16@{OTHER}", None, [], ["name-digest"]),
         (f"@{D}", None, [], []),
         (f"@{OTHER}", None, [], ["name-digest"]),
-        # rule 2b
+        # a ref.name that is another reference
         ("alpine:3.16", None, [r(ALPINE, "3.16")], []),
         ("library/alpine:3.16", None, [r(ALPINE, "3.16")], []),
         ("docker.io/library/alpine:3.16", None, [r(ALPINE, "3.16")], []),
@@ -65,7 +65,7 @@ def r(repository: str | None, tag: str | None) -> Key:
         (f"docker.io/library/alpine:3.16@{D}", None, [r(ALPINE, "3.16")], []),
         (f"docker.io/library/alpine:3.16@{OTHER}", None, [], ["name-digest"]),
         ("localhost:5000/app", None, [r("localhost:5000/app", "latest")], []),
-        # rule 2c
+        # any other ref.name
         ("v1+build.5", None, [r(None, "v1+build.5")], []),
         (f"v1+build.5@{D}", None, [r(None, "v1+build.5")], []),
         ("a//b", None, [r(None, "a//b")], ["unusable-name"]),
@@ -76,7 +76,7 @@ def r(repository: str | None, tag: str | None) -> Key:
         ("a/" + "t" * 300, None, [r(None, "a/" + "t" * 300)], []),
         (f"alpine@{D}@{D}", None, [r(None, f"alpine@{D}")], []),
         ("", None, [], ["unusable-name"]),
-        # rule 3
+        # both annotations: a key that repeats another is left out
         ("3.16", "docker.io/library/alpine:3.16", [c(ALPINE, "3.16")], []),
         ("alpine:3.16", "docker.io/library/alpine:3.16", [c(ALPINE, "3.16")], []),
         (f"3.16@{D}", f"docker.io/library/alpine:3.16@{D}", [c(ALPINE, "3.16")], []),
@@ -85,9 +85,9 @@ def r(repository: str | None, tag: str | None) -> Key:
         ("3.17", "docker.io/library/alpine:3.16", [c(ALPINE, "3.16"), r(None, "3.17")], []),
         ("busybox:3.16", "alpine:3.16", [c(ALPINE, "3.16"), r("docker.io/library/busybox", "3.16")], []),
         ("3.16", "UPPER", [r(None, "3.16")], ["unusable-name"]),
-        # rule 4
+        # no annotation
         (None, None, [], []),
-        # rule 6
+        # a list of names
         ("a:1,b:2", None, [r("docker.io/library/a", "1"), r("docker.io/library/b", "2")], []),
         ("1,2", None, [r(None, "1"), r(None, "2")], []),
         ("1,1,", None, [r(None, "1")], []),
@@ -116,7 +116,7 @@ def test_annotations_become_keys(
         ("v1+build.5", None, [r(ALPINE, "v1+build.5")]),
         (f"3.16@{D}", None, [r(ALPINE, "3.16")]),
         ("busybox:3.16", None, [r("docker.io/library/busybox", "3.16")]),
-        # rule 3 is applied after the policy: a tag that names its own repository is no mere repetition
+        # repeated keys are left out after the policy is applied: a tag with another repository is a key of its own
         ("3.16", "alpine:3.16", [c(ALPINE, "3.16")]),
         ("3.16", "busybox:3.16", [c("docker.io/library/busybox", "3.16"), r(ALPINE, "3.16")]),
         ("3.16,alpine:3.16", None, [r(ALPINE, "3.16")]),
@@ -128,12 +128,12 @@ def test_a_policy_gives_bare_tags_their_repository(
     assert derive_keys(ref_name, image_name, D, ALPINE)[0] == keys
 
 
-def test_a_name_may_end_in_its_own_descriptors_digest_of_any_algorithm() -> None:
+def test_a_name_may_end_with_the_digest_of_its_descriptor_in_any_algorithm() -> None:
     assert derive_keys(f"3.16@{BLAKE}", None, BLAKE, None)[0] == [r(None, "3.16")]
     assert derive_keys(f"3.16@{BLAKE}", None, D, None)[0] == [r(None, f"3.16@{BLAKE}")]
 
 
-def test_a_key_is_as_long_as_its_name_with_the_policys_repository() -> None:
+def test_the_length_of_a_key_includes_the_repository_of_the_policy() -> None:
     tag = "x+" + "y" * (KEY_BYTES - 30)
     assert derive_keys(tag, None, D, None)[0] == [r(None, tag)]
     keys, problems = derive_keys(tag, None, D, ALPINE + "/" + "z" * 20)
@@ -150,7 +150,7 @@ def test_length_is_counted_in_bytes(text: str, long: bool) -> None:
 
 
 def test_names_agree_with_the_image_spec() -> None:
-    """refname.json, which is the grammar of org.opencontainers.image.ref.name as umoci checks it."""
+    """refname.json has the grammar of org.opencontainers.image.ref.name as umoci checks it."""
     for row in own_vectors("refname.json"):
         assert is_ref_name(row["refname"]) == row["valid"], row
 
@@ -202,14 +202,14 @@ def test_keys_agree_with_the_oracle(
         ("path", "alpine", "docker.io", ALPINE),
     ],
 )
-def test_a_policy_names_a_repository(text: str, path: str | None, prefix: str | None, repository: str | None) -> None:
+def test_a_policy_gives_a_repository(text: str, path: str | None, prefix: str | None, repository: str | None) -> None:
     naming = Naming.parse(text)
     assert naming.repository(path, prefix) == (repository, None)
     assert Naming.parse(str(naming)) == naming
 
 
 @pytest.mark.parametrize("path", [None, ".", "UPPER", "a b", "a:1", f"a@{D}", "..", "é", "\udcff"])
-def test_a_path_that_is_no_repository_is_a_problem(path: str | None) -> None:
+def test_a_path_that_is_not_a_repository_is_a_problem(path: str | None) -> None:
     repository, problem = Naming.parse("path").repository(path, None)
     assert repository is None
     assert problem is not None
@@ -219,13 +219,13 @@ def test_a_path_that_is_no_repository_is_a_problem(path: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["", "paths", "fixed", "fixed=", "fixed=UPPER", "fixed=alpine:3.16", f"fixed=a@{D}",
                                   f"fixed={H}", "path=x", "annotations "])  # fmt: skip
-def test_what_is_no_policy_is_refused(text: str) -> None:
+def test_an_unknown_policy_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Naming.parse(text)
 
 
 def test_a_list_of_names_has_a_limit() -> None:
-    """Old BuildKit joined a few names. Of thousands, the first ones count, and the rest is told."""
+    """Old BuildKit joined a few names. Of thousands, the first 1,000 become keys, and the rest is reported."""
     keys, problems = derive_keys(",".join(f"t{number}" for number in range(1000)), None, "sha256:" + "0" * 64, None)
     assert (len(keys), problems) == (1000, [])
     keys, problems = derive_keys(",".join(f"t{number}" for number in range(5000)), None, "sha256:" + "0" * 64, None)

@@ -1,4 +1,4 @@
-"""Points in time, as `--at` takes them and as `history` prints them."""
+"""Points in time, as `--at` parses them and as `history` prints them."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def test_times(text: str, milliseconds: int) -> None:
     ["", "s", "-5m", "5", "5y", "1.5h", "\u0665m", "@", "@x", "@-5", "yesterday", "12:00", "2026", "2026-02-30",
      "2026-01-31T25:00:00Z", "2026-01-31T12:00:00+99:00", "9" * 5000 + "d", "@" + "9" * 5000, "2026-01-31\n"],
 )  # fmt: skip
-def test_what_is_no_time(text: str) -> None:
+def test_a_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_moment(text, NOW)
 
 
 @given(st.integers(0, 253_402_300_799_999))
-def test_what_history_prints_is_read_back_to_the_millisecond(milliseconds: int) -> None:
+def test_a_printed_time_is_parsed_back_to_the_millisecond(milliseconds: int) -> None:
     assert parse_moment(str(rfc3339(milliseconds)), NOW) == milliseconds
 
 
 @given(st.text())
-def test_any_text_is_a_time_or_an_error_of_ours(text: str) -> None:
+def test_any_text_is_a_time_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         parse_moment(text, NOW)

@@ -1,4 +1,4 @@
-"""Patterns: what they match, by fnmatch and by the oracle; their literal prefixes; and that no pattern takes for ever."""
+"""Patterns: what they match, compared with fnmatch and the oracle; their literal prefixes; a bound on matching time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalog.names.pattern import Glob, has_wildcard, name_globs, upper_bound
 from catalog.names.reference import split_reference
 from tests import oracle
 
-SCALARS = st.characters(exclude_categories=["Cs"])  # all that a catalog holds
+SCALARS = st.characters(exclude_categories=["Cs"])  # every character that a catalog can store
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ SCALARS = st.characters(exclude_categories=["Cs"])  # all that a catalog holds
         ("my_host.com/app:*", ["my_host.com/app:*"]),
         ("UPPER:*", []),
         ("a/b:c/d:*", []),
-        # a wildcard before it: as written, and behind what Docker puts in front of a name
+        # a wildcard before the tag: as written, and with each prefix that Docker adds to a name
         ("alp*", ["alp*:*", "docker.io/alp*:*", "docker.io/library/alp*:*"]),
         ("alp*:3.16", ["alp*:3.16", "docker.io/alp*:3.16", "docker.io/library/alp*:3.16"]),
         ("user/*:3.16", ["user/*:3.16", "docker.io/user/*:3.16", "docker.io/library/user/*:3.16"]),
         ("*", ["*:*", "docker.io/*:*", "docker.io/library/*:*"]),
         ("*/app", ["*/app:*", "docker.io/*/app:*", "docker.io/library/*/app:*"]),
-        # ... which it does not where the first component is a domain
+        # Docker adds no prefix if the first component is a domain
         ("docker.io/library/alp*", ["docker.io/library/alp*:*"]),
         ("quay.io/*", ["quay.io/*:*"]),
         ("localhost/*", ["localhost/*:*"]),
@@ -73,7 +73,7 @@ def test_a_glob_knows_its_literal_prefix(glob: str, prefix: str, literal: bool) 
 
 
 def test_brackets_are_an_ipv6_domain_only_at_the_beginning_of_a_name() -> None:
-    """In a tag's pattern, in the name of a store, and inside of a name they are a class."""
+    """In the pattern of a tag, in the name of a store, and inside a name they are a character class."""
     assert [each.matches("[a:b]/x:1") for each in name_globs("[a:b]/*")] == [True]
     assert not name_globs("[a:b]/*")[0].matches("a/x:1")
     assert Glob("[a:b]c").matches("ac")
@@ -150,7 +150,7 @@ def test_patterns_over_names_agree_with_the_oracle(pattern: str) -> None:
 @example("a\U0010ffff", "b")
 @example("\U0010ffff", "\U0010ffff")
 @example("", "a")
-def test_texts_between_a_prefix_and_its_bound_are_those_that_begin_with_it(prefix: str, text: str) -> None:
+def test_a_prefix_and_its_upper_bound_enclose_exactly_the_texts_that_begin_with_it(prefix: str, text: str) -> None:
     high = upper_bound(prefix)
     assert (high is None) == (not prefix.strip("\U0010ffff"))
     for each in (text, prefix + text):
@@ -171,8 +171,8 @@ PATHOLOGICAL = [
 ]
 
 
-def test_no_pattern_takes_for_ever() -> None:
-    """Backtracking would take longer than the universe; what is here has ten seconds of a processor for all of it."""
+def test_pathological_patterns_match_in_bounded_time() -> None:
+    """A backtracking matcher would never finish. All of these together get ten seconds of CPU time."""
     source = f"""
 import resource
 from catalog.names.pattern import Glob, name_globs

@@ -1,4 +1,4 @@
-"""Platforms: containerd's normal forms, and which image answers which question."""
+"""Platforms: containerd's normal forms, and which image matches which platform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from catalog.names.platform import Platform, normalize, platform_text, split
 @pytest.mark.parametrize(
     ("text", "normal"),
     [
-        # containerd/platforms: the table of the package text, and platforms_test.go.
+        # containerd/platforms: the table in its package documentation, and platforms_test.go.
         ("linux/amd64", "linux/amd64"),
         ("linux/x86_64", "linux/amd64"),
         ("linux/x86-64", "linux/amd64"),
@@ -49,7 +49,7 @@ from catalog.names.platform import Platform, normalize, platform_text, split
         ("darwin(macOS%2013.1)/arm64", "darwin(macOS%2013.1)/arm64"),
         ("windows()/amd64", "windows/amd64"),
         ("linux/riscv64/rva23u64", "linux/riscv64/rva23u64"),
-        # A lone architecture: containerd takes the machine's system, ocicat linux.
+        # A lone architecture: containerd assumes the machine's operating system, ocicat assumes linux.
         ("amd64", "linux/amd64"),
         ("aarch64", "linux/arm64"),
         ("armhf", "linux/arm/v7"),
@@ -57,7 +57,7 @@ from catalog.names.platform import Platform, normalize, platform_text, split
     ],
 )
 def test_normal_forms(text: str, normal: str) -> None:
-    """What is asked for in any spelling has one form, and that form is its own."""
+    """Every spelling has one normal form, and a normal form is its own."""
     assert str(Platform.parse(text)) == normal
     assert str(Platform.parse(normal)) == normal
 
@@ -70,8 +70,8 @@ def test_normal_forms(text: str, normal: str) -> None:
      "/" * 2_000_000, "a" * 2_000_000],
     ids=lambda text: repr(text[:30]),
 )  # fmt: skip
-def test_what_is_no_platform_is_refused_in_one_line(text: str) -> None:
-    """The message can be printed, is short, and shows the right form."""
+def test_a_text_that_is_not_a_platform_is_refused_in_one_line(text: str) -> None:
+    """The message is printable and short, and shows the right form."""
     with pytest.raises(InvalidReference, match="as in linux/") as caught:
         Platform.parse(text)
     assert str(caught.value).isprintable()
@@ -101,7 +101,7 @@ def test_what_is_no_platform_is_refused_in_one_line(text: str) -> None:
         ("linux/386", ""),
         ("linux/riscv64/rva23u64", ""),
         ("linux/ppc64le/power10", ""),
-        # Numbers that no architecture has end no search: they stand alone.
+        # Variants that no architecture has stand alone.
         ("linux/amd64/v999999999", ""),
         ("linux/arm/v70", ""),
         ("linux/arm64/v9.999999999", ""),
@@ -127,14 +127,14 @@ PARTS = st.one_of(
 
 @given(PARTS, PARTS, PARTS)
 def test_normalising_never_raises_and_is_idempotent(os: str, arch: str, variant: str) -> None:
-    """A layout may hold anything; what comes out is normal already."""
+    """A layout may contain anything. The result is always normal."""
     platform = normalize(os, arch, variant)
     assert normalize(platform.os, platform.arch, platform.variant) == platform
 
 
 @given(PARTS, PARTS, PARTS)
 def test_candidates_are_few_normal_and_different(os: str, arch: str, variant: str) -> None:
-    """Each is asked of an index in turn: none twice, each in the form that the index's own platforms get."""
+    """Each candidate is tried in turn, so none is repeated, and each is normal like the platforms of an index."""
     platform = normalize(os, arch, variant)
     candidates = platform.candidates()
     assert candidates[0] == platform
@@ -144,16 +144,16 @@ def test_candidates_are_few_normal_and_different(os: str, arch: str, variant: st
         assert (candidate.os, candidate.arch) == (platform.os, platform.arch)
 
 
-def test_a_lower_variant_takes_no_more_than_a_higher_one() -> None:
-    """Falling back twice is falling back once: a candidate's own candidates are among them."""
+def test_a_lower_variant_matches_no_more_than_a_higher_one() -> None:
+    """The candidates of a candidate are candidates themselves."""
     for text in ("linux/amd64/v4", "linux/arm/v8", "linux/arm64/v9.9", "linux/arm64/v8.9"):
         candidates = Platform.parse(text).candidates()
         for candidate in candidates:
             assert set(candidate.candidates()) <= set(candidates)
 
 
-def test_equality_is_of_parts() -> None:
-    """A layout's `arch` of `amd64/v3` prints like a variant and is none."""
+def test_equality_compares_parts() -> None:
+    """An `arch` of `amd64/v3` in a layout prints like a variant but is not one."""
     assert Platform.parse("linux/x86_64") == normalize("Linux", "amd64", "v1")
     assert hash(Platform.parse("linux/x86_64")) == hash(normalize("Linux", "amd64", "v1"))
     assert normalize("linux", "amd64/v3") != Platform.parse("linux/amd64/v3")
@@ -185,15 +185,15 @@ def test_equality_is_of_parts() -> None:
     ],
 )
 def test_versions_match_as_in_containerd(asked: str, offered: str, best: int | None) -> None:
-    """An exact version, one of the same build, a build that runs there; a feature that is not asked for is not there."""
+    """The best is an exact version, then the same build, then one that runs there. No image may need further features."""
     ranks = [Platform.parse(asked).rank(each) for each in offered.split()]
     found = [(rank, number) for number, rank in enumerate(ranks) if rank is not None]
     assert (min(found)[1] if found else None) == best
 
 
 @given(st.text(max_size=12), st.lists(st.text(max_size=6), max_size=3))
-def test_a_version_of_any_characters_is_written_so_that_it_is_read_back(version: str, features: list[str]) -> None:
-    """Nothing that a layout says makes another platform of it."""
+def test_a_version_of_any_characters_survives_a_round_trip(version: str, features: list[str]) -> None:
+    """No version or feature in a layout can turn its platform into another."""
     try:
         version.encode()
         "".join(features).encode()
@@ -205,7 +205,7 @@ def test_a_version_of_any_characters_is_written_so_that_it_is_read_back(version:
 
 
 def test_a_version_that_is_too_long_is_left_out() -> None:
-    """Features first."""
+    """The features are left out first, then the version."""
     assert platform_text("windows", "amd64", "", "1" * 300, ["a"]) == "windows/amd64"
     assert platform_text("windows", "amd64", "", "1", ["a" * 300]) == "windows(1)/amd64"
     assert platform_text("windows(1)", "amd64") == "windows%281%29/amd64"

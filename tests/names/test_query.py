@@ -1,4 +1,4 @@
-"""What a query may say: the tables of docs/resolution.md, buildx's own parser, and that no text makes the parser stumble."""
+"""Parsing of queries: the tables of docs/resolution.md, buildx's own parser, and arbitrary text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parts(query: Query) -> tuple[str, str | None, str | None, str | None, str | 
 @pytest.mark.parametrize(
     ("text", "kind", "place", "repository", "tag", "digest"),
     [
-        # section 5: names
+        # names
         ("alpine", kinds.NAME, None, ALPINE, "latest", None),
         ("alpine:3.16", kinds.NAME, None, ALPINE, "3.16", None),
         ("library/alpine:3.16", kinds.NAME, None, ALPINE, "3.16", None),
@@ -64,7 +64,7 @@ def parts(query: Query) -> tuple[str, str | None, str | None, str | None, str | 
         ("sha256:abc123", kinds.DIGEST_PREFIX, None, None, None, "sha256:abc123"),
         ("@sha256:abc123", kinds.DIGEST_PREFIX, None, None, None, "sha256:abc123"),
         (f"sha512:{H}", kinds.DIGEST_PREFIX, None, None, None, f"sha512:{H}"),
-        (f"{D}0", kinds.DIGEST_PREFIX, None, None, None, f"{D}0"),  # it finds nothing
+        (f"{D}0", kinds.DIGEST_PREFIX, None, None, None, f"{D}0"),  # finds nothing
         # patterns
         ("alpine:3.*", kinds.PATTERN, None, None, None, None),
         ("*", kinds.PATTERN, None, None, None, None),
@@ -72,7 +72,7 @@ def parts(query: Query) -> tuple[str, str | None, str | None, str | None, str | 
         ("sha256:abc123*", kinds.PATTERN, None, None, None, None),
         ("UPPER*", kinds.PATTERN, None, None, None, None),
         ("[::1]:5000/*", kinds.PATTERN, None, None, None, None),
-        # section 6
+        # BuildKit's form
         ("oci-layout://S/alpine", kinds.OCI_LAYOUT, "S/alpine", None, None, None),
         ("oci-layout://S/alpine:3.16", kinds.OCI_LAYOUT, "S/alpine", None, "3.16", None),
         ("oci-layout://S:3.16", kinds.OCI_LAYOUT, "S", None, "3.16", None),
@@ -84,7 +84,7 @@ def parts(query: Query) -> tuple[str, str | None, str | None, str | None, str | 
         ("oci-layout://./a@:1.3", kinds.OCI_LAYOUT, "./a@", None, "1.3", None),
         (r"oci-layout://C:\layout", kinds.OCI_LAYOUT, r"C:\layout", None, None, None),
         ("oci-layout://S/localhost:5000/app", kinds.OCI_LAYOUT, "S/localhost:5000/app", None, None, None),
-        # the others' forms
+        # the forms of skopeo and regctl
         ("oci:/p", kinds.OCI, "/p", None, None, None),
         ("oci:/p:", kinds.OCI, "/p", None, None, None),
         ("oci:p:3.16", kinds.OCI, "p", None, "3.16", None),
@@ -95,7 +95,7 @@ def parts(query: Query) -> tuple[str, str | None, str | None, str | None, str | 
         (f"ocidir://p:3.16@{D}", kinds.OCIDIR, "p", None, "3.16", D),
     ],
 )
-def test_a_text_is_read_as_the_contract_says(
+def test_a_query_is_parsed_as_the_contract_says(
     text: str, kind: str, place: str | None, repository: str | None, tag: str | None, digest: str | None
 ) -> None:
     assert parts(parse_query(text)) == (kind, place, repository, tag, digest)
@@ -137,7 +137,7 @@ def test_a_text_is_read_as_the_contract_says(
         "a" * 256,
     ],
 )
-def test_what_is_none_of_the_forms_is_malformed(text: str) -> None:
+def test_a_text_of_no_known_form_is_refused(text: str) -> None:
     with pytest.raises(InvalidReference) as caught:
         parse_query(text)
     message = str(caught.value)
@@ -150,8 +150,8 @@ def test_a_bare_identifier_of_another_length_is_a_name() -> None:
     assert parse_query(f"{H}0").kind == kinds.NAME
 
 
-def test_layout_references_are_taken_apart_as_buildx_does() -> None:
-    """../shared/vectors/oci_layout_ref.json; where buildx refuses a digest, so do we. It fills in `latest` at once."""
+def test_layout_references_are_split_as_buildx_does() -> None:
+    """The vectors are from buildx, which refuses the same digests, and adds `latest` while parsing."""
     for row in shared_vectors("oci_layout_ref.json"):
         if not row["match"]:
             continue
@@ -165,12 +165,12 @@ def test_layout_references_are_taken_apart_as_buildx_does() -> None:
 
 
 @pytest.mark.parametrize("text", [D, f"@{D}", H, "sha256:abc123", "@sha256:abc123"])
-def test_a_digest_is_read_alike_where_only_a_digest_may_stand(text: str) -> None:
+def test_parse_digest_reads_a_digest_like_parse_query(text: str) -> None:
     assert parts(parse_digest(text)) == parts(parse_query(text))
 
 
 @pytest.mark.parametrize("text", ["", "alpine", ":3.16", f"alpine@{D}", "sha256:abc12", "sha256:abc*", "@*"])
-def test_where_only_a_digest_may_stand_nothing_else_is_taken(text: str) -> None:
+def test_parse_digest_refuses_anything_else(text: str) -> None:
     with pytest.raises(InvalidReference):
         parse_digest(text)
 
@@ -184,8 +184,8 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=7).map("".join) | st.text(max_size=20))
 @example("@sha256:\u0663\u0663\u0663\u0663\u0663\u0663")
 @example("sha256:abc1\u0663")
-def test_every_text_is_a_query_or_malformed(text: str) -> None:
-    """Never another error; what is bound in SQL can be bound; and a valid reference that has no other form is a name."""
+def test_every_text_is_parsed_or_refused(text: str) -> None:
+    """No other error is raised. The parts can be bound in SQL. A valid reference of no other form is a name."""
     query, complaint = None, ""
     try:
         query = parse_query(text)

@@ -1,4 +1,4 @@
-"""Docker references: distribution/reference's answers, its regular expressions, and the properties we build on."""
+"""Docker references, compared with the answers and the regular expressions of distribution/reference."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Parts = tuple[str, str, str | None, str | None]
 HEX = "e58fcf7418d4390dec8e8fb69d88c06ec07039d651fedd3aa72af9972e7d046b"
 DIGEST = f"sha256:{HEX}"
 
-# The oracle: regexp.go and normalize.go written down a second time, as they stand there.
+# The oracle: a literal translation of regexp.go and normalize.go.
 ALPHANUMERIC = r"[a-z0-9]+"
 SEPARATOR = r"(?:[._]|__|[-]+)"
 DOMAIN_COMPONENT = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -52,7 +52,7 @@ DIGEST_RE = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]
 
 
 def split_docker_domain(name: str) -> tuple[str, str]:
-    """splitDockerDomain."""
+    """Do what splitDockerDomain does."""
     first, slash, rest = name.partition("/")
     if not slash:
         return "docker.io", f"library/{name}"
@@ -70,7 +70,7 @@ def split_docker_domain(name: str) -> tuple[str, str]:
 
 
 def oracle(text: str) -> Parts | None:
-    """ParseNormalizedNamed, with regular expressions."""
+    """Do what ParseNormalizedNamed does, with regular expressions."""
     if IDENTIFIER_RE.fullmatch(text):
         return None
     domain, remainder = split_docker_domain(text)
@@ -89,14 +89,14 @@ def oracle(text: str) -> Parts | None:
 
 
 def any_kind(text: str) -> str | None:
-    """ParseAnyReference, made of what the package has: an identifier or a digest comes before a name."""
+    """Do what ParseAnyReference does, with our functions: an identifier or a digest takes precedence over a name."""
     if IDENTIFIER_RE.fullmatch(text) or is_docker_digest(text):
         return "digest"
     return None if split_reference(text) is None else "named"
 
 
 def answer(text: str) -> dict[str, Any]:
-    """What we say of `text`, in the columns of the vectors."""
+    """Return our answer for `text`, in the columns of the vectors."""
     row: dict[str, Any] = dict.fromkeys(("canonical", "domain", "path", "tag", "digest", "familiar"))
     try:
         reference = Reference.parse(text)
@@ -112,7 +112,7 @@ def expected(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("row", own_vectors("reference.json"), ids=lambda row: row["input"][:40])
 def test_agrees_with_distribution_reference(row: dict[str, Any]) -> None:
-    """Every column of a vector is what the library said."""
+    """Every column of a vector is the answer of the library."""
     assert answer(row["input"]) == expected(row)
 
 
@@ -123,7 +123,7 @@ def test_agrees_with_every_shared_vector() -> None:
 
 
 def test_own_vectors_are_shared_ones() -> None:
-    """The small set is copied from the full one and says nothing of its own."""
+    """Every row of the small set is a row of the full set."""
     for name in ("reference.json", "digest.json", "refname.json"):
         shared = shared_vectors(name)
         for row in own_vectors(name):
@@ -131,7 +131,7 @@ def test_own_vectors_are_shared_ones() -> None:
 
 
 def test_the_oracle_agrees_with_every_own_vector() -> None:
-    """The regular expressions that the scanner is tested against are themselves right."""
+    """The regular expressions with which these tests compare are right themselves."""
     for row in own_vectors("reference.json"):
         parts = (row["domain"], row["path"], row["tag"], row["digest"]) if row["valid"] else None
         assert oracle(row["input"]) == parts, row["input"]
@@ -140,13 +140,13 @@ def test_the_oracle_agrees_with_every_own_vector() -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        # A domain that fits as a path only: the library's Domain() is "", its Path() the whole.
+        # A domain that is only valid as part of a path: the library's Domain() is "", and Path() is everything.
         ("my_host.com/alpine", ("", "my_host.com/alpine", None, None)),
         ("my_host.com/alpine:3.16", ("", "my_host.com/alpine", "3.16", None)),
         ("my__host.com/a/b", ("", "my__host.com/a/b", None, None)),
         ("my_host.com:5000/alpine", None),
         ("My_host.com/alpine", None),
-        # The path's 255 characters: library/ counted, the domain not.
+        # The limit of 255 characters counts the path with library/ and without the domain.
         (f"a.b/{'x' * 255}", ("a.b", "x" * 255, None, None)),
         (f"a.b/{'x' * 256}", None),
         (f"{'d' * 300}.b/{'x' * 255}", (f"{'d' * 300}.b", "x" * 255, None, None)),
@@ -157,7 +157,7 @@ def test_the_oracle_agrees_with_every_own_vector() -> None:
         (f"u/{'x' * 254}", None),
         (f"my_host.com/{'x' * 243}", ("", f"my_host.com/{'x' * 243}", None, None)),
         (f"my_host.com/{'x' * 244}", None),
-        # The tag's 128.
+        # The limit of 128 characters for a tag.
         (f"a:{'T' * 128}", ("docker.io", "library/a", "T" * 128, None)),
         (f"a:{'T' * 129}", None),
         ("a:_", ("docker.io", "library/a", "_", None)),
@@ -181,16 +181,16 @@ def test_the_oracle_agrees_with_every_own_vector() -> None:
         (f"{HEX}:a", ("docker.io", f"library/{HEX}", "a", None)),
         (f"library/{HEX}", ("docker.io", f"library/{HEX}", None, None)),
         (HEX[:63], ("docker.io", f"library/{HEX[:63]}", None, None)),
-        # IPv6 in brackets, hardly looked at.
+        # IPv6 addresses in brackets, of which the grammar checks little.
         ("[:]/a", ("[:]", "a", None, None)),
-        ("[dead]/a", None),  # no '.', ':' or capital in it: no domain is meant
+        ("[dead]/a", None),  # without a '.', ':' or capital it does not count as a domain
         ("[DEAD:]:1/a:b", ("[DEAD:]:1", "a", "b", None)),
         ("[]/a", None),
         ("[::1]:/a", None),
         ("[::1]]:5/a", None),
         ("[::1/a", None),
         ("x[::1]/a", None),
-        # What `$`, `\w` and `\d` of Python would let through.
+        # What Python's `$`, `\w` and `\d` would accept.
         ("alpine\n", None),
         ("alpine:3.16\n", None),
         ("alpine:\u0663", None),
@@ -204,12 +204,12 @@ def test_the_oracle_agrees_with_every_own_vector() -> None:
     ],
 )
 def test_limits_and_corners(text: str, parts: Parts | None) -> None:
-    """Limits exactly met and just missed; none of these stands in the vectors, so the oracle must say it too."""
+    """Limits just met and just exceeded. The vectors have none of these, so the oracle has to agree."""
     assert split_reference(text) == oracle(text) == parts
 
 
 def test_every_short_text_is_split_as_the_regular_expressions_do() -> None:
-    """All texts of up to five characters over the grammar's classes: no near miss is left out by chance."""
+    """All texts of up to five characters, with one or two characters from each class of the grammar."""
     for length in range(6):
         for characters in product("aA0._-:/[]", repeat=length):
             text = "".join(characters)
@@ -242,7 +242,7 @@ DIGESTS = st.sampled_from(
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> str:
-    """Pieces of references, good and bad, put together rightly, and then spoilt in up to two places."""
+    """Draw references made of valid and invalid pieces, and corrupt them in up to two places."""
     text = "/".join(draw(st.lists(COMPONENTS, min_size=1, max_size=4)))
     if draw(st.booleans()):
         text = f"{draw(DOMAINS)}/{text}"
@@ -261,7 +261,7 @@ def near_misses(draw: st.DrawFn) -> str:
 
 @st.composite
 def references(draw: st.DrawFn) -> str:
-    """Valid references, in every spelling that normalisation knows."""
+    """Draw valid references, in every spelling that normalisation handles."""
     domain = draw(st.sampled_from(["", "", *VALID_DOMAINS]))
     components = draw(st.lists(st.sampled_from(VALID_COMPONENTS), min_size=1, max_size=3))
     tag = draw(st.sampled_from(["", "", ":latest", ":3.16", ":_", ":A-b.c", f":{'t' * 128}"]))
@@ -288,7 +288,7 @@ VALID_COMPONENTS = [
 @given(st.one_of(near_misses(), st.text(max_size=20), st.text("ab0A._-/:@[]\n", max_size=12)))
 @settings(max_examples=examples(1500), deadline=None)
 def test_splits_any_text_as_the_regular_expressions_do(text: str) -> None:
-    """The scanner and distribution/reference's own regular expressions agree on every text, near misses above all."""
+    """`split_reference` and the regular expressions of distribution/reference agree, above all on near misses."""
     assert split_reference(text) == oracle(text)
 
 
@@ -307,7 +307,7 @@ def test_tags_are_those_of_the_regular_expression(text: str) -> None:
 
 
 def test_ref_names_are_split_as_the_regular_expressions_do() -> None:
-    """Legal and illegal `org.opencontainers.image.ref.name` values: which of them are Docker references too."""
+    """Legal and illegal values of `org.opencontainers.image.ref.name`, some of which are also Docker references."""
     for row in own_vectors("refname.json"):
         assert split_reference(row["refname"]) == oracle(row["refname"]), row["refname"]
 
@@ -315,7 +315,7 @@ def test_ref_names_are_split_as_the_regular_expressions_do() -> None:
 @given(references())
 @settings(deadline=None)
 def test_the_canonical_name_is_a_fixed_point(text: str) -> None:
-    """A canonical name parses to itself, with the same repository and digest, and a tag or a digest for certain."""
+    """A canonical name parses to itself, with the same repository and digest, and always has a tag or a digest."""
     first = Reference.parse(text)
     again = Reference.parse(first.canonical)
     assert again.canonical == first.canonical
@@ -328,7 +328,7 @@ def test_the_canonical_name_is_a_fixed_point(text: str) -> None:
 @example("docker.io/library/alpine:3.16")
 @example(f"docker.io/{HEX}:3.16")
 def test_the_familiar_name_parses_back_to_the_same_reference(text: str) -> None:
-    """Save where the library's own short form is another name: an identifier, or a user that reads as a domain."""
+    """Except if the library's short form means another name: an identifier, or a user that looks like a domain."""
     reference = Reference.parse(text)
     familiar = reference.familiar
     first, slash, _ = repository_familiar(reference.domain, reference.path).partition("/")
@@ -340,7 +340,7 @@ def test_the_familiar_name_parses_back_to_the_same_reference(text: str) -> None:
 
 
 def test_familiar_names_that_do_not_parse_back() -> None:
-    """The two kinds that the property above leaves out, as FamiliarString has them."""
+    """The two exceptions of the test above, as FamiliarString prints them."""
     assert Reference.parse("docker.io/localhost/app").familiar == "localhost/app"
     assert Reference.parse("localhost/app").domain == "localhost"
     assert Reference.parse(f"docker.io/{HEX}").familiar == HEX
@@ -350,7 +350,7 @@ def test_familiar_names_that_do_not_parse_back() -> None:
 @given(st.one_of(references(), near_misses()))
 @settings(deadline=None)
 def test_a_repository_is_a_reference_with_neither_tag_nor_digest(text: str) -> None:
-    """`split_repository` is the first half of `split_reference` where there is no second."""
+    """`split_repository` returns the first half of `split_reference` if the second half is empty."""
     parts = split_reference(text)
     bare = parts is not None and parts[2:] == (None, None)
     assert split_repository(text) == (parts[:2] if parts and bare else None)
@@ -358,8 +358,8 @@ def test_a_repository_is_a_reference_with_neither_tag_nor_digest(text: str) -> N
 
 @given(st.one_of(near_misses(), st.text(max_size=300)))
 @settings(deadline=None)
-def test_a_refusal_is_one_printable_line(text: str) -> None:
-    """What an invalid text is answered with can be printed as it is, is short, and says what to do after a colon or `;`."""
+def test_an_error_message_is_one_printable_line(text: str) -> None:
+    """The message for an invalid text is printable and short, and gives advice after a colon."""
     assume(split_reference(text) is None)
     with pytest.raises(InvalidReference) as caught:
         Reference.parse(text)
@@ -374,29 +374,29 @@ def test_a_refusal_is_one_printable_line(text: str) -> None:
     [
         ("", "names no image"),
         (":3.16", "names no image"),
-        ("[::1]:5000", "write a path behind the address"),
+        ("[::1]:5000", "write a path after the address"),
         ("UPPER", "upper-case"),
         (HEX, "write sha256: in front of it"),
         ("a@sha256:abc", "no digest after '@'"),
-        (f"a:{'t' * 129}", "no valid tag"),
-        ("a b", "it holds ' '"),
-        ("a\x1b[2J", r"it holds '\x1b'"),
-        ("a_b.c:80/d", "no valid domain"),
+        (f"a:{'t' * 129}", "invalid tag"),
+        ("a b", "it contains ' '"),
+        ("a\x1b[2J", r"it contains '\x1b'"),
+        ("a_b.c:80/d", "invalid domain"),
         (f"a.b/{'x' * 256}", "more than 255 characters"),
         ("x" * 248, "more than 255 characters"),
         ("a//b", "each part between '/'"),
-        ("v1+build.5", "it holds '+'"),
+        ("v1+build.5", "it contains '+'"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(text: str, part: str) -> None:
+def test_an_error_message_says_what_is_wrong(text: str, part: str) -> None:
     """Each kind of mistake has its own message."""
     with pytest.raises(InvalidReference, match=re.escape(part)):
         Reference.parse(text)
 
 
 @given(st.text(max_size=300))
-def test_an_echo_is_short_and_printable(text: str) -> None:
-    """`quoted` never hands a control character on, nor more than about a line; what is short stays whole."""
+def test_quoted_text_is_short_and_printable(text: str) -> None:
+    """`quoted` returns no control characters and at most about a line. Short text stays whole."""
     shown = quoted(text)
     assert shown.isprintable()
     assert len(shown) <= 120
@@ -408,19 +408,19 @@ def test_an_echo_is_short_and_printable(text: str) -> None:
     "piece", ["a", "a/", "a.", "a-", "-", "_", ".", ":", "@", "[", "]", "A", "0", "\u00e9", "a:", "a@"]
 )
 @pytest.mark.parametrize("frame", ["{}", "{}a", "a.b/{}", "a:{}", "a@{}", "a@sha256:{}", "{}.b/a:t"])
-def test_megabytes_are_answered_in_linear_time(piece: str, frame: str) -> None:
-    """Two megabytes of any one thing anywhere: split, or refused with a short message. What is quadratic hangs here."""
+def test_megabytes_are_parsed_in_linear_time(piece: str, frame: str) -> None:
+    """Two megabytes of any repeated piece are split, or refused with a short message. A quadratic parser would hang."""
     text = frame.format(piece * (2_000_000 // len(piece)))
     if split_reference(text) is None:
         with pytest.raises(InvalidReference) as caught:
             Reference.parse(text)
         assert len(str(caught.value)) < 300
     else:
-        assert frame == "{}.b/a:t"  # a domain alone has no limit in the grammar
+        assert frame == "{}.b/a:t"  # only the length of a domain is not limited by the grammar
 
 
-def test_equality_is_of_normalised_parts() -> None:
-    """Spelling does not count; a tag that was not written is not the tag `latest`."""
+def test_equality_compares_normalised_parts() -> None:
+    """The spelling does not matter. A missing tag does not equal the tag `latest`."""
     short, full = Reference.parse("alpine:3.16"), Reference.parse("index.docker.io/alpine:3.16")
     assert short == full
     assert hash(short) == hash(full)
@@ -434,8 +434,8 @@ def test_equality_is_of_normalised_parts() -> None:
 
 
 @pytest.mark.parametrize("module", ["digest", "reference", "platform"])
-def test_importing_loads_nothing_but_ours(module: str) -> None:
-    """The way to an answer stays bare: of the standard library only what a bare interpreter has loaded already."""
+def test_importing_loads_nothing_from_the_standard_library(module: str) -> None:
+    """A question is answered without further imports: nothing is loaded that a bare interpreter has not loaded already."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); "
         f"import catalog.names.{module}; print(*sorted(set(sys.modules) - before))"

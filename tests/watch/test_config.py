@@ -104,8 +104,8 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("[[roots]]\npath = 5", "path of [[roots]] must be a string"),
         ('[[roots]]\npath = "/a\\u0000b"', "must be an absolute path"),
         ('[[stores]]\npath = "/a"\nnames = "x"', "[[stores]] has no key names; its keys are path, name, naming"),
-        ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: no name: a:b"),
-        ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: no naming policy: x"),
+        ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: invalid name 'a:b'"),
+        ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: unknown naming policy 'x'"),
         (
             '[[stores]]\npath = "/a"\nprefix = "r.example.com"',
             'prefix of [[stores]] /a needs naming = "path" or "path:tag"',

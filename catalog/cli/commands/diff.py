@@ -123,7 +123,7 @@ def _note_unknown(readers: list[Reader]) -> None:
 def _nothing(reader: Reader, text: str) -> Side:
     """Return an empty side, for a store that did not exist at the time of the side."""
     when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
-    note(f"no store is called {shown(text)} {when}: that side is empty")
+    note(f"no store is named {shown(text)} {when}: that side is empty")
     return Side(reader, frozenset(), note)
 
 
