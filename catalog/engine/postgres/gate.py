@@ -38,7 +38,9 @@ def run(asked: Question, sink: Sink) -> None:
     if not isinstance(parameters, dict):
         raise TypeError("parameters must have names")
     if any("\0" in text for text in (statement, *parameters.values())):
-        raise RefusedSQL("the statement or a value contains a NUL character, which PostgreSQL does not support")
+        raise RefusedSQL(
+            "the statement or a value contains a NUL character, which PostgreSQL does not support: remove it"
+        )
     for name in sorted(names(statement) - set(parameters)):
         raise RefusedSQL(f"the statement is wrong: :{name} has no value; give one with -p {name}=VALUE")
     session = connect(asked.path, read_only=True)
