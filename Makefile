@@ -44,7 +44,7 @@ stress: $(VENV)/.ready
 	$(BIN)/python -m tests.stress
 	$(BIN)/python -m tests.hosts
 	$(BIN)/python -m tests.growth
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m hypothesis --numprocesses auto --dist loadfile
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze

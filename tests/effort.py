@@ -1,4 +1,4 @@
-"""How many examples hypothesis makes up.
+"""How many examples hypothesis makes up, and how many random worlds and moments other tests try.
 
 `make test` tries a quarter of them, always the same ones. `make stress` tries all, with HYPOTHESIS_PROFILE=long, and
 HYPOTHESIS_PROFILE=hunt tries others each time.

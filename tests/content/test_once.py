@@ -19,6 +19,7 @@ from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import CLEAN, called
 from tests.content.layouts import digest_of, file_of, index, layer, layout, manifest, named, on, put, put_as, write
+from tests.effort import examples
 
 AMD64 = {"os": "linux", "architecture": "amd64"}
 
@@ -132,7 +133,7 @@ def views(db: str) -> dict[str, list[str]]:
         connection.close()
 
 
-KILLS = 24
+KILLS = examples(24)
 
 
 def killed(moment: int, config: str, db: str) -> int | None:

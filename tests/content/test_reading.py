@@ -146,7 +146,7 @@ def test_indexes_nested_deeper_than_any_recursion(catalogue: Catalogue, tmp_path
     path = layout(tmp_path / "s")
     image = manifest(path, {"os": "linux", "architecture": "amd64"})
     outer = image
-    for _ in range(1500):
+    for _ in range(1100):
         outer = index(path, outer)
     write(path, named(outer))
     catalogue.add(path)

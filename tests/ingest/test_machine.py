@@ -311,7 +311,6 @@ class Layouts(RuleBasedStateMachine):
                 assert (state == "missing") == (not os.path.isdir(path)), (name, state)
 
 
-@pytest.mark.hypothesis
 @pytest.mark.parametrize("buffers", ["as they are", "tiny"])
 def test_whatever_happens_on_disk_the_catalog_says_what_the_layouts_say(
     new_catalogue: Callable[[str], Catalogue], monkeypatch: pytest.MonkeyPatch, buffers: str, engine: str

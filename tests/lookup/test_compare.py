@@ -54,7 +54,6 @@ def asked(reader: Reader, text: str, *, was_there: bool = True) -> Side:
     return found or Side(reader, frozenset(), lambda _: None)
 
 
-@pytest.mark.hypothesis
 def test_what_differs_is_what_two_scans_say(new_catalogue: New, engine: str) -> None:
     """Of two stores, of two sets of stores, and of stores at two times."""
 

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,6 @@ options = st.builds(
 SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a commit costs least
 
 
-@pytest.mark.hypothesis
 def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, engine: str) -> None:
     """Fewer worlds on a server: there each statement is a round trip, and the names mean what they mean on SQLite."""
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import Catalogue
+from tests.effort import examples
 from tests.reports import worlds
 from tests.reports.disk import Disk
 
 FIXTURES = (Path(__file__).parents[2].parent / "shared" / "fixtures").resolve()
-RANDOM_WORLDS = 12
+RANDOM_WORLDS = examples(12)
 
 
 class World(NamedTuple):

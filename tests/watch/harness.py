@@ -44,12 +44,12 @@ def wait_for(
 ) -> None:
     """Wait until `condition` holds; fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
-    pause = 0.002
+    pause = 0.005
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} seconds: {what()}")
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
+        pause = min(pause * 1.5, 0.05)
 
 
 def layouts_below(root: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -235,7 +234,6 @@ def pause() -> None:
     time.sleep(PAUSE)
 
 
-@pytest.mark.hypothesis
 def test_the_catalog_equals_the_oracle_after_every_step(tmp_path: Path) -> None:
     with followed(tmp_path, settle_ms=50) as catalog:
         catalog.add_root("one")
