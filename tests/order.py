@@ -15,14 +15,33 @@ from xdist.scheduler import LoadScopeScheduling
 
 PROCESSES_PER_CORE = 2
 
-SLOWEST = ()
-"""Files that take longer than a minute, the longest first."""
+SLOWEST = (
+    "reports/test_filters.py",
+    "reports/test_reports.py",
+    "cli/test_db_copy.py",
+    "cli/test_at.py",
+    "watch/test_daemon.py",
+    "hosts/test_many.py",
+    "reports/test_both_engines.py",
+    "test_packaging.py",
+    "hosts/test_shared.py",
+)
+"""Files that take longer than the others, the longest first."""
 
 ROOMS = ("watch", "hosts", "cli", "browse", "db", "ingest", "content", "reports", "growth", "lookup")
 """Directories of tests, the slowest first; what is in none of them comes last."""
 
 SLOW_FIXTURES = {"browser", "catalog", "followed", "mortal", "public", "quick", "secure", "server", "site", "terminal"}
 """Fixtures that start a daemon, a server, a browser or a shell."""
+
+NOT_QUICK = {
+    "content/test_once.py",
+    "db/test_processes.py",
+    "ingest/test_machine.py",
+    "ingest/test_rows_written.py",
+    "lookup/test_fixtures.py",
+}
+"""Files that need neither, and take long all the same; single tests have the marker `slow`."""
 
 QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
 
@@ -64,6 +83,7 @@ def is_quick(item: pytest.Item) -> bool:
     return (
         len(parts) > 2
         and parts[1] in QUICK_ROOMS
+        and "/".join(parts[1:]) not in NOT_QUICK
         and not SLOW_FIXTURES & set(fixtures)
         and "postgresql" not in item.nodeid
         and item.get_closest_marker("slow") is None

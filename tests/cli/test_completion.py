@@ -245,6 +245,7 @@ ASKED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ASKED)
 def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], prefix: str) -> None:
     """Counted in steps of SQLite's virtual machine: the number of offers may grow to its limit, the cost of each may not."""

@@ -141,6 +141,7 @@ def test_a_schema_that_is_not_utf8(tmp_path: Path, sound: bytes) -> None:
     refused(path, "is damaged", "'ocicat add' again", also=(("query", "--count"), ("db", "check")))
 
 
+@pytest.mark.slow
 def test_no_page_full_of_noise_gives_a_traceback(tmp_path: Path, sound: bytes) -> None:
     """Each page of the catalog is overwritten in turn. Every command answers, or ends with status 4 and one line."""
     path = str(tmp_path / "c.db")

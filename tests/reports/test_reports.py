@@ -170,6 +170,7 @@ def test_orphans(world: World) -> None:
     same(rows(world.catalogue, "orphans", "store referrer subject how artifact_type size"), expected)
 
 
+@pytest.mark.slow
 def test_bases(world: World) -> None:
     disk = world.disk
     layers = {digest: [each["digest"] for each in disk.layers(digest)] for digest, _ in disk.held()}
