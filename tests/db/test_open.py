@@ -255,7 +255,7 @@ def test_a_reader_who_may_not_write_the_directory_reads_after_a_clean_close(othe
         "",
     )
     one_error(
-        ran_as_nobody("sql", "SELECT count(*) FROM stores", db=others), 4, "may not execute"
+        ran_as_nobody("sql", "SELECT count(*) FROM stores", db=others), 4, "not allowed to execute"
     )  # the interpreter, here
     assert {name: os.stat(os.path.join(os.path.dirname(others), name)).st_mtime_ns for name in before} == before
 
