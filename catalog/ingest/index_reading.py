@@ -29,7 +29,8 @@ class WaitingStore:
 
     `first` is since when it waits, `looks` what it last looked like and `since` since when, `due` when to look again, and
     `why` the reason. Times are seconds of the monotonic clock. `size` is that of its index.json in bytes when last seen, `ended`
-    how many of its turns were ended (turns.py), and `full` whether to read it even if it looks unchanged.
+    how many of its turns were ended (turns.py), `long_turns` how many of those were longer turns since it last changed, `turn_began`
+    when its last turn began, and `full` whether to read it even if it looks unchanged.
     """
 
     def __init__(self, store: Store, now: float, *, full: bool) -> None:
@@ -42,6 +43,8 @@ class WaitingStore:
         self.size = 0
         self.is_queued = False
         self.ended = 0
+        self.long_turns = 0
+        self.turn_began = now
         self.why = ""
 
     @property
@@ -52,7 +55,7 @@ class WaitingStore:
     def seen(self, now: float, looks: tuple[object, ...]) -> None:
         """Record what the store looks like now."""
         if self.looks != looks:
-            self.looks, self.since = looks, now
+            self.looks, self.since, self.long_turns = looks, now, 0
 
 
 class IndexReading(NamedTuple):

@@ -31,7 +31,7 @@ from catalog.ingest.listener import Listener, Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, differs, has_problem
-from catalog.ingest.turns import LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded, patience
+from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, TurnRules
 from catalog.layout.beneath import Found
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
@@ -57,7 +57,8 @@ class Intake:
     """Takes changes of stores through `writer`. `report` gets a line for everything that a person should know.
 
     `others_wait` is called during the turn of a large store, with its path and the size of its index.json in bytes. It returns
-    whether a smaller store waits that the intake does not know of, or time is up.
+    whether a smaller store waits that the intake does not know of, or time is up. One transaction writes at most
+    `entries_at_once` entries, unless one store has more.
     `changed` counts the stores whose entries changed, `done` those that were dealt with, `ended` the turns that were ended.
     """
 
@@ -68,8 +69,15 @@ class Intake:
         report: Report,
         listener: Listener | None = None,
         others_wait: Callable[[str, int], bool] = lambda _path, _size: False,
+        *,
+        entries_at_once: int = BATCH_ENTRIES,
+        rules: TurnRules | None = None,
     ) -> None:
         self._writer = writer
+        self._entries_at_once = entries_at_once
+        self._rules = rules or TurnRules()
+        self._last_turns: dict[int, float] = {}  # when large stores last had a turn, by id
+        self._last_turn = time.monotonic()
         self.use(settings)
         self._report = report
         self._listener = listener or Listener()
@@ -109,19 +117,23 @@ class Intake:
     def look_again(self, seconds: float = math.inf) -> None:
         """Look at the stores that are due, small ones first, and commit. Stop when the turn of a large store is ended.
 
-        After about `seconds` the rest is left for another call.
+        After about `seconds` the rest is left for another call. A large store has a turn now and then in any case, first the one
+        that had none for longest.
         """
         now = time.monotonic()
         due = [waiting for waiting in self._waiting.values() if waiting.due <= now]
-        due.sort(key=lambda waiting: (waiting.is_large, self._listener.shares(waiting.store), waiting.size))
+        due.sort(key=self._precedence)
+        is_overdue = now - self._last_turn > self._rules.large_every
         try:
             for waiting in due:
-                if time.monotonic() - now > seconds:
+                if time.monotonic() - now > seconds and not (waiting.is_large and is_overdue):
+                    if is_overdue:
+                        continue
                     break
                 if waiting.is_large:
                     self.commit()
-                    self._in_turn = waiting
-                    self._turn = Turn(functools.partial(self._is_over, waiting, time.monotonic()))
+                    self._begin_turn(waiting)
+                    is_overdue = False
                 del self._waiting[waiting.store.id]
                 self._look(waiting, time.monotonic())
             self.commit()
@@ -130,20 +142,41 @@ class Intake:
         finally:
             self._turn = self._in_turn = None
 
-    def _is_over(self, waiting: WaitingStore, began: float) -> bool:
-        """Return whether the turn of a large store, which began at `began`, is over."""
+    def _precedence(self, waiting: WaitingStore) -> tuple[bool, float, bool, bool, int]:
+        """Return a sort key: small stores come before large ones, and of those first the one that had no turn for longest."""
+        last = self._last_turns.get(waiting.store.id, 0.0) if waiting.is_large else 0.0
+        shares = self._listener.shares(waiting.store)
+        return waiting.is_large, last, shares, not waiting.store.indexed_before, waiting.size
+
+    def _begin_turn(self, waiting: WaitingStore) -> None:
+        self._in_turn = waiting
+        waiting.turn_began = self._last_turn = self._last_turns[waiting.store.id] = time.monotonic()
+        self._turn = Turn(functools.partial(self._is_over, waiting))
+
+    def _is_over(self, waiting: WaitingStore) -> bool:
+        """Return whether the turn of a large store is over."""
         others = any(w.due <= time.monotonic() and w.size < waiting.size for w in list(self._waiting.values()))
         # `_others_wait` is called in any case, because the daemon shows in it that it is alive.
-        return (self._others_wait(waiting.store.path, waiting.size) or others) and (
-            began - waiting.since < patience(waiting.size) or time.monotonic() - began > LONGEST_SECONDS
-        )
+        if not (self._others_wait(waiting.store.path, waiting.size) or others):
+            return False
+        took = time.monotonic() - waiting.turn_began
+        return not self._is_longer(waiting) or took > self._rules.longest(waiting.long_turns)
+
+    def _is_longer(self, waiting: WaitingStore) -> bool:
+        """Return whether the file of a large store had not changed for long when its turn began."""
+        return waiting.turn_began - waiting.since >= self._rules.patience(waiting.size)
 
     def _end_turn(self, waiting: WaitingStore) -> None:
         """Put off a large store whose turn was ended."""
         waiting.ended += 1
         self.ended += 1
         waiting.why = f"reading it takes long, and others waited: its turn was ended {waiting.ended} times"
-        self._put_off(waiting, time.monotonic() + PAUSE_SECONDS)
+        now = time.monotonic()
+        pause = PAUSE_SECONDS
+        if self._is_longer(waiting):
+            waiting.long_turns += 1
+            pause = max(pause, self._rules.pause_share * (now - waiting.turn_began))
+        self._put_off(waiting, now + pause)
 
     # --- who waits ----------------------------------------------------------------------------------------------
 
@@ -311,7 +344,7 @@ class Intake:
             self.commit()  # It gets a transaction of its own, because what it holds is only known at its end, or it may be undone.
         self._batch.append(reading)
         self._batch_entries += reading.content.elements if reading.content is not None else 0
-        if is_alone or len(self._batch) >= BATCH_STORES or self._batch_entries >= BATCH_ENTRIES:
+        if is_alone or len(self._batch) >= BATCH_STORES or self._batch_entries >= self._entries_at_once:
             self.commit()
 
     def commit(self) -> None:

@@ -4,14 +4,16 @@ One thread reads all stores, and a store is written in one transaction, complete
 second to read, and three quarters of a minute to write if all of it changed. An owner who rewrites it all the time would occupy
 the thread. So a turn of more than GRACE_SECONDS can be ended: the transaction is rolled back, the waiting stores are taken
 first, and the store gets another turn when no smaller one waits. If its file has not changed for its `patience`, it gets a longer
-turn, of at most LONGEST_SECONDS; a store that its owner keeps rewriting never gets one. What takes even longer is taken when
-the others are quiet for that long, or by `ocicat index`.
+turn; a store that its owner keeps rewriting never gets one. While others wait, a longer turn is ended after LONGEST_SECONDS. Then
+the others have several times as long as it took, and the next longer turn may take twice as long. So a list that takes minutes
+to write is taken in the end although the others are never quiet.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 LARGE_BYTES = 1 << 20
 """An index.json with more bytes is read in a turn that may be ended. A smaller one takes a tenth of a second."""
@@ -19,10 +21,15 @@ LARGE_ENTRIES = 5_000
 """So is a store with more entries than this, because as much may have to be written."""
 PAUSE_SECONDS = 0.5
 """The time until the next turn of a store whose turn was ended."""
-GRACE_SECONDS = 0.3
+GRACE_SECONDS = 0.2
 """A turn is not ended earlier. Another store takes about as long to settle and be looked at."""
 LONGEST_SECONDS = 5.0
-"""After this a turn is ended in any case if others wait."""
+"""After this a longer turn is ended if others wait. This is the first one; each one after it may take twice as long."""
+LARGE_EVERY_SECONDS = 5.0
+"""A large store has a turn this often even if smaller ones wait all the time."""
+_MOST_DOUBLED = 10
+_PAUSE_SHARE = 5
+"""After a longer turn, others have this many times as long as it took."""
 SLICE_SECONDS = 0.1
 """Work that can be interrupted anywhere gives way to others this often."""
 
@@ -39,6 +46,26 @@ class TurnEnded(Exception):
 def patience(size: int) -> float:
     """Return for how many seconds an index.json of `size` bytes must not change before its store gets a longer turn."""
     return _PATIENCE_SECONDS + _PATIENCE_PER_BYTE * size
+
+
+def longest(ended: int) -> float:
+    """Return for how many seconds a longer turn may last while others wait, after `ended` longer turns were ended."""
+    return LONGEST_SECONDS * 2.0 ** min(ended, _MOST_DOUBLED)
+
+
+class TurnRules(NamedTuple):
+    """How long turns last. Times are in seconds.
+
+    - `patience`: by the size of an index.json in bytes, how long it must not change before its store gets longer turns.
+    - `longest`: how long one lasts at most while others wait, by the number of longer turns of the store that were ended.
+    - `large_every`: how often a large store has a turn even if smaller ones wait all the time.
+    - `pause_share`: after a longer turn, others have this many times as long as it took.
+    """
+
+    patience: Callable[[int], float] = patience
+    longest: Callable[[int], float] = longest
+    large_every: float = LARGE_EVERY_SECONDS
+    pause_share: float = _PAUSE_SHARE
 
 
 class Turn:

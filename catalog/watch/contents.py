@@ -24,7 +24,7 @@ from catalog.ingest.index_reading import PutOff
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store
-from catalog.ingest.turns import LONGEST_SECONDS, PAUSE_SECONDS, Turn, TurnEnded
+from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, TurnRules
 from catalog.layout.beneath import Found
 from catalog.layout.blobs_identity import blobs_identity
 
@@ -36,7 +36,7 @@ MOST_ASIDE = 16
 FIND_SECONDS = 1.0
 """How often to look for more to read while there is much to read."""
 PATIENCE_SECONDS = 10.0
-"""A transaction that was rolled back for others for this long is completed, but in at most LONGEST_SECONDS."""
+"""A transaction that was rolled back for others for this long gets a longer turn (catalog.ingest.turns)."""
 
 
 class _Reading:
@@ -47,6 +47,7 @@ class _Reading:
         self.steps = steps
         self.since = time.monotonic()
         self.slice_ends = self.since + seconds
+        self.long_turns = 0  # longer turns that were ended
         self.undone_since = math.inf
         """Since when its transaction has been rolled back again and again."""
 
@@ -64,8 +65,12 @@ class Contents:
         others_wait: Callable[[], bool] = lambda: False,
         *,
         slice_seconds: float = SLICE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        rules: TurnRules | None = None,
     ) -> None:
         self._slice = slice_seconds
+        self._patience = patience
+        self._rules = rules or TurnRules()
         self._writer = writer
         self._settings = settings
         self._others_wait = others_wait
@@ -159,11 +164,14 @@ class Contents:
             self._end(reading)
         elif self._was_ended:
             reading.undone_since = min(reading.undone_since, self._began)
+            if self._is_longer(reading):
+                reading.long_turns += 1
+                reading.undone_since = time.monotonic()
             reading.slice_ends = 0.0
             if not self._others_are_to_be_read:
                 self._not_before = time.monotonic() + PAUSE_SECONDS
         else:
-            reading.undone_since = math.inf
+            reading.undone_since, reading.long_turns = math.inf, 0
         return True
 
     def _end(self, reading: _Reading) -> None:
@@ -209,9 +217,12 @@ class Contents:
         reading = self._reading
         if reading is None or not self._others_wait():
             return False
-        now = time.monotonic()
-        self._was_ended = now - reading.undone_since < PATIENCE_SECONDS or now - self._began > LONGEST_SECONDS
+        took = time.monotonic() - self._began
+        self._was_ended = not self._is_longer(reading) or took > self._rules.longest(reading.long_turns)
         return self._was_ended
+
+    def _is_longer(self, reading: _Reading) -> bool:
+        return self._began - reading.undone_since >= self._patience
 
     def heard(self, version: int) -> None:
         """Take the catalog's `data_version`. If it has changed, another process may have found more to read."""

@@ -41,6 +41,7 @@ from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
 from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver
+from catalog.watch.offers import LOOK_SECONDS, Offers
 from catalog.watch.registered import Registered
 from catalog.watch.rereading import Rereading
 from catalog.watch.service import PUT_OFF_SECONDS, Service
@@ -50,8 +51,8 @@ from catalog.watch.watched_roots import WatchedRoots
 
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
-LOOK_SECONDS = 0.2
-"""So long a daemon does one thing before it looks at what was hinted meanwhile."""
+AT_ONCE = 2_000
+"""How many entries of small stores are written in one transaction: others wait for that."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
@@ -77,6 +78,7 @@ class Daemon:
         self._state = StateFile(beside(path) + DAEMON)
         self._hints = Hints()
         self._observer: TreeObserver | None = None
+        self._writer: Writer | None = None
         self._intake: Intake | None = None
         self._contents: Contents | None = None
         self._tops = WatchedRoots(None)
@@ -89,11 +91,13 @@ class Daemon:
         self._next_tick = 0.0
         self._next_beat = 0.0
         self._next_look = 0.0
+        self._next_overflow = 0.0
         self._between: set[str] = set()  # what was hinted during a sweep
         self._turns_ended = 0
         self._next_retention = 0.0
         self._told: set[str] = set()
         self._registered = Registered()
+        self._offers = Offers(self._hints, self._registered, self._service, self._show_life)
         self._listings = Listings()
         self._clock = Clock()
 
@@ -148,7 +152,8 @@ class Daemon:
             )
             self._report(Notice("polling", text, error=error.strerror))
             return
-        self._observer.while_waiting = self._show_life
+        self._observer.while_waiting = self._look_while_watching
+        self._observer.is_waited_for = lambda: not self._stop
         self._observer.start()
         self._service.trees = self._observer
         self._tops = WatchedRoots(self._service.trees)
@@ -163,7 +168,8 @@ class Daemon:
 
     def _follow(self, writer: Writer) -> None:
         settings = self._configured.now.settings
-        intake = self._intake = Intake(writer, settings, self._report, self._service, self._others_wait)
+        intake = Intake(writer, settings, self._report, self._service, self._others_wait, entries_at_once=AT_ONCE)
+        self._writer, self._intake = writer, intake
         with contextlib.suppress(*_PASSING):  # the first round tries it again
             self._configured.register(writer)
         contents = Contents(writer, lambda: self._configured.now.settings, self._anybody_waits)
@@ -207,9 +213,11 @@ class Daemon:
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
             self._hints.look(self._silent.look(self._registered.stores, self._show_life))
-        if self._sweep_now or self._hints.overflow or now >= self._next_sweep:
+        is_overflown = self._hints.overflow and now >= self._next_overflow
+        if self._sweep_now or is_overflown or now >= self._next_sweep:
             self._sweep(writer, intake, contents)
         else:
+            self._offers.catch_up(writer, intake)
             self._take_hints(writer, intake)
         intake.look_again(LOOK_SECONDS)
         if shared := self._service.inodes.concerned():
@@ -291,6 +299,11 @@ class Daemon:
         """Look at everything: search the roots, and a few stats for each store."""
         began = time.monotonic()
         at_once, self._sweep_now = self._sweep_now, False
+        self._next_look, self._between = began + LOOK_SECONDS, set()
+        self._offers.begin()
+        self._offers.catch_up(writer, intake)
+        self._offers.take_known(writer, intake)
+        intake.look_again(LOOK_SECONDS)
         stores, trees = self._hints.collect()  # the sweep looks wherever they point
         lost = self._hints.recovered()
         if lost:
@@ -310,7 +323,6 @@ class Daemon:
         known = here.left_out.union(here.stores)
         self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         look = functools.partial(self._look_between, writer, intake)
-        self._next_look, self._between = began + LOOK_SECONDS, set()
         found = find_new(writer, here.roots, known, once, look, self._listings)
         self._told = told
         if found:
@@ -333,7 +345,9 @@ class Daemon:
                 if (
                     not taken
                     and path not in again
-                    and not (is_below_any(path, hinted) or is_below_any(path, self._between))
+                    and not (
+                        is_below_any(path, hinted) or is_below_any(path, self._between) or path in self._offers.offered
+                    )
                 ):
                     missed = True
                 contents.look(store, at_once=at_once or lost, at=at)
@@ -342,21 +356,39 @@ class Daemon:
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # no event told of it: who knows what else is not watched
         self._service.swept(len(here.stores), began)
-        self._next_sweep = time.monotonic() + self._configured.now.interval
+        ended = time.monotonic()
+        self._next_sweep = ended + self._configured.now.interval
+        self._next_overflow = ended + (ended - began)
         self._next_beat = 0.0
 
     def _look_between(self, writer: Writer, intake: Intake) -> None:
         """Take, now and then in a sweep that takes long, what was hinted meanwhile."""
         self._show_life()
+        if self._stop:
+            raise _Stopped  # a search of many directories takes long
         if time.monotonic() < self._next_look:
             return
         intake.commit()
+        self._offers.catch_up(writer, intake)
         self._between.update(*self._hints.peek())
         self._take_hints(writer, intake)
         intake.look_again(LOOK_SECONDS)
         self._next_look = time.monotonic() + LOOK_SECONDS
 
+    def _look_while_watching(self) -> None:
+        """Take changes of known stores while a tree is being watched, which may take many seconds."""
+        self._show_life()
+        if self._writer is None or self._intake is None or self._stop:
+            return
+        try:
+            self._offers.catch_up(self._writer, self._intake)
+            self._offers.take_known(self._writer, self._intake)
+            self._intake.look_again(LOOK_SECONDS)
+        except (*_PASSING, MemoryError):
+            self._sweep_now = True  # It meets the same error, when nobody waits for a watch.
+
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
+        self._offers.take_known(writer, intake)
         stores, trees = self._hints.collect()
         if not stores and not trees:
             return
@@ -376,13 +408,7 @@ class Daemon:
         ]
         if new and register(writer, new, self._report):
             known |= self._reload(writer)
-        self._offer(writer, intake, known)
-
-    def _offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
-        for store in self._registered.read_some(writer, paths):
-            intake.offer(store)
-            self._show_life()
-        intake.commit()
+        self._offers.offer(writer, intake, known)
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -390,7 +416,7 @@ class Daemon:
         """Notice that another process has added or removed stores or roots, or found more to be read in one."""
         contents.heard(writer.data_version())
         if self._registered.is_outdated(writer):
-            self._offer(writer, intake, self._reload(writer))
+            self._offers.offer(writer, intake, self._reload(writer))
 
     def _reload(self, writer: Writer) -> set[str]:
         """Learn which roots and stores there are, and watch them.
@@ -450,4 +476,4 @@ class Daemon:
 
 
 class _Stopped(Exception):
-    """A signal came before there was anything to follow."""
+    """A signal came before there was anything to follow, or in the middle of a search."""

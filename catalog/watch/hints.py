@@ -7,6 +7,7 @@ import math
 import os
 import select
 import threading
+from collections.abc import Container
 from dataclasses import dataclass
 
 from catalog.ingest.clock import now_ms
@@ -95,6 +96,13 @@ class Hints:
         with self._lock:
             found = self._stores, self._trees
             self._stores, self._trees = set(), set()
+        return found
+
+    def collect_known(self, known: Container[str]) -> set[str]:
+        """Return the hinted stores that are `known`, and forget them. Everything else stays."""
+        with self._lock:
+            found = {path for path in self._stores if path in known}
+            self._stores -= found
         return found
 
     def peek(self) -> tuple[set[str], set[str]]:

@@ -7,8 +7,11 @@ tests/watch/test_observer.py tests everything that is used of it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
+import sys
+import termios
 
 from watchdog.observers.inotify_c import (
     CallbackId,
@@ -51,3 +54,12 @@ class InotifyDescriptor(InotifyFD):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             watch.callbacks[id_] = callback
             return watch.wd
+
+    def unread(self) -> int:
+        """Return how many bytes of events wait to be read; 0 if that is not known."""
+        waiting = bytearray(4)
+        try:
+            fcntl.ioctl(self._inotify_fd, termios.FIONREAD, waiting)
+        except OSError:
+            return 0
+        return int.from_bytes(waiting, sys.byteorder)

@@ -32,11 +32,17 @@ from watchdog.utils import BaseThread
 from catalog.layout.beneath import open_directory, opened_path, stat_directory
 from catalog.watch.hints import Hint, OverflowHint, StoreHint, TreeHint
 from catalog.watch.inotify import MASK, InotifyDescriptor
+from catalog.watch.path_tree import PathTree
 
 _DESCRIPTORS = b"/proc/self/fd"
 """A watch is set on a directory that is already open, so that a link which replaces the directory meanwhile is not followed."""
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
-_QUIET_SECONDS = 1.0  # between two signs of life while waiting
+_WAIT_SECONDS = 0.1  # between two calls of `while_waiting`
+_BEHIND_BYTES = 1 << 16  # of events: a few thousand
+_CROWDED_EVENTS = 200
+"""If more directories than this come or go in one directory within a second, it is listed once a second instead."""
+_CROWDED_SECONDS = 1.0
+_CROWDED_SHARE = 10  # other work gets at least this many times as long as listing crowded directories took
 
 
 class _Request(NamedTuple):
@@ -63,6 +69,11 @@ class TreeObserver(BaseThread):
         # Two paths can lead to one directory, through a bind mount. Both get hints.
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
+        self._watched = PathTree()  # the keys of `_watch_of`
+        self._events: dict[bytes, int] = {}  # events about directories in a directory, since the second began
+        self._second_ends = 0.0
+        self._crowded: set[bytes] = set()
+        self._next_crowded = 0.0
         self._unwatched: dict[bytes, int | None] = {}  # with the errno of the kernel
         # When the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
         self._closed: dict[bytes, int] = {}
@@ -72,7 +83,9 @@ class TreeObserver(BaseThread):
         self._parents: frozenset[bytes] = frozenset()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
-        """Called about once a second while somebody waits for a tree to be watched."""
+        """Called about ten times a second while somebody waits for a tree to be watched: a large one takes many seconds."""
+        self.is_waited_for: Callable[[], bool] = lambda: True
+        """Returns whether to go on waiting."""
 
     # --- for the daemon -----------------------------------------------------------------------------------------
 
@@ -83,9 +96,9 @@ class TreeObserver(BaseThread):
         """
         done = threading.Event() if wait else None
         self._requests.put(_Request(path, deep, anew, done))
-        while done is not None and not done.wait(_QUIET_SECONDS):
+        while done is not None and not done.wait(_WAIT_SECONDS):
             self.while_waiting()
-            if not self.is_alive():
+            if not (self.is_alive() and self.is_waited_for()):
                 return
 
     def follow(
@@ -103,11 +116,18 @@ class TreeObserver(BaseThread):
 
     def forget(self, path: bytes) -> None:
         """Drop the watches at and below `path`."""
+        self._forget(path)
+
+    def _forget(self, path: bytes) -> bool:
+        """Drop the watches at and below `path`; return whether there were any."""
         prefix = path.rstrip(b"/") + b"/"
         with self._lock:
-            gone = [p for p in self._watch_of if p == path or p.startswith(prefix)]
-            self._unwatched = {p: e for p, e in self._unwatched.items() if p != path and not p.startswith(prefix)}
+            gone = self._watched.at_and_below(path)
+            waiting = [p for p in self._unwatched if p == path or p.startswith(prefix)]
+            for each in waiting:
+                del self._unwatched[each]
             self._drop(gone)
+        return bool(gone or waiting)
 
     def is_watched(self, path: bytes) -> bool:
         """Return whether the directory `path` has a watch."""
@@ -149,6 +169,10 @@ class TreeObserver(BaseThread):
             return None
         return closed == 0
 
+    def is_behind(self) -> bool:
+        """Return whether so many events wait to be read that looking finds changes sooner."""
+        return self._inotify.unread() > _BEHIND_BYTES
+
     def counts(self) -> tuple[int, int]:
         """Return how many directories are watched, and how many could not be."""
         with self._lock:
@@ -176,13 +200,43 @@ class TreeObserver(BaseThread):
     def run(self) -> None:
         """Set the watches that are requested."""
         while self.should_keep_running():
-            path, deep, anew, done = self._requests.get()
-            if path is None:
-                continue
-            self._adopt(path, deep=deep, anew=anew)
-            if done is not None:
-                done.set()
+            try:
+                path, deep, anew, done = self._requests.get(timeout=_CROWDED_SECONDS if self._crowded else None)
+            except queue.Empty:
+                path = None
+            if path is not None:
+                self._adopt(path, deep=deep, anew=anew)
+                if done is not None:
+                    done.set()
+            self._list_crowded()
         self._inotify.join()
+
+    def _list_crowded(self) -> None:
+        """Watch the directories that appeared in crowded ones since these were last listed."""
+        began = time.monotonic()
+        if began < self._next_crowded:
+            return
+        with self._lock:
+            crowded, self._crowded = self._crowded, set()
+        for path in crowded:
+            try:
+                directory = open_directory(self._opened(path))
+            except OSError:
+                continue  # It is gone again.
+            try:
+                with _scan(directory) as entries:
+                    names = [os.fsencode(each.name) for each in entries if each.is_dir(follow_symlinks=False)]
+            except OSError:
+                continue
+            finally:
+                os.close(directory)
+            for name in names:
+                below = os.path.join(path, name)
+                if _is_searched(name) and not self.is_watched(below):
+                    self._adopt(below, deep=True, anew=False)
+        if crowded:
+            ended = time.monotonic()
+            self._next_crowded = ended + max(_CROWDED_SECONDS, _CROWDED_SHARE * (ended - began))
 
     def _adopt(self, top: bytes, *, deep: bool, anew: bool) -> None:
         found: set[bytes] = set()
@@ -211,7 +265,7 @@ class TreeObserver(BaseThread):
         if anew:
             prefix = top.rstrip(b"/") + b"/"
             with self._lock:
-                gone = [p for p in self._watch_of if p.startswith(prefix) and p not in found]
+                gone = [p for p in self._watched.at_and_below(top) if p not in found]
                 self._unwatched = {p: e for p, e in self._unwatched.items() if not p.startswith(prefix) or p in found}
                 self._drop(gone)
 
@@ -236,6 +290,7 @@ class TreeObserver(BaseThread):
             if self._watch_of.get(path, watch) != watch:
                 self._drop([path])  # Another directory had that path.
             self._watch_of[path] = watch
+            self._watched.add(path)
             known = self._paths_of.get(watch, ())
             if path not in known:
                 self._paths_of[watch] = (*known, path)
@@ -261,6 +316,7 @@ class TreeObserver(BaseThread):
                 watch = self._watch_of.pop(path, None)
                 if watch is None:
                     continue
+                self._watched.discard(path)
                 left = tuple(p for p in self._paths_of.pop(watch, ()) if p != path)
                 if left:
                     self._paths_of[watch] = left
@@ -314,17 +370,32 @@ class TreeObserver(BaseThread):
             self._take(StoreHint(os.fsdecode(base)))
         if not _is_searched(name):
             return
+        is_crowded = self._is_crowded(base)
         if mask & (InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO):
-            self.adopt(path, deep=True)
-        elif mask & InotifyConstants.IN_MOVED_FROM:
-            self.forget(path)
-            self._take(TreeHint(os.fsdecode(path)))
-        elif mask & InotifyConstants.IN_DELETE:
-            # If somebody holds it open, the event about itself comes late. It was empty, so nothing is below it.
-            self._drop([path])
-            self._take(TreeHint(os.fsdecode(path)))
+            if not is_crowded:
+                self.adopt(path, deep=True)
+        elif mask & (InotifyConstants.IN_MOVED_FROM | InotifyConstants.IN_DELETE):
+            # If somebody holds a deleted directory open, the event about itself comes late.
+            if self._forget(path) or not is_crowded:
+                self._take(TreeHint(os.fsdecode(path)))
         elif mask & InotifyConstants.IN_ATTRIB:
             self._take(TreeHint(os.fsdecode(path)))
+
+    def _is_crowded(self, base: bytes) -> bool:
+        """Return whether too many directories come and go in `base` to look at each. If so, it will be listed."""
+        now = time.monotonic()
+        if now >= self._second_ends:
+            self._events.clear()
+            self._second_ends = now + 1.0
+        count = self._events[base] = self._events.get(base, 0) + 1
+        if count <= _CROWDED_EVENTS:
+            return False
+        with self._lock:
+            is_new = base not in self._crowded
+            self._crowded.add(base)
+        if is_new:
+            self._requests.put(_Request(None))  # The thread may be waiting without a timeout.
+        return True
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """Forget a watch that the kernel dropped because its directory is gone."""
@@ -332,6 +403,7 @@ class TreeObserver(BaseThread):
             for path in self._paths_of.pop(wd, ()):
                 if self._watch_of.get(path) == wd:
                     del self._watch_of[path]
+                    self._watched.discard(path)
                     self._closed.pop(path, None)
 
     def on_queue_overflow(self) -> None:

@@ -454,3 +454,27 @@ def test_what_is_used_of_watchdog_is_there() -> None:
     assert descriptor._inotify_fd in inotify_descriptors()
     descriptor.close()
     descriptor._close_resources()
+
+
+def test_a_storm_of_directories_is_listed_now_and_then(watching: Watching) -> None:
+    """What comes and goes by the thousand gets no hints, and what stays is found."""
+    os.mkdir(watching.path("crowd"))
+    before = watching.make("crowd/before")
+    wait_for(watching.hinted(StoreHint, "crowd/before"))
+    watching.hints.clear()
+    for number in range(3_000):
+        os.mkdir(watching.path(f"crowd/d{number}"))
+        os.rmdir(watching.path(f"crowd/d{number}"))
+        if number == 1_500:
+            watching.make("crowd/between")
+    shutil.rmtree(before)
+    wait_for(watching.hinted(StoreHint, "crowd/between"))
+    wait_for(watching.hinted(TreeHint, "crowd/before"))
+    watching.settle()
+    told = {hint.path for hint in watching.hints if type(hint) is TreeHint}
+    assert len(told) < 1_500
+    make_layout(watching.path("crowd/after"))
+    wait_for(watching.hinted(StoreHint, "crowd/after"))
+    assert watching.is_watched("crowd/between")
+    assert watching.is_watched("crowd/after")
+    assert not watching.is_watched("crowd/before")
