@@ -36,7 +36,7 @@ def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
 
     The help says that the limit is `default` seconds then, followed by `each`, such as " for each REF".
     """
-    limit = "no limit" if default is None else f"{default:g}{each}, not counting such waits"
+    limit = "no limit" if default is None else f"{default:g}{each}, waits not counted"
     return click.option(
         "--timeout",
         type=Seconds(),

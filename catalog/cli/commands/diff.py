@@ -70,7 +70,7 @@ def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None)
     if len(at) > 2:
         raise UsageError("--at can be given twice: once for the old side, once for the new")
     if since is not None and (at or len(stores) > 1):
-        raise UsageError("--since compares one store with itself now: leave --at and the second store out")
+        raise UsageError("--since compares A as of TIME with A now: leave out --at and the second store")
     if since is not None:
         return parse_moment(since, now), None
     if len(stores) == 1:
