@@ -231,6 +231,23 @@ status 1
 """,
         "ocicat plan prune --format paths0 | xargs -0 -r rm --     # read cleaning.md first\n",
     ),
+    "plan copy": Words(
+        {
+            0: "the destination lacks something",
+            1: "it lacks nothing; or a REF was not found, or is not all there: stderr says which",
+            2: f"a destination that cannot be one, a format that cannot express the plan, or {_UNKNOWN}",
+            3: "a REF is ambiguous",
+            4: "manifests that matter have not been read yet",
+        },
+        r"""$ ocicat plan copy acme/app:1.1 --to ./new --format '{kind} {digest}'
+blob sha256:…
+blob sha256:…
+blob sha256:…
+entry sha256:…
+ocicat: 3 blobs, … bytes, and 1 entry of index.json, to …
+""",
+        "ocicat plan copy acme/app:1.1 --to ./new --format skopeo | sh -e\n",
+    ),
     "plan link": Words(
         {0: "there is something to share", 1: "there is nothing to share", 2: _UNKNOWN},
         r"""$ ocicat verify && ocicat plan link builds/alpine mirror/alpine --format '{store} {digest}'

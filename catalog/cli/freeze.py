@@ -26,6 +26,7 @@ OPTIONS: dict[str, object] = {
     "--db": "files",
     "--config": "files",
     "--store": "stores",
+    "--to": "places",
     "--tag": "tags",
     "--digest": "digests",
     "--contains": "contents",

@@ -16,6 +16,7 @@ GUIDES = {
     "commands": "Every command, option and environment variable.",
     "settings": "The configuration file.",
     "cleaning": "Finding what may be removed, and removing it safely.",
+    "mirroring": "Finding what a copy lacks, and copying only that.",
     "problems": "What `ocicat check` reports, and what to do about it.",
     "sql": "The public views.",
     "cookbook": "Questions, with the SQL that answers them.",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
+from catalog.cli.commands.plan_copy import copy
 from catalog.cli.commands.plan_link import link
 from catalog.cli.commands.plan_prune import prune
 
 
 @click.group(name="plan", context_settings={"help_option_names": ["--help"]})
 def command() -> None:
-    """Plan what could be removed or shared; ocicat itself changes no layout.
+    """Plan what could be removed, copied or shared; ocicat itself changes no layout.
 
     A plan is printed, for you to read or for another program to carry out.
     """
 
 
 command.add_command(prune)
+command.add_command(copy)
 command.add_command(link)
