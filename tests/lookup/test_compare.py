@@ -122,7 +122,7 @@ def test_what_is_told_of_a_store_that_is_not_well(catalogue: Catalogue, tmp_path
     found = side(catalogue.reader, "a", lines.append)
     assert found is not None
     assert len(found.answers) == 1
-    assert [line.split(" since ")[0] for line in lines] == ["store a is invalid"]
+    assert [line.split(" since ")[0] for line in lines] == ["store a has been invalid"]
 
 
 def write(path: str, *entries: writers.Descriptor) -> None:
