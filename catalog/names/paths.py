@@ -44,7 +44,7 @@ def kept_path(path: str) -> str:
     UsageError for a path that is too long to be opened, because each of its components would be looked up.
     """
     if len(path) > MAX_PATH:
-        raise UsageError(f"too long a path: {shown(path, 60)}: it has at most {MAX_PATH} bytes")
+        raise UsageError(f"the path {shown(path, 60)} is too long: it may have at most {MAX_PATH} bytes")
     head, tail = os.path.split(path.rstrip("/"))
     if tail in ("", ".", ".."):
         return os.path.realpath(path)

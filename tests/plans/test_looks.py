@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -240,8 +241,9 @@ def test_real_writers(cli: Own, tmp_path: Path) -> None:
                 f"dir:{tmp_path}/{os.path.basename(path)}-{tag}",
             )
             run("umoci", "stat", "--image", f"{path}:{tag}")
-    storage = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs"]
-    run("podman", *storage, "pull", "--quiet", f"oci:{target}:c")
+    with tempfile.TemporaryDirectory(prefix="run") as runroot:  # podman allows at most 50 characters
+        storage = ["--root", str(tmp_path / "root"), "--runroot", runroot, "--storage-driver", "vfs"]
+        run("podman", *storage, "pull", "--quiet", f"oci:{target}:c")
 
 
 @ON_SQLITE
@@ -256,12 +258,20 @@ def test_beside_writers(cli: Own, tmp_path: Path) -> None:
     writers.make_image(target, "garbage")
     cli("--quiet", "add", target)
     over = threading.Event()
+    environment = dict(os.environ)  # a copy, because commands change this process's while the thread starts others
 
     def write() -> None:
         for number in itertools.count():
             if over.is_set():
                 return
-            run("skopeo", "copy", "--insecure-policy", f"oci:{source}:t{number % 3}", f"oci:{target}:t{number % 2}")
+            run(
+                "skopeo",
+                "copy",
+                "--insecure-policy",
+                f"oci:{source}:t{number % 3}",
+                f"oci:{target}:t{number % 2}",
+                env=environment,
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -279,6 +289,6 @@ def test_beside_writers(cli: Own, tmp_path: Path) -> None:
             assert os.path.exists(file_of(target, part["digest"]))
 
 
-def run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+def run(*command: str, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, env=env)
     assert done.returncode == 0, done

@@ -86,7 +86,7 @@ def test_a_writer_who_pauses_is_waited_for(quick: Followed) -> None:
         with open(f"{store}/index.json", "r+b", buffering=0) as file:
             data = dump(new)
             file.write(data[: len(data) // 2])
-            with pytest.raises(Exception, match="did not stand still"):
+            with pytest.raises(Exception, match="did not settle"):
                 make_fresh(quick.reader, [query], None, settings, 1)
             file.write(data[len(data) // 2 :])
         make_fresh(quick.reader, [query], None, settings, 30)
