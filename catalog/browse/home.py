@@ -50,7 +50,7 @@ def register_routes() -> list[tuple[str, Callable[..., Any]]]:
     return [(r"^/$", _home), (rf"^{STYLE}$", _style)]
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def extra_css_urls() -> list[str]:
     """Return the style sheet that every page loads."""
     return [STYLE]

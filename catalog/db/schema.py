@@ -7,6 +7,8 @@ Conventions
   does.
 - An entry's `sort` is a sort key with gaps. Entries that share a key, a tag or a raw annotation have the order of
   `index.json`; others may not (ingest/order.py).
+
+All tables are in one file, so that a reader can see what refers to what.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@
 fails if that is out of date. Each is one search of one index: tests/lookup/test_steps.py counts the steps of SQLite's
 virtual machine at two sizes. Statements that find entries return the columns of MATCH, in that order. `bindparam` names the
 parameters. If a sort key may be null, NULLS FIRST is explicit, because it is the default of SQLite but not of PostgreSQL.
+
+The file is long because the statements are built from the same parts. Those that only `diff` and `inspect` use are in
+comparing.py and inspecting.py.
 """
 
 from __future__ import annotations

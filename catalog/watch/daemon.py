@@ -1,14 +1,16 @@
 """`ocicat watch`: follows every layout.
 
-Strategy. Events are hints; the sweep is the truth. A hint only says where to look; what is found there goes through the
-intake, which waits for files to stand still, as everything else does. So a lost, late, doubled or wrong event costs time and
-never an answer: every RESCAN_SECONDS all stores are looked at anyway, by a stat each, and roots are searched for layouts.
+Events are hints; the sweep is the truth. A hint only says where to look. What is found there goes through the intake, which
+waits until a file has settled, as every other change does. So an event that is lost, late, repeated or wrong costs time, but
+never makes an answer wrong: every RESCAN_SECONDS the daemon stats all stores and searches the roots for layouts anyway.
 
-Watches are set before the first pass, so that nothing falls between. One thread, this one, reads layouts and writes the
-catalog; watchdog's threads only leave hints. Between hints it sleeps, but for a look once a second at whether other
-processes have added or removed stores.
+Watches are set before the first pass, so that no change is missed in between. Only the main thread reads layouts and writes
+the catalog; the two threads of the observer only leave hints. Between hints the main thread sleeps, except that once a second
+it checks whether other processes have added or removed stores.
 
-A catalog has one daemon: the lock `<catalog>.daemon-lock` is held while it lives, and `<catalog>.daemon` says how it is.
+A catalog has one daemon. It holds the lock `<catalog>.daemon-lock` while it runs, and keeps its state in `<catalog>.daemon`.
+
+This module is longer than others because the steps of the main loop share one state, and their order is what makes it correct.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -128,6 +129,23 @@ def called(
         status = run(list(arguments))
         volume.quiet = volume.verbose = volume.debug = False
     return Ran(status, _text(out.getvalue()), _text(err.getvalue()))
+
+
+def on_a_terminal(*arguments: str, db: str, columns: int | None = None) -> list[str]:
+    """Return the lines that the program prints on a terminal, which has `columns` columns."""
+    environment = CLEAN | {"OCICAT_DB": db} | ({} if columns is None else {"COLUMNS": str(columns)})
+    ours, theirs = pty.openpty()
+    done = subprocess.run([OCICAT, *arguments], stdout=theirs, env=environment, timeout=60, check=False)
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            seen += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert done.returncode == 0
+    return seen.decode().splitlines()
 
 
 def by_click(arguments: list[str]) -> int:

@@ -208,7 +208,7 @@ def test_a_catalog_that_cannot_answer_completes_nothing_and_prints_nothing(
 
 @ON_SQLITE
 def test_a_locked_catalog_is_not_waited_for(shelf: Shelf, tmp_path: Path) -> None:
-    """SQLite would wait five seconds unless it is told otherwise."""
+    """By default, the sqlite3 module would wait five seconds for a lock."""
     path = str(tmp_path / "catalog.db")
     shutil.copy(shelf.db, path)
     reader = SqliteBriefReader(path)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,7 @@ from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
 from tests.cli.conftest import NASTY, SHOWN, Own, Shelf, retag
-from tests.cli.program import CLEAN, OCICAT, by_click, called, one_error
+from tests.cli.program import by_click, called, on_a_terminal, one_error
 from tests.conftest import Catalogue
 from tests.lookup.test_past_steps import counted
 from tests.writers import Descriptor
@@ -216,19 +214,7 @@ def test_what_a_layout_holds_is_never_printed_raw(shelf: Shelf) -> None:
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_it_is_never_wider_than_the_terminal(shelf: Shelf, width: int) -> None:
     for ref in ("multi:1", "ctr:3.16", shelf.digests["odd", ""]):
-        ours, theirs = pty.openpty()
-        environment = CLEAN | {"OCICAT_DB": shelf.db, "COLUMNS": str(width)}
-        done = subprocess.run([OCICAT, "inspect", ref], stdout=theirs, env=environment, timeout=60, check=False)
-        os.close(theirs)
-        seen = b""
-        try:
-            while piece := os.read(ours, 1 << 16):
-                seen += piece
-        except OSError:  # the other end is closed
-            pass
-        os.close(ours)
-        assert done.returncode == 0
-        lines = seen.decode().splitlines()
+        lines = on_a_terminal("inspect", ref, db=shelf.db, columns=width)
         assert max(map(len, lines)) <= width
         assert any(line.startswith("Names (") for line in lines)
 

@@ -6,34 +6,15 @@ tests/reports/test_reports.py compares the contents of the reports with the file
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 
 import pytest
 
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
+from tests.cli.program import called, on_a_terminal, one_error, ran
 from tests.conftest import Catalogue
 from tests.reports.sizes import fill
-
-
-def on_a_terminal(*arguments: str, db: str) -> list[str]:
-    """Return the lines that the program prints on a terminal."""
-    ours, theirs = pty.openpty()
-    done = subprocess.run([OCICAT, *arguments], stdout=theirs, env=CLEAN | {"OCICAT_DB": db}, timeout=60, check=False)
-    os.close(theirs)
-    seen = b""
-    try:
-        while piece := os.read(ours, 1 << 16):
-            seen += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert done.returncode == 0
-    return seen.decode().splitlines()
 
 
 def test_without_a_name_it_lists_them(shelf: Shelf) -> None:

@@ -44,7 +44,7 @@ def test_the_beginning_of_many_digests(catalogue: Catalogue, tmp_path: Path) -> 
     said = [[row(match) for match in catalogue.matches(ref)] for ref in refs]
     assert all(said[:3])
 
-    time.sleep(0.01)  # moments are told apart by milliseconds: this time is after what was, and before what comes
+    time.sleep(0.01)  # times have milliseconds: `at` must be later than all earlier changes, and earlier than the next
     at = time.time_ns() // 1_000_000
     time.sleep(0.01)
     for store in stores:
