@@ -19,14 +19,13 @@ from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
 from catalog.lookup.stores import store_ids
+from catalog.names.age import milliseconds, shortest
 from catalog.names.escape import shown
 from catalog.names.moment import rfc3339
 from catalog.names.sizes import human
 from catalog.reports.definition import Report
 from catalog.reports.gate import Statements, start_process, statements_of
 from catalog.reports.reports import REPORTS
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @click.command(name="report")
@@ -121,27 +120,15 @@ def _note_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> 
 
 
 def _threshold(age: str) -> str:
-    """Return the time that was `age` ago, in the form that the views use.
-
-    `age` is a number followed by s, m, h, d or w. Raises UsageError.
-    """
-    number, unit = age[:-1] or age, age[-1:]
-    if age == "0":
-        number, unit = "0", "s"
-    if unit not in _UNITS or not number.isascii() or not number.isdecimal() or len(number) > 9:
-        raise UsageError(f"older_than={shown(age)} is not an age: write 90m, 24h or 7d, or 0 for all")
-    return rfc3339(max(0, int(time.time() * 1000) - int(number) * _UNITS[unit] * 1000)) or ""
+    """Return the time that was `age` ago, in the form that the views use. Raises UsageError if `age` is not an age."""
+    return rfc3339(max(0, int(time.time() * 1000) - milliseconds(age, "older_than"))) or ""
 
 
 def _age(moment: object) -> object:
     """Return the age of a time in its largest whole unit, such as "3d", for a person to read."""
     if not isinstance(moment, str):
         return moment
-    seconds = int(time.time() - datetime.fromisoformat(moment).timestamp())
-    for unit in ("d", "h", "m"):
-        if seconds >= _UNITS[unit]:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return f"{max(seconds, 0)}s"
+    return shortest(int(time.time() - datetime.fromisoformat(moment).timestamp()))
 
 
 def _human(size: object) -> object:
