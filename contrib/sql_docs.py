@@ -27,8 +27,8 @@ they open the file read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 - Times are RFC 3339 text in UTC, all of the same width, so they compare as text.
 - A condition on an indexed column of a view, without an expression (`WHERE name = ?`), is an index search. A condition on
   another column, or on an expression (`lower(name) = ?`, `name LIKE '%x'`), is a scan; on `store`, a scan of that store's
-  rows. Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`) cost only the queries that
-  select them.
+  rows. Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`, `complete`) cost only the
+  queries that select them.
 - `annotations`, `history`, `problems` and `referrers` consist of several parts. SQLite searches them for a value and for
   `IN (SELECT …)`, but materializes them to join them. `LEFT JOIN` materializes any view.
 - To search labels and annotations by value, write `WHERE key = ? AND beginning = ?`.
@@ -81,6 +81,9 @@ over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and n
 - `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; everything else shows bytes.
 - `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
 - `-p NAME=VALUE` sets a parameter, if the report has one.
+- `-p image=REF` takes what `ocicat resolve` takes, with the same statuses; `--store` then also says where REF is looked for.
+- `--totals` prints one row instead: `rows`, their number, and the sum of each size that adds up. On a terminal a line on stderr
+  says the same below the table.
 - A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.
 - Missing stores are left out. What a store holds is known once its content was read: while `stores.pending` is 1, `missing`
   and `unreferenced` leave the store out, and the others may be incomplete.

@@ -109,6 +109,15 @@ AND NOT EXISTS (
 )"""
 
 
+# Foreign layers are not needed; the same rules as in the statement NEEDED (catalog.db.statements).
+_COMPLETE = f"""CASE WHEN content.kind = {MANIFEST} AND store_blob.reach = {LISTED} THEN
+    coalesce(store_blob.is_good, 1 = 1) AND store_blob.size = content.size AND NOT EXISTS (
+      SELECT 1 FROM edge JOIN content AS part ON part.id = edge.child_id
+      LEFT JOIN store_blob AS held ON held.store_id = store_blob.store_id AND held.content_id = edge.child_id
+      WHERE edge.parent_id = store_blob.content_id AND edge.role IN ({CONFIG}, {LAYER}) AND NOT edge.is_foreign
+      AND (held.size IS NULL OR NOT coalesce(held.is_good, 1 = 1) OR held.size <> coalesce(edge.size, part.size))
+    ) END"""
+
 CONTENT_VIEWS = (
     View(
         "manifests",
@@ -168,6 +177,7 @@ WHERE edge.role = {CHILD} AND {held_somewhere("edge.parent_id")}""",
   )""",
                 "its annotation org.opencontainers.image.title, which is the name of a file in an artifact, or null",
             ),
+            ("is_foreign", "edge.is_foreign", "1 if it need not be in a layout: nondistributable, or with urls"),
         ),
         f"""FROM edge
 JOIN content AS parent ON parent.id = edge.parent_id
@@ -196,6 +206,14 @@ WHERE edge.role = {LAYER} AND {held_somewhere("edge.parent_id")}""",
                 "1 if its bytes matched its digest then, 0 if not; null if not compared yet",
             ),
             ("modified", "@store_blob.mtime", "when its file was last written"),
+            (
+                "complete",
+                _COMPLETE,
+                (
+                    "of an image's manifest that an entry leads to: 1 if its store has it, its config and all layers it needs, "
+                    "in the right size and not known to be bad, else 0; null for other blobs"
+                ),
+            ),
         ),
         """FROM store_blob
 JOIN store ON store.id = store_blob.store_id

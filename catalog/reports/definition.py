@@ -6,20 +6,26 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a report. `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age."""
+    """A column of a report.
+
+    `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age. `adds_up` is whether the sum of a
+    size over all rows means anything.
+    """
 
     name: str
     documentation: str
     is_size: bool = False
     is_age: bool = False
+    adds_up: bool = True
 
 
 class Report(NamedTuple):
     """A report: its name, a sentence, its columns in order, its query, and its parameters as (name, documentation).
 
-    A parameter that is not given is an empty string. `$DAY_AGO` in the query stands for the time 24 hours ago in the form that
-    the views use, because the engines have no common expression for it. `left_out` is what a note on stderr says about each
-    store of the view `unjudged`; it is empty if the report does not depend on that view.
+    A parameter that is not given is an empty string; `older_than` is an age and `image` a reference. `$DAY_AGO` in the query
+    stands for the time 24 hours ago in the form that the views use, because the engines have no common expression for it.
+    `left_out` is what a note on stderr says about each store of the view `unjudged`; it is empty if the report does not
+    depend on that view.
     """
 
     name: str
@@ -38,3 +44,6 @@ _DAY_AGO = {
     "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
     "postgresql": """to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
 }
+
+
+STORE = Column("store", "name of the store")

@@ -5,9 +5,9 @@ A report uses nothing that a user could not use in `ocicat sql`, and runs throug
 
 from __future__ import annotations
 
-from catalog.reports.definition import Column, Report
+from catalog.reports.complete import COMPLETE
+from catalog.reports.definition import STORE, Column, Report
 
-_STORE = Column("store", "name of the store")
 _KIND = """CASE
     WHEN EXISTS (SELECT 1 FROM layers WHERE layers.digest = blobs.digest) THEN 'layer'
     WHEN EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) THEN 'manifest'
@@ -18,7 +18,7 @@ _USAGE = Report(
     "usage",
     "how much each store holds, and how much of it no other store holds",
     (
-        _STORE,
+        STORE,
         Column("blobs", "number of its blobs"),
         Column("apparent", "bytes of all its blobs", is_size=True),
         Column(
@@ -50,7 +50,7 @@ _DUPLICATES = Report(
     "duplicates",
     "names that occur twice in one store, so that one entry is shadowed by another",
     (
-        _STORE,
+        STORE,
         Column("name", "full canonical name, or null if there is only a tag"),
         Column("tag", "the tag"),
         Column("digest", "digest of the shadowed entry"),
@@ -72,7 +72,7 @@ _DRIFT = Report(
     "names that point to different digests in different stores",
     (
         Column("name", "full canonical name"),
-        _STORE,
+        STORE,
         Column("digest", "the digest that the name points to in this store"),
         Column("since", "since when it does"),
     ),
@@ -119,7 +119,7 @@ _UNREFERENCED = Report(
     "unreferenced",
     "blobs that nothing in use needs: no entry of their store reaches them, nor does a referrer of anything in use",
     (
-        _STORE,
+        STORE,
         Column("digest", "digest of the blob"),
         Column("size", "its bytes", is_size=True),
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
@@ -160,7 +160,7 @@ _LOST = Report(
     "lost",
     "manifests and image indexes that no name points to any more, because a tool overwrote or moved the name",
     (
-        _STORE,
+        STORE,
         Column("digest", "digest of the manifest or image index"),
         Column("kind", "manifest or index"),
         Column("media_type", "its own media type, or null"),
@@ -200,7 +200,7 @@ _MISSING = Report(
     "missing",
     "absent manifests of entries, configs and layers; manifests of an image index may be absent, and are not listed",
     (
-        _STORE,
+        STORE,
         Column("digest", "digest of the absent blob"),
         Column("role", "manifest (of an entry), config or layer"),
         Column("manifest", "the manifest that needs it; null if it is an entry"),
@@ -237,12 +237,15 @@ _BASES = Report(
         Column("image", "digest of the manifest that is built on it"),
         Column("image_name", "a name of that image, or of an image index that contains it, or null"),
         Column("layers", "number of layers of the base image"),
-        Column("size", "bytes of these layers, as the manifest claims", is_size=True),
+        Column("size", "bytes of these layers, as the manifest claims", is_size=True, adds_up=False),
     ),
     """WITH RECURSIVE requested(digest) AS (
   SELECT digest FROM manifests WHERE :image = ''
   UNION SELECT :image WHERE :image <> ''
-  UNION SELECT digest FROM images WHERE name = :image AND NOT shadowed
+  UNION SELECT digest FROM images WHERE NOT shadowed AND name IN (
+    :image, 'docker.io/library/' || :image, 'docker.io/' || :image,
+    :image || ':latest', 'docker.io/library/' || :image || ':latest', 'docker.io/' || :image || ':latest'
+  )
   UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
 ), pairs(base, image) AS (
   SELECT base.digest, requested.digest -- what it is built on: images whose layers are exactly its layers up to some point
@@ -276,7 +279,7 @@ FROM pairs JOIN manifests ON manifests.digest = pairs.base
 JOIN chosen AS base ON base.digest = pairs.base
 JOIN chosen AS image ON image.digest = pairs.image
 ORDER BY pairs.base, pairs.image""",
-    (("image", "only pairs in which either side is this image: a digest, or a canonical name with its tag"),),
+    (("image", "only pairs in which either side is this image: anything that 'ocicat resolve' takes"),),
 )
 
 _WITHOUT_VERSION = "replace(rtrim({0}, replace({0}, '(', '')) || ltrim({0}, replace({0}, ')', '')), '()', '')"
@@ -290,7 +293,7 @@ _PLATFORMS = Report(
     "names that lack a platform that other names of their repository have; only the"
     f" {MOST_PLATFORMS} most common platforms of a repository are compared",
     (
-        _STORE,
+        STORE,
         Column("name", "full canonical name"),
         Column("lacks", "the platform that it lacks, os/arch[/variant]"),
         Column("others", "number of names of its repository that have it"),
@@ -332,7 +335,7 @@ _CHURN = Report(
     "churn",
     "names that were moved, most often moved first, as far back as history is kept",
     (
-        _STORE,
+        STORE,
         Column("name", "full canonical name, or null if there is only a tag"),
         Column("tag", "the tag"),
         Column("moves", "how often it was moved to another digest, or came back"),
@@ -350,12 +353,12 @@ _GROWTH = Report(
     "entries added and removed, day by day, as far back as history is kept",
     (
         Column("day", "the day, in UTC"),
-        _STORE,
+        STORE,
         Column("changes", "number of changes of its index.json"),
         Column("added", "entries that these changes added"),
         Column("removed", "entries that these changes removed"),
         Column("entries", "entries at the end of that day"),
-        Column("size", "bytes of its index.json at the end of that day", is_size=True),
+        Column("size", "bytes of its index.json at the end of that day", is_size=True, adds_up=False),
     ),
     """WITH days AS (
   SELECT substr(at, 1, 10) AS day, store, count(*) AS changes, sum(added) AS added, sum(removed) AS removed,
@@ -375,6 +378,7 @@ REPORTS = (
     _UNREFERENCED,
     _LOST,
     _MISSING,
+    COMPLETE,
     _ORPHANS,
     _BASES,
     _PLATFORMS,

@@ -131,11 +131,11 @@ def called(
     return Ran(status, _text(out.getvalue()), _text(err.getvalue()))
 
 
-def on_a_terminal(*arguments: str, db: str, columns: int | None = None) -> list[str]:
-    """Return the lines that the program prints on a terminal, which has `columns` columns."""
+def on_a_terminal(*arguments: str, db: str, columns: int | None = None, stderr: int | None = None) -> list[str]:
+    """Return the lines that the program prints on a terminal, which has `columns` columns; `stderr` as for subprocess."""
     environment = CLEAN | {"OCICAT_DB": db} | ({} if columns is None else {"COLUMNS": str(columns)})
     ours, theirs = pty.openpty()
-    done = subprocess.run([OCICAT, *arguments], stdout=theirs, env=environment, timeout=60, check=False)
+    done = subprocess.run([OCICAT, *arguments], stdout=theirs, stderr=stderr, env=environment, timeout=60, check=False)
     os.close(theirs)
     seen = b""
     try:

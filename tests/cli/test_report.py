@@ -6,6 +6,8 @@ tests/reports/test_reports.py compares the contents of the reports with the file
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -83,13 +85,46 @@ def test_a_parameter_narrows_bases(cli: Own) -> None:
     writers.write_index(path, writers.empty_index(*entries))
     cli.done("add", path)
     names = "docker.io/library/x:0 docker.io/library/x:1\n"
-    for options in ((), ("-p", f"image={made[0]['digest']}"), ("-p", "image=docker.io/library/x:1")):
-        assert cli("report", "bases", *options, "--format", "{base_name} {image_name}").out == names
-    assert cli("report", "bases", "-p", "image=docker.io/library/x:2") == (0, "", "")
+    digest = made[0]["digest"]
+    for image in ("", digest, digest[:20], "docker.io/library/x:1", "x:1", ":0", "oci-layout://a/x:1", f"x@{digest}"):
+        options = ("-p", f"image={image}") if image else ()
+        assert cli("report", "bases", *options, "--format", "{base_name} {image_name}").out == names, image
+    one_error(cli("report", "bases", "-p", "image=x:2"), 1, "x:2", "'ocicat index'")
+    one_error(cli("report", "bases", "-p", "image=UPPER"), 2, "UPPER")
+    one_error(cli("report", "bases", "-p", "image=x:*"), 2, "pattern")
+    one_error(cli("report", "bases", "-p", "image="), 2)
+    one_error(cli("report", "bases", "-p", "image=oci-layout://nosuch"), 2, "nosuch")
+
+
+def test_a_parameter_that_is_ambiguous(cli: Own, layout: Callable[..., str]) -> None:
+    """As of every command: status 3, unless --store says where to look."""
+    cli.done("add", layout("a", "1", style="short"), layout("b", "1", style="short"))
+    assert cli("report", "bases", "-p", "image=app:1").status == 3
+    assert cli("report", "bases", "-p", "image=app:1", "--store", "a") == (0, "", "")
+
+
+def test_the_totals(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done("add", layout("a", "1", "2"), layout("b", "1"))
+    found = json.loads(cli.done("report", "usage", "--format", "json").out)
+    (totals,) = json.loads(cli.done("report", "usage", "--totals", "--format", "json").out)
+    assert totals == {"rows": 2} | {key: sum(row[key] for row in found) for key in ("apparent", "unique", "shared")}
+    assert cli.done("report", "usage", "--totals", "--store", "b", "--format", "{rows}").out == "1\n"
+    assert cli.done("report", "duplicates", "--totals").out == "0\n"
+    assert json.loads(cli.done("report", "growth", "--totals", "--format", "json").out) == [{"rows": 2}]
+    one_error(cli("report", "--totals"), 2, "need the NAME of a report")
+
+
+def test_a_terminal_is_told_the_totals(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done("add", layout("a", "1"))
+    said = on_a_terminal("report", "usage", db=cli.db, stderr=subprocess.STDOUT)
+    assert said[-1].startswith("ocicat: 1 row, apparent ")
+    assert len(on_a_terminal("report", "usage", "--totals", db=cli.db, stderr=subprocess.STDOUT)) == 2
 
 
 def test_wrong_usage_of_a_report(shelf: Shelf) -> None:
     one_error(shelf.ask("report", "nosuch"), 2, "no report nosuch", "'ocicat report'")
+    one_error(shelf.ask("report", "usag"), 2, "no report usag", "did you mean 'usage'?")
+    one_error(shelf.ask("report", "bases", "-p", "imag=x"), 2, "did you mean 'image'?")
     one_error(shelf.ask("report", "usage", "-p", "image=x"), 2, "no parameter image", "it takes none")
     one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "its parameters are image")
     one_error(shelf.ask("report", "bases", "-p", "x"), 2, "-p NAME=VALUE")

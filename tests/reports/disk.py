@@ -175,6 +175,19 @@ class Disk:
                 return used
             used |= self.reached(layout, about)
 
+    def needed(self, digest: str) -> dict[str, int]:
+        """Return the size of the config and each layer of an image that a layout has to have, by digest."""
+        config = [] if self.is_index(digest) else [self.manifests[digest].get("config")]
+        layers = [each for each in self.layers(digest) if not is_foreign(each)]
+        return {each["digest"]: each["size"] for each in (*config, *layers) if each}
+
+    def is_complete(self, layout: Layout, digest: str) -> bool | None:
+        """Return whether a layout lacks nothing of an image that its entries lead to; None for what is no such image."""
+        if digest not in self.manifests or self.is_index(digest) or digest not in self.below(layout, layout.digests):
+            return None
+        there = {digest: len(self.read[digest]), **self.needed(digest)}
+        return all(layout.blobs.get(each) == size for each, size in there.items())
+
     def total_size(self, layout: Layout, digest: str) -> int | None:
         if digest not in layout.blobs or not (self.below(layout, {digest}) & set(layout.blobs) <= set(self.read)):
             return None
@@ -232,7 +245,8 @@ class Disk:
         for digest, _ in self.held():
             for position, layer in enumerate(self.layers(digest)):
                 title = (layer.get("annotations") or {}).get("org.opencontainers.image.title")
-                yield digest, position, layer["digest"], layer.get("mediaType"), layer.get("size"), title
+                row = (digest, position, layer["digest"], layer.get("mediaType"), layer.get("size"), title)
+                yield *row, is_foreign(layer)
 
     def blob_rows(self) -> Iterator[Row]:
         for layout in self.layouts:
@@ -240,7 +254,8 @@ class Disk:
             judged = self.is_judged(layout)
             for digest, size in layout.blobs.items():
                 reachable = digest in used if judged else None
-                yield layout.name, layout.path, digest, size, reachable, None, None, layout.modified(digest)
+                row = (layout.name, layout.path, digest, size, reachable, None, None, layout.modified(digest))
+                yield *row, self.is_complete(layout, digest)
 
     def label_rows(self) -> Iterator[Row]:
         for digest, _ in self.held():
@@ -331,6 +346,12 @@ class Disk:
                 for position, layer in enumerate(self.layers(manifest)):
                     if layer["digest"] not in layout.blobs:
                         yield layout.name, layer["digest"], "layer", manifest, position
+
+
+def is_foreign(layer: Document) -> bool:
+    """Return whether a layout may lack a layer."""
+    kind = layer.get("mediaType") or ""
+    return bool(layer.get("urls")) or "nondistributable" in kind or "foreign" in kind
 
 
 def platform(said: Document) -> str:

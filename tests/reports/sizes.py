@@ -11,7 +11,7 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
-from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, MANIFEST, OTHER, SUBJECT, UNREAD
+from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, OTHER, SUBJECT, UNREACHED, UNREAD
 from catalog.engine.driver import cursor_of, driver_of
 from tests.conftest import Catalogue
 
@@ -35,7 +35,7 @@ def fill(catalogue: Catalogue, images: int) -> None:
     def content(what: str, kind: int = UNREAD) -> int:
         if what not in ids:
             ids[what] = len(ids) + 1
-            add("content", id=ids[what], digest=digest(what), kind=kind, size=100)
+            add("content", id=ids[what], digest=digest(what), kind=kind, size=10)
         return ids[what]
 
     def edge(parent: int, role: int, position: int, child: int, **more: object) -> None:
@@ -92,7 +92,7 @@ def fill(catalogue: Catalogue, images: int) -> None:
             for key, value in ((1, f"value {number}"), (2, "common")):
                 add("descriptor_annotation", content_id=image, role=LAYER, position=position, key_id=key, value=value)
         for blob in {config, *(manifest for manifest, _ in manifests), *(content(layer) for layer in layers)}:
-            add("store_blob", store_id=store, content_id=blob, size=10)
+            add("store_blob", store_id=store, content_id=blob, size=10, reach=LISTED if blob == image else UNREACHED)
         add(
             "repository", id=number + 1, name=f"d.io/r{number}", domain="d.io", path=f"r{number}", familiar=f"r{number}"
         )

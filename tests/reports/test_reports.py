@@ -63,7 +63,7 @@ def answering(disk: Disk) -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_report_documents_the_columns_it_has(world: World) -> None:
-    assert len({each.name for each in REPORTS}) == len(REPORTS) == 12
+    assert len({each.name for each in REPORTS}) == len(REPORTS) == 13
     for each in REPORTS:
         parameters = dict.fromkeys((name for name, _ in each.parameters), "")
         with contextlib.closing(open_reader(world.catalogue.path)) as reader:
@@ -159,6 +159,39 @@ def test_missing(world: World) -> None:
     same(rows(world.catalogue, "missing", "store digest role manifest size"), expected)
 
 
+def test_complete(world: World) -> None:
+    """Names come from the view `images`, which tests/reports/test_views.py checks."""
+    disk = world.disk
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for store, name, tag, digest in world.catalogue.sql(
+        "SELECT store, name, tag, digest FROM images WHERE NOT shadowed"
+    ):
+        names[store, digest].add(name or f":{tag}")
+
+    def name_of(store: str, digest: str) -> str | None:
+        above = [each for each, _ in disk.held() if digest in disk.children(each)]
+        own = names.get((store, digest), set())
+        return min(own or set().union(*(names.get((store, each), set()) for each in above)), default=None)
+
+    expected = []
+    for layout in disk.layouts:
+        for image in layout.blobs:
+            platform = disk.platform(image) or min(
+                (name for _, _, child, name, *_ in disk.platform_rows() if child == image and name), default=None
+            )
+            if disk.is_complete(layout, image) and platform != "unknown/unknown":
+                size = layout.blobs[image] + sum(disk.needed(image).values())
+                expected.append((layout.name, name_of(layout.name, image), platform, image, size))
+    columns = "store name platform digest size"
+    same(rows(world.catalogue, "complete", columns), expected)
+    for asked in sorted({digest for layout in disk.layouts for digest in layout.digests & set(disk.manifests)})[:5]:
+        wanted = {asked}
+        while below := {child for each in wanted for child in disk.children(each)} - wanted:
+            wanted |= below
+        found = rows(world.catalogue, "complete", "store digest", "-p", f"image={asked}")
+        same(found, ((store, image) for store, _, _, image, _ in expected if image in wanted))
+
+
 def test_orphans(world: World) -> None:
     blobs = {digest for layout in world.disk.layouts for digest in layout.blobs}
     expected = [
@@ -194,8 +227,13 @@ def test_bases(world: World) -> None:
     columns = "base base_name image image_name layers size"
     same(rows(world.catalogue, "bases", columns), (row(*pair) for pair in pairs))
     everything = sorted({each["digest"] for layout in disk.layouts for each in layout.entries} | {*layers})
-    for asked in [*everything[:10], *sorted(each for some in names.values() for each in some)[:5], "nothing"]:
-        wanted = {digest for digest in names if asked in names[digest]} | {asked}
+    for asked in [*everything[:10], *sorted({each for some in names.values() for each in some})[:5], "nothing"]:
+        named_so = {digest for digest in names if asked in names[digest]}
+        if len(named_so) > 1 or asked == "nothing":  # as `resolve` answers: ambiguous, or not found
+            result = called("report", "bases", "-p", f"image={asked}", db=world.catalogue.path)
+            assert result.status == (3 if named_so else 1), result
+            continue
+        wanted = named_so or {asked}
         while below := {child for each in wanted for child in disk.children(each)} - wanted:
             wanted |= below
         expected = [row(*pair) for pair in pairs if wanted & {*pair}]

@@ -160,6 +160,13 @@ def test_bases_of_one_image_in_both_directions_need_no_scan(sizes: Sizes, image:
         assert {row[2] for row in found} == {IMAGE}
 
 
+@pytest.mark.parametrize("image", [IMAGE, digest("index 40"), "d.io/r45:t{0}"])
+def test_the_complete_blobs_of_one_image_need_no_scan(sizes: Sizes, image: str) -> None:
+    (report,) = (each for each in REPORTS if each.name == "complete")
+    ((number,),) = sizes.large.sql("SELECT id FROM content WHERE digest = ?", IMAGE)
+    sizes.ask(report.statement(), {"image": image.format(number)})
+
+
 def test_without_a_parameter_every_pair_is_listed(sizes: Sizes) -> None:
     (report,) = (each for each in REPORTS if each.name == "bases")
     assert len(count(sizes.small, report.statement(), {"image": ""}).rows) == SMALL // 10 * 9

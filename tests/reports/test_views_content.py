@@ -77,7 +77,7 @@ def test_platforms(world: World) -> None:
 
 
 def test_layers(world: World) -> None:
-    columns = "manifest, position, digest, media_type, size, title"
+    columns = "manifest, position, digest, media_type, size, title, is_foreign"
     same(world.catalogue.sql(f"SELECT {columns} FROM layers"), world.disk.layer_rows())
 
 
