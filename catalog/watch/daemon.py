@@ -2,7 +2,7 @@
 
 Events are hints; the sweep is the truth. A hint only says where to look. What is found there goes through the intake, which
 waits until a file has settled, as every other change does. So an event that is lost, late, repeated or wrong costs time, but
-never makes an answer wrong: every RESCAN_SECONDS the daemon stats all stores and searches the roots for layouts anyway.
+never makes an answer wrong: every `watch.rescan_seconds` the daemon stats all stores and searches the roots for layouts anyway.
 
 Watches are set before the first pass, so that no change is missed in between. Only the main thread reads layouts and writes
 the catalog; the two threads of the observer only leave hints. Between hints the main thread sleeps, except that once a second
@@ -52,22 +52,23 @@ from catalog.watch.waiting import changed_smaller
 from catalog.watch.watched_roots import WatchedRoots
 
 TICK_SECONDS = 1.0
-CONTENT_SECONDS = 0.2  # so long content is read between two looks at what else there is
+CONTENT_SECONDS = 0.2  # how long content is read before hints and settled files are checked again
 AT_ONCE = 2_000
-"""How many entries of small stores are written in one transaction: others wait for that."""
+"""How many entries of small stores are written in one transaction. Other stores wait until it is committed."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
-LIST_EVERY = 20  # sweeps: in the others a directory is only listed where its times say that it changed
-_LOCK_SECONDS = 2.0  # so long another writer is waited for, before there is a look at signals and at the clock
-_START_SECONDS = 0.5  # so long a daemon that is about to end is waited for
+LIST_EVERY = 20  # In every 20th sweep all directories are listed; in the others only those whose times have changed.
+_LOCK_SECONDS = 2.0  # how long to wait for another writer before signals and the clock are checked
+_START_SECONDS = 0.5  # how long to wait for a daemon that is about to end
 _ANY_SIZE = 1 << 63
-_PASSING = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
-"""What may pass: it is tried again. Anything else ends the daemon."""
+_TEMPORARY = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
+"""Errors that may be temporary, so it is tried again. Any other error ends the daemon."""
 
 
 class Daemon:
-    """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it. `report` gets a line, or a
-    notice, for each notable thing.
+    """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it.
+
+    `report` gets a line or notice for everything that a person should know.
     """
 
     def __init__(self, path: str, configured: Configured, report: Report) -> None:
@@ -83,7 +84,7 @@ class Daemon:
         self._writer: Writer | None = None
         self._intake: Intake | None = None
         self._contents: Contents | None = None
-        self._tops = WatchedRoots(None)
+        self._watched = WatchedRoots(None)
         self._rereading = Rereading()
         self._stop = False
         self._sweep_now = True
@@ -94,18 +95,18 @@ class Daemon:
         self._next_beat = 0.0
         self._next_look = 0.0
         self._next_overflow = 0.0
-        self._between: set[str] = set()  # what was hinted during a sweep
+        self._between: set[str] = set()  # what was hinted during the sweep
         self._turns_ended = 0
         self._next_retention = 0.0
-        self._told: set[str] = set()
+        self._reported: set[str] = set()  # what the last sweep could not search
         self._registered = Registered()
         self._offers = Offers(self._hints, self._registered, self._service, self._show_life)
         self._listings = Listings()
         self._clock = Clock()
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; returns the exit status. Raises CatalogLocked where another daemon runs."""
-        with contextlib.suppress(OSError):  # the lock says what is wrong with it
+        """Run until SIGTERM or SIGINT; return the exit status. Raises CatalogLocked if another daemon runs."""
+        with contextlib.suppress(OSError):  # Taking the lock reports what is wrong.
             os.makedirs(os.path.dirname(beside(self._path)), exist_ok=True)
         self._lock.acquire(_START_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -149,8 +150,8 @@ class Daemon:
             self._observer = TreeObserver(self._hints.take)
         except OSError as error:
             text = (
-                f"cannot be told of changes ({error.strerror}), looks every {self._configured.now.interval:g} seconds "
-                "instead: raise fs.inotify.max_user_instances"
+                f"cannot get events of changes ({error.strerror}), so all stores are looked at every "
+                f"{self._configured.now.interval:g} seconds: raise fs.inotify.max_user_instances"
             )
             self._report(Notice("polling", text, error=error.strerror))
             return
@@ -158,13 +159,13 @@ class Daemon:
         self._observer.is_waited_for = lambda: not self._stop
         self._observer.start()
         self._service.trees = self._observer
-        self._tops = WatchedRoots(self._service.trees)
+        self._watched = WatchedRoots(self._service.trees)
 
     def _stop_watching(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
-        self._observer, self._service.trees, self._tops = None, None, WatchedRoots(None)
+        self._observer, self._service.trees, self._watched = None, None, WatchedRoots(None)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ class Daemon:
         settings = self._configured.now.settings
         intake = Intake(writer, settings, self._report, self._service, self._others_wait, entries_at_once=AT_ONCE)
         self._writer, self._intake = writer, intake
-        with contextlib.suppress(*_PASSING):  # the first round tries it again
+        with contextlib.suppress(*_TEMPORARY):  # The first round tries again.
             self._configured.register(writer)
         contents = Contents(writer, lambda: self._configured.now.settings, self._anybody_waits)
         self._contents = contents
@@ -180,7 +181,7 @@ class Daemon:
             try:
                 self._reload(writer)
                 break
-            except _PASSING as error:
+            except _TEMPORARY as error:
                 self._back_off(error)
         stores, roots = len(self._registered.stores), len(self._registered.roots)
         place = shown(displayed(self._path))
@@ -190,17 +191,17 @@ class Daemon:
             try:
                 self._turn(writer, intake, contents)
                 self._service.well()
-            except (*_PASSING, MemoryError) as error:
-                self._sweep_now = True  # what was hinted and not yet offered is found by looking at everything
+            except (*_TEMPORARY, MemoryError) as error:
+                self._sweep_now = True  # The sweep finds what was hinted and not yet offered.
                 contents.begin_again()
                 self._back_off(error if isinstance(error, CatalogUnavailable) else out_of_memory())
             except CatalogUnavailable:
-                self._service.check()  # that it is another file now says more
+                self._service.check()  # Raises a clearer error if the file was replaced.
                 raise
             self._show_life()
 
     def _turn(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """One round: what was hinted, what has settled, what is due; then sleep until something is."""
+        """Do one round: take hints, look at files that have settled, do what is due; then sleep until there is something to do."""
         now = time.monotonic()
         if self._read_again:
             self._configure(intake)
@@ -210,7 +211,7 @@ class Daemon:
             self._next_tick = now + TICK_SECONDS
             self._service.check()
             self._configured.look()
-            if self._tops.have_changed():  # not in one expression with what a signal may set meanwhile
+            if self._watched.have_changed():  # Not in one expression, because a signal may set it meanwhile.
                 self._sweep_now = True
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
@@ -223,10 +224,10 @@ class Daemon:
             self._take_hints(writer, intake)
         intake.look_again(LOOK_SECONDS)
         if shared := self._service.inodes.concerned():
-            self._hints.look(shared)  # an event told of one of them
+            self._hints.look(shared)  # An event named only one of them.
             self._hints.wake.set()
-        if self._tops.miss(self._service.recovered()):
-            # It came back between the look at what to watch and the look at it: should it go again, no event would tell.
+        if self._watched.miss(self._service.recovered()):
+            # A store came back after the watches were set and before it was read. If it went again, there would be no event.
             self._sweep_now = True
         self._read_content(intake, contents)
         if now >= self._next_retention and not self._stop:
@@ -245,7 +246,7 @@ class Daemon:
         self._hints.wake.clear()
 
     def _back_off(self, error: CatalogUnavailable) -> None:
-        """Wait for what is likely to pass, showing signs of life meanwhile."""
+        """Wait after an error that may be temporary, and give signs of life meanwhile."""
         until = time.monotonic() + self._service.trouble(error)
         self._beat()
         while not self._stop and (left := until - time.monotonic()) > 0:
@@ -255,9 +256,12 @@ class Daemon:
             self._hints.wake.clear()
 
     def _others_wait(self, path: str, size: int) -> bool:
-        """Whether the turn of the store at `path`, of `size` bytes, is to end: a smaller one changed, or the daemon is to end."""
+        """Return whether to end the turn of the store at `path` with `size` bytes: a smaller one has changed, or the daemon ends."""
         if self._intake is not None and self._intake.ended != self._turns_ended:
-            self._turns_ended, self._next_beat = self._intake.ended, 0.0  # `ocicat status` tells who is put off
+            self._turns_ended, self._next_beat = (
+                self._intake.ended,
+                0.0,
+            )  # `ocicat status` lists stores that are put off.
         self._show_life()
         stores, trees = self._hints.peek()
         return self._stop or changed_smaller(
@@ -265,12 +269,12 @@ class Daemon:
         )
 
     def _anybody_waits(self) -> bool:
-        """Whether a name is to be taken: those come before content."""
+        """Return whether a change of names waits: those come before content."""
         due = None if self._intake is None else self._intake.next_due()
         return self._others_wait("", _ANY_SIZE) or (due is not None and due <= time.monotonic())
 
     def _configure(self, intake: Intake) -> None:
-        """Go by what the configuration says now."""
+        """Read the configuration again and apply it."""
         self._read_again, self._sweep_now = False, True
         self._service.notifier.reloading()
         polled = self._configured.now.poll is not None
@@ -291,14 +295,14 @@ class Daemon:
     # --- looking ------------------------------------------------------------------------------------------------
 
     def _read_content(self, intake: Intake, contents: Contents) -> None:
-        """Go on reading content for a moment: names come first, so hints and settled files interrupt it."""
+        """Read content for a moment. Hints interrupt it, because names come first."""
         until = time.monotonic() + CONTENT_SECONDS
         while not self._stop and not self._hints.wake.is_set() and time.monotonic() < until:
             if not contents.step(intake.changed):
                 return
 
     def _sweep(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """Look at everything: search the roots, and a few stats for each store."""
+        """Look at everything: search the roots, and check each store with a few stats."""
         began = time.monotonic()
         at_once, self._sweep_now = self._sweep_now, False
         self._next_look, self._between = began + LOOK_SECONDS, set()
@@ -306,27 +310,29 @@ class Daemon:
         self._offers.catch_up(writer, intake)
         self._offers.take_known(writer, intake)
         intake.look_again(LOOK_SECONDS)
-        stores, trees = self._hints.collect()  # the sweep looks wherever they point
+        stores, trees = self._hints.collect()  # The sweep looks there anyway.
         lost = self._hints.recovered()
         if lost:
             self._service.figures.overflows += 1
-            self._report(Notice("overflow", "events were lost (the kernel's queue was full): looking at everything"))
+            self._report(
+                Notice("overflow", "events were lost because the kernel's queue was full: looking at everything")
+            )
             self._watch(again=True)
-        told: set[str] = set()
+        reported: set[str] = set()
 
         def once(line: str) -> None:
-            told.add(line)
-            if line not in self._told:
+            reported.add(line)
+            if line not in self._reported:
                 self._report(line)
 
         here = self._registered
         self._reload(writer)
-        self._tops.retry()
+        self._watched.retry()
         known = here.left_out.union(here.stores)
         self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         look = functools.partial(self._look_between, writer, intake)
         found = find_new(writer, here.roots, known, once, look, self._listings)
-        self._told = told
+        self._reported = reported
         if found:
             self._reload(writer)
         self._find_silent()
@@ -339,7 +345,7 @@ class Daemon:
                 if self._stop:
                     return
                 look()
-                store = here.stores.get(path)  # as it is by now
+                store = here.stores.get(path)  # its current row
                 if store is None:
                     continue
                 at = parents.find(store.opened)
@@ -356,7 +362,7 @@ class Daemon:
         contents.look_for_completed(here.stores.values())
         intake.commit()
         if missed and not lost and self._service.figures.last_sweep is not None:
-            self._watch(again=True)  # no event told of it: who knows what else is not watched
+            self._watch(again=True)  # There was no event, so something may be unwatched.
         self._service.swept(len(here.stores), began)
         ended = time.monotonic()
         self._next_sweep = ended + self._configured.now.interval
@@ -364,7 +370,7 @@ class Daemon:
         self._next_beat = 0.0
 
     def _look_between(self, writer: Writer, intake: Intake) -> None:
-        """Take, now and then in a sweep that takes long, what was hinted meanwhile."""
+        """Now and then during a long sweep, take what was hinted meanwhile."""
         self._show_life()
         if self._stop:
             raise _Stopped  # a search of many directories takes long
@@ -386,8 +392,8 @@ class Daemon:
             self._offers.catch_up(self._writer, self._intake)
             self._offers.take_known(self._writer, self._intake)
             self._intake.look_again(LOOK_SECONDS)
-        except (*_PASSING, MemoryError):
-            self._sweep_now = True  # It meets the same error, when nobody waits for a watch.
+        except (*_TEMPORARY, MemoryError):
+            self._sweep_now = True  # The sweep meets the same error, at a time when no watch is being set.
 
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
         self._offers.take_known(writer, intake)
@@ -395,13 +401,13 @@ class Daemon:
         if not stores and not trees:
             return
         here = self._registered
-        if trees and self._tops.are_moved(trees):
+        if trees and self._watched.are_moved(trees):
             trees |= self._watch()
             self._find_silent()
         known = {path for path in stores if path in here.stores}
         if trees:
             known |= {path for path in here.stores if is_below_any(path, trees)}
-            self._tops.search(trees)
+            self._watched.search(trees)
         roots = here.root_paths
         new = [
             path
@@ -412,24 +418,24 @@ class Daemon:
             known |= self._reload(writer)
         self._offers.offer(writer, intake, known)
 
-    # --- what there is ------------------------------------------------------------------------------------------
+    # --- roots and stores ------------------------------------------------------------------------------------------
 
     def _follow_registry(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """Notice that another process has added or removed stores or roots, or found more to be read in one."""
+        """Notice that another process has added or removed stores or roots, or found more to read in one."""
         contents.heard(writer.data_version())
         if self._registered.is_outdated(writer):
             self._offers.offer(writer, intake, self._reload(writer))
 
     def _reload(self, writer: Writer) -> set[str]:
-        """Learn which roots and stores there are, and watch them.
+        """Read the roots and stores from the catalog, and watch them.
 
-        Returns the paths of those stores that are new, whoever registered them, or where another directory stands than
-        before: they are to be looked at, since what happened to them before there was a watch is told by no event.
+        Returns the paths of stores that are new, or whose directory was replaced. They have to be looked at, because there was no
+        event for what happened before they were watched.
         """
         before = self._registered.stores
         if not self._registered.read(writer):
-            there = (path for path, store in self._registered.stores.items() if store.state != "missing")
-            if not self._tops.is_outdated(there):
+            present = (path for path, store in self._registered.stores.items() if store.state != "missing")
+            if not self._watched.is_outdated(present):
                 return set()
         changed = self._watch()
         return {path for path in self._registered.stores if path not in before or is_below_any(path, changed)}
@@ -438,13 +444,13 @@ class Daemon:
         new = self._silent.follow(self._registered.root_paths, self._registered.stores)
         if new:
             every = self._configured.now.silent
-            text = f"looks every {every:g} seconds at {shown(', '.join(new))}: no event tells of changes there"
+            text = f"looks every {every:g} seconds at {shown(', '.join(new))}, because there are no events of changes there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:
         here = self._registered
         followed = [path for path, store in here.stores.items() if store.by_name]
-        return self._tops.follow(here.root_paths, here.stores, followed=followed, again=again)
+        return self._watched.follow(here.root_paths, here.stores, followed=followed, again=again)
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
@@ -462,7 +468,7 @@ class Daemon:
             self._beat()
 
     def _beat(self) -> None:
-        """Say how it is, for `ocicat status` and the next daemon."""
+        """Publish the daemon's state for `ocicat status` and the next daemon."""
         self._next_beat = time.monotonic() + min(BEAT_SECONDS, self._service.notifier.interval or BEAT_SECONDS)
         figures = self._service.figures
         figures.stores, figures.roots = len(self._registered.stores), len(self._registered.roots)
@@ -474,8 +480,8 @@ class Daemon:
     def _running(self) -> str:
         values = read_daemon(self._path)
         who = f"process {values['pid']}" if values and "pid" in values else "another process"
-        return f"a daemon already follows {shown(displayed(self._path))} ({who}): stop that one first"
+        return f"a daemon already follows {shown(displayed(self._path))} ({who}): stop it first"
 
 
 class _Stopped(Exception):
-    """A signal came before there was anything to follow, or in the middle of a search."""
+    """A signal came before the catalog was open, or in the middle of a search."""

@@ -159,7 +159,7 @@ class TreeObserver(BaseThread):
         return watched
 
     def is_held(self, path: bytes, changed_ns: int) -> bool | None:
-        """Return whether a writer of the `index.json` in the directory `path` still has it open; None if no event tells.
+        """Return whether a writer of the `index.json` in the directory `path` still has it open; None if the events do not show it.
 
         `changed_ns` is when the file last changed, in nanoseconds since 1970: the event of a later change may still be to come.
         """

@@ -1,7 +1,7 @@
-"""Which known stores are looked at, and in which order: those that were hinted, or all of them where hints come late.
+"""Which known stores are offered to the intake, and in which order: those that were hinted, or all of them if hints come late.
 
-However much happens to other stores, a change of a small store that was read before is taken first, and nothing here takes much
-longer than LOOK_SECONDS.
+A change of a small store that was read before is always taken first, however busy other stores are. No call takes much longer
+than LOOK_SECONDS.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from catalog.watch.registered import Registered
 from catalog.watch.service import Service
 
 LOOK_SECONDS = 0.2
-"""So long a daemon does one thing before it looks at what was hinted meanwhile."""
+"""How long the daemon does one thing before it looks at new hints."""
 CATCH_UP_SHARE = 4
-"""After a look at all known stores, something else is done for at least so many times as long."""
+"""After it has looked at all known stores, the daemon does other work for at least this many times as long."""
 
 
 class Offers:
@@ -38,7 +38,7 @@ class Offers:
         self.offered = set()
 
     def catch_up(self, writer: Writer, intake: Intake) -> None:
-        """Look at all known stores if events were lost, or so many wait that they tell late: a sweep takes longer."""
+        """Offer all known stores if events were lost or are far behind. This takes less time than a sweep."""
         began = time.monotonic()
         if began < self._next_catch_up:
             return
@@ -49,15 +49,15 @@ class Offers:
             self._next_catch_up = began + took + max(LOOK_SECONDS, CATCH_UP_SHARE * took)
 
     def take_known(self, writer: Writer, intake: Intake) -> None:
-        """Offer the known stores that were hinted. What else was hinted stays."""
+        """Offer the known stores that were hinted. Other hints are kept."""
         known = self._hints.collect_known(self._registered.stores)
         if known:
             self.offer(writer, intake, known)
 
     def offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
-        """Offer the stores at these paths, small ones first. What is not looked at within LOOK_SECONDS is hinted again.
+        """Offer the stores at these paths, small ones first. Stores not reached within LOOK_SECONDS are hinted again.
 
-        What was never read comes after what was, so that no number of new stores holds up a change of an old one.
+        Stores that were never read come last, so that no number of new stores delays a change of an old one.
         """
         self.offered |= paths
         found = sorted(

@@ -55,7 +55,7 @@ def pid(catalog: Followed) -> int:
 
 def test_a_second_daemon_says_which_one_runs(catalog: Followed) -> None:
     catalog.start()
-    one_error(catalog.program("watch"), 4, f"process {pid(catalog)}", "stop that one first")
+    one_error(catalog.program("watch"), 4, f"process {pid(catalog)}", "stop it first")
     assert catalog.stop() == 0
 
 
@@ -132,7 +132,7 @@ def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: F
 
 @on_both("quick")
 def test_sighup_looks_at_everything_at_once(quick: Followed) -> None:
-    """What no event tells of: with --poll nothing else would be looked at for an hour."""
+    """With --poll, a change without any event is found: nothing else would be looked at for an hour."""
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
     quick.start("--poll", "3600")
@@ -360,7 +360,7 @@ def test_without_inotify_it_polls_and_says_so(quick: Followed) -> None:
     quick.add_root("root")
     script = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
     quick.start("--rescan", "0.2", before=["unshare", "-Urm", "sh", "-c", script, "sh"])
-    assert any("cannot be told of changes" in line and "max_user_instances" in line for line in quick.log())
+    assert any("cannot get events of changes" in line and "max_user_instances" in line for line in quick.log())
     assert quick.state()["daemon_polling"] is True
     for step in range(2):
         tag(store, "1", f"x{step}")

@@ -241,7 +241,7 @@ def test_a_disk_that_is_full_while_content_is_read(quick: Followed) -> None:
     fill(seen)
     for path in content:
         os.rename(f"{store}/{os.path.basename(path)}", path)
-    quick.send(signal.SIGHUP)  # no event tells of blobs
+    quick.send(signal.SIGHUP)  # There are no events of blobs.
     wait_for(lambda: told(quick, "no room to write"), what=quick.log)
     long_pause()
     assert within(quick, "resolve", "app:7").returncode == 0

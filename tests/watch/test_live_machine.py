@@ -1,5 +1,5 @@
 """The catalog's state machine against a live daemon: every way of writing, moving and registering, compared with the oracle
-after each step. No sweep helps: what no event tells of would never be seen."""
+after each step. No sweep helps: a change without an event would never be seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change that no time and no event tells of is found by a daemon once in a long interval (`index --full`: test_index.py)."""
+"""A change that shows in no time and no event is found by a daemon once in a long interval (`index --full`: test_index.py)."""
 
 from __future__ import annotations
 
