@@ -32,6 +32,8 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "diff": compare.diff,
     "inspect": compare.inspect,
     "plans": plans.prune,
+    "copy": plans.copy,
+    "link": plans.link,
     "content": content.content,
     "bytes": first.size,
 }

@@ -8,6 +8,7 @@
     │   └── RefusedSQL            not SQL, or a statement that does more than read the public views
     ├── NotFound              1  nothing matches
     ├── Ambiguous             3  several digests match
+    ├── Incomplete            4  a blob of an image is nowhere, or what the image needs cannot be known
     └── CatalogUnavailable    4  the catalog cannot be used
         ├── CatalogMissing        there is no catalog
         ├── CatalogLocked         another process was writing until the time limit
@@ -75,6 +76,10 @@ class Ambiguous(OcicatError):
         super().__init__(message)
         self.candidates = candidates
         self.total = total
+
+
+class Incomplete(OcicatError):
+    """A blob that an image needs is in no store, or nobody can tell what the image needs."""
 
 
 class CatalogUnavailable(OcicatError):

@@ -225,8 +225,10 @@ mirror/patched	3	849	849	0
             2: f"an age or a number that is none, or {_UNKNOWN}",
         },
         r"""$ ocicat plan prune; echo "status $?"
+ocicat: nothing to remove: …
 status 1
 $ ocicat plan prune 'builds/*' --keep-last 1 --keep 'v*' --older-than 30d; echo "status $?"
+ocicat: nothing to remove: …
 status 1
 """,
         "ocicat plan prune --format paths0 | xargs -0 -r rm --     # read cleaning.md first\n",
@@ -234,10 +236,10 @@ status 1
     "plan copy": Words(
         {
             0: "the destination lacks something",
-            1: "it lacks nothing; or a REF was not found, or is not all there: stderr says which",
+            1: "it lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
             2: f"a destination that cannot be one, a format that cannot express the plan, or {_UNKNOWN}",
             3: "a REF is ambiguous",
-            4: "manifests that matter have not been read yet",
+            4: "a blob of a REF is in no store, or manifests that matter have not been read yet",
         },
         r"""$ ocicat plan copy acme/app:1.1 --to ./new --format '{kind} {digest}'
 blob sha256:…

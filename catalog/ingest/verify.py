@@ -34,7 +34,7 @@ from catalog.ingest.store_state import Store
 from catalog.layout.beneath import open_directory
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import missing
-from catalog.layout.hashing import hash_blob, hole_bytes
+from catalog.layout.hashing import file_identity, hash_blob, hole_bytes
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
 
@@ -341,8 +341,3 @@ def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple
             yield None, None, None, store.id, digest
         else:
             yield verdict.kind == "", verdict.file, at, store.id, digest
-
-
-def file_identity(found: os.stat_result) -> str:
-    """Return what distinguishes one content of a file from another, as far as stat shows it."""
-    return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"

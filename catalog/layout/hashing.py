@@ -12,6 +12,11 @@ _ZEROS = bytes(_CHUNK)
 _BLOCK = 512  # the unit of st_blocks, whatever the block size of the file system
 
 
+def file_identity(found: os.stat_result) -> str:
+    """Return what distinguishes one content of a file from another, as far as stat shows it."""
+    return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
+
+
 def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
     """Return the digest, in hex, of the first `size` bytes of an open file, or of all if it has fewer.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from catalog.db.kinds import AMBIGUOUS, CHILD, INDEX, MANIFEST, OPAQUE, SUBJECT, UNREAD
 from catalog.engine.interface import Reader
-from catalog.errors import NotFound
+from catalog.errors import Incomplete
 from catalog.lookup.content import check_pending
 from catalog.names.escape import shown
 from catalog.plans.walk import AT_ONCE
@@ -70,7 +70,7 @@ class Closure:
         self._known: dict[int, NeededBlob] = {}
 
     def add(self, roots: Iterable[int]) -> None:
-        """Add the contents with these ids and all that they need. Raises NotFound, or NotInTime, if that is not known."""
+        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if that is not known."""
         wave = deque(dict.fromkeys(roots))
         while wave:
             self._load(list(wave))
@@ -127,18 +127,20 @@ class Closure:
             level = list(following)
 
     def _leads_on(self, digest: str, kind: int, flaws: str | None, *, is_leaf: bool) -> bool:
-        """Return whether a manifest points to others. Raises NotFound if that is not known."""
+        """Return whether a manifest points to others. Raises Incomplete or NotInTime if that is not known."""
         if kind in (MANIFEST, INDEX) and flaws is None:
             return True
         if flaws is not None:
-            raise NotFound(
-                f"what {digest} needs is not known: {shown(flaws, 200)}", "copy the image again from elsewhere"
+            raise Incomplete(
+                f"what {digest} needs is not known: {shown(flaws, 200)}; copy the image again from elsewhere"
             )
         if kind in (OPAQUE, AMBIGUOUS):
-            raise NotFound(f"what {digest} needs is not known: it is no manifest that ocicat understands")
+            raise Incomplete(
+                f"what {digest} needs is not known: it is no manifest that ocicat understands; use another tool to copy it"
+            )
         if kind == UNREAD and not is_leaf:
             check_pending(self._reader, None, f"what {digest} needs")
-            raise NotFound(f"the manifest {digest} is missing or damaged", "copy the image again, with all its blobs")
+            raise Incomplete(f"the manifest {digest} is missing or damaged; copy the image again, with all its blobs")
         return False
 
     def _about(self, new: Sequence[int]) -> Iterator[int]:

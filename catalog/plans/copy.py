@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from catalog.db.kinds import INDEX
 from catalog.engine.interface import Reader
-from catalog.errors import NotFound, UsageError
+from catalog.errors import Incomplete, NotFound, UsageError
 from catalog.lookup.content import check_pending, for_platform
 from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, PLATFORM, Match
 from catalog.names.escape import shown
@@ -84,7 +84,7 @@ class CopyPlan:
         platforms: Sequence[Platform] = (),
         referrers: bool = False,
     ) -> None:
-        """Raises NotFound, NotInTime, and UsageError for an image of another host."""
+        """Raises NotFound, Incomplete, NotInTime, and UsageError for an image of another host."""
         self._reader = reader
         self._stores = stores
         self._destination = destination
@@ -116,7 +116,7 @@ class CopyPlan:
         self._open.close()
 
     def blobs(self) -> list[Copied]:
-        """Return the blobs that the destination lacks, each once. Raises NotFound, which names one that no store has."""
+        """Return the blobs that the destination lacks, each once. Raises Incomplete, which names one that no store has."""
         needed = self._closure.blobs
         known = self._destination.bad_and_listed(needed)
         lacking = [
@@ -166,14 +166,14 @@ class CopyPlan:
             self._files[store_id] = self._open.enter_context(files)
         return self._files[store_id]
 
-    def _not_there(self, blob: NeededBlob) -> NotFound:
+    def _not_there(self, blob: NeededBlob) -> Incomplete:
         check_pending(self._reader, frozenset(self._sources), blob.what)
         stores = ",".join(map(str, self._sources))
         is_bad = next(iter(self._reader.select(_BAD.format(stores), {"content_id": blob.content_id})), None)
         where = ", ".join(sorted(shown(self._stores[each].name) for each in self._sources))
-        return NotFound(
-            f"{blob.what} is {'damaged' if is_bad else 'missing'} in {where}, and no other store of this host has a verified copy",
-            "copy the image there again, with all its blobs, or run 'ocicat verify' if another store has it",
+        return Incomplete(
+            f"{blob.what} is {'damaged' if is_bad else 'missing'} in {where}, and no other store of this host has a verified copy;"
+            " copy the image there again, with all its blobs, or run 'ocicat verify' if another store has it"
         )
 
     def _chosen(self, match: Match, platforms: Sequence[Platform]) -> Iterator[tuple[int, Listed]]:
@@ -192,7 +192,7 @@ class CopyPlan:
         if root is None:
             row = next(iter(self._reader.select(_CONTENT, {"digest": match.answered})), None)
             if row is None:
-                raise NotFound(f"the manifest {match.answered} is missing", "copy the image again, with all its blobs")
+                raise Incomplete(f"the manifest {match.answered} is missing; copy the image again, with all its blobs")
             root = row[0]
         for row in self._rows((match.entry_id,)):
             if row[2] == root:
@@ -244,7 +244,7 @@ def _descriptor(
 
 
 def _data(store: PlanStore, digest: str) -> str:
-    """Return the field `data` of an entry, if these are the bytes of the digest. Raises NotFound."""
+    """Return the field `data` of an entry, if these are the bytes of the digest. Raises Incomplete."""
     for each in elements(store.opened):
         data = each.get("data")
         if each.get("digest") == digest and isinstance(data, str):
@@ -255,7 +255,6 @@ def _data(store: PlanStore, digest: str) -> str:
                     return data
             except ValueError:
                 continue
-    raise NotFound(
-        f"{digest}, which index.json of {shown(store.name)} embedded when it was indexed, is there no more",
-        "run 'ocicat index'",
+    raise Incomplete(
+        f"{digest}, which index.json of {shown(store.name)} embedded when it was indexed, is no longer there; run 'ocicat index'"
     )

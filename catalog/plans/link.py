@@ -6,13 +6,14 @@ are those of the file that was hashed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from catalog.engine.interface import Reader
-from catalog.ingest.verify import file_identity
+from catalog.layout.hashing import file_identity
 from catalog.plans.files import BlobFiles, File, Inode
 from catalog.plans.stores import PlanStore
 
@@ -22,6 +23,10 @@ _SHARED = (
     " AND store_blob.size > 0 AND EXISTS (SELECT 1 FROM store_blob AS other WHERE other.content_id = store_blob.content_id"
     " AND other.store_id <> store_blob.store_id AND other.is_good) ORDER BY content.digest, store_blob.store_id"
 )
+
+
+_MOST_OPEN = 30
+"""So many stores are kept open, with at most eight directories each."""
 
 
 class Link(NamedTuple):
@@ -45,17 +50,47 @@ class _Copy(NamedTuple):
     file: File
 
 
+class _Opened:
+    """The directories of the stores asked for last, which are kept open. A context manager."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, BlobFiles] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            self._files.popitem()[1].__exit__()
+
+    def files_of(self, store: PlanStore) -> BlobFiles:
+        """Return the files of a store."""
+        if store.id not in self._files:
+            if len(self._files) == _MOST_OPEN:
+                self._files.pop(next(iter(self._files))).__exit__()
+            self._files[store.id] = BlobFiles(store.opened, store.standing.shared_blobs)
+        return self._files[store.id]
+
+
 def links(reader: Reader, stores: Mapping[int, PlanStore], selected: Collection[int], *, hard: bool) -> Iterator[Link]:
     """Yield which files of the stores `selected` could share their bytes, by digest.
 
     With `hard` only files of the same owner, group and mode, since hard links share these too.
     """
+    with _Opened() as opened:
+        yield from _links(reader, stores, selected, opened, hard=hard)
+
+
+def _links(
+    reader: Reader, stores: Mapping[int, PlanStore], selected: Collection[int], opened: _Opened, *, hard: bool
+) -> Iterator[Link]:
     for digest, rows in groupby(reader.select(_SHARED, {}), itemgetter(0)):
         copies = [
-            copy
+            _Copy(stores[store_id], file)
             for _, store_id, verified_as in rows
             if store_id in selected and store_id in stores
-            for copy in _verified(stores[store_id], digest, verified_as)
+            for file in opened.files_of(stores[store_id]).find(digest)
+            if file_identity(file.found) == verified_as  # still the file that was hashed
         ]
         copies.sort(key=lambda copy: (copy.store.name, copy.file.path))
         groups: dict[tuple[int, ...], list[_Copy]] = {}
@@ -67,18 +102,10 @@ def links(reader: Reader, stores: Mapping[int, PlanStore], selected: Collection[
             yield from _pairs(digest, group)
 
 
-def _verified(store: PlanStore, digest: str, verified_as: str) -> Iterator[_Copy]:
-    """The files of a blob that are still those that were hashed."""
-    with BlobFiles(store.opened, store.standing.shared_blobs) as files:
-        for file in files.find(digest):
-            if file_identity(file.found) == verified_as:
-                yield _Copy(store, file)
-
-
 def _pairs(digest: str, copies: Sequence[_Copy]) -> Iterator[Link]:
     """Let all share the file that most of them are already."""
-    inodes = [copy.file.found.st_ino for copy in copies]
-    source = max(copies, key=lambda copy: inodes.count(copy.file.found.st_ino))
+    inodes = Counter(copy.file.found.st_ino for copy in copies)
+    source = max(copies, key=lambda copy: inodes[copy.file.found.st_ino])
     seen: set[str] = set()
     for store, file in copies:
         found = file.found

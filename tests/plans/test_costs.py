@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from catalog.engine.interface import Reader
+from catalog.plans.link import links
 from catalog.plans.prune import Prune
 from catalog.plans.retention import Rules
 from catalog.plans.stores import plan_stores
 from tests import writers
+from tests.cli.program import called
 from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR, cost
 from tests.growth.test_walks import SPARE, steps
 
 SIZES = 30, 120
+SIZES_TO_LINK = 35, 140
 
 
 def one_store(path: str, size: int) -> None:
@@ -74,6 +77,59 @@ def test_a_plan_is_linear(
         finally:
             catalogue.close()
     assert rows[1] > 2 * rows[0] > 0
+    assert lines[1] <= lines[0] * FACTOR + SPARE
+    assert counted[1] <= counted[0] * FACTOR + SPARE
+
+
+def same_images(path: str, size: int) -> None:
+    """So many stores with the same image."""
+    for number in range(size):
+        store = writers.make_layout(f"{path}/{number}")
+        writers.write_index(store, writers.empty_index(writers.make_image(store, "same")))
+
+
+def one_file(path: str, size: int) -> None:
+    """So many stores with the same image, whose files are one already, and one that has it by itself."""
+    same_images(path, size)
+    for blob in os.listdir(f"{path}/0/blobs/sha256"):
+        for number in range(1, size - 1):
+            os.unlink(f"{path}/{number}/blobs/sha256/{blob}")
+            os.link(f"{path}/0/blobs/sha256/{blob}", f"{path}/{number}/blobs/sha256/{blob}")
+
+
+def two_stores(path: str, size: int) -> None:
+    """Two stores with the same images, so many."""
+    for number in range(2):
+        store = writers.make_layout(f"{path}/{number}")
+        writers.write_index(store, writers.empty_index(*(writers.make_image(store, f"{each}") for each in range(size))))
+
+
+@pytest.mark.parametrize("make", [same_images, one_file, two_stores])
+def test_a_plan_to_link_is_linear(
+    make: Callable[[str, int], None], tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> None:
+    """More stores than are kept open (catalog.plans.link)."""
+    lines, counted, rows = [], [], []
+    for size in SIZES_TO_LINK:
+        directory = str(tmp_path / f"{size}")
+        os.makedirs(directory)
+        make(f"{directory}/root", size)
+        catalogue = new_sqlite_catalogue(directory)
+        try:
+            catalogue.add(f"{directory}/root")
+            assert called("verify", db=catalogue.path).status == 0
+            reader = catalogue.reader
+
+            def plan(reader: Reader = reader) -> int:
+                stores = plan_stores(reader)
+                return len(list(links(reader, stores, stores.keys(), hard=False)))
+
+            rows.append(plan())
+            lines.append(cost(plan))
+            counted.append(steps([file_of(reader)], plan))
+        finally:
+            catalogue.close()
+    assert 0 < rows[0] <= rows[1]
     assert lines[1] <= lines[0] * FACTOR + SPARE
     assert counted[1] <= counted[0] * FACTOR + SPARE
 

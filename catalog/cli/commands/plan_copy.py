@@ -64,7 +64,7 @@ def copy(
     """Print the blobs of images that a store or path lacks, in the order to write them ('ocicat help mirroring').
 
     Children come before what refers to them, and the entries of index.json last. A PATH need not exist yet. Ends with
-    status 1 if nothing is lacking, or if an image is not all there; then stderr names the blob.
+    status 1 if nothing is lacking, and with 4 if an image cannot be copied because a blob of it is nowhere.
     """
     wanted = [Platform.parse(each) for each in dict.fromkeys(platforms)]
     with Limits(timeout, LIST_SECONDS) as limits:

@@ -103,6 +103,8 @@ def prune(
         note(f"nothing is planned for {shown(unjudged.store)}: {unjudged.reason}")
     if totals.rows:
         note(str(totals))
+    elif not plan.given_up:
+        note(_nothing(rules, older_than, is_judged=not plan.unjudged))
     if plan.given_up and format_ != GIVEN_UP:
         note(
             "the rules give up entries that are still in index.json: remove these entries first, then plan again without"
@@ -111,6 +113,13 @@ def prune(
     if any(unjudged.is_pending for unjudged in plan.unjudged) or (strict and plan.unjudged):
         return NotInTime.status
     return 0 if totals.rows or plan.given_up else 1
+
+
+def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
+    """Return why a plan is empty, as a sentence."""
+    where = "" if is_judged else " in the stores that could be judged"
+    late = f", or was changed within the last {older_than.strip()} (--older-than)" if rules.age else ""
+    return f"nothing to remove: everything{where} is in use{late}"
 
 
 class _Totals:
