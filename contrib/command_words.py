@@ -110,12 +110,12 @@ size        401 B
 config      sha256:…
 created     2024-01-02T03:04:05.000Z
 platform    linux/amd64
-in all      835 B in 1 layer, 3 blobs
+total       835 B in 1 layer, 3 blobs
 
 Names (1)
   builds/app  docker.io/acme/app:1.1  1.1
 
-Lies in (1)
+Stores (1)
   builds/app  401 B  /srv/builds/app
 
 Layers (1)

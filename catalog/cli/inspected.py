@@ -1,4 +1,4 @@
-"""`inspect`, whichever way its options were read: by `start` without click, or by click. One page, as text or as JSON."""
+"""`ocicat inspect`: one page about an image, as text or JSON. Used both by `start`, without click, and by the click command."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _INDENT = "  "
 _GAP = "  "
 _TITLES = {
     "names": "Names",
-    "stores": "Lies in",
-    "indexes": "Below the indexes",
+    "stores": "Stores",
+    "indexes": "In image indexes",
     "platforms": "Platforms",
     "layers": "Layers",
     "labels": "Labels",
@@ -50,7 +50,7 @@ _COLUMNS = {
     "history": ("since", "until", "store", "name", "tag"),
     "problems": ("store", "kind", "subject", "detail"),
 }
-"""What a line of each section of the text shows."""
+"""The fields of a line in each section of the text."""
 
 
 def run_inspect(options: Options) -> int:
@@ -58,7 +58,9 @@ def run_inspect(options: Options) -> int:
     if len(options.refs) != 1:
         raise UsageError("inspect takes one reference: write REF, or ask 'ocicat query' for a list")
     if options.format not in (None, *FORMATS):
-        raise UsageError(f"no format of inspect: {shown(options.format or '')}: one of {', '.join(FORMATS)}")
+        raise UsageError(
+            f"inspect has no format {shown(options.format or '')}: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        )
     query = parse_query(options.refs[0])
     with Limits(options.timeout, ASK_SECONDS) as limits:
         reader = limits.open_reader(catalog_path(options.db))
@@ -88,7 +90,7 @@ def _print(reader: Reader, asking: Asking, options: Options, query: Query) -> No
     except NotFound as error:
         if error.hint:
             raise
-        hint = "'ocicat index' reads what has changed, 'ocicat query' lists what there is"
+        hint = "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
         raise NotFound(str(error), hint) from None
     page = Page(reader, match, LIMIT if options.limit is None else options.limit)
     if options.format in ("json", "jsonl"):
@@ -98,7 +100,7 @@ def _print(reader: Reader, asking: Asking, options: Options, query: Query) -> No
 
 
 class _Text:
-    """The page as lines, no wider than the terminal; whole where there is none."""
+    """Writes the page as lines, truncated to the width of the terminal if stdout is one."""
 
     def __init__(self) -> None:
         from catalog.cli.table import terminal_width
@@ -113,8 +115,10 @@ class _Text:
         head = {key.replace("_", " "): value for key, value in head.items() if value is not None}
         head["size"] = _size(page.head["size"])
         of = ", ".join(_many(count, word) for count, word in counts if isinstance(count, int))
-        head["in all"] = (
-            f"{_size(size)} in {of}" if of and size is not None else of or "not known: not all of it is read"
+        head["total"] = (
+            f"{_size(size)} in {of}"
+            if of and size is not None
+            else of or "unknown: not all of its content has been read"
         )
         self._table([[key, output.cell(value)] for key, value in head.items()], "")
         for name in SECTIONS:
@@ -165,7 +169,7 @@ def _cell(section: str, item: dict[str, object], key: str) -> str:
 
 
 def _shared(item: dict[str, object]) -> str:
-    """With what a layer is shared, in words."""
+    """Return what a layer is shared with, in words."""
     others, examples = item["shared"], item["shared_with"]
     if not others or not isinstance(examples, list):
         return "in no other image"

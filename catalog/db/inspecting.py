@@ -1,6 +1,6 @@
-"""The statements of `ocicat inspect`: all about one digest, each a search of an index.
+"""The statements of `ocicat inspect`, which all ask about one digest. Each is a search of an index.
 
-catalog/db/statements.py takes them in under their names.
+catalog/db/statements.py includes them under their names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MOST_COUNTED = "1001"
 
 
 def _about() -> Select[Any]:
-    """What a digest is, as its own bytes and its config say; one row if the digest is known at all."""
+    """What a digest is according to its manifest and config: one row if the digest is known at all."""
     artifact, about, subject, has, its_config = (
         media_type.alias("artifact"), edge.alias("about"), content.alias("subject"), edge.alias("has"),
         content.alias("its_config"),
@@ -100,7 +100,7 @@ NAMES_OF: Select[Any] = (
     .where(entry.c.content_id == _content, _there)
     .order_by(store.c.priority, store.c.name, entry.c.sort, name.c.source.nulls_first(), name.c.id)
 )
-"""Every name of every entry that is a digest, and one row for an entry without a name."""
+"""Every name of every entry with this digest, and one row for an entry without a name."""
 
 HOLDERS_OF: Select[Any] = (
     select(
@@ -117,7 +117,7 @@ HOLDERS_OF: Select[Any] = (
     .where(store_blob.c.content_id == _content, _there)
     .order_by(store.c.priority, store.c.name)
 )
-"""The stores that a blob lies in."""
+"""The stores that have a blob."""
 
 
 _held = store_blob.alias("held")
@@ -164,13 +164,13 @@ SHARING: Select[Any] = (
     .distinct()
     .limit(literal_column(_MOST_COUNTED))
 )
-"""The manifests that have a layer, as far as one counts."""
+"""The manifests that have a layer, up to the limit of the count."""
 
 _own, _top = manifest.alias("own"), manifest.alias("top")
 
 
 def _related(*, is_base: bool) -> Select[Any]:
-    """The images that a manifest is built on, or that are built on it: one has all layers of the other, and more on top."""
+    """The images that a manifest is built on, or that are built on it: one has all layers of the other, and more on top of them."""
     layer = edge.alias("layer")
     if is_base:
         source = (
@@ -198,7 +198,7 @@ DERIVED_FROM = _related(is_base=False)
 
 
 def _problems_of() -> Select[Any]:
-    """The problems that were noted of the entries that are a digest, and of its bytes."""
+    """The recorded problems of the entries with this digest, and of its blob."""
 
     def arm(source: FromClause, *where: ColumnElement[bool]) -> Select[Any]:
         return (

@@ -1,4 +1,4 @@
-"""All blobs that images consist of, as the catalog knows them, children before what refers to them."""
+"""All blobs that images consist of, according to the catalog. Children come before the manifests that refer to them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ROLES = ("manifest", "config", "layer")
 
 
 class NeededBlob(NamedTuple):
-    """A blob that is needed. `size` is in bytes, None if nothing says it. `is_carried` if what refers to it embeds it."""
+    """A blob that is needed. `size` is in bytes, or None if it is unknown. `is_carried` is true if every descriptor embeds its data."""
 
     content_id: int
     digest: str
@@ -52,15 +52,15 @@ class NeededBlob(NamedTuple):
 
     @property
     def what(self) -> str:
-        """What it is, for a message: `the layer sha256:…`."""
+        """The blob for a message: `the layer sha256:…`."""
         return f"the {_ROLES[self.role]} {self.digest}"
 
 
 class Closure:
-    """What roots need. `blobs` has each blob once, children first; `entries` the entries of the referrers that were found."""
+    """What some roots need. `blobs` has each blob once, children first; `entries` has the entries of the referrers that were found."""
 
     def __init__(self, reader: Reader, stores: Collection[int], *, referrers: bool) -> None:
-        """`stores` are those that the images are copied from; with `referrers`, their referrers come along."""
+        """`stores` are the stores that the images are copied from. With `referrers`, their referrers are included."""
         self.blobs: dict[int, NeededBlob] = {}
         self.entries: dict[int, None] = {}
         self._reader = reader
@@ -70,7 +70,7 @@ class Closure:
         self._known: dict[int, NeededBlob] = {}
 
     def add(self, roots: Iterable[int]) -> None:
-        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if that is not known."""
+        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if that is unknown."""
         wave = deque(dict.fromkeys(roots))
         while wave:
             self._load(list(wave))
@@ -82,7 +82,7 @@ class Closure:
                 wave.extend(one for one in dict.fromkeys(self._about(new)) if one not in self.blobs)
 
     def reached(self, roots: Iterable[int]) -> set[int]:
-        """Return what these contents, which were added, need, and themselves."""
+        """Return these contents, which have to be added before, and everything that they need."""
         found: set[int] = set()
         stack = list(roots)
         while stack:
@@ -93,7 +93,7 @@ class Closure:
         return found
 
     def _append(self, root: int) -> list[int]:
-        """Append what is below a root and then the root, and return what was new. Without recursion."""
+        """Append what is below a root, then the root, and return what was new. Not recursive, because indexes nest deeply."""
         new: list[int] = []
         stack: list[tuple[int, bool]] = [(root, False)]
         while stack:
@@ -127,16 +127,16 @@ class Closure:
             level = list(following)
 
     def _leads_on(self, digest: str, kind: int, flaws: str | None, *, is_leaf: bool) -> bool:
-        """Return whether a manifest points to others. Raises Incomplete or NotInTime if that is not known."""
+        """Return whether a manifest points to others. Raises Incomplete or NotInTime if that is unknown."""
         if kind in (MANIFEST, INDEX) and flaws is None:
             return True
         if flaws is not None:
             raise Incomplete(
-                f"what {digest} needs is not known: {shown(flaws, 200)}; copy the image again from elsewhere"
+                f"what {digest} needs is unknown: {shown(flaws, 200)}; copy the image again from elsewhere"
             )
         if kind in (OPAQUE, AMBIGUOUS):
             raise Incomplete(
-                f"what {digest} needs is not known: it is no manifest that ocicat understands; use another tool to copy it"
+                f"what {digest} needs is unknown: ocicat does not understand this kind of manifest; use another tool to copy it"
             )
         if kind == UNREAD and not is_leaf:
             check_pending(self._reader, None, f"what {digest} needs")
@@ -144,7 +144,7 @@ class Closure:
         return False
 
     def _about(self, new: Sequence[int]) -> Iterator[int]:
-        """Yield the referrers of what was found, and the contents of the entries that make them referrers."""
+        """Yield the referrers of these contents, and the contents of the entries that make them referrers."""
         found = [
             referrer
             for statement in (_BY_SUBJECT, _BY_CONTENT)

@@ -1,4 +1,4 @@
-"""A plan to copy as other programs take it: a list of files for rsync, and commands of skopeo."""
+"""A copy plan in the form that other programs take: a list of files for rsync, or skopeo commands."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from catalog.plans.destination import Destination, elements, ref_name
 def rsync_line(row: Copied) -> bytes:
     """Return a line for `rsync --files-from`, which copies from / to the destination's directory of blobs.
 
-    `/./` marks where the path below that directory begins. Raises UsageError for a path that would be two lines.
+    `/./` marks where the path below that directory begins. Raises UsageError for a path that contains a newline.
     """
     directory, algorithm, encoded = row.source.rsplit("/", 2)
     if "\n" in row.source or "\r" in row.source:
-        raise UsageError(f"{shown(row.source)} has a line end, so it cannot be a line: use --format json")
+        raise UsageError(
+            f"{shown(row.source)} contains a newline, so rsync cannot take it from a list: use --format json"
+        )
     return os.fsencode(f"{directory}/./{algorithm}/{encoded}\n")
 
 
 def skopeo_commands(plan: CopyPlan, rows: Sequence[Copied], to: Destination) -> Iterator[str]:
-    """Yield a command of skopeo for each entry, quoted for a shell. `rows` are the blobs of the plan.
+    """Yield a skopeo command for each entry, quoted for a shell. `rows` are the blobs of the plan.
 
-    Raises UsageError if skopeo cannot copy something so.
+    Raises UsageError if skopeo cannot carry out the plan.
     """
     entries = plan.wanted if rows else plan.entries
     if to.host is not None:
@@ -50,7 +52,7 @@ def skopeo_commands(plan: CopyPlan, rows: Sequence[Copied], to: Destination) -> 
 def _command(entry: Listed, rows: Sequence[Copied], to: Destination, names: _Names) -> str:
     if "data" in entry.descriptor:
         raise UsageError(
-            f"skopeo does not read a manifest in a field data ({entry.descriptor['digest']}): use --format rsync"
+            f"skopeo does not read a manifest from the field data ({entry.descriptor['digest']}): use --format rsync"
         )
     words = ["skopeo", "copy", "--preserve-digests"]
     if entry.platform is not None:
@@ -78,7 +80,7 @@ class _Names:
         self._stores: dict[int, tuple[dict[str, list[str]], Counter[str], int]] = {}
 
     def of(self, entry: Listed) -> str | None:
-        """Return the name of an entry; None if it is the only one of its store and has none. Raises UsageError."""
+        """Return the name of an entry, or None if it has none and is the only entry of its store. Raises UsageError."""
         if entry.store.id not in self._stores:
             self._stores[entry.store.id] = self._read(entry.store.opened)
         by_digest, counted, count = self._stores[entry.store.id]
@@ -89,7 +91,9 @@ class _Names:
                 return name
         if count == 1 and (entry.is_entry or entry.platform is not None) and not names:
             return None
-        raise UsageError(f"skopeo cannot tell {digest} from others in {shown(entry.store.name)}: use --format rsync")
+        raise UsageError(
+            f"skopeo cannot address {digest} among the entries of {shown(entry.store.name)}: use --format rsync"
+        )
 
     @staticmethod
     def _read(opened: str) -> tuple[dict[str, list[str]], Counter[str], int]:

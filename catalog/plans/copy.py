@@ -1,7 +1,7 @@
 """What a destination lacks of some images: the blobs in the order in which to write them, and the entries of index.json.
 
-Nothing is copied here. What is not all there is an error that names the digest, because a plan that leaves something out would
-make an image that looks copied.
+Nothing is copied here. If an image is incomplete, an error names the missing digest, because a plan that left it out would
+produce an image that looks complete.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _BAD = "SELECT 1 FROM store_blob WHERE content_id = :content_id AND store_id IN 
 
 
 class Copied(NamedTuple):
-    """A blob to be copied from `source`, a file of the store `source_store`, to `path`. `size` is in bytes."""
+    """A blob to copy from `source`, a file of the store `source_store`, to `path`. `size` is in bytes."""
 
     digest: str
     size: int
@@ -101,9 +101,9 @@ class CopyPlan:
         every = listed + [(row[2], self._of_entry(row)) for row in self._rows(self._closure.entries)]
         unique = {json.dumps(each.descriptor, sort_keys=True): each for _, each in reversed(every)}
         self.wanted = list(reversed(unique.values()))
-        """The entries of all that is to be copied, in the order of the references."""
+        """The entries of everything to copy, in the order of the references."""
         self.entries = [each for each in self.wanted if not destination.lists(each.descriptor)]
-        """Those that the destination lacks."""
+        """The entries that the destination lacks."""
         self._roots = [root for root, _ in every]
         self._embedded = {each.descriptor["digest"] for each in self.wanted if "data" in each.descriptor}
         self._open = ExitStack()
@@ -136,7 +136,7 @@ class CopyPlan:
         return copied
 
     def unlisted(self) -> str | None:
-        """Return the digest of something to be copied that none of `wanted` leads to; None if there is nothing like that."""
+        """Return the digest of a blob to copy that no entry of `wanted` leads to, or None if there is none."""
         reached = self._closure.reached(self._roots)
         left = [blob.digest for one, blob in self._closure.blobs.items() if one not in reached]
         return left[-1] if left else None  # a manifest: its parts come before it
@@ -144,7 +144,7 @@ class CopyPlan:
     def _sought(
         self, blobs: Sequence[NeededBlob], statement: str, stores: str = ""
     ) -> dict[int, tuple[PlanStore, File]]:
-        """Return the first file of each blob that is there and has its size, and the store that it is in."""
+        """Return the first file of each blob that exists and has the right size, and its store."""
         wanted = {blob.content_id: blob for blob in blobs}
         found: dict[int, tuple[PlanStore, File]] = {}
         for at in range(0, len(blobs), AT_ONCE):
@@ -177,7 +177,7 @@ class CopyPlan:
         )
 
     def _chosen(self, match: Match, platforms: Sequence[Platform]) -> Iterator[tuple[int, Listed]]:
-        """Yield what a match stands for, each with its content id: itself, or its image for each platform."""
+        """Yield what to copy for a match, each with its content id: the match itself, or its image for each platform."""
         for platform in platforms:
             found, why = for_platform(self._reader, match, platform)
             if found is None:
@@ -244,7 +244,7 @@ def _descriptor(
 
 
 def _data(store: PlanStore, digest: str) -> str:
-    """Return the field `data` of an entry, if these are the bytes of the digest. Raises Incomplete."""
+    """Return the field `data` of the entry with this digest, if its bytes match. Raises Incomplete."""
     for each in elements(store.opened):
         data = each.get("data")
         if each.get("digest") == digest and isinstance(data, str):

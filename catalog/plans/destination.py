@@ -1,4 +1,4 @@
-"""Where blobs are to be copied: a store of the catalog, of this host or another, or a path that need not exist yet."""
+"""Where blobs are to be copied to: a store of this host, a store of another host, or a path that need not exist yet."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _ENTRIES = (
 
 
 class Destination:
-    """A destination. A context manager. `store` is its name in the catalog or None, `host` that of another host or None.
+    """A destination, as a context manager. `store` is its name in the catalog or None; `host` is the name of another host or None.
 
-    `blobs` is the directory that new blobs are written to, below which each algorithm has one.
+    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm.
     """
 
     def __init__(self, reader: Reader, text: str, stores: dict[int, PlanStore]) -> None:
-        """Raises UsageError if `text` is no store and cannot become one."""
+        """Raises UsageError if `text` is neither a store nor a path that can become one."""
         self._reader = reader
         self._id = store_id(reader, text)
         self.host: str | None = None
@@ -75,7 +75,7 @@ class Destination:
             self._files.__exit__()
 
     def bad_and_listed(self, ids: Collection[int]) -> dict[int, tuple[int, bool]]:
-        """Return what the catalog knows of blobs of the destination: by content id the size, and whether they are bad."""
+        """Return what the catalog knows about blobs of the destination, by content id: the size, and whether the blob is bad."""
         found: dict[int, tuple[int, bool]] = {}
         some = sorted(ids) if self._id is not None else []
         for at in range(0, len(some), AT_ONCE):
@@ -85,7 +85,7 @@ class Destination:
         return found
 
     def has(self, digest: str, size: int | None, listed: tuple[int, bool] | None) -> bool:
-        """Return whether a blob is there, with its size, and not known to be bad. On this host its file is looked at."""
+        """Return whether the destination has a blob with the right size that is not known to be bad. On this host its file is checked."""
         if listed is not None and listed[1]:
             return False
         if self._files is None:
@@ -95,11 +95,11 @@ class Destination:
         return any(size in (None, file.found.st_size) for file in self._files.find(digest))
 
     def path_of(self, digest: str) -> str:
-        """Return the path that a blob is to be written to."""
+        """Return the path to write a blob to."""
         return f"{self.blobs}/{digest.replace(':', '/', 1)}"
 
     def lists(self, descriptor: dict[str, Any]) -> bool:
-        """Return whether index.json has such an entry: the same digest and names. A store's is that of the catalog."""
+        """Return whether index.json has an entry with the same digest and names. For a store, the catalog answers that."""
         if self._id is not None:
             rows = self._reader.select(_ENTRIES, {"store_id": self._id, "digest": descriptor["digest"]})
             return any(tuple(row) == _key(descriptor) for row in rows)
@@ -108,7 +108,7 @@ class Destination:
         return _key(descriptor) in self._listed
 
     def _refuse_others(self) -> None:
-        """Raise UsageError if a directory that is to be written to is something else: a link there could lead anywhere."""
+        """Raise UsageError if a directory to write to is something else, because a link there could lead anywhere."""
         below = () if self.shared else (self.blobs,)
         for path in (self.path, *below, *(f"{self.blobs}/{each}" for each in ALGORITHMS)):
             try:
@@ -122,7 +122,7 @@ class Destination:
 
 
 def ref_name(element: dict[str, Any], annotation: str = REF_NAME) -> str | None:
-    """Return an annotation of a descriptor; None if it has none, or one that is no text."""
+    """Return an annotation of a descriptor, or None if it is missing or not a string."""
     annotations = element.get("annotations")
     found = annotations.get(annotation) if isinstance(annotations, dict) else None
     return found if isinstance(found, str) else None
@@ -133,7 +133,7 @@ def _key(element: dict[str, Any]) -> tuple[str, str | None, str | None]:
 
 
 def elements(opened: str) -> list[dict[str, Any]]:
-    """Return the descriptors of a layout's index.json as they are; none if it has no index.json.
+    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json.
 
     Raises CatalogUnavailable if the file cannot be read, or is larger than MOST_BYTES.
     """
@@ -142,7 +142,7 @@ def elements(opened: str) -> list[dict[str, Any]]:
     except IndexProblem:
         return []
     except IndexChanged as error:
-        raise CatalogUnavailable(f"index.json changes at this moment: plan again ({error})") from error
+        raise CatalogUnavailable(f"index.json is changing at this moment: plan again ({error})") from error
     try:
         if file.state.size > MOST_BYTES:
             raise CatalogUnavailable("an index.json is too large for a plan: 'ocicat add' the layout")

@@ -1,7 +1,7 @@
-"""The files of a store's blobs, looked at without following a link below the store.
+"""The files of a store's blobs, found without following a link below the store.
 
-A directory is known by device and inode, so that one that several stores reach by several paths is one. Only regular files
-in the directories of registered algorithms are found.
+A directory is identified by device and inode, so a directory that several stores reach by different paths counts once. Only
+regular files in the directories of registered algorithms are found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from catalog.layout.beneath import open_below, open_directory, plain
 from catalog.names.digest import is_digest
 
 ALGORITHMS = ("sha256", "sha384", "sha512", "blake3")
-"""The algorithms whose directories a plan looks into."""
+"""The algorithms whose directories a plan reads."""
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Inode = tuple[int, int]
@@ -24,7 +24,7 @@ Inode = tuple[int, int]
 
 
 class File(NamedTuple):
-    """A blob's file: the path to it without links, which directory it is in, and its lstat."""
+    """A blob's file: its path without links, the identity of its directory, and its lstat."""
 
     path: str
     directory: Inode
@@ -32,7 +32,7 @@ class File(NamedTuple):
 
     @property
     def changed_ms(self) -> int:
-        """When it was last written, or its inode was: the later of mtime and ctime, in milliseconds."""
+        """When the file or its inode last changed: the later of mtime and ctime, in milliseconds since 1970."""
         return max(self.found.st_mtime_ns, self.found.st_ctime_ns) // 1_000_000
 
 
@@ -43,7 +43,7 @@ class _Directory(NamedTuple):
 
 
 class BlobFiles:
-    """The directories of blobs of one store: its own, and the shared one if there is one. A context manager."""
+    """The blob directories of one store, as a context manager: its own, and the shared one if there is one."""
 
     def __init__(self, opened: str, shared: str | None) -> None:
         """`opened` is a path of `catalog.layout.beneath.opened_path`."""
@@ -129,7 +129,7 @@ class BlobFiles:
 
 
 def real_path(descriptor: int, otherwise: str) -> str:
-    """Return the path of an open directory with no link in it: a link that is moved later must not lead elsewhere."""
+    """Return the path of an open directory, without links, so that a link that is moved later cannot lead elsewhere."""
     try:
         found = os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:

@@ -1,8 +1,8 @@
-"""What writers that were killed leave in a layout: files that no reader looks at.
+"""Files that killed writers leave in a layout, which no reader looks at.
 
 skopeo and podman write `oci-put-blob*` beside `index.json`, umoci `.umoci-*/`, containerd's and BuildKit's content store
-`ingest/NAME/`, and BuildKit's index has the lock file `index.json.lock`. A directory counts by its youngest file, and only if
-nothing else lies in it: a layout may have any name.
+`ingest/NAME/`, and BuildKit's index has the lock file `index.json.lock`. A directory is as old as its youngest file, and counts
+only if nothing else is in it, because a layout may have any name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _INGEST = frozenset(("data", "ref", "startedat", "updatedat", "total"))
 _LAYOUT = frozenset(("index.json", "oci-layout", "blobs"))
 _MOST_FILES = 10_000
-"""More files of one directory than these are not a writer's."""
+"""A directory with more files than this was not left by a writer."""
 
 
 class Leftover(NamedTuple):
-    """A file, and when it, or the youngest file beside it, was last changed, in milliseconds."""
+    """A file, and when it or the youngest file beside it last changed, in milliseconds since 1970."""
 
     path: str
     found: os.stat_result
@@ -33,7 +33,7 @@ class Leftover(NamedTuple):
 
 
 def leftovers(opened: str) -> Iterator[Leftover]:
-    """Yield the leftovers of a layout, sorted by path. Never raises OSError; what cannot be read is left out."""
+    """Yield the leftovers of a layout, sorted by path. Never raises OSError: leaves out what cannot be read."""
     try:
         top = open_directory(opened, _LIST)
     except OSError as error:
@@ -66,7 +66,7 @@ def _ingest(top: int, path: str) -> Iterator[Leftover]:
 
 
 def _flat(above: int, name: str, path: str, only: frozenset[str] | None = None) -> Iterator[Leftover]:
-    """The files of a directory, if it has nothing but files, and only such as a writer puts there."""
+    """Return the files of a directory if it contains nothing but files that a writer puts there."""
     found: list[tuple[str, os.stat_result]] = []
     with contextlib.suppress(OSError):
         directory = open_below(above, name, _LIST)

@@ -1,7 +1,7 @@
 """Which identical blobs on one file system could share their bytes.
 
-Two files are proposed only if `ocicat verify` found both good and neither has changed since: their size, times and inode
-are those of the file that was hashed.
+Two files are proposed only if `ocicat verify` found both good and neither has changed since: their size, times and inode are
+still those of the files that were hashed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _SHARED = (
 
 
 _MOST_OPEN = 30
-"""So many stores are kept open, with at most eight directories each."""
+"""The maximum number of stores that are kept open, with at most eight directories each."""
 
 
 class Link(NamedTuple):
-    """Two paths with the same bytes: `path` could share those of `source`. `size` is in bytes.
+    """Two paths with the same bytes: `path` could share the bytes of `source`. `size` is in bytes.
 
-    `inode` and `links` tell which files are one, and how many names that has.
+    `inode` identifies the file, and `links` is the number of its hard links.
     """
 
     store: str
@@ -103,7 +103,7 @@ def _links(
 
 
 def _pairs(digest: str, copies: Sequence[_Copy]) -> Iterator[Link]:
-    """Let all share the file that most of them are already."""
+    """Yield pairs so that all share the file with the most hard links."""
     inodes = Counter(copy.file.found.st_ino for copy in copies)
     source = max(copies, key=lambda copy: inodes[copy.file.found.st_ino])
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What the stores of one pool need, and what they would not need without the entries that the rules give up."""
+"""What the stores of one pool need, with and without the entries that the rules give up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ABOUT = f"SELECT child_id, parent_id FROM edge WHERE parent_id IN ({{0}}) AND r
 
 
 class Blob(NamedTuple):
-    """A blob of a store as the catalog knows it: its size in bytes, and the modification time of its file in milliseconds."""
+    """A blob of a store according to the catalog: its size in bytes, and the mtime of its file in milliseconds since 1970."""
 
     content_id: int
     digest: str
@@ -42,16 +42,16 @@ class Blob(NamedTuple):
 
     @property
     def is_manifest(self) -> bool:
-        """Whether it is a manifest or image index."""
+        """Whether the blob is a manifest or image index."""
         return self.kind in (MANIFEST, INDEX)
 
 
 class PoolNeeds(NamedTuple):
-    """What may go of each store of a pool.
+    """What may be removed from each store of a pool.
 
-    `blobs` are by store; `owners` say for a content which entry, given up, still needs it, and why that one is given up.
-    `kept` is what is needed, as far as it was worked out, `referrers` and `graph` are for working out more of it.
-    `strangers` are contents that lie in a shared directory and that no store of the pool has, by digest.
+    `blobs` are by store. `owners` maps a content to the given-up entry that still needs it, and why that entry is given up.
+    `kept` is what is known to be needed so far; `referrers` and `graph` serve to find more of it.
+    `strangers` are contents in a shared directory that no store of the pool has, by digest.
     """
 
     blobs: dict[int, list[Blob]]
@@ -63,17 +63,17 @@ class PoolNeeds(NamedTuple):
     strangers: dict[str, int]
 
     def why(self, blob: Blob) -> str:
-        """Return why a blob may go."""
+        """Return why a blob may be removed."""
         owner = self.owners.get(blob.content_id)
         return owner[1] if owner is not None else LOST if blob.is_manifest else UNREFERENCED
 
     def keep(self, contents: Iterable[int]) -> None:
-        """Keep these contents, and all that they need or are about."""
+        """Keep these contents, all that they need, and their subjects."""
         self.kept.update(self.graph.reach(contents, self.referrers, subjects=True))
 
 
 def needs_of_one(reader: Reader, store: PlanStore) -> PoolNeeds:
-    """Return what may go of a store that shares nothing, by what the catalog says is in use."""
+    """Return what may be removed from a store that shares nothing, according to what the catalog says is in use."""
     blobs = [Blob(*row) for row in reader.select(_UNREACHED, {"store_id": store.id})]
     graph = Graph(reader)
     referrers: dict[int, set[int]] = {}
@@ -92,9 +92,9 @@ def needs_of_one(reader: Reader, store: PlanStore) -> PoolNeeds:
 def needs_of_pool(
     reader: Reader, pool: Sequence[PlanStore], others: Iterable[int], asked: Iterable[int], rules: Rules, now: int
 ) -> PoolNeeds:
-    """Return what may go of the stores `asked` of a pool, if the rules hold for their entries alone.
+    """Return what may be removed from the stores `asked` of a pool. The rules apply only to entries of these stores.
 
-    `others` are stores of other hosts that need what they need.
+    `others` are stores of other hosts, and everything that they need is kept.
     """
     asked = frozenset(asked)
     graph = Graph(reader)
@@ -136,7 +136,7 @@ def needs_of_pool(
 def _without_held(
     graph: Graph, given: list[tuple[Entry, str]], followers: Iterable[Entry], held: set[int]
 ) -> list[tuple[Entry, str]]:
-    """What is given up without the subjects of referrers that `--keep` holds."""
+    """Return the given-up entries, without the subjects of referrers that `--keep` protects."""
     holding = [entry.content_id for entry in followers if entry.id in held]
     if not holding:
         return given
@@ -145,7 +145,7 @@ def _without_held(
 
 
 def _owners(graph: Graph, referrers: Referrers, given: Sequence[tuple[Entry, str]]) -> dict[int, tuple[Entry, str]]:
-    """For each content below the entries given up the first of these, by name, that needs it."""
+    """Return, for each content below the given-up entries, the first such entry by name that needs it."""
     ordered = sorted(given, key=lambda each: (each[0].name is None, each[0].name or each[0].digest))
     owners: dict[int, tuple[Entry, str]] = {}
     for each in ordered:
@@ -177,7 +177,7 @@ def content_ids(needs: PoolNeeds) -> dict[str, int]:
 
 
 def note_strangers(reader: Reader, needs: PoolNeeds, digests: Sequence[str]) -> None:
-    """Let `needs.strangers` have those of these digests that the catalog knows from anywhere."""
+    """Add to `needs.strangers` those of these digests that the catalog knows from any store."""
     for at in range(0, len(digests), _DIGESTS_AT_ONCE):
         some = {f"d{number}": digest for number, digest in enumerate(digests[at : at + _DIGESTS_AT_ONCE])}
         marks = ", ".join(f":{mark}" for mark in some)

@@ -1,8 +1,8 @@
-"""Which stores have a directory of blobs in common, and which layouts outside the catalog may have it too.
+"""Which stores share a directory of blobs, and which layouts outside the catalog may share it too.
 
-A blob may go only if no store needs it that can find it. So the directories of all stores are compared by device and inode,
-links followed: `--shared-blob-dir`, `blobs` that is a link or a bind mount, and one layout at two paths are all seen as what
-they are. Stores that have a directory in common form a pool, which is judged as a whole or not at all.
+A blob may be removed only if no store that can find it needs it. So the directories of all stores are compared by device and
+inode, with links followed. That covers `--shared-blob-dir`, a `blobs` that is a link or a bind mount, and one layout at two paths.
+Stores that share a directory form a pool, which is judged as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from catalog.plans.files import ALGORITHMS, BlobFiles, Inode
 from catalog.plans.stores import PlanStore
 
 MOST_MISSING = 500
-"""So many entries of a layout outside the catalog are looked for in stores."""
+"""The maximum number of entries of a layout outside the catalog that are looked for in stores."""
 _HOLDERS = (
     "SELECT DISTINCT store_blob.store_id FROM content JOIN store_blob ON store_blob.content_id = content.id"
     " WHERE content.digest IN ({0})"
@@ -31,7 +31,7 @@ _HOLDERS = (
 
 
 class Pools:
-    """The pools of all stores: `of` a store are the ids of all stores that share a directory with it, itself included."""
+    """The pools of all stores. `of` returns the ids of all stores that share a directory with a store, and its own."""
 
     def __init__(self, stores: Mapping[int, PlanStore]) -> None:
         self._pools: dict[int, set[int]] = {}
@@ -59,14 +59,14 @@ class Pools:
 
 
 def _directories(path: str, shared: str | None) -> Iterator[Inode]:
-    """The directories of blobs of a layout that are there; links are followed, as most other programs follow them."""
+    """Return the existing blob directories of a layout. Links are followed, because most other programs follow them."""
     for top in (f"{path.rstrip('/')}/blobs", *([shared] if shared else [])):
         try:
             found = os.stat(top)
         except OSError:
             continue
         yield found.st_dev, found.st_ino
-        left = found.st_nlink - 2  # where a file system counts the directories in a directory as links
+        left = found.st_nlink - 2  # On this file system the link count of a directory is its number of subdirectories.
         for algorithm in ALGORITHMS:
             with contextlib.suppress(OSError):
                 found = os.stat(f"{top}/{algorithm}")
@@ -77,14 +77,14 @@ def _directories(path: str, shared: str | None) -> Iterator[Inode]:
 
 
 class _Outsider(NamedTuple):
-    """A layout that is not in the catalog: its own directories of blobs, and entries that it lists and does not have."""
+    """A layout outside the catalog: its own blob directories, and entries that it lists without having their manifests."""
 
     path: str
     inode: Inode | None
     directories: frozenset[Inode]
     missing: tuple[str, ...]
     holders: frozenset[int]
-    """The stores that have one of the missing manifests, as the catalog knows."""
+    """The stores that have one of the missing manifests, according to the catalog."""
 
 
 class Outsiders:
@@ -99,16 +99,16 @@ class Outsiders:
         self._looked: dict[str, _Outsider] = {}
 
     def user_of(self, stores: Sequence[PlanStore], directories: set[Inode]) -> str | None:
-        """Return why a layout outside the catalog may need blobs of these stores; None if none is known that does."""
+        """Return why a layout outside the catalog may need blobs of these stores, or None if no such layout is known."""
         own: set[Inode | None] | None = None
         for path in self._near(stores):
             found = self._look(path)
             if own is None:
                 own = {_inode(plain(store.opened)) for store in stores}
             if found.inode is None or found.inode in own:
-                continue  # gone, or a store by another path
+                continue  # It is gone, or a store at another path.
             if not directories.isdisjoint(found.directories):
-                return f"its blobs are also those of {shown(path)}, which is not in the catalog: 'ocicat add' it"
+                return f"{shown(path)}, which is not in the catalog, has the same directory of blobs: 'ocicat add' it"
             if found.missing and any(store.id in found.holders or _has(store, found.missing) for store in stores):
                 return (
                     f"{shown(path)}, which is not in the catalog, lists images that it does not have and may find here:"
@@ -147,7 +147,7 @@ class Outsiders:
             yield from self._below_roots
 
     def _layouts_in(self, place: str) -> Iterator[str]:
-        """The layouts directly in a directory that are no stores; nothing is known of what cannot be looked at."""
+        """Return the layouts directly in a directory that are not stores, as far as they can be read."""
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 path = os.path.join(place, entry.name)
@@ -171,7 +171,7 @@ def _inode(path: str) -> Inode | None:
 
 
 def _missing(path: str) -> tuple[str, ...]:
-    """The entries of a layout whose manifests do not lie in its own directory of blobs; the first MOST_MISSING of them."""
+    """Return the entries of a layout whose manifests are not in its own blob directory, at most MOST_MISSING of them."""
     found: list[str] = []
     try:
         with read_index(f"{path}/.") as content, BlobFiles(f"{path}/.", None) as files:
@@ -186,7 +186,7 @@ def _missing(path: str) -> tuple[str, ...]:
 
 
 def _has(store: PlanStore, digests: Iterable[str]) -> bool:
-    """Whether one of these lies in the shared directory of a store, where the catalog does not know all that there is."""
+    """Return whether one of these is in the shared directory of a store, of which the catalog does not know all files."""
     if store.standing.shared_blobs is None:
         return False
     with BlobFiles(store.opened, store.standing.shared_blobs) as files:

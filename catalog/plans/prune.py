@@ -1,7 +1,7 @@
-"""Which files could be removed from the stores, by what the catalog says and what the disk shows at this moment.
+"""Which files could be removed from the stores, according to the catalog and to what is on the disk now.
 
-The order of the looks matters. What the catalog says is read first, then each file is looked at, and then whether the store is
-still as it was indexed: so a change before the end of that makes the store unjudged. Rows of a store come only after that.
+The order of the checks matters. The catalog is read first, then each file is checked, and then whether the store is still as it
+was indexed. So any change before the last check leaves the store unjudged. Rows of a store are yielded only after that.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from catalog.plans.unlisted import Unclear, Unlisted, looks_like_json, newly_kep
 
 LEFTOVER = "leftover"
 WRITER_MS = 600_000
-"""A leftover that was changed in the last ten minutes is that of a writer at work."""
+"""A leftover that changed in the last ten minutes belongs to a writer that is still at work."""
 
 _HAS_UNREACHED = "SELECT DISTINCT store_id FROM store_blob WHERE reach < 1"
 
 
 class Planned(NamedTuple):
-    """A file that could be removed. `path` is the path to open, `age` seconds since it was changed, `size` bytes.
+    """A file that could be removed. `path` is the path to open, `age` is in seconds since it changed, `size` in bytes.
 
-    `entry` is the digest of an entry that the rules give up and that still needs the file, `name` its name.
-    `inode` and `links` tell which rows are one file, and how many names it has.
+    `entry` is the digest of a given-up entry that still needs the file, and `name` is its name.
+    `inode` identifies the file, and `links` is the number of its hard links.
     """
 
     store: str
@@ -79,9 +79,9 @@ class _Candidate(NamedTuple):
 
 
 class Prune:
-    """A plan for the stores `selected`, None for all of this host, at the time `now` in milliseconds since 1970.
+    """A plan for the stores `selected` (None for all of this host) at the time `now` in milliseconds since 1970.
 
-    `rows` gives the plan; `unjudged` and `given_up` are complete once it has come to its end.
+    `rows` yields the plan; `unjudged` and `given_up` are complete once it is exhausted.
     """
 
     def __init__(self, reader: Reader, selected: frozenset[int] | None, rules: Rules, now: int) -> None:
@@ -93,7 +93,9 @@ class Prune:
         foreign = sorted((selected or frozenset()) - self._stores.keys())
         if foreign:
             host = reader.host_of(foreign[0])
-            raise UsageError(f"a store of another host ({shown(host or '?')}) cannot be looked at: plan it there")
+            raise UsageError(
+                f"a store of another host ({shown(host or '?')}) cannot be checked from here: run 'ocicat plan prune' there"
+            )
         chosen = self._stores.keys() if selected is None else selected
         self._selected = sorted((self._stores[each] for each in chosen), key=lambda store: store.name)
         self.unjudged: list[Unjudged] = []
@@ -125,7 +127,7 @@ class Prune:
     def _plan(
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, has_unreached: bool
     ) -> tuple[list[Planned], list[GivenUp]]:
-        """The rows of the asked stores of a pool, and what is given up there; none if the pool cannot be judged."""
+        """Return the rows of the asked stores of a pool and the entries given up there; none if the pool cannot be judged."""
         if self._are_unjudged(members, asked):
             return [], []
         shared = [store for store in members if store.standing.shared_blobs is not None]
@@ -133,7 +135,7 @@ class Prune:
         busy = [store.name for store in members if any(self._is_new(each) for each in left[store.id])]
         if busy:
             self.unjudged += [
-                Unjudged(each.name, f"a writer is at work in {shown(busy[0])}: plan again when it has ended")
+                Unjudged(each.name, f"a program is still writing to {shown(busy[0])}: plan again when it has ended")
                 for each in asked
             ]
             return [], []
@@ -152,7 +154,7 @@ class Prune:
         return sorted(rows, key=lambda row: (row.store, row.path)), given
 
     def _are_unjudged(self, members: Sequence[PlanStore], asked: Sequence[PlanStore]) -> bool:
-        """Whether one of the stores cannot be judged, so that none of its pool can be; notes why."""
+        """Return whether a store of the pool cannot be judged, and record why. Then none of the pool can be judged."""
         found = {store.id: reason for store in members if (reason := judge(self._reader, store)) is not None}
         if not found:
             return False
@@ -174,14 +176,14 @@ class Prune:
     def _blobs(
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], shared: Sequence[PlanStore]
     ) -> tuple[list[Planned], list[GivenUp]]:
-        """The rows of blobs. Raises Unclear."""
+        """Return the rows of blobs. Raises Unclear."""
         others = self._others(members, shared)
         if len(members) == 1 and not shared and not self._rules.give_up:
             needs = needs_of_one(self._reader, members[0])
         else:
             ids = [store.id for store in asked]
             needs = needs_of_pool(self._reader, members, others, ids, self._rules, self._now)
-        # Those of the stores that are not asked about are looked at too: what is new there may need what is not.
+        # Stores that were not asked about are checked too, because new files there may need old ones here.
         ordered = [*asked, *(store for store in members if store not in asked)]
         candidates = [each for store in ordered for each in self._candidates(store, needs)]
         unlisted: dict[str, Unlisted] = {}
@@ -199,7 +201,7 @@ class Prune:
         rows: list[Planned] = []
         seen: set[tuple[Inode, str]] = set()
         for each in candidates:
-            place = each.file.directory, each.digest  # two stores may have one directory
+            place = each.file.directory, each.digest  # Two stores may share one directory.
             if (
                 each.store.id not in names
                 or place in seen
@@ -231,7 +233,7 @@ class Prune:
         return rows, given
 
     def _others(self, members: Sequence[PlanStore], shared: Sequence[PlanStore]) -> list[int]:
-        """The stores of other hosts that use these shared directories. Raises Unclear if one cannot be judged."""
+        """Return the stores of other hosts that use these shared directories. Raises Unclear if one cannot be judged."""
         own = {store.id for store in members}
         others: list[int] = []
         for path in {encode_path(str(store.standing.shared_blobs))[0] for store in shared}:
@@ -245,7 +247,7 @@ class Prune:
         return others
 
     def _candidates(self, store: PlanStore, needs: PoolNeeds) -> Iterator[_Candidate]:
-        """The files of blobs of a store that may go, as the catalog says, each once. Raises Unclear."""
+        """Return the files of a store's blobs that may be removed according to the catalog, each once. Raises Unclear."""
         with BlobFiles(store.opened, store.standing.shared_blobs) as files:
             for blob in needs.blobs[store.id]:
                 if blob.content_id in needs.kept:
@@ -262,7 +264,7 @@ class Prune:
                         )
 
     def _strangers(self, stores: Sequence[PlanStore], needs: PoolNeeds) -> Iterator[_Candidate]:
-        """The files in the shared directories of which no store of the pool knows. Raises Unclear."""
+        """Return the files in the shared directories that no store of the pool knows. Raises Unclear."""
         known = content_ids(needs)
         seen: set[Inode] = set()
         for store in stores:
@@ -281,7 +283,7 @@ class Prune:
             seen |= new
 
     def _keep_new(self, candidates: Sequence[_Candidate], needs: PoolNeeds) -> None:
-        """Keep the manifests that are too new to go, and what they need: a copy may be about to list them. Raises Unclear."""
+        """Keep the manifests that are too new to remove, and what they need: a copy may be about to list them. Raises Unclear."""
         new = [
             each.blob
             for each in candidates
@@ -289,7 +291,7 @@ class Prune:
         ]
         for blob in new:
             if blob.kind in (OPAQUE, AMBIGUOUS) or blob.flaws is not None:
-                raise Unclear(f"{shown(blob.digest)} is new, and it is not known what it needs")
+                raise Unclear(f"{shown(blob.digest)} is new, and what it needs is unknown")
         manifests = [blob.content_id for blob in new if blob.is_manifest]
         if manifests:
             needs.keep(manifests)
@@ -297,7 +299,7 @@ class Prune:
     def _keep_for_unlisted(
         self, candidates: Sequence[_Candidate], needs: PoolNeeds, unlisted: dict[str, Unlisted], kept: set[str]
     ) -> None:
-        """Keep what manifests need that no store knows of, if they are about something kept, or too new to go."""
+        """Keep what unknown manifests need, if their subject is kept or they are too new to remove."""
         if not unlisted:
             return
         files: dict[str, list[File]] = {}

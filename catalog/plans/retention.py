@@ -1,8 +1,8 @@
-"""Rules by which a user gives entries up: which names are superseded, which entries have no name.
+"""Rules by which a user gives entries up: superseded names, and entries without a name.
 
-An entry is given up if a rule says so, its time is known and old enough, and no `--keep` holds it. Its time is the later of
-two: when the file of its manifest was last written, and when ocicat saw the name come to that digest (not when it first read
-the store, which says nothing). A referrer (a signature, an attestation, the list behind a fallback tag) is never judged
+An entry is given up if a rule says so, its time is known and old enough, and no `--keep` protects it. Its time is the later of
+two: when the file of its manifest was last written, and when ocicat saw the name move to that digest. (The time when ocicat
+first read the store does not count, because it says nothing about the image.) A referrer (a signature, an attestation, the list behind a fallback tag) is never judged
 by itself: it goes with its subject, and stays with it.
 """
 
@@ -33,7 +33,7 @@ _ENDED = (
 
 
 class Rules(NamedTuple):
-    """What is given up. Ages are in milliseconds; `keep` are globs over names and tags."""
+    """Which entries to give up. Ages are in milliseconds; `keep` are globs over names and tags."""
 
     age: int
     keep_last: int | None = None
@@ -43,12 +43,12 @@ class Rules(NamedTuple):
 
     @property
     def give_up(self) -> bool:
-        """Whether there is any rule that gives an entry up."""
+        """Whether any rule gives entries up."""
         return self.keep_last is not None or self.unnamed or self.untagged is not None
 
 
 class EntryName(NamedTuple):
-    """A name of an entry: its repository and tag, each None if it has none."""
+    """A name of an entry: its repository and tag, each of which may be None."""
 
     repository_id: int | None
     tag: str | None
@@ -71,7 +71,7 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """The name to show: canonical, else `:TAG`, else a raw annotation."""
+        """The name to show: the canonical name, else `:TAG`, else a raw annotation."""
         for key in self.keys:
             if key.name is not None:
                 return key.name
@@ -82,9 +82,9 @@ class Entry(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What the rules say of the entries of one store: those kept, and those given up, each with why.
+    """What the rules decide for the entries of one store: those kept, and those given up with the reason.
 
-    `held` are kept by `--keep` although the rules would not look at them: they may be referrers.
+    `held` are protected by `--keep` although the rules do not judge them: they may be referrers.
     """
 
     kept: list[Entry]
@@ -123,7 +123,7 @@ def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], ru
 
 
 def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> set[int]:
-    """The entries of which every name is older than the `keep` newest images of its repository.
+    """Return the entries all of whose names are older than the `keep` newest images of their repositories.
 
     Images are counted, not names: two tags of one digest are one. Images of the same time are kept or given up together.
     """
@@ -145,7 +145,7 @@ def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> se
 
 
 def _time(entry: Entry, key: EntryName | None, first_at: int | None) -> int | None:
-    """When an image came under a name, in milliseconds; None if there is no file to tell."""
+    """Return when a name came to an image, in milliseconds since 1970, or None if the manifest has no file."""
     if entry.mtime is None:
         return None
     if key is not None and first_at is not None and key.since > first_at:
@@ -158,7 +158,10 @@ def _is_old(entry: Entry, first_at: int | None, oldest: int) -> bool:
 
 
 def _ended(reader: Reader, store_id: int, entries: Sequence[Entry]) -> dict[int, int]:
-    """When each content of a store lost its last name, in milliseconds, as history says; not of those that have one."""
+    """Return when each content of a store lost its last name according to history, in milliseconds since 1970.
+
+    Contents that have a name are left out.
+    """
     named = {entry.content_id for entry in entries if entry.keys}
     found: dict[int, int] = {}
     for table in ("answer_span", "name_span"):
@@ -169,7 +172,7 @@ def _ended(reader: Reader, store_id: int, entries: Sequence[Entry]) -> dict[int,
 
 
 class _Keep:
-    """`--keep GLOB`: matches canonical names as `query` does, names as Docker shows them, raw names, and tags."""
+    """`--keep GLOB`. It matches canonical names as `query` does, names as Docker shows them, raw names, and tags."""
 
     def __init__(self, text: str) -> None:
         self._names = name_globs(text) if not text.startswith(":") else ()

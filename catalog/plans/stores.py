@@ -1,7 +1,7 @@
-"""The stores of this host as a plan sees them, and whether each can be judged at this moment.
+"""The stores of this host for a plan, and whether each can be judged now.
 
-The catalog says what a store held when it was indexed. A plan is acted upon, so the disk is looked at once more: whatever
-changed since then makes the store unjudged until it is indexed again.
+The catalog says what a store held when it was indexed. A plan is carried out, so the disk is checked once more: a store that has
+changed since then is unjudged until it is indexed again.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class PlanStore(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path by which its directory is opened: see catalog.layout.beneath."""
+        """The path to open its directory by: see catalog.layout.beneath."""
         return self.standing.opened
 
 
 class Unjudged(NamedTuple):
-    """A store for which nothing is planned, and why; `is_pending` if only its content has not been read yet."""
+    """A store for which nothing is planned, and why. `is_pending` is true if only its content has not been read yet."""
 
     store: str
     reason: str
@@ -56,14 +56,14 @@ def plan_stores(reader: Reader) -> dict[int, PlanStore]:
     more = {row[0]: row[1:] for row in reader.select(_MORE, {})}
     found = {}
     for store_id, name, *row in reader.rows("STORE_FILES", {}):
-        if store_id in more:  # else added a moment ago
+        if store_id in more:  # Otherwise it was added a moment ago.
             _, doubt, doubt_reason, first_at, _ = more[store_id]
             found[store_id] = PlanStore(store_id, name, standing(*row), doubt, doubt_reason, first_at)
     return found
 
 
 def judge(reader: Reader, store: PlanStore) -> Unjudged | None:
-    """Return why the store cannot be judged, or None if it can be. Call it after everything else was read and looked at."""
+    """Return why the store cannot be judged, or None if it can be. Call this after everything else was read and checked."""
     known = store.standing
     if known.state not in ("ok", "empty"):
         return Unjudged(store.name, known.error or f"the store is {known.state}")
@@ -77,14 +77,14 @@ def judge(reader: Reader, store: PlanStore) -> Unjudged | None:
     except IndexProblem as problem:
         return Unjudged(store.name, f"{problem.reason}: {_INDEX_AGAIN}")
     if blobs_identity(known.opened, known.shared_blobs) != known.blobs_identity:
-        # What changed may be the shared directory, which is listed anyway, or nothing: the clock of a file system has ticks.
+        # It may be the shared directory that changed, which is listed anyway, or nothing, because file times are coarse.
         reason = _unknown_blobs(reader, store)
         return None if reason is None else Unjudged(store.name, reason)
     return None
 
 
 def _unknown_blobs(reader: Reader, store: PlanStore) -> str | None:
-    """Return what is wrong if the store's own directory has blobs that the catalog does not know of."""
+    """Return what is wrong if the store's own directory has blobs that the catalog does not know, else None."""
     with BlobDirectories(store.opened) as blobs:
         there = {digest for digest, *_ in blobs.list()}
         for path, reason in blobs.unlisted.items():
@@ -94,9 +94,9 @@ def _unknown_blobs(reader: Reader, store: PlanStore) -> str | None:
 
 
 def elsewhere(reader: Reader, shared_blobs: str) -> Iterator[tuple[int, Unjudged | None]]:
-    """Yield each store, of whatever host, whose shared directory has this path as the catalog keeps it.
+    """Yield each store of any host whose shared directory has this path in the catalog, and why it cannot be judged, or None.
 
-    With each comes why the catalog cannot judge it; another host's disk cannot be looked at.
+    Only the catalog is asked, because the disk of another host cannot be read.
     """
     for store_id, name, state, pending, doubt, reason in reader.select(_ELSEWHERE, {"shared_blobs": shared_blobs}):
         found = None

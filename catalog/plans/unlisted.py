@@ -1,7 +1,7 @@
-"""Files in a shared directory of blobs that no store reaches, so that the catalog says nothing of them.
+"""Files in a shared directory of blobs that no store reaches, so that the catalog knows nothing about them.
 
-Most are garbage. One may be a manifest that is about something in use (cosign 3 lists its signatures nowhere), or one that a
-writer is about to list. So what looks like JSON is read here.
+Most are garbage. But one may be a manifest whose subject is in use (cosign 3 lists its signatures nowhere), or a manifest that a
+writer is about to list. So files that look like JSON are read here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha51
 
 
 class Unclear(Exception):
-    """A file that may be a manifest and cannot be understood: nobody can tell what it needs. The message says which."""
+    """A file may be a manifest but cannot be understood, so what it needs is unknown. The message names it."""
 
 
 class Unlisted(NamedTuple):
-    """A manifest that no store reaches: what it needs, and what it is about if anything."""
+    """A manifest that no store reaches: what it needs, and its subject, if any."""
 
     needs: tuple[str, ...]
     subject: str | None
@@ -57,7 +57,7 @@ def read_unlisted(store: PlanStore, digests: Iterable[str]) -> dict[str, Unliste
             if manifest is not None:
                 found[digest] = _needs(manifest)
             elif parse_config(data) is None and _DIGEST.search(data):
-                raise Unclear(f"{shown(digest)} is of an unknown kind, and names other blobs")
+                raise Unclear(f"{shown(digest)} has an unknown kind, and refers to other blobs")
     return found
 
 
@@ -75,7 +75,7 @@ def _needs(manifest: Manifest) -> Unlisted:
 def newly_kept(
     manifests: Mapping[str, Unlisted], files: Mapping[str, list[File]], kept: set[str], newest: int
 ) -> set[str]:
-    """Add to `kept` the manifests that are about something kept, or that were written after `newest`, and what they need.
+    """Add to `kept` the manifests whose subject is kept or that were written after `newest`, and what they need.
 
     `newest` is in milliseconds. Return what was added.
     """

@@ -1,7 +1,7 @@
-"""What is needed by what, as the catalog knows it: a walk from manifests to all that they need.
+"""A walk from manifests to all that they need, according to the catalog.
 
-The walk keeps at least what catalog.ingest.reach calls in use. From a manifest it goes to its children, config and layers,
-and to its subject; from what it finds, to the manifests of the same stores that are about it.
+The walk finds at least what catalog.ingest.reach calls in use. From a manifest it goes to its children, config, layers and
+subject, and from everything it finds to the referrers in the same stores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from catalog.db.kinds import CHILD, SUBJECT
 from catalog.engine.interface import Reader
 
 AT_ONCE = 5_000
-"""So many ids stand in one statement."""
+"""The number of ids in one statement."""
 
 _EDGES = "SELECT parent_id, child_id, role FROM edge WHERE parent_id IN ({0})"
 _SUBJECTS = (
@@ -29,21 +29,21 @@ _BY_CONTENT = (
 )
 
 Referrers = Mapping[int, Collection[int]]
-"""The contents that are about a content, by their ids."""
+"""The referrers of each content, by ids."""
 
 
 class Graph:
-    """What each content points to; each is asked of the catalog once."""
+    """What each content points to. The catalog is asked once for each."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._children: dict[int, list[int]] = {}  # manifests, which lead on
+        self._children: dict[int, list[int]] = {}  # manifests, which point to others
         self._parts: dict[int, list[int]] = {}  # configs and layers, which do not
         self._subjects: dict[int, list[int]] = {}
         self._loaded: set[int] = set()
 
     def reach(self, seeds: Iterable[int], referrers: Referrers, *, subjects: bool) -> set[int]:
-        """Return the seeds and all that they lead to; also to what they are about with `subjects`."""
+        """Return the seeds and all that they lead to, also through their subjects with `subjects`."""
         found = set(seeds)
         walked = set(found)
         level = list(found)
@@ -58,13 +58,13 @@ class Graph:
                         walked.add(child)
                         following.append(child)
             found.update(following)
-            # Parts too may have referrers: a signature of a layer.
+            # Configs and layers may have referrers too, such as the signature of a layer.
             following += self._about(found, walked, referrers)
             level = following
         return found
 
     def _about(self, found: set[int], walked: set[int], referrers: Referrers) -> list[int]:
-        """The referrers of what was found that have not been walked from, which are found thereby."""
+        """Return the referrers of what was found that were not walked from yet, and mark them as found."""
         small, large = (referrers, found) if len(referrers) < len(found) else (found, referrers)
         new = [
             each for subject in small if subject in large for each in referrers.get(subject, ()) if each not in walked
@@ -82,7 +82,7 @@ class Graph:
         return self._children.get(one, [])
 
     def load(self, ids: Iterable[int]) -> None:
-        """Ask the catalog what these contents point to, unless that is known."""
+        """Ask the catalog what these contents point to, unless that is known already."""
         new = [one for one in dict.fromkeys(ids) if one not in self._loaded]
         self._loaded.update(new)
         for at in range(0, len(new), AT_ONCE):
@@ -93,7 +93,7 @@ class Graph:
 
 
 def referrers_of(reader: Reader, store_ids: Iterable[int]) -> dict[int, set[int]]:
-    """Return the manifests and entries of these stores that are about something, by what they are about."""
+    """Return the referrers of these stores (manifests and entries), by subject."""
     found: dict[int, set[int]] = {}
     for store_id in store_ids:
         for question in (_SUBJECTS, _BY_ENTRY, _BY_CONTENT):

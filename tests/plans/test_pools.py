@@ -172,7 +172,7 @@ def test_a_directory_by_another_path(how: str, cli: Own, tmp_path: Path) -> None
             result = cli("plan", "prune", *AT_ONCE, "one", "--format", "json")
             assert theirs["digest"] not in digests(json.loads(result.out))
             if how == "mount":
-                    assert (result.status, result.said) == (1, ["ocicat: nothing to remove: everything is in use"])
+                assert (result.status, result.said) == (1, ["ocicat: nothing to remove: everything is in use"])
             else:
                 assert "it shares a directory of blobs with two" in result.err
     finally:

@@ -25,10 +25,10 @@ from catalog.names.moment import parse_moment, rfc3339
 COLUMNS = ("at", "change", "store", "name", "tag", "old", "new")
 _SPARE = ("tag",)
 _LOOK_SECONDS = 1.0
-"""How often it is seen whether somebody still reads stdout, or has asked to end."""
+"""The time between two checks of whether anybody still reads stdout, or a signal has come."""
 _LAST_SECONDS = 1.0
-"""After a signal, what is printed has to be read within so long."""
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a server that is away
+"""After a signal, how long to wait for a reader to take what was printed."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a server
 
 
 @click.command(name="changes")
@@ -39,7 +39,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two tries to reach a serve
     "stores",
     multiple=True,
     metavar="S",
-    help="Only this store: a name that it had, a path or a glob. Repeatable.",
+    help="Only this store: a name that it has or had, a path or a glob. Repeatable.",
 )
 @click.option(
     "--follow", is_flag=True, help="Wait for more changes. Without --since or --cursor, begin with the next one."
@@ -58,13 +58,13 @@ def command(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """List what changed, the oldest first: names that were added, removed or moved, with the digest before and after.
+    """List what changed, oldest first: names that were added, removed or moved, with the digest before and after.
 
-    Each JSON object has a cursor. '--cursor C' goes on after it: no change comes twice, and none is missed. If retention has
-    dropped some of them, the command says so and ends with status 2.
+    Each JSON object has a cursor. '--cursor C' continues after it: no change is repeated, and none is missed. If retention has
+    dropped some of them, the command says so and exits with status 2.
 
-    --follow prints each change as soon as the catalog has it, until SIGINT or SIGTERM, or until nobody reads stdout. It is
-    the daemon, or 'ocicat index', that brings changes.
+    --follow prints each change as soon as the catalog has it, until SIGINT or SIGTERM, or until nobody reads stdout. Only the
+    daemon and 'ocicat index' bring changes into the catalog.
     """
     if since is not None and cursor is not None:
         raise UsageError("--since and --cursor both say where to begin: leave one out")
@@ -87,7 +87,7 @@ def command(
 
 
 def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, follow: bool) -> Followed:
-    """Where to begin."""
+    """Return the position to begin at."""
     if cursor is not None:
         return cursor
     if since is not None:
@@ -101,7 +101,7 @@ def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, fo
 
 
 class _Printing:
-    """Prints the changes of some stores, or of all; `is_over` is asked after each of them."""
+    """Prints the changes of some or all stores. `is_over` is called after each change."""
 
     def __init__(self, format_: str | None, stores: tuple[str, ...]) -> None:
         self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
@@ -109,7 +109,7 @@ class _Printing:
         self._is_asked: Callable[[Change], bool] | None = None
 
     def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Print what there is to be followed now; raises UnknownStore."""
+        """Print the changes that the catalog has now. Raises UnknownStore."""
         if self._stores and self._is_asked is None:
             self._is_asked = in_stores(reader, self._stores)
         for change in followed.changes(reader):
@@ -120,7 +120,7 @@ class _Printing:
 
 
 class _Ended(Exception):
-    """A signal came, and what was printed was not read in time."""
+    """A signal came, and the output was not read in time."""
 
 
 class _Following:
@@ -177,7 +177,7 @@ class _Following:
                 reader.wait_for_change(_LOOK_SECONDS)
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
-        """Print the change at hand and end; do not wait for long for somebody to read it."""
+        """Finish printing the current change and end, without waiting long for somebody to read it."""
         self._is_over = True
         signal.setitimer(signal.ITIMER_REAL, _LAST_SECONDS, _LAST_SECONDS)
 
@@ -187,10 +187,10 @@ def _give_up(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _is_read() -> bool:
-    """Whether somebody may still read stdout: false for a pipe whose other end is closed."""
+    """Return whether anybody may still read stdout: False for a pipe whose other end is closed."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         return not poll.poll(0)
-    except (OSError, ValueError):  # no file: a test's
+    except (OSError, ValueError):  # not a file, in a test
         return True

@@ -101,7 +101,7 @@ def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, i
 def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
     """Return both sides.
 
-    Raises UnknownStore if A or B names no store at the time of its side. If A is compared with itself, it is only raised if A
+    Raises UnknownStore if A or B names no store at the time of its side. If A is compared with itself, that happens only if A
     names no store at either time.
     """
     old, new = (side(then, text, note) for then, text in zip(readers, stores, strict=True))
@@ -113,11 +113,13 @@ def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
 
 
 def _note_unknown(readers: list[Reader]) -> None:
-    """Note on stderr if a time is before everything that the catalog knows."""
+    """Print a note to stderr if a time is before everything that the catalog knows."""
     for then in readers:
         if then.past is not None and then.past.numbers is None:
             when = rfc3339(then.past.at)
-            note(f"{when} is before the first change that this catalog saw: only what layouts record about it is known")
+            note(
+                f"{when} is before the first change in this catalog: only what layouts record about their own past is known"
+            )
 
 
 def _nothing(reader: Reader, text: str) -> Side:

@@ -32,10 +32,10 @@ def command(
 ) -> int:
     """Show all that the catalog knows about one image, from every store.
 
-    That is: its names, the stores that it lies in, its platforms, its layers and what shares them, labels, annotations, the
-    images that it is built on and those that are built on it, referrers, history and problems.
+    That is: its names, the stores that have it, its platforms, its layers and what shares them, labels, annotations, the
+    images that it is built on and that are built on it, referrers, history and problems.
 
-    REF is what 'ocicat resolve' takes. Each section says how many items there are in all.
+    REF is what 'ocicat resolve' takes. Each section shows how many items there are in total.
     """
     options = Options("inspect", (ref,))
     options.db = globals_.db

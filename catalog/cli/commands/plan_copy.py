@@ -37,7 +37,7 @@ RSYNC, SKOPEO, ENTRIES = "rsync", "skopeo", "entries"
 @click.option(
     "--platform", "platforms", multiple=True, metavar="P", help="Only the image for os/arch[/variant]. Repeatable."
 )
-@click.option("--with-referrers", is_flag=True, help="Signatures, SBOMs and other referrers of the images too.")
+@click.option("--with-referrers", is_flag=True, help="Also copy signatures, SBOMs and other referrers of the images.")
 @click.option(
     "--store", "names", multiple=True, metavar="S", help="Copy from this store: a name or a glob. Repeatable."
 )
@@ -63,8 +63,8 @@ def copy(
 ) -> int:
     """Print the blobs of images that a store or path lacks, in the order to write them ('ocicat help mirroring').
 
-    Children come before what refers to them, and the entries of index.json last. A PATH need not exist yet. Ends with
-    status 1 if nothing is lacking, and with 4 if an image cannot be copied because a blob of it is nowhere.
+    Children come before the manifests that refer to them, and the entries of index.json last. A PATH need not exist yet. The
+    exit status is 1 if nothing is lacking, and 4 if an image cannot be copied because one of its blobs is missing everywhere.
     """
     wanted = [Platform.parse(each) for each in dict.fromkeys(platforms)]
     with Limits(timeout, LIST_SECONDS) as limits:
@@ -99,7 +99,7 @@ def _write(plan: CopyPlan, rows: Sequence[Copied], to: Destination, format_: str
     elif format_ == SKOPEO:
         for command in list(skopeo_commands(plan, rows, to)):
             if not command.isprintable():
-                raise UsageError(f"not a line for a shell: {shown(command, 200)}: use --format json")
+                raise UsageError(f"a shell cannot run this on one line: {shown(command, 200)}: use --format json")
             output.write(f"{command}\n")
     elif format_ == ENTRIES:
         for each in plan.entries:

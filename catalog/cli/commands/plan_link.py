@@ -32,7 +32,7 @@ PAIRS = "pairs0"
     "--mode",
     type=click.Choice((REFLINK, HARD)),
     default=REFLINK,
-    help="How the bytes are to be shared. With 'hard' a program that writes in place damages all copies."
+    help="How the bytes are to be shared. With 'hard', a program that writes into one copy changes all of them."
     " [default: reflink]",
 )
 @time_limit(LIST_SECONDS)
@@ -46,8 +46,8 @@ PAIRS = "pairs0"
 def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | None, format_: str | None) -> int:
     """Print which identical blobs could share their bytes, in all stores or these ('ocicat help cleaning').
 
-    Both files of a row are on one file system, are not one file yet, and were found good by 'ocicat verify' since they last
-    changed. Ends with status 1 if there is nothing to share.
+    Both files of a row are on one file system, are not hard links to one file, and were found good by 'ocicat verify' since
+    they last changed. The exit status is 1 if there is nothing to share.
     """
     saved = _Saved()
     with Limits(timeout, LIST_SECONDS) as limits:
@@ -65,21 +65,23 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
             reader.close()
     output.flush()
     if saved.rows == 0:
-        note("nothing can be shared: only blobs count that 'ocicat verify' found good since they last changed")
+        note(
+            "nothing can be shared. Only blobs that 'ocicat verify' found good since they last changed are compared: run it first"
+        )
         return 1
     note(f"{human(saved.bytes, 'bytes')} to be saved, in {saved.rows} {'file' if saved.rows == 1 else 'files'}")
     return 0
 
 
 class _Saved:
-    """What a plan saves: the bytes of files of which every name is replaced."""
+    """The totals of a plan. `bytes` are those of files all of whose names are replaced."""
 
     def __init__(self) -> None:
         self.rows = self.bytes = 0
         self._left: dict[tuple[int, int], int] = {}
 
     def count(self, found: Iterator[Link]) -> Iterator[Link]:
-        """Yield the rows, and add them up."""
+        """Yield the rows, and add to the totals."""
         for each in found:
             self.rows += 1
             left = self._left.get(each.inode, each.links) - 1

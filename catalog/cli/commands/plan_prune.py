@@ -43,11 +43,13 @@ PATHS, GIVEN_UP = "paths0", "entries"
     "--older-than",
     metavar="AGE",
     default="24h",
-    help="Plan nothing that was changed later: 90m, 24h, 7d, or 0. [default: 24h]",
+    help="Leave out files changed more recently: 90m, 24h, 7d, or 0. [default: 24h]",
 )
 @click.option("--unnamed", is_flag=True, help="Give up entries without a name.")
-@click.option("--untagged-since", metavar="AGE", help="Give up entries that lost their last name so long ago.")
-@click.option("--strict", is_flag=True, help="End with status 4 if a store cannot be judged.")
+@click.option(
+    "--untagged-since", metavar="AGE", help="Give up entries that lost their last name at least this long ago."
+)
+@click.option("--strict", is_flag=True, help="Exit with status 4 if a store cannot be judged.")
 @time_limit(LIST_SECONDS)
 @click.option(
     "--format",
@@ -70,9 +72,9 @@ def prune(
 ) -> int:
     """Print the files that could be removed from all stores, or from these ('ocicat help cleaning').
 
-    These are blobs that nothing in use needs, and what killed writers left. With --keep-last, --unnamed or
-    --untagged-since they are also the blobs that only entries given up need: remove these entries from index.json
-    first. Nothing is planned for a store that cannot be judged. Ends with status 1 if there is nothing to remove.
+    These are blobs that nothing in use needs, and files that killed writers left. With --keep-last, --unnamed or
+    --untagged-since they also include the blobs that only the given-up entries need: remove these entries from index.json
+    first. Nothing is planned for a store that cannot be judged. The exit status is 1 if there is nothing to remove.
     """
     rules = Rules(
         milliseconds(older_than, "--older-than"),
@@ -123,7 +125,7 @@ def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
 
 
 class _Totals:
-    """What a plan comes to. `freed` are bytes of files of which every name goes."""
+    """The totals of a plan. `freed` are the bytes of files all of whose names are removed."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -134,7 +136,7 @@ class _Totals:
         self._links: dict[tuple[int, int], int] = {}
 
     def count(self, rows: Iterator[Planned]) -> Iterator[Planned]:
-        """Yield the rows, and add them up."""
+        """Yield the rows, and add to the totals."""
         for row in rows:
             self.rows += 1
             self._blobs += row.why != LEFTOVER
@@ -152,7 +154,7 @@ class _Totals:
     def __str__(self) -> str:
         leftovers = self.rows - self._blobs
         parts = [_number(self._blobs, "blob")] + ([_number(leftovers, "leftover")] if leftovers else [])
-        linked = f"; {human(self._kept, 'bytes')} of it stay, since other hard links stay" if self._kept else ""
+        linked = f"; {human(self._kept, 'bytes')} of it stay in use by other hard links" if self._kept else ""
         return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {_number(len(self._stores), 'store')}{linked}"
 
 

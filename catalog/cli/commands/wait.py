@@ -53,14 +53,14 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
     query = parse_query(ref)
     wanted = None if digest is None else parse_digest(digest)
     if wanted is not None and wanted.kind != kinds.DIGEST:
-        raise InvalidReference(f"{shown(digest or '')} is only the beginning of a digest: --digest takes a whole one")
+        raise InvalidReference(f"{shown(digest or '')} is only the beginning of a digest: --digest needs all of it")
     words = ", and the catalog has not answered yet: run it again, or allow more with --timeout"
     with Limits(None, timeout + _GRACE_SECONDS, words=words) as limits:
         return _wait(limits, catalog_path(globals_.db), query, wanted, timeout)
 
 
 def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout: float) -> int:
-    """Return 0 once REF resolves as wanted. Waits for a server that goes away, too.
+    """Return 0 once REF resolves as wanted. Also waits for a server that is away to come back.
 
     Raises NotFound after the time limit, and CatalogUnreachable if the server is still away then.
     """
@@ -97,7 +97,7 @@ def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, 
     while (last := _ask(reader, query, wanted)) is not None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise NotFound(f"{timeout:g} seconds are over: {last}")
+            raise NotFound(f"not within {timeout:g} seconds: {last}")
         reader.wait_for_change(left)
     return 0
 
