@@ -7,7 +7,7 @@ only once, however many stores have it.
 from __future__ import annotations
 
 from catalog.db.kinds import CHILD, CONFIG, INDEX, LAYER, LISTED, MANIFEST, SUBJECT, UNREACHED
-from catalog.db.recursive import IS_JUDGED, held_somewhere
+from catalog.db.recursive import IS_JUDGED, IS_UNDERSTOOD, USED_ELSEWHERE, USER, held_somewhere
 from catalog.db.view import PATH, STORE, View
 
 _BEGINNING = "the first 128 characters of value; key and beginning have an index, so add a condition on beginning"
@@ -226,11 +226,16 @@ WHERE store.state <> 'missing' AND NOT store_blob.embedded""",
         "one row per store for which it is not known which blobs are unused, so reports leave it out",
         (
             STORE,
-            ("subject", "coalesce(store.doubt, '')", "the digest, directory or file that is the cause"),
+            (
+                "subject",
+                f"CASE WHEN {IS_UNDERSTOOD} THEN {USER} ELSE coalesce(store.doubt, '') END",
+                "the digest, directory, file or other layout that is the cause",
+            ),
             (
                 "reason",
-                """CASE WHEN store.state NOT IN ('ok', 'empty') THEN 'the store is ' || store.state
-    WHEN store.content_pending THEN 'its manifests are not all read yet' ELSE store.doubt_reason END""",
+                f"""CASE WHEN store.state NOT IN ('ok', 'empty') THEN 'the store is ' || store.state
+    WHEN store.content_pending THEN 'its manifests are not all read yet' WHEN store.doubt IS NOT NULL THEN store.doubt_reason
+    ELSE {USED_ELSEWHERE} END""",
                 "what is wrong with it",
             ),
         ),

@@ -42,8 +42,37 @@ def held_somewhere(content_id: str, condition: str = "") -> str:
     )
 
 
-IS_JUDGED = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
-"""The condition that for every blob of the store it is known whether it is in use (catalog.ingest.reach)."""
+IS_UNDERSTOOD = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
+"""The condition that it is known of every blob of the store whether this store needs it (catalog.ingest.reach)."""
+
+
+def users_of(store_id: str) -> str:
+    """Return the statement for the ids and paths of other layouts that find blobs in a store's own directories.
+
+    The id is null for a layout that was removed from the catalog. The same layout at another path, with the same index.json,
+    needs the same blobs and does not count.
+    """
+    return f"""SELECT sharer.id, sharer.path FROM store AS owner
+      JOIN blob_place AS mine ON mine.store_id = owner.id AND mine.is_own
+      JOIN blob_place AS theirs ON theirs.place = mine.place AND theirs.store_id <> mine.store_id
+      JOIN store AS sharer ON sharer.id = theirs.store_id
+      WHERE owner.id = {store_id} AND (
+        sharer.host_id = owner.host_id AND (sharer.file_identity IS NULL OR sharer.file_identity <> owner.file_identity)
+        OR sharer.host_id <> owner.host_id AND NOT theirs.is_own
+      )
+      UNION ALL SELECT NULL, removed_place.path FROM store AS owner
+      JOIN blob_place AS mine ON mine.store_id = owner.id AND mine.is_own
+      JOIN removed_place ON removed_place.place = mine.place
+      WHERE owner.id = {store_id} AND removed_place.path <> owner.path"""
+
+
+USER = f"(SELECT min(users.path) FROM ({users_of('store.id')}) AS users)"
+"""The path of another layout that finds blobs in the own directories of `store`, or null."""
+IS_USED_ELSEWHERE = f"(store.shares AND {USER} IS NOT NULL)"
+USED_ELSEWHERE = "'finds blobs in its directory, too: ''ocicat plan prune'' judges both together'"
+"""What is wrong then, as text in SQL."""
+IS_JUDGED = f"{IS_UNDERSTOOD} AND NOT {IS_USED_ELSEWHERE}"
+"""The condition that it is known of every blob of the store whether anything needs it."""
 
 
 _LEAF = "(SELECT media_type.is_leaf FROM media_type WHERE media_type.id = {0}.media_type_id)"

@@ -165,6 +165,7 @@ store = Table(
     ),
     Column("doubt_reason", _text, comment="what is wrong with that"),
     _flag("unlisted", "a blob directory could not be listed, so nothing counts as missing"),
+    _flag("shares", "another store finds, or once found, blobs in its directories: see blob_place and removed_place"),
     _born(),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
@@ -173,6 +174,27 @@ store = Table(
 
 _partial("ix_store_content_pending", store.c.content_pending, where=store.c.content_pending == true())
 _partial("ix_store_shared_as", store.c.shared_as, where=store.c.shared_as.is_not(None))
+
+blob_place = Table(
+    "blob_place",
+    metadata,
+    Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", LargeBinary, primary_key=True, comment="hash of a text of catalog.layout.blob_places"),
+    _flag("is_own", "it is the layout's own directory, not a shared one or one behind a link"),
+    Index("ix_blob_place_place", "place"),
+    comment="a directory in which a store finds blobs, or other programs find them for it by following its links",
+)
+
+removed_place = Table(
+    "removed_place",
+    metadata,
+    Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", _text, primary_key=True, comment="of the layout; percent-encoded if it is not UTF-8"),
+    Column("place", LargeBinary, primary_key=True),
+    Column("path_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
+    Index("ix_removed_place_place", "place"),
+    comment="a directory where a layout finds blobs that was removed from the catalog and still exists",
+)
 
 snapshot = Table(
     "snapshot",

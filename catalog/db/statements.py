@@ -51,6 +51,7 @@ from catalog.db.inspecting import (
     PROBLEMS_OF,
     SHARING,
 )
+from catalog.db.recursive import USED_ELSEWHERE, USER
 from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
@@ -515,6 +516,7 @@ STATEMENTS: dict[str, Select[Any]] = {
             ),
             (store.c.content_pending, literal_column("'its manifests are not all read yet'")),
             (store.c.doubt.is_not(None), literal_column("store.doubt || ' ' || store.doubt_reason")),
+            (store.c.shares, literal_column(f"{USER} || ' ' || {USED_ELSEWHERE}")),
         ).label("unjudged"),
     )
     .select_from(store.join(host, host.c.id == store.c.host_id))

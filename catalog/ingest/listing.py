@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from catalog.db.schema import SUBJECT
 from catalog.engine.interface import Writer
 from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.sharing import Found, Places, hashed, write_places
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
@@ -68,6 +69,7 @@ class _Listed(NamedTuple):
     store: Store
     blobs: BlobDirectories
     files: dict[str, File]
+    places: Places
 
 
 def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
@@ -87,10 +89,11 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
                 yield
                 until = time.monotonic() + SLICE_SECONDS
         there |= _shared(writer, found, blobs, there)
+        each = _Listed(found, blobs, there, hashed(blobs.places()))
         if len(there) > LISTED:
-            yield from _follow_large(writer, found, blobs, there)
+            yield from _follow_large(writer, each)
             continue
-        listed.append(_Listed(found, blobs, there))
+        listed.append(each)
         count += len(there)
         if count >= LISTED:
             yield from _follow(writer, listed)
@@ -104,23 +107,31 @@ def _follow(writer: Writer, listed: Sequence[_Listed]) -> Iterator[None]:
     def follow(connection: Connection) -> list[_Listed]:
         rows = Rows(connection)
         large = []
-        for found, blobs, there in listed:
-            difference = _difference(rows, found, blobs, there)
+        for each in listed:
+            difference = _difference(rows, each.store, each.blobs, each.files)
             if sum(map(len, difference)) > LISTED:  # Many rows are obsolete.
-                large.append(_Listed(found, blobs, there))
+                large.append(each)
                 continue
-            _write_difference(rows, found, difference)
+            _write_difference(rows, each.store, difference)
+        _write_places(rows, listed)
         rows.flush()
         return large
 
     for each in writer.write(follow):
-        yield from _follow_large(writer, *each)
+        yield from _follow_large(writer, each)
 
 
-def _follow_large(writer: Writer, found: Store, blobs: BlobDirectories, there: dict[str, File]) -> Iterator[None]:
+def _write_places(rows: Rows, listed: Sequence[_Listed]) -> None:
+    there = [each for each in listed if _is_registered(rows, each.store)]
+    write_places(rows, [Found(each.store, each.places, not each.blobs.unlisted) for each in there])
+
+
+def _follow_large(writer: Writer, listed: _Listed) -> Iterator[None]:
     """The same for one store with many blobs, in pieces. Nobody relies on the rows until the store's content is completely read."""
+    found = listed.store
+    writer.write(lambda connection: _write_places(Rows(connection), [listed]))
     with writer.snapshot() as connection:
-        whole = _difference(Rows(connection), found, blobs, there)
+        whole = _difference(Rows(connection), found, listed.blobs, listed.files)
 
     def write(connection: Connection, part: _Difference) -> None:
         rows = Rows(connection)
@@ -236,7 +247,12 @@ def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Contain
 
 
 def _write(rows: Rows, found: Store, there: dict[str, File]) -> None:
-    if rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is None:
-        return  # Another process has removed the store meanwhile.
+    if not _is_registered(rows, found):
+        return
     for digest, (size, mtime) in sorted(there.items()):
         rows.blob(found.id, digest, size, mtime)
+
+
+def _is_registered(rows: Rows, found: Store) -> bool:
+    """Return whether no other process has removed the store meanwhile."""
+    return rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is not None

@@ -18,6 +18,7 @@ from catalog.engine.host import this_host
 from catalog.errors import UnknownStore, UsageError
 from catalog.ingest.moments import Moment
 from catalog.ingest.settings import StoreSettings
+from catalog.ingest.sharing import keep_removed
 from catalog.ingest.store_state import Store, decoded, stored
 from catalog.names.escape import shown
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
@@ -231,8 +232,9 @@ class Registry:
 
     def remove_root(self, found: Root) -> None:
         """Remove a root and all stores that were found below it. Their history is kept."""
-        below = select(store.c.id).where(store.c.root_id == found.id)
-        Moment.of(self.connection).keep_whole(self.connection.execute(below).scalars().all())
+        below = self.connection.execute(select(store.c.id).where(store.c.root_id == found.id)).scalars().all()
+        Moment.of(self.connection).keep_whole(below)
+        keep_removed(self.connection, self.stores(below))
         self.connection.execute(delete(root).where(root.c.id == found.id))
         others = [encode_path(other.path)[0] for other in self.roots()]
         for path in self.left_out():
@@ -243,6 +245,7 @@ class Registry:
     def remove_store(self, found: Store) -> None:
         """Remove a store, except its history. If it is below a root, it is left out of searches from now on."""
         Moment.of(self.connection).keep_whole([found.id])
+        keep_removed(self.connection, [found])
         self.connection.execute(delete(store).where(store.c.id == found.id))
         if _root_above(found.path, self.roots()) is not None:
             text = encode_path(found.path)[0]

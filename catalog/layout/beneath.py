@@ -26,7 +26,7 @@ _FEW = 4
 _MOST_EXPLAINED = 64
 _PATH_MAX = 4095
 _OPENAT2 = 437
-_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x04, 0x08
+_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 
 
 def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
@@ -59,6 +59,17 @@ def open_directory(opened: str, flags: int = _SEARCH) -> int:
 def open_below(directory: int, name: str, flags: int = _SEARCH) -> int:
     """Open the directory `name` in an open directory without following a link, by default as O_PATH. Raises OSError."""
     return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
+
+
+def open_on_mount(directory: int, path: str) -> int:
+    """Open the directory `path` as O_PATH, following links, but without entering another mount, where it could hang.
+
+    Returns -1 if it cannot be opened like that.
+    """
+    try:
+        return _openat2(directory, path, _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS)
+    except OSError:
+        return -1
 
 
 def stat_directory(opened: str) -> os.stat_result:
@@ -226,7 +237,7 @@ def _descend(directory: int, names: list[str]) -> int:
     """Open `names`, each in the one before, starting in `directory`, which is closed. Raises OSError."""
     if len(names) > _FEW:
         try:
-            found = _openat2(directory, "/".join(names))
+            found = _openat2(directory, "/".join(names), _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
         except BaseException:
             os.close(directory)
             raise
@@ -245,11 +256,11 @@ def _step(directory: int, name: str, flags: int) -> int:
         os.close(directory)
 
 
-def _openat2(directory: int, path: str) -> int:
+def _openat2(directory: int, path: str, resolve: int) -> int:
     """Open `path` with openat2(2). Returns -1 if the kernel or a system call filter does not allow it. Raises OSError."""
     import ctypes
 
-    how = struct.pack("QQQ", _SEARCH, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
+    how = struct.pack("QQQ", _SEARCH, 0, resolve)
     libc = ctypes.CDLL(None, use_errno=True)
     found: int = libc.syscall(
         ctypes.c_long(_OPENAT2),

@@ -8,6 +8,7 @@ it, not the layout, so a link at its path is followed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -16,6 +17,7 @@ from typing import Self
 
 from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import open_below, open_directory, plain
+from catalog.layout.blob_places import directory_places, link_advice, link_places, path_of
 from catalog.layout.blobs_identity import ALGORITHMS
 from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
@@ -126,6 +128,46 @@ class BlobDirectories:
         """Return the directories whose blobs are not all known, each with the reason."""
         unknown = dict(self._unlisted()) | {path: each.reason for path, each in self._not_directories.items()}
         return unknown | ({self._tops[0]: "holds many symbolic links"} if len(self._odd_here()) > _MOST_ODD else {})
+
+    def places(self) -> dict[str, bool]:
+        """Return where the blobs are, also behind links, as texts of `blob_places`; True for the layout's own directories.
+
+        Call it after `list`. In a shared directory and behind links, only ALGORITHMS count, and of the targets of linked
+        blobs the first _MOST_ODD. Never raises OSError.
+        """
+        own = self._tops[0]
+        places: dict[str, bool] = {}
+        for algorithm in ALGORITHMS if self._shared is not None else ():
+            self._directory(self._tops[1], algorithm)
+        for (top, algorithm), directory in sorted(self._open.items(), key=lambda each: each[0][0] == own):
+            if directory >= 0:
+                with contextlib.suppress(OSError):
+                    places |= dict.fromkeys(directory_places(directory), top == own)
+                places[f"{top}/{algorithm}"] = top == own
+        targets: set[tuple[str, str]] = set()
+        for path, problem in self._not_directories.items():
+            if problem.kind == "linked":
+                with contextlib.suppress(OSError):
+                    near, target = self._target(path)
+                    below = ALGORITHMS if path == own else (".",)
+                    targets.update((near, os.path.normpath(f"{target}/{name}")) for name in below)
+        for near, target in sorted(targets | self._linked_blobs()):
+            for place in link_places(near, target):
+                places.setdefault(place, False)
+        return places
+
+    def _linked_blobs(self) -> set[tuple[str, str]]:
+        """Return the directories to which blobs that are links lead, each with the directory in which the link is."""
+        targets: set[tuple[str, str]] = set()
+        for digest in sorted(each for each, reason in self._odd.items() if reason == _ODD_LINK):
+            for directory, encoded in self._places(digest):
+                with contextlib.suppress(OSError):
+                    near = path_of(directory) or "/"
+                    target = os.path.normpath(os.path.join(near, os.readlink(encoded, dir_fd=directory)))
+                    targets.add((near, os.path.dirname(target)))
+            if len(targets) >= _MOST_ODD:
+                break
+        return targets
 
     @property
     def odd(self) -> int:
@@ -242,10 +284,10 @@ class BlobDirectories:
             self._not_directories[path] = BlobProblem("bad-blob", f"is {file_type(found)}, not a directory of blobs")
         elif not self._is_shared(path):
             try:
-                target = self._target(path)
+                _, target = self._target(path)
             except OSError:
                 target = ""
-            self._not_directories[path] = BlobProblem("linked", _link_advice(path, target))
+            self._not_directories[path] = BlobProblem("linked", link_advice(path, target))
 
     def _look(self, path: str) -> os.stat_result | None:
         """Return the stat of a blob directory, given its plain path, without following links; None if there is none."""
@@ -270,14 +312,14 @@ class BlobDirectories:
         if self._shared is None or not (path == own or path.startswith(f"{own}/")):
             return False
         try:
-            target = self._target(path)
+            _, target = self._target(path)
         except OSError:
             return False
         # The link is read, not followed, so one that leads there through another link is not recognised.
         return target in {f"{top}{path[len(own) :]}" for top in (self._shared, os.path.realpath(self._shared))}
 
-    def _target(self, path: str) -> str:
-        """Return the target of a link that stands in place of a blob directory of the layout. Raises OSError.
+    def _target(self, path: str) -> tuple[str, str]:
+        """Return where a link is that stands in place of a blob directory of the layout, and its target. Raises OSError.
 
         The link is read, not followed.
         """
@@ -285,9 +327,8 @@ class BlobDirectories:
         directory = open_directory(self._store) if path == own else _open_blobs(self._store)
         try:
             link = os.readlink(os.path.basename(path), dir_fd=directory)
-            if os.path.isabs(link):
-                return os.path.normpath(link)
-            return os.path.normpath(os.path.join(os.readlink(f"/proc/self/fd/{directory}"), link))
+            near = path_of(directory) or os.path.dirname(path)
+            return near, os.path.normpath(os.path.join(near, link))
         finally:
             os.close(directory)
 
@@ -335,19 +376,6 @@ def _read(descriptor: int, size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
-
-
-def _link_advice(path: str, target: str) -> str:
-    """Return what to do about a blob directory that is a link to `target`, which is "" if unknown."""
-    above, name = os.path.split(path)
-    if name != "blobs":
-        above, target = os.path.split(above)[0], os.path.dirname(target) if os.path.basename(target) == name else ""
-    link = "is a symbolic link, which is not followed"
-    if not target:
-        return f"{link}: put a directory in its place, by a bind mount or a copy"
-    return (
-        f"{link}: give its directory to 'ocicat add {encode_path(above)[0]} --shared-blob-dir {encode_path(target)[0]}'"
-    )
 
 
 def _algorithms(top: int) -> tuple[list[str], list[str]]:

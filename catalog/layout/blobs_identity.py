@@ -39,7 +39,9 @@ def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int
     except OSError:
         return False
     if not stat.S_ISDIR(found.st_mode):
-        return False  # Links are not followed.
+        # A link is not followed. If it is replaced, other stores may find their blobs shared.
+        pieces.append(f"link:{found.st_ino}:{found.st_mtime_ns}")
+        return False
     changed = found.st_mtime_ns
     pieces.append(f".:{found.st_ino}:{changed}")
     racy = abs(now - changed) < _TICK_NS

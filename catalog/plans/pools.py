@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from catalog.db.recursive import users_of
 from catalog.engine.interface import Reader
 from catalog.ingest.concerned import Search, known_paths, new_layouts
 from catalog.layout.beneath import plain
@@ -24,6 +25,7 @@ from catalog.plans.stores import PlanStore
 
 MOST_MISSING = 500
 """The maximum number of entries of a layout outside the catalog that are looked for in stores."""
+_KNOWN_USERS = users_of(":store_id")
 _HOLDERS = (
     "SELECT DISTINCT store_blob.store_id FROM content JOIN store_blob ON store_blob.content_id = content.id"
     " WHERE content.digest IN ({0})"
@@ -99,7 +101,13 @@ class Outsiders:
         self._looked: dict[str, _Outsider] = {}
 
     def user_of(self, stores: Sequence[PlanStore], directories: set[Inode]) -> str | None:
-        """Return why a layout outside the catalog may need blobs of these stores, or None if no such layout is known."""
+        """Return why a layout that is not one of these stores may need their blobs, or None if none is known."""
+        pool = {store.id for store in stores}
+        for store in stores:
+            for store_id, path in self._reader.select(_KNOWN_USERS, {"store_id": store.id}):
+                if store_id not in pool:
+                    what = "was removed from the catalog" if store_id is None else "is not judged with it"
+                    return f"{shown(path)}, which {what}, finds blobs in its directory"
         own: set[Inode | None] | None = None
         for path in self._near(stores):
             found = self._look(path)

@@ -32,6 +32,7 @@ from catalog.ingest.intake import Intake
 from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.retention import retain
+from catalog.ingest.sharing import forget_gone
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
@@ -328,6 +329,7 @@ class Daemon:
         here = self._registered
         self._reload(writer)
         self._watched.retry()
+        forget_gone(writer)
         known = here.left_out.union(here.stores)
         self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         look = functools.partial(self._look_between, writer, intake)

@@ -54,6 +54,24 @@ _STATEMENTS = (
     "ALTER TABLE store ADD COLUMN doubt {text}",
     "ALTER TABLE store ADD COLUMN doubt_reason {text}",
     "ALTER TABLE store ADD COLUMN unlisted {flag}",
+    "ALTER TABLE store ADD COLUMN shares {flag}",
+    """CREATE TABLE blob_place (
+    store_id {id} NOT NULL,
+    place {bytes} NOT NULL,
+    is_own {flag},
+    CONSTRAINT pk_blob_place PRIMARY KEY (store_id, place),
+    CONSTRAINT fk_blob_place_store_id FOREIGN KEY(store_id) REFERENCES store (id) ON DELETE CASCADE
+)""",
+    "CREATE INDEX ix_blob_place_place ON blob_place (place)",
+    """CREATE TABLE removed_place (
+    host_id {id} NOT NULL,
+    path {text} NOT NULL,
+    place {bytes} NOT NULL,
+    path_bytes {bytes},
+    CONSTRAINT pk_removed_place PRIMARY KEY (host_id, path, place),
+    CONSTRAINT fk_removed_place_host_id FOREIGN KEY(host_id) REFERENCES host (id) ON DELETE CASCADE
+)""",
+    "CREATE INDEX ix_removed_place_place ON removed_place (place)",
     "ALTER TABLE media_type ADD COLUMN is_leaf {flag}",
     "ALTER TABLE entry ADD COLUMN embedded {flag}",
     "ALTER TABLE edge ADD COLUMN is_foreign {flag}",
