@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from catalog.db.schema import SUBJECT
 from catalog.engine.interface import Writer
 from catalog.ingest.rows import Rows, chunks, marks
-from catalog.ingest.sharing import Found, Places, hashed, write_places
+from catalog.ingest.sharing import FoundBlobs, Places, hashed, write_places
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
@@ -123,7 +123,7 @@ def _follow(writer: Writer, listed: Sequence[_Listed]) -> Iterator[None]:
 
 def _write_places(rows: Rows, listed: Sequence[_Listed]) -> None:
     there = [each for each in listed if _is_registered(rows, each.store)]
-    write_places(rows, [Found(each.store, each.places, not each.blobs.unlisted) for each in there])
+    write_places(rows, [FoundBlobs(each.store, each.places, not each.blobs.unlisted) for each in there])
 
 
 def _follow_large(writer: Writer, listed: _Listed) -> Iterator[None]:

@@ -44,7 +44,7 @@ def hashed(places: Mapping[str, bool]) -> Places:
     return {hashlib.blake2b(os.fsencode(place), digest_size=16).digest(): own for place, own in places.items()}
 
 
-class Found(NamedTuple):
+class FoundBlobs(NamedTuple):
     """Where a store finds its blobs. If not `is_complete`, some directories could not be looked at."""
 
     store: Store
@@ -52,7 +52,7 @@ class Found(NamedTuple):
     is_complete: bool
 
 
-def write_places(rows: Rows, found: Sequence[Found]) -> None:
+def write_places(rows: Rows, found: Sequence[FoundBlobs]) -> None:
     """Record where stores find their blobs, and which stores share a directory. Places stay if not all could be looked at."""
     by_place: dict[bytes, set[int]] = {}
     for store, places, is_complete in found:
@@ -105,11 +105,15 @@ def is_there(path: str) -> bool:
     return os.path.lexists(f"{path}/index.json")
 
 
-def forget_gone(writer: Writer) -> None:
-    """Forget those removed layouts of this host that do not exist any more."""
-    with writer.snapshot() as connection:
-        known = cursor_of(connection).execute(_REMOVED, (own_host_id(connection),)).fetchall()
-    gone = [path for path, raw in known if not is_there(decode_path(path, raw))]
+def removed_layouts(connection: Connection) -> dict[str, str]:
+    """Return the layouts of this host that were removed and are remembered: the path to open, by the path as it is stored."""
+    found = cursor_of(connection).execute(_REMOVED, (own_host_id(connection),)).fetchall()
+    return {path: decode_path(path, raw) for path, raw in found}
+
+
+def forget_gone(writer: Writer, removed: Mapping[str, str]) -> None:
+    """Forget those of the removed layouts that do not exist any more."""
+    gone = [path for path, opened in removed.items() if not is_there(opened)]
     if gone:
         writer.write(lambda connection: _forget(connection, gone))
 

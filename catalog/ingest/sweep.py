@@ -14,7 +14,7 @@ from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
-from catalog.ingest.sharing import forget_gone
+from catalog.ingest.sharing import forget_gone, removed_layouts
 from catalog.ingest.store_state import Store, Summary, unknown_layouts
 from catalog.layout.beneath import Parents
 from catalog.layout.discover import Listings
@@ -59,7 +59,8 @@ class Sweep:
             registry = Registry(connection)
             registered = registry.stores()
             known = registry.left_out().union(s.path for s in registered)
-        forget_gone(self._writer)
+            removed = removed_layouts(connection)
+        forget_gone(self._writer, removed)
         found = find_new(self._writer, roots, known, self._report)
         if found:
             with self._writer.snapshot() as connection:

@@ -329,7 +329,7 @@ class Daemon:
         here = self._registered
         self._reload(writer)
         self._watched.retry()
-        forget_gone(writer)
+        forget_gone(writer, self._registered.removed)
         known = here.left_out.union(here.stores)
         self._listings.begin(anew=at_once or lost or self._service.figures.sweeps % LIST_EVERY == 0)
         look = functools.partial(self._look_between, writer, intake)

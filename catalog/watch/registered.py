@@ -14,16 +14,21 @@ from collections.abc import Iterator
 
 from catalog.engine.interface import Writer
 from catalog.ingest.registry import Registry, Root
+from catalog.ingest.sharing import removed_layouts
 from catalog.ingest.store_state import Store
 
 
 class Registered:
-    """The state at the last `read`. `stores` are by path, `left_out` are paths as stored in the catalog."""
+    """The state at the last `read`. `stores` are by path, `left_out` are paths as stored in the catalog.
+
+    `removed` are layouts that were removed and are remembered (catalog.ingest.sharing).
+    """
 
     def __init__(self) -> None:
         self.roots: list[Root] = []
         self.stores: dict[str, Store] = {}
         self.left_out: set[str] = set()
+        self.removed: dict[str, str] = {}
         self._signature: tuple[object, ...] = ()
         self._compared_at = -1
         self._read_at = -1
@@ -56,6 +61,7 @@ class Registered:
             self.roots = registry.roots()
             self.stores = {store.path: store for store in registry.stores()}
             self.left_out = registry.left_out()
+            self.removed = removed_layouts(connection)
         self._read_at = self._compared_at = version
         return self._signature != before
 
