@@ -92,6 +92,9 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
     told = {"told": [{"time": "2020-01-01T00:00:00Z", "descriptor": writers.fake_descriptor("told")}]}
     busybox = str(kept / "images" / "busybox")
     writers.write_index(busybox, writers.read_index(busybox) | {"org.olareg.history": told})
+    linked = writers.make_layout(str(kept / "images" / "linked"))  # whose blobs are those of busybox
+    shutil.rmtree(f"{linked}/blobs")
+    os.symlink("../busybox/blobs", f"{linked}/blobs")
     do("add", str(kept))
     alpine = str(kept / "images" / "alpine")
     for round_ in range(3):
@@ -105,6 +108,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
     blob = next((kept / "images" / "busybox" / "blobs" / "sha256").iterdir())
     blob.write_bytes(b"x" * blob.stat().st_size)
     do("remove", "kept/images/none")
+    do("remove", "kept/images/linked")
     do("index")
     do("verify", "kept/images/busybox", "base", status=1)
     assert called("db", "copy", "--to", found.url, db=found.db) == (0, "", "")
