@@ -6,7 +6,6 @@ A blob that is missing, unreadable or does not match its digest becomes a proble
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -21,13 +20,12 @@ from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import ListLimits, read_index
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
+from catalog.layout.mentions import mentions_digest
 
 BATCH = 500
 BATCH_BYTES = 16 << 20
 BATCH_DESCRIPTORS = 5_000
 """The most blobs, bytes of blobs, or descriptors in them, that are written in one transaction."""
-
-_DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 
 class BlobRead(NamedTuple):
@@ -114,11 +112,12 @@ def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:
     except AmbiguousManifest:
         return BlobRead(content_id, digest, len(data), AMBIGUOUS, None, None)
     except ValueError:
-        return BlobRead(content_id, digest, len(data), UNUSABLE, None, None)
+        # A manifest behind a byte order mark or before garbage, or in another format than JSON.
+        return BlobRead(content_id, digest, len(data), OPAQUE if mentions_digest(data) else UNUSABLE, None, None)
     if manifest is not None:
         kind = INDEX if manifest.is_index else MANIFEST
     else:
-        kind = OPAQUE if config is None and _DIGEST.search(data) else OTHER
+        kind = OPAQUE if config is None and mentions_digest(data) else OTHER
     return BlobRead(content_id, digest, len(data), kind, manifest, config)
 
 

@@ -261,6 +261,10 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
         layers = _layers(_blob_sums(fields["fsLayers"]), "fsLayers", flaws)
     manifests = _descriptors(fields.get("manifests"), "manifests", flaws)
     subject = _descriptor(fields.get("subject"), "subject", flaws)
+    lists_of = ("manifests", "layers", "blobs", "fsLayers")
+    flaws += [f"{name}: not a list" for name in lists_of if not isinstance(fields.get(name), list | None)]
+    if not isinstance(fields.get("config"), dict | None):
+        flaws.append("config: not an object")
     return Manifest(
         is_index,
         media_type,

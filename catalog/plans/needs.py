@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from catalog.db.kinds import INDEX, MANIFEST, SUBJECT, UNREACHED
+from catalog.db.kinds import CHILD, INDEX, MANIFEST, SUBJECT, UNREACHED
 from catalog.engine.interface import Reader
+from catalog.names.media_types import MANIFESTS
 from catalog.plans.retention import Entry, Rules, entries_of, judge_entries
 from catalog.plans.stores import PlanStore
 from catalog.plans.walk import AT_ONCE, Graph, Referrers, referrers_of
@@ -27,6 +28,19 @@ _SUBJECTS_IN_USE = (
     f" WHERE edge.child_id IN ({{0}}) AND edge.role = {SUBJECT} AND store_blob.store_id = :store_id AND store_blob.reach > {UNREACHED}"
 )
 _ABOUT = f"SELECT child_id, parent_id FROM edge WHERE parent_id IN ({{0}}) AND role = {SUBJECT}"
+
+
+_SUSPECTS = (
+    "SELECT content.digest FROM entry JOIN media_type ON media_type.id = entry.media_type_id"
+    " JOIN content ON content.id = entry.content_id"
+    " JOIN store_blob ON store_blob.store_id = entry.store_id AND store_blob.content_id = entry.content_id"
+    " WHERE entry.store_id = :store_id AND media_type.is_leaf AND NOT store_blob.embedded"
+    " UNION SELECT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
+    " JOIN media_type ON media_type.id = edge.media_type_id JOIN content ON content.id = edge.child_id"
+    " JOIN store_blob AS held ON held.store_id = store_blob.store_id AND held.content_id = edge.child_id"
+    f" WHERE store_blob.store_id = :store_id AND edge.role <> {SUBJECT} AND NOT held.embedded"
+    f" AND (edge.role = {CHILD} AND media_type.is_leaf OR edge.role <> {CHILD} AND media_type.name IN ({{0}}))"
+)
 
 
 class Blob(NamedTuple):
@@ -164,6 +178,15 @@ def _owners(graph: Graph, referrers: Referrers, given: Sequence[tuple[Entry, str
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     for at in range(0, len(ids), AT_ONCE):
         yield ids[at : at + AT_ONCE]
+
+
+def suspects(reader: Reader, store: PlanStore) -> list[str]:
+    """Return the digests of blobs in the store that the catalog does not look into, but which may be manifests.
+
+    An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
+    """
+    types = ", ".join(f"'{each}'" for each in sorted(MANIFESTS))
+    return sorted(row[0] for row in reader.select(_SUSPECTS.format(types), {"store_id": store.id}))
 
 
 def digests_kept(needs: PoolNeeds) -> set[str]:

@@ -28,6 +28,7 @@ from catalog.plans.needs import (
     needs_of_one,
     needs_of_pool,
     note_strangers,
+    suspects,
 )
 from catalog.plans.pools import Outsiders, Pools
 from catalog.plans.retention import Entry, Rules
@@ -178,7 +179,8 @@ class Prune:
     ) -> tuple[list[Planned], list[GivenUp]]:
         """Return the rows of blobs. Raises Unclear."""
         others = self._others(members, shared)
-        if len(members) == 1 and not shared and not self._rules.give_up:
+        # An absent manifest of a sparse store may be known from another store, and then so is what it needs.
+        if len(members) == 1 and not shared and not self._rules.give_up and not members[0].is_sparse:
             needs = needs_of_one(self._reader, members[0])
         else:
             ids = [store.id for store in asked]
@@ -195,6 +197,8 @@ class Prune:
                 unlisted |= read_unlisted(store, own) if own else {}
             candidates += strangers
         self._keep_new(candidates, needs)
+        if candidates:
+            self._keep_for_suspects(members, needs)
         kept = digests_kept(needs)
         self._keep_for_unlisted(candidates, needs, unlisted, kept)
         names = {store.id: store for store in asked}
@@ -295,6 +299,13 @@ class Prune:
         manifests = [blob.content_id for blob in new if blob.is_manifest]
         if manifests:
             needs.keep(manifests)
+
+    def _keep_for_suspects(self, members: Sequence[PlanStore], needs: PoolNeeds) -> None:
+        """Keep what manifests need that something calls a layer or the like. Raises Unclear."""
+        known = content_ids(needs)
+        for store in members:
+            for manifest in read_unlisted(store, suspects(self._reader, store), others_matter=False).values():
+                needs.keep([known[digest] for digest in manifest.needs if digest in known])
 
     def _keep_for_unlisted(
         self, candidates: Sequence[_Candidate], needs: PoolNeeds, unlisted: dict[str, Unlisted], kept: set[str]

@@ -16,7 +16,7 @@ from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.index import IndexProblem, stat_index
 from catalog.names.escape import shown
 
-_MORE = "SELECT id, state, doubt, doubt_reason, first_at, shared_as FROM store"
+_MORE = "SELECT id, doubt, doubt_reason, first_at, sparse FROM store"
 _DIGESTS = (
     "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
     " WHERE store_blob.store_id = :store_id AND NOT store_blob.embedded"
@@ -28,7 +28,10 @@ _INDEX_AGAIN = "run 'ocicat index'"
 
 
 class PlanStore(NamedTuple):
-    """A store of this host. `first_at` is when its index.json was first read, in milliseconds since 1970."""
+    """A store of this host. `first_at` is when its index.json was first read, in milliseconds since 1970.
+
+    `is_sparse` is true if manifests may be absent.
+    """
 
     id: int
     name: str
@@ -36,6 +39,7 @@ class PlanStore(NamedTuple):
     doubt: str | None
     doubt_reason: str | None
     first_at: int | None
+    is_sparse: bool
 
     @property
     def opened(self) -> str:
@@ -57,8 +61,7 @@ def plan_stores(reader: Reader) -> dict[int, PlanStore]:
     found = {}
     for store_id, name, *row in reader.rows("STORE_FILES", {}):
         if store_id in more:  # Otherwise it was added a moment ago.
-            _, doubt, doubt_reason, first_at, _ = more[store_id]
-            found[store_id] = PlanStore(store_id, name, standing(*row), doubt, doubt_reason, first_at)
+            found[store_id] = PlanStore(store_id, name, standing(*row), *more[store_id])
     return found
 
 

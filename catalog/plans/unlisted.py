@@ -6,19 +6,18 @@ writer is about to list. So files that look like JSON are read here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_config, parse_manifest
+from catalog.layout.mentions import mentions_digest
 from catalog.layout.stream import ListLimits
 from catalog.names.escape import shown
 from catalog.plans.files import File
 from catalog.plans.stores import PlanStore
 
 _BEGINNING = 64
-_DIGEST = re.compile(rb"(?:sha256|blake3):[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 
 class Unclear(Exception):
@@ -32,8 +31,11 @@ class Unlisted(NamedTuple):
     subject: str | None
 
 
-def read_unlisted(store: PlanStore, digests: Iterable[str]) -> dict[str, Unlisted]:
-    """Return those of these blobs that are manifests, by digest. Raises Unclear."""
+def read_unlisted(store: PlanStore, digests: Iterable[str], *, others_matter: bool = True) -> dict[str, Unlisted]:
+    """Return those of these blobs that are manifests, by digest.
+
+    Raises Unclear for one that cannot be understood; if `others_matter`, also for what is no manifest and mentions digests.
+    """
     found: dict[str, Unlisted] = {}
     limit = ListLimits().descriptor_bytes
     with BlobDirectories(store.opened, store.standing.shared_blobs) as blobs:
@@ -51,12 +53,14 @@ def read_unlisted(store: PlanStore, digests: Iterable[str]) -> dict[str, Unliste
             except AmbiguousManifest:
                 raise Unclear(f"{shown(digest)} is a manifest that contradicts itself") from None
             except ValueError:
-                continue  # not JSON
+                if others_matter and mentions_digest(data):
+                    raise Unclear(f"{shown(digest)} is not JSON, and refers to other blobs") from None
+                continue
             if manifest is not None and manifest.flaws:
                 raise Unclear(f"{shown(digest)} has descriptors that cannot be used")
             if manifest is not None:
                 found[digest] = _needs(manifest)
-            elif parse_config(data) is None and _DIGEST.search(data):
+            elif others_matter and parse_config(data) is None and mentions_digest(data):
                 raise Unclear(f"{shown(digest)} has an unknown kind, and refers to other blobs")
     return found
 
