@@ -105,6 +105,27 @@ def read_blob(
         return None
 
 
+def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -> None:
+    """Note in `reading.skipped` a blob that its media type calls a layer or the like, but that is a manifest with parts.
+
+    Such a blob is not read into the catalog, because BuildKit's caches and other artifacts have any bytes under such types.
+    """
+    if not begins_like_json(reading.blobs, digest):
+        return
+    try:
+        data = reading.blobs.read(digest, limits.descriptor_bytes)
+        manifest = None if data is None else parse_manifest(data)
+    except (BlobProblem, MemoryError, ValueError):
+        return  # bytes of some other kind, or gone
+    except AmbiguousManifest:
+        reading.skipped[digest] = "is a manifest that contradicts itself"
+        return
+    if manifest is not None and (
+        manifest.manifests or manifest.layers or manifest.config is not None or manifest.flaws
+    ):
+        reading.skipped[digest] = "is a manifest, although its media type says otherwise, so what it needs is not known"
+
+
 def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:
     """Return what a blob is, from its bytes, which must match the digest."""
     try:

@@ -28,7 +28,7 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.exhausted import TOO_LARGE, give_back, reserve
-from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, read_blob
+from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, note_mislabelled, read_blob
 from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import list_embedded
 from catalog.ingest.listing import list_blobs, list_shared
@@ -46,6 +46,7 @@ from catalog.ingest.unread import (
     pointed_to,
     set_looked,
     small_blobs,
+    suspects,
     unread_blobs,
 )
 from catalog.layout.blobs import BlobDirectories
@@ -155,6 +156,7 @@ class ContentStage:
             for each in left:
                 if each.blobs.unlisted:
                     each.identity = None  # A later listing may succeed although the directory looks the same.
+                yield from self._look_at_suspects(each)
             left = yield from self._finish(left)
         yield self._done
 
@@ -248,6 +250,19 @@ class ContentStage:
         if looked:
             yield from self._note_looked(looked)
         return found
+
+    def _look_at_suspects(self, reading: ContentReading) -> Iterator[int]:
+        """Note manifests that something calls a layer or the like: what they need is in use, and is not known."""
+        until = time.monotonic() + SLICE_SECONDS
+        for page in (yield from self._pages(reading)):
+            with self._writer.snapshot() as connection:
+                digests = suspects(connection, reading.store.id, self._max_bytes, page)
+            for digest in digests:
+                if not reading.left_out(digest):
+                    note_mislabelled(reading, digest, self._limits)
+                if time.monotonic() >= until:
+                    yield self._done
+                    until = time.monotonic() + SLICE_SECONDS
 
     def _pointed_to(self, reading: ContentReading, pages: list[BlobPage]) -> Generator[int, None, set[int]]:
         """Return the ids of all content that the store's manifests point to."""

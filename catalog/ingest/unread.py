@@ -69,6 +69,20 @@ _POINTED_TO = (
     "SELECT DISTINCT edge.child_id FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
     f" WHERE store_blob.store_id = ? AND edge.role <> {SUBJECT}{_IN_PAGE}"
 )
+_IS_SMALL = f"NOT {{of}}.embedded AND {{of}}.size BETWEEN 2 AND {_MAX_BYTES}"
+_REAL_MANIFESTS = ", ".join(f"'{name}'" for name in sorted(MANIFESTS))
+_SUSPECT_ENTRIES = (
+    "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
+    f" WHERE store_blob.store_id = ? AND {_IS_SMALL.format(of='store_blob')}{_IN_PAGE}"
+    f" AND {_ENTRY_CLAIM.format(of='media_type.is_leaf')}"
+)
+_SUSPECT_CHILDREN = (
+    "SELECT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
+    " JOIN media_type ON media_type.id = edge.media_type_id JOIN content ON content.id = edge.child_id"
+    " JOIN store_blob AS held ON held.store_id = store_blob.store_id AND held.content_id = edge.child_id"
+    f" WHERE store_blob.store_id = ? AND {_IS_SMALL.format(of='held')}{_IN_PAGE} AND edge.role <> {SUBJECT}"
+    f" AND (edge.role = {CHILD} AND media_type.is_leaf OR edge.role <> {CHILD} AND media_type.name IN ({_REAL_MANIFESTS}))"
+)
 _SET_LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
 _IN_DOUBT = (
     "SELECT content.digest FROM problem JOIN content ON content.digest = problem.subject"
@@ -157,6 +171,19 @@ def pointed_to(connection: Connection, store_id: int, page: BlobPage) -> list[in
     """Return the ids of all content that the manifests of a page point to, except as their subject."""
     rows = Rows(connection).cursor.execute(_POINTED_TO, (store_id, page.low, page.high)).fetchall()
     return [row[0] for row in rows]
+
+
+def suspects(connection: Connection, store_id: int, max_bytes: int, page: BlobPage) -> list[str]:
+    """Return the digests of blobs of a page, or that manifests of the page point to, which may be manifests although they are not read.
+
+    An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
+    """
+    cursor = Rows(connection).cursor
+    found: set[str] = set()
+    for statement in (_SUSPECT_ENTRIES, _SUSPECT_CHILDREN):
+        rows = cursor.execute(statement.replace(_MAX_BYTES, str(max_bytes)), (store_id, page.low, page.high)).fetchall()
+        found.update(row[0] for row in rows)
+    return sorted(found)
 
 
 def set_looked(connection: Connection, blobs: Iterable[tuple[int, int]]) -> None:

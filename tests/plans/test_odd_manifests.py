@@ -1,4 +1,4 @@
-"""Manifests that are called something else, or that are written oddly: `plan prune` never lists what they need.
+"""Manifests that are called something else, or written oddly: `plan prune` and the report never list what they need.
 
 Each case is a layout whose one entry leads to a config and a layer in some odd way, beside an image that nothing lists.
 """
@@ -119,6 +119,10 @@ def test_what_odd_manifests_need_is_not_planned(cli: Own, tmp_path: Path) -> Non
     assert result.status == 0, result
     listed = {row["path"] for row in json.loads(result.out)}
     assert {path: sorted(files & listed) for path, files in needed.items() if files & listed} == {}
+    rows = json.loads(cli("report", "unreferenced", "-p", "older_than=0s", "--format", "json").out)
+    reported = {file_of(f"{tmp_path}/{row['store']}", row["digest"]) for row in rows}
+    assert {path: sorted(files & reported) for path, files in needed.items() if files & reported} == {}
+    assert reported, "the report says something of the others"
     unjudged = sum("nothing is planned for" in line for line in result.said)
     assert len({os.path.dirname(path) for path in listed}) + unjudged == len(needed), "each is planned, or named"
 
@@ -148,6 +152,5 @@ def test_a_buildkit_cache_is_judged(cli: Own, tmp_path: Path) -> None:
     writers.write_index(path, writers.empty_index(index))
     garbage = writers.write_blob(path, b"garbage", writers.LAYER_TYPE)
     cli.done("add", path)
-    assert [row["digest"] for row in json.loads(cli("plan", "prune", *AT_ONCE, "--format", "json").out)] == [
-        garbage["digest"]
-    ]
+    for command in (("plan", "prune", *AT_ONCE), ("report", "unreferenced", "-p", "older_than=0s")):
+        assert [row["digest"] for row in json.loads(cli(*command, "--format", "json").out)] == [garbage["digest"]]
