@@ -117,7 +117,7 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
         if is_cut and not (truncate and (len(rows) == most or _is_of_a_query())):
             raise _wrong(f"The rows are larger than {PAGE_BYTES >> 20} MiB: ask for fewer rows (_size=10) or columns.")
         if asked_path.get().endswith(".csv"):
-            rows = [Row.of(row._columns, tuple(map(_as_csv, row))) for row in rows]  # noqa: SLF001
+            rows = [Row.of(row._columns, tuple(map(_as_csv, row))) for row in rows]  # noqa: SLF001 - our own class
             columns = tuple(map(csv_text, columns))
         return Results(rows, is_cut and truncate, [(column, *[None] * 6) for column in columns])
 

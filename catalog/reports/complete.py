@@ -5,7 +5,7 @@ The column `complete` of the view `blobs` says it of a manifest, by the same rul
 
 from __future__ import annotations
 
-from catalog.reports.definition import STORE, Column, Report
+from catalog.reports.definition import REQUESTED, STORE, Column, Report
 
 COMPLETE = Report(
     "complete",
@@ -19,15 +19,7 @@ COMPLETE = Report(
         Column("digest", "digest of the image's manifest"),
         Column("size", "bytes of all blobs that it needs; images may share blobs", is_size=True, adds_up=False),
     ),
-    """WITH RECURSIVE requested(digest) AS (
-  SELECT digest FROM manifests WHERE :image = ''
-  UNION SELECT :image WHERE :image <> ''
-  UNION SELECT digest FROM images WHERE NOT shadowed AND name IN (
-    :image, 'docker.io/library/' || :image, 'docker.io/' || :image,
-    :image || ':latest', 'docker.io/library/' || :image || ':latest', 'docker.io/' || :image || ':latest'
-  )
-  UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
-), whole AS (
+    f"""WITH RECURSIVE {REQUESTED}, whole AS (
   SELECT blobs.store, blobs.digest FROM requested JOIN blobs ON blobs.digest = requested.digest WHERE blobs.complete
 ), each(digest) AS ( -- what has no store in it is the same in every store
   SELECT DISTINCT digest FROM whole
@@ -60,6 +52,6 @@ SELECT whole.store, chosen.name, known.platform, whole.digest, sized.size
 FROM whole JOIN known ON known.digest = whole.digest JOIN sized ON sized.image = whole.digest
 LEFT JOIN chosen ON chosen.store = whole.store AND chosen.digest = whole.digest
 WHERE coalesce(known.platform, '') <> 'unknown/unknown'
-ORDER BY whole.store, coalesce(chosen.name, ''), coalesce(known.platform, ''), whole.digest""",
+ORDER BY whole.store, coalesce(chosen.name, ''), coalesce(known.platform, ''), whole.digest""",  # noqa: S608
     (("image", "only this image, or the images of this index: anything that 'ocicat resolve' takes"),),
 )

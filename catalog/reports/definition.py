@@ -47,3 +47,14 @@ _DAY_AGO = {
 
 
 STORE = Column("store", "name of the store")
+
+REQUESTED = """requested(digest) AS (
+  SELECT digest FROM manifests WHERE :image = ''
+  UNION SELECT :image WHERE :image <> ''
+  UNION SELECT digest FROM images WHERE NOT shadowed AND name IN (
+    :image, 'docker.io/library/' || :image, 'docker.io/' || :image,
+    :image || ':latest', 'docker.io/library/' || :image || ':latest', 'docker.io/' || :image || ':latest'
+  )
+  UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
+)"""
+"""A recursive CTE of the manifests and indexes that the parameter `image` names, with what is below the indexes; all if empty."""

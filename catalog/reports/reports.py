@@ -6,7 +6,7 @@ A report uses nothing that a user could not use in `ocicat sql`, and runs throug
 from __future__ import annotations
 
 from catalog.reports.complete import COMPLETE
-from catalog.reports.definition import STORE, Column, Report
+from catalog.reports.definition import REQUESTED, STORE, Column, Report
 
 _KIND = """CASE
     WHEN EXISTS (SELECT 1 FROM layers WHERE layers.digest = blobs.digest) THEN 'layer'
@@ -239,15 +239,7 @@ _BASES = Report(
         Column("layers", "number of layers of the base image"),
         Column("size", "bytes of these layers, as the manifest claims", is_size=True, adds_up=False),
     ),
-    """WITH RECURSIVE requested(digest) AS (
-  SELECT digest FROM manifests WHERE :image = ''
-  UNION SELECT :image WHERE :image <> ''
-  UNION SELECT digest FROM images WHERE NOT shadowed AND name IN (
-    :image, 'docker.io/library/' || :image, 'docker.io/' || :image,
-    :image || ':latest', 'docker.io/library/' || :image || ':latest', 'docker.io/' || :image || ':latest'
-  )
-  UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
-), pairs(base, image) AS (
+    f"""WITH RECURSIVE {REQUESTED}, pairs(base, image) AS (
   SELECT base.digest, requested.digest -- what it is built on: images whose layers are exactly its layers up to some point
   FROM requested
   JOIN manifests AS top ON top.digest = requested.digest
@@ -278,7 +270,7 @@ SELECT pairs.base, base.name AS base_name, pairs.image, image.name AS image_name
 FROM pairs JOIN manifests ON manifests.digest = pairs.base
 JOIN chosen AS base ON base.digest = pairs.base
 JOIN chosen AS image ON image.digest = pairs.image
-ORDER BY pairs.base, pairs.image""",
+ORDER BY pairs.base, pairs.image""",  # noqa: S608
     (("image", "only pairs in which either side is this image: anything that 'ocicat resolve' takes"),),
 )
 
