@@ -48,7 +48,9 @@ class ContentReading:
     """A store whose content is being read.
 
     `problems` maps the digest of a bad blob to what is wrong with it. `skipped` maps the digest of an unread blob that nothing
-    calls a manifest to the reason; that is not a problem. `identity` becomes the store's `blobs_identity` when all is read.
+    calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
+    else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
+    when all is read.
     """
 
     def __init__(self, store: Store, blobs: BlobDirectories) -> None:
@@ -57,6 +59,7 @@ class ContentReading:
         self.identity: str | None = blobs_identity(store.opened, store.shared_blobs)
         self.problems: dict[str, BlobProblem] = {}
         self.skipped: dict[str, str] = {}
+        self.mislabelled: dict[str, str] = {}
         self._embedded: dict[str, bytes] | None = None
 
     def left_out(self, digest: str) -> bool:
@@ -106,7 +109,7 @@ def read_blob(
 
 
 def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -> None:
-    """Note in `reading.skipped` a blob that its media type calls a layer or the like, but that is a manifest with parts.
+    """Note in `reading.mislabelled` a blob that its media type calls a layer or the like, but that is a manifest with parts.
 
     Such a blob is not read into the catalog, because BuildKit's caches and other artifacts have any bytes under such types.
     """
@@ -118,12 +121,14 @@ def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -
     except (BlobProblem, MemoryError, ValueError):
         return  # bytes of some other kind, or gone
     except AmbiguousManifest:
-        reading.skipped[digest] = "is a manifest that contradicts itself"
+        reading.mislabelled[digest] = "is a manifest that contradicts itself"
         return
     if manifest is not None and (
         manifest.manifests or manifest.layers or manifest.config is not None or manifest.flaws
     ):
-        reading.skipped[digest] = "is a manifest, although its media type says otherwise, so what it needs is not known"
+        reading.mislabelled[digest] = (
+            "is a manifest, although its media type says otherwise, so what it needs is not known"
+        )
 
 
 def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:

@@ -258,7 +258,7 @@ class ContentStage:
             with self._writer.snapshot() as connection:
                 digests = suspects(connection, reading.store.id, self._max_bytes, page)
             for digest in digests:
-                if not reading.left_out(digest):
+                if not reading.left_out(digest) and digest not in reading.mislabelled:
                     note_mislabelled(reading, digest, self._limits)
                 if time.monotonic() >= until:
                     yield self._done

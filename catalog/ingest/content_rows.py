@@ -99,7 +99,11 @@ def write_end(
     rows.flush()
     for each in done:
         write_referrals(rows, each.store.id)
-        reasons = each.skipped | {digest: problem.reason for digest, problem in each.all_problems().items()}
+        reasons = (
+            each.mislabelled
+            | each.skipped
+            | {digest: problem.reason for digest, problem in each.all_problems().items()}
+        )
         write_claims(rows, each.store.id)
         write_reach(rows, each.store.id, reasons, each.blobs.unknown(), sparse=each.store.sparse)
     bad = [(digest, each.store.id) for each in done for digest in each.problems]
