@@ -64,6 +64,16 @@ $ ocicat index builds mirror/patched --full
 ocicat --config ocicat.toml watch --metrics 9418 --log-format json
 """,
     ),
+    "find": Words(
+        {0: "found", 1: "no entry has all of the words", 2: _UNKNOWN},
+        r"""$ ocicat find alpine 3.17 --format '{store} {name} {tag}'
+mirror/alpine docker.io/library/alpine:3.17 3.17
+registry/library/alpine registry.example.com/library/alpine:3.17 3.17
+$ ocicat find Apline; echo "status $?"
+ocicat: error: nothing has 'apline'; did you mean 'alpine'? 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
+status 1
+""",
+    ),
     "query": Words(
         {
             0: "each REF matched something, or no REF was given",

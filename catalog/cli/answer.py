@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from catalog.lookup.filters import EntryFilters, Narrowing
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
-_SPARE = ("media_type", "ref_name", "size")
+SPARE = ("media_type", "ref_name", "size")
 
 
 class Options:
@@ -220,7 +220,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
         worst = [0]
         columns, fields = (*QUERY_COLUMNS, *also), (*FIELDS, *also)
-        show = None if options.count else formats.open_format(options.format, columns, fields, spare=_SPARE)
+        show = None if options.count else formats.open_format(options.format, columns, fields, spare=SPARE)
         if options.refs:
             found = _all(options, limits, asking, narrowing, worst, freshen, show)
         else:

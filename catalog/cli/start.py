@@ -1,4 +1,4 @@
-"""The entry point. It answers plain forms of `query` and `resolve` without click, and an `index` that has nothing to read.
+"""The entry point. It answers plain forms of `query`, `resolve`, `find` and `inspect` without click, and an `index` that has nothing to read.
 
 Scripts call `query` and `resolve` thousands of times. Measured start times: `import sqlite3` 18 ms, this module 19 ms, a lazy
 click group 55 ms, click and SQLAlchemy 289 ms. A plain form has only references and the options of `_FLAGS` and `_VALUES`.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from catalog.cli.answer import Options
 
 _VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
-_FLAGS = {"query": (), "resolve": ("--first", "--strict"), "inspect": ("--first",)}
+_FLAGS = {"find": (), "query": (), "resolve": ("--first", "--strict"), "inspect": ("--first",)}
 
 
 def main() -> NoReturn:
@@ -59,6 +59,10 @@ def _answer(arguments: list[str]) -> int:
         from catalog.cli.inspected import run_inspect
 
         return run_inspect(options)
+    if options.command == "find":
+        from catalog.cli.found import run_find
+
+        return run_find(options)
     from catalog.cli.answer import run_query, run_resolve
 
     return run_resolve(options) if options.command == "resolve" else run_query(options)
@@ -102,7 +106,7 @@ def _status_of(do: Callable[[], int]) -> int:
 
 
 def plain(arguments: list[str]) -> Options | None:
-    """Return the options of a plain `query` or `resolve`, or None if click must read the command line."""
+    """Return the options of a plain `query`, `resolve`, `find` or `inspect`, or None if click must read the command line."""
     if not _is_plain_environment():
         return None
     command: str | None = None
@@ -134,7 +138,7 @@ def plain(arguments: list[str]) -> Options | None:
             flags.add(word)
         else:
             return None
-    if command is None or (command == "resolve" and not refs) or (command == "inspect" and len(refs) != 1):
+    if command is None or (command in ("find", "resolve") and not refs) or (command == "inspect" and len(refs) != 1):
         return None
     from catalog.cli.answer import Options
     from catalog.cli.limits import LONGEST_SECONDS

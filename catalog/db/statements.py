@@ -87,6 +87,7 @@ from catalog.db.schema import (
     store_blob,
     store_span,
 )
+from catalog.db.searching import STATEMENTS as SEARCHES
 
 _artifact = media_type.alias("artifact")
 _first = name.alias("first_name")
@@ -667,6 +668,10 @@ STATEMENTS: dict[str, Select[Any]] = {
     "FIRST_MOMENTS": FIRST_MOMENTS,
     "LAST_MOMENT": LAST_MOMENT,
     "CHANGES_AT": CHANGES_AT,
+    # finding a part of a name
+    "BY_KEY": _by_key(name.c.id == bindparam("key_id")),
+    "BY_ENTRY": _by_entry(entry.c.id == bindparam("entry_id")),
+    **SEARCHES,
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
@@ -681,11 +686,12 @@ FETCH: dict[str, str] = {
         FEW,
     ),
     **dict.fromkeys(
-        ("BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE",
+        ("KEYS_OF_REPOSITORY", "KEYS_OF_TAG", "KEYS_OF_TAGS", "KEYS_OF_STORE",
+         "BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE",
          "CHANGES_AT"),
         WIDE,
     ),
-    **dict.fromkeys(("BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),
+    **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),
 }  # fmt: skip
 """Hints on how to fetch rows from a server (catalog.db.fetching); ONE for all other statements."""
 

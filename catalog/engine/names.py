@@ -91,6 +91,17 @@ Name = Literal[
     "FIRST_MOMENTS",
     "LAST_MOMENT",
     "CHANGES_AT",
+    "BY_KEY",
+    "BY_ENTRY",
+    "REPOSITORIES_WITH",
+    "LAST_REPOSITORY",
+    "KEYS_OF_REPOSITORY",
+    "KEYS_OF_TAG",
+    "KEYS_OF_STORE",
+    "KEYS_OF_ENTRY",
+    "KEYS_OF_TAGS",
+    "KEYS_WITH",
+    "TITLES_WITH",
     "COUNT_TAG",
 ]
 """The name of a statement. Only the type checker needs this."""

@@ -33,6 +33,13 @@ def tag_hint(reader: Reader, text: str) -> str:
     return f"{many} the tag {text}: ask for ':{text}'"
 
 
+def beginning(reader: Reader) -> str:
+    """Return how to begin if the catalog has no stores; else an empty string."""
+    if reader.row("STORE_NAMES", {}) is not None:
+        return ""
+    return "the catalog has no stores yet: 'ocicat add PATH' adds a layout, or a directory of layouts"
+
+
 def part_hint(reader: Reader, digest: str) -> str:
     """Return advice for somebody who asks for a config (an image ID) or a layer; empty if the digest is neither."""
     from catalog.lookup.content import containing

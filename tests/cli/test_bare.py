@@ -24,6 +24,7 @@ OURS = {
     "catalog.engine.sqlite.reader", "catalog.errors",
     "catalog.lookup", "catalog.lookup.find", "catalog.lookup.match", "catalog.lookup.resolve",
     "catalog.lookup.stores", "catalog.names.paths",  # where a store is named
+    "catalog.cli.found", "catalog.lookup.search",  # of find
     "catalog.lookup.advice",  # if nothing is found, or too much
     "catalog.lookup.listing", "catalog.names.moment",  # of query
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
@@ -72,7 +73,7 @@ def loaded(shelf: Shelf, *arguments: str) -> set[str]:
 
 FORMS = (
     ("resolve", "ctr:3.16"), ("resolve", ":nope"), ("resolve", "@sha256:00000000"), ("query", "ctr:3.16"), ("query", "ctr:3.16", "--store", "images/ctr"),
-    ("query",), ("query", "-"), ("resolve", "ctr:3.16", "--format", "oci-layout"), ("resolve", "ctr:3.16", "--format", "{store}"),
+    ("find", "ctr", "3.16"), ("query",), ("query", "-"), ("resolve", "ctr:3.16", "--format", "oci-layout"), ("resolve", "ctr:3.16", "--format", "{store}"),
     ("resolve", "oci-layout://images/ctr:3.16"), ("query", "ctr:3.16", "--format", "table"),
 )  # fmt: skip
 

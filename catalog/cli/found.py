@@ -1,0 +1,79 @@
+"""`find`, whichever way its options were read: by `start` without click, or by click."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from catalog.cli import formats
+from catalog.cli.answer import QUERY_COLUMNS, SPARE
+from catalog.cli.limits import LIST_SECONDS, Limits
+from catalog.cli.messages import note
+from catalog.engine.location import catalog_path
+from catalog.errors import NotFound, UsageError
+from catalog.lookup.match import FIELDS
+from catalog.lookup.search import MOST, Search
+from catalog.names.escape import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.cli.answer import Options
+    from catalog.engine.interface import Reader
+
+_REPOSITORIES = 20_000
+"""How many repositories are looked at for a suggestion."""
+
+
+def run_find(options: Options) -> int:
+    """Print the entries that have all words; raises NotFound if there is none."""
+    if not options.refs:
+        raise UsageError("find needs a word: write a part of a name, tag, store or title")
+    with Limits(options.timeout, LIST_SECONDS) as limits:
+        reader = limits.open_reader(catalog_path(options.db))
+        try:
+            return _find(options, reader)
+        finally:
+            reader.close()
+
+
+def _find(options: Options, reader: Reader) -> int:
+    stores = None
+    if options.stores:
+        from catalog.lookup.stores import store_ids
+
+        stores = store_ids(reader, options.stores)
+    limit = MOST if options.limit is None else options.limit
+    show = formats.open_format(options.format, QUERY_COLUMNS, FIELDS, spare=SPARE)
+    search = Search(reader, options.refs, stores)
+    found = list(search.matches(limit + 1))
+    for match in found[:limit]:
+        show.row(match.value)
+    show.end()
+    if not found:
+        raise NotFound(f"nothing has {_listed(search.words)}", _advice(reader, search))
+    if len(found) > limit:
+        note(f"these are the best {limit}: write another word, or print more with --limit")
+    return 0
+
+
+def _listed(words: list[str]) -> str:
+    named = [f"'{shown(word)}'" for word in words]
+    return named[0] if len(named) == 1 else f"all of {', '.join(named)}"
+
+
+def _advice(reader: Reader, search: Search) -> str:
+    """Return what to do if nothing was found."""
+    from catalog.lookup.advice import beginning
+
+    if hint := beginning(reader):
+        return hint
+    unknown = [word for number, word in enumerate(search.words) if not search.occurs(number)]
+    if not unknown:
+        return "each word occurs by itself, so leave one out"
+    from catalog.names.nearest import did_you_mean
+
+    rows = islice(reader.rows("REPOSITORIES_WITH", {"part": "%"}), _REPOSITORIES)
+    known = {part for row in rows for part in row[1].split("/")}
+    known |= {part for row in reader.rows("STORE_NAMES", {}) for part in row[1].split("/")}
+    hint = did_you_mean(unknown[0], sorted(known))
+    alone = f"'{shown(unknown[0])}' does not occur anywhere: " if len(search.words) > 1 else ""
+    return f"{alone}{hint}'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"

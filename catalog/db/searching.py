@@ -1,0 +1,116 @@
+"""The statements with which `find` searches for a part of a repository, tag or title (catalog.lookup.search).
+
+catalog/db/statements.py takes them in under their names. A part has no index, so these read a whole dictionary: that of the
+repositories, or the index of tags, which at a million names takes less than 100 ms. The other statements search an index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Select,
+    String,
+    bindparam,
+    cast,
+    func,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.ext.compiler import compiles
+
+from catalog.db.schema import (
+    annotation_key,
+    content,
+    content_annotation,
+    descriptor_annotation,
+    entry,
+    entry_annotation,
+    name,
+    repository,
+)
+
+TITLE = "org.opencontainers.image.title"
+
+
+class _Like(ColumnElement[bool]):
+    """The condition that a column matches the pattern of LIKE in the parameter `part`, whatever the case of ASCII letters."""
+
+    type = Boolean()
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[str]) -> None:
+        self.column = column
+        self.pattern: ColumnElement[str] = bindparam("part", type_=String)
+
+
+@compiles(_Like)
+def _like(element: _Like, compiler: Any, **options: Any) -> str:
+    # SQLite's LIKE ignores the case of ASCII letters, and PostgreSQL's ILIKE does in the collation "C".
+    operator = "LIKE" if compiler.dialect.name == "sqlite" else "ILIKE"
+    column, pattern = (compiler.process(each, **options) for each in (element.column, element.pattern))
+    return f"({column} {operator} {pattern} ESCAPE '\\')"
+
+
+_KEY = (name.c.id, name.c.entry_id, name.c.store_id, repository.c.name.label("repository"), name.c.tag)
+_keys = name.outerjoin(repository, repository.c.id == name.c.repository_id)
+_tags = name.alias("tags")
+_OF_ENTRY = (name.c.id, entry.c.id.label("entry_id"), entry.c.store_id, *_KEY[3:])
+_entries = entry.outerjoin(name, name.c.entry_id == entry.c.id).outerjoin(
+    repository, repository.c.id == name.c.repository_id
+)
+_is_title = annotation_key.c.name == TITLE
+
+
+def _titles() -> Select[Any]:
+    """The titles with a part: of an entry, or of the digest of a manifest, a config, or the owner of a descriptor."""
+
+    def arm(of: Any, *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(of.c.value, *columns).where(_is_title, _Like(of.c.value))
+
+    by_digest = [
+        arm(of, cast(null(), BigInteger).label("entry_id"), content.c.digest).select_from(
+            annotation_key.join(of, of.c.key_id == annotation_key.c.id).join(content, content.c.id == of.c.content_id)
+        )
+        for of in (content_annotation, descriptor_annotation)
+    ]
+    by_entry = arm(entry_annotation, entry_annotation.c.entry_id, cast(null(), String).label("digest")).select_from(
+        annotation_key.join(entry_annotation, entry_annotation.c.key_id == annotation_key.c.id)
+    )
+    both = union_all(by_entry, *by_digest).subquery("titles")
+    return select(both.c.value, both.c.entry_id, both.c.digest)
+
+
+STATEMENTS: dict[str, Select[Any]] = {
+    "REPOSITORIES_WITH": select(repository.c.id, repository.c.name, repository.c.familiar)
+    .where(_Like(repository.c.name))
+    .order_by(repository.c.name),
+    "LAST_REPOSITORY": select(func.max(repository.c.id)),
+    "KEYS_OF_REPOSITORY": select(*_KEY)
+    .select_from(_keys)
+    .where(name.c.repository_id == bindparam("repository_id"))
+    .order_by(name.c.tag),
+    "KEYS_OF_TAG": select(*_KEY).select_from(_keys).where(name.c.tag == bindparam("tag")),
+    "KEYS_OF_STORE": select(*_OF_ENTRY)
+    .select_from(_entries)
+    .where(entry.c.store_id == bindparam("store_id"))
+    .order_by(entry.c.sort),
+    "KEYS_OF_ENTRY": select(*_OF_ENTRY).select_from(_entries).where(entry.c.id == bindparam("entry_id")),
+    "KEYS_OF_TAGS": select(*_KEY)
+    .select_from(_keys)
+    .where(name.c.tag >= bindparam("low"), name.c.tag < bindparam("high"))
+    .order_by(name.c.tag),
+    # DISTINCT lets SQLite look at each tag once, without the rows of the table.
+    "KEYS_WITH": select(*_KEY)
+    .select_from(_keys)
+    .where(
+        name.c.tag.in_(select(_tags.c.tag).where(_tags.c.tag.is_not(None), _Like(_tags.c.tag)).distinct()),
+    )
+    .order_by(name.c.tag),
+    "TITLES_WITH": _titles(),
+}
+"""The statements, by name."""

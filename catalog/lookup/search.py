@@ -1,0 +1,234 @@
+"""Search for entries by any part of a repository, tag, name, store or title, for `find` and the browser (docs/scripts.md).
+
+All words must occur, in any letter case. The best matches come first, in the order of the constants below.
+
+The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. Only
+a part of a tag other than its beginning reads the whole index of tags, and only if there are not enough results without it.
+"""
+
+from __future__ import annotations
+
+from catalog.errors import UsageError
+from catalog.lookup.match import Match
+from catalog.names.pattern import upper_bound
+from catalog.names.query import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from catalog.engine.interface import Reader
+    from catalog.engine.names import Name
+
+    Group = tuple[int, Iterator["_Key"]]
+
+MOST = 50
+"""How many results `find` prints by default."""
+_ENOUGH = 5_000
+"""How many keys are looked at for better results once there are enough results."""
+_MOST_WORDS = 32
+
+_WHOLE, _COMPONENT, _BEGINNING, _PART = range(4)
+_REPOSITORY = 0, 3, 4, 6
+_STORE = 2, 2, 5, 8
+_TAG, _BEGINNING_OF_TAG, _TITLE, _PART_OF_TAG = 1, 7, 9, 10
+"""The rank of a word by where it occurs, and for repositories and stores by how. Less is better."""
+_NOWHERE = 99
+_SEPARATORS = frozenset("/:@._- ~+")
+_HUB = ("docker.io/library/", "docker.io/")
+
+
+class _Key:
+    """A candidate: a key of an entry, or with `key_id` None an entry that has no key."""
+
+    __slots__ = ("entry_id", "key_id", "repository", "store_id", "tag")
+
+    def __init__(
+        self, key_id: int | None, entry_id: int, store_id: int, repository: str | None, tag: str | None
+    ) -> None:
+        self.key_id = key_id
+        self.entry_id = entry_id
+        self.store_id = store_id
+        self.repository = repository
+        self.tag = tag
+
+
+class Search:
+    """A search for `words` in the stores with the ids `stores`, None for all.
+
+    Raises UsageError if there is no word, or more than _MOST_WORDS.
+    """
+
+    def __init__(self, reader: Reader, words: Iterable[str], stores: frozenset[int] | None = None) -> None:
+        self._reader = reader
+        self.words = list(dict.fromkeys(piece for word in words for piece in clean(word).lower().split()))
+        if not self.words:
+            raise UsageError("there is nothing to find: write a part of a name, tag, store or title")
+        if len(self.words) > _MOST_WORDS:
+            raise UsageError(f"find takes at most {_MOST_WORDS} words: leave some out")
+        rows = list(reader.rows("STORES", {}))
+        searched = [row for row in rows if row[3] != "missing" and (stores is None or row[0] in stores)]
+        self._stores: dict[int, str] = {row[0]: row[1].lower() for row in searched}
+        self._entries: dict[int, int] = {row[0]: row[6] for row in searched}
+        self._order = {row[0]: place for place, row in enumerate(rows)}
+        self._repositories = [self._repositories_of(word) for word in self.words]
+        self._titles = [self._titled(word) for word in self.words]
+        self._known: dict[tuple[str, str], int] = {}
+
+    def matches(self, limit: int | None = MOST) -> Iterator[Match]:
+        """Yield the entries that have all words, each once, the best first: at most `limit`, or all if that is None."""
+        found: dict[int, tuple[tuple[int, bool, str, int, int], _Key]] = {}
+        looked = before = 0
+        for least, keys in self._groups():
+            if limit is not None and len(found) >= limit and (least > before or looked > _ENOUGH):
+                break
+            before = least
+            for key in keys:
+                looked += 1
+                rank = self._rank(key)
+                if rank is None:
+                    continue
+                name = f"{key.repository or ''}:{key.tag or ''}"
+                order = rank, name == ":", name, self._order[key.store_id], key.entry_id
+                known = found.get(key.entry_id)
+                if known is None or order < known[0]:
+                    found[key.entry_id] = order, key
+                if limit is not None and looked > _ENOUGH and len(found) >= limit:
+                    break
+        best = sorted(found.values(), key=lambda each: each[0])
+        for _, key in best[:limit]:
+            row = (
+                self._reader.row("BY_ENTRY", {"entry_id": key.entry_id})
+                if key.key_id is None
+                else self._reader.row("BY_KEY", {"key_id": key.key_id})
+            )
+            if row is not None:
+                yield Match(self._reader, row)
+
+    def occurs(self, number: int) -> bool:
+        """Return whether the word with this number occurs in a repository, tag, store or title at all."""
+        return any(True for _, keys in self._groups_of(number) for _ in keys)
+
+    # --- candidates -----------------------------------------------------------------------------------------------
+
+    def _groups(self) -> Iterator[Group]:
+        """Yield the keys of the word that selects least, as far as the dictionaries tell."""
+        total = sum(self._entries.values())
+        last = self._reader.row("LAST_REPOSITORY", {})
+        for_each = total // max(1, (last and last[0]) or 1)
+
+        def cost(number: int) -> tuple[int, int]:
+            word, repositories = self.words[number], len(self._repositories[number])
+            entries = sum(self._entries[id_] for id_, name in self._stores.items() if word in name)
+            return entries + repositories * for_each or total // 100, -len(word)
+
+        return self._groups_of(min(range(len(self.words)), key=cost))
+
+    def _groups_of(self, number: int) -> Iterator[Group]:
+        """Yield groups of keys that have the word with this number, best first, each with the least rank that it gives."""
+        word = self.words[number]
+        repositories: dict[int, list[int]] = {}
+        for id_, name in self._repositories[number].items():
+            # If only what stands before a colon is in the repository, the tag decides.
+            rank = self._in_name(word, name) if word in name else 0
+            repositories.setdefault(rank, []).append(id_)
+        stores: dict[int, list[int]] = {}
+        for id_, name in self._stores.items():
+            if word in name:
+                stores.setdefault(_STORE[_quality(word, name)], []).append(id_)
+        for rank in range(_PART_OF_TAG + 1):
+            for id_ in repositories.get(rank, ()):
+                yield rank, self._keys("KEYS_OF_REPOSITORY", repository_id=id_)
+            for id_ in stores.get(rank, ()):
+                yield rank, self._keys("KEYS_OF_STORE", store_id=id_)
+            if rank == _TAG:
+                for tag in dict.fromkeys((word, word.upper(), word.capitalize())):
+                    yield rank, self._keys("KEYS_OF_TAG", tag=tag)
+            elif rank == _BEGINNING_OF_TAG:
+                yield rank, self._keys("KEYS_OF_TAGS", low=word, high=upper_bound(word))
+            elif rank == _TITLE:
+                for entry_id in self._titles[number]:
+                    yield rank, self._keys("KEYS_OF_ENTRY", entry_id=entry_id)
+            elif rank == _PART_OF_TAG:
+                yield rank, self._keys("KEYS_WITH", part=f"%{_pattern(word)}%")
+
+    def _keys(self, statement: Name, **parameters: object) -> Iterator[_Key]:
+        return (_Key(*row) for row in self._reader.rows(statement, parameters) if row[2] in self._stores)
+
+    def _repositories_of(self, word: str) -> dict[int, str]:
+        """Return the repositories that have the word, or end with what stands before its last colon: id and lower-case name."""
+        head, colon, _ = word.rpartition(":")
+        rows = list(self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%"}))
+        if colon and head:
+            rows += self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(head)}"})
+        names = {row[0]: row[1].lower() for row in rows}
+        return {id_: name for id_, name in names.items() if word in name or (colon and name.endswith(head))}
+
+    def _titled(self, word: str) -> frozenset[int]:
+        """Return the entries with a title that has the word."""
+        found: set[int] = set()
+        for title, entry_id, digest in list(self._reader.rows("TITLES_WITH", {"part": f"%{_pattern(word)}%"})):
+            if word in title.lower():
+                found.update([entry_id] if entry_id is not None else self._above(digest))
+        return frozenset(found)
+
+    def _above(self, digest: str) -> list[int]:
+        """Return the ids of the entries that have a digest or reach it."""
+        statements: tuple[Name, ...] = ("BY_DIGEST", "CONTAINING")
+        return [row[0] for statement in statements for row in self._reader.rows(statement, {"digest": digest})]
+
+    # --- ranks ----------------------------------------------------------------------------------------------------
+
+    def _rank(self, key: _Key) -> int | None:
+        """Return the sum of the ranks of all words in a key; None if a word does not occur."""
+        total = 0
+        for word, titles in zip(self.words, self._titles, strict=True):
+            rank = _TITLE if key.entry_id in titles else _NOWHERE
+            store = self._stores[key.store_id]
+            if word in store:
+                rank = min(rank, _STORE[_quality(word, store)])
+            tag = None if key.tag is None else key.tag.lower()
+            if tag is not None and word in tag:
+                rank = min(rank, _TAG if word == tag else _BEGINNING_OF_TAG if tag.startswith(word) else _PART_OF_TAG)
+            if key.repository is not None:
+                name = key.repository.lower()
+                if word in name:
+                    rank = min(rank, self._in_name(word, name))
+                elif tag is not None and ":" in word and word in (whole := f"{name}:{tag}"):
+                    rank = min(rank, _in_short_form(word, whole))
+            if rank == _NOWHERE:
+                return None
+            total += rank
+        return total
+
+    def _in_name(self, word: str, name: str) -> int:
+        """Return the rank of a word in the name of a repository that has it."""
+        rank = self._known.get((word, name))
+        if rank is None:
+            rank = self._known[word, name] = _in_short_form(word, name)
+        return rank
+
+
+def _in_short_form(word: str, name: str) -> int:
+    """Return the rank of a word in a canonical name, or in a form in which people write that: `alpine`."""
+    shorter = (name[len(prefix) :] for prefix in _HUB if name.startswith(prefix))
+    return _REPOSITORY[min(_quality(word, each) for each in (name, *shorter))]
+
+
+def _quality(word: str, text: str) -> int:
+    """Return how well `text`, which has the word, matches it: one of _WHOLE, _COMPONENT, _BEGINNING and _PART."""
+    if word == text:
+        return _WHOLE
+    if word in text.replace(":", "/").split("/"):
+        return _COMPONENT
+    at = text.find(word)
+    while at >= 0:
+        if at == 0 or text[at - 1] in _SEPARATORS:
+            return _BEGINNING
+        at = text.find(word, at + 1)
+    return _PART
+
+
+def _pattern(word: str) -> str:
+    """Return a word as a part of a pattern of LIKE. A character that is not ASCII has another form in upper case."""
+    return "".join(f"\\{c}" if c in "%_\\" else c if c.isascii() else "%" for c in word)
