@@ -46,7 +46,11 @@ class InvalidReference(UsageError, ValueError):
 
 
 class UnknownStore(UsageError):
-    """The store or root is not registered."""
+    """The store or root is not registered. `is_layout` is true if there is a layout at the path that was asked for."""
+
+    def __init__(self, message: str, *, is_layout: bool = False) -> None:
+        super().__init__(message)
+        self.is_layout = is_layout
 
 
 class InvalidDockerfile(UsageError):

@@ -369,11 +369,13 @@ def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
     If `text` is malformed as a name but is a valid tag, the hint says how to ask for a tag (docs/resolution.md).
     """
     better = error
-    if isinstance(error, InvalidReference) and is_tag(text):
-        from catalog.lookup.advice import tag_hint
+    if isinstance(error, InvalidReference):
+        from catalog.lookup.advice import digest_hint, layout_hint, tag_hint
 
-        hint = tag_hint(asking.reader, text) or f"to ask for a tag, write ':{text}'"
-        better = InvalidReference(f"{error}; {hint}")
+        hint = digest_hint(asking.reader, text) or layout_hint(asking.reader, text)
+        if not hint and is_tag(text):
+            hint = tag_hint(asking.reader, text) or f"to ask for a tag, write ':{text}'"
+        better = InvalidReference(f"{error}; {hint}") if hint else error
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
         better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")
     elif isinstance(error, NotFound) and not error.hint:

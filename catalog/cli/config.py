@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from catalog.errors import UsageError
 from catalog.ingest.settings import Settings
 from catalog.names.escape import shown
+from catalog.names.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from catalog.ingest.settings import Place
@@ -124,7 +125,8 @@ class _File:
         known = (*NUMBERS, *INTERVALS, *TEXTS)
         for key in self._values:
             if key not in known:
-                raise self._wrong(f"there is no setting {shown(key)}; the settings are {', '.join(known)}")
+                hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
+                raise self._wrong(f"there is no setting {shown(key)}: {hint}the settings are {', '.join(known)}")
 
     def settings(self) -> Settings:
         """Return the settings that are not the daemon's own. Raises UsageError."""
@@ -175,7 +177,8 @@ class _File:
             raise self._wrong(f"{table} must be a table with the keys {', '.join(PLACE_KEYS)}")
         for key in values:
             if key not in PLACE_KEYS:
-                raise self._wrong(f"{table} has no key {shown(key)}; its keys are {', '.join(PLACE_KEYS)}")
+                hint = did_you_mean(key, PLACE_KEYS)
+                raise self._wrong(f"{table} has no key {shown(key)}: {hint}its keys are {', '.join(PLACE_KEYS)}")
         path = self._path(f"path of {table}", values.get("path", ""))
         table = f"{table} {shown(path)}"
 

@@ -50,9 +50,12 @@ def open_format(
         return _Csv(columns, header=header)
     if "{" in name:
         return _Template(name, fields)
-    names = ", ".join((*NAMES, *also))
+    from catalog.names.nearest import did_you_mean
+
+    known = (*NAMES, *also)
     raise UsageError(
-        f"there is no format {shown(name)}: write one of {names}, or a template such as '{{{columns[0]}}}'"
+        f"there is no format {shown(name)}: {did_you_mean(name, known)}write one of {', '.join(known)}, "
+        f"or a template such as '{{{columns[0]}}}'"
     )
 
 
@@ -134,6 +137,8 @@ class _Template(Format):
         position = 0
         while position < len(text):
             two = text[position : position + 2]
+            if two == "{{" and _is_of_go(text, position):
+                raise _go_template(text, position, fields)
             if two in ("{{", "}}", "\\t", "\\n"):
                 literal += {"\\t": "\t", "\\n": "\n"}.get(two, two[0])
                 position += 2
@@ -141,8 +146,11 @@ class _Template(Format):
                 end = text.find("}", position)
                 field = text[position + 1 : end] if end > 0 else text[position + 1 :]
                 if end < 0 or field not in fields:
+                    from catalog.names.nearest import did_you_mean
+
                     raise UsageError(
-                        f"the format has no field {shown(field)}: write one of {', '.join(fields)}, or {{{{ for a brace"
+                        f"the format has no field {shown(field)}: {did_you_mean(field, fields)}"
+                        f"write one of {', '.join(fields)}, or {{{{ for a brace"
                     )
                 self._pieces.append((literal, field))
                 literal = ""
@@ -154,3 +162,25 @@ class _Template(Format):
 
     def row(self, get: Get) -> None:
         write("".join([literal + (cell(get(field)) if field is not None else "") for literal, field in self._pieces]))
+
+
+def _go_action(text: str, position: int) -> str:
+    """Return what is between the `{{` at a position and the next `}}`, without spaces and trim markers around it."""
+    return text[position + 2 :].partition("}}")[0].strip(" -")
+
+
+def _is_of_go(text: str, position: int) -> bool:
+    """Return whether a Go template begins at a position, as docker and podman take them: `{{.Name}}`, `{{json .}}`."""
+    action = _go_action(text, position)
+    return action[:1] == "." or action.endswith(" .") or " ." in action
+
+
+def _go_template(text: str, position: int, fields: Sequence[str]) -> UsageError:
+    from catalog.names.nearest import nearest
+
+    action = _go_action(text, position)
+    if action.startswith("json"):
+        return UsageError("the format is a Go template: write --format jsonl for JSON, or fields in single braces")
+    named = action.rpartition(".")[2].partition(" ")[0].lower()
+    field = nearest(named, fields) or fields[0] if named not in fields else named
+    return UsageError(f"the format is a Go template: write fields in single braces, as in '{{{field}}}'")

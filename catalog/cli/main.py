@@ -122,6 +122,19 @@ def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | No
         setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
+def _words(error: click.UsageError, where: str) -> str:
+    """Return click's message, with the nearest command for a mistyped one, and where to find help. click names near options."""
+    message = error.format_message().rstrip(".")
+    above = None if error.ctx is None else error.ctx.command
+    if error.ctx is None or not isinstance(above, click.Group) or not message.startswith("No such command '"):
+        return f"{message}; '{where} --help' shows the usage"
+    from catalog.names.nearest import did_you_mean
+
+    typed = message.split("'")[1]
+    hint = did_you_mean(typed, above.list_commands(error.ctx))
+    return f"No such command '{typed}'{': ' if hint else '; '}{hint}'{where} --help' lists the commands"
+
+
 def run_click(arguments: list[str]) -> int:
     """Run a command line with click and return the exit status. Raises the errors of catalog.errors."""
     try:
@@ -131,7 +144,7 @@ def run_click(arguments: list[str]) -> int:
         raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
-        raise UsageError(f"{error.format_message().rstrip('.')}; '{where} --help' shows the usage") from error
+        raise UsageError(_words(error, where)) from error
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     ColumnElement,
     Select,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     null,
     select,
     union_all,
@@ -32,6 +34,7 @@ from catalog.db.schema import (
     entry_annotation,
     name,
     repository,
+    store,
 )
 
 TITLE = "org.opencontainers.image.title"
@@ -58,6 +61,7 @@ def _like(element: _Like, compiler: Any, **options: Any) -> str:
 
 _KEY = (name.c.id, name.c.entry_id, name.c.store_id, repository.c.name.label("repository"), name.c.tag)
 _keys = name.outerjoin(repository, repository.c.id == name.c.repository_id)
+_repository: BindParameter[str] = bindparam("repository")
 _tags = name.alias("tags")
 _OF_ENTRY = (name.c.id, entry.c.id.label("entry_id"), entry.c.store_id, *_KEY[3:])
 _entries = entry.outerjoin(name, name.c.entry_id == entry.c.id).outerjoin(
@@ -89,6 +93,15 @@ STATEMENTS: dict[str, Select[Any]] = {
     "REPOSITORIES_WITH": select(repository.c.id, repository.c.name, repository.c.familiar)
     .where(_Like(repository.c.name))
     .order_by(repository.c.name),
+    "NEXT_TAG_OF": select(name.c.tag)
+    .select_from(name.join(entry, entry.c.id == name.c.entry_id).join(store, store.c.id == entry.c.store_id))
+    .where(
+        name.c.repository_id == select(repository.c.id).where(repository.c.name == _repository).scalar_subquery(),
+        name.c.tag > bindparam("low"),
+        store.c.state != "missing",
+    )
+    .order_by(name.c.tag)
+    .limit(literal_column("1")),
     "LAST_REPOSITORY": select(func.max(repository.c.id)),
     "KEYS_OF_REPOSITORY": select(*_KEY)
     .select_from(_keys)

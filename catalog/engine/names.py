@@ -94,6 +94,7 @@ Name = Literal[
     "BY_KEY",
     "BY_ENTRY",
     "REPOSITORIES_WITH",
+    "NEXT_TAG_OF",
     "LAST_REPOSITORY",
     "KEYS_OF_REPOSITORY",
     "KEYS_OF_TAG",

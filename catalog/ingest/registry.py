@@ -21,6 +21,7 @@ from catalog.ingest.settings import StoreSettings
 from catalog.ingest.sharing import keep_removed
 from catalog.ingest.store_state import Store, decoded, stored
 from catalog.names.escape import shown
+from catalog.names.nearest import did_you_mean
 from catalog.names.paths import checked_name, decode_path, derived_name, encode_path, registered_as
 
 _FEW = 1000
@@ -106,8 +107,9 @@ class Registry:
             if stores:
                 break
         else:
+            hint = did_you_mean(text, [*(r.name for r in all_roots), *(s.name for s in all_stores)])
             raise UnknownStore(
-                f"no store or root is called {shown(text)}: 'ocicat stores' lists them, 'ocicat add' adds one"
+                f"no store or root is called {shown(text)}: {hint}'ocicat stores' lists them, 'ocicat add' adds one"
             )
         return [], stores
 

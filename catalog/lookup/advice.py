@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from catalog.errors import Ambiguous
+from catalog.errors import Ambiguous, InvalidReference, UnknownStore
 from catalog.names import query as kinds
+from catalog.names.digest import HEX_LENGTHS
 from catalog.names.escape import shown
 from catalog.names.limits import MAX_NAMES
+from catalog.names.pattern import upper_bound
+from catalog.names.query import PREFIX_DIGITS
 from catalog.names.reference import is_tag, repository_name, split_reference
 
 TYPE_CHECKING = False
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from catalog.lookup.stores import NamedStore
     from catalog.names.query import Query
 
+_MOST_TAGS = 5
+"""How many tags of a repository a hint names."""
 _MOST_PINNED = 10_000
 """How many pinned names are looked at for a hint."""
 
@@ -38,6 +43,70 @@ def beginning(reader: Reader) -> str:
     if reader.row("STORE_NAMES", {}) is not None:
         return ""
     return "the catalog has no stores yet: 'ocicat add PATH' adds a layout, or a directory of layouts"
+
+
+def name_hint(reader: Reader, query: Query) -> str:
+    """Return advice for somebody who asks for a name that nothing has; empty if there is none."""
+    return (
+        digest_hint(reader, query.text)
+        or layout_hint(reader, query.text)
+        or tags_hint(reader, query)
+        or tag_hint(reader, query.text)
+    )
+
+
+def digest_hint(reader: Reader, text: str) -> str:
+    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if it is none."""
+    digits = text.removeprefix("@").lower()
+    if len(digits) < PREFIX_DIGITS or digits.strip("0123456789abcdef"):
+        return ""
+    for algorithm in HEX_LENGTHS:
+        low = f"{algorithm}:{digits}"
+        row = reader.row("NEXT_DIGEST", {"low": low, "high": upper_bound(low)})
+        if row is not None:
+            is_manifest = reader.row("IS_MANIFEST", {"digest": row[0]}) is not None
+            return (
+                f"it is the beginning of a digest: ask for '{'' if is_manifest else 'ocicat query --contains '}{low}'"
+            )
+    return ""
+
+
+def layout_hint(reader: Reader, text: str) -> str:
+    """Return advice for somebody who wrote the name or path of a store instead of an image; empty if it is none."""
+    from catalog.lookup.find import find
+    from catalog.lookup.stores import place_of
+
+    try:
+        query = kinds.parse_query(f"oci-layout://{text}")
+        place = place_of(reader, query)
+    except InvalidReference:
+        return ""
+    except UnknownStore as error:
+        return str(error) if error.is_layout else ""
+    is_said = query.tag is not None or query.digest is not None or place.image is not None
+    if is_said and any(not match.fallback for match in islice(find(reader, query, place, None), 1)):
+        return f"the store {shown(place.name)} has it: ask for '{shown(query.text)}'"
+    if place.image is not None:
+        return ""
+    return f"{shown(place.name)} is a store: 'ocicat query --store {shown(place.name)}' lists its entries"
+
+
+def tags_hint(reader: Reader, query: Query) -> str:
+    """Return which tags the repository of a name has, and how to list them; empty if it has none."""
+    tags: list[str] = []
+    while len(tags) <= _MOST_TAGS:
+        row = reader.row("NEXT_TAG_OF", {"repository": query.repository, "low": tags[-1] if tags else ""})
+        if row is None:
+            break
+        tags.append(row[0])
+    if not tags:
+        return ""
+    head, colon, tag = query.text.rpartition(":")
+    repository = shown(head if colon and "/" not in tag else query.text)
+    more = " and more" if len(tags) > _MOST_TAGS else ""
+    several = "s" if len(tags) > 1 else ""
+    listed = ", ".join(map(shown, tags[:_MOST_TAGS]))
+    return f"{repository} has the tag{several} {listed}{more}: see 'ocicat query --repository {repository}'"
 
 
 def part_hint(reader: Reader, digest: str) -> str:

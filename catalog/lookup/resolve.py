@@ -219,7 +219,7 @@ class Asking:
             return NotFound(
                 f"nothing matched {shown(query.text)} at {rfc3339(self.moment)}, as far back as history goes"
             )
-        from catalog.lookup.advice import part_hint, pinned_hint, tag_hint
+        from catalog.lookup.advice import name_hint, part_hint, pinned_hint
 
         text = shown(query.text)
         if self.platform is not None:
@@ -238,7 +238,7 @@ class Asking:
             return NotFound(f"no image {text}", pinned_hint(self.reader, query))
         if query.kind == kinds.NAME:
             return NotFound(
-                f"no image {shown(query.name)}", pinned_hint(self.reader, query) or tag_hint(self.reader, query.text)
+                f"no image {shown(query.name)}", pinned_hint(self.reader, query) or name_hint(self.reader, query)
             )
         if query.kind in (kinds.TAG, kinds.TAG_PATTERN):
             return NotFound(f"no entry has the tag {shown(query.tag or '')}", pinned_hint(self.reader, query))

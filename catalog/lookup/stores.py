@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from catalog.errors import InvalidReference, UnknownStore
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path, prefixes_registered_as, registered_as
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     Row = tuple[int, str, str, str, int, int, int]
 
 
+_MOST_NAMES = 10_000
+"""How many names of stores are looked at for a suggestion."""
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 """The states of a store (docs/resolution.md)."""
 
@@ -70,7 +74,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
         matching = ids_by_glob(reader, Glob(text)) if has_wildcard(text) else set()
         if not matching:
-            raise _unknown(text)
+            raise _unknown(reader, text)
         ids |= matching
     return frozenset(ids)
 
@@ -105,7 +109,7 @@ def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
         elif reader.row("NEXT_STORE", {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
             break
     if longest is None:
-        raise _unknown(text, query)
+        raise _unknown(reader, text, query)
     return NamedStore(longest[0], image_behind(query, longest[1]))
 
 
@@ -124,7 +128,7 @@ def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
         later = reader.past is not None and reader.past.came_later(encode_path(path)[0])
         if not later and _is_layout(path):
             raise _unregistered(path)
-    raise _unknown(text, query)
+    raise _unknown(reader, text, query)
 
 
 def _is_utf8(text: str) -> bool:
@@ -140,7 +144,7 @@ def _at_path(reader: Reader, path: str) -> NamedStore:
     found = _registered(reader, path)
     if found is not None:
         return NamedStore(found)
-    raise _unregistered(path) if _is_layout(path) else _unknown(path)
+    raise _unregistered(path) if _is_layout(path) else _unknown(reader, path)
 
 
 def _registered(reader: Reader, path: str) -> Row | None:
@@ -183,11 +187,21 @@ def image_behind(query: Query, behind: str) -> str | None:
 
 
 def _unregistered(path: str) -> UnknownStore:
-    return UnknownStore(f"{shown(path)} is a layout that is not registered: run 'ocicat add {shown(path)}' first")
-
-
-def _unknown(text: str, query: Query | None = None) -> UnknownStore:
-    where = f" ({shown(query.text)})" if query is not None else ""
     return UnknownStore(
-        f"no store is named {shown(text)}{where}: 'ocicat stores' lists the stores, 'ocicat add PATH' adds one"
+        f"{shown(path)} is a layout that is not registered: run 'ocicat add {shown(path)}' first", is_layout=True
+    )
+
+
+def _unknown(reader: Reader, text: str, query: Query | None = None) -> UnknownStore:
+    from catalog.names.nearest import did_you_mean
+
+    where = f" ({shown(query.text)})" if query is not None else ""
+    if _is_utf8(text) and reader.row("NEXT_STORE", {"low": f"{text}/", "high": upper_bound(f"{text}/")}) is not None:
+        return UnknownStore(
+            f"no store is named {shown(text)}{where}, but there are stores below it: write '{shown(text)}/*' for all of"
+            f" them, or see 'ocicat stores'"
+        )
+    hint = did_you_mean(text, [row[1] for row in islice(reader.rows("STORE_NAMES", {}), _MOST_NAMES)])
+    return UnknownStore(
+        f"no store is named {shown(text)}{where}: {hint}'ocicat stores' lists the stores, 'ocicat add PATH' adds one"
     )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import difflib
 
+from catalog.names.escape import shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_LONGEST = 200
 
 
 def nearest(text: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like `text`, or None if none is like it. The letter case does not matter."""
     words = {word.lower(): word for word in known}
     found = difflib.get_close_matches(text.lower(), words, 1)
-    return words[found[0]] if found else None
+    return words[found[0]] if found and words[found[0]] != text else None
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
     """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end; empty if there is none."""
-    word = nearest(text, known)
-    return "" if word is None else f"did you mean '{word}'? "
+    word = nearest(text[:_LONGEST], known)
+    return "" if word is None else f"did you mean '{shown(word)}'? "

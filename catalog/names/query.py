@@ -185,8 +185,10 @@ def _looks_like_digest(text: str) -> bool:
 def _why_malformed(text: str) -> str:
     if not text:
         return "the reference is empty: write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
-    if text.lower() != text and split_reference(text.lower()) is not None:
-        return f"{shown(text)} is not a reference: write the repository in lower case"
+    repository, colon, tag = text.rpartition(":")
+    lowered = f"{repository.lower()}:{tag}" if colon and "/" not in tag else text.lower()
+    if lowered != text and split_reference(lowered) is not None:
+        return f"{shown(text)} is not a reference: write the repository in lower case, '{shown(lowered)}'"
     return (
         f"{shown(text)} is not a reference, digest or pattern: "
         "write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"

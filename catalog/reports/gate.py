@@ -113,7 +113,12 @@ def explained(stopped: Stopped, late: str) -> Exception:
             "the statement is not a query: write a SELECT over the public views; 'ocicat sql --schema' lists them"
         )
     if kind == question.WRONG:
-        return RefusedSQL(f"the statement is wrong: {words.rstrip('.')}; 'ocicat sql --schema' lists views and columns")
+        from catalog.reports.suggestions import suggestion
+
+        hint = suggestion(words)
+        return RefusedSQL(
+            f"the statement is wrong: {words.rstrip('.')}; {hint}'ocicat sql --schema' lists views and columns"
+        )
     if kind == question.LATE:
         return NotInTime(f"the statement {late}")
     if kind == question.MEMORY:

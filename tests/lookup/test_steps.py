@@ -165,6 +165,8 @@ ASKED = [
     Asked("BY_KEY", {"key_id": 1}, 1),
     Asked("BY_ENTRY", {"entry_id": 2}, 1),
     Asked("LAST_REPOSITORY", {}, 1),
+    Asked("NEXT_TAG_OF", {"repository": MANY, "low": ""}, 1),
+    Asked("NEXT_TAG_OF", {"repository": MANY, "low": "u"}, 0),
     Asked("KEYS_OF_REPOSITORY", {"repository_id": "quay.io/crowd/0"}, 1),
     Asked("KEYS_OF_TAG", {"tag": "t0.0"}, 2),
     Asked("KEYS_OF_TAGS", {"low": "t0.0", "high": "t0.1"}, 2),

@@ -90,7 +90,10 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("[watch", "is not valid TOML"),
         ("\xff", "is not valid TOML"),
         ("settle_ms = 5", "settle_ms is outside of a section"),
-        ("[watch]\nsettel_ms = 5", "there is no setting watch.settel_ms; the settings are limits.index_bytes, "),
+        (
+            "[watch]\nsettel_ms = 5",
+            "there is no setting watch.settel_ms: did you mean 'watch.settle_ms'? the settings are ",
+        ),
         ("[watch]\nsettle_ms = -1", "watch.settle_ms must be a number from 0 to "),
         ("[watch]\nsettle_ms = true", "watch.settle_ms must be a number from 0 to "),
         ("[watch]\nrescan_seconds = 0", "watch.rescan_seconds must be a number from 0.05 to 86400"),
@@ -103,7 +106,10 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ('[[roots]]\npath = "srv"', "the path of [[roots]] must be an absolute path"),
         ("[[roots]]\npath = 5", "path of [[roots]] must be a string"),
         ('[[roots]]\npath = "/a\\u0000b"', "must be an absolute path"),
-        ('[[stores]]\npath = "/a"\nnames = "x"', "[[stores]] has no key names; its keys are path, name, naming"),
+        (
+            '[[stores]]\npath = "/a"\nnames = "x"',
+            "[[stores]] has no key names: did you mean 'name'? its keys are path, name, naming",
+        ),
         ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: invalid name 'a:b'"),
         ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: unknown naming policy 'x'"),
         (

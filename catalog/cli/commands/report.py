@@ -24,6 +24,7 @@ from catalog.names import query as kinds
 from catalog.names.age import milliseconds, shortest
 from catalog.names.escape import shown
 from catalog.names.moment import rfc3339
+from catalog.names.nearest import did_you_mean
 from catalog.names.query import parse_query
 from catalog.names.sizes import human
 from catalog.reports.definition import Report
@@ -110,8 +111,8 @@ def _find(name: str) -> Report:
     for each in REPORTS:
         if each.name == name:
             return each
-    near = _nearest(name, [each.name for each in REPORTS])
-    raise UsageError(f"there is no report {shown(name)}: {near}'ocicat report' lists them")
+    hint = did_you_mean(name, [each.name for each in REPORTS])
+    raise UsageError(f"there is no report {shown(name)}: {hint}'ocicat report' lists them")
 
 
 def _given(report: Report, parameters: tuple[str, ...]) -> dict[str, str]:
@@ -122,7 +123,7 @@ def _given(report: Report, parameters: tuple[str, ...]) -> dict[str, str]:
         if key not in known:
             takes = f"its parameters are {', '.join(known)}" if known else "it takes none"
             raise UsageError(
-                f"the report {report.name} has no parameter {shown(key)}: {_nearest(key, list(known))}{takes}"
+                f"the report {report.name} has no parameter {shown(key)}: {did_you_mean(key, known)}{takes}"
             )
         values[key] = _threshold(value) if key == "older_than" else value
     return values
@@ -130,14 +131,6 @@ def _given(report: Report, parameters: tuple[str, ...]) -> dict[str, str]:
 
 def _nothing(report: Report) -> dict[str, str]:
     return dict.fromkeys((known for known, _ in report.parameters), "")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    """Return a question that suggests the nearest known word, or an empty string."""
-    import difflib
-
-    near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean '{near[0]}'? " if near else ""
 
 
 def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None) -> str:

@@ -1,0 +1,113 @@
+"""A wrong word gets a message that says what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.cli.conftest import Own, Shelf
+
+
+def test_a_repository_without_the_tag_names_its_tags(shelf: Shelf) -> None:
+    for command in ("query", "resolve", "inspect"):
+        result = shelf.ask(command, "multi")
+        assert result.status == 1
+        assert "multi has the tag 1: see 'ocicat query --repository multi'" in result.err
+    assert "busybox has the tags 3.16, 3.17, latest: see" in shelf.ask("resolve", "busybox:9").err
+    listed = shelf.ask("query", "--repository", "multi", "--format", "{name}")
+    assert listed.out == "docker.io/library/multi:1\n"
+
+
+def test_many_tags_are_not_all_named(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done(
+        "add", layout("many", *(f"1.{number}" for number in range(9)), style="canonical", repository="quay.io/a/many")
+    )
+    assert "quay.io/a/many has the tags 1.0, 1.1, 1.2, 1.3, 1.4 and more: see" in cli("query", "quay.io/a/many").err
+
+
+def test_a_store_in_place_of_an_image(shelf: Shelf) -> None:
+    assert (
+        "the store images/alpine has it: ask for 'oci-layout://images/alpine:3.16'"
+        in shelf.ask("resolve", "images/alpine:3.16").err
+    )
+    hint = "images/alpine is a store: 'ocicat query --store images/alpine' lists its entries"
+    for text in ("images/alpine", f"{shelf.root}/alpine", "images/alpine:nope", f"{shelf.root}/alpine:nope"):
+        assert hint in shelf.ask("query", text).err
+    assert "ask for 'oci-layout://" in shelf.ask("query", f"{shelf.root}/alpine:3.16").err
+    assert shelf.ask("resolve", "oci-layout://images/alpine:3.16").status == 0
+    assert shelf.ask("query", "--store", "images/alpine").status == 0
+
+
+def test_a_layout_that_is_not_registered(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done("add", layout("one", "1"))
+    path = layout("other", "1")
+    assert f"run 'ocicat add {path}' first" in cli("query", path).err
+
+
+def test_the_beginning_of_a_digest(shelf: Shelf, cli: Own) -> None:
+    digest = shelf.digests["alpine", "3.16"]
+    digits = digest.removeprefix("sha256:")[:12]
+    for text in (digits, f"@{digits}", digits.upper()):
+        result = shelf.ask("resolve", text)
+        assert f"it is the beginning of a digest: ask for 'sha256:{digits}'" in result.err
+    assert shelf.ask("resolve", f"sha256:{digits}").out == f"{digest}\n"
+    layer = writers.make_layout(f"{cli.directory}/layers")
+    image = writers.make_image(layer, "seed")
+    writers.write_index(layer, writers.empty_index(image))
+    cli.done("add", layer)
+    config = cli("sql", "SELECT config FROM manifests").out.strip().removeprefix("sha256:")[:10]
+    assert f"ask for 'ocicat query --contains sha256:{config}'" in cli("resolve", config).err
+
+
+def test_a_name_in_capitals(shelf: Shelf) -> None:
+    assert "write the repository in lower case, 'alpine:RC1'" in shelf.ask("resolve", "Alpine:RC1").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("qurey",), "No such command 'qurey': did you mean 'query'? 'ocicat --help' lists the commands"),
+        (("db", "upgrad"), "No such command 'upgrad': did you mean 'upgrade'? 'ocicat db --help' lists"),
+        (("zzzzz",), "No such command 'zzzzz'; 'ocicat --help' lists"),
+        (("query", "--stroe", "x"), "--store"),
+        (("query", "--store", "image/alpine"), "did you mean 'images/alpine'?"),
+        (("query", "--store", "images"), "there are stores below it: write 'images/*'"),
+        (("resolve", "oci-layout://image/alpine:1"), "did you mean 'images/alpine'?"),
+        (("remove", "image"), "did you mean 'images'?"),
+        (("report", "usge"), "did you mean 'usage'?"),
+        (("query", "--format", "jsno"), "did you mean 'json'?"),
+        (("query", "--format", "{stor}"), "did you mean 'store'?"),
+        (("query", "--format", "{{.Store}} {{ .Digest }}"), "Go template: write fields in single braces, as in '{store}'"),
+        (("stores", "--format", "{{json .}}"), "write --format jsonl"),
+        (("resolve", "x", "--format", "{{ range .Names }}x{{end}}"), "Go template"),
+        (("sql", "SELECT * FROM imges"), "did you mean 'images'?"),
+        (("sql", "SELECT nam FROM images"), "did you mean 'name'?"),
+        (("sql", "SELECT i.digst FROM images AS i"), "did you mean 'digest'?"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_word_gets_the_nearest(shelf: Shelf, arguments: tuple[str, ...], hint: str) -> None:
+    result = shelf.ask(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert hint in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_double_braces_are_still_braces(shelf: Shelf) -> None:
+    assert shelf.ask("query", "multi:1", "--format", "{{{tag}}} {{x}}").out == "{1} {x}\n"
+
+
+def test_a_mistyped_setting(cli: Own, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    for text, hint in (
+        ("[watch]\nsettle_sm = 1\n", "did you mean 'watch.settle_ms'?"),
+        ("[wach]\nsettle_ms = 1\n", "did you mean 'watch.settle_ms'?"),
+        ("[limits]\nsettle_ms = 1\n", "did you mean"),
+        ('[[roots]]\npath = "/x"\nprioritty = 1\n', "did you mean 'priority'?"),
+    ):
+        path.write_text(text)
+        result = cli("--config", str(path), "index")
+        assert result.status == 2
+        assert hint in result.err
