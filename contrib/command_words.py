@@ -92,7 +92,7 @@ $ echo ':3.17' | ocicat query - --format '{store}'
 mirror/alpine
 registry/library/alpine
 $ ocicat query acme/app:9; echo "status $?"
-ocicat: error: no image docker.io/acme/app:9; 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
+ocicat: error: no image docker.io/acme/app:9; acme/app has the tags 1.0, 1.1: see 'ocicat query --repository acme/app'
 status 1
 """,
     ),

@@ -37,38 +37,44 @@ ORDER BY coalesce(name, tag), store""",
 
 _NAMED = "(SELECT min(images.name) FROM images WHERE images.digest = {} AND NOT images.shadowed)"
 
+
+def _is(column: str) -> str:
+    """Return the condition that a column has the digest that was asked for, or one that begins like it."""
+    return f"length(:digest) > 12 AND {column} >= :digest AND {column} < :digest || 'g'"
+
+
 _WHERE = PageQuestion(
     WHERE,
     "Look up a digest",
-    "Everything that the catalog knows about a digest: its names, the stores that hold it, what it refers to, and what"
+    "Everything that the catalog knows about a digest, or about those with one beginning (sha256: and six digits): its names, the stores that hold it, what it refers to, and what"
     " refers to it.",
     f"""SELECT relation, store, name, digest, detail, size FROM (
-  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, NULL AS digest,
+  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, nullif(digest, :digest) AS digest,
     platforms AS detail, size
-  FROM images WHERE digest = :digest
-  UNION ALL SELECT 2, 0, 'is an unnamed entry of', store, NULL, NULL, platforms, size FROM unnamed WHERE digest = :digest
-  UNION ALL SELECT 3, 0, 'is a blob in', store, NULL, NULL,
+  FROM images WHERE {_is("digest")}
+  UNION ALL SELECT 2, 0, 'is an unnamed entry of', store, NULL, nullif(digest, :digest), platforms, size FROM unnamed WHERE {_is("digest")}
+  UNION ALL SELECT 3, 0, 'is a blob in', store, NULL, nullif(digest, :digest),
     CASE is_good WHEN 1 THEN 'verified at ' || verified_at WHEN 0 THEN 'its bytes do not match its digest' END, size
-  FROM blobs WHERE digest = :digest
-  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, NULL, coalesce(platform, artifact_type, media_type), size
-  FROM manifests WHERE digest = :digest
+  FROM blobs WHERE {_is("digest")}
+  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, nullif(digest, :digest), coalesce(platform, artifact_type, media_type), size
+  FROM manifests WHERE {_is("digest")}
   UNION ALL SELECT 5, position, 'has the manifest', NULL, NULL, digest, platform, size
-  FROM platforms WHERE image_index = :digest
+  FROM platforms WHERE {_is("image_index")}
   UNION ALL SELECT 6, 0, 'has the config', NULL, NULL, config, config_type, config_size
-  FROM manifests WHERE digest = :digest AND config IS NOT NULL
+  FROM manifests WHERE {_is("digest")} AND config IS NOT NULL
   UNION ALL SELECT 7, position, 'has the layer', NULL, NULL, digest, media_type, size
-  FROM layers WHERE manifest = :digest
+  FROM layers WHERE {_is("manifest")}
   UNION ALL SELECT 8, 0, 'has the subject', NULL, {_NAMED.format("referrers.subject")}, subject, how, NULL
-  FROM referrers WHERE referrer = :digest
+  FROM referrers WHERE {_is("referrer")}
   UNION ALL SELECT 9, 0, 'has the referrer', NULL, {_NAMED.format("referrers.referrer")}, referrer, artifact_type, NULL
-  FROM referrers WHERE subject = :digest
+  FROM referrers WHERE {_is("subject")}
   UNION ALL SELECT 10, position, 'is a manifest of', NULL, {_NAMED.format("platforms.image_index")}, image_index, platform,
     NULL
-  FROM platforms WHERE digest = :digest
+  FROM platforms WHERE {_is("digest")}
   UNION ALL SELECT 11, 0, 'is the config of', NULL, {_NAMED.format("manifests.digest")}, digest, platform, size
-  FROM manifests WHERE config = :digest
+  FROM manifests WHERE {_is("config")}
   UNION ALL SELECT 12, position, 'is a layer of', NULL, {_NAMED.format("layers.manifest")}, manifest, NULL, NULL
-  FROM layers WHERE digest = :digest
+  FROM layers WHERE {_is("digest")}
 )
 ORDER BY place, position, store, name, digest""",  # noqa: S608
     ("digest",),

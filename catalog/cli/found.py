@@ -11,7 +11,7 @@ from catalog.cli.messages import note
 from catalog.engine.location import catalog_path
 from catalog.errors import NotFound, UsageError
 from catalog.lookup.match import FIELDS
-from catalog.lookup.search import MOST, Search
+from catalog.lookup.search import MOST, TextSearch
 from catalog.names.escape import shown
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def _find(options: Options, reader: Reader) -> int:
         stores = store_ids(reader, options.stores)
     limit = MOST if options.limit is None else options.limit
     show = formats.open_format(options.format, QUERY_COLUMNS, FIELDS, spare=SPARE)
-    search = Search(reader, options.refs, stores)
+    search = TextSearch(reader, options.refs, stores)
     found = list(search.matches(limit + 1))
     for match in found[:limit]:
         show.row(match.value)
@@ -60,7 +60,7 @@ def _listed(words: list[str]) -> str:
     return named[0] if len(named) == 1 else f"all of {', '.join(named)}"
 
 
-def _advice(reader: Reader, search: Search) -> str:
+def _advice(reader: Reader, search: TextSearch) -> str:
     """Return what to do if nothing was found."""
     from catalog.lookup.advice import beginning
 

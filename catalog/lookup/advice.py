@@ -6,7 +6,7 @@ from itertools import islice
 
 from catalog.errors import Ambiguous, InvalidReference, UnknownStore
 from catalog.names import query as kinds
-from catalog.names.digest import HEX_LENGTHS
+from catalog.names.digest import HEX_LENGTHS, is_docker_digest
 from catalog.names.escape import shown
 from catalog.names.limits import MAX_NAMES
 from catalog.names.pattern import upper_bound
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from catalog.lookup.stores import NamedStore
     from catalog.names.query import Query
 
-_MOST_TAGS = 5
-"""How many tags of a repository a hint names."""
+_MOST_NAMED = 5
+"""How many tags of a repository a hint names, and how many digests with one beginning it looks at."""
 _MOST_PINNED = 10_000
 """How many pinned names are looked at for a hint."""
 
@@ -94,7 +94,7 @@ def layout_hint(reader: Reader, text: str) -> str:
 def tags_hint(reader: Reader, query: Query) -> str:
     """Return which tags the repository of a name has, and how to list them; empty if it has none."""
     tags: list[str] = []
-    while len(tags) <= _MOST_TAGS:
+    while len(tags) <= _MOST_NAMED:
         row = reader.row("NEXT_TAG_OF", {"repository": query.repository, "low": tags[-1] if tags else ""})
         if row is None:
             break
@@ -103,17 +103,19 @@ def tags_hint(reader: Reader, query: Query) -> str:
         return ""
     head, colon, tag = query.text.rpartition(":")
     repository = shown(head if colon and "/" not in tag else query.text)
-    more = " and more" if len(tags) > _MOST_TAGS else ""
+    more = " and more" if len(tags) > _MOST_NAMED else ""
     several = "s" if len(tags) > 1 else ""
-    listed = ", ".join(map(shown, tags[:_MOST_TAGS]))
+    listed = ", ".join(map(shown, tags[:_MOST_NAMED]))
     return f"{repository} has the tag{several} {listed}{more}: see 'ocicat query --repository {repository}'"
 
 
 def part_hint(reader: Reader, digest: str) -> str:
-    """Return advice for somebody who asks for a config (an image ID) or a layer; empty if the digest is neither."""
-    from catalog.lookup.content import containing
+    """Return advice for somebody who asks for a config (an image ID) or a layer; empty if the digest, or its beginning, is neither."""
+    from catalog.lookup.content import containing, in_prefix
 
-    if next(containing(reader, digest), None) is None:
+    is_whole = is_docker_digest(digest)
+    digests = [digest] if is_whole else [found for found, _ in islice(in_prefix(reader, digest), _MOST_NAMED)]
+    if all(next(containing(reader, each), None) is None for each in digests):
         return ""
     return f"it is a config or a layer of an image: ask 'ocicat query --contains {digest}'"
 

@@ -14,6 +14,7 @@ from catalog.errors import UnknownStore, UsageError
 from catalog.lookup.match import COLUMNS, Match
 from catalog.lookup.stores import image_behind, place_of, store_ids
 from catalog.names import query as kinds
+from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
 from catalog.names.moment import rfc3339
 from catalog.names.paths import encode_path
@@ -125,8 +126,15 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
 
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
-    """Yield the spans of the names that pointed to a digest, the oldest first."""
-    return _by_todays_clock(reader, map(Span, reader.rows("SPANS_BY_DIGEST", {"digest": digest})))
+    """Yield the spans of the names that pointed to a digest, or to one that begins with `digest`, the oldest first."""
+    asked = [digest]
+    if not is_docker_digest(digest):
+        from catalog.lookup.content import in_prefix
+
+        asked = [found for found, _ in in_prefix(reader, digest)]
+    found = [[Span(row) for row in reader.rows("SPANS_BY_DIGEST", {"digest": digest})] for digest in asked]
+    several = found[0] if len(found) == 1 else sorted((span for some in found for span in some), key=lambda s: s.since)
+    return _by_todays_clock(reader, iter(several))
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:

@@ -53,7 +53,7 @@ class _Key:
         self.tag = tag
 
 
-class Search:
+class TextSearch:
     """A search for `words` in the stores with the ids `stores`, None for all.
 
     Raises UsageError if there is no word, or more than _MOST_WORDS.

@@ -98,7 +98,13 @@ def parse_query(text: str) -> Query:
 
 
 def parse_digest(text: str) -> Query:
-    """Parse a digest or a prefix of one, as `--digest` takes it. Raises InvalidReference for anything else."""
+    """Parse a digest or a prefix of one, as `--digest` takes it. Raises InvalidReference for anything else.
+
+    Hex digits alone are those of a sha256 digest.
+    """
+    bare = text.removeprefix("@")
+    if PREFIX_DIGITS <= len(bare) <= HEX_LENGTHS["sha256"] and not bare.translate(_HEX_ANY_CASE):
+        text = f"sha256:{bare}"
     found = _digest(text)
     if found is None:
         raise InvalidReference(f"{shown(text)} is not a digest: write sha256: and at least {PREFIX_DIGITS} hex digits")

@@ -108,7 +108,7 @@ def test_a_name_without_history_has_status_1(cli: Own, moved: tuple[str, list[st
 
 @pytest.mark.parametrize(
     "ref",
-    ["app@sha256:" + "0" * 64, "app:1@sha256:" + "0" * 64, "sha256:012345", "oci:images/app:1", "ocidir://images/app:1",
+    ["app@sha256:" + "0" * 64, "app:1@sha256:" + "0" * 64, "oci:images/app:1", "ocidir://images/app:1",
      "oci-layout://images/app@sha256:" + "0" * 64, "UPPER", "", "oci-layout://nowhere:1"],
 )  # fmt: skip
 def test_forms_without_history_have_status_2(cli: Own, moved: tuple[str, list[str]], ref: str) -> None:

@@ -120,7 +120,7 @@ def test_wait_continues_while_the_reference_is_ambiguous(cli: Own, layout: Layou
 
 @pytest.mark.parametrize(
     "arguments",
-    [("UPPER",), ("",), ("a", "b"), (), (":1", "--digest", "sha256:012345"), (":1", "--digest", "x"),
+    [("UPPER",), ("",), ("a", "b"), (), (":1", "--digest", "sha256:0"), (":1", "--digest", "x"),
      (":1", "--timeout", "-1"), (":1", "--timeout", "soon")],
 )  # fmt: skip
 def test_references_that_wait_cannot_use_have_status_2(cli: Own, layout: Layout, arguments: tuple[str, ...]) -> None:

@@ -39,8 +39,8 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float
     With --at any moment of a span, 'query' and 'resolve' answer with its digest. A span also ends when its store is
     renamed, goes missing or is removed.
 
-    REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]. For a digest, the names that
-    pointed to it are printed.
+    REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]. For a digest, or the beginning
+    of one, the names that pointed to it are printed.
     """
     query = parse_query(ref)
     with Limits(timeout, LIST_SECONDS) as limits:
@@ -55,8 +55,8 @@ def _print(reader: Reader, query: Query, stores: tuple[str, ...], format_: str |
     found: Iterator[Span] = iter(())
     try:
         is_wanted = in_stores(reader, stores) if stores else None
-        if query.kind == kinds.DIGEST and query.digest is not None:
-            found = spans_of_digest(reader, query.digest)
+        if query.kind in (kinds.DIGEST, kinds.DIGEST_PREFIX):
+            found = spans_of_digest(reader, query.digest or "")
         else:
             found = spans(reader, query)
         show = formats.open_format(format_, COLUMNS, SPAN_FIELDS)

@@ -17,14 +17,12 @@ from catalog.engine.open import beside
 from catalog.errors import (
     Ambiguous,
     CatalogUnreachable,
-    InvalidReference,
     NotFound,
     NotInTime,
     OcicatError,
     UnknownStore,
 )
 from catalog.lookup.resolve import Asking
-from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_digest, parse_query
 
@@ -36,7 +34,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to re
 
 @click.command(name="wait")
 @click.argument("ref", metavar="REF")
-@click.option("--digest", metavar="D", help="Wait until REF resolves to this digest.")
+@click.option("--digest", metavar="D", help="Wait until REF resolves to this digest, or one that begins with D.")
 @click.option(
     "--timeout",
     type=Seconds(zero=True),
@@ -52,8 +50,6 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
     """
     query = parse_query(ref)
     wanted = None if digest is None else parse_digest(digest)
-    if wanted is not None and wanted.kind != kinds.DIGEST:
-        raise InvalidReference(f"{shown(digest or '')} is only the beginning of a digest: --digest needs all of it")
     words = ", and the catalog has not answered yet: run it again, or allow more with --timeout"
     with Limits(None, timeout + _GRACE_SECONDS, words=words) as limits:
         return _wait(limits, catalog_path(globals_.db), query, wanted, timeout)
@@ -108,6 +104,6 @@ def _ask(reader: Reader, query: Query, wanted: Query | None) -> OcicatError | No
         found = Asking(reader, messages.detail).resolve(query)
     except (NotFound, Ambiguous, UnknownStore, NotInTime) as error:
         return error
-    if wanted is not None and found.digest != wanted.digest:
+    if wanted is not None and not found.digest.startswith(wanted.digest or ""):
         return NotFound(f"{shown(query.text)} is {found.digest}")
     return None
