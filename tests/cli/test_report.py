@@ -89,7 +89,7 @@ def test_a_parameter_narrows_bases(cli: Own) -> None:
     for image in ("", digest, digest[:20], "docker.io/library/x:1", "x:1", ":0", "oci-layout://a/x:1", f"x@{digest}"):
         options = ("-p", f"image={image}") if image else ()
         assert cli("report", "bases", *options, "--format", "{base_name} {image_name}").out == names, image
-    one_error(cli("report", "bases", "-p", "image=x:2"), 1, "x:2", "'ocicat index'")
+    one_error(cli("report", "bases", "-p", "image=x:2"), 1, "x:2", "has the tags")
     one_error(cli("report", "bases", "-p", "image=UPPER"), 2, "UPPER")
     one_error(cli("report", "bases", "-p", "image=x:*"), 2, "pattern")
     one_error(cli("report", "bases", "-p", "image="), 2)
