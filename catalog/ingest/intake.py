@@ -133,6 +133,12 @@ class Intake:
                 if waiting.is_large:
                     self.commit()
                     self._begin_turn(waiting)
+                elif (
+                    self._listener.shares(waiting.store)
+                    and self._batch
+                    and not self._listener.shares(self._batch[-1].waiting.store)
+                ):
+                    self.commit()  # The others do not wait for the many stores that have one file.
                     is_overdue = False
                 del self._waiting[waiting.store.id]
                 self._look(waiting, time.monotonic())
@@ -191,6 +197,10 @@ class Intake:
     def next_due(self) -> float | None:
         """Return when to call `look_again`, by the monotonic clock; None if no store waits."""
         return min((w.due for w in self._waiting.values()), default=None)
+
+    def due_before(self, then: float) -> set[int]:
+        """Return the ids of the stores that are due before `then`, by the monotonic clock."""
+        return {store_id for store_id, waiting in self._waiting.items() if waiting.due < then}
 
     def oldest(self) -> float | None:
         """Return since when, by the monotonic clock, the store that has waited longest waits; None if none waits."""

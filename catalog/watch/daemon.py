@@ -53,8 +53,8 @@ from catalog.watch.waiting import changed_smaller
 from catalog.watch.watched_roots import WatchedRoots
 
 TICK_SECONDS = 1.0
-CONTENT_SECONDS = 0.2  # how long content is read before hints and settled files are checked again
-AT_ONCE = 2_000
+CONTENT_SECONDS = 0.1  # how long content is read before hints and settled files are checked again
+AT_ONCE = 500
 """How many entries of small stores are written in one transaction. Other stores wait until it is committed."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
@@ -309,9 +309,9 @@ class Daemon:
         self._next_look, self._between = began + LOOK_SECONDS, set()
         self._offers.begin()
         self._offers.catch_up(writer, intake)
-        self._offers.take_known(writer, intake)
         intake.look_again(LOOK_SECONDS)
-        stores, trees = self._hints.collect()  # The sweep looks there anyway.
+        stores, trees = self._hints.collect()  # The sweep looks there anyway, but for known stores too late.
+        self._offers.offer(writer, intake, {path for path in stores if path in self._registered.stores})
         lost = self._hints.recovered()
         if lost:
             self._service.figures.overflows += 1

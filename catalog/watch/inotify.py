@@ -12,10 +12,12 @@ import logging
 import os
 import sys
 import termios
+import time
 
 from watchdog.observers.inotify_c import (
     CallbackId,
     InotifyConstants,
+    InotifyEvent,
     InotifyFD,
     Mask,
     WatchCallback,
@@ -39,6 +41,9 @@ MASK = Mask(
 permissions and modification times can change a store although nothing is written. MODIFY gives no hint; it shows that a
 writer has written and not yet closed the file."""
 
+_PAUSE_SECONDS = 0.005
+"""How long to wait between two reads of events, so that not every event wakes the thread. Meanwhile the kernel merges equal ones."""
+
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # The daemon itself reports that events were lost.
 
 
@@ -54,6 +59,12 @@ class InotifyDescriptor(InotifyFD):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             watch.callbacks[id_] = callback
             return watch.wd
+
+    def read_events(self, **options: int) -> list[InotifyEvent]:
+        """Return the events that wait to be read; wait for one if there is none."""
+        events = super().read_events(**options)
+        time.sleep(_PAUSE_SECONDS)
+        return events
 
     def unread(self) -> int:
         """Return how many bytes of events wait to be read; 0 if that is not known."""

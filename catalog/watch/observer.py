@@ -39,10 +39,11 @@ _DESCRIPTORS = b"/proc/self/fd"
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
 _WAIT_SECONDS = 0.1  # between two calls of `while_waiting`
 _BEHIND_BYTES = 1 << 16  # of events: a few thousand
-_CROWDED_EVENTS = 200
-"""If more directories than this come or go in one directory within a second, it is listed once a second instead."""
-_CROWDED_SECONDS = 1.0
-_CROWDED_SHARE = 10  # other work gets at least this many times as long as listing crowded directories took
+_BUSY_EVENTS = 200
+"""A directory that sends more events than this within a second is not watched for a while, and then it is listed."""
+_PAUSE_SECONDS = 1.0
+"""How long such a directory is not watched."""
+_PAUSE_SHARE = 10  # other work gets at least this many times as long as listing busy directories took
 
 
 class _Request(NamedTuple):
@@ -70,10 +71,10 @@ class TreeObserver(BaseThread):
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._watched = PathTree()  # the keys of `_watch_of`
-        self._events: dict[bytes, int] = {}  # events about directories in a directory, since the second began
+        self._events: dict[WatchDescriptor, int] = {}  # how many there were since the second began
         self._second_ends = 0.0
-        self._crowded: set[bytes] = set()
-        self._next_crowded = 0.0
+        self._busy: set[bytes] = set()  # directories that sent too many events, and are not watched at the moment
+        self._next_busy = 0.0
         self._unwatched: dict[bytes, int | None] = {}  # with the errno of the kernel
         # When the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
         self._closed: dict[bytes, int] = {}
@@ -112,7 +113,9 @@ class TreeObserver(BaseThread):
             self._roots = frozenset(roots)
             self._links, self._anchors, before = frozenset(links), frozenset(anchors), self._parents
             self._parents = frozenset(parents)
-            self._drop([path for path in before - self._parents if path in self._watch_of])
+            unused = before - self._parents
+            self._busy -= unused
+            self._drop([path for path in unused if path in self._watch_of])
 
     def forget(self, path: bytes) -> None:
         """Drop the watches at and below `path`."""
@@ -123,21 +126,22 @@ class TreeObserver(BaseThread):
         prefix = path.rstrip(b"/") + b"/"
         with self._lock:
             gone = self._watched.at_and_below(path)
-            waiting = [p for p in self._unwatched if p == path or p.startswith(prefix)]
+            waiting = [p for p in (*self._unwatched, *self._busy) if p == path or p.startswith(prefix)]
             for each in waiting:
-                del self._unwatched[each]
+                self._unwatched.pop(each, None)
+            self._busy.difference_update(waiting)
             self._drop(gone)
         return bool(gone or waiting)
 
     def is_watched(self, path: bytes) -> bool:
-        """Return whether the directory `path` has a watch."""
+        """Return whether the directory `path` has a watch, or will have one again soon."""
         with self._lock:
-            return path in self._watch_of
+            return path in self._watch_of or path in self._busy
 
     def knows(self, paths: Iterable[bytes]) -> bool:
         """Return whether each of these directories has a watch, or could not be given one and waits for `retry`."""
         with self._lock:
-            return all(path in self._watch_of or path in self._unwatched for path in paths)
+            return all(path in self._watch_of or path in self._unwatched or path in self._busy for path in paths)
 
     def retry(self) -> list[bytes]:
         """Try again to watch what could not be watched; stop at the first refusal if the kernel has no watches left.
@@ -176,7 +180,7 @@ class TreeObserver(BaseThread):
     def counts(self) -> tuple[int, int]:
         """Return how many directories are watched, and how many could not be."""
         with self._lock:
-            return len(self._watch_of), len(self._unwatched)
+            return len(self._watch_of) + len(self._busy), len(self._unwatched)
 
     def over_limit(self) -> int:
         """Return how many directories are unwatched because the kernel has no watches left, and not, say, for permissions."""
@@ -201,42 +205,69 @@ class TreeObserver(BaseThread):
         """Set the watches that are requested."""
         while self.should_keep_running():
             try:
-                path, deep, anew, done = self._requests.get(timeout=_CROWDED_SECONDS if self._crowded else None)
+                path, deep, anew, done = self._requests.get(timeout=_PAUSE_SECONDS if self._busy else None)
             except queue.Empty:
                 path = None
             if path is not None:
                 self._adopt(path, deep=deep, anew=anew)
                 if done is not None:
                     done.set()
-            self._list_crowded()
+            self._list_busy()
         self._inotify.join()
 
-    def _list_crowded(self) -> None:
-        """Watch the directories that appeared in crowded ones since these were last listed."""
+    def _list_busy(self) -> None:
+        """Watch busy directories again, and look for what happened there meanwhile."""
         began = time.monotonic()
-        if began < self._next_crowded:
+        if began < self._next_busy:
             return
         with self._lock:
-            crowded, self._crowded = self._crowded, set()
-        for path in crowded:
-            try:
-                directory = open_directory(self._opened(path))
-            except OSError:
-                continue  # It is gone again.
-            try:
-                with _scan(directory) as entries:
-                    names = [os.fsencode(each.name) for each in entries if each.is_dir(follow_symlinks=False)]
-            except OSError:
-                continue
-            finally:
-                os.close(directory)
-            for name in names:
-                below = os.path.join(path, name)
-                if _is_searched(name) and not self.is_watched(below):
-                    self._adopt(below, deep=True, anew=False)
-        if crowded:
+            busy = list(self._busy)
+        for path in busy:
+            directory = -1
+            with self._lock:
+                if path in self._busy:  # It may have been forgotten meanwhile.
+                    directory = self._set_watch(path)
+                    self._busy.discard(path)
+                is_gone = directory < 0 and path not in self._unwatched
+            if is_gone:
+                self._take(TreeHint(os.fsdecode(path)))
+            elif directory >= 0:
+                self._look_into(path, directory)
+            for anchor in [each for each in self._anchors if os.path.dirname(each) == path]:
+                self._look_at_anchor(anchor)
+        if busy:
             ended = time.monotonic()
-            self._next_crowded = ended + max(_CROWDED_SECONDS, _CROWDED_SHARE * (ended - began))
+            self._next_busy = ended + max(_PAUSE_SECONDS, _PAUSE_SHARE * (ended - began))
+
+    def _look_into(self, path: bytes, directory: int) -> None:
+        """Close an open directory, after watching everything in it that is not watched yet."""
+        try:
+            with _scan(directory) as entries:
+                found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            return  # It is gone again or unreadable; the sweep reports that.
+        finally:
+            os.close(directory)
+        if path in self._parents:
+            return  # Only its anchors matter.
+        if any(name in _MARKERS for name, _ in found):
+            self._take(StoreHint(os.fsdecode(path)))
+        for name, is_directory in found:
+            below = os.path.join(path, name)
+            if is_directory and _is_searched(name) and not self.is_watched(below):
+                self._adopt(below, deep=True, anew=False)
+
+    def _look_at_anchor(self, path: bytes) -> None:
+        """Give a hint of an anchor if it is not the directory that is watched."""
+        with self._lock:
+            before = self._watch_of.get(path)
+        directory = self._set_watch(path)
+        if directory >= 0:
+            os.close(directory)
+        with self._lock:
+            has_changed = self._watch_of.get(path) != before
+        if has_changed:
+            self._take(TreeHint(os.fsdecode(path)))
 
     def _adopt(self, top: bytes, *, deep: bool, anew: bool) -> None:
         found: set[bytes] = set()
@@ -334,6 +365,7 @@ class TreeObserver(BaseThread):
                 self._note(bases, event.mask)
         if event.mask & InotifyConstants.IN_MODIFY:
             return
+        self._count(event.wd, bases)
         for base in bases:
             if event.mask & InotifyConstants.IN_DELETE_SELF:
                 self._drop([base])
@@ -370,32 +402,28 @@ class TreeObserver(BaseThread):
             self._take(StoreHint(os.fsdecode(base)))
         if not _is_searched(name):
             return
-        is_crowded = self._is_crowded(base)
         if mask & (InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO):
-            if not is_crowded:
+            if base not in self._busy:  # Otherwise it is found when the directory is listed.
                 self.adopt(path, deep=True)
         elif mask & (InotifyConstants.IN_MOVED_FROM | InotifyConstants.IN_DELETE):
             # If somebody holds a deleted directory open, the event about itself comes late.
-            if self._forget(path) or not is_crowded:
-                self._take(TreeHint(os.fsdecode(path)))
+            self._forget(path)
+            self._take(TreeHint(os.fsdecode(path)))
         elif mask & InotifyConstants.IN_ATTRIB:
             self._take(TreeHint(os.fsdecode(path)))
 
-    def _is_crowded(self, base: bytes) -> bool:
-        """Return whether too many directories come and go in `base` to look at each. If so, it will be listed."""
+    def _count(self, watch: WatchDescriptor, bases: tuple[bytes, ...]) -> None:
+        """Stop watching the directory of an event for a while if it sends too many."""
         now = time.monotonic()
         if now >= self._second_ends:
             self._events.clear()
             self._second_ends = now + 1.0
-        count = self._events[base] = self._events.get(base, 0) + 1
-        if count <= _CROWDED_EVENTS:
-            return False
-        with self._lock:
-            is_new = base not in self._crowded
-            self._crowded.add(base)
-        if is_new:
+        count = self._events[watch] = self._events.get(watch, 0) + 1
+        if count > _BUSY_EVENTS and bases:
+            with self._lock:
+                self._drop(list(bases))
+                self._busy.update(bases)
             self._requests.put(_Request(None))  # The thread may be waiting without a timeout.
-        return True
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """Forget a watch that the kernel dropped because its directory is gone."""

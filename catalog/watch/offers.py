@@ -6,19 +6,27 @@ than LOOK_SECONDS.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from catalog.engine.interface import Writer
 from catalog.ingest.intake import Intake
+from catalog.ingest.store_state import Store, differs, has_problem
+from catalog.layout.beneath import Parents
+from catalog.layout.index import IndexProblem, stat_index
 from catalog.watch.hints import Hints
 from catalog.watch.registered import Registered
 from catalog.watch.service import Service
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
 """How long the daemon does one thing before it looks at new hints."""
+SOON_SECONDS = 0.5
+"""A store that the intake looks at within this time is not offered again."""
 CATCH_UP_SHARE = 4
 """After it has looked at all known stores, the daemon does other work for at least this many times as long."""
+
+_READ_AT_ONCE = 32  # stores whose rows are read together
 
 
 class Offers:
@@ -30,6 +38,7 @@ class Offers:
         self._service = service
         self._show_life = show_life
         self._next_catch_up = 0.0
+        self._to_check: list[Store] = []  # what the current look at all stores has left
         self.offered: set[str] = set()
         """The paths of stores that were offered since this was last emptied."""
 
@@ -38,15 +47,32 @@ class Offers:
         self.offered = set()
 
     def catch_up(self, writer: Writer, intake: Intake) -> None:
-        """Offer all known stores if events were lost or are far behind. This takes less time than a sweep."""
+        """Offer known stores that have changed, if events were lost or are far behind.
+
+        This takes a stat per store, and about LOOK_SECONDS. The next call continues with the rest.
+        """
         began = time.monotonic()
         if began < self._next_catch_up:
             return
         trees = self._service.trees
         if self._hints.overflow or (trees is not None and trees.is_behind()):
-            self.offer(writer, intake, set(self._registered.stores))
+            changed = self._changed(intake.due_before(math.inf), began + LOOK_SECONDS)
+            if changed:
+                self.offer(writer, intake, changed)
             took = time.monotonic() - began
             self._next_catch_up = began + took + max(LOOK_SECONDS, CATCH_UP_SHARE * took)
+
+    def _changed(self, waiting: Container[int], until: float) -> set[str]:
+        """Return the stores whose index.json is not as the catalog has it, except those that the intake looks at anyway."""
+        if not self._to_check:
+            self._to_check = list(self._registered.stores.values())
+        changed: set[str] = set()
+        with Parents() as parents:
+            while self._to_check and time.monotonic() < until:
+                store = self._to_check.pop()
+                if store.id not in waiting and store.path in self._registered.stores and _has_changed(store, parents):
+                    changed.add(store.path)
+        return changed
 
     def take_known(self, writer: Writer, intake: Intake) -> None:
         """Offer the known stores that were hinted. Other hints are kept."""
@@ -57,19 +83,31 @@ class Offers:
     def offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
         """Offer the stores at these paths, small ones first. Stores not reached within LOOK_SECONDS are hinted again.
 
-        Stores that were never read come last, so that no number of new stores delays a change of an old one.
+        Stores that were never read come last, so that no number of new stores delays a change of an old one. Stores that the
+        intake looks at soon anyway are left out.
         """
         self.offered |= paths
-        found = sorted(
-            self._registered.read_some(writer, paths),
+        soon = intake.due_before(time.monotonic() + SOON_SECONDS)
+        known = self._registered.stores
+        wanted = sorted(
+            (store for path in paths if (store := known[path]).id not in soon),
             key=lambda store: (self._service.shares(store), not store.indexed_before, store.entries),
         )
         until = time.monotonic() + LOOK_SECONDS
-        for number, store in enumerate(found):
-            if number and time.monotonic() >= until:
-                self._hints.look({each.path for each in found[number:]})
+        while wanted:
+            some, wanted = wanted[:_READ_AT_ONCE], wanted[_READ_AT_ONCE:]
+            for store in self._registered.read_some(writer, [store.path for store in some]):
+                intake.offer(store)
+                self._show_life()
+            if wanted and time.monotonic() >= until:
+                self._hints.look({store.path for store in wanted})
                 self._hints.wake.set()
                 break
-            intake.offer(store)
-            self._show_life()
         intake.commit()
+
+
+def _has_changed(store: Store, parents: Parents) -> bool:
+    try:
+        return differs(store, stat_index(store.opened, parents.find(store.opened)))
+    except IndexProblem as problem:
+        return not has_problem(store, problem)

@@ -10,7 +10,7 @@ lock was taken, and the content stage because that runs later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from catalog.engine.interface import Writer
 from catalog.ingest.registry import Registry, Root
@@ -65,10 +65,12 @@ class Registered:
         self._read_at = self._compared_at = version
         return self._signature != before
 
-    def read_some(self, writer: Writer, paths: set[str]) -> Iterator[Store]:
-        """Yield the stores at these paths, which must be in `stores`, as they are now."""
+    def read_some(self, writer: Writer, paths: Iterable[str]) -> Iterator[Store]:
+        """Yield the stores at these paths, which must be in `stores`, as they are now, in this order."""
+        ids = [self.stores[path].id for path in paths]
         with writer.snapshot() as connection:
-            found = Registry(connection).stores([self.stores[path].id for path in paths])
-        for store in found:
-            self.stores[store.path] = store
-            yield store
+            found = {store.id: store for store in Registry(connection).stores(ids)}
+        for store_id in ids:
+            if (store := found.get(store_id)) is not None:
+                self.stores[store.path] = store
+                yield store

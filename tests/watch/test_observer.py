@@ -478,3 +478,45 @@ def test_a_storm_of_directories_is_listed_now_and_then(watching: Watching) -> No
     assert watching.is_watched("crowd/between")
     assert watching.is_watched("crowd/after")
     assert not watching.is_watched("crowd/before")
+
+
+def test_a_directory_that_sends_too_many_events_is_looked_at_now_and_then(watching: Watching) -> None:
+    """A file rewritten thousands of times gives few hints, its last change gives one, and the directory stays watched."""
+    path = watching.make("hot")
+    wait_for(watching.hinted(StoreHint, "hot"))
+    watching.hints.clear()
+    for number in range(5_000):
+        with open(f"{path}/index.json", "r+b") as file:
+            file.write(dump(empty_index(fake_descriptor(str(number % 10)))))
+    wait_for(watching.hinted(StoreHint, "hot"))
+    watching.settle()
+    assert sum(hint == StoreHint(path) for hint in list(watching.hints)) < 2_500
+    wait_for(watching.is_complete)
+    watching.hints.clear()
+    os.utime(f"{path}/index.json")
+    wait_for(watching.hinted(StoreHint, "hot"))
+
+
+def test_a_store_in_a_busy_parent_is_followed_when_it_is_replaced(tmp_path: Path) -> None:
+    """The parent of a store that was added by itself may be a directory such as /tmp, in which much happens."""
+    store, parent = make_layout(f"{tmp_path}/one/store"), f"{tmp_path}/one"
+    os.mkdir(f"{tmp_path}/root")
+    watching = Watching(f"{tmp_path}/root")
+    try:
+        watching.trees.follow([os.fsencode(watching.root)], [], [os.fsencode(store)], [os.fsencode(parent)])
+        watching.trees.adopt(os.fsencode(parent), deep=False)
+        watching.trees.adopt(os.fsencode(store), deep=False, wait=True)
+        for number in range(1_000):
+            os.mkdir(f"{parent}/x{number}")
+            os.rmdir(f"{parent}/x{number}")
+        make_layout(f"{tmp_path}/two")
+        watching.hints.clear()
+        os.rename(store, f"{tmp_path}/away")
+        os.rename(f"{tmp_path}/two", store)
+        wait_for(lambda: TreeHint(store) in list(watching.hints))
+        watching.hints.clear()
+        wait_for(lambda: watching.trees.is_watched(os.fsencode(store)))
+        os.utime(f"{store}/index.json")
+        wait_for(lambda: StoreHint(store) in list(watching.hints))
+    finally:
+        watching.close()
