@@ -118,6 +118,7 @@ MATCH: dict[str, ColumnElement[Any]] = {
     "content_id": content.c.id,
     "content_kind": content.c.kind,
     "since": name.c.since,
+    "answers_from": name.c.answers_from,
 }
 """The columns of a match, by name, in the order in which catalog.lookup.match reads them."""
 
@@ -291,7 +292,7 @@ def _lying(*where: ColumnElement[bool]) -> Select[Any]:
         "size": content.c.size,
         "shadowed": false(),
     }
-    absent = {"source", "name", "repository", "tag", "ref_name", "image_name", "platform", "since"}
+    absent = {"source", "name", "repository", "tag", "ref_name", "image_name", "platform", "since", "answers_from"}
     columns = [
         (cast(null(), column.type) if key in absent else instead.get(key, column)).label(key)
         for key, column in MATCH.items()

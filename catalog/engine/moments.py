@@ -56,7 +56,7 @@ def past_of(reader: Reader, at: int) -> Past:
     hosts = [row[0] for row in list(reader.select("SELECT id FROM host", {}))]
     if at >= now:
         return Past(reader, at, dict.fromkeys(hosts, _PRESENT))
-    found = {host: _number(reader, host, at, now) for host in hosts}
+    found = {host: last_moment(reader, host, at, now) for host in hosts}
     numbers = {host: number for host, number in found.items() if number is not None}
     for host, number in numbers.items():
         _check_is_kept(reader, host, number, at)
@@ -193,6 +193,8 @@ def _as_of(
     ):  # The + makes SQLite search by the entry and not go through all entries that the store ever had.
         was[1] = columns[1] = "+p.store_id AS store_id"
     last, gone = (f", p.changed_at{_NEVER}", f", {_NULL} AS changed_at{_NEVER}") if table == "store" else ("", "")
+    if table == "name":
+        last = gone = f", {_NULL} AS answers_from"
     past = "past_blob" if table == "store_blob" else f"past_{table}"
     return (
         f"{table} AS {how}(SELECT {', '.join(columns)}{last} FROM {live} AS p{join} WHERE p.born <= {number}{more[0]}"
@@ -267,7 +269,7 @@ def _check_is_kept(reader: Reader, host: int, number: int, at: int) -> None:
         )
 
 
-def _number(reader: Reader, host: int, at: int, now: int) -> int | None:
+def last_moment(reader: Reader, host: int, at: int, now: int) -> int | None:
     """Return the last moment of a host that was not after `at`; None if there was none yet."""
     labels = mended_labels(reader, host, now)
     if labels is None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from catalog.errors import Ambiguous, NotFound, UsageError
 from catalog.lookup import content
-from catalog.lookup.match import COLUMNS, ENTRY_ID, Match
+from catalog.lookup.match import ENTRY_ID, Match
 from catalog.lookup.referrers import Referrers
 from catalog.lookup.resolve import CANDIDATES, Asking
+from catalog.lookup.since import Since
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
@@ -92,10 +93,7 @@ class EntryFilters:
         return self._says(match) and self.passes_entry(match) and self._is(reader, match)
 
     def passes_entry(self, match: Match) -> bool:
-        """Return whether the entry of a match passes the filters for names and time, whichever manifest below it is meant."""
-        since = match.row[COLUMNS.index("since")]
-        if self.since is not None and (since is None or since < self.since):
-            return False
+        """Return whether the entry of a match passes the filters for names, whichever manifest below it is meant."""
         return self._is_named(match)
 
     def _says(self, match: Match) -> bool:
@@ -139,6 +137,7 @@ class Narrowing:
         self._filters = filters
         self._reader = asking.reader
         self._contains = None if filters.contains is None else _digest_of(asking, filters.contains)
+        self._since = None if filters.since is None else Since(self._reader, filters.since)
         self._subject = None if filters.referrers_of is None else _digest_of(asking, filters.referrers_of)
         self._holding: frozenset[int] | None = None
         if self._contains is not None:
@@ -171,7 +170,13 @@ class Narrowing:
         return None
 
     def _accepts(self, match: Match) -> bool:
-        return self._holds(match) and self._filters.passes(self._reader, match)
+        return self._is_new(match) and self._holds(match) and self._filters.passes(self._reader, match)
+
+    def _passes_entry(self, match: Match) -> bool:
+        return self._is_new(match) and self._filters.passes_entry(match)
+
+    def _is_new(self, match: Match) -> bool:
+        return self._since is None or self._since.includes(match)
 
     def _holds(self, match: Match) -> bool:
         if self._contains is None or self._holding is None:
@@ -182,7 +187,7 @@ class Narrowing:
 
     def _about(self, subject: str) -> Referrers:
         if self._referrers is None:
-            self._referrers = Referrers(self._reader, subject, self._filters.passes_entry)
+            self._referrers = Referrers(self._reader, subject, self._passes_entry)
         return self._referrers
 
 

@@ -13,6 +13,7 @@ COLUMNS = (
     "entry_id", "store_id", "sort", "source", "state", "state_since", "priority", "store", "path", "path_bytes",
     "name", "repository", "tag", "shadowed", "ref_name", "image_name", "digest", "media_type", "size",
     "artifact_type", "platform", "indexed_at", "content_id", "content_kind", "since",
+    "answers_from",
 )  # fmt: skip
 """The columns of a row, in the order of MATCH in catalog/db/statements.py; tests/db/test_schema.py compares the two."""
 _AT = {column: place for place, column in enumerate(COLUMNS)}

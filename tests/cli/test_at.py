@@ -198,6 +198,25 @@ def test_a_clock_that_was_wrong_for_one_change_affects_no_other(cli: Own, layout
         assert cli.done("resolve", "app:1", "--at", at).out == out
 
 
+@pytest.mark.parametrize("by", [YEAR, -YEAR])
+def test_query_since_goes_by_the_order_of_changes(cli: Own, layout: Layout, by: int) -> None:
+    """A change while the clock was a year ahead or behind is found by the times around it, and by no other."""
+    path = layout("one", "1", "2", "3", style="short")
+    cli.done("add", path)
+
+    def found(since: str) -> list[str]:
+        return cli.done("query", "--since", since, "--format", "{name}").out.split()
+
+    beginning = now()
+    for number in range(1, 4):
+        before = now()
+        retag(path, f"app:{number}", f"image {number}")
+        (with_another_clock(cli, by) if number == 2 else cli)("index")
+        assert found(before) == [f"docker.io/library/app:{number}"]
+        assert found(now()) == []
+    assert len(found(beginning)) == len(found("2d")) == 3
+
+
 def test_the_history_in_a_layout_does_not_change_past_answers(cli: Own, layout: Layout) -> None:
     """The layout's own history counts only for times before the first moment of the catalog."""
     path = layout("one", "1")
