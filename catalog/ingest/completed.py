@@ -40,7 +40,7 @@ _OTHER_SIZE = (
     " (SELECT store_id, content_id, size, mtime, embedded FROM store_blob WHERE {}"
     f" ORDER BY store_id, content_id LIMIT {MOST_COMPARED}) AS held"
     f" JOIN edge ON edge.child_id = held.content_id AND edge.role <> {SUBJECT} AND edge.size <> held.size"
-    f" JOIN content ON content.id = held.content_id WHERE NOT held.embedded AND (content.size IS NULL OR content.size <> held.size) LIMIT {MOST}"
+    f" JOIN content ON content.id = held.content_id WHERE NOT held.embedded AND (content.size IS NULL OR content.size <> held.size)"
 )
 _LAST = (
     "SELECT store_id, content_id FROM store_blob WHERE {}"
@@ -80,20 +80,38 @@ class Completed:
         return _changed((_Suspect(*row[:5]) for row in (*bad, *other)), stores)
 
 
-def completed_of(ask: Ask, stores: Mapping[int, Store | Standing], *, sizes: bool) -> set[int]:
+def completed_of(
+    ask: Ask,
+    stores: Mapping[int, Store | Standing],
+    *,
+    sizes: bool,
+    look: Callable[[], None] = lambda: None,
+) -> set[int]:
     """Return the ids of those of `stores` in which such a blob has changed. With `sizes`, check layers and the like too.
 
-    Costs a stat for each blob, for at most MOST blobs of a store, or of all stores if there are many. Never raises OSError.
+    All blobs are checked, however many there are, at the cost of a stat for each. `look` is called between two pieces of that,
+    and what it raises passes through. Never raises OSError.
     """
-    if len(stores) > _MANY:
-        return Completed().stores(ask, stores, sizes=sizes)
     found: set[int] = set()
-    for store_id in stores:
-        parameters = {"store_id": store_id}
-        rows = list(ask(_BAD.format("problem.store_id = :store_id"), parameters))
-        if sizes:
-            rows += ask(_OTHER_SIZE.format("store_id = :store_id"), parameters)
-        found |= _changed((_Suspect(*row[:5]) for row in rows), stores)
+    if len(stores) > _MANY:
+        asked: list[tuple[str, str, dict[str, object]]] = [("", "(store_id, content_id) > (:after_store, :after)", {})]
+    else:
+        of_store = " AND problem.store_id = :store_id", "store_id = :store_id AND content_id > :after"
+        asked = [(*of_store, {"store_id": store_id}) for store_id in stores]
+    for of_problems, of_blobs, values in asked:
+        problem: object = 0
+        while problem is not None:
+            look()
+            rows = list(ask(_BAD.format("problem.id > :last" + of_problems), {"last": problem, **values}))
+            problem = rows[-1][5] if len(rows) == MOST else None
+            found |= _changed((_Suspect(*row[:5]) for row in rows), stores)
+        place: tuple[object, object] | None = (0, 0) if sizes else None
+        while place is not None:
+            look()
+            begin = {"after": place[1], **(values or {"after_store": place[0]})}
+            rows = list(ask(_OTHER_SIZE.format(of_blobs), begin))
+            place = next(((row[0], row[1]) for row in ask(_LAST.format(of_blobs), begin)), None)
+            found |= _changed((_Suspect(*row[:5]) for row in rows), stores)
     return found
 
 

@@ -81,7 +81,7 @@ def make_fresh(
         new = new_layouts(reader, wanted.searches, known)
     behind = _behind(reader, wanted.ids, content=content)
     unnoticed = _unnoticed(reader, wanted.ids, content=content) if seconds > 0 else []
-    completed = _completed(reader, wanted.ids, whole=whole) if seconds > 0 and content else []
+    completed = _completed(reader, wanted.ids, began + seconds, seconds, whole=whole) if seconds > 0 and content else []
     unnoticed += [each for each in completed if each not in unnoticed]
     may_write = True
     while behind or new or unnoticed:
@@ -137,10 +137,24 @@ def _unnoticed(reader: Reader, concerned: frozenset[int] | None, *, content: boo
     ]
 
 
-def _completed(reader: Reader, concerned: frozenset[int] | None, *, whole: bool) -> list[_Named]:
-    """Return the stores in which a bad blob has changed in place, which no directory shows."""
+def _completed(
+    reader: Reader, concerned: frozenset[int] | None, until: float, seconds: float, *, whole: bool
+) -> list[_Named]:
+    """Return the stores in which a bad blob has changed in place, which no directory shows.
+
+    Raises NotInTime if they cannot all be checked before the monotonic clock reaches `until`.
+    """
+
+    def look() -> None:
+        if time.monotonic() > until:
+            raise NotInTime(
+                f"there are too many blobs to check within {seconds:g} seconds whether some were completed:"
+                " ask about fewer stores (--store), or without --fresh"
+            )
+
     stores = {named.id: (named, store) for named, store in _standings(reader, concerned)}
-    found = completed_of(reader.select, {store_id: store for store_id, (_, store) in stores.items()}, sizes=whole)
+    by_id = {store_id: store for store_id, (_, store) in stores.items()}
+    found = completed_of(reader.select, by_id, sizes=whole, look=look)
     return [stores[store_id][0] for store_id in sorted(found)]
 
 
