@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from catalog.engine.interface import Writer
 from catalog.ingest.completed import Completed
-from catalog.ingest.content import ContentStage
+from catalog.ingest.content import GROUP, GROUP_ENTRIES, ContentStage
 from catalog.ingest.index_reading import PutOff
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
@@ -31,6 +31,7 @@ from catalog.layout.blobs_identity import blobs_identity
 MOST_LOOKS = 10
 SLICE_SECONDS = 0.5
 """How long the content of one store is read before others have their turn."""
+_GROUP_SLICES = 4  # so many times as long for several small ones together; then they are read one by one
 MOST_ASIDE = 16
 """How many stores may be set aside half read, with open directories. Beyond that the oldest is started again, from its rows."""
 FIND_SECONDS = 1.0
@@ -40,10 +41,10 @@ PATIENCE_SECONDS = 10.0
 
 
 class _Reading:
-    """A store whose content is being read, `since` a time of the monotonic clock."""
+    """A store whose content is being read, or several small ones; `since` is a time of the monotonic clock."""
 
-    def __init__(self, store_id: int, steps: Iterator[int], seconds: float) -> None:
-        self.store_id = store_id
+    def __init__(self, store_ids: list[int], steps: Iterator[int], seconds: float) -> None:
+        self.store_ids = store_ids
         self.steps = steps
         self.since = time.monotonic()
         self.slice_ends = self.since + seconds
@@ -87,6 +88,7 @@ class Contents:
         self._woken: set[int] = set()
         self._reading: _Reading | None = None
         self._aside: deque[_Reading] = deque()
+        self._alone: set[int] = set()  # stores that are not read together with others
         self._turn = Turn(lambda: False)
         self._began = 0.0
         self._was_ended = False
@@ -107,10 +109,10 @@ class Contents:
         readings = [*self._aside, *([self._reading] if self._reading else [])]
         found = []
         for each in sorted(readings, key=lambda each: each.since):
-            store = self._stores.get(each.store_id)
-            if store is not None and now - each.since > patience:
+            stores = [self._stores[one] for one in each.store_ids if one in self._stores]
+            if now - each.since > patience:
                 why = "its content takes long to read, and others are read meanwhile"
-                found.append(PutOff(store, each.since, why))
+                found += [PutOff(store, each.since, why) for store in stores]
         return found
 
     def look(self, store: Store, *, at_once: bool, at: Found | None = None) -> None:
@@ -146,9 +148,13 @@ class Contents:
         if has_news and not (self._to_read and time.monotonic() < self._next_find):
             self._find(changed)
         reading = self._reading
-        if reading is not None and self._others_are_to_be_read and time.monotonic() >= reading.slice_ends:
-            self._set_aside(reading)
-            reading = None
+        if reading is not None and time.monotonic() >= reading.slice_ends:
+            if len(reading.store_ids) > 1:
+                self._split(reading)
+                reading = None
+            elif self._others_are_to_be_read:
+                self._set_aside(reading)
+                reading = None
         if reading is None:
             reading = self._reading = self._next()
         if reading is None:
@@ -159,7 +165,7 @@ class Contents:
             done = next(reading.steps, None) is None
         except TurnEnded:
             done = False
-            reading.steps = self._steps(reading.store_id)
+            reading.steps = self._steps(reading.store_ids)
         if done:
             self._end(reading)
         elif self._was_ended:
@@ -175,16 +181,17 @@ class Contents:
         return True
 
     def _end(self, reading: _Reading) -> None:
-        """Finish a store whose content was completely read, as it was when reading began."""
+        """Finish stores whose content was completely read, as it was when reading began."""
         self._reading = None
         self._to_read += self._woken - set(self._to_read)
         self._woken.clear()
-        if reading.store_id in self._overtaken:
+        done = set(reading.store_ids)
+        if done & self._overtaken:
             self._changed_before, self._next_find = -1, 0.0
-        if reading.store_id in self._changed_again:
-            self._changed.add(reading.store_id)
-        self._overtaken.discard(reading.store_id)
-        self._changed_again.discard(reading.store_id)
+        self._changed |= done & self._changed_again
+        self._overtaken -= done
+        self._changed_again -= done
+        self._alone -= done
 
     @property
     def _others_are_to_be_read(self) -> bool:
@@ -194,21 +201,42 @@ class Contents:
         self._aside.append(reading)
         self._reading = None
         if len(self._aside) > MOST_ASIDE:
-            self._to_read.insert(0, self._aside.popleft().store_id)
+            self._to_read[:0] = self._aside.popleft().store_ids
+
+    def _split(self, reading: _Reading) -> None:
+        """Read stores one by one because reading them together takes long: one of them may be to blame, and holds up the others."""
+        self._alone.update(reading.store_ids)
+        self._to_read += reversed(reading.store_ids)
+        self._reading = None
 
     def _next(self) -> _Reading | None:
-        """Return the smallest store that has not begun, or else the one that was set aside first."""
+        """Return the smallest stores that have not begun, or else the one that was set aside first."""
         if self._to_read:
-            store_id = self._to_read.pop()
-            return _Reading(store_id, self._steps(store_id), self._slice)
+            ids = self._together()
+            return _Reading(ids, self._steps(ids), self._slice * (_GROUP_SLICES if len(ids) > 1 else 1))
         if not self._aside:
             return None
         found = self._aside.popleft()
         found.slice_ends = time.monotonic() + self._slice
         return found
 
-    def _steps(self, store_id: int) -> Iterator[int]:
-        return ContentStage(self._writer, self._settings(), self._woken, self._pause).run([store_id])
+    def _together(self) -> list[int]:
+        """Take the smallest store that has not begun, and others as small: the number of commits determines how long they take."""
+        ids: list[int] = []
+        entries = 0
+        while self._to_read and len(ids) < GROUP:
+            store = self._stores.get(self._to_read[-1])
+            is_alone = store is None or store.id in self._alone
+            entries += 0 if store is None else store.entries
+            if ids and (is_alone or entries > GROUP_ENTRIES):
+                break
+            ids.append(self._to_read.pop())
+            if is_alone:
+                break
+        return ids
+
+    def _steps(self, store_ids: list[int]) -> Iterator[int]:
+        return ContentStage(self._writer, self._settings(), self._woken, self._pause).run(store_ids)
 
     def _pause(self) -> None:
         self._turn.pause()  # `_turn` is that of the current step.
@@ -234,6 +262,7 @@ class Contents:
         self._reading, self._changed_before = None, -1
         self._aside.clear()
         self._to_read.clear()
+        self._alone.clear()
         self._overtaken.clear()
         self._changed |= self._changed_again
         self._changed_again.clear()
@@ -245,9 +274,9 @@ class Contents:
             registry = Registry(connection)
             due = self._changed.union(registry.content_pending())
             found = registry.stores(sorted(due))
-        in_progress = {each.store_id for each in self._aside}
+        in_progress = {one for each in self._aside for one in each.store_ids}
         if self._reading is not None:
-            in_progress.add(self._reading.store_id)
+            in_progress.update(self._reading.store_ids)
         self._overtaken |= due & in_progress
         self._changed_again |= self._changed & in_progress
         self._changed_before, self._changed = changed, set()

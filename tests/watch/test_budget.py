@@ -128,6 +128,21 @@ def test_a_small_store_does_not_wait_for_the_content_of_a_large_one(catalogue: C
     assert contents.put_off(-1) == []
 
 
+def test_small_stores_are_read_together(catalogue: Catalogue, tmp_path: Path) -> None:
+    """No step is more than one transaction, and many stores take few steps, unless one of them takes long."""
+    steps: dict[float, int] = {}
+    for number, seconds in enumerate((60.0, 0.0)):
+        for name in range(12):
+            path = layout(tmp_path / f"{number}-{name}")
+            write(path, named(manifest(path, AMD64 | {"n": f"{number}-{name}"})))
+            catalogue.add(path, index=False)
+        take_names(catalogue)
+        contents = Contents(catalogue.writer, lambda: catalogue.settings, slice_seconds=seconds)
+        steps[seconds] = sum(1 for _ in iter(lambda contents=contents, number=number: contents.step(number), False))  # type: ignore[misc]
+        assert pending(catalogue) == []
+    assert steps[60.0] < 12 < steps[0.0]
+
+
 def test_what_was_undone_is_done_again_and_nothing_else(catalogue: Catalogue, tmp_path: Path) -> None:
     """A turn that ends costs its own transaction; what was read before stays, and the end is the same."""
     path = layout(tmp_path / "s")
