@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from catalog.db.schema import AMBIGUOUS, INDEX, MANIFEST, OPAQUE, OTHER, UNUSABLE
 from catalog.exhausted import TOO_LARGE
+from catalog.ingest.findings import Findings
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.ingest.unread import UnreadBlob
@@ -50,7 +51,8 @@ class ContentReading:
     `problems` maps the digest of a bad blob to what is wrong with it. `skipped` maps the digest of an unread blob that nothing
     calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
     else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
-    when all is read.
+    when all is read. `is_large` is whether the store has more blobs than one question is about. `findings` are those that
+    are still to be written.
     """
 
     def __init__(self, store: Store, blobs: BlobDirectories) -> None:
@@ -60,6 +62,8 @@ class ContentReading:
         self.problems: dict[str, BlobProblem] = {}
         self.skipped: dict[str, str] = {}
         self.mislabelled: dict[str, str] = {}
+        self.is_large = False
+        self.findings: Findings | None = None
         self._embedded: dict[str, bytes] | None = None
 
     def left_out(self, digest: str) -> bool:
@@ -77,6 +81,10 @@ class ContentReading:
                         if data is not None:
                             self._embedded[descriptor.digest] = data
         return self._embedded.get(digest)
+
+    def reasons(self) -> dict[str, str]:
+        """Return why blobs of the store could not be read, by digest."""
+        return self.mislabelled | self.skipped | {digest: problem.reason for digest, problem in self.all_problems().items()}
 
     def all_problems(self) -> dict[str, BlobProblem]:
         """Return what is wrong with the store's blobs, by digest, including what listing its directories found."""

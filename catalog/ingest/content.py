@@ -28,6 +28,7 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.exhausted import TOO_LARGE, give_back, reserve
+from catalog.ingest import findings
 from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, note_mislabelled, read_blob
 from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import list_embedded
@@ -36,7 +37,7 @@ from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, has_unread_content
-from catalog.ingest.turns import SLICE_SECONDS, TurnEnded
+from catalog.ingest.turns import LARGE_ENTRIES, SLICE_SECONDS, TurnEnded
 from catalog.ingest.unread import (
     PAGE,
     BlobPage,
@@ -213,6 +214,7 @@ class ContentStage:
             with self._writer.snapshot() as connection:
                 page = page_after(connection, reading.store.id, low)
             pages.append(page)
+            reading.is_large = reading.is_large or page.is_one_of_many
             if page.is_last:
                 return pages
             low = page.high
@@ -310,11 +312,45 @@ class ContentStage:
 
     def _finish(self, readings: list[ContentReading]) -> Generator[int, None, list[ContentReading]]:
         """Write that these stores are read; return those that have more to read."""
-        left, woken = yield from self._in_turns(
-            lambda connection: write_end(connection, readings, self._max_bytes, self._pause)
-        )
+        in_pieces = [each for each in readings if each.is_large or each.store.entries > LARGE_ENTRIES]
+        while True:
+            for each in in_pieces:
+                yield from self._find(each)
+            try:
+                left, woken = self._writer.write(
+                    lambda connection: write_end(connection, readings, self._max_bytes, self._pause)
+                )
+                break
+            except TurnEnded:
+                in_pieces = readings
+                yield self._done
         self.woken |= woken
         return left
+
+    def _find(self, reading: ContentReading) -> Generator[int, None, None]:
+        """Find what the entries and manifests of a store say about each other; write it if it is too much for one transaction."""
+        pages = yield from self._pages(reading)
+        ranges = [(page.low, page.high) for page in pages]
+        ask = findings.asking_anew(self._writer)
+        steps = findings.find(ask, reading.store, reading.reasons(), reading.blobs.unknown(), ranges)
+        until = time.monotonic() + SLICE_SECONDS
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found = end.value
+                break
+            if time.monotonic() >= until:
+                yield self._done
+                until = time.monotonic() + SLICE_SECONDS
+        writing = findings.write_most(self._writer, reading.store, found)
+        while True:
+            try:
+                next(writing)
+            except StopIteration as end:
+                reading.findings = end.value
+                return
+            yield self._done
 
 
 def _unread(

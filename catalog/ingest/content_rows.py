@@ -9,10 +9,9 @@ from sqlalchemy import Connection
 
 from catalog.db.schema import CHILD, CONFIG, LAYER, SUBJECT, UNREAD
 from catalog.engine.driver import keep_edges
+from catalog.ingest import findings
 from catalog.ingest.blob_reading import BlobRead, ContentReading, parse_blob
-from catalog.ingest.claims import write_claims
-from catalog.ingest.reach import write_reach
-from catalog.ingest.referrals import write_referrals
+from catalog.ingest.reach import standing
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.unread import other_copies, unread_blobs, unread_elsewhere
@@ -98,14 +97,7 @@ def write_end(
             rows.problem(each.store.id, None, kind, digest, reason, stage=1)
     rows.flush()
     for each in done:
-        write_referrals(rows, each.store.id)
-        reasons = (
-            each.mislabelled
-            | each.skipped
-            | {digest: problem.reason for digest, problem in each.all_problems().items()}
-        )
-        write_claims(rows, each.store.id)
-        write_reach(rows, each.store.id, reasons, each.blobs.unknown(), sparse=each.store.sparse)
+        _write_findings(rows, each)
     bad = [(digest, each.store.id) for each in done for digest in each.problems]
     woken = other_copies(rows, bad, max_bytes) - {each.store.id for each in readings}
     if woken:
@@ -116,6 +108,23 @@ def write_end(
         sorted(((each.identity, each.store.id, each.store.generation) for each in done), key=lambda row: row[1]),
     )
     return left, woken
+
+
+def _write_findings(rows: Rows, reading: ContentReading) -> None:
+    """Write what the entries and manifests of a store say about each other. Find it now if it was not, or the store has changed since."""
+    ask = findings.asking(rows)
+    found = reading.findings
+    if found is None or found.standing != standing(ask, reading.store.id):
+        steps = findings.find(ask, reading.store, reading.reasons(), reading.blobs.unknown())
+        while True:
+            rows.pause()
+            try:
+                next(steps)
+            except StopIteration as end:
+                found = end.value
+                break
+    assert found is not None
+    findings.write(rows, reading.store, found)
 
 
 def _has_more(connection: Connection, reading: ContentReading, max_bytes: int) -> bool:

@@ -15,7 +15,7 @@ The walk is linear in the number of edges below the store's entries. Rows are wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from catalog.db.schema import (
@@ -35,10 +35,17 @@ from catalog.db.schema import (
     UNREAD,
     UNUSABLE,
 )
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.rows import Row, Rows, chunks, marks
 
 AT_ONCE = 10_000
 """How many ids one statement takes, so that a store of usual size needs as few statements as a small one."""
+_LAYERS_AT_ONCE = 50_000
+"""One statement reads the edges of manifests with up to so many layers, unless one manifest has more."""
+_INDEX_LAYERS = 10
+"""An index counts like a manifest with this many layers, because the number of its children is not kept."""
+
+Ask = Callable[[str, Sequence[object]], list[Row]]
+"""Returns the rows of a statement."""
 
 _ENTRIES = (
     "SELECT DISTINCT entry.content_id, media_type.is_leaf FROM entry"
@@ -50,7 +57,7 @@ _BELOW = (
     f" WHERE edge.parent_id IN (%s) AND edge.role IN ({CHILD}, {CONFIG}, {LAYER})"
 )
 _NODES = (
-    "SELECT content.id, content.digest, content.kind, content.size, manifest.flaws,"
+    "SELECT content.id, manifest.layers, content.digest, content.kind, content.size, manifest.flaws,"
     " store_blob.size, store_blob.is_good, store_blob.looked FROM content"
     " LEFT JOIN manifest ON manifest.content_id = content.id"
     " LEFT JOIN store_blob ON store_blob.content_id = content.id AND store_blob.store_id = ?"
@@ -66,6 +73,15 @@ _INDEX_PROBLEM = (
 )
 _HELD = "SELECT content_id, reach FROM store_blob WHERE store_id = ?"
 _SET = "UPDATE store_blob SET reach = ? WHERE store_id = ? AND content_id = ?"
+_STANDING = (
+    "SELECT max(store.generation), count(store_blob.content_id), sum(store_blob.content_id),"
+    " sum((store_blob.content_id % 65521) * (store_blob.content_id % 251)), sum(store_blob.size % 1000003),"
+    " sum(content.kind * (store_blob.content_id % 65521)),"
+    " sum(CASE WHEN store_blob.is_good THEN 1 WHEN NOT store_blob.is_good THEN 100000 ELSE 0 END),"
+    " sum(CASE WHEN store_blob.looked THEN 1 ELSE 0 END)"
+    " FROM store LEFT JOIN store_blob ON store_blob.store_id = store.id"
+    " LEFT JOIN content ON content.id = store_blob.content_id WHERE store.id = ?"
+)
 
 
 class Doubt(NamedTuple):
@@ -75,44 +91,75 @@ class Doubt(NamedTuple):
     reason: str
 
 
-def write_reach(
-    rows: Rows, store_id: int, problems: Mapping[str, str], unlisted: Mapping[str, str], *, sparse: bool
-) -> None:
-    """Set what reaches each blob of a store, and the store's doubt.
+class Reach(NamedTuple):
+    """What reaches the blobs of a store.
+
+    `changed` are rows to change: the new value, the store and the blob. `before` has the old values by blob. `doubt` is the
+    store's doubt, if any, and `is_unlisted` whether there are directories whose blobs are not known.
+    """
+
+    store_id: int
+    changed: list[tuple[int, int, int]]
+    before: dict[int, int | None]
+    doubt: Doubt | None
+    is_unlisted: bool
+
+
+def find_reach(
+    ask: Ask, store_id: int, problems: Mapping[str, str], unlisted: Mapping[str, str], *, sparse: bool
+) -> Generator[None, None, Reach]:
+    """Return what reaches each blob of a store, and the store's doubt. Yields between statements.
 
     `problems` maps digests of blobs that could not be read to the reasons, and `unlisted` directories that could not be listed.
     """
-    walk = _Walk(rows, store_id, problems, sparse=sparse)
-    walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
-    walk.referrers()
-    held = rows.cursor.execute(_HELD, (store_id,)).fetchall()
+    walk = _Walk(ask, store_id, problems, sparse=sparse)
+    yield from walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
+    yield from walk.referrers()
+    yield
+    held = ask(_HELD, (store_id,))
     changed = [
         (reach, store_id, content_id)
         for content_id, before in held
         if (reach := walk.reach.get(content_id, UNREACHED)) != before
     ]
-    reach_before = dict(held)
-    rows.moment.keep_blobs(
-        [(store_id, one) for reach, _, one in changed if _answers(reach) != _answers(reach_before[one])], stay=True
-    )
-    for some in chunks(changed, AT_ONCE):
-        rows.pause()
-        rows.cursor.executemany(_SET, some)
     doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
-    index_problem = rows.cursor.execute(_INDEX_PROBLEM, (store_id,)).fetchone()
-    if index_problem is not None:
-        doubts.append(Doubt("index.json", index_problem[1]))
+    index_problem = ask(_INDEX_PROBLEM, (store_id,))
+    if index_problem:
+        doubts.append(Doubt("index.json", index_problem[0][1]))
     if walk.doubt is not None:
         doubts.append(walk.doubt)
     # A blob that could not be read may be a manifest whose subject is in use, or may be repaired.
     doubts += [Doubt(*each) for each in sorted(problems.items())]
-    doubt = doubts[0] if doubts else None
-    found = (*(doubt or (None, None)), rows.flags[bool(unlisted)])
+    yield
+    return Reach(store_id, changed, dict(held), doubts[0] if doubts else None, bool(unlisted))
+
+
+def write_reach(rows: Rows, found: Reach) -> None:
+    """Set `store_blob.reach` and `store.doubt` to what was found."""
+    write_changes(rows, found, found.changed)
+    wanted = (*(found.doubt or (None, None)), rows.flags[found.is_unlisted])
+    store_id = found.store_id
     before = rows.cursor.execute("SELECT doubt, doubt_reason, unlisted FROM store WHERE id = ?", (store_id,)).fetchone()
-    if before is not None and tuple(before) != found:
+    if before is not None and tuple(before) != wanted:
         rows.cursor.execute(
-            "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?", (*found, store_id)
+            "UPDATE store SET doubt = ?, doubt_reason = ?, unlisted = ? WHERE id = ?", (*wanted, store_id)
         )
+
+
+def write_changes(rows: Rows, found: Reach, changed: Sequence[tuple[int, int, int]]) -> None:
+    """Write some of the rows of `found` that are to change."""
+    rows.moment.keep_blobs(
+        [(store_id, one) for reach, store_id, one in changed if _answers(reach) != _answers(found.before[one])],
+        stay=True,
+    )
+    for some in chunks(changed, AT_ONCE):
+        rows.pause()
+        rows.cursor.executemany(_SET, some)
+
+
+def standing(ask: Ask, store_id: int) -> Row:
+    """Return what shows whether the entries or blobs of a store have changed: one search of its rows, without a walk."""
+    return tuple(ask(_STANDING, (store_id,))[0])
 
 
 def _answers(reach: int | None) -> bool:
@@ -123,19 +170,17 @@ def _answers(reach: int | None) -> bool:
 class _Walk:
     """The walk from the entries of one store. `reach` is what was found to be in use, by content id."""
 
-    def __init__(self, rows: Rows, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
-        self._cursor = rows.cursor
-        self._pause = rows.pause
-        self._pause()
+    def __init__(self, ask: Ask, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
+        self._ask = ask
         self._store_id = store_id
         self._problems = problems
         self._sparse = sparse
         self._seen: set[int] = set()  # manifests that were followed
-        self.entries = self._cursor.execute(_ENTRIES, (store_id,)).fetchall()
+        self.entries = ask(_ENTRIES, (store_id,))
         self.reach: dict[int, int] = {row[0]: LISTED for row in self.entries}
         self.doubt: Doubt | None = None
 
-    def down(self, ids: Iterable[int], reach: int) -> list[int]:
+    def down(self, ids: Iterable[int], reach: int) -> Generator[None, None, list[int]]:
         """Record everything below these manifests; return the ids that were not known to be in use before."""
         new: list[int] = []
         todo = list(ids)
@@ -144,14 +189,12 @@ class _Walk:
             todo = []
             self._seen.update(level)
             for some in chunks(level, AT_ONCE):
-                self._pause()
-                rows = self._cursor.execute(_NODES % marks(some), (self._store_id, *some)).fetchall()
-                leading = [row[0] for row in rows if self._leads_on(*row[1:])]
-                for parents in chunks(leading, AT_ONCE):
-                    self._pause()
-                    for child, role, is_leaf in self._cursor.execute(
-                        _BELOW % marks(parents), tuple(parents)
-                    ).fetchall():
+                yield
+                rows = self._ask(_NODES % marks(some), (self._store_id, *some))
+                leading = [(row[0], row[1]) for row in rows if self._leads_on(*row[2:])]
+                for parents in _of_few_layers(leading):
+                    yield
+                    for child, role, is_leaf in self._ask(_BELOW % marks(parents), parents):
                         if child not in self.reach:
                             new.append(child)
                         as_what = min(reach, LISTED if role == CHILD else PART)
@@ -160,17 +203,18 @@ class _Walk:
                             todo.append(child)
         return new
 
-    def referrers(self) -> None:
+    def referrers(self) -> Generator[None, None, None]:
         """Record the manifests of the store whose subject is in use, then those that refer to them, and so on, and what they point to."""
         by_subject: dict[int, list[int]] = {}
-        for referrer, subject in self._cursor.execute(_SUBJECTS, (self._store_id,)):
+        yield
+        for referrer, subject in self._ask(_SUBJECTS, (self._store_id,)):
             by_subject.setdefault(subject, []).append(referrer)
         in_use = [subject for subject in by_subject if subject in self.reach]
         while in_use:
             about = [each for subject in in_use for each in by_subject.pop(subject, ())]
             new = [each for each in about if each not in self.reach]
             self.reach.update(dict.fromkeys(new, REFERRING))
-            new += self.down(new, REFERRING)
+            new += yield from self.down(new, REFERRING)
             in_use = [each for each in new if each in by_subject]
 
     def _leads_on(
@@ -212,3 +256,17 @@ def _unclear(kind: int, *, flaws: str | None, looked: bool) -> str | None:
         return "some of its descriptors cannot be used"
     assert kind in (MANIFEST, INDEX, OTHER, UNUSABLE)
     return None
+
+
+def _of_few_layers(manifests: Iterable[tuple[int, int | None]]) -> Iterable[list[int]]:
+    """Yield the ids of manifests in groups whose edges one statement reads. `manifests` are ids, each with its number of layers."""
+    some: list[int] = []
+    count = 0
+    for content_id, layers in manifests:
+        if some and (count >= _LAYERS_AT_ONCE or len(some) >= AT_ONCE):
+            yield some
+            some, count = [], 0
+        some.append(content_id)
+        count += max(layers or 0, _INDEX_LAYERS)
+    if some:
+        yield some

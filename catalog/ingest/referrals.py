@@ -12,11 +12,12 @@ Three conventions need more than one entry at a time, or have to be found in cat
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from catalog.db.schema import CHILD
-from catalog.ingest.rows import Rows
+from catalog.ingest.reach import Ask
+from catalog.ingest.rows import Rows, chunks, marks
 from catalog.names.pattern import upper_bound
 
 BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
@@ -70,43 +71,69 @@ class _Referral(NamedTuple):
     entry_id: int
 
 
-def write_referrals(rows: Rows, store_id: int) -> None:
-    """Update the rows of `referrer` to what the entries of the store say."""
-    wanted = {
-        each
-        for found in (_attestations(rows, store_id), _of_kind(rows, store_id), _truncated(rows, store_id))
-        for each in found
-        if each.subject != each.digest
-    }
-    cursor = rows.cursor
-    written = {_Referral(*row[1:]): row[0] for row in cursor.execute(_WRITTEN, (store_id,)).fetchall()}
+class Referrals(NamedTuple):
+    """How the rows of `referrer` differ from what a store's entries say: what is missing, and the ids of obsolete rows."""
+
+    new: list[_Referral]
+    gone: list[int]
+
+
+def find_referrals(ask: Ask, store_id: int) -> Generator[None, None, Referrals]:
+    """Return how the rows of `referrer` differ from what the entries of the store say. Yields between statements."""
+    wanted: set[_Referral] = set()
+    for found in (_attestations, _of_kind, _truncated):
+        yield
+        for each in found(ask, store_id):
+            if each is None:
+                yield
+            elif each.subject != each.digest:
+                wanted.add(each)
+    yield
+    written = {_Referral(*row[1:]): row[0] for row in ask(_WRITTEN, (store_id,))}
     gone = sorted(id_ for each, id_ in written.items() if each not in wanted)
-    cursor.executemany("DELETE FROM referrer WHERE id = ?", [(id_,) for id_ in gone])
-    for each in sorted(wanted - written.keys()):
+    return Referrals(sorted(wanted - written.keys()), gone)
+
+
+def write_referrals(rows: Rows, found: Referrals) -> None:
+    """Write these differences."""
+    rows.cursor.executemany("DELETE FROM referrer WHERE id = ?", [(id_,) for id_ in found.gone])
+    for each in found.new:
+        rows.pause()
         rows.referrer(each.subject, each.digest, each.how, entry_id=each.entry_id)
     rows.flush()
 
 
-def _attestations(rows: Rows, store_id: int) -> Iterator[_Referral]:
-    key = rows.cursor.execute(_HAS_KEY, (BUILDKIT_SUBJECT,)).fetchone()
-    if key is not None:
-        for entry_id, digest, subject in rows.cursor.execute(_ANNOTATED, (key[0], store_id)).fetchall():
+def write_some_referrals(rows: Rows, store_id: int, part: Referrals) -> None:
+    """Write some of the differences, except those that another process has written meanwhile."""
+    written: set[_Referral] = set()
+    for some in chunks([each.entry_id for each in part.new]):
+        statement = f"{_WRITTEN} AND entry.id IN ({marks(some)})"
+        written.update(_Referral(*row[1:]) for row in rows.cursor.execute(statement, (store_id, *some)).fetchall())
+    write_referrals(rows, part._replace(new=[each for each in part.new if each not in written]))
+
+
+def _attestations(ask: Ask, store_id: int) -> Iterator[_Referral]:
+    for (key,) in ask(_HAS_KEY, (BUILDKIT_SUBJECT,)):
+        for entry_id, digest, subject in ask(_ANNOTATED, (key, store_id)):
             yield _Referral(subject, digest, "buildkit", entry_id)
 
 
-def _of_kind(rows: Rows, store_id: int) -> Iterator[_Referral]:
+def _of_kind(ask: Ask, store_id: int) -> Iterator[_Referral | None]:
     """Yield what refers to an image of the same name: the last one before it, as cosign writes them, or else the first after it.
 
-    Among entries without a name there must be only one image, because the order of such entries is not kept.
+    Among entries without a name there must be only one image, because the order of such entries is not kept. Yields None between
+    two statements.
     """
-    key = rows.cursor.execute(_HAS_KEY, (KIND,)).fetchone()
-    if key is None:
+    keys = ask(_HAS_KEY, (KIND,))
+    if not keys:
         return
-    kinds = rows.cursor.execute(_ANNOTATED, (key[0], store_id)).fetchall()
+    key = keys[0][0]
+    kinds = ask(_ANNOTATED, (key, store_id))
     if not any(kind in _ABOUT for _, _, kind in kinds):
         return
+    yield None
     by_name: dict[str | None, list[tuple[int, str, str | None]]] = {}
-    for entry_id, digest, ref_name, image_name, kind in rows.cursor.execute(_NAMED, (key[0], store_id)).fetchall():
+    for entry_id, digest, ref_name, image_name, kind in ask(_NAMED, (key, store_id)):
         by_name.setdefault(ref_name or image_name, []).append((entry_id, digest, kind))
     for name, entries in by_name.items():
         images = [digest for _, digest, kind in entries if kind in _IMAGES]
@@ -122,15 +149,14 @@ def _of_kind(rows: Rows, store_id: int) -> Iterator[_Referral]:
                 yield _Referral(subject, digest, "kind", entry_id)
 
 
-def _truncated(rows: Rows, store_id: int) -> Iterator[_Referral]:
-    cursor = rows.cursor
+def _truncated(ask: Ask, store_id: int) -> Iterator[_Referral | None]:
     seen: set[tuple[str, str]] = set()
-    for entry_id, tag, digest in cursor.execute(_TRUNCATED_TAGS, (store_id,)).fetchall():
+    for entry_id, tag, digest in ask(_TRUNCATED_TAGS, (store_id,)):
         parts = _TRUNCATED_TAG.fullmatch(tag)
         # One entry stands for all with this tag and index. There may be any number of them, and of children of the index.
         if parts is not None and (tag, digest) not in seen:
             seen.add((tag, digest))
+            yield None
             low = f"{parts[1]}:{parts[2]}"
-            values = (low, upper_bound(low), store_id, store_id, digest)
-            for (subject,) in cursor.execute(_MEANT, values).fetchall():
+            for (subject,) in ask(_MEANT, (low, upper_bound(low), store_id, store_id, digest)):
                 yield _Referral(subject, digest, "cut", entry_id)

@@ -130,6 +130,7 @@ def take_names(catalogue: Catalogue) -> None:
     for store in stores:
         intake.offer(store)
     intake.commit()
+    intake.look_again()  # a large store has its turn after the others
 
 
 def reading(catalogue: Catalogue, store: str) -> Iterator[int]:
