@@ -1,10 +1,10 @@
-"""The time and memory limits of commands that read the catalog. Every answer imports this module.
+"""The time and memory limits of the commands. Every answer imports this module.
 
 The limits apply only in a process that runs one command and nothing else (start.main).
 
 Python runs a signal handler only between two of its own instructions. These may be minutes apart while SQLite works or a
-server does not answer, so a thread ends the process instead. That does no harm: these commands only read, and what `--fresh`
-writes survives the end of a process as it survives a power cut.
+server does not answer, so a thread ends the process instead. That does no harm: what a command writes survives the end of a
+process as it survives a power cut.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ LONGEST_SECONDS = 1e6
 """Eleven days. A longer `--timeout` counts as this, because poll(2) takes at most 24 days."""
 MEMORY_BYTES = 2 << 30
 """How much memory a command may use in addition to what it has when it begins."""
+
+UNLIMITED_BYTES = 1 << 50
+"""The memory limit of a command that only moves the rows of the catalog itself."""
 
 _BRIEF_SECONDS = 0.05
 """The delay before the memory limit is set. Most answers are finished by then and do not pay for it."""

@@ -1,4 +1,4 @@
-"""The option `--timeout` of every command that reads the catalog, for click.
+"""The option `--timeout` of the commands, for click.
 
 For the plain forms of `query` and `resolve`, start.py reads the option itself.
 """
@@ -42,6 +42,16 @@ def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
         type=Seconds(),
         metavar="SECONDS",
         help=f"Give up with status 4 after SECONDS, including waits for the reader of the output. [default: {limit}]",
+    )
+
+
+def writing_limit(kept: str) -> Callable[[Any], Any]:
+    """Return the option `--timeout` of a command that writes the catalog. `kept` says in its help what is kept at the limit."""
+    return click.option(
+        "--timeout",
+        type=Seconds(),
+        metavar="SECONDS",
+        help=f"Give up with status 4 after SECONDS. {kept} [default: no limit]",
     )
 
 

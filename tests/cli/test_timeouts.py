@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from catalog.engine.open import open_writer
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.program import CLEAN, OCICAT, one_error, ran
@@ -131,6 +132,38 @@ def test_looking_for_damage_ends_at_its_time_limit(cli: Own) -> None:
     connection.close()
     one_error(ran("db", "check", "--timeout", "0.001", db=cli.db), 4, "0.001 seconds", "--timeout")
     assert ran("db", "check", "--timeout", "600", db=cli.db).status == 0
+
+
+@ON_SQLITE
+def test_every_command_that_writes_ends_at_its_time_limit(cli: Own, layout: Callable[..., str], tmp_path: Path) -> None:
+    cli.done("add", layout("a", "1"))
+    with open_writer(cli.db) as writer, writer.transaction():
+        all_end(cli.db, ("index", "a"), ("add", str(tmp_path)), ("remove", "a"), ("db", "vacuum"))
+
+
+@ON_SQLITE
+def test_the_database_is_as_it_was_after_an_upgrade_or_vacuum_that_took_too_long(cli: Own) -> None:
+    one_error(ran("db", "upgrade", "--timeout", "0.001", db=cli.db), 4, "0.001 seconds", "--timeout")
+    assert ran("db", "upgrade", "--timeout", "600", db=cli.db).status == 0
+    with sqlite3.connect(cli.db, isolation_level=None) as connection:
+        connection.execute("CREATE TABLE large (x UNIQUE)")
+        connection.execute(
+            "INSERT INTO large WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i FROM n"
+        )
+    connection.close()
+    one_error(ran("db", "vacuum", "--timeout", "0.001", db=cli.db), 4, "0.001 seconds", "--timeout")
+    assert ran("db", "check", db=cli.db).status == 0
+    assert ran("db", "vacuum", "--timeout", "600", db=cli.db).status == 0
+
+
+@ON_SQLITE
+def test_an_index_that_was_ended_is_continued(cli: Own, layout: Callable[..., str]) -> None:
+    """What was read until then is kept, and the next run reads the rest."""
+    path = layout("a", *map(str, range(3_000)))
+    ended = ran("add", path, "--timeout", "0.3", db=cli.db)
+    assert ended.status in (0, 4)
+    assert ran("add", path, db=cli.db).status == 0
+    assert len(cli.done("query", "--store", "a", "--format", "{tag}").out.split()) == 3_000
 
 
 @ON_SQLITE

@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 from catalog.cli import messages
 from catalog.cli.arguments import filled
 from catalog.cli.config import load_settings
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
+from catalog.cli.time_limit import writing_limit
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.errors import UsageError
@@ -59,6 +61,7 @@ _MOST = (1 << 31) - 1
     " leave layers out.",
 )
 @click.option("--no-index", is_flag=True, help="Register the paths without reading any layout.")
+@writing_limit("What was read until then is kept, and the next run continues from there.")
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -71,6 +74,7 @@ def command(
     shared_as: str | None,
     sparse: bool | None,
     no_index: bool,
+    timeout: float | None,
 ) -> int:
     """Register each PATH and index it.
 
@@ -104,7 +108,8 @@ def command(
             raise UsageError("--prefix needs --naming path or path:tag: give both options")
         return roots, stores
 
-    with open_writer(catalog_path(globals_.db)) as writer:
+    limits = Limits(timeout, None, words=": run 'ocicat index' to continue, or allow more with --timeout")
+    with limits, open_writer(catalog_path(globals_.db)) as writer:
         roots, stores = writer.write(register)
         if no_index:
             return 0

@@ -8,14 +8,16 @@ import sys
 import click
 
 from catalog.cli import messages, output
-from catalog.cli.limits import LIST_SECONDS, Limits
+from catalog.cli.limits import LIST_SECONDS, UNLIMITED_BYTES, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
-from catalog.cli.time_limit import time_limit
+from catalog.cli.time_limit import time_limit, writing_limit
 from catalog.engine.location import catalog_path
 from catalog.engine.open import check_copied, displayed, open_writer
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import escape, shown
+
+_AS_IT_WAS = ", and the catalog is as it was: allow more with --timeout"
 
 
 @click.group(name="db", context_settings={"help_option_names": ["--help"]})
@@ -36,10 +38,12 @@ def path(globals_: Globals) -> int:
 
 
 @command.command()
+@writing_limit("The catalog is then as it was.")
 @click.pass_obj
-def upgrade(globals_: Globals) -> int:
+def upgrade(globals_: Globals, timeout: float | None) -> int:
     """Create the catalog, or bring it to this version's schema."""
-    with open_writer(catalog_path(globals_.db), upgrade=True):
+    limits = Limits(timeout, None, words=_AS_IT_WAS, memory_bytes=UNLIMITED_BYTES)
+    with limits, open_writer(catalog_path(globals_.db), upgrade=True):
         return 0
 
 
@@ -62,10 +66,12 @@ def check(globals_: Globals, timeout: float | None) -> int:
 
 
 @command.command(short_help="Rebuild the file without unused space.")
+@writing_limit("The catalog is then as it was.")
 @click.pass_obj
-def vacuum(globals_: Globals) -> int:
+def vacuum(globals_: Globals, timeout: float | None) -> int:
     """Rebuild the database file without the space that removed rows have left."""
-    with open_writer(catalog_path(globals_.db), create=False) as writer:
+    limits = Limits(timeout, None, words=_AS_IT_WAS, memory_bytes=UNLIMITED_BYTES)
+    with limits, open_writer(catalog_path(globals_.db), create=False) as writer:
         writer.vacuum()
     return 0
 

@@ -7,8 +7,10 @@ import click
 from catalog.cli import messages
 from catalog.cli.arguments import filled, find
 from catalog.cli.config import load
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
+from catalog.cli.time_limit import writing_limit
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.ingest.clock import now_ms
@@ -22,8 +24,9 @@ from catalog.names.escape import shown
 @click.command(name="index")
 @click.argument("names", nargs=-1, metavar="[NAME|PATH]...", callback=filled)
 @click.option("--full", is_flag=True, help="Read every index.json, even those that look unchanged.")
+@writing_limit("What was read until then is kept, and the next run continues from there.")
 @click.pass_obj
-def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
+def command(globals_: Globals, names: tuple[str, ...], full: bool, timeout: float | None) -> int:
     """Bring the catalog up to date with all roots and stores, or with the given ones.
 
     Only layouts that changed since the last pass are read; the others cost a stat each. The roots and stores that the
@@ -31,7 +34,8 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool) -> int:
     """
     configuration = load(globals_.config)
     settings = configuration.settings
-    with open_writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
+    limits = Limits(timeout, None, words=": run 'ocicat index' to continue, or allow more with --timeout")
+    with limits, open_writer(catalog_path(globals_.db), create=bool(configuration.places)) as writer:
         for place in register_places(writer, configuration.places):
             messages.say(not_there(place))
         with writer.snapshot() as connection:

@@ -6,7 +6,9 @@ import click
 from sqlalchemy import Connection
 
 from catalog.cli.arguments import filled, find
+from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import writing_limit
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.ingest.registry import Registry
@@ -14,8 +16,9 @@ from catalog.ingest.registry import Registry
 
 @click.command(name="remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...", callback=filled)
+@writing_limit("Nothing is changed then.")
 @click.pass_obj
-def command(globals_: Globals, names: tuple[str, ...]) -> int:
+def command(globals_: Globals, names: tuple[str, ...], timeout: float | None) -> int:
     """Forget each store or root, and its rows in the catalog. The layouts themselves are not touched.
 
     A removed store below a root is not found again until it is added again.
@@ -30,6 +33,7 @@ def command(globals_: Globals, names: tuple[str, ...]) -> int:
             for store in stores:
                 registry.remove_store(store)
 
-    with open_writer(catalog_path(globals_.db), create=False) as writer:
+    limits = Limits(timeout, None, words=", and nothing was removed: allow more with --timeout")
+    with limits, open_writer(catalog_path(globals_.db), create=False) as writer:
         writer.write(forget)
     return 0
