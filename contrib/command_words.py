@@ -144,12 +144,12 @@ builds/app sha256:69f3c796e89e… since 20…Z
     "changes": Words(
         {
             0: "listed, even if nothing changed; with `--follow`, ended by SIGINT or SIGTERM",
-            2: f"no cursor of this catalog, changes that are not kept any more, or {_UNKNOWN}",
+            2: f"a CURSOR of another catalog, changes that are not kept any more, or {_UNKNOWN}",
         },
         r"""$ ocicat changes --store mirror/patched --format '{at} {change} {store} {name}'
 20…Z added mirror/patched docker.io/library/alpine:3.16
 $ ocicat changes --cursor 1.2; echo "status $?"
-ocicat: error: 1.2 is no cursor: take one from a line of 'ocicat changes --format jsonl'
+ocicat: error: 1.2 is not a cursor: take one from a line of 'ocicat changes --format jsonl'
 status 2
 """,
         "ocicat changes --follow | while read -r line; do …; done   # Ctrl-C ends it\n",

@@ -43,7 +43,7 @@ from tests.postgres import Server
 if TYPE_CHECKING:
     from tests.lookup.sizes import Sized
 
-# A suite that a shell runs in the background is deaf to SIGINT, and so would be every program that it starts.
+# A shell starts background programs with SIGINT ignored, and every program that the suite starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes longer than a second; `make quick` leaves it out")
     if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False  # tests/order.py knows better than the number of tests in a file
+        config.option.loadscopereorder = False  # tests/order.py sorts files by time, not by their number of tests
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -263,7 +263,7 @@ class Catalogue:
 
     def _written(self) -> int:
         if isinstance(self.writer, PostgresWriter):
-            with contextlib.ExitStack() as stack:  # each of its connections tells what it counted
+            with contextlib.ExitStack() as stack:  # each of its connections reports what it counted
                 pool = self.writer._engine_now()
                 for _ in range(2):
                     stack.enter_context(pool.begin()).exec_driver_sql("SELECT pg_stat_force_next_flush()")
@@ -351,7 +351,7 @@ class Catalogues:
 
 @pytest.fixture(scope="session")
 def sqlite_catalogues() -> Iterator[Catalogues]:
-    """Those in files. It is no fixture over `engine`: what such a one made would be thrown away with each file of tests."""
+    """Catalogs in files. This fixture does not depend on `engine`, because pytest would discard its value with each test file."""
     made = Catalogues()
     yield made
     made.close()
@@ -359,7 +359,7 @@ def sqlite_catalogues() -> Iterator[Catalogues]:
 
 @pytest.fixture(scope="session")
 def server_catalogues() -> Iterator[Catalogues]:
-    """Those on the server, each of which is used again and again."""
+    """Catalogs on the server, each of which is emptied and used again."""
     made = Catalogues(keep=True)
     yield made
     made.close()

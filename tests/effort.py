@@ -11,9 +11,9 @@ import os
 from hypothesis import HealthCheck, settings
 
 SHARE = 4
-"""Of how many examples `make test` tries one."""
+"""`make test` tries one of this many examples."""
 USUAL = 100
-"""How many examples a test has that does not say how many."""
+"""The number of examples of a test that does not set one."""
 
 
 def profile() -> str:

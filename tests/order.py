@@ -41,7 +41,7 @@ NOT_QUICK = {
     "ingest/test_rows_written.py",
     "lookup/test_fixtures.py",
 }
-"""Files that need neither, and take long all the same; single tests have the marker `slow`."""
+"""Files that need none of these but still take long. Single tests have the marker `slow`."""
 
 QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
 

@@ -47,7 +47,7 @@ class Example(NamedTuple):
 
 
 def examples(text: str, name: str) -> Iterator[Example]:
-    """The examples of a document: `$ ` begins a command, `> ` goes on with it, anything else is output."""
+    """The examples of a document: `$ ` begins a command, `> ` continues it, anything else is output."""
     for block in re.finditer(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         line = text.count("\n", 0, block.start(1))
         place, command, output = "", "", ""

@@ -17,7 +17,7 @@ COPY_TIMES = 12.0
 
 
 def prune(world: World, report: Report) -> None:
-    """Plan for one store and for all stores of the mix, of which nothing may go, and run the report."""
+    """Plan for one store and for all stores of the mix, in which nothing can be removed, and run the report."""
     db = world.catalog
     report.title(f"ocicat plan prune among {world.stores:,} stores ({world.slow_runs} runs each)")
     one = f"mix-{world.stores}/*0001"

@@ -50,7 +50,7 @@ PAGE_BYTES = 8 << 20
 """The largest total size of the rows of one statement."""
 
 PAGE_CELLS = 30_000
-"""The largest number of values in the rows of one statement. Rendering a page of so many takes about a second."""
+"""The largest number of values in the rows of one statement. Rendering a page with this many takes about a second."""
 
 
 class _Column(NamedTuple):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _DAY_MS = 86_400_000
-_MOST = 1 << 36  # so many days in milliseconds still fit into an integer of the database
+_MOST = 1 << 36  # This many days in milliseconds still fit into an integer of the database.
 _MOST_SECONDS = 86_400
 _PRIORITY = (1 << 31) - 1
 

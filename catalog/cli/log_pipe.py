@@ -96,4 +96,4 @@ class LogPipe:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            return  # nothing reads it any more: the daemon goes on, and its exit status still says how it ended
+            return  # Nobody reads the log any more. The daemon continues, and its exit status still says how it ended.

@@ -169,7 +169,7 @@ def batches(
 ) -> Iterator[list[BlobRead]]:
     """Yield what these blobs are, as many at a time as one transaction takes; those that cannot be read are left out.
 
-    A blob that lies in several stores is read from the first one that has a good copy. A batch may be empty, because one is
+    A blob that is in several stores is read from the first one that has a good copy. A batch may be empty, because one is
     yielded after each slice of time.
     """
     batch: list[BlobRead] = []

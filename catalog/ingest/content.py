@@ -68,7 +68,7 @@ class ContentStage:
     `known` is how many blobs are known to be left to read when the current group of stores began; more may be found while reading.
     `woken` collects the ids of stores that turned out to have more to read, even if they were already read to the end.
     `pause` is called now and then during a transaction. If it raises TurnEnded, the transaction is undone, and made again
-    when the caller goes on iterating over `run`. Any other exception passes through.
+    when the caller continues to iterate over `run`. Any other exception passes through.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ _NO_MARKER = Marker(None, None)
 
 
 class PutOff(NamedTuple):
-    """A store that waits: since when, by the monotonic clock, and why."""
+    """A store that waits, with the time by the monotonic clock and the reason."""
 
     store: Store
     since: float
@@ -27,7 +27,7 @@ class PutOff(NamedTuple):
 class WaitingStore:
     """A store that has not settled yet, or waits for its turn.
 
-    `first` is since when it waits, `looks` what it last looked like and `since` since when, `due` when to look again, and
+    `first` is when it began to wait, `looks` what it last looked like, `since` when it began to look so, `due` when to look again, and
     `why` the reason. Times are seconds of the monotonic clock. `size` is that of its index.json in bytes when last seen, `ended`
     how many of its turns were ended (turns.py), `long_turns` how many of those were longer turns since it last changed, `turn_began`
     when its last turn began, and `full` whether to read it even if it looks unchanged.

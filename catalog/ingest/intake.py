@@ -50,7 +50,7 @@ BATCH_ENTRIES = 50_000
 
 _RETRY_SECONDS = 0.02  # until the next look at a file that was just changing
 _HELD_SECONDS = 0.1  # until the next look at a file that somebody has open for writing
-_HELD_SHARE = 10  # at least so many times as long as it took to find out who has it open
+_HELD_SHARE = 10  # wait at least this many times as long as it took to find out who has it open
 
 
 class Intake:

@@ -123,7 +123,7 @@ class Moment:
             self._cursor.execute("UPDATE store SET born = ? WHERE id = ?", (self.id, one))
 
     def keep_whole(self, store_ids: Sequence[int]) -> None:
-        """Keep these stores with everything in them, before they are deleted."""
+        """Copy these stores and everything in them to the past, before they are deleted."""
         for one in store_ids:
             self._cursor.execute(_END_ANSWERS, (self.at, self.id, one))
             self._end_span(one)

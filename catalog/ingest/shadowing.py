@@ -2,7 +2,7 @@
 
 docs/resolution.md: among the keys of a store with the same repository and tag, those of entries with the media type of an image
 come first, then one from `io.containerd.image.name`, then the order of `index.json`. The others are shadowed. A span of
-history records what the first one answered. It goes on if the answer moves to another entry with the same content.
+history records what the first one answered. A span continues if the answer moves to another entry with the same content.
 """
 
 from __future__ import annotations

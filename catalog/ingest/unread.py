@@ -146,7 +146,7 @@ def unread_blobs(
     parents: Sequence[int] | None = None,
     page: BlobPage | None = None,
 ) -> list[UnreadBlob]:
-    """Return the blobs that lie in a store, should be read, and were not.
+    """Return the blobs of a store that should be read and were not.
 
     With `parents`, only those that these manifests point to. With `page`, only those of that page.
     """

@@ -93,7 +93,7 @@ def discover(
     """Yield the absolute paths of all layouts at or below `root`, each before those inside it, ordered by name.
 
     Paths that are not UTF-8 contain surrogate escapes. `on_error` is called with the path of a directory that cannot be
-    read or that has disappeared since its parent was read, and the search goes on. `root` itself may be hidden or a
+    read or that has disappeared since its parent was read, and the search continues. `root` itself may be hidden or a
     symbolic link; it may also be a path from `catalog.layout.beneath.opened_path`. `on_directory` is called before each
     directory is read, because there may be many without a layout. With `listings`, unchanged directories are not listed
     again. Layouts in `known` are not listed either if `blobs` is the only directory in them (`is_leaf` says so, if given).

@@ -1,4 +1,4 @@
-"""What changed since a time or a cursor, in order, so that one can go on exactly where one left off (`ocicat changes`).
+"""What changed since a time or a cursor, in order, so that a caller can continue exactly where it left off (`ocicat changes`).
 
 A change is that a name of a store answers something else than before, or begins or ends to answer. Changes come moment by
 moment; the moments of each host are in order, and those of several hosts are merged by their times. A cursor says how far each
@@ -49,7 +49,7 @@ class Position:
 class Change:
     """A name of a store answers `new` since a moment (milliseconds, UTC), and answered `old` before; None: nothing.
 
-    `store` is what the store was called then. `cursor` is from where to go on after this change.
+    `store` is the name that the store had then. `cursor` is the position to continue from after this change.
     """
 
     __slots__ = ("at", "cursor", "new", "old", "path", "repository", "store", "store_id", "tag")
@@ -85,7 +85,7 @@ class Followed:
 
     @property
     def cursor(self) -> str:
-        """Where to go on: `parsed` reads it."""
+        """The text of the position to continue from; `parsed` reads it."""
         return "-".join(f"{host}.{position}" for host, position in sorted(self.positions.items()))
 
     def changes(self, reader: Reader) -> Iterator[Change]:
@@ -165,7 +165,7 @@ def from_now(reader: Reader) -> Followed:
 
 
 def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
-    """All changes that are kept; and since when they are (milliseconds), None if from the beginning."""
+    """All changes that are kept, and the time since which they are kept in milliseconds since 1970, or None if all are."""
     positions: dict[int, Position] = {}
     since: int | None = None
     for (host,) in list(reader.rows("HOSTS", {})):
@@ -201,7 +201,9 @@ def parsed(cursor: str) -> Followed:
     for part in cursor.split("-"):
         numbers = part.split(".")
         if len(numbers) not in (3, 4) or not all(_is_number(text) for text in numbers):
-            raise UsageError(f"{shown(cursor)} is no cursor: take one from a line of 'ocicat changes --format jsonl'")
+            raise UsageError(
+                f"{shown(cursor)} is not a cursor: take one from a line of 'ocicat changes --format jsonl'"
+            )
         host, moment, at, *done = map(int, numbers)
         positions[host] = Position(moment, at, done[0] if done else None)
     return Followed(positions)
@@ -212,4 +214,4 @@ def _is_number(text: str) -> bool:
 
 
 def _foreign(cursor: str) -> UsageError:
-    return UsageError(f"{shown(cursor)} is no cursor of this catalog: ask for --since TIME instead")
+    return UsageError(f"{shown(cursor)} is not a cursor of this catalog: ask for --since TIME instead")

@@ -1,6 +1,6 @@
 """Everything about one image, from every store, on one page (`ocicat inspect`).
 
-Each section has at most so many items and says how many there are in all. What is not known is None.
+Each section has a limited number of items, and the total number. What is not known is None.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 LIMIT = 10
-"""So many items of a section are listed if nothing else is asked for."""
+"""The default number of items per section."""
 _COUNTED = MOST_ROWS
 _SHARED_COUNTED = 1_000
-"""So many images that share a layer are counted, as the statement SHARING has it."""
+"""The number of images up to which those that share a layer are counted, as in the statement SHARING."""
 _EXAMPLES = 3
 _KINDS = {MANIFEST: "manifest", INDEX: "index"}
 _ROLES = ("manifest", "config", "layer")
@@ -225,7 +225,7 @@ class Page:
     # --- below --------------------------------------------------------------------------------------------------
 
     def _blob_problems(self) -> Iterator[Row]:
-        """The blobs of the image that are not there, or not as they should be, in the first stores that it lies in."""
+        """The blobs of the image that are absent or damaged in the first stores that have it."""
         for store_id, store, *_, is_unjudged, is_sparse in list(self._rows("HOLDERS_OF"))[: self._limit]:
             for manifest, _ in self._manifests():
                 for role, _, digest, _, expected, held, is_good, _ in list(

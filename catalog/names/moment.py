@@ -18,7 +18,7 @@ def parse_moment(text: str, now: int) -> int:
     """Parse an RFC 3339 time or date, an age (`90s`, `15m`, `2h`, `3d`, `1w`) or `@SECONDS`.
 
     Returns milliseconds since 1970, UTC; `now` is in the same unit. A time without a zone is UTC, and a date means its
-    first moment. Raises UsageError if `text` is none of these.
+    first moment. Raises UsageError for any other `text`.
     """
     number, unit = text[:-1], text[-1:]
     try:

@@ -69,7 +69,7 @@ class Query:
 def parse_query(text: str) -> Query:
     """Parse `text`, trying in turn: a scheme, a leading `:`, a digest, a name, a pattern.
 
-    Raises InvalidReference, with a message of one line, if `text` is none of these.
+    Raises InvalidReference, with a message of one line, for any other `text`.
     """
     if text.startswith("oci"):
         if text.startswith("oci-layout://"):

@@ -86,7 +86,7 @@ class TreeObserver(BaseThread):
         self.while_waiting: Callable[[], None] = lambda: None
         """Called about ten times a second while somebody waits for a tree to be watched: a large one takes many seconds."""
         self.is_waited_for: Callable[[], bool] = lambda: True
-        """Returns whether to go on waiting."""
+        """Returns whether to keep waiting."""
 
     # --- for the daemon -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Paths by what lies below them: an event about one directory must not cost a look at every other one that is watched."""
+"""A tree of watched paths, so that an event about one directory does not cost a look at every other watched directory."""
 
 from __future__ import annotations
 

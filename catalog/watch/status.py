@@ -14,7 +14,7 @@ from catalog.engine.open import beside
 from catalog.names.escape import shown
 
 LATE_SECONDS = 60.0
-"""A daemon that published nothing for so long is late (`ocicat status --check`). If a change waits or something fails, it is late
+"""A daemon that has published nothing for this long is late (`ocicat status --check`). If a change waits or something fails, it is late
 after the time that it publishes as `late_after`, which is a setting."""
 _LARGEST = 64 << 10
 _SAME_MS = 100  # how much two times of one event may differ, since both are converted from the monotonic clock
@@ -75,7 +75,7 @@ def why_late(values: dict[str, Any]) -> str | None:
     late = given if isinstance(given, (int, float)) else LATE_SECONDS
     since = values.get("trouble_since")
     if isinstance(since, (int, float)) and now - since > late * 1000:
-        return f"it has not been able to go on for more than {late:g} seconds: {values.get('trouble')}"
+        return f"it has been unable to continue for more than {late:g} seconds: {values.get('trouble')}"
     oldest = values.get("oldest_waiting")
     if isinstance(oldest, (int, float)) and now - oldest > late * 1000:
         return f"a change has been waiting for more than {late:g} seconds: {_why_waiting(values, oldest)}"

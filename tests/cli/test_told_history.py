@@ -149,7 +149,7 @@ def test_what_is_unusable_is_left_out_and_a_problem(cli: Own, tmp_path: Path, hi
 
 
 def test_an_endless_history_is_cut_and_reported(cli: Own, tmp_path: Path) -> None:
-    """The newest ten thousand spans of a layout are kept."""
+    """Only the newest ten thousand spans of a layout are kept."""
     times = (f"20{year:02}-{month:02}-{day:02}T{hour:02}:00:00Z" for year, month, day, hour in itertools.product(
         range(1, 24), range(1, 13), range(1, 28), (1, 13)))  # fmt: skip
     entries = [entry(time, (A, B)[number % 2]) for number, time in enumerate(times)]

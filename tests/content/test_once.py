@@ -1,4 +1,4 @@
-"""A digest is read once for the whole catalog, and a reading that was killed goes on where it was."""
+"""A digest is read once for the whole catalog, and a reading that was killed continues where it was."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_reading_that_was_left_opens_only_the_rest(tmp_path: Path, step: int) 
 
 
 def left_after(db: str, steps: int) -> None:
-    """Read names, and so many levels of content."""
+    """Read names, and this many levels of content."""
     from catalog.engine.sqlite.writer import SqliteWriter
     from catalog.ingest.settings import Settings
     from catalog.ingest.sweep import Sweep
@@ -219,7 +219,7 @@ def test_however_many_stores_are_read_together_the_views_are_the_same(
 
 
 def test_a_good_copy_in_the_same_group_is_read_though_the_first_is_bad(tmp_path: Path) -> None:
-    """And the bad one is told, tried or not: it has another size than the digest was proved for."""
+    """The bad copy is reported whether it was read or not, because its size differs from that of the verified one."""
     for bad, good in (("a", "b"), ("b", "a")):
         config, root, db = no_settling(tmp_path), tmp_path / bad, f"{tmp_path}/{bad}.db"
         for name in (bad, good):

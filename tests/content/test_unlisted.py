@@ -1,4 +1,4 @@
-"""Manifests that lie in a layout and that no entry lists, skopeo's form, and images before everything else of one name."""
+"""Manifests that are in a layout and that no entry lists, skopeo's form, and images before everything else of one name."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_bytes_that_are_not_what_their_digest_says_are_not_believed(catalogue: C
 
 
 def test_a_good_copy_in_another_store_is_believed(catalogue: Catalogue, tmp_path: Path) -> None:
-    """Whichever of the two is read first; the bad one says so where nobody knew better by then."""
+    """Whichever of the two is read first. The bad copy is reported if it was read first."""
     told: set[tuple[str, str, str]] = set()
     for bad, good in (("a", "b"), ("d", "c")):
         for name in (bad, good):
@@ -241,7 +241,7 @@ def test_links_as_directories_lead_nowhere(catalogue: Catalogue, tmp_path: Path,
 @pytest.mark.parametrize("target", ["a directory", "a file", "nothing"])
 @pytest.mark.parametrize("level", ["blobs", "blobs/sha256", "blobs/blake2b"])
 def test_what_a_link_leads_to_changes_nothing(catalogue: Catalogue, tmp_path: Path, level: str, target: str) -> None:
-    """It is told as a link, by its own text; nothing behind it is asked what it is."""
+    """It is reported as a link, with its own text; its target is never looked at."""
     path = layout(tmp_path / "s")
     write(path, named(manifest(path, AMD64)))
     away = tmp_path / "away"

@@ -29,7 +29,7 @@ OF_SERVER, OF_DATABASE, OF_CATALOG = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT
 
 
 class Roles(NamedTuple):
-    """A server with the database and the roles of the document, a layout, and settings without settling."""
+    """A server with the database and roles of docs/postgres.md, a layout, and settings without settling."""
 
     server: Server
     layout: str

@@ -12,12 +12,12 @@ LARGE = 1_000, 4_000
 """How many parts an input has: the second is four times the first."""
 
 FACTOR = 4.6
-"""At most so many times may four times the input cost. Sorting, and what doubles its room when it is full, take a little more."""
+"""The most that four times the input may cost, as a factor. Sorting, and lists that double their size when full, take a little more."""
 SPARE = 1_000
 """What an answer may cost beside that: the first use of something compiles or imports it."""
 
 _PER_LINE = 64
-"""So many characters or elements that a method in C goes through count as one line."""
+"""How many characters or elements that a method in C reads count as one line."""
 _WHOLE = frozenset(
     [
         "capitalize",

@@ -246,7 +246,7 @@ def _names_of_a_base(made: Layout, number: int) -> None:
 
 
 def _named_and_built_on(made: Layout, base: Descriptor, number: int) -> None:
-    """So many names of `base`, and as many images on its layer."""
+    """`size` names of `base`, and as many images on its layer."""
     for each in range(number):
         made.add(base, f"base:{each}")
         config = made.put({"os": "linux", "architecture": "amd64", "n": each}, writers.CONFIG_TYPE)

@@ -30,7 +30,7 @@ from tests.postgres import Server
 
 SIZES = 25, 100
 ROWS_SPARE = 500
-"""Rows that may be more at the larger size, however large that is."""
+"""How many more rows the larger size may visit, however large it is."""
 
 WALKS = ("total_size", "platforms", "created")
 """Columns of `images` and `unnamed` that walk down from each row, as far as catalog.db.recursive goes."""
@@ -46,7 +46,7 @@ PARAMETERS = {
 
 
 def costs(connection: sqlite3.Connection) -> dict[str, int]:
-    """Steps of SQLite's that each report and each view takes."""
+    """Return the steps of SQLite's virtual machine for each report and view."""
     asked = [(name, text, PARAMETERS[name]) for name, text in REPORTED.items()]
     asked += [(f"view {name}", text, {}) for name, text in VIEWED.items()]
     return {
@@ -63,11 +63,11 @@ ON_SERVER = (
     "stores with the same blobs",
     "stores with one layer that is too short",
 )
-"""What is counted on PostgreSQL in `make test`: shapes of which something was not linear. `make stress` counts all."""
+"""The shapes that are counted on PostgreSQL, because something about each of them was not linear once."""
 
 
 def looked_at(session: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
-    """Rows that each report and each view has PostgreSQL look at, where every table counts as large."""
+    """Return the rows that PostgreSQL visits for each report and view, if every table counts as large."""
     session.execute("SET enable_seqscan = off")
     asked = [(each.name, each.statement("postgresql"), PARAMETERS[each.name]) for each in REPORTS]
     asked += [(f"view {name}", text, {}) for name, text in VIEWED.items()]
@@ -80,7 +80,7 @@ def looked_at(session: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
 
 
 def on_server(server: Server, directory: str) -> dict[str, int]:
-    """Those of a new catalog of the layouts in a directory, once the server has counted its rows."""
+    """Return the costs in a new catalog of the layouts in a directory, after ANALYZE."""
     catalogue = Catalogue(server.new_catalog())
     try:
         catalogue.add(directory)
@@ -125,7 +125,7 @@ WALKED = f"SELECT {', '.join(WALKS)} FROM images"
 
 
 def above_a_chain(directory: str, depth: int) -> None:
-    """An entry above so many indexes, one below the other, and an image."""
+    """Make an entry above a chain of `depth` indexes with an image at the end."""
     made = Layout(f"{directory}/s")
     made.add(chain(made, made.image(), depth), f"{NAME}:1")
     made.done()

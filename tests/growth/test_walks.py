@@ -19,7 +19,7 @@ from tests.growth.layouts import LAYOUTS
 
 SIZES = 40, 160
 SPARE = 2_000
-"""Steps that may be more at the larger size, however large that is."""
+"""How many more steps the larger size may take, however large it is."""
 
 
 def steps(connections: Sequence[sqlite3.Connection], do: Callable[[], object]) -> int:

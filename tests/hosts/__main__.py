@@ -1,5 +1,5 @@
-"""`python -m tests.hosts`: eight hosts that write 1,000 changes each; what was measured is printed, and the status says whether
-all of it held.
+"""`python -m tests.hosts`: eight hosts write 1,000 changes each. It prints what was measured, and exits with status 0 if
+everything held.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 _QUIET = ("duplicates", "shared", "usage", "drift")
 """Reports that are asked meanwhile."""
 _DOWN = 3.0
-"""So long the server stays away, in seconds."""
+"""How long the server stays away, in seconds."""
 
 
 class Size(NamedTuple):
@@ -163,7 +163,7 @@ class Fleet:
     def _guarded(self, do: Callable[..., None], *arguments: object) -> None:
         try:
             do(*arguments)
-        except Exception as error:  # noqa: BLE001 - a thread's end is told by the one that waits for it
+        except Exception as error:  # noqa: BLE001 - the thread that waits for this one reports it
             self._fail(f"{do.__name__}: {type(error).__name__}: {error}")
 
     def _fail(self, what: str) -> None:

@@ -112,7 +112,7 @@ class Host:
             self.daemon.wait()
 
     def strange(self) -> list[str]:
-        """What the daemons said beside that they begin, wait for the server, go on and end."""
+        """What the daemons logged, except that they start, wait for the server, continue and end."""
         return [line for line in self.log() if not _USUAL.match(line)]
 
     def log(self) -> list[str]:

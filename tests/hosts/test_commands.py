@@ -17,7 +17,7 @@ from tests.watch.harness import wait_for
 
 
 class Pair:
-    """Two hosts with a root `images` each, and in it the layouts `app`, of other digests, and one of its own."""
+    """Two hosts, each with a root `images` that has a layout `app`, with different digests, and a layout of its own."""
 
     def __init__(self, new_host: NewHost) -> None:
         self.one, self.two = new_host("one"), new_host("two")

@@ -1,4 +1,4 @@
-"""A connection that is lost, a server that is away, and hosts in each other's way: nothing is lost, and all of it goes on."""
+"""A connection that is lost, a server that is away, and hosts in each other's way: no change is lost, and all of them continue."""
 
 from __future__ import annotations
 

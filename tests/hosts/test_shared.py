@@ -24,7 +24,7 @@ class Seen:
         self.app = layout(f"{self.nfs}/app", seed="first")
         self.other = layout(f"{self.nfs}/deep/other", "docker.io/library/other:1", "first")
         self.one.done("add", self.nfs, "--name", "images", "--shared-as", "nfs")
-        # A mount at another place: the catalog keeps the path that it is told, and follows links of what it is told alone.
+        # A mount at another place: the catalog keeps the path as given, and follows links only in that path.
         self.there = self.two.path("mnt")
         _mount(self.nfs, self.there)
         self.two.done("add", self.there, "--name", "shelf", "--shared-as", "nfs")

@@ -14,7 +14,7 @@ Key = tuple[str, str | None, str]
 
 
 class Span(NamedTuple):
-    """A key answered a digest from a time until a time, None while it does."""
+    """The time for which a key answered a digest; its end is None while it still does."""
 
     key: Key
     digest: str
@@ -35,7 +35,7 @@ class Log:
         stores: Mapping[str, OracleStore],
         said: Mapping[str, Sequence[writers.Descriptor]],
     ) -> None:
-        """Note what the stores answer by what they said last. A change has the time at which the store last changed."""
+        """Record what the stores answer according to their last good state. A change has the time at which the store last changed."""
         times = dict(catalogue.sql("SELECT name, changed_at FROM store"))
         now = {key: digest for place, store in stores.items() for key, digest in answers(store, said[place]).items()}
         for key in self.standing.keys() | now.keys():

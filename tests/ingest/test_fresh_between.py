@@ -19,7 +19,7 @@ from tests.conftest import Catalogue
 
 
 class Between(SqliteReader):
-    """Does `then` after its statement number `after`; `asked` counts them."""
+    """Calls `then` after its statement number `after`; `asked` counts the statements."""
 
     __slots__ = ("after", "asked", "then")
 

@@ -54,7 +54,7 @@ def test_what_was_read_is_not_written(catalogue: Catalogue, tmp_path: Path, chan
     _between(catalogue, path, change)
     new = writers.fake_descriptor("new")["digest"]
     assert indexed(catalogue) == ([] if change is gone else [("t", new)])
-    assert catalogue.sql("SELECT count(*) FROM name_span") == [(0,)]  # the old one never was
+    assert catalogue.sql("SELECT count(*) FROM name_span") == [(0,)]  # The old list was never written.
 
 
 def test_a_problem_is_not_written_if_the_file_was_mended(catalogue: Catalogue, tmp_path: Path) -> None:

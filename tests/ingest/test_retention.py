@@ -129,7 +129,7 @@ def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_pat
 
 
 def test_a_clock_that_steps_back_turns_no_span_round(catalogue: Catalogue, tmp_path: Path) -> None:
-    """A store's last change lies in what is now the future: that decides nothing of the next ones."""
+    """A store's last change has a time in the future. That has no effect on later changes."""
     path = layout(tmp_path / "s", entry("a", "alpine:1"))
     catalogue.add(path)
     ahead = catalogue.sql("SELECT changed_at FROM store")[0][0] + DAY

@@ -287,7 +287,7 @@ def test_a_store_that_is_missing_is_left_to_the_pass_for_as_long_as_it_is(world:
 
 
 def test_what_has_only_just_changed_is_left_to_the_pass(world: World) -> None:
-    """Blobs that came within one tick of a file system's clock are told apart by no time: it is asked until it is old."""
+    """No time tells blobs apart that came within one tick of the file system's clock, so the directory is listed until it is old."""
     os.utime(world.path("R/a/blobs/sha256"))
     world.passed()
     check(world, is_quiet=False)
@@ -395,7 +395,7 @@ def test_a_catalog_that_cannot_be_used_is_left_to_the_pass(world: World, harm: s
 def test_whatever_happens_in_whatever_order(
     data: st.DataObject, new_sqlite_catalogue: Callable[[str], Catalogue]
 ) -> None:
-    """Several changes between two passes, as far as each can still be made; and at the end the look finds peace."""
+    """Make several changes between two passes, as far as each is possible. At the end, the check finds nothing to do."""
     with tempfile.TemporaryDirectory() as directory:
         world = World(os.path.realpath(directory), new_sqlite_catalogue(directory))
         for _ in range(3):

@@ -445,7 +445,7 @@ def test_many_small_files_with_many_threads(catalogue: Catalogue) -> None:
 
 
 def sparse(path: str, size: int, algorithm: str = "sha256", data: bytes = b"") -> str:
-    """A blob of so many bytes of which there are none on disk but `data`, in its middle; its digest, where it can be had."""
+    """Make a sparse blob of `size` bytes with only `data` in its middle; return its digest if that can be computed."""
     digest = hashlib.new(algorithm)
     holes = size - len(data)
     if size <= 1 << 26:

@@ -1,4 +1,4 @@
-"""Words of the dictionaries, such as media types, go with the last row that uses them, so many at a time."""
+"""Words of the dictionaries, such as media types, are deleted with the last row that uses them, a limited number at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ocicat changes`: played back, the changes are what plain scans say; a cursor goes on exactly where it stands."""
+"""`ocicat changes`: played back, the changes are what plain scans say; a cursor continues exactly at its position."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_store_that_is_renamed_removed_and_added_again(catalogue: Catalogue, t
     "text", ["", "1", "1.2", "a.b.c", "1.2.3.4.5", "-1.2.3", "1.2.3-", f"1.2.{'9' * 19}", "\uff11.2.3"]
 )
 def test_what_is_no_cursor(text: str) -> None:
-    with pytest.raises(UsageError, match="is no cursor"):
+    with pytest.raises(UsageError, match="is not a cursor"):
         parsed(text)
 
 
@@ -128,7 +128,7 @@ def test_a_cursor_of_another_catalog(catalogue: Catalogue, tmp_path: Path) -> No
     (change,) = all_of(catalogue.reader)
     host, moment, at = map(int, change.cursor.split("."))
     for other in (f"{host}.{moment}.{at + 1}", f"{host}.{moment + 5}.{at}", f"{host + 1}.{moment}.{at}"):
-        with pytest.raises(UsageError, match="no cursor of this catalog"):
+        with pytest.raises(UsageError, match="not a cursor of this catalog"):
             all_of(catalogue.reader, parsed(other))
 
 

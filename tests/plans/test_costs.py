@@ -42,7 +42,7 @@ def one_store(path: str, size: int) -> None:
 
 
 def many_stores(path: str, size: int) -> None:
-    """So many stores with an image and garbage."""
+    """Make `count` stores with an image and garbage."""
     for number in range(size):
         store = writers.make_layout(f"{path}/{number}")
         writers.make_image(store, "garbage")
@@ -82,14 +82,14 @@ def test_a_plan_is_linear(
 
 
 def same_images(path: str, size: int) -> None:
-    """So many stores with the same image."""
+    """Make `count` stores with the same image."""
     for number in range(size):
         store = writers.make_layout(f"{path}/{number}")
         writers.write_index(store, writers.empty_index(writers.make_image(store, "same")))
 
 
 def one_file(path: str, size: int) -> None:
-    """So many stores with the same image, whose files are one already, and one that has it by itself."""
+    """Make `count` stores with the same image as hard links to one file, and one store with a copy of its own."""
     same_images(path, size)
     for blob in os.listdir(f"{path}/0/blobs/sha256"):
         for number in range(1, size - 1):

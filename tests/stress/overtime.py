@@ -81,7 +81,7 @@ class Overtime:
             self.catalogue.add(self._path(place))
 
     def run(self, steps: int, questions: int) -> list[str]:
-        """Make so many steps, with so many questions after each; what is answered otherwise by now, as lines to read."""
+        """Make some steps, with some questions after each; return a line for each answer that differs by now."""
         doings = [getattr(self, name) for name in dir(type(self)) if name.startswith("do_")]
         often = [self.do_edit] * 6 + [self.do_blobs] * 2
         for _ in range(steps):
@@ -344,7 +344,7 @@ class Overtime:
         return int(found or 0)
 
     def _wait(self) -> None:
-        """Let the clock go on, so that a change and a question next to it are of two different milliseconds."""
+        """Wait for the clock, so that a change and the next question are in different milliseconds."""
         while now_ms() <= self._last + 1:
             time.sleep(0.001)
         self._last = now_ms() + 1
@@ -356,7 +356,7 @@ class Overtime:
         name, tag = writers.familiar(rng.choice(REPOSITORIES)), rng.choice(TAGS)
         digest = rng.choice(self.digests[-40:])
         place, store = self._path(rng.choice(PLACES)), rng.choice(NAMES)
-        # Whether a path below a store was a layout that nobody had registered, only the disk of then could tell.
+        # Whether a path below a store was a layout that nobody had registered, only the disk of that time could tell.
         where = rng.choice((store, self._path(rng.choice([each for each in PLACES if each != "one/b/c"]))))
         ref = rng.choice(
             (
@@ -398,7 +398,7 @@ def now_ms() -> int:
 STEPS = 10_000
 _A_WORLD = 250
 _ON_SERVER = 8
-"""One world of so many is on PostgreSQL."""
+"""One world out of this many is on PostgreSQL."""
 
 
 def run_all(say: Callable[[str], None]) -> None:

@@ -127,7 +127,7 @@ class Stress:
         self._say(f"killed {self._size.kills} times, {writing} of them while it wrote; sound and complete after each")
 
     def _is_writing(self, seconds: float) -> bool:
-        """Whether a transaction is under way; for so long one is waited for."""
+        """Whether a transaction is running; waits that long for one."""
         until = time.monotonic() + seconds
         while not (held := is_held(self.catalog.db + WRITER)) and time.monotonic() < until:
             time.sleep(0.001)

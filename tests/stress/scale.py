@@ -27,7 +27,7 @@ _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
 class Size(NamedTuple):
-    """So many stores; so many seconds in which nothing happens, with a sweep every `rescan`; and a burst of so many blobs."""
+    """How many stores, how many idle seconds with a sweep every `rescan` seconds, and how many blobs in a burst."""
 
     stores: int
     idle: float

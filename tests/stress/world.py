@@ -114,7 +114,7 @@ def following(rng: random.Random, place: Place, path: str, index: Index, state: 
     how = rng.random()
     entry = name_entry(descriptor, "containerd" if how < 0.3 else "canonical", place.repository, TAG)
     if how > 0.7:
-        # skopeo takes one annotation alone off the old entry: with the other one it would go on answering.
+        # skopeo takes one annotation alone off the old entry: with the other one it would still answer.
         index = retag_skopeo(_without_tag(index, place, IMAGE_NAME), entry)
     else:
         index = retag_replace(_without_tag(index, place), entry)

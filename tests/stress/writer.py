@@ -22,7 +22,7 @@ from tests.stress.world import Place, first, following, places, same_length
 from tests.writers import WRITE_STYLES, Index, dump, read_index, write_skopeo
 
 HOT = 3
-"""So many stores at a time get most of a writer's writes: their states do not stand still for long."""
+"""How many stores at a time get most of a writer's writes, so that they never stand still for long."""
 _SLOW_PAUSE = 0.35
 
 

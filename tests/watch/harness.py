@@ -1,8 +1,8 @@
 """A catalog with roots and layouts, followed by a real `ocicat watch`, and compared with the oracle.
 
 Which stores there are is found by a walk of the tests' own, not asked of the catalog. A store whose index.json is torn or
-gone goes on answering with what it last said (docs/resolution.md): so of every index.json that was good when all stood
-still a copy is kept, and the oracle reads the copy where the file itself is no use.
+gone still answers with its last good list (docs/resolution.md). So a copy is kept of every index.json that was good when all
+stood still, and the oracle reads the copy if the file itself cannot be used.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ class Followed:
                 if ref.startswith("oci-layout://") and said.status in (1, 2) and outcome.status in (1, 2):
                     continue  # missing, or forgotten: the oracle knows no such store
                 if said.status == outcome.status == 3 and len(outcome.candidates) > 20:
-                    same = said.candidates <= outcome.candidates  # no more than 20 are told
+                    same = said.candidates <= outcome.candidates  # no more than 20 are listed
                 elif outcome.status == 1 and said.status == 4:
                     same = True  # a digest that may be below an entry whose blobs are not there
                 else:

@@ -1,4 +1,4 @@
-"""When blobs that come by themselves are listed: once that is over, and now and then while it goes on."""
+"""When blobs that come without a change of index.json are listed: once no more come, and now and then while they keep coming."""
 
 from __future__ import annotations
 

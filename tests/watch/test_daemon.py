@@ -187,7 +187,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
     quick.remove(one)
     quick.add_store(two)
     quick.send(signal.SIGCONT)
-    wait_for(lambda: (read_daemon(quick.db) or {}).get("watched") == 2)  # with the directory that it lies in
+    wait_for(lambda: (read_daemon(quick.db) or {}).get("watched") == 2)  # with its parent directory
     for step in range(3):
         tag(two, "1", f"x{step}")
         quick.settled()
@@ -195,7 +195,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
 
 @on_both("quick")
 def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
-    """What is in it belongs to the deeper one; once that is no root, to the other again, and is watched all the time."""
+    """Its stores belong to the deeper root, and to the other one once that is removed. They are watched all the time."""
     store = make_layout(quick.path("outer/inner/deep/a"))
     outer = quick.add_root("outer")
     quick.start()

@@ -262,7 +262,7 @@ def within(quick: Followed, *arguments: str) -> subprocess.CompletedProcess[byte
 
 
 def test_the_lock_of_a_full_disk(tmp_path: Path) -> None:
-    """What a lock beside the catalog meets: each is told as what it is, and publishing is let be."""
+    """What may be in the place of a lock beside the catalog: each is reported, and nothing is published."""
     lock = FileLock(f"{tmp_path}/lock", "busy")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))

@@ -1,4 +1,4 @@
-"""What takes too long is told, once, and `status --check` fails until it has passed; the rest goes on meanwhile."""
+"""A store that takes too long is reported once, and `status --check` fails until it is done. The others are followed meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_a_store_that_never_stands_still(catalog: Followed) -> None:
         with open(f"{busy}/index.json", "r+b", buffering=0) as file:  # a writer that hangs in the middle
             file.write(data[:100])
             wait_for(lambda times=times: told(catalog, "is put off") == times, what=catalog.log)  # type: ignore[misc]
-            wait_for(lambda: catalog("status", "--check").status == 1, what=catalog.state)  # it is told, then published
+            wait_for(
+                lambda: catalog("status", "--check").status == 1, what=catalog.state
+            )  # It is logged, then published.
             found = catalog("status", "--check")
             assert (found.status, len(found.said)) == (1, 1), found
             assert "a change has been waiting for more than 0.5 seconds: " in found.err

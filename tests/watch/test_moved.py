@@ -212,7 +212,7 @@ def test_which_stores_a_change_concerns(tmp_path: Path) -> None:
     assert look(0, 1, 2) == set()
     in_place(paths[1], "two")
     assert look(1) == {paths[0], paths[1]}
-    assert look(0) == {paths[0], paths[1]}  # what the look at the other one has found is told once more
+    assert look(0) == {paths[0], paths[1]}  # What the look at the other one found is returned once more.
     assert look(0, 1) == set()
     in_place(paths[2], "nobody else's")
     assert look(2) == set()

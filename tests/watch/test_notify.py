@@ -23,7 +23,7 @@ Line = tuple[str, str]
 
 
 class Manager:
-    """What systemd is to a service: a datagram socket, whose messages are kept in their order."""
+    """Stands in for systemd: a datagram socket that keeps the messages in order."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -124,7 +124,7 @@ def test_sighup_is_a_reload(quick: Followed, tmp_path: Path) -> None:
             systemd.wait(("READY", "1"), count=turn)
         Path(quick.config).write_text("this is no TOML")
         quick.send(signal.SIGHUP)
-        systemd.wait(("READY", "1"), count=4)  # it goes on as before, so it is ready again
+        systemd.wait(("READY", "1"), count=4)  # It continues as before, so it is ready again.
         after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         assert systemd.names() == ["READY", *["RELOADING", "MONOTONIC_USEC", "READY"] * 3]
         times = [int(value) for name, value in systemd.listen() if name == "MONOTONIC_USEC"]

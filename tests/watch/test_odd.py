@@ -125,7 +125,7 @@ def link(path: str) -> None:
     "make", [fifo, os.mkdir, link, listening, lambda _: None], ids=["fifo", "directory", "link", "socket", "nothing"]
 )
 def test_index_json_becomes_something_else(quick: Followed, store: str, make: Callable[[str], None]) -> None:
-    """It goes on answering with what it last said, and is back as soon as the file is."""
+    """The store still answers with its last good list, and is read again as soon as the file is back."""
     path = f"{store}/index.json"
     for step in range(2):
         os.unlink(path)

@@ -82,7 +82,7 @@ def command(
     Adding a path again changes its settings.
     """
     if name is not None and len(paths) > 1:
-        raise UsageError("--name takes one PATH: add the others with commands of their own")
+        raise UsageError("--name takes one PATH: add the others with separate commands")
     policy = None if naming is None else Naming.parse(naming)
     if prefix and Naming("path").repository("x", prefix)[0] is None:
         raise UsageError(f"{shown(prefix)} is not a registry: write a host name, as in registry.example.com")

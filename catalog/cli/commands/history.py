@@ -46,7 +46,7 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float
     with Limits(timeout, LIST_SECONDS) as limits:
         has_spans = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, format_)
     if not has_spans:
-        raise NotFound(f"there is no history of {shown(ref)}", "'ocicat query' lists what the catalog has now")
+        raise NotFound(f"there is no history of {shown(ref)}", "run 'ocicat query' to list what the catalog has now")
     return 0
 
 

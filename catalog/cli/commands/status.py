@@ -97,7 +97,7 @@ def _daemon(daemon: dict[str, object] | None, late: str | None) -> dict[str, obj
 
 
 def _put_off(published: dict[str, object]) -> list[dict[str, object]] | None:
-    """Return the stores whose reading is put off, with since when and why, oldest first; None if there are none."""
+    """Return the stores whose reading is put off, each with the time and the reason, oldest first; None if there are none."""
     found = published.get("put_off")
     stores: list[dict[str, object]] = []
     for each in found if isinstance(found, list) else []:

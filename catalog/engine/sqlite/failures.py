@@ -1,4 +1,4 @@
-"""Errors about the catalog's file, as ocicat's own with a message that says what to do. Every answer loads this module."""
+"""Turns errors about the catalog's file into ocicat's own, with a message that says what to do. Every answer loads this module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find(path: str) -> os.stat_result:
         raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' creates one") from error
     except OSError as error:
         raise CatalogUnavailable(
-            f"cannot look at {shown(path)} ({error.strerror}): check the permissions of its directory"
+            f"cannot read the file status of {shown(path)} ({error.strerror}): check the permissions of its directory"
         ) from error
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # For a directory, see `explain`.
         raise CatalogUnavailable(f"{shown(path)} is not a regular file: give the path of the catalog's file with --db")

@@ -13,7 +13,7 @@ from catalog.engine.sqlite.reader import SqliteReader
 from catalog.names.escape import shown
 
 _INSTRUCTIONS = 4000
-"""The clock is checked after so many instructions of SQLite."""
+"""How many instructions SQLite runs between two checks of the clock."""
 _TROUBLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
