@@ -17,7 +17,7 @@ from catalog.cli import words
 from catalog.cli.main import COMMANDS
 from catalog.engine.sqlite.brief import SqliteBriefReader
 from catalog.lookup.complete import MOST, Completer
-from tests import writers
+from tests import effort, writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import CLEAN, OCICAT, called, one_error
 from tests.cli.shells import Terminal, fish
@@ -245,12 +245,15 @@ ASKED = (
 )
 
 
+SIZES = (1_000, 10_000) if effort.profile() == "short" else (10_000, 100_000)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("prefix", ASKED)
 def test_a_completion_costs_the_same_at_any_size(sized: Callable[[int], Sized], prefix: str) -> None:
     """Counted in steps of SQLite's virtual machine: the number of offers may grow to its limit, the cost of each may not."""
     costs = []
-    for size in (10_000, 100_000):
+    for size in SIZES:
         searches = SqliteBriefReader(sized(size).catalogue.reader.path)
         completer = Completer(searches)
         count = 0

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import writers
+from tests import effort, writers
 from tests.conftest import Catalogue, file_of, stamp
 from tests.lookup.sizes import Sized
 from tests.writers import Descriptor
 
-MANY = 100_000
+MANY = 10_000 if effort.profile() == "short" else 100_000
 DOZENS = 24
 """For one that moved; half of it is for the past, which keeps what was."""
 NOTES = {"org.opencontainers.image.created": writers.CREATED, "org.example.note": "moved"}
@@ -53,7 +53,7 @@ class Layout:
 
 @pytest.fixture(scope="module")
 def large(sized: Callable[[int], Sized], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A hundred thousand entries, in a copy of the catalog that others read."""
+    """MANY entries, in a copy of the catalog that others read."""
     found = sized(MANY)
     path = str(tmp_path_factory.mktemp("large") / "catalog.db")
     with contextlib.closing(sqlite3.connect(path)) as copy:
@@ -144,7 +144,7 @@ def test_an_entry_more_and_an_entry_less(large: Layout, at: int) -> None:
 
 
 def test_a_random_order_of_entries_that_share_nothing_writes_no_entry(small: Callable[[int], Layout]) -> None:
-    """oras writes its list in another order each time: what is told is that the file changed."""
+    """oras writes its list in another order each time: only the change of the file is recorded."""
     layout = small(10_000)
     before = layout.catalogue.sql("SELECT id, sort FROM entry ORDER BY id")
     assert layout.rows(random.Random(1).sample(layout.elements, len(layout.elements))) <= 4

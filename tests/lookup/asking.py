@@ -45,6 +45,7 @@ class Still(Oracle):
             self._scans = [_scan(store, said.get(store.name, ())) for store in self.stores]
         self._known: dict[tuple[str, str], Answer | Malformed] = {}
         self._below: dict[tuple[str, str], set[str]] = {}
+        self._unlisted: dict[str, list[Entry]] = {}
 
     def read(self) -> list[Scan]:
         return self._scans
@@ -55,6 +56,12 @@ class Still(Oracle):
         if key not in self._below:
             self._below[key] = reached(entry)
         return self._below[key]
+
+    def _lying(self, scan: Scan) -> list[Entry]:
+        """Do what the oracle does, but read the blobs of each store only once."""
+        if scan.store.name not in self._unlisted:
+            self._unlisted[scan.store.name] = super()._lying(scan)
+        return self._unlisted[scan.store.name]
 
     def _by_digest(
         self, scans: Sequence[Scan], prefix: str, rank: Rank = lambda _: "", *, lying: bool = False

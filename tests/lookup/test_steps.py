@@ -13,11 +13,13 @@ import pytest
 
 from catalog.engine.sqlite.frozen import STATEMENTS
 from catalog.names.pattern import upper_bound
-from tests import writers
+from tests import effort, writers
 from tests.conftest import file_of
 from tests.lookup.sizes import CROWD, LONG, SHARED, Sized, child
 
-SMALL, LISTED, LARGE = 100, 10_000, 100_000
+SMALL, LISTED = 100, 10_000
+LARGE = LISTED if effort.profile() == "short" else 100_000
+"""The larger size is a hundred times the smaller one, and in `make stress` a thousand times."""
 FACTOR = 1.2
 
 Build = Callable[[int], Sized]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -11,21 +12,25 @@ from typing import Any
 import pytest
 
 from tests.cli.program import called
+from tests.effort import SHARE, profile
 from tests.reports.conftest import World
 from tests.reports.disk import Disk, Layout, platform
 
 Entry = dict[str, Any]
 Entries = Counter[tuple[str, str]]
 NOWHERE = f"sha256:{'0' * 64}"
+_numbers = itertools.count()
 PLATFORMS = ("linux/amd64", "linux/arm64", "linux/386", "linux/s390x", "windows/amd64", "unknown/unknown")
 
 
 def said(world: World, *filters: str) -> Entries:
-    """Return the store and digest of each entry that `ocicat query` prints."""
+    """Return the store and digest of each entry that `ocicat query` prints. `--count` is compared for some questions."""
     ran = called("query", *filters, "--format", "json", db=world.catalogue.path)
     assert (ran.status, ran.err) == (0, ""), (filters, ran)
     found = Counter((each["store"], each["digest"]) for each in json.loads(ran.out))
-    assert called("query", *filters, "--count", db=world.catalogue.path).out == f"{found.total()}\n"
+    number = next(_numbers)
+    if number % SHARE == 0 or profile() != "short":
+        assert called("query", *filters, "--count", db=world.catalogue.path).out == f"{found.total()}\n"
     return found
 
 
