@@ -22,7 +22,7 @@ def profile() -> str:
 
 
 def examples(count: int) -> int:
-    """How many examples a test tries that has `count` in the long run."""
+    """Return how many examples a test tries: `count` in the long run, fewer in the short one."""
     return max(2, count // SHARE) if profile() == "short" else count
 
 

@@ -18,7 +18,7 @@ from tests.oracle import OracleStore
 
 
 def alike(number: int, ending: str = "") -> writers.Descriptor:
-    """A manifest that lies nowhere; its digest begins as those of others do."""
+    """A manifest that no store has, whose digest begins like others."""
     digest = f"{'ab' * 6}{number:02}".ljust(62, "0") + (ending or "00")
     return layer("any") | {"digest": f"sha256:{digest}", "mediaType": writers.MANIFEST_TYPE}
 

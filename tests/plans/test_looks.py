@@ -156,7 +156,7 @@ def test_leftovers(cli: Own, store: str) -> None:
     assert play(cli) == {f"{store}/{name}" for name in made}
 
 
-def test_a_store_below_that_is_called_as_a_leftover(cli: Own, tmp_path: Path) -> None:
+def test_a_store_whose_name_looks_like_a_leftover(cli: Own, tmp_path: Path) -> None:
     """A registry root may be a layout, and hold one called `ingest`."""
     top = writers.make_layout(str(tmp_path / "root"))
     writers.write_index(top, writers.empty_index())

@@ -83,7 +83,7 @@ class LiveMachine(RuleBasedStateMachine):
         return f"{self.catalog.path(root)}/{self.example}/{rest}"
 
     def there(self, place: str) -> str:
-        """The layout at a place, made where there is none."""
+        """Return the layout at a place, which is made if there is none."""
         path = self.at(place)
         if not os.path.exists(f"{path}/oci-layout"):
             make_layout(path)

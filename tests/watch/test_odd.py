@@ -176,7 +176,7 @@ def unreadable(catalog: Followed) -> list[str]:
 
 
 def test_a_store_becomes_a_link(quick: Followed, store: str) -> None:
-    """Links are not followed: it is gone, and what it pointed to is no part of the root."""
+    """Links are not followed: the store is missing, and the target of the link is not part of the root."""
     for step in range(2):
         os.rename(store, quick.path("elsewhere"))
         os.symlink(quick.path("elsewhere"), store)

@@ -172,7 +172,7 @@ def test_a_daemon_knows_of_the_writers_of_other_users(public: Followed, code: st
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR])
 def test_who_has_a_file_open(quick: Followed, store: str, flags: int, linked: bool) -> None:
-    """By its own directory, or by another that holds the same file; not one of that name in another layout."""
+    """A file counts as open by its own directory or by a hard link elsewhere; a file with its name in another layout does not."""
     other = make_layout(quick.path("other"))
     if linked:
         os.unlink(f"{other}/index.json")
@@ -266,7 +266,7 @@ def test_every_open_of_a_writer_succeeds(quick: Followed, store: str) -> None:
 
 
 def as_another(catalog: Followed, *options: str) -> None:
-    """Start the daemon as user 65534, to whom the catalog belongs, and the layouts do not."""
+    """Start the daemon as user 65534, who owns the catalog but not the layouts."""
     for name in os.listdir(catalog.directory):
         if name.startswith("catalog.db"):
             os.chown(f"{catalog.directory}/{name}", 65534, 65534)

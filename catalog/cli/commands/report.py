@@ -144,7 +144,7 @@ def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None) -> str:
         if error.hint:
             raise
         raise NotFound(
-            str(error), "'ocicat index' reads what has changed, 'ocicat query' lists what there is"
+            str(error), "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
         ) from None
 
 
