@@ -300,7 +300,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
-"""For tests that count, or damage, something in a way that only SQLite supports; each names the one for PostgreSQL."""
+"""For tests that count or damage something in a way that only SQLite supports, and name the one for PostgreSQL; and for tests of what is
+the same whatever the engine."""
 
 Place = Callable[[str], str]
 """Makes an empty catalog for a directory, and gives its path or URL."""

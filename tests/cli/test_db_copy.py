@@ -115,6 +115,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, server: Server
     return found
 
 
+@ON_SQLITE
 def test_the_copied_catalog_has_rows_in_every_table(moved: Moved) -> None:
     connection = sqlite3.connect(moved.db)
     for table in set(metadata.tables) - {"turn"}:
@@ -126,6 +127,7 @@ def test_the_copied_catalog_has_rows_in_every_table(moved: Moved) -> None:
     connection.close()
 
 
+@ON_SQLITE
 def test_every_table_has_as_many_rows(moved: Moved, server: Server) -> None:
     connection = sqlite3.connect(moved.db)
     copied = tables(moved.url)
@@ -134,6 +136,7 @@ def test_every_table_has_as_many_rows(moved: Moved, server: Server) -> None:
     connection.close()
 
 
+@ON_SQLITE
 def test_the_past_is_equal(moved: Moved) -> None:
     moved.both("history", ":*", "--format", "json")
     times = moved.both("history", ":3.*", "--format", "{since}").lines
@@ -143,6 +146,7 @@ def test_the_past_is_equal(moved: Moved) -> None:
         moved.both("resolve", "--at", at, ":told", ":3.16", "oci-layout://kept/images/alpine:3.17")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("view", [view.name for view in VIEWS])
 def test_every_view_is_equal(moved: Moved, view: str) -> None:
     rows = ask(moved.db, f"SELECT * FROM {view}")
@@ -150,11 +154,13 @@ def test_every_view_is_equal(moved: Moved, view: str) -> None:
     assert ask(moved.url, f"SELECT * FROM {view}") == rows
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("report", [report.name for report in REPORTS])
 def test_every_report_is_equal(moved: Moved, report: str) -> None:
     moved.both("--quiet", "report", report, "--format", "jsonl")
 
 
+@ON_SQLITE
 def test_every_answer_is_equal(moved: Moved) -> None:
     assert len(moved.both("query", "--format", "jsonl").lines) > 50
     moved.both("stores", "--format", "json")
@@ -178,6 +184,7 @@ def test_every_answer_is_equal(moved: Moved) -> None:
         moved.both("resolve", digest)
 
 
+@ON_SQLITE
 def test_the_past_was_copied_too(moved: Moved) -> None:
     spans = [json.loads(line) for line in moved.both("history", ":3.17", "--format", "jsonl").lines]
     ended = [span for span in spans if span["until"] is not None and span["store"] == "kept/images/alpine"]
@@ -186,6 +193,7 @@ def test_the_past_was_copied_too(moved: Moved) -> None:
         moved.both("query", "oci-layout://kept/images/alpine:3.17", "--at", span["since"], "--format", "jsonl")
 
 
+@ON_SQLITE
 def test_a_pass_over_the_copy_finds_nothing_to_do(moved: Moved) -> None:
     before = tables(moved.url)
     assert called("--config", moved.config, "index", db=moved.url) == (0, "", "")
@@ -211,6 +219,7 @@ def test_later_changes_come_into_the_copy(cli: Own, layout: Layout, server: Serv
         ]
 
 
+@ON_SQLITE
 def test_beside_another_host_each_has_its_own(moved: Moved, server: Server) -> None:
     """The same catalog copied as two hosts has every row of a store twice, and every row about a digest once."""
     url = server.new_catalog()
@@ -253,6 +262,7 @@ def test_the_copy_adds_what_another_host_has_not_read(cli: Own, layout: Layout, 
     assert called("resolve", ":1", "--platform", "linux/amd64", db=url).status == 0
 
 
+@ON_SQLITE
 def test_progress_reaches_its_total(moved: Moved, server: Server) -> None:
     told: list[tuple[str, int, int]] = []
     with open_writer(moved.db) as old, open_writer(server.new_catalog()) as new:
@@ -314,6 +324,7 @@ def held(server: Server) -> Iterator[Callable[[str], psycopg.Connection[tuple[An
         session.close()
 
 
+@ON_SQLITE
 def test_a_copy_that_is_killed_leaves_nothing(
     moved: Moved, server: Server, held: Callable[[str], psycopg.Connection[tuple[Any, ...]]], layout: Layout, cli: Own
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_template_can_print_every_field(shelf: Shelf, listing: str) -> None:
         assert ask(shelf, listing, "--format", f"{{{key}}}").count("\n") == by_tsv.count("\n")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("listing", LISTINGS)
 @pytest.mark.parametrize(
     "bad", ["bogus", "", "JSON", "{bogus}", "{", "{}", "{0}", "{digest!r}", "{digest:>10}", "text"]
@@ -168,6 +169,7 @@ def on_terminal(*arguments: str, db: str) -> tuple[int, str]:
     return status, b"".join(pieces).decode().replace("\r\n", "\n")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "resolve"])
 def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing: str) -> None:
     status, text = on_terminal(*LISTINGS[listing], db=shelf.db)
@@ -185,15 +187,18 @@ def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing:
                 assert line[start : start + len(cell)] == cell
 
 
+@ON_SQLITE
 def test_on_a_terminal_tsv_can_be_requested(shelf: Shelf) -> None:
     _, text = on_terminal("stores", "--format", "tsv", db=shelf.db)
     assert text == ask(shelf, "stores")
 
 
+@ON_SQLITE
 def test_on_a_terminal_resolve_prints_the_digest(shelf: Shelf) -> None:
     assert on_terminal("resolve", "ctr:3.16", db=shelf.db) == (0, shelf.digests["ctr", "3.16"] + "\n")
 
 
+@ON_SQLITE
 def test_on_a_terminal_a_path_is_escaped(shelf: Shelf) -> None:
     status, text = on_terminal("--db", "/x\x1b[31m", "db", "path", db=shelf.db)
     assert (status, text) == (0, "/x\\x1b[31m\n")
@@ -209,6 +214,7 @@ def test_a_long_table_streams_and_keeps_its_columns(shelf: Shelf) -> None:
     assert lines[1000] == "1000  x"  # the widths are those of the first 200 rows
 
 
+@ON_SQLITE
 def test_progress_is_drawn_on_a_terminal_and_nowhere_else(shelf: Shelf, tmp_path: os.PathLike[str]) -> None:
     def errors(*arguments: str) -> bytes:
         leader, follower = pty.openpty()
@@ -250,6 +256,7 @@ def test_a_table_for_stdin_is_flushed_after_each_answer(shelf: Shelf) -> None:
         assert process.wait(20) == 0
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("arguments", [("--sort", "bogus"), ("--store", "nope"), ("--digest", "x"), ("--limit", "x")])
 def test_wrong_usage_prints_nothing_not_even_a_header(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     result = shelf.ask("query", "--format", "csv", *arguments)
@@ -258,6 +265,7 @@ def test_wrong_usage_prints_nothing_not_even_a_header(shelf: Shelf, arguments: t
     assert (empty.status, empty.lines) == (0, [",".join(COLUMNS["query"]) + "\r"])
 
 
+@ON_SQLITE
 def test_the_error_of_a_bad_format_names_them_all(shelf: Shelf) -> None:
     assert "oci-layout" in one_error(shelf.ask("resolve", "x", "--format", "bogus"), 2, "jsonl", "'{digest}'")
     assert "oci-layout" not in one_error(shelf.ask("query", "x", "--format", "bogus"), 2, "jsonl", "'{store}'")

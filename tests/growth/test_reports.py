@@ -131,7 +131,7 @@ def above_a_chain(directory: str, depth: int) -> None:
     made.done()
 
 
-DEPTHS = MOST_MANIFESTS + 200, 2 * MOST_MANIFESTS
+DEPTHS = MOST_MANIFESTS + 20, 3 * MOST_MANIFESTS // 2
 
 
 def test_a_walk_of_a_row_goes_so_far_and_no_further(
