@@ -71,16 +71,36 @@ def test_by_itself_and_by_what_lies_below_it(catalogue: Catalogue, tmp_path: Pat
     assert catalogue.resolve(prefix) == Said(3, candidates=frozenset([digest_of(top), by_prefix[prefix]]))
 
 
-def test_by_several_manifests_below_it(catalogue: Catalogue, tmp_path: Path) -> None:
+def alike() -> tuple[str, list[bytes]]:
+    """Return a prefix and two manifests whose digests have it."""
     seen: dict[str, bytes] = {}
     for number in itertools.count():
         child = manifest(number)
         prefix = digest_of(child)[:DIGITS]
         if prefix in seen:
-            break
+            return prefix, [seen[prefix], child]
         seen[prefix] = child
-    children = [seen[prefix], child]
+    raise AssertionError
+
+
+def test_by_several_manifests_below_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    prefix, children = alike()
     top = index(children)
     with_entry(tmp_path, catalogue, top, children)
     assert found(catalogue, prefix) == [("s", digest_of(top))]
+    assert catalogue.resolve(prefix) == Said(3, candidates=frozenset(map(digest_of, children)))
+
+
+def test_two_entries_above_manifests_with_one_prefix(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Each entry is returned, although each has only one of the digests below it."""
+    prefix, children = alike()
+    tops = [index([child]) for child in children]
+    path = layout(tmp_path / "s")
+    for child, top in zip(children, tops, strict=True):
+        put(path, None, writers.MANIFEST_TYPE, data=child)
+        put(path, None, writers.INDEX_TYPE, data=top)
+    write(path, *(named(put(path, None, writers.INDEX_TYPE, data=top), f"{n}") for n, top in enumerate(tops)))
+    catalogue.add(path)
+    catalogue.index()
+    assert sorted(found(catalogue, prefix)) == sorted(("s", digest_of(top)) for top in tops)
     assert catalogue.resolve(prefix) == Said(3, candidates=frozenset(map(digest_of, children)))
