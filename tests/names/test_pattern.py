@@ -184,3 +184,8 @@ for glob, text in {PATHOLOGICAL!r}:
 """
     done = subprocess.run([sys.executable, "-"], input=source, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_range_of_one_character_matches_it() -> None:
+    assert Glob("[b-b]x").matches("bx")
+    assert not Glob("[c-b]x").matches("bx")

@@ -215,3 +215,10 @@ def test_a_leading_colon_always_means_a_tag(text: str) -> None:
     query = parse_query(f":{text}")
     assert query.kind in (kinds.TAG, kinds.TAG_PATTERN)
     assert (query.kind == kinds.TAG_PATTERN) == any(c in text for c in "*?[")
+
+
+def test_after_a_slash_only_32_hex_digits_or_more_look_like_a_digest() -> None:
+    """buildx's expression asks for that many (docs/resolution.md)."""
+    with pytest.raises(InvalidReference):
+        parse_query(f"oci-layout:///srv/a@b/sha256:{'0' * 32}")
+    assert parse_query(f"oci-layout:///srv/a@b/sha256:{'0' * 31}").tag == "0" * 31
