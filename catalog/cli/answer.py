@@ -239,12 +239,20 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
             from catalog.lookup.listing import limited
 
             found = limited(found, options.limit)
-        if show is None:
-            output.write(f"{sum(1 for _ in found)}\n")
-        else:
-            for match in found:
+        count = 0
+        for match in found:
+            count += 1
+            if show is not None:
                 show.row(match.value)
+        if show is None:
+            output.write(f"{count}\n")
+        else:
             show.end()
+        if not count and not options.refs:
+            from catalog.lookup.advice import before_all, beginning
+
+            if hint := before_all(then) or beginning(reader):
+                note(hint)
     finally:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()
@@ -379,5 +387,8 @@ def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
         better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")
     elif isinstance(error, NotFound) and not error.hint:
-        better = NotFound(str(error), "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts")
+        from catalog.lookup.advice import beginning
+
+        hint = "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
+        better = NotFound(str(error), beginning(asking.reader) or hint)
     return better.with_traceback(error.__traceback__)

@@ -41,6 +41,11 @@ class Past:
         """The moment, if there is only one host."""
         return max((self.numbers or {}).values(), default=0)
 
+    def began(self) -> int | None:
+        """Return the time of the first moment, in milliseconds since 1970, UTC; None if there is none."""
+        row = next(self.present.select("SELECT min(label) FROM moment", {}), None)
+        return None if row is None else row[0]
+
     def came_later(self, path: str) -> bool:
         """Return whether the store at `path`, as stored in the catalog, was first known after the moment."""
         statement = (

@@ -38,6 +38,16 @@ def tag_hint(reader: Reader, text: str) -> str:
     return f"{many} the tag {text}: ask for ':{text}'"
 
 
+def before_all(reader: Reader) -> str:
+    """Return since when the catalog knows what was there, if it is asked about an earlier time; else an empty string."""
+    if reader.past is None or reader.past.numbers is not None:
+        return ""
+    from catalog.names.moment import rfc3339
+
+    began = reader.past.began()
+    return "" if began is None else f"this catalog knows what was there only since {rfc3339(began)}"
+
+
 def beginning(reader: Reader) -> str:
     """Return how to begin if the catalog has no stores; else an empty string."""
     if reader.row("STORE_NAMES", {}) is not None:

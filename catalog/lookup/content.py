@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from catalog.engine.interface import Reader
     from catalog.engine.names import Name
+    from catalog.names.pattern import Wanted
     from catalog.names.platform import Platform
 
     Row = tuple[Any, ...]
@@ -152,16 +153,16 @@ def images_of(reader: Reader, match: Match) -> list[Child]:
     return [child for child in _children(reader, match) if child[4] != ATTESTATION]
 
 
-def has_label(reader: Reader, match: Match, key: str, value: str | None) -> bool:
+def has_label(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
     """Return whether the image, or one below the index, has a label; with `value`, with that value."""
 
     def has(content_id: int) -> bool:
         return _has_pair(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
 
-    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("label", key, value), has)
+    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("label", *_texts(key, value)), has)
 
 
-def has_annotation(reader: Reader, match: Match, key: str, value: str | None) -> bool:
+def has_annotation(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
     """Return whether the entry, or a manifest that it is or reaches, has an annotation; with `value`, with that value.
 
     The descriptors of layers and of the children of an index count too. The annotations of an entry do not count for a
@@ -175,7 +176,7 @@ def has_annotation(reader: Reader, match: Match, key: str, value: str | None) ->
         statements: tuple[Name, ...] = ("CONTENT_ANNOTATIONS", "DESCRIPTOR_ANNOTATIONS")
         return any(_has_pair(reader.rows(each, {"content_id": content_id}), key, value) for each in statements)
 
-    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", key, value), has)
+    return is_below(reader, match.row[STORE_ID], match.row[CONTENT_ID], ("annotation", *_texts(key, value)), has)
 
 
 def artifact_type(reader: Reader, match: Match) -> str | None:
@@ -190,8 +191,12 @@ def artifact_type(reader: Reader, match: Match) -> str | None:
     return None if row is None else row[0]
 
 
-def _has_pair(pairs: Any, key: str, value: str | None) -> bool:
-    return any(k == key and value in (None, v) for k, v in pairs)
+def _has_pair(pairs: Any, key: Wanted, value: Wanted | None) -> bool:
+    return any(key(k) and (value is None or value(v)) for k, v in pairs)
+
+
+def _texts(key: Wanted, value: Wanted | None) -> tuple[str, str | None]:
+    return key.text, None if value is None else value.text
 
 
 def _children(reader: Reader, match: Match) -> list[Child]:

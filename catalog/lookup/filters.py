@@ -15,6 +15,7 @@ from catalog.lookup.since import Since
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
+from catalog.names.pattern import Glob, Wanted, has_wildcard, repository_globs
 from catalog.names.platform import Platform
 from catalog.names.query import Query, clean, parse_digest, parse_query
 from catalog.names.reference import repository_name, split_repository
@@ -43,13 +44,13 @@ class EntryFilters:
         referrers_of: str | None = None,
         since: str | None = None,
     ) -> None:
-        self.tag = None if tag is None else clean(tag)
+        self.tag = None if tag is None else Wanted(clean(tag))
         self.digest = None if digest is None else parse_digest(digest)
-        self.repository = None if repository is None else _repository(repository)
-        self.media_type = media_type
+        self.repository = None if repository is None else _Repository(repository)
+        self.media_type = None if media_type is None else Wanted(media_type)
         self.unnamed = unnamed
         self.platform = None if platform is None else Platform.parse(platform)
-        self.artifact_type = artifact_type
+        self.artifact_type = None if artifact_type is None else Wanted(artifact_type)
         self.annotations = [_pair(text, "--annotation") for text in annotations]
         self.labels = [_pair(text, "--label") for text in labels]
         self.contains = None if contains is None else _one(contains, "--contains")
@@ -98,7 +99,8 @@ class EntryFilters:
 
     def _says(self, match: Match) -> bool:
         """Return whether the descriptor has the requested media type and digest."""
-        if self.media_type is not None and match.value("media_type") != self.media_type:
+        media_type = match.value("media_type")
+        if self.media_type is not None and not (isinstance(media_type, str) and self.media_type(media_type)):
             return False
         if self.digest is None:
             return True
@@ -114,13 +116,15 @@ class EntryFilters:
             return False
         if self.tag is None and self.repository is None:
             return True
-        return any(self.repository in (None, r) and self.tag in (None, t) for r, t, _ in keys)
+        return any(
+            (self.repository is None or self.repository(r)) and (self.tag is None or self.tag(t)) for r, t, _ in keys
+        )
 
     def _is(self, reader: Reader, match: Match) -> bool:
         """Return whether the content passes the filters that need it."""
         if self.platform is not None and not content.has_platform(reader, match, self.platform):
             return False
-        if self.artifact_type is not None and content.artifact_type(reader, match) != self.artifact_type:
+        if self.artifact_type is not None and not self.artifact_type(content.artifact_type(reader, match)):
             return False
         return all(content.has_annotation(reader, match, *pair) for pair in self.annotations) and all(
             content.has_label(reader, match, *pair) for pair in self.labels
@@ -164,9 +168,10 @@ class Narrowing:
         if self._contains is not None:
             return _matches(reader, content.containing(reader, self._contains))
         if filters.repository is not None:
-            return _matches(reader, reader.rows("BY_REPOSITORY", {"repository": filters.repository}))
+            return _matches(reader, filters.repository.rows(reader))
         if filters.tag is not None:
-            return Query(f":{filters.tag}", kinds.TAG, tag=filters.tag)
+            kind = kinds.TAG if filters.tag.glob is None else kinds.TAG_PATTERN
+            return Query(f":{filters.tag.text}", kind, tag=filters.tag.text)
         return None
 
     def _accepts(self, match: Match) -> bool:
@@ -221,11 +226,11 @@ def _digest_of(asking: Asking, query: Query) -> str:
         return Asking(asking.reader, asking.note).resolve(query).digest
 
 
-def _pair(text: str, option: str) -> tuple[str, str | None]:
+def _pair(text: str, option: str) -> tuple[Wanted, Wanted | None]:
     key, equals, value = text.partition("=")
     if not key:
         raise UsageError(f"{option} takes KEY or KEY=VALUE, not {shown(text)}")
-    return key, value if equals else None
+    return Wanted(key), Wanted(value) if equals else None
 
 
 def _one(text: str, option: str) -> Query:
@@ -236,8 +241,33 @@ def _one(text: str, option: str) -> Query:
     return query
 
 
-def _repository(text: str) -> str:
-    parts = split_repository(text)
-    if parts is None:
-        raise UsageError(f"{shown(text)} is not a repository: write a name without tag or digest, as in alpine")
-    return repository_name(*parts)
+class _Repository:
+    """The repository of `--repository`, or with wildcards those that match. Raises UsageError if it cannot be one."""
+
+    def __init__(self, text: str) -> None:
+        self._name: str | None = None
+        self._globs: tuple[Glob, ...] = ()
+        parts = split_repository(text)
+        if parts is not None:
+            self._name = repository_name(*parts)
+        elif has_wildcard(text):
+            self._globs = repository_globs(clean(text))
+        else:
+            raise UsageError(
+                f"{shown(text)} is not a repository: write a name without tag or digest, as in alpine, or a pattern"
+            )
+
+    def __call__(self, name: str | None) -> bool:
+        """Return whether a canonical repository is what is asked for."""
+        if self._name is not None:
+            return name == self._name
+        return name is not None and any(glob.matches(name) for glob in self._globs)
+
+    def rows(self, reader: Reader) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the keys in these repositories."""
+        names = [self._name] if self._name is not None else self._matching(reader)
+        for name in names:
+            yield from reader.rows("BY_REPOSITORY", {"repository": name})
+
+    def _matching(self, reader: Reader) -> list[str]:
+        return [row[1] for row in list(reader.rows("REPOSITORIES_WITH", {"part": "%"})) if self(row[1])]

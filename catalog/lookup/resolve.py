@@ -214,10 +214,12 @@ class Asking:
         Raises NotInTime if a digest may be below an entry whose manifests are not read yet.
         """
         if self.moment is not None:
+            from catalog.lookup.advice import before_all
             from catalog.names.moment import rfc3339
 
             return NotFound(
-                f"nothing matched {shown(query.text)} at {rfc3339(self.moment)}, as far back as history goes"
+                f"nothing matched {shown(query.text)} at {rfc3339(self.moment)}, as far back as history goes",
+                before_all(self.reader),
             )
         from catalog.lookup.advice import name_hint, part_hint, pinned_hint
 

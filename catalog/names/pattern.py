@@ -81,10 +81,33 @@ def name_globs(text: str) -> tuple[Glob, ...]:
             return ()
         return (Glob(f"{'/'.join(part for part in parts if part)}:{tag}", host=host),)
     whole = f"{repository}:{tag}"
+    return _in_domains(repository, whole, host)
+
+
+def repository_globs(text: str) -> tuple[Glob, ...]:
+    """Return the globs over canonical repositories that the pattern `text`, without a tag, stands for, as `name_globs`."""
+    return _in_domains(text, text, _ipv6_length(text))
+
+
+def _in_domains(repository: str, whole: str, host: int) -> tuple[Glob, ...]:
     first, slash, _ = repository.partition("/")
     if host or (slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first)):
         return (Glob(whole, host=host),)
     return (Glob(whole), Glob(f"docker.io/{whole}"), Glob(f"docker.io/library/{whole}"))
+
+
+class Wanted:
+    """A text that a filter asks for: itself, or if it has wildcards also every text that it matches as a glob."""
+
+    __slots__ = ("glob", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.glob = Glob(text) if has_wildcard(text) else None
+
+    def __call__(self, text: str | None) -> bool:
+        """Return whether a text is what is asked for."""
+        return text == self.text or (self.glob is not None and text is not None and self.glob.matches(text))
 
 
 def _split_tag(text: str, host: int) -> tuple[str, str]:

@@ -14,22 +14,26 @@ from catalog.lookup.filters import EntryFilters
 @click.command(name="query")
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
-@click.option("--tag", metavar="T", help="Only entries with this tag.")
+@click.option("--tag", metavar="T", help="Only entries with this tag: a tag or a glob.")
 @click.option("--digest", metavar="D", help="Only entries with this digest, or one that begins with D.")
-@click.option("--repository", metavar="R", help="Only names in this repository.")
-@click.option("--media-type", metavar="M", help="Only descriptors of this media type.")
+@click.option("--repository", metavar="R", help="Only names in this repository: a name or a glob.")
+@click.option("--media-type", metavar="M", help="Only descriptors of this media type, or glob.")
 @click.option("--unnamed", is_flag=True, help="Only entries without a name or tag.")
 @click.option("--platform", metavar="P", help="Only entries that have an image for os/arch[/variant].")
-@click.option("--artifact-type", metavar="A", help="Only entries of this artifact type.")
+@click.option("--artifact-type", metavar="A", help="Only entries of this artifact type, or glob.")
 @click.option(
     "--annotation",
     "annotations",
     multiple=True,
     metavar="KEY[=VALUE]",
-    help="Only entries with this annotation. Repeatable.",
+    help="Only entries with this annotation; KEY and VALUE may be globs. Repeatable.",
 )
 @click.option(
-    "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only images with this label. Repeatable."
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Only images with this label; KEY and VALUE may be globs. Repeatable.",
 )
 @click.option(
     "--contains", metavar="REF", help="Only entries that reach this manifest, config or layer: a digest or name."

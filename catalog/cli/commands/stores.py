@@ -7,9 +7,11 @@ import click
 from catalog.cli import formats
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
+from catalog.cli.messages import note
 from catalog.cli.time_limit import time_limit
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
+from catalog.lookup.advice import beginning
 from catalog.lookup.stores import STATES
 from catalog.names.moment import rfc3339
 
@@ -85,5 +87,7 @@ def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None
             }
             show.row(values.__getitem__)
         show.end()
+        if hint := beginning(reader):
+            note(hint)
     finally:
         reader.close()
