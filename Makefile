@@ -59,6 +59,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python contrib/command_docs.py
 	$(BIN)/python contrib/completion_files.py
 	$(BIN)/python contrib/man_pages.py
+	$(BIN)/python contrib/schema_files.py
 
 # The newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
 lock:

@@ -42,6 +42,9 @@ VARIABLES = {
 _GLOBAL = """
 They may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
 
+`-h` is short for `--help`, `-q` for `--quiet`, `-v` for `--verbose`, `-s` for `--store`, and `-f` and `-o` for `--format`.
+`--json` is short for `--format json`. `ocicat ls` is short for `ocicat stores`, and `ocicat rm` for `ocicat remove`.
+
 ## Environment
 
 Each option has a variable, which the tables name. The command line overrides the variable. `1`, `true`, `yes` or `on` sets a

@@ -293,10 +293,20 @@ status 0
 ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
 """,
     ),
+    "schema": Words(
+        {0: "printed", 2: "no such object"},
+        r"""$ ocicat schema query | head -4
+{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "title": "query",
+  "description": "An entry that 'ocicat query' or 'ocicat find' lists.",
+""",
+    ),
     "completion": Words(
         {0: "printed", 2: "no such shell"},
         to_copy='eval "$(ocicat completion bash)"       # in ~/.bashrc; zsh and fish: completion.md\n',
     ),
+    "version": Words({0: "printed"}, to_copy="ocicat version\n"),
     "help": Words(
         {0: "printed", 2: "there is no command or guide of that name"},
         r"""$ ocicat help resolve | head -1

@@ -244,7 +244,9 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-@pytest.mark.parametrize("script", ["sql_docs.py", "command_docs.py", "completion_files.py", "man_pages.py"])
+@pytest.mark.parametrize(
+    "script", ["sql_docs.py", "command_docs.py", "completion_files.py", "man_pages.py", "schema_files.py"]
+)
 def test_the_generated_files_are_what_make_docs_writes(script: str) -> None:
     done = subprocess.run(
         [sys.executable, f"contrib/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False

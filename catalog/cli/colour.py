@@ -1,6 +1,6 @@
 """Colour on a terminal: headers, bad states and the word `error`.
 
-There is no colour in a pipe or a file, none if NO_COLOR is set (no-color.org: to anything but the empty string), and none
+`--color` decides. With `auto`, the default, there is no colour in a pipe or a file, none if NO_COLOR is set (no-color.org: to anything but the empty string), and none
 if TERM says that the terminal has no colour. Only ocicat's own words are coloured, never text from a layout.
 """
 
@@ -12,12 +12,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
+HOW = ("auto", "always", "never")
+
+
+class _Chosen:
+    how = "auto"
+
+
+chosen = _Chosen()
+"""The value of --color, in `how`: one of HOW."""
+
 BOLD = "1"
 BAD = "31"
 
 
 def is_coloured(stream: TextIO) -> bool:
     """Return whether text written to `stream` may be coloured."""
+    if chosen.how != "auto":
+        return chosen.how == "always"
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb") and stream.isatty()
 
 

@@ -12,6 +12,7 @@ import click
 from catalog.cli import formats
 from catalog.cli.guides import GUIDES
 from catalog.cli.main import COMMANDS, group
+from catalog.cli.schemas import OBJECTS
 from catalog.db.freeze import write
 from catalog.lookup.match import FIELDS
 from catalog.reports.reports import REPORTS
@@ -51,6 +52,7 @@ ARGUMENTS: dict[str, object] = {
     "NAME|PATH...": "places",
     "DOCKERFILE": "files",
     "[NAME]": tuple(report.name for report in REPORTS),
+    "[OBJECT]": tuple(OBJECTS),
     "[COMMAND|TOPIC]...": tuple(sorted({*COMMANDS, *GUIDES})),
 }
 """The kinds of arguments, by their names in the help."""

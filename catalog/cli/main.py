@@ -9,6 +9,9 @@ import click
 
 from catalog._version import __version__
 from catalog.cli import messages
+from catalog.cli.colour import HOW, chosen
+from catalog.cli.examples import epilog
+from catalog.cli.help_format import HelpContext
 from catalog.errors import OcicatError, UsageError
 
 COMMANDS = {
@@ -34,13 +37,18 @@ COMMANDS = {
     "plan": "Plan what could be removed or shared.",
     "browse": "Show the catalog in a web browser.",
     "db": "Maintain the database itself.",
+    "schema": "Print the JSON Schema of an object.",
     "completion": "Print a script for completion in a shell.",
+    "version": "Print the version.",
     "help": "Print the help for a command, or a guide.",
 }
 """The name and short help of each command, so that the overview does not have to load the commands."""
 
 
-_ANYWHERE = ("db", "config", "quiet", "verbose", "debug")
+ALIASES = {"ls": "stores", "rm": "remove"}
+"""Other names of commands. Help and completion list them by the first."""
+_ANYWHERE = ("db", "config", "quiet", "verbose", "debug", "color")
+_SHORT = {"--format": ("-f", "-o"), "--store": ("-s",)}
 
 
 class LazyGroup(click.Group):
@@ -50,31 +58,45 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"catalog.cli.commands.{cmd_name}")
         command: click.Command = module.command
-        _complete(command, f"OCICAT_{cmd_name.upper()}")
+        _complete(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        formatter.write_paragraph()
+        formatter.write_text("'ls' is short for stores, and 'rm' for remove.")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
+LazyGroup.context_class = HelpContext
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=epilog(""),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option("--db", metavar="PATH", help="The catalog. [default: see 'ocicat help scripts']")
 @click.option("--config", metavar="FILE", help="Configuration file in TOML ('ocicat help settings').")
-@click.option("--quiet", is_flag=True, help="Print only answers and errors.")
-@click.option("--verbose", is_flag=True, help="Print more about what is done.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only answers and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more about what is done.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
+@click.option("--color", type=click.Choice(HOW), metavar="WHEN", help="Colour: auto, always or never. [default: auto]")
 @click.version_option(__version__, prog_name="ocicat", message="%(prog)s %(version)s")
 @click.pass_context
-def group(ctx: click.Context, db: str | None, config: str | None, quiet: bool, verbose: bool, debug: bool) -> None:
+def group(
+    ctx: click.Context, db: str | None, config: str | None, quiet: bool, verbose: bool, debug: bool, color: str | None
+) -> None:
     """Names, tags and digests of many OCI image layouts, from one index."""
     messages.volume.quiet = quiet
     messages.volume.verbose = verbose
     messages.volume.debug = messages.volume.debug or debug
+    chosen.how = color or "auto"
     ctx.obj = Globals(db, config)
 
 
@@ -86,11 +108,13 @@ class Globals:
         self.config = config
 
 
-def _complete(command: click.Command, variable: str) -> None:
-    """Add the global options to a command, and name the environment variable of each of its own options after the option.
+def _complete(command: click.Command, path: str) -> None:
+    """Add to a command, such as `plan copy`, what all commands have: global options, short options, --json and examples.
 
-    click would name the variable after the parameter of the function, which often has another name (`stores` for `--store`).
+    The environment variable of each of its own options is named after the option. click would name it after the parameter of
+    the function, which often has another name (`stores` for `--store`).
     """
+    variable = f"OCICAT_{path.upper().replace(' ', '_')}"
     taken = {name for parameter in command.params for name in parameter.opts}
     if "--db" in taken:
         return  # done already
@@ -98,12 +122,19 @@ def _complete(command: click.Command, variable: str) -> None:
         if isinstance(option, click.Option) and option.envvar is None:
             name = max(option.opts, key=len).lstrip("-")
             option.envvar = f"{variable}_{name.upper().replace('-', '_')}"
+            option.opts[:0] = _SHORT.get(f"--{name}", ())
+    if f"{variable}_FORMAT" in {option.envvar for option in command.params}:
+        place = next(n for n, each in enumerate(command.params) if each.envvar == f"{variable}_FORMAT") + 1
+        command.params.insert(place, _json())
+    command.epilog = epilog(path)
+    command.context_class = HelpContext
     for each in group.params:
         if isinstance(each, click.Option) and each.name in _ANYWHERE:
             command.params.append(
                 click.Option(
                     each.opts,
                     is_flag=each.is_flag,
+                    type=each.type,
                     callback=_also,
                     expose_value=False,
                     hidden=True,
@@ -112,13 +143,23 @@ def _complete(command: click.Command, variable: str) -> None:
             )
     if isinstance(command, click.Group):
         for below in command.commands.values():
-            _complete(below, f"{variable}_{str(below.name).upper()}")
+            _complete(below, f"{path} {below.name}")
+
+
+def _json() -> click.Option:
+    """Return the option --json, which gives the parameter of --format a value."""
+    return click.Option(
+        ["--json", "format_"], flag_value="json", help="Short for --format json.", allow_from_autoenv=False
+    )
 
 
 def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
     """Apply a global option that was written after the command as if it were before it."""
     if value and parameter.name is not None:
         found = ctx.find_object(Globals)
+        if parameter.name == "color":
+            chosen.how = str(value)
+            return
         setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
@@ -140,6 +181,11 @@ def run_click(arguments: list[str]) -> int:
     try:
         result: Any = group.main(arguments, prog_name="ocicat", standalone_mode=False, auto_envvar_prefix="OCICAT")
     except click.exceptions.NoArgsIsHelpError as error:
+        if not arguments:
+            from catalog.cli import output
+
+            output.write(f"{group.get_help(HelpContext(group, info_name='ocicat', max_content_width=100))}\n")
+            return 0
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
         raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except click.UsageError as error:

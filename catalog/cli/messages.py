@@ -56,7 +56,7 @@ def _plain(text: str) -> str:
 
 
 def _error() -> str:
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
         return "error:"
     from catalog.cli.colour import BAD, is_coloured, paint
 

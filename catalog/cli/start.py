@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from catalog.cli.answer import Options
 
 _VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
+_SHORT = {"-f": "--format", "-o": "--format", "-s": "--store"}
 _FLAGS = {"find": (), "query": (), "resolve": ("--first", "--strict"), "inspect": ("--first",)}
 
 
@@ -124,7 +125,10 @@ def plain(arguments: list[str]) -> Options | None:
             else:
                 refs.append(word)
             continue
-        option, equals, value = word.partition("=")
+        if word == "--json" and command is not None:
+            single["format"] = "json"
+            continue
+        option, equals, value = _SHORT.get(word, word).partition("=")
         if option in _VALUES and (command is not None or option == "--db"):
             if not equals:
                 value = next(words, "")

@@ -165,8 +165,8 @@ def terminal_width() -> int | None:
 
 
 def _is_coloured() -> bool:
-    if not sys.stdout.isatty():
-        return False  # without loading the module
+    if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
+        return False
     from catalog.cli.colour import is_coloured
 
     return is_coloured(sys.stdout)

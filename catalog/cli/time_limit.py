@@ -20,14 +20,22 @@ class Seconds(click.FloatRange):
 
     name = "seconds"
 
+    def _describe_range(self) -> str:
+        return ""  # click would print 'x>0' in the help
+
     def __init__(self, *, zero: bool = False) -> None:
         super().__init__(min=0, min_open=not zero)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number, at most LONGEST_SECONDS; fail if `value` is not a finite number."""
-        found = super().convert(value, param, ctx)
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
         if not math.isfinite(found):
-            self.fail(f"{value} is not a number of seconds.", param, ctx)
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        if found < 0 or (found == 0 and self.min_open):
+            self.fail(f"{found:g} is not {'more than' if self.min_open else 'at least'} 0 seconds.", param, ctx)
         return min(found, LONGEST_SECONDS)
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from catalog.cli import messages, start
+from catalog.cli import colour, messages, start
 
 OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
 SECONDS = 60.0
@@ -125,6 +125,7 @@ def called(
     with _environment(given), _streams(stdin, out, err):
         volume = messages.volume
         volume.quiet = volume.verbose = False
+        colour.chosen.how = "auto"
         volume.debug = given.get("OCICAT_DEBUG", "") not in ("", "0")
         status = run(list(arguments))
         volume.quiet = volume.verbose = volume.debug = False

@@ -40,7 +40,6 @@ def test_the_help_lists_every_command_and_loads_none() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ("no command", "'ocicat --help'")),
         (("db",), ("no command", "'ocicat db --help'")),
         (("bogus",), ("No such command 'bogus'",)),
         (("db", "bogus"), ("No such command 'bogus'",)),

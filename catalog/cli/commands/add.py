@@ -14,6 +14,7 @@ from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import writing_limit
+from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.errors import UsageError
@@ -40,9 +41,7 @@ _MOST = (1 << 31) - 1
     help="Where names come from: annotations, path, path:tag, fixed=NAME or annotation=KEY.",
 )
 @click.option("--prefix", metavar="REG", help="Registry to put before the names that --naming path gives.")
-@click.option(
-    "--priority", type=click.IntRange(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]"
-)
+@click.option("--priority", type=Whole(-_MOST, _MOST), metavar="N", help="Lower numbers answer first. [default: 0]")
 @click.option(
     "--shared-blob-dir",
     metavar="DIR",

@@ -10,6 +10,7 @@ import click
 from catalog.cli import messages
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import Seconds
+from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.engine.open import check_is_file, open_reader
 from catalog.errors import UsageError
@@ -22,7 +23,7 @@ TIMEOUT_SECONDS = 10.0
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address to listen on.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=PORT,
     show_default=True,
     metavar="PORT",

@@ -20,7 +20,7 @@ from catalog.names.escape import escape, shown
 _AS_IT_WAS = ", and the catalog is as it was: allow more with --timeout"
 
 
-@click.group(name="db", context_settings={"help_option_names": ["--help"]})
+@click.group(name="db")
 def command() -> None:
     """Maintain the database itself."""
 

@@ -9,12 +9,13 @@ from catalog.cli.found import run_find
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.whole_numbers import Whole
 
 
 @click.command(name="find")
 @click.argument("words", nargs=-1, required=True, metavar="TEXT...")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Print at most N entries. [default: 50]")
+@click.option("--limit", type=Whole(min=0), metavar="N", help="Print at most N entries. [default: 50]")
 @time_limit(LIST_SECONDS)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj

@@ -55,7 +55,7 @@ def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> s
             near = difflib.get_close_matches(word, known, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise UsageError(f"there is no command or guide called {word!r}: {hint}'ocicat help' lists them")
-        found, ctx = below, click.Context(below, info_name=word, parent=ctx)
+        found, ctx = below, below.context_class(below, info_name=word, parent=ctx)
     return f"{found.get_help(ctx)}\n"
 
 

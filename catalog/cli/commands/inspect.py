@@ -9,6 +9,7 @@ from catalog.cli.inspected import run_inspect
 from catalog.cli.limits import ASK_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.whole_numbers import Whole
 
 
 @click.command(name="inspect")
@@ -16,7 +17,7 @@ from catalog.cli.time_limit import time_limit
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="If stores differ, take the first: by priority, then by name.")
 @click.option("--platform", metavar="P", help="The image of an index for os/arch[/variant].")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N items in each section. [default: 10]")
+@click.option("--limit", type=Whole(min=1), metavar="N", help="At most N items in each section. [default: 10]")
 @time_limit(ASK_SECONDS)
 @click.option("--format", "format_", metavar="F", help="text or json. [default: text]")
 @click.pass_obj

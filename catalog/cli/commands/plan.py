@@ -9,7 +9,7 @@ from catalog.cli.commands.plan_link import link
 from catalog.cli.commands.plan_prune import prune
 
 
-@click.group(name="plan", context_settings={"help_option_names": ["--help"]})
+@click.group(name="plan")
 def command() -> None:
     """Plan what could be removed, copied or shared; ocicat itself changes no layout.
 

@@ -14,6 +14,7 @@ from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.time_limit import time_limit
+from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.errors import NotInTime
 from catalog.lookup.stores import store_ids
@@ -34,7 +35,7 @@ PATHS, GIVEN_UP = "paths0", "entries"
 @click.argument("names", nargs=-1, metavar="[STORE]...")
 @click.option(
     "--keep-last",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     metavar="N",
     help="Give up entries with names that are not among the N newest images of their repository.",
 )

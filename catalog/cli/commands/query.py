@@ -8,6 +8,7 @@ from catalog.cli.answer import Options, run_query
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.whole_numbers import Whole
 from catalog.lookup.filters import EntryFilters
 
 
@@ -48,7 +49,7 @@ from catalog.lookup.filters import EntryFilters
     metavar="WHEN",
     help="Only names that were added or changed at WHEN or later: a time, or an age (2h, 3d).",
 )
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Print at most N entries.")
+@click.option("--limit", type=Whole(min=0), metavar="N", help="Print at most N entries.")
 @click.option("--sort", metavar="KEY", help="Sort by a key of the JSON object; -KEY sorts in reverse.")
 @click.option("--count", is_flag=True, help="Print only the number of entries.")
 @click.option("--fresh", is_flag=True, help="Bring the catalog up to date with the layouts first.")

@@ -12,6 +12,7 @@ from catalog.cli.limits import MEMORY_BYTES, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import time_limit
+from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_reader, open_writer
 from catalog.ingest.registry import Registry
@@ -29,7 +30,7 @@ _GRACE_SECONDS = 5.0
 @click.argument("names", nargs=-1, metavar="[STORE]...")
 @click.option(
     "--jobs",
-    type=click.IntRange(1, _MOST_JOBS),
+    type=Whole(1, _MOST_JOBS),
     metavar="N",
     help="Files to read at a time. [default: one per processor]",
 )
