@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,26 @@ from catalog.errors import UsageError
 from catalog.names.moment import parse_moment, rfc3339
 
 NOW = 1_800_000_000_123
+
+
+@contextlib.contextmanager
+def zone(name: str) -> Iterator[None]:
+    before = os.environ.pop("TZ", None)
+    os.environ["TZ"] = name
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def utc() -> Iterator[None]:
+    with zone("UTC"):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -39,9 +63,48 @@ def test_times(text: str, milliseconds: int) -> None:
     assert parse_moment(text, NOW) == milliseconds
 
 
+@pytest.fixture
+def berlin() -> Iterator[None]:
+    with zone("Europe/Berlin"):
+        yield
+
+
+def local(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+# 2027-03-31 was a Wednesday, three days after the clocks had gone forward.
+HERE = "2027-03-31T09:30:00+02:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("2027-01-31", "2027-01-31T00:00:00+01:00"),
+        ("2027-03-30T12:00", "2027-03-30T12:00:00+02:00"),
+        ("2027-03-30T12:00:00Z", "2027-03-30T12:00:00+00:00"),
+        ("now", HERE),
+        ("today", "2027-03-31T00:00:00+02:00"),
+        ("Yesterday", "2027-03-30T00:00:00+02:00"),
+        ("tuesday", "2027-03-30T00:00:00+02:00"),
+        ("wednesday", "2027-03-24T00:00:00+01:00"),
+        ("THURSDAY", "2027-03-25T00:00:00+01:00"),
+        ("1month", "2027-02-28T09:30:00+01:00"),
+        ("13 months", "2026-02-28T09:30:00+01:00"),
+        ("1year", "2026-03-31T09:30:00+02:00"),
+        ("9999years", "0001-01-01T00:00:00+00:00"),
+        ("2hours", "2027-03-31T07:30:00+02:00"),
+        ("1day", "2027-03-30T09:30:00+02:00"),
+        ("3 weeks", "2027-03-10T08:30:00+01:00"),
+    ],
+)
+def test_times_in_words_and_without_a_zone_are_local(berlin: None, text: str, means: str) -> None:
+    assert parse_moment(text, local(HERE)) == local(means)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "s", "-5m", "5", "5y", "1.5h", "\u0665m", "@", "@x", "@-5", "yesterday", "12:00", "2026", "2026-02-30",
+    ["", "s", "-5m", "5", "5y", "month", "1fortnight", "1.5h", "\u0665m", "@", "@x", "@-5", "someday", "12:00", "2026", "2026-02-30",
      "2026-01-31T25:00:00Z", "2026-01-31T12:00:00+99:00", "9" * 5000 + "d", "@" + "9" * 5000, "2026-01-31\n"],
 )  # fmt: skip
 def test_a_text_that_is_not_a_time_is_refused(text: str) -> None:

@@ -33,7 +33,7 @@ _SPARE = ("layers_gained", "platforms_gained", "tag")
     "times",
     multiple=True,
     metavar="TIME",
-    help="Compare the stores as of TIME: a time or an age (2h, 3d). Given twice, the first is for the old side and the"
+    help="Compare the stores as of TIME: a time, an age (2h, 3d) or a day (yesterday, tuesday). Given twice, the first is for the old side and the"
     " second for the new side.",
 )
 @click.option("--since", metavar="TIME", help="Compare A as of TIME with A now.")

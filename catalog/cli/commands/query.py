@@ -47,7 +47,7 @@ from catalog.lookup.filters import EntryFilters
 @click.option(
     "--since",
     metavar="WHEN",
-    help="Only names that were added or changed at WHEN or later: a time, or an age (2h, 3d).",
+    help="Only names that were added or changed at WHEN or later: a time, an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @click.option("--limit", type=Whole(min=0), metavar="N", help="Print at most N entries.")
 @click.option("--sort", metavar="KEY", help="Sort by a key of the JSON object; -KEY sorts in reverse.")
@@ -56,7 +56,7 @@ from catalog.lookup.filters import EntryFilters
 @click.option(
     "--at",
     metavar="TIME",
-    help="Answer as of TIME: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).",
+    help="Answer as of TIME: a time (2026-01-31T12:00:00Z), an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(LIST_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")

@@ -25,7 +25,7 @@ from catalog.cli.time_limit import time_limit
 @click.option(
     "--at",
     metavar="TIME",
-    help="Answer as of TIME: a time (2026-01-31T12:00:00Z) or an age (2h, 3d).",
+    help="Answer as of TIME: a time (2026-01-31T12:00:00Z), an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(ASK_SECONDS, " for each REF")
 @click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
