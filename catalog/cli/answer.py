@@ -47,6 +47,7 @@ class Options:
         "stores",
         "strict",
         "timeout",
+        "utc",
     )
 
     def __init__(self, command: str, refs: tuple[str, ...] = ()) -> None:
@@ -69,6 +70,7 @@ class Options:
         self.limit: int | None = None
         self.sort: str | None = None
         self.count = False
+        self.utc = False
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------
@@ -209,8 +211,6 @@ def run_query(options: Options) -> int:
 
 
 def _query(options: Options, limits: Limits, reader: Reader) -> int:
-    from catalog.cli import formats
-
     try:
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
@@ -219,8 +219,9 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         narrowing = None if options.filters is None else options.filters.narrowing(asking)
         also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
         worst = [0]
-        columns, fields = (*QUERY_COLUMNS, *also), (*FIELDS, *also)
-        show = None if options.count else formats.open_format(options.format, columns, fields, spare=SPARE)
+        fields = (*FIELDS, *also)
+        cells = None if options.format is not None or options.count else for_people(options, then)
+        show = None if options.count else query_format(options, also, fields, is_shown=cells is not None)
         if options.refs:
             found = _all(options, limits, asking, narrowing, worst, freshen, show)
         else:
@@ -243,7 +244,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         for match in found:
             count += 1
             if show is not None:
-                show.row(match.value)
+                show.row(match.value if cells is None else cells(match))
         if show is None:
             output.write(f"{count}\n")
         else:
@@ -257,6 +258,26 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()
     return worst[0]
+
+
+def for_people(options: Options, reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:
+    """Return what makes the cells of a row for a person, if the listing goes to a terminal and is not of the past; else None."""
+    if not sys.stdout.isatty() or reader.past is not None:
+        return None
+    from catalog.cli.for_people import cells
+
+    return lambda match: cells(match, is_utc=options.utc)
+
+
+def query_format(options: Options, also: tuple[str, ...], fields: tuple[str, ...], *, is_shown: bool) -> output.Format:
+    """Return the format of a list of entries; `is_shown` says that it is a table for a person."""
+    from catalog.cli import formats
+
+    if not is_shown:
+        return formats.open_format(options.format, (*QUERY_COLUMNS, *also), fields, spare=SPARE)
+    from catalog.cli import for_people
+
+    return formats.open_format("table", (*for_people.COLUMNS, *also), fields, spare=for_people.SPARE)
 
 
 def _all(

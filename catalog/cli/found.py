@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from catalog.cli import formats
-from catalog.cli.answer import QUERY_COLUMNS, SPARE
+from catalog.cli.answer import for_people, query_format
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.messages import note
 from catalog.engine.location import catalog_path
@@ -42,11 +41,12 @@ def _find(options: Options, reader: Reader) -> int:
 
         stores = store_ids(reader, options.stores)
     limit = MOST if options.limit is None else options.limit
-    show = formats.open_format(options.format, QUERY_COLUMNS, FIELDS, spare=SPARE)
+    cells = None if options.format is not None else for_people(options, reader)
+    show = query_format(options, (), FIELDS, is_shown=cells is not None)
     search = TextSearch(reader, options.refs, stores)
     found = list(search.matches(limit + 1))
     for match in found[:limit]:
-        show.row(match.value)
+        show.row(match.value if cells is None else cells(match))
     show.end()
     if not found:
         raise NotFound(f"nothing has {_listed(search.words)}", _advice(reader, search))

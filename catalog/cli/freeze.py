@@ -21,7 +21,7 @@ _PLATFORMS = (
     "linux/386 linux/amd64 linux/arm/v5 linux/arm/v6 linux/arm/v7 linux/arm64 linux/loong64 linux/ppc64le linux/riscv64 "
     "linux/s390x windows/amd64 windows/arm64"
 )
-_SORTABLE = [field for field in FIELDS if field not in ("names", "annotations", "platforms")]
+_SORTABLE = [field for field in FIELDS if field not in ("names", "annotations", "platforms", "labels")]
 
 OPTIONS: dict[str, object] = {
     "--db": "files",

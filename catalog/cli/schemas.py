@@ -30,6 +30,9 @@ _ENTRY = {
     "shadowed": "boolean?",
     "fallback": "boolean?",
     "indexed_at": "time?",
+    "total_size": "integer?",
+    "created": "time?",
+    "labels": "texts?",
 }
 
 _SECTIONS: dict[str, dict[str, object]] = {

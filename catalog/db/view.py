@@ -27,10 +27,10 @@ class View(NamedTuple):
         last = len(self.columns) - 1
         for number, (name, expression, documentation) in enumerate(self.columns):
             comma = "" if number == last else ","
-            lines.append(f"  {_render(expression, engine)} AS {name}{comma} -- {documentation}")
+            lines.append(f"  {rendered(expression, engine)} AS {name}{comma} -- {documentation}")
         lines.append(_counted_once(self.source, engine))
         for expressions, source in self.more:
-            lines += ["UNION ALL", "SELECT " + ", ".join(_render(e, engine) for e in expressions)]
+            lines += ["UNION ALL", "SELECT " + ", ".join(rendered(e, engine) for e in expressions)]
             lines.append(_counted_once(source, engine))
         return "\n".join(lines)
 
@@ -74,7 +74,7 @@ _AT_MOST = re.compile(r"/\* at most ([0-9]+) \*/")
 """A mark at the end of a recursive CTE: how many of its rows are needed."""
 
 
-def _render(expression: str, engine: str) -> str:
+def rendered(expression: str, engine: str) -> str:
     """Return an expression of a view for `engine`.
 
     `@column` is a time: milliseconds in the table, RFC 3339 text in UTC with milliseconds in the view. `string_agg` is

@@ -53,12 +53,14 @@ def narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
 
 
 def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> list[Match]:
-    """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`.
+    """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`. `size` is that of the whole image.
 
     Raises UsageError for any other key.
     """
     field = key.removeprefix("-")
-    if field not in fields or field in ("names", "annotations", "platforms"):
+    if field == "size":
+        field = "total_size"  # people mean the image, not its manifest
+    if field not in fields or field in ("names", "annotations", "platforms", "labels"):
         raise UsageError(
             f"cannot sort by {shown(key)}: use a key of the output such as name, tag or size, or '-size' for reverse order"
         )

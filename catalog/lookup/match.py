@@ -45,12 +45,16 @@ FIELDS = (
     "shadowed",
     "fallback",
     "indexed_at",
+    "total_size",
+    "created",
+    "labels",
 )
 """The keys of a JSON object, in order. Keys are never removed or renamed, only added."""
 
 _RAW = (("image_name", "io.containerd.image.name"), ("ref_name", "org.opencontainers.image.ref.name"))
 
 
+_FACTS = frozenset(("total_size", "created", "labels"))
 HELD = frozenset(
     ("store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
      "artifact_type", "listed", "shadowed", "fallback")
@@ -250,6 +254,8 @@ class Match:
             return self._annotations() if field == "annotations" else self._platforms()
         if self._reader.past is not None and field not in HELD:
             return None
+        if field in _FACTS:
+            return self._fact(field)
         found = self.row[_AT[field]]
         if field == "shadowed":
             return bool(found)
@@ -278,6 +284,40 @@ class Match:
         from catalog.lookup.below import platforms_of
 
         return platforms_of(self._reader, self.store_id, self.row[CONTENT_ID], self.row[CONTENT_KIND])
+
+    @property
+    def total_size(self) -> int | None:
+        """The bytes of everything that the image consists of, layers included, each blob once; None if not all was read."""
+        found = self._fact("total_size")
+        return found if isinstance(found, int) else None
+
+    @property
+    def created(self) -> str | None:
+        """When the image was created according to its config, in RFC 3339, UTC; of an index, its newest image. Or None."""
+        found = self._fact("created")
+        return found if isinstance(found, str) else None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the image; of an index, those of all its images."""
+        found = self._fact("labels")
+        return found if isinstance(found, dict) else {}
+
+    def _fact(self, field: str) -> object:
+        content_id: int | None = self.row[CONTENT_ID]
+        if self._reader.past is not None:
+            return None
+        if content_id is None:
+            return {} if field == "labels" else None
+        from catalog.lookup import facts
+
+        if field == "labels":
+            return facts.labels(self._reader, self.store_id, content_id)
+        if field == "total_size":
+            return facts.total_size(self._reader, self.store_id, content_id)
+        from catalog.names.moment import rfc3339
+
+        return rfc3339(facts.created(self._reader, self.store_id, content_id))
 
     def _annotations(self) -> dict[str, str]:
         found = dict(self._reader.rows("ENTRY_ANNOTATIONS", {"entry_id": self.entry_id}))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from catalog.errors import UsageError
 from catalog.names.escape import shown
 
+_LONG = (("year", 31_536_000), ("month", 2_592_000), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -22,3 +25,13 @@ def shortest(seconds: int) -> str:
         if seconds >= _UNITS[unit]:
             return f"{seconds // _UNITS[unit]}{unit}"
     return f"{max(seconds, 0)}s"
+
+
+def ago(moment: str, now: float) -> str:
+    """Return an RFC 3339 time relative to `now`, in seconds since 1970: `5 minutes ago`, `3 weeks ago`, `in 2 hours`."""
+    seconds = int(now - datetime.fromisoformat(moment).timestamp())
+    size = abs(seconds)
+    unit, length = next((each for each in _LONG if size >= each[1]), ("second", 1))
+    count = size // length
+    words = f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{words} ago" if seconds >= 0 else f"in {words}"

@@ -94,7 +94,8 @@ def test_a_table_is_no_wider_than_the_terminal(shelf: Shelf, listing: str, colum
     assert all(line.isprintable() for line in seen.lines)
 
 
-@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "usage"])  # a terminal shows sizes in units
+# A terminal shows sizes in units, and other columns of entries.
+@pytest.mark.parametrize("listing", [each for each in LISTINGS if each not in ("usage", "query")])
 def test_a_table_is_complete_if_there_is_room(shelf: Shelf, listing: str) -> None:
     seen = Seen("--quiet", *LISTINGS[listing], db=shelf.db, columns=1000)
     assert seen.err == ""
@@ -115,13 +116,27 @@ def test_a_shortened_digest_is_still_a_reference(shelf: Shelf) -> None:
 
 
 def test_columns_that_are_left_out_are_named(shelf: Shelf) -> None:
-    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
-    assert seen.lines[0].split() == ["STORE", "NAME", "TAG", "DIGEST"]
+    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=40)
+    assert seen.lines[0].split() == ["NAME", "TAG", "SIZE", "DIGEST"]
     assert seen.err == (
-        "ocicat: no room for media_type, ref_name, size: use a wider terminal or another --format to see everything\n"
+        "ocicat: no room for store, platforms, created: use a wider terminal or another --format to see everything\n"
     )
-    assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=60).err == ""
+    assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=40).err == ""
     assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
+
+
+@pytest.mark.parametrize("command", ["query", "find"])
+def test_a_terminal_shows_what_people_ask_about_an_image(shelf: Shelf, command: str) -> None:
+    seen = Seen(command, "ctr:3.16" if command == "query" else "ctr 3.16", db=shelf.db, columns=160)
+    assert seen.lines[0].split() == ["STORE", "NAME", "TAG", "PLATFORMS", "SIZE", "CREATED", "DIGEST"]
+    assert re.match(
+        r"images/ctr +ctr +3\.16 +linux/amd64 +[0-9.]+ (B|KiB) +\d+ (year|month|week|day|hour)s? ago +sha256:",
+        seen.lines[1],
+    )
+    in_utc = Seen(command, "--utc", "ctr:3.16" if command == "query" else "ctr 3.16", db=shelf.db, columns=200)
+    assert re.search(r"  20\d\d-\d\d-\d\dT[0-9:.]+Z  ", in_utc.lines[1])
+    (piped,) = shelf.ask("query", "ctr:3.16").out.splitlines()
+    assert piped.split("\t")[:4] == ["images/ctr", "docker.io/library/ctr:3.16", "3.16", "3.16"]
 
 
 def test_a_cell_is_cut_in_the_middle_with_a_mark(shelf: Shelf) -> None:

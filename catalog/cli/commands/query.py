@@ -59,6 +59,7 @@ from catalog.lookup.filters import EntryFilters
     help="Answer as of TIME: a time (2026-01-31T12:00:00Z), an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(LIST_SECONDS, " for each REF")
+@click.option("--utc", is_flag=True, help="On a terminal, show times in UTC instead of '3 days ago'.")
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.option("--host", metavar="H", help="Only entries of stores on this host, in a catalog that several hosts share.")
 @click.pass_obj
@@ -85,6 +86,7 @@ def command(
     at: str | None,
     host: str | None,
     timeout: float | None,
+    utc: bool,
     format_: str | None,
 ) -> int:
     """List every entry that matches a REF; without a REF, every entry. '-' reads references from stdin.
@@ -117,5 +119,6 @@ def command(
     options.at = at
     options.timeout = timeout
     options.config = globals_.config
+    options.utc = utc
     options.format = format_
     return run_query(options)
