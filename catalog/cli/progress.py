@@ -48,8 +48,14 @@ class _Bars:
         self._in_bytes = in_bytes
         self._what = ""
         self._bar: ProgressBar[str] | None = None
+        self._counting = False
 
     def draw(self, what: str, done: int, total: int) -> None:
+        if not total and (done == 1 or done % _STEPS == 0):  # the end is not known
+            self._counting = True
+            messages.write(f"\r{done:,} {what}")
+        if not total:
+            return
         if self._bar is None or what != self._what:
             self.end()
             self._what = what
@@ -80,6 +86,9 @@ class _Bars:
         return max(_LEAST, min(_WIDEST, room - len(what) - _BESIDE - (_BYTES if self._in_bytes else 0)))
 
     def end(self) -> None:
+        if self._counting:
+            self._counting = False
+            messages.write("\r\x1b[K")
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None

@@ -80,7 +80,7 @@ def _is_unchanged(arguments: list[str]) -> bool:
     summary = nothing_to_do(catalog_path(db))
     if summary is None:
         return False
-    if "--verbose" in arguments:
+    if "--verbose" in arguments or ("--quiet" not in arguments and sys.stderr.isatty()):
         messages.say(str(summary))
     return True
 

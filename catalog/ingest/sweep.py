@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -28,6 +29,9 @@ Progress = Callable[[str, int, int], None]
 
 INDEXING = "indexing"
 READING = "reading content"
+SEARCHING = "directories searched"
+UNKNOWN = 0
+"""The total of a progress whose end is not known."""
 _PARTS = 1000  # progress units per store while content is read, because the number of blobs is not known in advance
 
 
@@ -61,7 +65,10 @@ class Sweep:
             known = registry.left_out().union(s.path for s in registered)
             removed = removed_layouts(connection)
         forget_gone(self._writer, removed)
-        found = find_new(self._writer, roots, known, self._report)
+        searched = itertools.count(1)
+        found = find_new(
+            self._writer, roots, known, self._report, lambda: self._progress(SEARCHING, next(searched), UNKNOWN)
+        )
         if found:
             with self._writer.snapshot() as connection:
                 registered = Registry(connection).stores()

@@ -14,6 +14,7 @@ from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import writing_limit
+from catalog.cli.told import done, interruptible, of_stores
 from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
@@ -111,9 +112,13 @@ def command(
     with limits, open_writer(catalog_path(globals_.db)) as writer:
         roots, stores = writer.write(register)
         if no_index:
+            done("registered: 'ocicat index' reads the layouts")
             return 0
-        with progress() as draw:
+        with interruptible("what was read so far is kept, and 'ocicat index' reads the rest"), progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores)
+        above, alone = {root.id for root in roots}, {store.id for store in stores}
+        if summary.stores:
+            done(f"added: {of_stores(writer, lambda store: store.id in alone or store.root_id in above)}")
     messages.detail(f"{summary.stores} stores, {summary.found} of them new")
     if roots and not summary.stores:
         messages.note("no layout below " + ", ".join(shown(root.path) for root in roots) + " yet")

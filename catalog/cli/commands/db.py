@@ -88,14 +88,16 @@ def copy(globals_: Globals, url: str, timeout: float | None) -> int:
     """
     source = catalog_path(globals_.db)
     check_copied(source, url)
+    from catalog.cli.told import done, interruptible
     from catalog.engine.copy import copy as copied
 
     with (
         Limits(timeout, None, words=", and nothing was copied: allow more with --timeout"),
         open_writer(source, create=False) as old,
         open_writer(catalog_path(url)) as new,
+        interruptible("nothing was copied"),
         progress() as draw,
     ):
         rows = copied(old, new, draw, timeout)
-    messages.detail(f"{rows} rows copied to {shown(displayed(new.path))}")
+    (messages.detail if messages.volume.verbose else done)(f"{rows} rows copied to {shown(displayed(new.path))}")
     return 0

@@ -11,6 +11,7 @@ from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import writing_limit
+from catalog.cli.told import done, interruptible
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.ingest.clock import now_ms
@@ -47,9 +48,9 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool, timeout: floa
                 stores = [store for _, some in found for store in some]
                 below = {root.id for root in roots}
                 stores += [store for store in registry.stores() if store.root_id in below]
-        with progress() as draw:
+        with interruptible("what was read so far is kept, so run it again"), progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
         for name in retain(writer, settings, now_ms()):
             messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")
-    messages.detail(str(summary))
+    (messages.detail if messages.volume.verbose else done)(str(summary))
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from catalog.cli import formats, messages
+from catalog.cli import formats, messages, output
 from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
@@ -39,6 +41,11 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
     late = "no daemon runs" if daemon is None else why_late(daemon)
     values |= _daemon(daemon, late)
     values |= _limits(values, daemon)
+    if format_ is None and sys.stdout.isatty():
+        from catalog.cli.status_page import page
+
+        output.write(page(values, late))
+        return _checked(daemon, late, check=check)
     if format_ in ("json", "jsonl") or (format_ is not None and "{" in format_):
         keys = tuple(values)
         show = formats.open_format("jsonl" if format_ == "json" else format_, keys, keys)
@@ -49,6 +56,11 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
             text = _in_words(value) if isinstance(value, list) else value
             show.row({"key": key, "value": text}.__getitem__)
     show.end()
+    return _checked(daemon, late, check=check)
+
+
+def _checked(daemon: dict[str, object] | None, late: str | None, *, check: bool) -> int:
+    """Return the exit status, and say why it is not 0."""
     if check and late is not None:
         messages.say(f"{late}: start 'ocicat watch'" if daemon is None else late)
         return 1

@@ -12,6 +12,7 @@ from catalog.cli.limits import MEMORY_BYTES, Limits
 from catalog.cli.main import Globals
 from catalog.cli.progress import progress
 from catalog.cli.time_limit import time_limit
+from catalog.cli.told import done, interruptible
 from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_reader, open_writer
@@ -71,7 +72,7 @@ def _verify(
             stores = [s for s in stores if s.id in wanted]
         run = Verification(writer, messages.say, jobs=jobs, full=full, seconds=seconds)
         try:
-            with progress(in_bytes=True) as draw:
+            with interruptible("the verdicts so far are kept, so run it again"), progress(in_bytes=True) as draw:
                 run.run(stores, draw)
         finally:
             order = {store.name: number for number, store in enumerate(stores)}
@@ -105,4 +106,6 @@ def _summarize(run: Verification) -> None:
         counts.append(f"{run.odd} not read, since they are symbolic links or not regular files")
     if run.gone:
         counts.append(f"{run.gone} deleted in the meantime")
-    (messages.note if len(counts) > 1 else messages.detail)("blobs: " + "; ".join(counts))
+    (messages.note if len(counts) > 1 else messages.detail if messages.volume.verbose else done)(
+        "blobs: " + "; ".join(counts)
+    )
