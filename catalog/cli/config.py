@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from catalog.engine.location import default_configuration
 from catalog.errors import UsageError
 from catalog.ingest.settings import Settings
 from catalog.names.escape import shown
@@ -67,6 +68,7 @@ def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
 
     Raises as `load` does.
     """
+    path = path or default_configuration()
     if path is None:
         return Settings(), ()
     file = _File(path)
@@ -78,17 +80,19 @@ def load_settings(path: str | None) -> Settings:
 
     The values of the daemon's own settings, and the roots and stores, are not checked.
     """
+    path = path or default_configuration()
     return Settings() if path is None else _File(path).settings()
 
 
 def load(path: str | None) -> Configuration:
     """Return the configuration in the file at `path`, and defaults for what it lacks. Raises UsageError for any mistake.
 
-    If `path` is None, everything has its default.
+    If `path` is None, that is the default configuration file; if there is none, everything has its default.
     """
     from catalog.watch.configuration import Configuration
 
     configuration = Configuration()
+    path = path or default_configuration()
     if path is None:
         return configuration
     file = _File(path)
@@ -100,9 +104,11 @@ class _File:
 
     def __init__(self, path: str) -> None:
         self._where = shown(path)
+        self._text_of_file = ""
         try:
             with open(path, "rb") as file:
-                tables = tomllib.load(file)
+                self._text_of_file = file.read().decode()
+            tables = tomllib.loads(self._text_of_file)
         except OSError as error:
             raise UsageError(
                 f"cannot read {self._where} ({error.strerror}): give --config the path of a file that you can read"
@@ -126,7 +132,9 @@ class _File:
         for key in self._values:
             if key not in known:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
-                raise self._wrong(f"there is no setting {shown(key)}: {hint}the settings are {', '.join(known)}")
+                section, _, name = key.partition(".")
+                place = self._line_of(f"[{section}]", name)
+                raise self._wrong(f"there is no setting {shown(key)}{place}: {hint}the settings are {', '.join(known)}")
 
     def settings(self) -> Settings:
         """Return the settings that are not the daemon's own. Raises UsageError."""
@@ -178,7 +186,8 @@ class _File:
         for key in values:
             if key not in PLACE_KEYS:
                 hint = did_you_mean(key, PLACE_KEYS)
-                raise self._wrong(f"{table} has no key {shown(key)}: {hint}its keys are {', '.join(PLACE_KEYS)}")
+                place = self._line_of(table, key)
+                raise self._wrong(f"{table} has no key {shown(key)}{place}: {hint}its keys are {', '.join(PLACE_KEYS)}")
         path = self._path(f"path of {table}", values.get("path", ""))
         table = f"{table} {shown(path)}"
 
@@ -209,6 +218,17 @@ class _File:
         if sparse is not None and not isinstance(sparse, bool):
             raise self._wrong(f"sparse of {table} must be true or false")
         return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
+
+    def _line_of(self, table: str, key: str) -> str:
+        """Return ` (line N)` for the first line that sets a key in a table; empty if it is written in another way."""
+        section = ""
+        for number, line in enumerate(self._text_of_file.splitlines(), 1):
+            text = line.strip()
+            if text.startswith("["):
+                section = text.partition("#")[0].replace(" ", "")
+            elif section == table and text.partition("=")[0].strip(" \"'") == key:
+                return f" (line {number})"
+        return ""
 
     def _path(self, what: str, value: object) -> str:
         path = self._text(what, value)

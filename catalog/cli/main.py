@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from catalog.cli.colour import HOW, chosen
 from catalog.cli.examples import epilog
 from catalog.cli.help_format import HelpContext
 from catalog.errors import OcicatError, UsageError
+from catalog.names.escape import shown
 
 COMMANDS = {
     "add": "Register a layout, or a directory of layouts, and index it.",
@@ -97,7 +100,7 @@ def group(
     messages.volume.verbose = verbose
     messages.volume.debug = messages.volume.debug or debug
     chosen.how = color or "auto"
-    ctx.obj = Globals(db, config)
+    ctx.obj = Globals(db, _readable(config))
 
 
 class Globals:
@@ -106,6 +109,14 @@ class Globals:
     def __init__(self, db: str | None, config: str | None) -> None:
         self.db = db
         self.config = config
+
+
+def _readable(config: str | None) -> str | None:
+    """Return the path of the configuration. Raises UsageError if it cannot be read, whether or not the command needs it."""
+    if config is not None and not os.access(config, os.R_OK):
+        reason = "no permission" if os.path.lexists(config) else "it does not exist"
+        raise UsageError(f"cannot read {shown(config)} ({reason}): give --config the path of a file that you can read")
+    return config
 
 
 def _complete(command: click.Command, path: str) -> None:
@@ -160,6 +171,8 @@ def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | No
         if parameter.name == "color":
             chosen.how = str(value)
             return
+        if parameter.name == "config":
+            _readable(str(value))
         setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
@@ -191,6 +204,10 @@ def run_click(arguments: list[str]) -> int:
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
         raise UsageError(_words(error, where)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        raise OcicatError(f"cannot write the output ({error.strerror}), so it is incomplete") from error
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:

@@ -183,7 +183,11 @@ def plain_index(arguments: list[str]) -> str | None:
                 return None
         elif word not in ("--quiet", "--verbose"):
             return None
-    return db if commands == 1 else None
+    if commands != 1:
+        return None
+    from catalog.engine.location import default_configuration
+
+    return db if default_configuration() is None else None  # it may name roots and stores that are not registered yet
 
 
 def _is_plain_environment() -> bool:

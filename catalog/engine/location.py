@@ -7,6 +7,7 @@ import os
 from catalog.errors import CatalogUnavailable
 
 _SYSTEM = "/var/lib/ocicat/catalog.db"
+_SYSTEM_CONFIGURATION = "/etc/ocicat/ocicat.toml"
 _SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
 _LONGEST_URL = 4_096
 """Characters; taking a URL apart takes seconds for a hundred thousand."""
@@ -59,6 +60,16 @@ def _place(given: str | None) -> str:
     return home
 
 
+def default_configuration() -> str | None:
+    """Return the configuration that is read without `--config`: the user's own, or that of the system; None without one."""
+    own = os.environ.get("XDG_CONFIG_HOME", "")
+    own = own if own.startswith("/") else os.path.join(os.path.expanduser("~"), ".config")
+    for path in (os.path.join(own, "ocicat", "ocicat.toml"), _SYSTEM_CONFIGURATION):
+        if os.access(path, os.R_OK):
+            return path
+    return None
+
+
 def _looks_like_url(text: str) -> bool:
     """Return whether a text that is not a URL may be meant as one, or as another description of a server with its password.
 
@@ -90,3 +101,24 @@ def _is_scheme(text: str) -> bool:
 def sqlite_uri(path: str, mode: str) -> str:
     """Return a URI for sqlite3 with `mode` (`ro`, `rw`, `rwc`). Quoted by hand, because importing urllib costs a third of an answer."""
     return f"file://{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
+
+
+def reading_uri(path: str) -> str:
+    """Return a URI with which a user who may only read the catalog's file can read it.
+
+    SQLite needs a `-shm` beside a database in WAL mode, and makes one if there is none. It cannot do so in a directory that this
+    user may not write: a read-only mount, a copy, the catalog of another user. If no writer is there either (no `-wal`, or an
+    empty one), the file itself is complete, and SQLite reads it as one that does not change.
+    """
+    uri = sqlite_uri(path, "ro")
+    return f"{uri}&immutable=1" if is_still(path) else uri
+
+
+def is_still(path: str) -> bool:
+    """Return whether the catalog at a path has no writer and this user could not open it as one that may have."""
+    try:
+        if os.stat(f"{path}-wal").st_size:
+            return False
+    except OSError:
+        pass
+    return not os.path.exists(f"{path}-shm") and not os.access(os.path.dirname(path) or ".", os.W_OK)

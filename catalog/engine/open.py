@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from catalog.errors import UsageError
+from catalog.errors import CatalogUnavailable, UsageError
 from catalog.names.escape import shown
 
 TYPE_CHECKING = False
@@ -25,12 +25,23 @@ def is_url(where: str) -> bool:
 def open_reader(where: str) -> Reader:
     """Open the catalog at a path or URL for reading; raise CatalogUnavailable or a subclass."""
     if is_url(where):
+        _check_installed()
         from catalog.engine.postgres.reader import PostgresReader
 
         return PostgresReader(where)
     from catalog.engine.sqlite.reader import SqliteReader
 
     return SqliteReader(where)
+
+
+def _check_installed() -> None:
+    """Raise CatalogUnavailable if the driver for a catalog on a server is not installed."""
+    try:
+        import psycopg  # noqa: F401 - only whether it can be imported
+    except ImportError as error:
+        raise CatalogUnavailable(
+            f"a catalog on a server needs psycopg ({error}): install it with pip install 'ocicat[postgres]'"
+        ) from error
 
 
 def open_briefly(where: str) -> BriefReader:
@@ -51,6 +62,7 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
     `upgrade`, because other hosts use it too. Raises CatalogUnavailable or a subclass.
     """
     if is_url(where):
+        _check_installed()
         from catalog.engine.postgres.writer import PostgresWriter
 
         return PostgresWriter(where, timeout=timeout, upgrade=upgrade)

@@ -188,6 +188,8 @@ class Daemon:
         place = shown(displayed(self._path))
         text = f"watching {stores} stores and {roots} roots of {place}"
         self._report(Notice("started", text, path=place, stores=stores, roots=roots, pid=os.getpid()))
+        if not stores and not roots:
+            self._report(Notice("note", "there is nothing to follow yet: 'ocicat add PATH' adds a layout or a root"))
         while not self._stop:
             try:
                 self._turn(writer, intake, contents)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 
-from catalog.engine.location import sqlite_uri
+from catalog.engine.location import reading_uri
 from catalog.engine.sqlite import frozen
 from catalog.engine.version import version_of
 from catalog.errors import CatalogMissing, CatalogUnavailable, CatalogVersion
@@ -34,9 +34,7 @@ class SqliteBriefReader:
         if not os.path.isfile(path):
             raise CatalogMissing("there is no catalog")
         try:
-            self._connection = sqlite3.connect(
-                sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_WAIT_SECONDS
-            )
+            self._connection = sqlite3.connect(reading_uri(path), uri=True, isolation_level=None, timeout=_WAIT_SECONDS)
         except sqlite3.Error as error:
             raise CatalogUnavailable(str(error)) from error
         deadline = time.monotonic() + _MOST_SECONDS

@@ -20,7 +20,7 @@ import sqlite3
 
 from catalog.db.recursive import WALKS
 from catalog.db.views import VIEWS
-from catalog.engine.location import sqlite_uri
+from catalog.engine.location import reading_uri
 from catalog.engine.question import VALUE_BYTES
 from catalog.names.escape import shown
 
@@ -56,7 +56,7 @@ class Guard:
         connection = self.connection
         connection.execute(f"PRAGMA hard_heap_limit={heap_bytes}")
         connection.execute("PRAGMA temp_store=MEMORY")  # A large sort must not fill the disk.
-        connection.execute(f"ATTACH ? AS {self._catalog}", (sqlite_uri(path, "ro"),))
+        connection.execute(f"ATTACH ? AS {self._catalog}", (reading_uri(path),))
         tables = connection.execute(
             f"SELECT name FROM {self._catalog}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from catalog.engine.location import sqlite_uri
+from catalog.engine.location import is_still, reading_uri
 from catalog.engine.sqlite import frozen
 from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find, gone
 from catalog.errors import CatalogMissing
@@ -29,17 +29,16 @@ class SqliteReader:
 
     dialect = "sqlite"
     holds_state = True
-    __slots__ = ("_file", "_version", "connection", "known", "past", "path")
+    __slots__ = ("_file", "_is_still", "_version", "connection", "known", "past", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.past: Past | None = None
         self.known: dict[object, Any] = {}  # what the current question has found out (catalog.lookup.below)
         self._file = find(path)
+        self._is_still = is_still(path)
         try:
-            self.connection = sqlite3.connect(
-                sqlite_uri(path, "ro"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
-            )
+            self.connection = sqlite3.connect(reading_uri(path), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
         except DRIVER_ERRORS as error:
             raise explain(error, path) from error
         try:
@@ -65,7 +64,7 @@ class SqliteReader:
         import os
 
         try:
-            if os.path.samestat(os.stat(self.path), self._file):
+            if os.path.samestat(os.stat(self.path), self._file) and (not self._is_still or is_still(self.path)):
                 return
         except OSError:
             pass

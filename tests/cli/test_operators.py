@@ -1,0 +1,118 @@
+"""What people who run ocicat for others rely on: configuration, rights, full disks, missing extras, monitoring."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog.watch.figures import Figures
+from catalog.watch.metrics import _Collector
+from tests.cli.conftest import Own, Shelf
+from tests.cli.program import CLEAN, OCICAT, called, common_directory, needs_root, one_error, ran_as_nobody
+from tests.conftest import ON_SQLITE
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+
+
+@pytest.mark.parametrize(
+    "command", ["stores", "query", "resolve", "status", "index", "add", "remove", "sql", "report", "check"]
+)
+def test_a_config_that_does_not_exist_is_an_error_in_every_command(shelf: Shelf, command: str) -> None:
+    rest = {"resolve": ("x",), "add": ("/",), "remove": ("x",), "sql": ("SELECT 1",)}.get(command, ())
+    for arguments in (("--config", "/nowhere.toml", command, *rest), (command, *rest, "--config", "/nowhere.toml")):
+        one_error(shelf.ask(*arguments), 2, "cannot read /nowhere.toml (it does not exist)")
+
+
+def test_a_default_configuration_is_read(cli: Own, layout: Callable[..., str]) -> None:
+    path = layout("one", "1")
+    home = Path(cli.directory) / "config"
+    (home / "ocicat").mkdir(parents=True)
+    (home / "ocicat" / "ocicat.toml").write_text(f'[watch]\nsettle_ms = 0\n[[stores]]\npath = "{path}"\n')
+    env = {"XDG_CONFIG_HOME": str(home)}
+    if "://" in cli.db:
+        assert called("db", "upgrade", db=cli.db).status == 0
+    assert called("index", db=cli.db, env=env).status == 0
+    assert called("query", "--format", "{store} {tag}", db=cli.db).out == "one 1\n"
+    (home / "ocicat" / "ocicat.toml").write_text("[watch]\nsettle_sm = 0\n")
+    one_error(called("index", db=cli.db, env=env), 2, "there is no setting watch.settle_sm (line 2): did you mean")
+    (home / "ocicat" / "ocicat.toml").write_text('[[roots]]\npath = "/a"\n\n  names = "x"\n')
+    one_error(called("index", db=cli.db, env=env), 2, "[[roots]] has no key names (line 4): did you mean 'name'?")
+
+
+def test_help_for_a_full_device_is_no_defect() -> None:
+    for words in ((), ("--help",), ("query", "-h"), ("help",), ("schema", "query")):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [OCICAT, *words], stdout=full, stderr=subprocess.PIPE, env=CLEAN, timeout=60, check=False
+            )
+        assert done.returncode == 4
+        assert done.stderr.startswith(b"ocicat: error: cannot write the output (No space left on device)")
+
+
+def test_a_missing_extra_is_named() -> None:
+    script = (
+        "import sys; sys.modules['psycopg'] = None\nfrom catalog.cli import start; sys.exit(start.run(sys.argv[1:]))"
+    )
+    for words in (("stores",), ("resolve", "x"), ("index",), ("add", "/"), ("sql", "SELECT 1")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, "--db", "postgresql://nobody@nowhere/x", *words],
+            capture_output=True, text=True, env=CLEAN, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 4
+        assert "install it with pip install 'ocicat[postgres]'" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@ON_SQLITE
+@needs_root
+def test_a_reader_needs_no_right_to_write_beside_the_catalog(shelf: Shelf) -> None:
+    with common_directory() as directory:
+        copy = f"{directory}/catalog.db"
+        shutil.copy(shelf.db, copy)
+        os.chmod(copy, 0o644)
+        for words in (
+            ("resolve", "ctr:3.16"),
+            ("query", "--count"),
+            ("stores", "--format", "{name}"),
+            ("history", ":*", "--format", "{store} {digest}"),
+            ("find", "ctr"),
+        ):
+            seen = ran_as_nobody(*words, db=copy)
+            assert (seen.status, seen.out) == (0, shelf.ask(*words).out), seen
+        assert os.listdir(directory) == ["catalog.db"]
+        with open(f"{copy}-wal", "wb") as file:  # somebody has begun to write
+            file.write(b"x")
+        one_error(ran_as_nobody("resolve", "ctr:3.16", db=copy), 4, copy)
+
+
+def test_a_daemon_with_nothing_to_follow_says_so(cli: Own, layout: Callable[..., str]) -> None:
+    cli.done("add", layout("one", "1"))
+    cli.done("remove", "one")
+    with subprocess.Popen([OCICAT, "watch"], stderr=subprocess.PIPE, env=CLEAN | {"OCICAT_DB": cli.db}) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline().decode(), process.stderr.readline().decode()]
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "there is nothing to follow yet: 'ocicat add PATH'" in "".join(lines)
+
+
+@pytest.mark.parametrize("file", ["prometheus/alerts.yml", "grafana/ocicat.json"])
+def test_monitoring_names_only_metrics_that_exist(shelf: Shelf, file: str) -> None:
+    pytest.importorskip("prometheus_client")
+    exported = {sample.name for metric in _Collector(shelf.db, Figures()).collect() for sample in metric.samples}
+    exported |= {"ocicat_last_rescan_timestamp_seconds"}  # once there was one
+    text = (CONTRIB / file).read_text()
+    named = set(re.findall(r"\bocicat_[a-z_]+", text))
+    assert len(named) > 5
+    assert named <= exported
+    if file.endswith(".json"):
+        board = json.loads(text)
+        assert {target["expr"] for panel in board["panels"] for target in panel["targets"]}
