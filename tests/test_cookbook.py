@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import pytest
 
 from tests import writers
 from tests.cli.program import called
+from tests.conftest import Place
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
@@ -98,7 +100,7 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str) -> World:
     """Two stores that share images, one that is torn, what moved, what went, what nobody reaches, and a bad blob."""
     top = tmp_path_factory.mktemp("cookbook")
     one, two, torn = (writers.make_layout(f"{top}/own/{name}") for name in ("one", "two", "torn"))
@@ -130,7 +132,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     steady += [named(chart, "docker.io/acme/chart", "1"), named(chart, "docker.io/acme/gone", "1"), sbom]
     writers.write_index(one, writers.empty_index(*steady, named(old, "docker.io/acme/app", "edge")))
     writers.write_index(two, writers.empty_index(named(base, BASE, "1"), named(old, "docker.io/acme/app", "1"), only))
-    db = f"{top}/catalog.db"
+    db = place(str(top))
     assert called("add", f"{top}/own", db=db).status == 0
     moved = [each for each in steady if "gone" not in str(each)]
     writers.write_index(one, writers.empty_index(*moved, named(app, "docker.io/acme/app", "edge")), "umoci")
@@ -182,3 +184,26 @@ def test_each_question_has_an_answer(world: World, question: Question) -> None:
     found = [row[column] for row in rows if "fixtures/" not in str(row)]
     assert found == expected if expected else found, found
     assert called("sql", *given, "--format", "json", question.sql, db=world.db).out == result.out
+
+
+def test_two_catalogs_in_files_are_compared(tmp_path: Path) -> None:
+    """The statements for the program sqlite3, run with the same library."""
+    mine, theirs = str(tmp_path / "mine.db"), str(tmp_path / "theirs.db")
+    for db, tags in ((mine, ("same", "moved", "only")), (theirs, ("same", "moved"))):
+        layout = writers.make_layout(f"{db}.d/layout")
+        seeds = {tag: image(layout, "base", tag if tag != "moved" else f"moved in {db}") for tag in tags}
+        writers.write_index(
+            layout, writers.empty_index(*(named(each, "docker.io/acme/app", tag) for tag, each in seeds.items()))
+        )
+        assert called("add", layout, db=db).status == 0
+    found = re.findall(r"^ATTACH 'theirs.db' AS theirs;\n(.*?)^SQL$", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(found) == TEXT.count("<<'SQL'\nATTACH")
+    connection = sqlite3.connect(mine)
+    connection.execute("ATTACH ? AS theirs", (theirs,))
+    names, blobs = (connection.execute(statement).fetchall() for statement in found)
+    connection.close()
+    assert [(name, theirs is None) for name, _, theirs in names] == [
+        ("docker.io/acme/app:moved", False),
+        ("docker.io/acme/app:only", True),
+    ]
+    assert blobs[0][0] == 4  # two manifests, two layers: the config and a layer are the same

@@ -111,3 +111,14 @@ def test_a_mistyped_setting(cli: Own, tmp_path: Path) -> None:
         result = cli("--config", str(path), "index")
         assert result.status == 2
         assert hint in result.err
+
+
+def test_the_schema_of_one_view(shelf: Shelf) -> None:
+    whole = shelf.ask("sql", "--schema").out
+    one = shelf.ask("sql", "--schema", "images").out
+    assert one.startswith("CREATE VIEW images AS")
+    assert one.count("CREATE VIEW") == 1
+    assert one in whole
+    assert shelf.ask("sql", "--schema", "Images").out == one
+    result = shelf.ask("sql", "--schema", "imges")
+    assert (result.status, "there is no view imges: did you mean 'images'?" in result.err) == (2, True)

@@ -13,6 +13,7 @@ from catalog.cli.time_limit import statement_limit
 from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
 from catalog.names.escape import shown
+from catalog.names.nearest import did_you_mean
 from catalog.reports.gate import start_process, statements_of
 
 
@@ -33,7 +34,10 @@ def command(
     schema: bool,
     format_: str | None,
 ) -> int:
-    """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin."""
+    """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin.
+
+    '--schema' prints all views, and 'sql --schema NAME' only one.
+    """
     output.limit_pauses(timeout)
     if not schema:
         start_process()
@@ -41,8 +45,7 @@ def command(
         reader = limits.open_reader(catalog_path(globals_.db))
     try:
         if schema:
-            for text in reader.views():
-                output.write(f"{text};\n\n")
+            _print_views(reader.views(), statement)
             return 0
         values = dict(parameter(text) for text in parameters)
         if statement is None:
@@ -56,6 +59,17 @@ def command(
     finally:
         reader.close()
     return 0
+
+
+def _print_views(views: list[str], name: str | None) -> None:
+    """Print the statements that create the views, or only the one of this name. Raises UsageError if there is none."""
+    names = [text.split()[2] for text in views]
+    if name is not None and name.lower() not in names:
+        hint = did_you_mean(name, names)
+        raise UsageError(f"there is no view {shown(name)}: {hint}the views are {', '.join(names)}")
+    for text, each in zip(views, names, strict=True):
+        if name is None or name.lower() == each:
+            output.write(f"{text};\n\n")
 
 
 def parameter(text: str) -> tuple[str, str]:
