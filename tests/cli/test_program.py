@@ -74,7 +74,7 @@ def test_wrong_usage_is_one_line_and_status_2(shelf: Shelf, arguments: tuple[str
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("bogus",), ("query", "--bogus"), ("resolve",), ("query", "--format", "bogus")]
+    "arguments", [("db",), ("bogus",), ("query", "--bogus"), ("resolve",), ("query", "--format", "bogus")]
 )
 def test_wrong_usage_in_a_process_of_its_own(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     result = ran(*arguments, db=shelf.db)
