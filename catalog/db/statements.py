@@ -40,6 +40,7 @@ from sqlalchemy import (
 
 from catalog.db.changing import CHANGES_AT, FIRST_MOMENTS, LAST_MOMENT, MOMENT, MOMENTS_AFTER
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
+from catalog.db.facts import STATEMENTS as FACTS
 from catalog.db.fetching import ALL, FEW, WIDE
 from catalog.db.inspecting import (
     ABOUT,
@@ -673,6 +674,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_KEY": _by_key(name.c.id == bindparam("key_id")),
     "BY_ENTRY": _by_entry(entry.c.id == bindparam("entry_id")),
     **SEARCHES,
+    **FACTS,
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),

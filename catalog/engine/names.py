@@ -103,6 +103,8 @@ Name = Literal[
     "KEYS_OF_TAGS",
     "KEYS_WITH",
     "TITLES_WITH",
+    "TOTAL_SIZE",
+    "CREATED",
     "COUNT_TAG",
 ]
 """The name of a statement. Only the type checker needs this."""

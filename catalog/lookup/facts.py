@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from catalog.db.recursive import CREATED, TOTAL_SIZE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog.engine.interface import Reader
-
-_ENTRY = (
-    "(SELECT CAST(:store_id AS BIGINT) AS store_id, CAST(:content_id AS BIGINT) AS content_id,"
-    " (SELECT manifest.media_type_id FROM manifest WHERE manifest.content_id = :content_id) AS media_type_id)"
-    " AS entry JOIN content ON content.id = entry.content_id"
-)
+    from catalog.engine.names import Name
 
 
 def total_size(reader: Reader, store_id: int, content_id: int) -> int | None:
     """Return the bytes of all blobs that an image reaches in its store, each once; None if not all of it was read."""
     if reader.row("IS_HERE", {"content_id": content_id, "store_id": store_id}) is None:
         return None
-    return _one(reader, TOTAL_SIZE, store_id, content_id)
+    return _one(reader, "TOTAL_SIZE", store_id, content_id)
 
 
 def created(reader: Reader, store_id: int, content_id: int) -> int | None:
     """Return when an image was created, in milliseconds since 1970: of an index, the newest of its images; None if unknown."""
-    return _one(reader, CREATED.removeprefix("@"), store_id, content_id)
+    return _one(reader, "CREATED", store_id, content_id)
 
 
 def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
@@ -37,9 +30,6 @@ def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _one(reader: Reader, expression: str, store_id: int, content_id: int) -> int | None:
-    from catalog.db.view import rendered
-
-    statement = f"SELECT {rendered(expression, reader.dialect)} FROM {_ENTRY}"  # noqa: S608 - our own text
-    row = next(reader.select(statement, {"store_id": store_id, "content_id": content_id}), None)
+def _one(reader: Reader, statement: Name, store_id: int, content_id: int) -> int | None:
+    row = reader.row(statement, {"store_id": store_id, "content_id": content_id})
     return None if row is None else row[0]
