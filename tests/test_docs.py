@@ -289,6 +289,7 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     documented = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
     commands = {
         "query",
+        "find",
         "resolve",
         "stores",
         "check",

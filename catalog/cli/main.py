@@ -51,6 +51,7 @@ COMMANDS = {
 ALIASES = {"ls": "stores", "rm": "remove"}
 """Other names of commands. Help and completion list them by the first."""
 _ANYWHERE = ("db", "config", "quiet", "verbose", "debug", "color")
+_JSON = "ocicat.json"
 _SHORT = {"--format": ("-f", "-o"), "--store": ("-s",)}
 
 
@@ -136,7 +137,8 @@ def _complete(command: click.Command, path: str) -> None:
             option.opts[:0] = _SHORT.get(f"--{name}", ())
     if f"{variable}_FORMAT" in {option.envvar for option in command.params}:
         place = next(n for n, each in enumerate(command.params) if each.envvar == f"{variable}_FORMAT") + 1
-        command.params.insert(place, _json())
+        command.params[place - 1].callback = _unless_json
+        command.params.insert(place, _json(f"{variable}_JSON"))
     command.epilog = epilog(path)
     command.context_class = HelpContext
     for each in group.params:
@@ -157,11 +159,31 @@ def _complete(command: click.Command, path: str) -> None:
             _complete(below, f"{path} {below.name}")
 
 
-def _json() -> click.Option:
-    """Return the option --json, which gives the parameter of --format a value."""
+def _json(variable: str) -> click.Option:
+    """Return the option --json. It stands for --format json, and like that is overridden by a --format that follows it."""
     return click.Option(
-        ["--json", "format_"], flag_value="json", help="Short for --format json.", allow_from_autoenv=False
+        ["--json", "json_"],
+        is_flag=True,
+        expose_value=False,
+        callback=_as_json,
+        envvar=variable,
+        help="Short for --format json.",
     )
+
+
+def _as_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    """Set the format, unless the command line sets it and only the environment asks for JSON."""
+    sources = click.core.ParameterSource
+    is_given = ctx.get_parameter_source("format_") == sources.COMMANDLINE
+    if value and not (is_given and ctx.get_parameter_source("json_") != sources.COMMANDLINE):
+        ctx.meta[_JSON] = True
+        ctx.params["format_"] = "json"
+
+
+def _unless_json(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the value of --format; or "json" if --json came before it and it is not on the command line."""
+    is_given = ctx.get_parameter_source("format_") == click.core.ParameterSource.COMMANDLINE
+    return "json" if ctx.meta.get(_JSON) and not is_given else value
 
 
 def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:

@@ -92,6 +92,14 @@ def test_every_command_with_a_format_has_json(shelf: Shelf) -> None:
         assert shelf.ask(command, "--json").out == shelf.ask(command, "--format", "json").out
     assert shelf.ask("sql", "SELECT 1 AS one", "--json").out == '[{"one":1}]\n'
     assert shelf.ask("query", "--json", "--format", "{tag}").out == shelf.ask("query", "--format", "{tag}").out
+    json = shelf.ask("query", "--limit", "2", "--format", "json").out
+    for options in (("--json",), ("--format", "{tag}", "--json")):
+        for env in ({}, {"OCICAT_QUERY_FORMAT": "tsv"}):
+            assert shelf.ask("query", "--limit", "2", *options, env=env).out == json
+    assert shelf.ask("query", "--limit", "2", env={"OCICAT_QUERY_JSON": "1"}).out == json
+    assert shelf.ask("query", "--limit", "2", env={"OCICAT_QUERY_FORMAT": "json"}).out == json
+    tags = shelf.ask("query", "--limit", "2", "--format", "{tag}")
+    assert shelf.ask("query", "--limit", "2", "--format", "{tag}", env={"OCICAT_QUERY_JSON": "1"}) == tags
 
 
 def test_quiet_and_verbose_have_short_forms(shelf: Shelf) -> None:

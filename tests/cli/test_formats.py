@@ -170,7 +170,7 @@ def on_terminal(*arguments: str, db: str) -> tuple[int, str]:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("listing", [each for each in LISTINGS if each != "resolve"])
+@pytest.mark.parametrize("listing", [each for each in LISTINGS if each not in ("resolve", "query")])
 def test_on_a_terminal_a_listing_is_a_table_with_a_header(shelf: Shelf, listing: str) -> None:
     status, text = on_terminal(*LISTINGS[listing], db=shelf.db)
     assert status in (0, 1)

@@ -116,9 +116,9 @@ def test_unreadable_and_back(cli: Own, layout: Layout) -> None:
 
 def test_an_empty_catalog_has_no_lines(cli: Own) -> None:
     cli.done("db", "upgrade")
-    assert cli.done("stores").out == ""
-    assert cli.done("stores", "--format", "json").out == "[]\n"
-    assert cli.done("stores", "--format", "jsonl").out == ""
+    assert cli.done("--quiet", "stores").out == ""
+    assert cli.done("--quiet", "stores", "--format", "json").out == "[]\n"
+    assert cli.done("--quiet", "stores", "--format", "jsonl").out == ""
 
 
 def test_a_template(shelf: Shelf) -> None:
