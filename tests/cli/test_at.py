@@ -47,9 +47,9 @@ def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> Non
 
 
 def test_a_time_before_the_first_change(cli: Own, past: list[tuple[str, str]]) -> None:
-    one_error(cli("resolve", "app:1", "--at", "2001-01-01"), 1, "2001-01-01T00:00:00")
+    one_error(cli("resolve", "app:1", "--at", "2001-01-01T00:00:00Z"), 1, "2001-01-01T00:00:00")
     one_error(cli("query", "app:1", "--at", "1000w"), 1)
-    assert cli.done("query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
+    assert cli.done("--quiet", "query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
 
 
 def test_times_beyond_all_dates(cli: Own, past: list[tuple[str, str]]) -> None:
@@ -123,7 +123,7 @@ def test_an_entry_by_its_number_has_no_past(cli: Own, past: list[tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"]
+    "text", ["someday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"]
 )
 def test_an_invalid_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
     one_error(cli("query", f"--at={text}", "app:1"), 2)
@@ -289,4 +289,4 @@ def test_a_time_whose_changes_are_forgotten_is_refused(cli: Own, layout: Layout)
     for command in ("query", "resolve"):
         one_error(cli(command, "app:1", "--at", asked[1]), 2, "retention.history_days")
     assert cli.done("resolve", "app:1", "--at", asked[-1]).out == cli.done("resolve", "app:1").out
-    one_error(cli("resolve", "app:1", "--at", "2001-01-01"), 1)
+    one_error(cli("resolve", "app:1", "--at", "2001-01-01T00:00:00Z"), 1)
