@@ -23,7 +23,7 @@ def parse_moment(text: str, now: int) -> int:
 
     A time is one of RFC 3339, a date, an age (`90s`, `15m`, `2h`, `3d`, `1w`, `2hours`, `1month`, `1year`), `now`, `today`,
     `yesterday`, the name of a day, which means the last such day before today, or `@SECONDS`. A time without a zone is local,
-    and a day means its first moment. Raises UsageError if `text` is none of these.
+    and a day means its first moment. Raises UsageError for any other `text`.
     """
     try:
         found = _relative(text.lower(), now)

@@ -122,9 +122,7 @@ def test_an_entry_by_its_number_has_no_past(cli: Own, past: list[tuple[str, str]
         one_error(cli(command, f"oci:{tmp_path}/one:@0", "--at", past[0][0]), 2, "oci:PATH:REF")
 
 
-@pytest.mark.parametrize(
-    "text", ["someday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"]
-)
+@pytest.mark.parametrize("text", ["someday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"])
 def test_an_invalid_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
     one_error(cli("query", f"--at={text}", "app:1"), 2)
 

@@ -57,7 +57,7 @@ def test_what_changed_and_from_where_to_go_on(cli: Own, path: str) -> None:
 
 
 def test_what_is_asked_wrongly(shelf: Shelf) -> None:
-    one_error(shelf.ask("changes", "--since", "yesterday"), 2, "yesterday")
+    one_error(shelf.ask("changes", "--since", "someday"), 2, "someday")
     one_error(shelf.ask("changes", "--cursor", "x"), 2, "not a cursor")
     one_error(shelf.ask("changes", "--cursor", "1.1.1"), 2, "not a cursor of this catalog")
     one_error(shelf.ask("changes", "--cursor", "1.1.1", "--since", "1h"), 2, "--since")

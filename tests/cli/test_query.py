@@ -227,6 +227,9 @@ def test_the_object_of_an_entry(shelf: Shelf) -> None:
         "digest": shelf.digests["ctr", "3.16"],
         "media_type": "application/vnd.oci.image.manifest.v1+json",
         "size": 401,
+        "total_size": 837,
+        "created": "2024-01-02T03:04:05.000Z",
+        "labels": {},
         "artifact_type": None,
         "platforms": found["platforms"],
         "annotations": {
