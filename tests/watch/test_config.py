@@ -92,7 +92,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("settle_ms = 5", "settle_ms is outside of a section"),
         (
             "[watch]\nsettel_ms = 5",
-            "there is no setting watch.settel_ms: did you mean 'watch.settle_ms'? the settings are ",
+            "there is no setting watch.settel_ms (line 2): did you mean 'watch.settle_ms'? the settings are ",
         ),
         ("[watch]\nsettle_ms = -1", "watch.settle_ms must be a number from 0 to "),
         ("[watch]\nsettle_ms = true", "watch.settle_ms must be a number from 0 to "),
@@ -108,7 +108,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ('[[roots]]\npath = "/a\\u0000b"', "must be an absolute path"),
         (
             '[[stores]]\npath = "/a"\nnames = "x"',
-            "[[stores]] has no key names: did you mean 'name'? its keys are path, name, naming",
+            "[[stores]] has no key names (line 3): did you mean 'name'? its keys are path, name, naming",
         ),
         ('[[stores]]\npath = "/a"\nname = "a:b"', "[[stores]] /a: invalid name 'a:b'"),
         ('[[stores]]\npath = "/a"\nnaming = "x"', "[[stores]] /a: unknown naming policy 'x'"),
