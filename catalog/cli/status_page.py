@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 
@@ -13,9 +14,16 @@ _STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 _LABEL = 10
 
 
-def page(values: Mapping[str, object], late: str | None) -> str:
-    """Return the page; `values` is the object of `status`, and `late` says why the daemon is late, or that none runs."""
-    return "".join(f"{label:<{_LABEL}}{text}\n" for label, text in _lines(values, late))
+def page(values: Mapping[str, object], late: str | None, width: int) -> str:
+    """Return the page, `width` columns wide; `values` is the object of `status`.
+
+    `late` says why the daemon is late, or that none runs.
+    """
+    lines: list[str] = []
+    for label, text in _lines(values, late):
+        pieces = textwrap.wrap(text, max(width - _LABEL, _LABEL), break_on_hyphens=False)
+        lines += [f"{label if not number else '':<{_LABEL}}{piece}\n" for number, piece in enumerate(pieces)]
+    return "".join(lines)
 
 
 def _lines(values: Mapping[str, object], late: str | None) -> Iterator[tuple[str, str]]:

@@ -43,8 +43,9 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
     values |= _limits(values, daemon)
     if format_ is None and sys.stdout.isatty():
         from catalog.cli.status_page import page
+        from catalog.cli.table import terminal_width
 
-        output.write(page(values, late))
+        output.write(page(values, late, terminal_width() or 80))
         return _checked(daemon, late, check=check)
     if format_ in ("json", "jsonl") or (format_ is not None and "{" in format_):
         keys = tuple(values)
