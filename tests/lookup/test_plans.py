@@ -62,7 +62,13 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
     """Return a statement as it is sent, with the ids of the stores and digests in its parameters."""
     text, constants, fetch = frozen.STATEMENTS[asked.statement]
     values: dict[str, Any] = {**constants, **asked.parameters}
-    for key, table, column in (("store_id", "store", "name"), ("content_id", "content", "digest")):
+    columns = (
+        ("store_id", "store", "name"),
+        ("content_id", "content", "digest"),
+        ("repository_id", "repository", "name"),
+        ("key_id", "name", "name"),
+    )
+    for key, table, column in columns:
         if key in values:
             row = next(reader.select(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]}), None)
             assert row is not None
