@@ -15,7 +15,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog._version import __version__
-    from catalog.api import Catalog
+    from catalog.api import Catalog, Questions, Result
     from catalog.errors import (
         Ambiguous,
         CatalogUnavailable,
@@ -23,22 +23,34 @@ if TYPE_CHECKING:
         NotFound,
         NotInTime,
         OcicatError,
+        RefusedSQL,
         UnknownStore,
         UsageError,
     )
+    from catalog.lookup.changes import Change
+    from catalog.lookup.inspect import Page
     from catalog.lookup.match import Match
+    from catalog.lookup.past import Span
+    from catalog.lookup.store_list import ListedStore
     from catalog.names.reference import Reference
 
 __all__ = [
     "Ambiguous",
     "Catalog",
     "CatalogUnavailable",
+    "Change",
     "InvalidReference",
+    "ListedStore",
     "Match",
     "NotFound",
     "NotInTime",
     "OcicatError",
+    "Page",
+    "Questions",
     "Reference",
+    "RefusedSQL",
+    "Result",
+    "Span",
     "UnknownStore",
     "UsageError",
     "__version__",
@@ -46,8 +58,14 @@ __all__ = [
 
 _HOMES = {
     "Catalog": "catalog.api",
+    "Change": "catalog.lookup.changes",
+    "ListedStore": "catalog.lookup.store_list",
     "Match": "catalog.lookup.match",
+    "Page": "catalog.lookup.inspect",
+    "Questions": "catalog.api",
     "Reference": "catalog.names.reference",
+    "Result": "catalog.api",
+    "Span": "catalog.lookup.past",
     "__version__": "catalog._version",
 }
 

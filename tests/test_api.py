@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import catalog
+import ocicat
 from catalog import (
     Ambiguous,
     Catalog,
@@ -16,6 +20,7 @@ from catalog import (
     InvalidReference,
     NotFound,
     Reference,
+    RefusedSQL,
     UnknownStore,
     UsageError,
 )
@@ -143,4 +148,99 @@ def test_its_types_are_there_for_those_who_use_it(tmp_path: Path) -> None:
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]
     assert [note.rpartition("dict[")[2] for note in notes] == ['str, str]"']
     assert len(errors) == 1
-    assert 'Unexpected keyword argument "bogus" for "query" of "Catalog"' in errors[0]
+    assert 'Unexpected keyword argument "bogus" for "query" of "Questions"' in errors[0]
+
+
+def printed(path: str, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    program = [sys.executable, "-m", "ocicat", "--db", path, *arguments, "--format", "json"]
+    return json.loads(subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
+def test_the_other_questions_give_what_the_commands_print(path: str) -> None:
+    with Catalog.open(path) as opened:
+        assert [each.as_object() for each in opened.find("images", "edge")] == printed(path, "find", "images", "edge")
+        assert [each.as_object() for each in opened.stores()] == printed(path, "stores")
+        assert [each.as_object() for each in opened.history(":edge")] == printed(path, "history", ":edge")
+        digest = opened.resolve("alpine:3.16").digest
+        assert [each.as_object() for each in opened.history(digest)] == printed(path, "history", digest)
+        assert [each.as_object() for each in opened.changes()] == printed(path, "changes")
+        page = opened.inspect(digest).as_object()
+        assert {"reference": digest, **page} == printed(path, "inspect", digest)
+        usage = list(opened.report("usage").objects())
+        assert usage == printed(path, "report", "usage")
+        assert len(usage) == 2
+        assert list(opened.sql("SELECT name FROM stores WHERE name LIKE :like", {"like": "%/b"})) == [("images/b",)]
+
+
+def test_only_some_stores_are_asked(path: str) -> None:
+    with Catalog.open(path) as opened:
+        assert {each.store for each in opened.find("edge", store="images/b")} == {"images/b"}
+        assert {each.store for each in opened.history(":edge", store="images/b")} == {"images/b"}
+        assert {each.store for each in opened.changes(store="images/b")} == {"images/b"}
+        with pytest.raises(UnknownStore):
+            opened.changes(store="nowhere*")
+        assert [row["store"] for row in opened.report("usage", store="*/b").objects()] == ["images/b"]
+        assert (
+            opened.inspect(":edge", store="images/b").head["digest"] == opened.resolve(":edge", store="images/b").digest
+        )
+
+
+def test_changes_go_on_after_a_cursor(path: str) -> None:
+    with Catalog.open(path) as opened:
+        changes = list(opened.changes())
+        assert len(changes) == 4
+        for number, change in enumerate(changes, 1):
+            assert [each.cursor for each in opened.changes(cursor=change.cursor)] == [
+                each.cursor for each in changes[number:]
+            ]
+        assert len(list(opened.changes(since="1h"))) == 4
+        with pytest.raises(UsageError, match="leave one out"):
+            opened.changes(since="1h", cursor=changes[0].cursor)
+
+
+def test_the_past(path: str) -> None:
+    with Catalog.open(path) as opened:
+        now = opened.at(datetime.now(UTC))
+        assert now.resolve("alpine:3.16").digest == opened.resolve("alpine:3.16").digest
+        assert [each.store for each in now.query(":edge")] == ["images/a", "images/b"]
+        before = opened.at("1d")
+        assert list(before.query(":edge")) == []
+        with pytest.raises(NotFound):
+            before.resolve("alpine:3.16")
+        with pytest.raises(UsageError, match="for the past"):
+            before.resolve("alpine:3.16", platform="linux/amd64")
+        with pytest.raises(UsageError, match="--label cannot be used for the past"):
+            before.query(":edge", labels="a=b")
+        with pytest.raises(UsageError, match="not a time"):
+            opened.at("some day")
+
+
+def test_a_wrong_statement_or_report_is_an_error(path: str) -> None:
+    with Catalog.open(path) as opened:
+        with pytest.raises(RefusedSQL):
+            opened.sql("DELETE FROM stores")
+        with pytest.raises(UsageError, match="did you mean 'usage'"):
+            opened.report("usge")
+        with pytest.raises(UsageError, match="has no parameter"):
+            opened.report("usage", {"x": "1"})
+        with pytest.raises(UsageError, match="nothing to find"):
+            opened.find("")
+
+
+def test_a_result_that_is_closed_gives_nothing_more(path: str) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
+    with Catalog.open(path) as opened:
+        with opened.sql(endless) as found:
+            assert next(iter(found)) == (1,)
+        assert list(found) == []
+        assert list(opened.sql("SELECT count(*) FROM stores")) == [(2,)]
+
+
+def test_ocicat_is_another_name_for_it(path: str) -> None:
+    """Every name is the same object, and `python -m ocicat` is the command line."""
+    assert set(dir(ocicat)) == set(catalog.__all__)
+    assert all(getattr(ocicat, name) is getattr(catalog, name) for name in catalog.__all__)
+    with pytest.raises(AttributeError):
+        _ = ocicat.Catalogue
+    assert [each["name"] for each in printed(path, "stores")] == ["images/a", "images/b"]

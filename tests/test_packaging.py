@@ -94,7 +94,8 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
     assert set(shared) == set(SHARED)
     assert all(files[shared[name]] == Path(SOURCE, source).read_bytes() for name, source in SHARED.items())
     others = {name for name in files if ".dist-info/" not in name} - set(launchers) - set(shared.values())
-    assert others == of_the_package | migrations | guides | {"catalog/py.typed"}
+    face = {f"ocicat/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    assert others == of_the_package | migrations | guides | face | {"catalog/py.typed"}
     assert all(files[name] == Path(SOURCE, "docs", os.path.basename(name)).read_bytes() for name in guides)
     assert len(launchers) == 1
     assert files[launchers[0]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there
@@ -180,6 +181,9 @@ def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(b
     assert run(f"{bin_}/ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert run(f"{bin_}/ocicat", "stores", "--format", "{name} {state}") == "layouts/app ok\n"
     assert run(f"{bin_}/ocicat", "help", "scripts").startswith("FOR SCRIPTS\n")
+    asked = "import ocicat; print(ocicat.Catalog.open().resolve('app:1.0').digest)"
+    assert run(f"{bin_}/python", "-c", asked) == f"{image['digest']}\n"
+    assert run(f"{bin_}/python", "-m", "ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert list(directory.iterdir()) == []
 
 

@@ -76,6 +76,10 @@ class Change:
         found: object = getattr(self, field)
         return rfc3339(self.at) if field == "at" else found
 
+    def as_object(self) -> dict[str, object]:
+        """Return all fields, as in JSON."""
+        return {field: self.value(field) for field in FIELDS}
+
 
 class Followed:
     """The changes of a catalog from `positions` on, by the id of each host; a host without one is followed from its beginning."""

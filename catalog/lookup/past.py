@@ -61,6 +61,10 @@ class Span:
         found = getattr(self, field)
         return rfc3339(found) if field in ("since", "until") else found
 
+    def as_object(self) -> dict[str, object]:
+        """Return all fields, as in JSON."""
+        return {field: self.value(field) for field in SPAN_FIELDS}
+
 
 class PastMatch(Match):
     """A match made of the span that answered at a time."""

@@ -15,20 +15,14 @@ from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.time_limit import statement_limit
-from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
-from catalog.errors import NotFound, UsageError
-from catalog.lookup.resolve import Asking
+from catalog.errors import UsageError
 from catalog.lookup.stores import store_ids
-from catalog.names import query as kinds
-from catalog.names.age import milliseconds, shortest
-from catalog.names.escape import shown
-from catalog.names.moment import rfc3339
-from catalog.names.nearest import did_you_mean
-from catalog.names.query import parse_query
+from catalog.names.age import shortest
 from catalog.names.sizes import human
+from catalog.reports.asking import AskedReport, report_named
 from catalog.reports.definition import Report
-from catalog.reports.gate import Statements, start_process, statements_of
+from catalog.reports.gate import start_process, statements_of
 from catalog.reports.reports import REPORTS
 
 
@@ -59,11 +53,7 @@ def command(
     if name is None:
         _list(stores or parameters or totals, format_)
         return 0
-    report = _find(name)
-    columns = tuple(column.name for column in report.columns)
-    given = _given(report, parameters)
-    if stores and "store" not in columns and "image" not in given:
-        raise UsageError(f"the report {name} has no column 'store': leave --store out")
+    report = report_named(name)
     output.limit_pauses(timeout)
     start_process()
     with contextlib.ExitStack() as stack:
@@ -71,23 +61,17 @@ def command(
             reader = limits.open_reader(catalog_path(globals_.db))
             stack.callback(reader.close)
             ids = store_ids(reader, stores) if stores else None
-            wanted = None if ids is None or "store" not in columns else _names(reader, ids)
-            if "image" in given:
-                given["image"] = _digest_of(reader, given["image"], ids)
+            asked = AskedReport(reader, report, dict(map(parameter, parameters)), ids, note)
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
-        gate = statements_of(reader, timeout)
-        if report.left_out:
-            _note_unjudged(gate, report.left_out, wanted)
-        found, rows = gate.run(report.statement(reader.dialect), {**_nothing(report), **given})
+        found, rows = asked.run(statements_of(reader, timeout))
         added = Totals(report)
         fields = added.fields if totals else found
         show = formats.open_format(format_, fields, fields)
         for row in rows:
             cells = dict(zip(found, row, strict=True))
-            if wanted is None or cells["store"] in wanted:
-                added.add(cells)
-                if not totals:
-                    show.row((_for_people(report, cells) if is_shown else cells).__getitem__)
+            added.add(cells)
+            if not totals:
+                show.row((_for_people(report, cells) if is_shown else cells).__getitem__)
         if totals:
             cells = added.cells()
             show.row((_for_people(report, cells) if is_shown else cells).__getitem__)
@@ -105,65 +89,6 @@ def _list(refused: object, format_: str | None) -> None:
     for each in REPORTS:
         show.row({"report": each.name, "sentence": each.sentence}.__getitem__)
     show.end()
-
-
-def _find(name: str) -> Report:
-    for each in REPORTS:
-        if each.name == name:
-            return each
-    hint = did_you_mean(name, [each.name for each in REPORTS])
-    raise UsageError(f"there is no report {shown(name)}: {hint}'ocicat report' lists them")
-
-
-def _given(report: Report, parameters: tuple[str, ...]) -> dict[str, str]:
-    """Return the given parameters, with ages as times. Raises UsageError for unknown ones."""
-    known = _nothing(report)
-    values: dict[str, str] = {}
-    for key, value in map(parameter, parameters):
-        if key not in known:
-            takes = f"its parameters are {', '.join(known)}" if known else "it takes none"
-            raise UsageError(
-                f"the report {report.name} has no parameter {shown(key)}: {did_you_mean(key, known)}{takes}"
-            )
-        values[key] = _threshold(value) if key == "older_than" else value
-    return values
-
-
-def _nothing(report: Report) -> dict[str, str]:
-    return dict.fromkeys((known for known, _ in report.parameters), "")
-
-
-def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None) -> str:
-    """Return the digest that a reference resolves to. Raises NotFound, Ambiguous, UsageError."""
-    query = parse_query(text)
-    if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
-        raise UsageError(f"image={shown(text)} is a pattern: write one name, ':TAG' or digest")
-    try:
-        return Asking(reader, note, stores=stores).resolve(query).digest
-    except NotFound as error:
-        if error.hint:
-            raise
-        raise NotFound(
-            str(error), "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
-        ) from None
-
-
-def _names(reader: Reader, ids: frozenset[int]) -> set[str]:
-    return {row[1] for row in reader.rows("STORE_NAMES", {}) if row[0] in ids}
-
-
-def _note_unjudged(gate: Statements, left_out: str, wanted: set[str] | None) -> None:
-    """Name on stderr each store that the report leaves out because its use of blobs cannot be judged, and why."""
-    _, rows = gate.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
-    for store, subject, reason in rows:
-        if wanted is None or store in wanted:
-            because = f"{shown(str(subject))} {reason}" if subject else str(reason)
-            note(f"{shown(str(store))} {left_out}: {because}")
-
-
-def _threshold(age: str) -> str:
-    """Return the time that was `age` ago, in the form that the views use. Raises UsageError if `age` is not an age."""
-    return rfc3339(max(0, int(time.time() * 1000) - milliseconds(age, "older_than"))) or ""
 
 
 def _age(moment: object) -> object:

@@ -1,0 +1,107 @@
+"""Asking for a report by name: its parameters, which stores to show, and what it leaves out. For the command line and the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from catalog.engine.interface import Reader
+from catalog.errors import NotFound, UsageError
+from catalog.lookup.resolve import Asking
+from catalog.names import query as kinds
+from catalog.names.age import milliseconds
+from catalog.names.escape import shown
+from catalog.names.moment import rfc3339
+from catalog.names.nearest import did_you_mean
+from catalog.names.query import parse_query
+from catalog.reports.definition import Report
+from catalog.reports.gate import Statements
+from catalog.reports.reports import REPORTS
+
+
+def report_named(name: str) -> Report:
+    """Return a report. Raises UsageError if there is none of that name."""
+    for each in REPORTS:
+        if each.name == name:
+            return each
+    hint = did_you_mean(name, [each.name for each in REPORTS])
+    raise UsageError(f"there is no report {shown(name)}: {hint}'ocicat report' lists them")
+
+
+class AskedReport:
+    """A report with parameters, for all stores or those with the ids `stores`, asked through `statements`.
+
+    `parameters` are as on the command line, ages included. `note` is called with each line that a person should read. Raises
+    UsageError for an unknown parameter, or if the report has no column for stores, and the errors of `resolve` for `image`.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        report: Report,
+        parameters: Mapping[str, str],
+        stores: frozenset[int] | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self._reader = reader
+        self._report = report
+        self._note = note
+        known = dict.fromkeys((name for name, _ in report.parameters), "")
+        self._values = known | _given(report, known, parameters)
+        has_stores = any(column.name == "store" for column in report.columns)
+        if stores is not None and not has_stores and "image" not in parameters:
+            raise UsageError(f"the report {report.name} has no column 'store': leave --store out")
+        self._wanted: set[str] | None = None
+        if stores is not None and has_stores:
+            self._wanted = {row[1] for row in reader.rows("STORE_NAMES", {}) if row[0] in stores}
+        if "image" in parameters:
+            self._values["image"] = _digest_of(reader, self._values["image"], stores, note)
+
+    def run(self, statements: Statements) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+        """Return the names of the columns and an iterator over the rows; the exceptions are those of Statements.run."""
+        if self._report.left_out:
+            self._note_unjudged(statements)
+        columns, rows = statements.run(self._report.statement(self._reader.dialect), self._values)
+        if self._wanted is None:
+            return columns, rows
+        wanted, place = self._wanted, columns.index("store")
+        return columns, (row for row in rows if row[place] in wanted)
+
+    def _note_unjudged(self, statements: Statements) -> None:
+        """Name each store that the report leaves out because its use of blobs cannot be judged, and why."""
+        _, rows = statements.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
+        for store, subject, reason in rows:
+            if self._wanted is None or store in self._wanted:
+                because = f"{shown(str(subject))} {reason}" if subject else str(reason)
+                self._note(f"{shown(str(store))} {self._report.left_out}: {because}")
+
+
+def _given(report: Report, known: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the given parameters, with ages as times. Raises UsageError for unknown ones."""
+    values: dict[str, str] = {}
+    for key, value in parameters.items():
+        if key not in known:
+            takes = f"its parameters are {', '.join(known)}" if known else "it takes none"
+            hint = did_you_mean(key, known)
+            raise UsageError(f"the report {report.name} has no parameter {shown(key)}: {hint}{takes}")
+        values[key] = _threshold(value) if key == "older_than" else value
+    return values
+
+
+def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None, note: Callable[[str], None]) -> str:
+    """Return the digest that a reference resolves to. Raises NotFound, Ambiguous, UsageError."""
+    query = parse_query(text)
+    if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
+        raise UsageError(f"image={shown(text)} is a pattern: write one name, ':TAG' or digest")
+    try:
+        return Asking(reader, note, stores=stores).resolve(query).digest
+    except NotFound as error:
+        if error.hint:
+            raise
+        hint = "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
+        raise NotFound(str(error), hint) from None
+
+
+def _threshold(age: str) -> str:
+    """Return the time that was `age` ago, in the form that the views use. Raises UsageError if `age` is not an age."""
+    return rfc3339(max(0, int(time.time() * 1000) - milliseconds(age, "older_than"))) or ""
