@@ -1,4 +1,4 @@
-# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make lock
+# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make deb · make lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The demo needs ocicat alone. Where there is the environment of a developer, that will do.
 DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
-.PHONY: demo test quick check coverage bench stress docs freeze format lock clean
+.PHONY: demo test quick check coverage bench stress docs deb freeze format lock clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,10 @@ docs: $(VENV)/.ready
 	$(BIN)/python contrib/completion_files.py
 	$(BIN)/python contrib/man_pages.py
 	$(BIN)/python contrib/schema_files.py
+
+# A Debian package for the release of this machine: docs/install.md.
+deb: $(VENV)/.ready
+	$(BIN)/python contrib/debian_package.py
 
 # The newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
 lock:

@@ -16,9 +16,11 @@ PACKAGES = {
     "buildah": "buildah",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "dpkg-deb": "dpkg",
     "fish": "fish",
     "initdb": "postgresql",
     "openssl": "openssl",
+    "/usr/bin/python3": "python3",
     "podman": "podman",
     "skopeo": "skopeo",
     "umoci": "umoci",
@@ -43,7 +45,7 @@ def is_installed(program: str) -> bool:
             return bool(programs())
         except NoServer:
             return False
-    return shutil.which(program) is not None
+    return shutil.which(program) is not None  # an absolute path is looked for as it is
 
 
 def _reason(programs: Iterable[str]) -> str | None:

@@ -26,6 +26,7 @@ from catalog.dockerfile.images import Build, read
 from catalog.names.platform import normalize
 from tests import writers
 from tests.cli.program import ran
+from tests.programs import needs
 
 
 class Built(NamedTuple):
@@ -185,6 +186,44 @@ def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(b
     assert run(f"{bin_}/python", "-c", asked) == f"{image['digest']}\n"
     assert run(f"{bin_}/python", "-m", "ocicat", "resolve", "app:1.0") == f"{image['digest']}\n"
     assert list(directory.iterdir()) == []
+
+
+@needs("dpkg-deb", "/usr/bin/python3")
+def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp_path: Path) -> None:
+    """It is unpacked, not installed: its launcher names the place where it would be."""
+
+    def run(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    script = os.path.join(SOURCE, "contrib/debian_package.py")
+    package = run(sys.executable, script, "--into", str(tmp_path / "dist"), "--wheel", built.wheel).strip()
+    root = tmp_path / "root"
+    run("dpkg-deb", "--extract", package, str(root))
+    run("dpkg-deb", "--control", package, str(tmp_path / "control"))
+    sums = (tmp_path / "control/md5sums").read_text(encoding="utf-8")
+    assert {line.partition("  ")[2] for line in sums.splitlines()} == {
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()
+    }
+    launcher = root / "usr/bin/ocicat"
+    text = launcher.read_text(encoding="utf-8")
+    assert text.startswith("#!/usr/bin/python3 ")
+    launcher.write_text(text.replace("/usr/lib", f"{root}/usr/lib"), encoding="utf-8")
+    layout = writers.make_layout(str(tmp_path / "app"))
+    image = writers.make_image(layout, "app")
+    writers.write_index(layout, writers.empty_index(writers.name_entry(image, "tag", "", "1.0")))
+    db = str(tmp_path / "catalog.db")
+    for command, printed in (
+        (("add", layout), ""),
+        (("resolve", ":1.0"), f"{image['digest']}\n"),
+        (("sql", "SELECT name FROM stores"), "app\n"),
+    ):
+        assert run(str(launcher), "--db", db, *command) == printed
+    compiled = {path.parent.parent / f"{path.name.partition('.')[0]}.py" for path in root.rglob("catalog/**/*.pyc")}
+    assert {path for path in root.rglob("catalog/**/*.py") if path.name != "env.py"} <= compiled
+    assert {path.name for path in (root / "usr/share/man/man1").iterdir()} == {
+        f"{path.name}.gz" for path in Path(SOURCE, "contrib/man").iterdir()
+    }
+    assert "/usr/local" not in (root / "usr/lib/systemd/system/ocicat.service").read_text(encoding="utf-8")
 
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
