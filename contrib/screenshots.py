@@ -25,13 +25,17 @@ def main() -> int:
         place = build(directory, hostile=False)
         pages = {
             "home": "",
-            "find-name": "catalog/find-name?text=alpine:3.16",
+            "find": "-/find?text=alp+3.16",
+            "image": "-/image?ref=alpine:3.16",
             "where-is": f"catalog/where-is?digest={place.digests['3.16']}",
             "images": "catalog/images",
             "plots": "-/plots",
         }
         with browsing(place.db) as site, chromium() as browser:
             for name, path in pages.items():
+                scheme = "dark" if name == "image" else "light"
+                media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+                browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
                 browser.get(site.url + path)
                 file = os.path.join(WHERE, f"{name}.png")
                 browser.save_screenshot(file)

@@ -96,7 +96,8 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
     assert all(files[shared[name]] == Path(SOURCE, source).read_bytes() for name, source in SHARED.items())
     others = {name for name in files if ".dist-info/" not in name} - set(launchers) - set(shared.values())
     face = {f"ocicat/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
-    assert others == of_the_package | migrations | guides | face | {"catalog/py.typed"}
+    pages = {str(path.relative_to(SOURCE)) for path in Path(SOURCE, "catalog/browse/pages").iterdir()}
+    assert others == of_the_package | migrations | guides | face | pages | {"catalog/py.typed"}
     assert all(files[name] == Path(SOURCE, "docs", os.path.basename(name)).read_bytes() for name in guides)
     assert len(launchers) == 1
     assert files[launchers[0]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there

@@ -71,6 +71,7 @@ class ViewsDatabase(Database):  # type: ignore[misc]  # Datasette has no types
     def __init__(self, datasette: Datasette, path: str, workers: Workers) -> None:
         super().__init__(datasette, path=path, is_mutable=True)
         self._workers = workers
+        self.catalog = path
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
         """Refuse every connection, because a connection of Datasette's own would bypass the guard."""

@@ -9,7 +9,7 @@ import html
 from typing import Any
 
 from catalog._version import __version__
-from catalog.browse.questions import FIND, QUESTIONS, WHERE, PageQuestion
+from catalog.browse.questions import QUESTIONS, WHERE, PageQuestion
 from catalog.db.view import View
 from catalog.db.views import VIEWS
 from catalog.reports.definition import Report
@@ -21,8 +21,11 @@ DATABASE = "catalog"
 PLOTS = "/-/plots"
 """The address of the page of plots."""
 
-STYLE = "/-/ocicat.css"
-"""The address of the style sheet."""
+STYLE, SCRIPT = "/-/ocicat.css", "/-/ocicat.js"
+"""The addresses of the style sheet and of the script of all pages."""
+
+FOUND, IMAGE, STORE = "/-/find", "/-/image", "/-/store"
+"""The addresses of the pages of search results, of one image (`ref`) and of one store (`name`)."""
 
 FACETS: dict[str, tuple[str, ...]] = {
     "stores": ("state", "root", "naming"),
@@ -43,8 +46,8 @@ FACETS: dict[str, tuple[str, ...]] = {
 }
 """The columns that each view has as default facets: those with few values that need not be computed for each row."""
 
-SEARCH = f"""<form class="ocicat" action="/{DATABASE}/{FIND}" method="get" role="search">
-<p><label for="text">A name, or a part of one</label> <input type="search" id="text" name="text">
+SEARCH = f"""<form class="ocicat" action="{FOUND}" method="get" role="search">
+<p><label for="text">Any part of a name, tag or store</label> <input type="search" id="text" name="text">
 <input type="submit" value="Find"></p></form>
 <form class="ocicat" action="/{DATABASE}/{WHERE}" method="get">
 <p><label for="digest">A digest</label> <input type="search" id="digest" name="digest">

@@ -1,59 +1,58 @@
-"""A Datasette plugin for the first page and the style of all pages.
+"""A Datasette plugin for the first page, and for the style and script of all pages.
 
 It replaces Datasette's own first page, which counts tables, because the catalog shows none.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from datasette import Request, Response, hookimpl
 from datasette.app import Datasette
+from datasette.database import QueryInterrupted
 from markupsafe import Markup
 
-from catalog.browse.description import DATABASE, PLOTS, SEARCH, STYLE
+from catalog.browse.cells import render_cell
+from catalog.browse.description import DATABASE, PLOTS, SCRIPT, SEARCH, STYLE
 from catalog.browse.questions import QUESTIONS
 from catalog.db.views import VIEWS
+from catalog.names.age import shortest
+from catalog.names.escape import escape
+from catalog.watch.status import read_daemon, why_late
 
-_CSS = """
-form.ocicat label { display: inline-block; width: 14em; }
-form.ocicat input[type=search] { width: 32em; max-width: 100%; }
-dl.column-descriptions { display: grid; grid-template-columns: max-content auto; column-gap: 1em;
-  max-height: 9em; overflow: auto; border: 1px solid #ddd; padding: 0.5em; }
-dl.column-descriptions dd { margin: 0; }
-dl.ocicat { display: grid; grid-template-columns: max-content auto; column-gap: 1em; } dl.ocicat dd { margin: 0 0 0.3em; }
-table.rows-and-columns td.col-relation, table.rows-and-columns td[class*="since"] { white-space: nowrap; }
-svg.plot { max-width: 900px; width: 100%; font: 12px sans-serif; }
-svg.plot .first { fill: #2a6fb0; } svg.plot .second { fill: #e0a030; }
-svg.plot .grid { stroke: #ddd; } svg.plot .tip { fill: transparent; }
-"""
+PAGES = os.path.join(os.path.dirname(__file__), "pages")
+"""The directory of the templates."""
+_PROBLEMS = 10_000
+"""How many problems are counted, as _COUNT says."""
+_MS = 1_000
+"""How long a statement of the first page may take: other sites may link to this page, so it must not cost much."""
 
-_PAGE = """{% extends "base.html" %}
-{% block title %}ocicat{% endblock %}
-{% block content %}
-<h1>ocicat</h1>
-{{ search }}
-<p><a href="{{ plots }}">Plots</a> of growth and sharing. <a href="/{{ database }}">Your own SQL</a>.</p>
-<h2>Questions</h2>
-<dl class="ocicat">{% for each in questions %}
-<dt><a href="/{{ database }}/{{ each.name }}">{{ each.title }}</a></dt><dd>{{ each.sentence }}</dd>{% endfor %}</dl>
-<h2>Views</h2>
-<dl class="ocicat">{% for each in views %}
-<dt><a href="/{{ database }}/{{ each.name }}">{{ each.name }}</a></dt><dd>{{ each.sentence }}</dd>{% endfor %}</dl>
-{% endblock %}"""
+_STATES = "SELECT state, count(*) AS stores, sum(entries) AS entries, max(changed_at) AS changed, sum(pending) AS pending FROM stores GROUP BY state ORDER BY state"
+_COUNT = "SELECT count(*) AS problems FROM (SELECT 1 FROM problems LIMIT 10000)"
+_LATEST = "SELECT since, store, coalesce(name, ':' || tag) AS name, digest FROM history ORDER BY since DESC LIMIT 10"
 
 
 @hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def register_routes() -> list[tuple[str, Callable[..., Any]]]:
-    """Return the addresses of the first page and of the style sheet. They take precedence over Datasette's own."""
-    return [(r"^/$", _home), (rf"^{STYLE}$", _style)]
+    """Return the addresses of the first page, the style sheet and the script. They take precedence over Datasette's own."""
+    return [(r"^/$", _home), (rf"^{STYLE}$", _style), (rf"^{SCRIPT}$", _script)]
 
 
-@hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
+@hookimpl  # type: ignore[untyped-decorator]
 def extra_css_urls() -> list[str]:
     """Return the style sheet that every page loads."""
     return [STYLE]
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def extra_js_urls() -> list[str]:
+    """Return the script that every page loads."""
+    return [SCRIPT]
 
 
 async def _home(datasette: Datasette, request: Request) -> Response:
@@ -63,11 +62,58 @@ async def _home(datasette: Datasette, request: Request) -> Response:
         "database": DATABASE,
         "questions": QUESTIONS,
         "views": VIEWS,
+        "state": await _state(datasette),
+        "changes": await _latest(datasette),
+        "daemon": _daemon(datasette),
     }
-    return Response.html(
-        await datasette.render_template(datasette.jinja_env.from_string(_PAGE), shown, request=request)
-    )
+    return Response.html(await datasette.render_template("ocicat-home.html", shown, request=request))
+
+
+async def _state(datasette: Datasette) -> dict[str, Any]:
+    database = datasette.get_database(DATABASE)
+    states = (await database.execute(_STATES, custom_time_limit=_MS)).rows
+    problems = (await database.execute(_COUNT, custom_time_limit=_MS)).rows[0]["problems"]
+    changed = max((row["changed"] for row in states if row["changed"]), default=None)
+    return {
+        "stores": sum(row["stores"] for row in states),
+        "entries": sum(row["entries"] or 0 for row in states if row["state"] != "missing"),
+        "pending": sum(row["pending"] or 0 for row in states if row["state"] != "missing"),
+        "troubled": [row for row in states if row["state"] not in ("ok", "empty")],
+        "problems": problems,
+        "problems_more": problems == _PROBLEMS,
+        "changed": changed,
+        "changed_ago": changed and shortest(max(0, int(time.time() - datetime.fromisoformat(changed).timestamp()))),
+    }
+
+
+async def _latest(datasette: Datasette) -> list[dict[str, Any]]:
+    """Return the latest changes; none if finding them takes too long."""
+    try:
+        rows = (await datasette.get_database(DATABASE).execute(_LATEST, custom_time_limit=_MS)).rows
+    except QueryInterrupted:
+        return []
+    return [
+        {key: render_cell(row[key], key, "page", DATABASE) or row[key] or "" for key in row.keys()} for row in rows  # noqa: SIM118
+    ]  # fmt: skip
+
+
+def _daemon(datasette: Datasette) -> str | None:
+    """Return what the daemon of this machine does, in words; None if there is none."""
+    database = datasette.get_database(DATABASE)
+    published = read_daemon(database.catalog)
+    if published is None:
+        return None
+    late = why_late(published)
+    return "The daemon follows the layouts." if late is None else f"The daemon is late: {escape(late)}."
 
 
 async def _style() -> Response:
-    return Response(_CSS, content_type="text/css; charset=utf-8")
+    return Response(_text("ocicat.css"), content_type="text/css; charset=utf-8")
+
+
+async def _script() -> Response:
+    return Response(_text("ocicat.js"), content_type="text/javascript; charset=utf-8")
+
+
+def _text(name: str) -> str:
+    return Path(PAGES, name).read_text(encoding="utf-8")

@@ -162,7 +162,7 @@ def _values(scope: Scope, header: bytes) -> list[bytes]:
 def _is_of_this_site(scope: Scope) -> bool:
     """Return whether a request comes from one of ocicat's pages, from no page, or from a link to the first page.
 
-    The first page costs nothing, so links to it are allowed from everywhere. Browsers say where a request comes from in headers
+    The first page costs little, so links to it are allowed from everywhere. Browsers say where a request comes from in headers
     that a page cannot set. Other programs do not send these headers, and are not a page of another site.
     """
     sites = _values(scope, b"sec-fetch-site")

@@ -36,10 +36,10 @@ _PAGE = """{% extends "base.html" %}
 {% block content %}
 <h1>Plots</h1>
 <h2 id="growth">Growth: entries of all stores, on each day with a change</h2>
-{{ growth }}
+<div class="plot-box">{{ growth }}</div>
 <p>As far back as history is kept. The numbers: <a href="/{{ database }}/report-growth">report growth</a>.</p>
 <h2 id="sharing">Sharing: what each store holds, largest first</h2>
-{{ sharing }}
+<div class="plot-box">{{ sharing }}</div>
 <p>Bytes of blobs that no other store holds, and of blobs that other stores hold, too. The numbers:
 <a href="/{{ database }}/report-usage">report usage</a>, <a href="/{{ database }}/report-shared">report shared</a>.</p>
 {% endblock %}"""

@@ -23,10 +23,11 @@ from datasette import handle_exception
 from datasette.app import Datasette
 from datasette.plugins import pm
 
-from catalog.browse import cells, home, plots
+from catalog.browse import cells, home, image, plots, store_page
 from catalog.browse.database import PUBLIC, THREADS, ViewsDatabase
-from catalog.browse.description import DATABASE, PLOTS, STYLE, metadata
+from catalog.browse.description import DATABASE, FOUND, IMAGE, PLOTS, SCRIPT, STORE, STYLE, metadata
 from catalog.browse.error_page import ErrorPage
+from catalog.browse.home import PAGES
 from catalog.browse.middleware import Middleware
 from catalog.browse.questions import QUESTIONS
 from catalog.errors import CatalogUnavailable, UsageError
@@ -38,7 +39,7 @@ _BACKLOG = 128
 _FACET_MS = 500
 _PAGES = "|".join(re.escape(name) for name in (*PUBLIC, *(question.name for question in QUESTIONS)))
 ADDRESSES = re.compile(
-    rf"/|/favicon\.ico|{PLOTS}|{STYLE}|/-/static/[\w./-]+|/-/(?:databases|versions|settings)(?:\.json)?"
+    rf"/|/favicon\.ico|{PLOTS}|{STYLE}|{SCRIPT}|{FOUND}|{IMAGE}|{STORE}|/-/static/[\w./-]+|/-/(?:databases|versions|settings)(?:\.json)?"
     rf"|/{DATABASE}(?:\.json|\.csv)?|/{DATABASE}/(?:{_PAGES})(?:\.json|\.csv)?",
     re.ASCII,
 )
@@ -72,10 +73,11 @@ def application(
     for plugin, _ in pm.list_plugin_distinfo():
         pm.unregister(plugin)  # other plugins that are installed here might write or show anything
     pm.unregister(handle_exception)
-    for ours in (cells, home, plots, ErrorPage(defect)):
+    for ours in (cells, home, image, store_page, plots, ErrorPage(defect)):
         pm.register(ours)
     datasette = _ReadOnly(
         metadata=metadata(),
+        template_dir=PAGES,
         settings={
             "sql_time_limit_ms": max(1, round(timeout * 1000)),
             "facet_time_limit_ms": _FACET_MS,

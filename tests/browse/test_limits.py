@@ -107,12 +107,48 @@ def test_memory_is_bounded_whatever_is_asked_at_once(shown: Place) -> None:
         assert site.end(signal.SIGTERM) == (0, b"", b"")
 
 
+TEXTS = (
+    "--help",
+    "-h",
+    "--db=/etc/passwd",
+    "-",
+    "\0",
+    "\xff",
+    "a" * 30_000,
+    " ".join("abcdefghijklmnopqrstuvwxyz0123456789"),
+    "*" * 5_000,
+    "",
+    "\n",
+)
+
+
+@pytest.mark.parametrize("page", ["-/find?text", "-/image?ref", "-/store?name"])
+def test_any_text_is_answered_by_pages_that_run_a_command(site: Site, page: str) -> None:
+    """Nothing is taken for an option, and nothing is a defect."""
+    for text in TEXTS:
+        for raw in (urllib.parse.quote(text), urllib.parse.quote_from_bytes(text.encode("latin-1"))):
+            answer = site.get(f"/{page}={raw}")
+            assert answer.status in (200, 302, 400, 404), (text[:50], answer.text[:200])
+            assert "Usage:" not in answer.text
+            assert "bug in ocicat" not in answer.text
+    assert site.get("/" + page.partition("?")[0]).status in (200, 400, 404)
+
+
+def test_a_command_of_a_page_ends_at_the_time_limit(shown: Place) -> None:
+    """No process is left, and the next page is answered."""
+    with browsing(shown.db, "--timeout", "0.001") as site:
+        answer = site.get("/-/find?text=alpine")
+        assert answer.status == 400
+        assert "took longer than" in answer.text
+        assert site.end(signal.SIGTERM)[0] == 0
+
+
 def test_a_page_of_a_query_is_cut_and_says_so(site: Site) -> None:
     for statement in (LARGE["rows"], LARGE["cells"]):
         told = json.loads(site.sql(statement, ".json").text)
         assert told["truncated"]
         assert 0 < len(told["rows"]) < 1000
-        assert "returning more than" in site.sql(statement).text
+        assert "The first " in site.sql(statement).text
 
 
 def test_many_facets_take_no_longer_than_one_request_may(shown: Place) -> None:

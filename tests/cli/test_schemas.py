@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from catalog.cli.commands import plan_copy, plan_link, plan_prune, stores
+from catalog.cli.commands import plan_copy, plan_link, plan_prune
 from catalog.cli.commands.check import COLUMNS as CHECK_COLUMNS
 from catalog.cli.contexts import FIELDS as CONTEXTS_FIELDS
 from catalog.cli.schemas import OBJECTS, schema_of
 from catalog.lookup import changes, compare, inspect
 from catalog.lookup.match import FIELDS
 from catalog.lookup.past import SPAN_FIELDS
+from catalog.lookup.store_list import STORE_FIELDS
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 
 KEYS = {
     "query": FIELDS,
     "resolve": (*FIELDS, "reference"),
-    "stores": stores.FIELDS,
+    "stores": STORE_FIELDS,
     "inspect": ("reference", *inspect.HEAD, *inspect.SECTIONS),
     "history": SPAN_FIELDS,
     "changes": changes.FIELDS,

@@ -1,0 +1,72 @@
+"""Questions that are not one SQL statement: a page runs the command that answers them, and shows its JSON.
+
+`ocicat find` and `ocicat inspect` have limits of their own for time and memory, and a process can be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from datasette.app import Datasette
+
+from catalog.browse.database import ViewsDatabase
+from catalog.browse.description import DATABASE
+from catalog.browse.page_time import page_time
+
+_PROGRAM = "import sys; n = sys.argv.index('--'); sys.path[:] = sys.argv[1:n]; sys.argv[1:] = sys.argv[n + 1:]; from catalog.cli.start import main; main()"
+_AT_ONCE = asyncio.Semaphore(3)
+_OUTPUT_BYTES = 16 << 20
+NOT_FOUND = 1
+
+
+class Answered:
+    """What a command printed: its exit status, its `objects` (None if it failed), and its lines on stderr without the prefix."""
+
+    def __init__(self, status: int, objects: Any, lines: Sequence[str]) -> None:
+        self.status = status
+        self.objects = objects
+        self.lines = lines
+
+
+async def ask(datasette: Datasette, command: str, *arguments: str, words: Sequence[str]) -> Answered:
+    """Run a command with `--format json` on the catalog of the server. `words` are untrusted."""
+    database = datasette.get_database(DATABASE)
+    assert isinstance(database, ViewsDatabase)
+    seconds = datasette.setting("sql_time_limit_ms") / 1000
+    options = [
+        "--db",
+        database.catalog,
+        command,
+        *arguments,
+        "--timeout",
+        f"{seconds:g}",
+        "--format",
+        "json",
+        "--",
+        *words,
+    ]
+    with page_time.get().waiting() as go_on:
+        async with _AT_ONCE:
+            go_on()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path, "--", *options,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env={name: value for name, value in os.environ.items() if name not in ("OCICAT_DB", "OCICAT_CONFIG")},
+                limit=_OUTPUT_BYTES,
+            )  # fmt: skip
+            try:
+                out, err = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+    lines = [
+        line.removeprefix("ocicat: ").removeprefix("error: ") for line in err.decode("utf-8", "replace").splitlines()
+    ]
+    status = process.returncode
+    return Answered(status if status is not None else 1, json.loads(out) if out and status == 0 else None, lines)
