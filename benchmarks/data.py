@@ -108,6 +108,22 @@ def images(path: str, stores: int, each: int) -> str:
     return path
 
 
+def named(path: str, stores: int) -> str:
+    """Make `stores` layouts of a hundred names each, of three images, and with one image that nothing lists."""
+    if os.path.exists(path):
+        return path
+    for number in range(stores):
+        store = writers.make_layout(f"{path}.new/{number % 100:02}/{number:05}")
+        made = [_image(store, f"{number}-{image}", "amd64") for image in range(4)]
+        entries = [
+            writers.name_entry(made[each % 3], "canonical", f"docker.io/library/app-{number}", f"1.{each}")
+            for each in range(ENTRIES)
+        ]
+        writers.write_index(store, writers.empty_index(*entries))
+    os.rename(f"{path}.new", path)
+    return path
+
+
 def _image(store: str, seed: str, arch: str) -> Descriptor:
     layer = writers.write_blob(store, f"layer {seed}".encode(), writers.LAYER_TYPE)
     labels = {"org.opencontainers.image.revision": hashlib.sha256(seed.encode()).hexdigest()[:40], "version": seed}

@@ -91,6 +91,19 @@ class World:
         return db
 
     @cached_property
+    def pruned(self) -> str:
+        """Return the catalog of 10,000 stores with blobs, completely read."""
+        db = f"{self.directory}/pruned-{self.stores}.db"
+        if not os.path.exists(db):
+            say(f"{self.stores:,} layouts of {data.ENTRIES} names, with blobs")
+            made = self.registered("pruned.new", data.named(f"{self.directory}/named-{self.stores}", self.stores))
+            say("indexing them")
+            self.ocicat(made, "index")()
+            os.rename(made, db)
+            drop(made)
+        return db
+
+    @cached_property
     def small(self) -> str:
         """Return a catalog of ten stores of the mix, with 1,000 entries."""
         db = self.registered("small", data.mix(f"{self.directory}/mix-10", 10))

@@ -22,6 +22,7 @@ PACKAGES = {
     "openssl": "openssl",
     "/usr/bin/python3": "python3",
     "podman": "podman",
+    "rsync": "rsync",
     "skopeo": "skopeo",
     "umoci": "umoci",
     "zsh": "zsh",

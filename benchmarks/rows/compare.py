@@ -16,7 +16,7 @@ def diff(world: World, report: Report) -> None:
     entries = 10_000 if world.quick else 100_000
     report.title(f"ocicat diff of two stores of {entries:,} entries ({world.slow_runs} runs each)")
     one = data.big(f"{world.directory}/big/{entries}", entries)
-    other = data.altered(f"{world.directory}/altered/{entries}", entries)
+    other = data.altered(f"{world.directory}/altered/{entries}-altered", entries)
     db = world.registered("diff", one.path, other.path)
     world.ocicat(db, "index")()
     seconds = in_turn(

@@ -17,15 +17,17 @@ COPY_TIMES = 12.0
 
 
 def prune(world: World, report: Report) -> None:
-    """Plan for one store and for all stores of the mix, in which nothing can be removed, and run the report."""
-    db = world.catalog
-    report.title(f"ocicat plan prune among {world.stores:,} stores ({world.slow_runs} runs each)")
-    one = f"mix-{world.stores}/*0001"
+    """Plan for one store and for all stores, each with an image that nothing lists, and run the report."""
+    db = world.pruned
+    names = world.stores * data.ENTRIES
+    report.title(f"ocicat plan prune of {world.stores:,} stores with {names:,} names ({world.slow_runs} runs each)")
+    one = f"named-{world.stores}/00/00000"
+    now = ("--older-than", "0")
     seconds = in_turn(
         {
-            "ocicat plan prune STORE": world.ocicat(db, "plan", "prune", one, status=1),
-            "ocicat plan prune": world.ocicat(db, "plan", "prune", status=1),
-            "ocicat report unreferenced": world.ocicat(db, "report", "unreferenced"),
+            "ocicat plan prune STORE": world.ocicat(db, "plan", "prune", one, *now),
+            "ocicat plan prune": world.ocicat(db, "plan", "prune", *now),
+            "ocicat report unreferenced": world.ocicat(db, "report", "unreferenced", "-p", "older_than=0"),
         },
         world.slow_runs,
     )
