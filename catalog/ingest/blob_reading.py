@@ -84,7 +84,11 @@ class ContentReading:
 
     def reasons(self) -> dict[str, str]:
         """Return why blobs of the store could not be read, by digest."""
-        return self.mislabelled | self.skipped | {digest: problem.reason for digest, problem in self.all_problems().items()}
+        return (
+            self.mislabelled
+            | self.skipped
+            | {digest: problem.reason for digest, problem in self.all_problems().items()}
+        )
 
     def all_problems(self) -> dict[str, BlobProblem]:
         """Return what is wrong with the store's blobs, by digest, including what listing its directories found."""
