@@ -44,18 +44,18 @@ def waiting(server: Server, host: Host, *arguments: str) -> Iterator[Waiting]:
         yield made
     finally:
         made.process.kill()
-        made.process.wait()
+        made.process.communicate()  # which closes the pipes, whatever failed
 
 
 def is_idle(server: Server) -> bool:
     """Whether there are two sessions, one that listens and one that has asked, and neither does anything.
 
-    What is asked last, where nothing was found, is which names are pinned to another digest.
+    What is asked last, where nothing was found, is which tags the repository has, for the advice in the message.
     """
     found = server.ask(SESSIONS)
     states = [row[2] for row in found]
     asked = [str(row[1]) for row in found]
-    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("entry.image_name, entry.ref_name" in text for text in asked)  # fmt: skip
+    return states == ["idle", "idle"] and any("LISTEN" in text for text in asked) and any("ORDER BY name.tag" in text for text in asked)  # fmt: skip
 
 
 def test_it_asks_nothing_until_somebody_commits(mortal: Server, new_host: NewHost) -> None:

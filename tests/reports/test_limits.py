@@ -89,7 +89,7 @@ def test_a_statement_ends_with_its_caller(db: str, statement: str, number: signa
         wait_for(lambda: not running(mark))
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _cpu_ticks(pid: int) -> int:
