@@ -15,16 +15,30 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    cast,
+    func,
     literal_column,
     or_,
     select,
     union_all,
 )
 
-from catalog.db.schema import answer_span, content, entry, moment, name, repository, store_span
+from catalog.db.schema import (
+    answer_span,
+    content,
+    entry,
+    moment,
+    name,
+    past_entry,
+    past_name,
+    repository,
+    store_span,
+)
 
 _moment: BindParameter[int] = bindparam("moment", type_=BigInteger)
 _host: BindParameter[int] = bindparam("host_id", type_=BigInteger)
+_store: BindParameter[int] = bindparam("store_id", type_=BigInteger)
+_content: BindParameter[int] = bindparam("content_id", type_=BigInteger)
 
 MOMENTS_AFTER: Select[Any] = (
     select(moment.c.id, moment.c.at, moment.c.label)
@@ -117,3 +131,92 @@ def _changes_at() -> Select[Any]:
 
 
 CHANGES_AT = _changes_at()
+
+_now_named = entry.outerjoin(name, name.c.entry_id == entry.c.id)
+_then_named = past_entry.outerjoin(
+    past_name, and_(past_name.c.entry_id == past_entry.c.entry_id, past_name.c.gone == past_entry.c.gone)
+)
+"""Entries with their names. An entry that gets other names is kept as a new row, so each row of the past has the names with
+which it ended."""
+
+
+def _unnamed_at() -> Select[Any]:
+    """The entries that have no tag just before a moment and no longer, and those since: one row for each.
+
+    An entry without a tag has a repository, if its name is `repository@digest`, or no name at all.
+    """
+    there = store_span
+    was_there = and_(there.c.born < _moment, or_(there.c.gone.is_(None), there.c.gone >= _moment))
+    is_there = and_(there.c.born <= _moment, or_(there.c.gone.is_(None), there.c.gone > _moment))
+
+    def arm(
+        source: FromClause, of: FromClause, key: FromClause, *where: ColumnElement[bool], is_new: bool
+    ) -> Select[Any]:
+        return (
+            select(
+                there.c.store_id,
+                there.c.born,
+                there.c.name.label("store"),
+                there.c.path,
+                repository.c.name.label("repository"),
+                content.c.digest,
+                literal_column(str(int(is_new))).label("is_new"),
+                and_(there.c.born < _moment, or_(there.c.gone.is_(None), there.c.gone > _moment)).label("stays"),
+                of.c.content_id,
+                repository.c.id.label("repository_id"),
+            )
+            .select_from(
+                source.join(there, there.c.store_id == of.c.store_id)
+                .join(content, content.c.id == of.c.content_id)
+                .outerjoin(repository, repository.c.id == key.c.repository_id)
+            )
+            .where(key.c.tag.is_(None), *where)
+        )
+
+    past, now = (_then_named, past_entry, past_name), (_now_named, entry, name)
+    all_ = union_all(
+        arm(*past, past_entry.c.gone == _moment, was_there, is_new=False),
+        arm(*past, past_entry.c.born == _moment, is_there, is_new=True),
+        arm(*now, entry.c.born == _moment, is_there, is_new=True),
+        # The store itself is there no more, or is there again.
+        *(
+            part
+            for edge, is_new in ((there.c.gone, False), (there.c.born, True))
+            for part in (
+                arm(*past, edge == _moment, past_entry.c.born < _moment, past_entry.c.gone > _moment, is_new=is_new),
+                arm(*now, edge == _moment, entry.c.born < _moment, is_new=is_new),
+            )
+        ),
+    ).subquery("changes")
+    return select(all_).order_by(
+        all_.c.store_id, all_.c.born, all_.c.repository.nulls_first(), all_.c.digest, all_.c.is_new
+    )
+
+
+UNNAMED_AT = _unnamed_at()
+
+
+def _unnamed_spans() -> Select[Any]:
+    """When a store had entries of a content without a tag: the id of the repository, and two moments.
+
+    There is one row for each entry that ended after the moment. All that have not ended are one row, from the first of them on;
+    its second moment is null.
+    """
+
+    def mine(of: FromClause) -> ColumnElement[bool]:
+        return and_(of.c.store_id == _store, of.c.content_id == _content)
+
+    never: ColumnElement[int] = literal_column("NULL", BigInteger)
+    both = union_all(
+        select(name.c.repository_id, func.min(entry.c.born).label("born"), cast(never, BigInteger).label("gone"))
+        .select_from(_now_named)
+        .where(mine(entry), name.c.tag.is_(None))
+        .group_by(name.c.repository_id),
+        select(past_name.c.repository_id, past_entry.c.born, past_entry.c.gone)
+        .select_from(_then_named)
+        .where(mine(past_entry), past_entry.c.gone > _moment, past_name.c.tag.is_(None)),
+    ).subquery("spans")
+    return select(both).order_by(both.c.born)
+
+
+UNNAMED_SPANS = _unnamed_spans()

@@ -279,6 +279,7 @@ entry = Table(
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)
 Index("ix_entry_content", entry.c.content_id, entry.c.store_id, entry.c.sort)
+Index("ix_entry_born", entry.c.born)
 for _raw, _indexed in (
     (entry.c.ref_name, ~entry.c.long_ref_name),
     (entry.c.image_name, ~entry.c.long_image_name),
@@ -591,7 +592,9 @@ past_entry = Table(
     comment="an entry as it was",
 )
 Index("ix_past_entry_store", past_entry.c.store_id)
-Index("ix_past_entry_content", past_entry.c.content_id)
+Index("ix_past_entry_content", past_entry.c.content_id, past_entry.c.store_id, past_entry.c.gone)
+Index("ix_past_entry_born", past_entry.c.born)
+Index("ix_past_entry_gone", past_entry.c.gone)
 _partial("ix_past_entry_ref_tail", past_entry.c.ref_tail, where=past_entry.c.ref_tail.is_not(None))
 for _raw, _indexed in (
     (past_entry.c.ref_name, ~past_entry.c.long_ref_name),
@@ -615,7 +618,7 @@ past_name = Table(
     *_between(),
     comment="a lookup key as it was",
 )
-Index("ix_past_name_entry", past_name.c.entry_id)
+Index("ix_past_name_entry", past_name.c.entry_id, past_name.c.gone)
 _partial("ix_past_name_name", past_name.c.name, where=past_name.c.name.is_not(None))
 _partial("ix_past_name_tag", past_name.c.tag, where=past_name.c.tag.is_not(None))
 _partial("ix_past_name_repository", past_name.c.repository_id, where=past_name.c.repository_id.is_not(None))

@@ -38,7 +38,15 @@ from sqlalchemy import (
     union_all,
 )
 
-from catalog.db.changing import CHANGES_AT, FIRST_MOMENTS, LAST_MOMENT, MOMENT, MOMENTS_AFTER
+from catalog.db.changing import (
+    CHANGES_AT,
+    FIRST_MOMENTS,
+    LAST_MOMENT,
+    MOMENT,
+    MOMENTS_AFTER,
+    UNNAMED_AT,
+    UNNAMED_SPANS,
+)
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.facts import STATEMENTS as FACTS
 from catalog.db.fetching import ALL, FEW, WIDE
@@ -670,6 +678,8 @@ STATEMENTS: dict[str, Select[Any]] = {
     "FIRST_MOMENTS": FIRST_MOMENTS,
     "LAST_MOMENT": LAST_MOMENT,
     "CHANGES_AT": CHANGES_AT,
+    "UNNAMED_AT": UNNAMED_AT,
+    "UNNAMED_SPANS": UNNAMED_SPANS,
     # finding a part of a name
     "BY_KEY": _by_key(name.c.id == bindparam("key_id")),
     "BY_ENTRY": _by_entry(entry.c.id == bindparam("entry_id")),
@@ -691,7 +701,7 @@ FETCH: dict[str, str] = {
     **dict.fromkeys(
         ("KEYS_OF_REPOSITORY", "KEYS_OF_TAG", "KEYS_OF_TAGS", "KEYS_OF_STORE",
          "BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE",
-         "CHANGES_AT"),
+         "CHANGES_AT", "UNNAMED_AT"),
         WIDE,
     ),
     **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),

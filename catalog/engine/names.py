@@ -91,6 +91,8 @@ Name = Literal[
     "FIRST_MOMENTS",
     "LAST_MOMENT",
     "CHANGES_AT",
+    "UNNAMED_AT",
+    "UNNAMED_SPANS",
     "BY_KEY",
     "BY_ENTRY",
     "REPOSITORIES_WITH",

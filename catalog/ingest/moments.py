@@ -196,12 +196,8 @@ class Moment:
             self._cursor.execute(f"{_KEEP_ENTRY} id IN ({marks})", (self.id, self.id, *some))
             self._cursor.execute(f"{_KEEP_NAME} entry_id IN ({marks})", (self.id, self.id, *some))
 
-    def keep_names_of(self, entry_id: int) -> None:
-        """Keep the names of an entry, before they are deleted."""
-        self._cursor.execute(f"{_KEEP_NAME} entry_id = ?", (self.id, self.id, entry_id))
-
-    def keep_order(self, entry_id: int) -> None:
-        """Keep an entry and its names, before they move to another place in the list."""
+    def keep_entry(self, entry_id: int) -> None:
+        """Keep an entry and its names, before they move to another place in the list, or before it gets other names."""
         self.keep_entries([entry_id])
         self._cursor.execute("UPDATE entry SET born = ? WHERE id = ?", (self.id, entry_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE entry_id = ?", (self.id, entry_id))

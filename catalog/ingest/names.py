@@ -157,7 +157,7 @@ class StoreNames:
                     self._answers.touch(NameKey(row[4], row[2], row[5]))
             for key in keys:
                 self._touch_key(key)
-            self._rows.moment.keep_names_of(entry_id)
+            self._rows.moment.keep_entry(entry_id)
             cursor.execute("DELETE FROM name WHERE entry_id = ?", (entry_id,))
             cursor.execute("DELETE FROM problem WHERE entry_id = ? AND kind IN (?, ?, ?)", (entry_id, *NAME_PROBLEMS))
             self._write_keys(entry_id, sort, keys, problems, rank)
@@ -306,7 +306,7 @@ class StoreNames:
                 "SELECT repository_id, tag, name FROM name WHERE entry_id = ? AND tag IS NOT NULL", (entry_id,)
             ).fetchall():
                 self._answers.touch(NameKey(*row))
-            self._rows.moment.keep_order(entry_id)
+            self._rows.moment.keep_entry(entry_id)
             cursor.execute("UPDATE entry SET sort = ? WHERE id = ?", (sort, entry_id))
             cursor.execute("UPDATE name SET sort = ? WHERE entry_id = ?", (sort, entry_id))
         return len(changed)

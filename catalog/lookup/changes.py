@@ -1,7 +1,7 @@
 """What changed since a time or a cursor, in order, so that a caller can continue exactly where it left off (`ocicat changes`).
 
-A change is that a name of a store answers something else than before, or begins or ends to answer. Changes come moment by
-moment; the moments of each host are in order, and those of several hosts are merged by their times. A cursor says how far each
+A change is that a name of a store answers something else than before, or begins or ends to answer; or that an entry without a
+tag, which is known by its digest, comes or goes. Changes come moment by moment; the moments of each host are in order, and those of several hosts are merged by their times. A cursor says how far each
 host was followed: the last moment of which something was delivered, and how many of its changes.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from itertools import groupby
+from bisect import bisect_left
+from itertools import chain, groupby
 
 from catalog.engine.moments import mended_labels, past_of
 from catalog.errors import UsageError
@@ -28,6 +29,10 @@ FIELDS = ("cursor", "at", "change", "store", "path", "name", "repository", "tag"
 
 _DIGITS = 18
 """A number in a cursor has no more digits than this; the catalog holds none that is longer."""
+
+_NEVER = 1 << 62
+_FEW = 8
+"""So many spans are read again each time, instead of being kept in memory."""
 
 
 class Position:
@@ -49,7 +54,7 @@ class Position:
 class Change:
     """A name of a store answers `new` since a moment (milliseconds, UTC), and answered `old` before; None: nothing.
 
-    `store` is the name that the store had then. `cursor` is the position to continue from after this change.
+    Without a tag, it is an entry with the digest `new` that is there since, or one with the digest `old` that is no longer. `store` is the name that the store had then. `cursor` is the position to continue from after this change.
     """
 
     __slots__ = ("at", "cursor", "new", "old", "path", "repository", "store", "store_id", "tag")
@@ -86,6 +91,7 @@ class Followed:
 
     def __init__(self, positions: dict[int, Position]) -> None:
         self.positions = positions
+        self._others: _Others | None = None
 
     @property
     def cursor(self) -> str:
@@ -111,6 +117,7 @@ class Followed:
         after = position.moment if position.done is None else position.moment - 1
         check_kept(reader, host, position)
         while some := list(reader.rows("MOMENTS_AFTER", {"host_id": host, "moment": after})):
+            self._others = None  # what it knows ends with the moments that were there when it was read
             for number, at, label in some:
                 yield labels.get(number, label), host, number, at
             after = some[-1][0]
@@ -120,21 +127,73 @@ class Followed:
         before = self.positions[host]
         skip = before.done or 0 if before.moment == number else 0
         last: tuple[int, list[tuple[Any, ...]]] | None = None
-        rows = reader.rows("CHANGES_AT", {"moment": number})
-        changed = (
-            of_name
-            for of_name in (list(each) for _, each in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])))
-            if len(of_name) == 1 or of_name[0][6] != of_name[1][6]
-        )
-        for count, of_name in enumerate(changed, 1):
+        changed = chain(_of_names(reader, number), self._of_unnamed(reader, number))
+        for count, rows in enumerate(changed, 1):
             if last is not None and last[0] > skip:
                 self.positions[host] = Position(number, at, last[0])
                 yield Change(label, self.cursor, last[1])
-            last = count, of_name
+            last = count, rows
         check_kept(reader, host, before)  # all of it was there to read
         self.positions[host] = Position(number, at)
         if last is not None and last[0] > skip:
             yield Change(label, self.cursor, last[1])
+
+    def _of_unnamed(self, reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of each entry without a tag that a moment changed: a store has a digest since, or has it no longer.
+
+        As long as one entry with a digest is there, others with the same digest change nothing.
+        """
+        if self._others is None:
+            self._others = _Others(reader)
+        rows = reader.rows("UNNAMED_AT", {"moment": number})
+        for _, group in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])):
+            some = list(group)
+            *where, digest, is_new, stays, content_id, repository_id = some[0]
+            if some[-1][6] != is_new:  # there before and after
+                continue
+            if not stays or not self._others.had(where[0], content_id, repository_id, number):
+                yield [(*where, None, digest, is_new)]
+
+
+def _of_names(reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of each name that a moment changed: the old digest, the new one, or both."""
+    rows = reader.rows("CHANGES_AT", {"moment": number})
+    for _, some in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])):
+        of_name = list(some)
+        if len(of_name) == 1 or of_name[0][6] != of_name[1][6]:
+            yield of_name
+
+
+class _Others:
+    """Which stores had an entry of a content without a tag both before and after a moment.
+
+    Moments of a store are asked about in order. A content that a store had again and again is read once for all of them.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._spans: dict[tuple[int, int], dict[int | None, tuple[list[int], list[int]]]] = {}
+
+    def had(self, store_id: int, content_id: int, repository_id: int | None, number: int) -> bool:
+        """Return whether one of them was there from before the moment until after it."""
+        spans = self._spans.get((store_id, content_id))
+        if spans is None:
+            spans = self._read(store_id, content_id, number)
+            if sum(len(each[0]) for each in spans.values()) > _FEW:
+                self._spans[store_id, content_id] = spans
+        born, last = spans.get(repository_id, ([], []))
+        before = bisect_left(born, number)
+        return before > 0 and last[before - 1] > number
+
+    def _read(self, store_id: int, content_id: int, number: int) -> dict[int | None, tuple[list[int], list[int]]]:
+        """Return, for each repository, when its entries began, in order, and the last end of all that began until then."""
+        spans: dict[int | None, tuple[list[int], list[int]]] = {}
+        asked = {"store_id": store_id, "content_id": content_id, "moment": number}
+        for repository_id, began, ended in list(self._reader.rows("UNNAMED_SPANS", asked)):
+            born, last = spans.setdefault(repository_id, ([], []))
+            born.append(began)
+            last.append(max(_NEVER if ended is None else ended, last[-1] if last else 0))
+        return spans
 
 
 def check_kept(reader: Reader, host: int, position: Position) -> None:

@@ -175,7 +175,9 @@ _STATEMENTS = (
     CONSTRAINT fk_past_entry_artifact_type_id FOREIGN KEY(artifact_type_id) REFERENCES media_type (id),
     CONSTRAINT fk_past_entry_platform_id FOREIGN KEY(platform_id) REFERENCES platform (id)
 )""",
-    "CREATE INDEX ix_past_entry_content ON past_entry (content_id)",
+    "CREATE INDEX ix_past_entry_content ON past_entry (content_id, store_id, gone)",
+    "CREATE INDEX ix_past_entry_born ON past_entry (born)",
+    "CREATE INDEX ix_past_entry_gone ON past_entry (gone)",
     "CREATE INDEX ix_past_entry_image_name ON past_entry (image_name) WHERE image_name IS NOT NULL AND {not_}long_image_name{false}",
     "CREATE INDEX ix_past_entry_ref_name ON past_entry (ref_name) WHERE ref_name IS NOT NULL AND {not_}long_ref_name{false}",
     "CREATE INDEX ix_past_entry_ref_tail ON past_entry (ref_tail) WHERE ref_tail IS NOT NULL",
@@ -196,7 +198,7 @@ _STATEMENTS = (
     CONSTRAINT pk_past_name PRIMARY KEY (name_id, born),
     CONSTRAINT fk_past_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
 )""",
-    "CREATE INDEX ix_past_name_entry ON past_name (entry_id)",
+    "CREATE INDEX ix_past_name_entry ON past_name (entry_id, gone)",
     "CREATE INDEX ix_past_name_name ON past_name (name) WHERE name IS NOT NULL",
     "CREATE INDEX ix_past_name_repository ON past_name (repository_id) WHERE repository_id IS NOT NULL",
     "CREATE INDEX ix_past_name_tag ON past_name (tag) WHERE tag IS NOT NULL",
@@ -236,6 +238,7 @@ _STATEMENTS = (
     "CREATE INDEX ix_answer_span_gone ON answer_span (gone)",
     "CREATE INDEX ix_answer_span_store ON answer_span (store_id, gone)",
     "CREATE INDEX ix_name_answers_from ON name (answers_from)",
+    "CREATE INDEX ix_entry_born ON entry (born)",
     """CREATE TABLE store_span (
     store_id {id} NOT NULL,
     host_id {id} NOT NULL,

@@ -181,6 +181,8 @@ ASKED = [
     Asked("FIRST_MOMENTS", {"host_id": 1}, 2),
     Asked("LAST_MOMENT", {"host_id": 1}, 1),
     Asked("CHANGES_AT", {"moment": 1 << 60}, 0),
+    Asked("UNNAMED_AT", {"moment": 1 << 60}, 0),
+    Asked("UNNAMED_SPANS", {"store_id": "large", "content_id": digest("0-3"), "moment": 1}, 0),
     Asked("ABOUT", {"digest": child(1)}, 1),
     Asked("NAMES_OF", {"content_id": digest("0-3")}, 2),
     Asked("HOLDERS_OF", {"content_id": child(1)}, 1),

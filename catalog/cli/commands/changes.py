@@ -62,6 +62,8 @@ def command(
 ) -> int:
     """List what changed, oldest first: names that were added, removed or moved, with the digest before and after.
 
+    Entries without a name are listed by their digests.
+
     Each JSON object has a cursor. '--cursor C' continues after it: no change is repeated, and none is missed. If retention has
     dropped some of them, the command says so and exits with status 2.
 
