@@ -7,9 +7,11 @@ not keep one from being answered.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import writers
-from tests.cli.program import called
+from tests.cli.program import CLEAN, OCICAT, called
 from tests.conftest import Place
 
 ROOT = Path(__file__).parent.parent
@@ -185,6 +187,54 @@ def test_each_question_has_an_answer(world: World, question: Question) -> None:
     found = [row[column] for row in rows if "fixtures/" not in str(row)]
     assert found == expected if expected else found, found
     assert called("sql", *given, "--format", "json", question.sql, db=world.db).out == result.out
+
+
+COMMANDS = dict(re.findall(r"^([^\n]+)\n\n```sh\n(ocicat .*)\n```$", TEXT, re.MULTILINE))
+COMMAND_ANSWERS: dict[str, tuple[int, str, set[str]]] = {
+    "What differs": (1, r"^(\w+) ", {"added", "removed", "moved"}),
+    "What did the images": (1, r"^(\w+)\t", {"added"}),
+    "Which names has a store lost": (0, r"^removed \S+ (\S+) sha256:", {GONE}),
+    "How many other images": (0, r"^(\d+)\tsha256:", {"0", "1"}),
+    "What would be gone": (0, r"^(\S+)\t\d+\tsha256:", {"unnamed", "unreferenced", "lost-manifest"}),
+    "Which blobs does a new": (0, r"^(\w+)\t\d*\t", {"blob", "entry"}),
+    "Which blobs of stores": (0, r"^\d+\t\S+/(own/\w+)/blobs", {TWO}),
+}
+"""By the beginning of a question: the status, a pattern that each line has, and all that its group finds."""
+
+
+def test_there_is_an_answer_to_each_command() -> None:
+    assert {question for question in COMMANDS for begin in COMMAND_ANSWERS if question.startswith(begin)} == set(
+        COMMANDS
+    )
+    assert len(COMMAND_ANSWERS) == len(COMMANDS) == TEXT.count("```sh\nocicat ")
+
+
+@pytest.mark.parametrize("question", COMMANDS, ids=lambda each: each.partition(" of ")[0])
+def test_each_command_has_an_answer(world: World, place: Place, tmp_path: Path, question: str) -> None:
+    """In a shell, as they are printed."""
+    db = world.db
+    if "plan link" in COMMANDS[question]:  # what else is verified is a matter of other tests
+        db = place(str(tmp_path))
+        for name in (ONE, TWO):
+            layout = writers.make_layout(f"{tmp_path}/{name}")
+            writers.write_index(layout, writers.empty_index(image(layout, "base")))
+        assert called("add", f"{tmp_path}/own", db=db).status == 0
+        assert called("verify", db=db).status == 0
+    if "jq" in COMMANDS[question] and shutil.which("jq") is None:
+        pytest.skip("jq is not installed")
+    given = {"OCICAT_DB": db, "store": ONE, "other": TWO, "image": EDGE}
+    path = f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", COMMANDS[question]],
+        env={**CLEAN, **given, "PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    status, pattern, expected = next(each for begin, each in COMMAND_ANSWERS.items() if question.startswith(begin))
+    found = [re.search(pattern, line) for line in done.stdout.splitlines() if "fixtures/" not in line]
+    assert (done.returncode, {None if each is None else each[1] for each in found}) == (status, expected), done
 
 
 def test_two_catalogs_in_files_are_compared(tmp_path: Path) -> None:
