@@ -125,7 +125,8 @@ def find_reach(
     doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
     index_problem = ask(_INDEX_PROBLEM, (store_id,))
     if index_problem:
-        doubts.append(Doubt("index.json", index_problem[0][1]))
+        kind, detail = index_problem[0]
+        doubts.append(Doubt("index.json", f"has an unusable entry: {detail}" if kind == "bad-descriptor" else detail))
     if walk.doubt is not None:
         doubts.append(walk.doubt)
     # A blob that could not be read may be a manifest whose subject is in use, or may be repaired.

@@ -95,6 +95,7 @@ class Closure:
     def _append(self, root: int) -> list[int]:
         """Append what is below a root, then the root, and return what was new. Not recursive, because indexes nest deeply."""
         new: list[int] = []
+        begun: set[int] = set()  # one that comes again before it is done is within itself
         stack: list[tuple[int, bool]] = [(root, False)]
         while stack:
             one, is_done = stack.pop()
@@ -104,6 +105,9 @@ class Closure:
                 self.blobs[one] = self._known[one]
                 new.append(one)
                 continue
+            if one in begun:
+                continue
+            begun.add(one)
             stack.append((one, True))
             stack.extend((child, False) for child in reversed(self._below.get(one, ())) if child not in self.blobs)
         return new
