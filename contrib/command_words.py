@@ -237,7 +237,7 @@ mirror/patched	3	849	849	0
         r"""$ ocicat plan prune; echo "status $?"
 ocicat: nothing to remove: …
 status 1
-$ ocicat plan prune 'builds/*' --keep-last 1 --keep 'v*' --older-than 30d; echo "status $?"
+$ ocicat plan prune 'builds/*' --keep-last 1 --keep '1.*' --older-than 30d; echo "status $?"
 ocicat: nothing to remove: …
 status 1
 """,

@@ -75,6 +75,7 @@ class PoolNeeds(NamedTuple):
     graph: Graph
     referrers: Referrers
     strangers: dict[str, int]
+    keeping: frozenset[str] = frozenset()
 
     def why(self, blob: Blob) -> str:
         """Return why a blob may be removed."""
@@ -119,6 +120,7 @@ def needs_of_pool(
     given: list[tuple[Entry, str]] = []
     followers: list[Entry] = []
     held: set[int] = set()
+    keeping: set[str] = set()
     stores = {store.id: store for store in pool}
     for store_id in ids:
         if store_id not in asked or not rules.give_up:
@@ -131,7 +133,9 @@ def needs_of_pool(
         given += [(entry, judged.given_up[entry.id]) for entry in own if entry.id in judged.given_up]
         following = [entry for entry in entries if entry.content_id in about]
         followers += following
-        held |= judge_entries(reader, stores[store_id], following, rules, now).held
+        judged_too = judge_entries(reader, stores[store_id], following, rules, now)
+        held |= judged_too.held
+        keeping |= judged.keeping | judged_too.keeping
     given = _without_held(graph, given, followers, held)
     going = graph.reach({entry.content_id for entry, _ in given}, referrers, subjects=False)
     roots |= {entry.content_id for entry in followers if entry.id in held or entry.content_id not in going}
@@ -144,7 +148,7 @@ def needs_of_pool(
     ]
     owners |= {entry.content_id: (entry, why) for entry, why in reversed(given)}
     blobs = {store_id: [Blob(*row) for row in reader.select(_BLOBS, {"store_id": store_id})] for store_id in ids}
-    return PoolNeeds(blobs, owners, given, kept, graph, referrers, {})
+    return PoolNeeds(blobs, owners, given, kept, graph, referrers, {}, frozenset(keeping))
 
 
 def _without_held(

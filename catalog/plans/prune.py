@@ -82,7 +82,8 @@ class _Candidate(NamedTuple):
 class Prune:
     """A plan for the stores `selected` (None for all of this host) at the time `now` in milliseconds since 1970.
 
-    `rows` yields the plan; `unjudged` and `given_up` are complete once it is exhausted.
+    `rows` yields the plan; `unjudged`, `given_up` and `keeping`, the globs of `--keep` that match something, are complete once it
+    is exhausted.
     """
 
     def __init__(self, reader: Reader, selected: frozenset[int] | None, rules: Rules, now: int) -> None:
@@ -101,6 +102,7 @@ class Prune:
         self._selected = sorted((self._stores[each] for each in chosen), key=lambda store: store.name)
         self.unjudged: list[Unjudged] = []
         self.given_up: list[GivenUp] = []
+        self.keeping: set[str] = set()
 
     def rows(self) -> Iterator[Planned]:
         """Yield the rows, store by store."""
@@ -185,6 +187,7 @@ class Prune:
         else:
             ids = [store.id for store in asked]
             needs = needs_of_pool(self._reader, members, others, ids, self._rules, self._now)
+            self.keeping |= needs.keeping
         # Stores that were not asked about are checked too, because new files there may need old ones here.
         ordered = [*asked, *(store for store in members if store not in asked)]
         candidates = [each for store in ordered for each in self._candidates(store, needs)]

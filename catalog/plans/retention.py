@@ -84,12 +84,14 @@ class Entry(NamedTuple):
 class Judgement(NamedTuple):
     """What the rules decide for the entries of one store: those kept, and those given up with the reason.
 
-    `held` are protected by `--keep` although the rules do not judge them: they may be referrers.
+    `held` are protected by `--keep` although the rules do not judge them: they may be referrers. `keeping` are the globs of
+    `--keep` that match a name or tag.
     """
 
     kept: list[Entry]
     given_up: dict[int, str]
     held: set[int]
+    keeping: set[str]
 
 
 def entries_of(reader: Reader, store_id: int) -> list[Entry]:
@@ -106,7 +108,13 @@ def entries_of(reader: Reader, store_id: int) -> list[Entry]:
 def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], rules: Rules, now: int) -> Judgement:
     """Return which entries of a store the rules give up at the time `now`, referrers judged like all others."""
     keeps = [_Keep(text) for text in rules.keep]
-    held = {entry.id for entry in entries if any(keep.holds(entry) for keep in keeps)}
+    held: set[int] = set()
+    keeping: set[str] = set()
+    for entry in entries:
+        for text, keep in zip(rules.keep, keeps, strict=True):
+            if (entry.id not in held or text not in keeping) and keep.holds(entry):
+                held.add(entry.id)
+                keeping.add(text)
     given: dict[int, str] = {}
     if rules.keep_last is not None:
         given |= dict.fromkeys(_superseded(entries, rules.keep_last, store.first_at), "superseded")
@@ -119,7 +127,7 @@ def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], ru
         given |= {entry.id: "unnamed" for entry in nameless if ended.get(entry.content_id, now + 1) <= oldest}
     old = {entry.id for entry in entries if _is_old(entry, store.first_at, now - rules.age)}
     given = {entry_id: why for entry_id, why in given.items() if entry_id in old and entry_id not in held}
-    return Judgement([entry for entry in entries if entry.id not in given], given, held)
+    return Judgement([entry for entry in entries if entry.id not in given], given, held, keeping)
 
 
 def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> set[int]:

@@ -134,6 +134,19 @@ def called(
 
 def on_a_terminal(*arguments: str, db: str, columns: int | None = None, stderr: int | None = None) -> list[str]:
     """Return the lines that the program prints on a terminal, which has `columns` columns; `stderr` as for subprocess."""
+    status, lines = _on_a_terminal(arguments, db, columns, stderr)
+    assert status == 0
+    return lines
+
+
+def both_on_a_terminal(*arguments: str, db: str, columns: int) -> tuple[int, list[str]]:
+    """Return the exit status, and the lines of stdout and stderr as they come to one terminal."""
+    return _on_a_terminal(arguments, db, columns, subprocess.STDOUT)
+
+
+def _on_a_terminal(
+    arguments: tuple[str, ...], db: str, columns: int | None, stderr: int | None
+) -> tuple[int, list[str]]:
     environment = CLEAN | {"OCICAT_DB": db} | ({} if columns is None else {"COLUMNS": str(columns)})
     ours, theirs = pty.openpty()
     done = subprocess.run([OCICAT, *arguments], stdout=theirs, stderr=stderr, env=environment, timeout=60, check=False)
@@ -145,8 +158,7 @@ def on_a_terminal(*arguments: str, db: str, columns: int | None = None, stderr: 
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    assert done.returncode == 0
-    return seen.decode().splitlines()
+    return done.returncode, seen.decode().splitlines()
 
 
 def by_click(arguments: list[str]) -> int:

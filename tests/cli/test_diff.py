@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 
 import pytest
 
 from tests.cli.conftest import Own, Shelf, retag
-from tests.cli.program import one_error
+from tests.cli.program import both_on_a_terminal, one_error
 
 Layout = Callable[..., str]
 
@@ -101,3 +102,18 @@ def test_all_formats_say_the_same(shelf: Shelf) -> None:
     assert [json.loads(line) for line in lines.lines] == found
     assert all(line.count("\t") == 7 for line in tsv.lines)  # whatever names hold
     assert {row["change"] for row in found} == {"moved", "removed"}
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_shows_sizes_in_units_and_the_numbers_last(shelf: Shelf, width: int) -> None:
+    status, lines = both_on_a_terminal("diff", "images/*", "solo", db=shelf.db, columns=width)
+    assert status == 1
+    assert max(map(len, lines[-3:])) <= width
+    assert re.fullmatch(r"ocicat: \d+ added, \d+ removed, \d+ moved", lines[-1]), lines[-1]
+    assert any(re.search(r" \d[.\d]* (B|KiB|MiB)$", line) for line in lines)
+    assert both_on_a_terminal("diff", "solo", "solo", db=shelf.db, columns=width) == (0, ["ocicat: nothing differs"])
+
+
+def test_a_terminal_says_that_nothing_has_changed(shelf: Shelf) -> None:
+    status, lines = both_on_a_terminal("changes", "--since", "0s", db=shelf.db, columns=80)
+    assert (status, lines) == (0, ["ocicat: nothing has changed since then"])

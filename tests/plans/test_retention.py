@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,18 @@ def test_only_what_lost_its_name_is_untagged(cli: Own, tmp_path: Path) -> None:
     writers.write_index(path, writers.empty_index(old, writers.name_entry(old, "tag", "", "again"), never))
     cli.done("index")
     assert old["digest"] not in digests(planned(cli, "--untagged-since", "0"))
+
+
+def test_a_keep_that_protects_nothing_is_named(cli: Own, layout: Callable[..., str]) -> None:
+    """It is probably misspelt, and what it should protect is in the plan."""
+    cli("--quiet", "add", layout("one", "v1", "v2"), layout("two", "w1"))
+    rule = ("plan", "prune", "--unnamed", "--keep", "v*", "--keep", "x\x1b*", "--keep", "*w*")
+    (line,) = [line for line in cli(*rule).said if "--keep" in line]
+    assert line == r"ocicat: no name or tag in any store matches --keep x\x1b*"
+    (line,) = [
+        line for line in cli("plan", "prune", "one", "--keep-last", "9", "--keep", "w1").said if "--keep" in line
+    ]
+    assert line == "ocicat: no name or tag in these stores matches --keep w1"
+    (line,) = [line for line in cli("plan", "prune", "--keep", "v1").said if "--keep" in line]
+    assert line.startswith("ocicat: --keep changes nothing without a rule")
+    assert not any("--keep" in line for line in cli("plan", "prune", "--keep-last", "1", "--keep", "*").said)

@@ -87,6 +87,8 @@ def command(
             printing.show.end()
         finally:
             reader.close()
+    if not printing.count and sys.stdout.isatty():
+        messages.note("nothing has changed" + ("" if since is None and cursor is None else " since then"))
     return 0
 
 
@@ -105,19 +107,21 @@ def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, fo
 
 
 class _Printing:
-    """Prints the changes of some or all stores. `is_over` is called after each change."""
+    """Prints the changes of some or all stores; `count` is how many."""
 
     def __init__(self, format_: str | None, stores: tuple[str, ...]) -> None:
         self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
+        self.count = 0
         self._stores = stores
         self._is_asked: Callable[[Change], bool] | None = None
 
     def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Print the changes that the catalog has now. Raises UnknownStore."""
+        """Print the changes that the catalog has now; `is_over` is called after each. Raises UnknownStore."""
         if self._stores and self._is_asked is None:
             self._is_asked = in_stores(reader, self._stores)
         for change in followed.changes(reader):
             if self._is_asked is None or self._is_asked(change):
+                self.count += 1
                 self.show.row(change.value)
             if is_over():
                 return

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import click
 
-from catalog.cli import formats
+from catalog.cli import formats, output
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
@@ -21,6 +22,7 @@ from catalog.lookup.parts import Images
 from catalog.lookup.stores import store_ids
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment, rfc3339
+from catalog.names.sizes import human
 
 COLUMNS = ("change", "name", "tag", "old", "new", "platforms_gained", "layers_gained", "bytes_gained")
 _SPARE = ("layers_gained", "platforms_gained", "tag")
@@ -88,13 +90,15 @@ def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, i
         sides = _sides(readers, stores)
         _note_unknown(readers)
         found = differences(Images(reader), *sides)
+        is_shown = format_ in (None, "table") and sys.stdout.isatty()
         for row in found:
-            show.row(row.value)
+            show.row(_for_people(row) if is_shown else row.value)
         show.end()
     finally:
         reader.close()
     if sys.stdout.isatty():
-        note(_summary(found))
+        output.flush()
+        note(_summary(found) if found else "nothing differs")
     return 1 if found else 0
 
 
@@ -127,6 +131,18 @@ def _nothing(reader: Reader, text: str) -> Side:
     when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
     note(f"no store is named {shown(text)} {when}: that side is empty")
     return Side(reader, frozenset(), note)
+
+
+def _for_people(row: Difference) -> Callable[[str], object]:
+    """Return what gives the cells of a difference, with sizes in units and no empty lists."""
+
+    def cell(field: str) -> object:
+        value = row.value(field)
+        if field == "bytes_gained" and isinstance(value, int):
+            return human(value)
+        return value or None if isinstance(value, list) else value
+
+    return cell
 
 
 def _summary(found: list[Difference]) -> str:

@@ -64,7 +64,8 @@ def copy(
     """Print the blobs of images that a store or path lacks, in the order to write them ('ocicat help mirroring').
 
     Children come before the manifests that refer to them, and the entries of index.json last. A PATH need not exist yet. The
-    exit status is 1 if nothing is lacking, and 4 if an image cannot be copied because one of its blobs is missing everywhere.
+    exit status is 1 if the destination has everything already, or if a REF was not found, which is an error on stderr; and 4 if
+    an image cannot be copied because one of its blobs is missing everywhere.
     """
     wanted = [Platform.parse(each) for each in dict.fromkeys(platforms)]
     with Limits(timeout, LIST_SECONDS) as limits:

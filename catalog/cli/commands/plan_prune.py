@@ -104,6 +104,11 @@ def prune(
     output.flush()
     for unjudged in plan.unjudged:
         note(f"nothing is planned for {shown(unjudged.store)}: {unjudged.reason}")
+    if keeps and not rules.give_up:
+        note("--keep changes nothing without a rule: --keep-last, --unnamed or --untagged-since")
+    elif idle := [text for text in keeps if text not in plan.keeping]:
+        where = "the stores that could be judged" if plan.unjudged else "these stores" if names else "any store"
+        note(f"no name or tag in {where} matches --keep {', '.join(shown(text) for text in idle)}")
     if totals.rows:
         note(str(totals))
     elif not plan.given_up:
