@@ -92,8 +92,8 @@ def _flat(above: int, name: str, path: str, only: frozenset[str] | None = None) 
 
 
 def _sorted(directory: int) -> list[str]:
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries)
+    with contextlib.suppress(OSError):
+        return sorted(os.listdir(directory))
     return []
 
 

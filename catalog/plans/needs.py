@@ -10,7 +10,7 @@ from catalog.engine.interface import Reader
 from catalog.names.media_types import MANIFESTS
 from catalog.plans.retention import Entry, Rules, entries_of, judge_entries
 from catalog.plans.stores import PlanStore
-from catalog.plans.walk import AT_ONCE, Graph, Referrers, referrers_of
+from catalog.plans.walk import AT_ONCE, Graph, Referrers, marks, referrers_of
 
 UNREFERENCED, LOST = "unreferenced", "lost-manifest"
 _DIGESTS_AT_ONCE = 500
@@ -30,6 +30,11 @@ _SUBJECTS_IN_USE = (
 _ABOUT = f"SELECT child_id, parent_id FROM edge WHERE parent_id IN ({{0}}) AND role = {SUBJECT}"
 
 
+_MISCALLED = (
+    f"edge.role <> {SUBJECT} AND (edge.role = {CHILD} AND media_type.is_leaf"
+    f" OR edge.role <> {CHILD} AND media_type.name IN ({', '.join(repr(each) for each in sorted(MANIFESTS))}))"
+)
+"""An index calls a child a layer or the like, or a manifest lists manifests as its layers."""
 _SUSPECTS = (
     "SELECT content.digest FROM entry JOIN media_type ON media_type.id = entry.media_type_id"
     " JOIN content ON content.id = entry.content_id"
@@ -38,8 +43,14 @@ _SUSPECTS = (
     " UNION SELECT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
     " JOIN media_type ON media_type.id = edge.media_type_id JOIN content ON content.id = edge.child_id"
     " JOIN store_blob AS held ON held.store_id = store_blob.store_id AND held.content_id = edge.child_id"
-    f" WHERE store_blob.store_id = :store_id AND edge.role <> {SUBJECT} AND NOT held.embedded"
-    f" AND (edge.role = {CHILD} AND media_type.is_leaf OR edge.role <> {CHILD} AND media_type.name IN ({{0}}))"
+    f" WHERE store_blob.store_id = :store_id AND NOT held.embedded AND {_MISCALLED}"
+)
+_HAS_SUSPECTS = (
+    "SELECT DISTINCT entry.store_id FROM entry WHERE entry.media_type_id IN (SELECT id FROM media_type WHERE is_leaf)",
+    (
+        "SELECT DISTINCT store_blob.store_id FROM edge JOIN media_type ON media_type.id = edge.media_type_id"
+        f" JOIN store_blob ON store_blob.content_id = edge.parent_id WHERE {_MISCALLED}"
+    ),
 )
 
 
@@ -94,9 +105,9 @@ def needs_of_one(reader: Reader, store: PlanStore) -> PoolNeeds:
     referrers: dict[int, set[int]] = {}
     in_use: set[int] = set()
     for some in _chunks([blob.content_id for blob in blobs if blob.is_manifest]):
-        marks = ",".join(map(str, some))
-        in_use.update(row[0] for row in reader.select(_SUBJECTS_IN_USE.format(marks), {"store_id": store.id}))
-        for subject, referrer in reader.select(_ABOUT.format(marks), {}):
+        text, bound = marks(some)
+        in_use.update(row[0] for row in reader.select(_SUBJECTS_IN_USE.format(text), {"store_id": store.id, **bound}))
+        for subject, referrer in reader.select(_ABOUT.format(text), bound):
             referrers.setdefault(subject, set()).add(referrer)
     needs = PoolNeeds({store.id: blobs}, {}, [], set(), graph, referrers, {})
     if in_use:
@@ -189,8 +200,12 @@ def suspects(reader: Reader, store: PlanStore) -> list[str]:
 
     An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
     """
-    types = ", ".join(f"'{each}'" for each in sorted(MANIFESTS))
-    return sorted(row[0] for row in reader.select(_SUSPECTS.format(types), {"store_id": store.id}))
+    return sorted(row[0] for row in reader.select(_SUSPECTS, {"store_id": store.id}))
+
+
+def with_suspects(reader: Reader) -> set[int]:
+    """Return the stores for which `suspects` may find something. This reads all entries and manifests."""
+    return {row[0] for statement in _HAS_SUSPECTS for row in reader.select(statement, {})}
 
 
 def digests_kept(needs: PoolNeeds) -> set[str]:
@@ -207,5 +222,5 @@ def note_strangers(reader: Reader, needs: PoolNeeds, digests: Sequence[str]) -> 
     """Add to `needs.strangers` those of these digests that the catalog knows from any store."""
     for at in range(0, len(digests), _DIGESTS_AT_ONCE):
         some = {f"d{number}": digest for number, digest in enumerate(digests[at : at + _DIGESTS_AT_ONCE])}
-        marks = ", ".join(f":{mark}" for mark in some)
-        needs.strangers.update(reader.select(f"SELECT digest, id FROM content WHERE digest IN ({marks})", some))
+        digest_marks = ", ".join(f":{mark}" for mark in some)
+        needs.strangers.update(reader.select(f"SELECT digest, id FROM content WHERE digest IN ({digest_marks})", some))

@@ -29,16 +29,19 @@ from catalog.plans.needs import (
     needs_of_pool,
     note_strangers,
     suspects,
+    with_suspects,
 )
 from catalog.plans.pools import Outsiders, Pools
 from catalog.plans.retention import Entry, Rules
-from catalog.plans.stores import PlanStore, Unjudged, elsewhere, judge, plan_stores
+from catalog.plans.stores import PlanStore, Unjudged, elsewhere, judge, judge_as_indexed, plan_stores
 from catalog.plans.unlisted import Unclear, Unlisted, looks_like_json, newly_kept, read_unlisted
 
 LEFTOVER = "leftover"
 WRITER_MS = 600_000
 """A leftover that changed in the last ten minutes belongs to a writer that is still at work."""
 
+_MANY = 500
+"""For more stores than this, one statement over the whole catalog takes less time than one for each store."""
 _HAS_UNREACHED = "SELECT DISTINCT store_id FROM store_blob WHERE reach < 1"
 
 
@@ -103,6 +106,7 @@ class Prune:
         self.unjudged: list[Unjudged] = []
         self.given_up: list[GivenUp] = []
         self.keeping: set[str] = set()
+        self._suspicious: set[int] | None = None
 
     def rows(self) -> Iterator[Planned]:
         """Yield the rows, store by store."""
@@ -110,6 +114,8 @@ class Prune:
         outsiders = Outsiders(self._reader)
         unreached = {row[0] for row in self._reader.select(_HAS_UNREACHED, {})}
         selected = {store.id for store in self._selected}
+        if len(selected) > _MANY:
+            self._suspicious = with_suspects(self._reader)
         done: set[int] = set()
         for store in self._selected:
             if store.id in done:
@@ -131,16 +137,17 @@ class Prune:
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, has_unreached: bool
     ) -> tuple[list[Planned], list[GivenUp]]:
         """Return the rows of the asked stores of a pool and the entries given up there; none if the pool cannot be judged."""
-        if self._are_unjudged(members, asked):
+        if self._are_unjudged(members, asked, on_disk=False):
             return [], []
         shared = [store for store in members if store.standing.shared_blobs is not None]
         left = {store.id: list(leftovers(store.opened)) for store in members}
         busy = [store.name for store in members if any(self._is_new(each) for each in left[store.id])]
         if busy:
-            self.unjudged += [
-                Unjudged(each.name, f"a program is still writing to {shown(busy[0])}: plan again when it has ended")
-                for each in asked
-            ]
+            if not self._are_unjudged(members, asked):
+                self.unjudged += [
+                    Unjudged(each.name, f"a program is still writing to {shown(busy[0])}: plan again when it has ended")
+                    for each in asked
+                ]
             return [], []
         rows: list[Planned] = []
         given: list[GivenUp] = []
@@ -148,17 +155,25 @@ class Prune:
             try:
                 rows, given = self._blobs(members, asked, shared)
             except Unclear as error:
-                self.unjudged += [Unjudged(each.name, str(error)) for each in asked]
+                if not self._are_unjudged(members, asked):
+                    self.unjudged += [Unjudged(each.name, str(error)) for each in asked]
                 return [], []
         for store in asked:
             rows += self._leftovers(store, left[store.id])
-        if (rows or given) and self._are_unjudged(members, asked):
+        if self._are_unjudged(members, asked):  # last, after all that was read
             return [], []
         return sorted(rows, key=lambda row: (row.store, row.path)), given
 
-    def _are_unjudged(self, members: Sequence[PlanStore], asked: Sequence[PlanStore]) -> bool:
-        """Return whether a store of the pool cannot be judged, and record why. Then none of the pool can be judged."""
-        found = {store.id: reason for store in members if (reason := judge(self._reader, store)) is not None}
+    def _are_unjudged(self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, on_disk: bool = True) -> bool:
+        """Return whether a store of the pool cannot be judged, and record why. Then none of the pool can be judged.
+
+        Without `on_disk`, only what the catalog says is looked at.
+        """
+        found = {}
+        for store in members:
+            reason = judge(self._reader, store) if on_disk else judge_as_indexed(store)
+            if reason is not None:
+                found[store.id] = reason
         if not found:
             return False
         first = next(iter(found.values()))
@@ -307,6 +322,8 @@ class Prune:
         """Keep what manifests need that something calls a layer or the like. Raises Unclear."""
         known = content_ids(needs)
         for store in members:
+            if self._suspicious is not None and store.id not in self._suspicious:
+                continue
             for manifest in read_unlisted(store, suspects(self._reader, store), others_matter=False).values():
                 needs.keep([known[digest] for digest in manifest.needs if digest in known])
 

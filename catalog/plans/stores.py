@@ -68,12 +68,8 @@ def plan_stores(reader: Reader) -> dict[int, PlanStore]:
 def judge(reader: Reader, store: PlanStore) -> Unjudged | None:
     """Return why the store cannot be judged, or None if it can be. Call this after everything else was read and checked."""
     known = store.standing
-    if known.state not in ("ok", "empty"):
-        return Unjudged(store.name, known.error or f"the store is {known.state}")
-    if known.content_pending:
-        return Unjudged(store.name, f"its manifests have not all been read: {_INDEX_AGAIN}", is_pending=True)
-    if store.doubt is not None:
-        return Unjudged(store.name, f"{shown(store.doubt)} {store.doubt_reason}")
+    if (found := judge_as_indexed(store)) is not None:
+        return found
     try:
         if differs(known, stat_index(known.opened)):
             return Unjudged(store.name, f"index.json has changed since it was indexed: {_INDEX_AGAIN}")
@@ -83,6 +79,18 @@ def judge(reader: Reader, store: PlanStore) -> Unjudged | None:
         # It may be the shared directory that changed, which is listed anyway, or nothing, because file times are coarse.
         reason = _unknown_blobs(reader, store)
         return None if reason is None else Unjudged(store.name, reason)
+    return None
+
+
+def judge_as_indexed(store: PlanStore) -> Unjudged | None:
+    """Return why the store cannot be judged according to the catalog alone, or None."""
+    known = store.standing
+    if known.state not in ("ok", "empty"):
+        return Unjudged(store.name, known.error or f"the store is {known.state}")
+    if known.content_pending:
+        return Unjudged(store.name, f"its manifests have not all been read: {_INDEX_AGAIN}", is_pending=True)
+    if store.doubt is not None:
+        return Unjudged(store.name, f"{shown(store.doubt)} {store.doubt_reason}")
     return None
 
 

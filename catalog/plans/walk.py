@@ -13,6 +13,8 @@ from catalog.engine.interface import Reader
 
 AT_ONCE = 5_000
 """The number of ids in one statement."""
+_BOUND = 16
+"""Up to so many ids are parameters, because the engine has to parse each new text of a statement."""
 
 _EDGES = "SELECT parent_id, child_id, role FROM edge WHERE parent_id IN ({0})"
 _SUBJECTS = (
@@ -30,6 +32,14 @@ _BY_CONTENT = (
 
 Referrers = Mapping[int, Collection[int]]
 """The referrers of each content, by ids."""
+
+
+def marks(ids: Collection[int]) -> tuple[str, dict[str, int]]:
+    """Return the text for these ids in a list of SQL, and the parameters that it needs."""
+    if len(ids) > _BOUND:
+        return ",".join(map(str, ids)), {}
+    bound = {f"id_{number}": one for number, one in enumerate(ids)}
+    return ",".join(f":{name}" for name in bound), bound
 
 
 class Graph:
@@ -86,8 +96,8 @@ class Graph:
         new = [one for one in dict.fromkeys(ids) if one not in self._loaded]
         self._loaded.update(new)
         for at in range(0, len(new), AT_ONCE):
-            marks = ",".join(map(str, new[at : at + AT_ONCE]))
-            for parent, child, role in self._reader.select(_EDGES.format(marks), {}):
+            text, bound = marks(new[at : at + AT_ONCE])
+            for parent, child, role in self._reader.select(_EDGES.format(text), bound):
                 where = self._children if role == CHILD else self._subjects if role == SUBJECT else self._parts
                 where.setdefault(parent, []).append(child)
 

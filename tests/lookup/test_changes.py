@@ -117,7 +117,7 @@ def check_cursors(reader: Reader, found: list[Change], turns: list[Turn]) -> Non
 
 def test_a_store_that_is_renamed_removed_and_added_again(catalogue: Catalogue, tmp_path: Path) -> None:
     path, digest = f"{tmp_path}/a", str(writers.fake_descriptor("x")["digest"])
-    write(path, named("x", 1))
+    write(path, named("x", 1), writers.fake_descriptor("x"))
     catalogue.add(path)
     catalogue.add(path, name="b")
     catalogue.remove("b")
@@ -125,8 +125,11 @@ def test_a_store_that_is_renamed_removed_and_added_again(catalogue: Catalogue, t
     repository = "docker.io/library/app"
     added = [(name, repository, "1", None, digest) for name in "abb"]
     removed = [(name, repository, "1", digest, None) for name in "ab"]
+    expected = [added[0], removed[0], added[1], removed[1], added[2]]
     found = list(map(row, all_of(catalogue.reader)))
-    assert found == [added[0], removed[0], added[1], removed[1], added[2]]
+    assert [each for each in found if each[2] is not None] == expected
+    unnamed = [(store, None, None, old, new) for store, _, _, old, new in expected]
+    assert [each for each in found if each[2] is None] == unnamed
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,14 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from catalog.engine.open import open_reader
+from catalog.plans.needs import suspects, with_suspects
+from catalog.plans.stores import plan_stores
 from tests import writers
 from tests.cli.conftest import Own
 from tests.content.layouts import file_of
@@ -120,9 +125,17 @@ def test_what_odd_manifests_need_is_not_planned(cli: Own, tmp_path: Path) -> Non
     listed = {row["path"] for row in json.loads(result.out)}
     assert {path: sorted(files & listed) for path, files in needed.items() if files & listed} == {}
     rows = json.loads(cli("report", "unreferenced", "-p", "older_than=0s", "--format", "json").out)
-    reported = {file_of(f"{tmp_path}/{row['store']}", row["digest"]) for row in rows}
+    reported = {file_of(f"{tmp_path}/{unquote(row['store'])}", row["digest"]) for row in rows}
     assert {path: sorted(files & reported) for path, files in needed.items() if files & reported} == {}
     assert reported, "the report says something of the others"
+    with closing(open_reader(cli.db)) as reader:  # of many stores, only those are asked for suspects that may have some
+        suspicious = {unquote(store.name) for store in plan_stores(reader).values() if suspects(reader, store)}
+        may_be = with_suspects(reader)
+        assert suspicious <= {unquote(store.name) for store in plan_stores(reader).values() if store.id in may_be}
+        assert {
+            f"all/{name}" for name in ("called a layer", "layer that is a manifest", "child called a layer")
+        } <= suspicious
+        assert len(may_be) < len(needed)
     unjudged = sum("nothing is planned for" in line for line in result.said)
     assert len({os.path.dirname(path) for path in listed}) + unjudged == len(needed), "each is planned, or named"
 
