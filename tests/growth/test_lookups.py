@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import OcicatError
+from catalog.lookup.changes import from_beginning
+from catalog.lookup.compare import Side, differences
 from catalog.lookup.filters import EntryFilters
+from catalog.lookup.inspect import Page
 from catalog.lookup.match import once
 from catalog.lookup.needed import Needs
+from catalog.lookup.parts import Images
 from catalog.names.query import Query, parse_query
 from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR
@@ -82,7 +86,29 @@ def _about(narrow: EntryFilters | None = None) -> Callable[[Catalogue], None]:
     return ask
 
 
+def _inspected(catalogue: Catalogue) -> None:
+    """The page of one image that has a name, and of what most is about."""
+    for match in catalogue.matches("*")[:1]:
+        Page(catalogue.reader, match)
+
+
+def _followed(catalogue: Catalogue) -> None:
+    list(from_beginning(catalogue.reader)[0].changes(catalogue.reader))
+
+
+def _compared(catalogue: Catalogue) -> None:
+    """All stores with none of them: every name and entry differs."""
+    reader = catalogue.reader
+    ids = frozenset(row[0] for row in catalogue.sql("SELECT id FROM store"))
+    sides = [Side(reader, each, lambda _: None) for each in (ids, frozenset[int]())]
+    for row in differences(Images(reader), *sides):
+        assert row.value("change") == "removed"
+
+
 QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
+    "a page": _inspected,
+    "changes": _followed,
+    "differences": _compared,
     "objects": _objects,
     "a platform": _filtered(EntryFilters(platform="linux/s390x")),
     "a label": _filtered(EntryFilters(labels=("k=v",))),
