@@ -67,21 +67,20 @@ def _beginning(catalogue: Catalogue) -> None:
     catalogue.resolve(ref)
 
 
-def _about(narrow: EntryFilters | None = None) -> Callable[[Catalogue], None]:
+def _about(**narrow: str) -> Callable[[Catalogue], None]:
     """The referrers of what most is about: of all stores, and of what `*` matches."""
 
     def ask(catalogue: Catalogue) -> None:
         most = "SELECT subject FROM referrers GROUP BY subject ORDER BY count(*) DESC, subject LIMIT 1"
         for (subject,) in catalogue.sql(most):
-            given = {} if narrow is None else {"tag": narrow.tag, "media_type": narrow.media_type}
-            filters = EntryFilters(referrers_of=subject, **given)  # type: ignore[arg-type]
+            filters = EntryFilters(referrers_of=subject, **narrow)  # type: ignore[arg-type]
             for ref in (None, EVERYTHING):
                 asking = catalogue.asking()
                 narrowing = filters.narrowing(asking)
                 found = narrowing.without_ref() if ref is None else asking.matches(ref)
                 assert not isinstance(found, Query)
                 told = list(once(each for match in found or () for each in narrowing(match)))
-                assert (narrow is not None) or ref is not None or told
+                assert narrow or ref is not None or told
 
     return ask
 
@@ -119,8 +118,8 @@ QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
     "what contains a manifest": _containing,
     "a beginning of digests": _beginning,
     "referrers": _about(),
-    "referrers with a tag": _about(EntryFilters(tag="nosuch")),
-    "referrers of a type": _about(EntryFilters(media_type="x")),
+    "referrers with a tag": _about(tag="nosuch"),
+    "referrers of a type": _about(media_type="x"),
 }
 
 
