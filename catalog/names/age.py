@@ -9,14 +9,23 @@ from catalog.names.escape import shown
 
 _LONG = (("year", 31_536_000), ("month", 2_592_000), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_WORDS = dict(_LONG[2:]) | {"second": 1, "month": 31 * 86_400, "year": 366 * 86_400}
+"""A month and a year are the longest that there are, because what is younger than an age is spared."""
 
 
 def milliseconds(text: str, option: str) -> int:
-    """Return an age in milliseconds: a number and s, m, h, d or w, or `0`. Raises UsageError, which names `option`."""
-    number, unit = (text, "s") if text == "0" else (text[:-1], text[-1:])
-    if unit not in _UNITS or not (number.isascii() and number.isdecimal()) or len(number) > 9:
-        raise UsageError(f"{option} {shown(text)} is not an age: write 90m, 24h or 7d, or 0 for any age")
-    return int(number) * _UNITS[unit] * 1000
+    """Return an age in milliseconds: a number and s, m, h, d, w or a word (`2weeks`, `1month`), or `0`.
+
+    Raises UsageError, which names `option`.
+    """
+    number = text[: len(text) - len(text.lstrip("0123456789"))]
+    unit = text[len(number) :].strip(" ").lower()
+    seconds = _UNITS.get(unit, _WORDS.get(unit.removesuffix("s")))
+    if text == "0":
+        return 0
+    if seconds is None or not 0 < len(number) <= 9:
+        raise UsageError(f"{option} {shown(text)} is not an age: write 90m, 24h, 7d or 1month, or 0 for any age")
+    return int(number) * seconds * 1000
 
 
 def shortest(seconds: int) -> str:
