@@ -113,7 +113,9 @@ def test_a_reader_never_sees_a_half_created_catalog(tmp_path: Path) -> None:
                 seen.add(one_error(result, 4, "'ocicat add PATH'"))
         assert process.returncode == 0
     assert all("there is no catalog" in message or "is empty" in message for message in seen), seen
-    assert called("stores", db=db) == (0, "", "")
+    result = called("stores", db=db)
+    assert (result.status, result.out) == (0, "")
+    assert "no stores yet" in result.err
 
 
 def test_the_first_writer_commits_between_two_reads_of_a_reader(
