@@ -47,6 +47,8 @@ from catalog.names.escape import shown
 
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
+BATCH_BYTES = 16 << 20
+"""How much of `index.json` files is kept for one transaction, in bytes. An entry may have a long text."""
 
 _RETRY_SECONDS = 0.02  # until the next look at a file that was just changing
 _HELD_SECONDS = 0.1  # until the next look at a file that somebody has open for writing
@@ -82,7 +84,7 @@ class Intake:
         self._report = report
         self._listener = listener or Listener()
         self._batch: list[IndexReading] = []
-        self._batch_entries = 0
+        self._batch_entries = self._batch_bytes = 0
         self._others_wait = others_wait
         self._turn: Turn | None = None
         self._in_turn: WaitingStore | None = None
@@ -353,13 +355,16 @@ class Intake:
         if is_alone:
             self.commit()  # It gets a transaction of its own, because what it holds is only known at its end, or it may be undone.
         self._batch.append(reading)
-        self._batch_entries += reading.content.elements if reading.content is not None else 0
-        if is_alone or len(self._batch) >= BATCH_STORES or self._batch_entries >= self._entries_at_once:
+        if reading.content is not None:
+            self._batch_entries += reading.content.elements
+            self._batch_bytes += reading.content.file.size
+        is_full = self._batch_entries >= self._entries_at_once or self._batch_bytes >= BATCH_BYTES
+        if is_alone or is_full or len(self._batch) >= BATCH_STORES:
             self.commit()
 
     def commit(self) -> None:
         """Write what was taken, in one transaction."""
-        batch, self._batch, self._batch_entries = self._batch, [], 0
+        batch, self._batch, self._batch_entries, self._batch_bytes = self._batch, [], 0, 0
         if not batch:
             return
         try:

@@ -45,9 +45,11 @@ class NameProblem(NamedTuple):
 
 
 # image-spec annotations.md: the grammar of org.opencontainers.image.ref.name.
-_ALNUM = r"[A-Za-z0-9]+"
-_COMPONENT = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*"
-_REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII)
+# Possessive quantifiers match the same, because no part can match in two ways, and keep no state to return to: without them a
+# name of 4 MiB takes 600 MiB.
+_ALNUM = r"[A-Za-z0-9]++"
+_COMPONENT = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*+"
+_REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*+\Z", re.ASCII)
 
 
 def is_ref_name(text: str) -> bool:

@@ -176,6 +176,12 @@ def platform_text(os: str, arch: str, variant: str = "", version: str = "", feat
     for such a part. `unknown/unknown`, which is not an image, has no version. If version and features together take more
     than MAX_OPTIONS characters, the features are left out; if the version still does, so is the version.
     """
+    features = set(features)
+    # Encoding makes nothing shorter, so what is too long as it is need not be encoded.
+    if len(version) > MAX_OPTIONS:
+        version, features = "", set()
+    elif sum(map(len, features)) > MAX_OPTIONS:
+        features = set()
     found = normalize(_encoded(os), _encoded(arch), _encoded(variant), version, features)
     if len(_options(version, found.features)) > MAX_OPTIONS + 2:
         found = Platform(found.os, found.arch, found.variant, version)

@@ -13,7 +13,9 @@ import tempfile
 import time
 
 from tests.conftest import Catalogue, file_of
+from tests.growth import test_fields
 from tests.growth.counting import FACTOR, LARGE, is_linear
+from tests.growth.fields import TEXTS
 from tests.growth.layouts import LAYOUTS
 from tests.growth.parsers import PARSERS
 from tests.growth.test_parsers import costs_of
@@ -72,6 +74,12 @@ def rows(server: Server, shape: str) -> dict[str, tuple[int, int]]:
     return {f"{shape}, PostgreSQL: {what}": numbers for what, numbers in found.items()}
 
 
+def texts() -> dict[str, dict[str, tuple[int, int]]]:
+    """What a byte costs in texts and fields where that is too much."""
+    with tempfile.TemporaryDirectory(prefix="ocicat-growth-") as directory:
+        return test_fields.steep(f"{directory}/texts", lambda place: Catalogue(f"{place}/catalog.db"), TEXTS)
+
+
 def main() -> int:
     began = time.monotonic()
     server = Server()
@@ -84,12 +92,16 @@ def main() -> int:
 def _main(server: Server, began: float) -> int:
     wrong = parsers()
     print(f"{time.monotonic() - began:6.1f} s  parsers", flush=True)
+    costly = texts()
+    print(f"{time.monotonic() - began:6.1f} s  texts", flush=True)
     for shape in LAYOUTS:
         wrong |= layouts(shape) | rows(server, shape)
         print(f"{time.monotonic() - began:6.1f} s  {shape}", flush=True)
     for what, (small, large) in wrong.items():
         print(f"WRONG: {what}: {small} at one size, {large} at four times that")
-    return 1 if wrong else 0
+    for text, fields in costly.items():
+        print(f"WRONG: {text}: {fields}: lines and bytes of memory for each byte")
+    return 1 if wrong or costly else 0
 
 
 if __name__ == "__main__":
