@@ -106,6 +106,7 @@ Name = Literal[
     "KEYS_WITH",
     "TITLES_WITH",
     "TOTAL_SIZE",
+    "ONLY_CHILD",
     "CREATED",
     "COUNT_TAG",
 ]

@@ -84,15 +84,18 @@ def digest_hint(reader: Reader, text: str) -> str:
 def layout_hint(reader: Reader, text: str) -> str:
     """Return advice for somebody who wrote the name or path of a store instead of an image; empty if it is none."""
     from catalog.lookup.find import find
-    from catalog.lookup.stores import place_of
+    from catalog.lookup.stores import named_place, place_of
 
     try:
         query = kinds.parse_query(f"oci-layout://{text}")
-        place = place_of(reader, query)
+        name = query.place or ""
+        place = place_of(reader, query) if name[:1] in ("/", ".") else named_place(reader, query, name)
     except InvalidReference:
         return ""
     except UnknownStore as error:
         return str(error) if error.is_layout else ""
+    if place is None:
+        return ""
     is_said = query.tag is not None or query.digest is not None or place.image is not None
     if is_said and any(not match.fallback for match in islice(find(reader, query, place, None), 1)):
         return f"the store {shown(place.name)} has it: ask for '{shown(query.text)}'"

@@ -25,7 +25,7 @@ ATTESTATION = "unknown/unknown"
 
 def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> bool:
     """Return whether `test` is true of the content id `top`, or of one below it in the store. `what` identifies the test."""
-    known = _known(reader)
+    known = known_results(reader)
     if (what, store_id, top) not in known:
         known[what, store_id, top] = False
         _go_down(reader, store_id, top, what, test)
@@ -82,7 +82,7 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
 
     The platform in the descriptor of an index counts only if that index is not in the store.
     """
-    known = _known(reader)
+    known = known_results(reader)
     rows_of: dict[int, list[Row]] = {}
     ahead = [top]
     while ahead:
@@ -122,7 +122,8 @@ def _ids_below(reader: Reader, store_id: int, content_id: int) -> Iterator[int]:
     return iter([row[0] for row in reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id})])
 
 
-def _known(reader: Reader) -> dict[object, Any]:
+def known_results(reader: Reader) -> dict[object, Any]:
+    """Return the results that are kept, none of them if there were too many."""
     if len(reader.known) > MOST_KNOWN:
         reader.known.clear()
     return reader.known

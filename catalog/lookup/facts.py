@@ -1,35 +1,98 @@
-"""What an image is besides its descriptor: its total size, when it was created, its labels. Loaded only if one is asked for."""
+"""What an image is besides its descriptor: its total size, when it was created, its labels. Loaded only if one is asked for.
+
+The entries of one question often reach the same images, so results are kept until the next question (catalog.lookup.below).
+"""
 
 from __future__ import annotations
+
+from catalog.lookup.below import INDEX, known_results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog.engine.interface import Reader
     from catalog.engine.names import Name
 
+_MOST_CHARACTERS = 4_000_000
+"""How many characters of labels are kept."""
 
-def total_size(reader: Reader, store_id: int, content_id: int) -> int | None:
+
+def total_size(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
     """Return the bytes of all blobs that an image reaches in its store, each once; None if not all of it was read."""
-    if reader.row("IS_HERE", {"content_id": content_id, "store_id": store_id}) is None:
-        return None
-    return _one(reader, "TOTAL_SIZE", store_id, content_id)
+    known = known_results(reader)
+    path, bottom = _down(reader, store_id, content_id, kind, "total_size")
+    if ("total_size", store_id, bottom) not in known:
+        known["total_size", store_id, bottom] = (
+            None if _size_here(reader, store_id, bottom) is None else _asked(reader, "TOTAL_SIZE", store_id, bottom)
+        )
+    found: int | None = known["total_size", store_id, bottom]
+    for each in reversed(path):
+        size = _size_here(reader, store_id, each)
+        found = None if found is None or size is None else found + size
+        known["total_size", store_id, each] = found
+    return found
 
 
-def created(reader: Reader, store_id: int, content_id: int) -> int | None:
+def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
     """Return when an image was created, in milliseconds since 1970: of an index, the newest of its images; None if unknown."""
-    return _one(reader, "CREATED", store_id, content_id)
+    known = known_results(reader)
+    path, bottom = _down(reader, store_id, content_id, kind, "created")
+    if ("created", store_id, bottom) not in known:
+        known["created", store_id, bottom] = _asked(reader, "CREATED", store_id, bottom)
+    found: int | None = known["created", store_id, bottom]
+    known.update((("created", store_id, each), found) for each in path)
+    return found
 
 
 def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
     """Return the labels of an image; of an index, those of all its images, the first image with a label deciding its value."""
+    known = known_results(reader)
+    kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
+    if (store_id, content_id) in kept:
+        return dict(kept[store_id, content_id])
     found: dict[str, str] = {}
     children = [row[0] for row in list(reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id}))]
-    for each in (content_id, *children):
+    for each in dict.fromkeys((content_id, *children)):
         for key, value in reader.rows("LABELS_OF", {"content_id": each}):
             found.setdefault(key, value)
-    return dict(sorted(found.items()))
+    found = dict(sorted(found.items()))
+    characters = sum(len(key) + len(value) for key, value in found.items())
+    known["characters"] = known.get("characters", 0) + characters
+    if known["characters"] > _MOST_CHARACTERS:
+        kept.clear()
+        known["characters"] = characters
+    if characters <= _MOST_CHARACTERS:
+        kept[store_id, content_id] = found
+    return dict(found)
 
 
-def _one(reader: Reader, statement: Name, store_id: int, content_id: int) -> int | None:
+def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tuple[list[int], int]:
+    """Return the indexes with one child each that lead from `top` to other content, and that content.
+
+    It ends at content for which `what` is known. Through such indexes, many entries may lead to the same content, and what is
+    below that need not be read again for each of them. Content of other kinds may share blobs with its siblings.
+    """
+    if kind != INDEX:
+        return [], top
+    known = known_results(reader)
+    path: dict[int, None] = {}
+    at = top
+    while (what, store_id, at) not in known and _size_here(reader, store_id, at) is not None:
+        row = reader.row("ONLY_CHILD", {"content_id": at})
+        if row is None or _size_here(reader, store_id, row[0]) is None:
+            break
+        path[at] = None
+        if row[0] in path:
+            return [], top
+        at = row[0]
+    return list(path), at
+
+
+def _size_here(reader: Reader, store_id: int, content_id: int) -> int | None:
+    """Return the size of a blob in a store; None if it is not there, or not whole."""
+    row = reader.row("IS_HERE", {"content_id": content_id, "store_id": store_id})
+    return None if row is None else row[0]
+
+
+def _asked(reader: Reader, statement: Name, store_id: int, content_id: int) -> int | None:
     row = reader.row(statement, {"store_id": store_id, "content_id": content_id})
     return None if row is None else row[0]

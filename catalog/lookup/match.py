@@ -314,10 +314,10 @@ class Match:
         if field == "labels":
             return facts.labels(self._reader, self.store_id, content_id)
         if field == "total_size":
-            return facts.total_size(self._reader, self.store_id, content_id)
+            return facts.total_size(self._reader, self.store_id, content_id, self.row[CONTENT_KIND])
         from catalog.names.moment import rfc3339
 
-        return rfc3339(facts.created(self._reader, self.store_id, content_id))
+        return rfc3339(facts.created(self._reader, self.store_id, content_id, self.row[CONTENT_KIND]))
 
     def _annotations(self) -> dict[str, str]:
         found = dict(self._reader.rows("ENTRY_ANNOTATIONS", {"entry_id": self.entry_id}))

@@ -49,7 +49,10 @@ def place_of(reader: Reader, query: Query) -> NamedStore:
         return _at_path(reader, text)
     if text[0] in "/.":
         return _by_path(reader, query, text)
-    return _by_name(reader, query, text)
+    found = named_place(reader, query, text)
+    if found is None:
+        raise _unknown(reader, text, query)
+    return found
 
 
 def ids_of_host(reader: Reader, name: str) -> frozenset[int]:
@@ -92,8 +95,11 @@ def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
     return {row[0] for row in reader.rows("STORE_NAMES", {}) if glob.matches(row[1])}
 
 
-def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
-    """Return the store with the longest name that consists of the first components of `text`."""
+def named_place(reader: Reader, query: Query, text: str) -> NamedStore | None:
+    """Return the store with the longest name that consists of the first components of `text`, or None.
+
+    Raises InvalidReference if what follows it is not an image name.
+    """
     longest: tuple[Row, str] | None = None
     cut = 0
     while cut >= 0:
@@ -109,7 +115,7 @@ def _by_name(reader: Reader, query: Query, text: str) -> NamedStore:
         elif reader.row("NEXT_STORE", {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
             break
     if longest is None:
-        raise _unknown(reader, text, query)
+        return None
     return NamedStore(longest[0], image_behind(query, longest[1]))
 
 

@@ -174,6 +174,7 @@ ASKED = [
     Asked("KEYS_OF_TAGS", {"low": "t0.0", "high": "t0.1"}, 2),
     Asked("KEYS_OF_ENTRY", {"entry_id": 2}, 1),
     Asked("TOTAL_SIZE", {"store_id": "large", "content_id": digest("0-1")}, 1),
+    Asked("ONLY_CHILD", {"content_id": digest("0-1")}, 1),
     Asked("CREATED", {"store_id": "large", "content_id": digest("0-1")}, 1),
     Asked("PARTS", {"digest": digest("0-1")}, 4),
     Asked("MOMENTS_AFTER", {"host_id": 1, "moment": 1 << 60}, 0),
