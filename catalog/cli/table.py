@@ -2,8 +2,9 @@
 
 In a pipe, a table is never shortened. On a terminal it has to fit, so it is shortened in this order: digests and times are
 abbreviated (`sha256:` and 12 digits, which is still a reference), columns that the command can spare are left out and named in
-a line on stderr, the widest cells have their middle replaced by `…`, and a last column of prose is wrapped. A table with too
-many columns for all of this is printed as it is.
+a line on stderr, the widest cells have their middle replaced by `…`, and a last column of prose is wrapped. If that is not
+enough, its rows are cut as far as they can be read, and run over. A column of names that may lose its column of tags shows
+`:TAG` where an image has a tag and no name.
 
 Widths are counted as a terminal shows characters: an East Asian wide one takes two places, a combining one none.
 """
@@ -45,6 +46,7 @@ class Table(Format):
         self._spare = spare
         self._prose = prose
         self._room = terminal_width()
+        self._tags_are_names = self._room is not None and "name" in columns and "tag" in spare
         self._is_painted = _is_coloured()
         self._kept: list[list[str]] | None = []
         self._kept_characters = 0
@@ -53,7 +55,12 @@ class Table(Format):
         self._is_short = False
 
     def row(self, get: Get) -> None:
-        self._add([cell(get(column)) for column in self._columns])
+        self._add([cell(self._name(get) if column == "name" else get(column)) for column in self._columns])
+
+    def _name(self, get: Get) -> object:
+        name = get("name")
+        tag = get("tag") if self._tags_are_names and name is None else None
+        return name if tag is None else f":{tag}"
 
     def nothing(self) -> None:
         self._add(["" for _ in self._columns])
@@ -183,7 +190,7 @@ def _total(widths: Sequence[int]) -> int:
 def _levelled(widths: list[int], room: int) -> list[int]:
     """Return the widths with the largest ones cut to a common level that fits into `room`.
 
-    Narrow columns stay whole if that leaves enough for the others. If nothing fits, the widths are returned unchanged.
+    Narrow columns stay whole if that leaves enough for the others. If nothing fits, the other columns have what is enough.
     """
     for whole, least in ((_NARROW, _ENOUGH), (0, _LEAST)):
         level = max(widths)
@@ -192,7 +199,7 @@ def _levelled(widths: list[int], room: int) -> list[int]:
             if _total(levelled) <= room:
                 return _spent(levelled, widths, room)
             level -= 1
-    return widths
+    return [width if width <= _NARROW else _ENOUGH for width in widths]
 
 
 def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:

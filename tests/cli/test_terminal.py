@@ -6,6 +6,7 @@ test_formats.py tests what holds at any width. The width of a character is compu
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -171,6 +172,17 @@ def test_a_table_with_too_many_columns_is_printed_whole(shelf: Shelf) -> None:
     statement = "SELECT " + ", ".join(f"'{'v' * 12}' AS c{number}" for number in range(20))
     seen = Seen("sql", statement, db=shelf.db, columns=60)
     assert seen.lines[1].split() == ["v" * 12] * 20
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_tag_without_a_name_is_shown_where_there_is_no_room_for_tags(shelf: Shelf, columns: int) -> None:
+    changes = [json.loads(line) for line in shelf.ask("changes", "--since", "1d", "--format", "jsonl").lines]
+    tagged = [each["tag"] for each in changes if each["name"] is None and each["tag"] is not None]
+    tags = {f":{tag}" for tag in tagged if tag.isascii() and len(tag) < 8 and tag.isprintable()}
+    seen = Seen("changes", "--since", "1d", db=shelf.db, columns=columns)
+    assert tags
+    assert tags <= set(seen.out.split())
+    assert max(map(places, seen.lines)) < max(columns + 1, 100)
 
 
 @ON_SQLITE
