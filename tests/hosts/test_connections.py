@@ -242,3 +242,19 @@ def test_a_daemon_hears_that_another_host_found_more_to_read_in_its_stores(
     with open_writer(url) as writer, writer.transaction() as connection:
         connection.exec_driver_sql("UPDATE store SET content_pending = TRUE")
     wait_for(lambda: mortal.ask("SELECT content_pending FROM store", database(url)) == [(False,)], what=far.log)
+
+
+def test_ctrl_c_in_a_statement_is_not_taken_for_a_server_that_is_away(url: str) -> None:
+    """A statement that still runs makes the end of the transaction fail, too."""
+    with open_writer(url, upgrade=True) as writer:
+
+        def interrupted(connection: Connection) -> None:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            driver.pgconn.send_query(b"SELECT pg_sleep(60)")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            writer.write(interrupted)
+        with pytest.raises(KeyboardInterrupt), writer.snapshot() as connection:
+            interrupted(connection)

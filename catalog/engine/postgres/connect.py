@@ -190,9 +190,17 @@ def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> boo
 
 
 def explain(error: Exception, url: str) -> CatalogUnavailable:
-    """Return ocicat's error for an error of psycopg about the catalog at `url`."""
+    """Return ocicat's error for an error of psycopg about the catalog at `url`.
+
+    Raises KeyboardInterrupt if the error is one of ending a transaction that Ctrl-C interrupted: a statement may still run.
+    """
     import psycopg
 
+    before = error.__context__
+    while before is not None:
+        if isinstance(before, KeyboardInterrupt):
+            raise before from None
+        before = before.__context__
     where = shown(without_passwords(url))
     state = getattr(error, "sqlstate", None) or ""
     reason = shown(_reason(error, url))
