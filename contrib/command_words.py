@@ -125,7 +125,7 @@ total       835 B in 1 layer, 3 blobs
 Names (1)
   builds/app  docker.io/acme/app:1.1  1.1
 
-Stores (1)
+Where it is (1)
   builds/app  401 B  /srv/builds/app
 
 Layers (1)

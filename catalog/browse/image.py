@@ -14,6 +14,7 @@ from catalog.browse.asking import Answered, ask
 from catalog.browse.cells import digest_of, link, safe, size_of
 from catalog.browse.description import DATABASE, FOUND, IMAGE, STORE
 from catalog.browse.questions import PAST, WHERE
+from catalog.lookup.inspect import TITLES
 from catalog.names.digest import is_digest
 
 RESULTS = 100
@@ -21,20 +22,6 @@ RESULTS = 100
 ITEMS = 50
 """How many items of each section of an image a page shows."""
 
-_TITLES = {
-    "names": "Names",
-    "stores": "Where it is",
-    "indexes": "In image indexes",
-    "platforms": "Platforms",
-    "layers": "Layers",
-    "labels": "Labels",
-    "annotations": "Annotations",
-    "bases": "Built on",
-    "derived": "Base of",
-    "referrers": "Referrers",
-    "history": "History",
-    "problems": "Problems",
-}
 _COLUMNS = {
     "names": ("store", "name", "tag"),
     "stores": ("store", "size", "path"),
@@ -147,7 +134,7 @@ def _sections(found: Mapping[str, Any]) -> list[dict[str, object]]:
         if section["items"]:
             rows = [[_of(name, column, item) for column in columns] for item in section["items"]]
             sections.append(
-                {"name": name, "title": _TITLES[name], "columns": columns, "rows": rows,
+                {"name": name, "title": TITLES[name], "columns": columns, "rows": rows,
                  "total": section["total"], "at_least": section["at_least"]}
             )  # fmt: skip
     return sections

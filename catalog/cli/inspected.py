@@ -7,7 +7,7 @@ from catalog.cli.limits import ASK_SECONDS, Limits
 from catalog.cli.messages import note
 from catalog.engine.location import catalog_path
 from catalog.errors import NotFound, UsageError
-from catalog.lookup.inspect import LIMIT, SECTIONS, Page
+from catalog.lookup.inspect import LIMIT, SECTIONS, TITLES, Page
 from catalog.lookup.resolve import Asking
 from catalog.names.escape import shown
 from catalog.names.query import parse_query
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "jsonl")
 _INDENT = "  "
 _GAP = "  "
-_TITLES = {
-    "names": "Names",
-    "stores": "Stores",
-    "indexes": "In image indexes",
-    "platforms": "Platforms",
-    "layers": "Layers",
-    "labels": "Labels",
-    "annotations": "Annotations",
-    "bases": "Built on",
-    "derived": "Base of",
-    "referrers": "Referrers",
-    "history": "History",
-    "problems": "Problems",
-}
 _COLUMNS = {
     "names": ("store", "name", "tag"),
     "stores": ("store", "size", "path"),
@@ -131,7 +117,7 @@ class _Text:
         count = f"{section.total}{more}"
         if len(section.items) < section.total:
             count = f"{len(section.items)} of {count}"
-        self._line(f"\n{_TITLES[name]} ({count})")
+        self._line(f"\n{TITLES[name]} ({count})")
         self._table([[_cell(name, item, key) for key in _COLUMNS[name]] for item in section.items], _INDENT)
 
     def _table(self, lines: list[list[str]], indent: str) -> None:

@@ -67,15 +67,20 @@ LAST_MOMENT: Select[Any] = (
 )
 
 
+_there = store_span
+_was_there = and_(_there.c.born < _moment, or_(_there.c.gone.is_(None), _there.c.gone >= _moment))
+_is_there = and_(_there.c.born <= _moment, or_(_there.c.gone.is_(None), _there.c.gone > _moment))
+"""The conditions that a store was there just before a moment, and that it is since."""
+_STORE_COLUMNS = (_there.c.store_id, _there.c.born, _there.c.name.label("store"), _there.c.path)
+
+
 def _changes_at() -> Select[Any]:
     """What names answered until just before a moment and no longer, and what they answer since: one row for each.
 
     A name answers while its key does and while its store is there under one name (`store_span`). So it begins with whichever
     begins last, and ends with whichever ends first.
     """
-    there, over = store_span, answer_span
-    was_there = and_(there.c.born < _moment, or_(there.c.gone.is_(None), there.c.gone >= _moment))
-    is_there = and_(there.c.born <= _moment, or_(there.c.gone.is_(None), there.c.gone > _moment))
+    there, over = _there, answer_span
     answers = and_(~name.c.shadowed, name.c.tag.is_not(None))
     of_store = there.join(entry, entry.c.store_id == there.c.store_id).join(name, name.c.entry_id == entry.c.id)
     of_name = name.join(entry, entry.c.id == name.c.entry_id).join(there, there.c.store_id == name.c.store_id)
@@ -86,10 +91,7 @@ def _changes_at() -> Select[Any]:
     ) -> Select[Any]:
         return (
             select(
-                there.c.store_id,
-                there.c.born,
-                there.c.name.label("store"),
-                there.c.path,
+                *_STORE_COLUMNS,
                 repository.c.name.label("repository"),
                 of.c.tag,
                 content.c.digest,
@@ -105,9 +107,9 @@ def _changes_at() -> Select[Any]:
 
     ended, began = over.c.gone == _moment, over.c.born == _moment
     all_ = union_all(
-        arm(over, of_span, over.c.content_id, ended, was_there, is_new=False),
-        arm(over, of_span, over.c.content_id, began, is_there, is_new=True),
-        arm(name, of_name, entry.c.content_id, name.c.answers_from == _moment, answers, is_there, is_new=True),
+        arm(over, of_span, over.c.content_id, ended, _was_there, is_new=False),
+        arm(over, of_span, over.c.content_id, began, _is_there, is_new=True),
+        arm(name, of_name, entry.c.content_id, name.c.answers_from == _moment, answers, _is_there, is_new=True),
         # The store itself is there no more, or is there again.
         *(
             part
@@ -145,19 +147,14 @@ def _unnamed_at() -> Select[Any]:
 
     An entry without a tag has a repository, if its name is `repository@digest`, or no name at all.
     """
-    there = store_span
-    was_there = and_(there.c.born < _moment, or_(there.c.gone.is_(None), there.c.gone >= _moment))
-    is_there = and_(there.c.born <= _moment, or_(there.c.gone.is_(None), there.c.gone > _moment))
+    there = _there
 
     def arm(
         source: FromClause, of: FromClause, key: FromClause, *where: ColumnElement[bool], is_new: bool
     ) -> Select[Any]:
         return (
             select(
-                there.c.store_id,
-                there.c.born,
-                there.c.name.label("store"),
-                there.c.path,
+                *_STORE_COLUMNS,
                 repository.c.name.label("repository"),
                 content.c.digest,
                 literal_column(str(int(is_new))).label("is_new"),
@@ -175,9 +172,9 @@ def _unnamed_at() -> Select[Any]:
 
     past, now = (_then_named, past_entry, past_name), (_now_named, entry, name)
     all_ = union_all(
-        arm(*past, past_entry.c.gone == _moment, was_there, is_new=False),
-        arm(*past, past_entry.c.born == _moment, is_there, is_new=True),
-        arm(*now, entry.c.born == _moment, is_there, is_new=True),
+        arm(*past, past_entry.c.gone == _moment, _was_there, is_new=False),
+        arm(*past, past_entry.c.born == _moment, _is_there, is_new=True),
+        arm(*now, entry.c.born == _moment, _is_there, is_new=True),
         # The store itself is there no more, or is there again.
         *(
             part

@@ -45,6 +45,21 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "problems": ("store", "kind", "subject", "detail"),
 }
 """The sections of a page in order, and the keys of an item of each."""
+TITLES = {
+    "names": "Names",
+    "stores": "Where it is",
+    "indexes": "In image indexes",
+    "platforms": "Platforms",
+    "layers": "Layers",
+    "labels": "Labels",
+    "annotations": "Annotations",
+    "bases": "Built on",
+    "derived": "Base of",
+    "referrers": "Referrers",
+    "history": "History",
+    "problems": "Problems",
+}
+"""What people read above each section."""
 
 HEAD = (
     "digest", "kind", "media_type", "artifact_type", "size", "config", "subject", "created", "platform", "layer_count",

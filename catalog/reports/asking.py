@@ -20,7 +20,7 @@ from catalog.reports.reports import REPORTS
 
 
 def report_named(name: str) -> Report:
-    """Return a report. Raises UsageError if there is none of that name."""
+    """Return the report of that name. Raises UsageError if there is no such report."""
     for each in REPORTS:
         if each.name == name:
             return each

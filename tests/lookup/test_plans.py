@@ -18,7 +18,7 @@ from catalog.engine.open import open_writer
 from catalog.engine.postgres import frozen
 from catalog.engine.postgres.reader import FIRST, PostgresReader, first_rows
 from tests.lookup.sizes import Sized
-from tests.lookup.test_steps import ASKED, FACTOR, SMALL, Asked
+from tests.lookup.test_steps import ASKED, FACTOR, IDS, SMALL, Asked
 from tests.lookup.test_steps import FIRST as ONE
 from tests.postgres import Server
 
@@ -81,13 +81,7 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
     """Return a statement as it is sent, with the ids of the stores and digests in its parameters."""
     text, constants, fetch = frozen.STATEMENTS[asked.statement]
     values: dict[str, Any] = {**constants, **asked.parameters}
-    columns = (
-        ("store_id", "store", "name"),
-        ("content_id", "content", "digest"),
-        ("repository_id", "repository", "name"),
-        ("key_id", "name", "name"),
-    )
-    for key, table, column in columns:
+    for key, table, column in IDS:
         if key in values:
             row = next(reader.select(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]}), None)
             assert row is not None

@@ -208,16 +208,19 @@ ASKED = [
 ]
 
 
+IDS = (
+    ("store_id", "store", "name"),
+    ("content_id", "content", "digest"),
+    ("repository_id", "repository", "name"),
+    ("key_id", "name", "name"),
+)
+"""The parameters that are ids; in ASKED they are what the given column of the given table has."""
+
+
 def bound(sized: Sized, parameters: Parameters) -> dict[str, object]:
     """Return the parameters with the ids of the stores and digests that they name."""
     found = dict(parameters)
-    columns = (
-        ("store_id", "store", "name"),
-        ("content_id", "content", "digest"),
-        ("repository_id", "repository", "name"),
-        ("key_id", "name", "name"),
-    )
-    for key, table, column in columns:
+    for key, table, column in IDS:
         if key in found:
             found[key] = sized.catalogue.sql(f"SELECT id FROM {table} WHERE {column} = ?", found[key])[0][0]
     if found.get("entry_id") == "annotated":  # which ids entries have is a matter of the order in which stores are read
