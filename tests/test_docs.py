@@ -202,7 +202,8 @@ def default_of(key: str) -> str:
 
 def unit_of(key: str) -> str:
     units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds"}
-    return {"watch.metrics": "HOST:PORT", "log.format": "text or json"}.get(key) or units[key.rpartition("_")[2]]
+    texts = {"watch.metrics": "HOST:PORT", "log.format": "text or json", "log.level": "debug, info, warning or error"}
+    return texts.get(key) or units[key.rpartition("_")[2]]
 
 
 def test_the_index_of_the_documents_has_them_all() -> None:

@@ -55,7 +55,7 @@ INTERVALS = {
 """Settings of catalog.watch.configuration that are a number of seconds, by their key; the value is the field."""
 _LEAST_SECONDS = 0.05
 
-TEXTS = {"watch.metrics": "metrics", "log.format": "log_format"}
+TEXTS = {"watch.metrics": "metrics", "log.format": "log_format", "log.level": "log_level"}
 """Settings of catalog.watch.configuration that are strings."""
 
 TABLES = {"roots": True, "stores": False}
@@ -132,9 +132,7 @@ class _File:
         for key in self._values:
             if key not in known:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
-                section, _, name = key.partition(".")
-                place = self._line_of(f"[{section}]", name)
-                raise self._wrong(f"there is no setting {shown(key)}{place}: {hint}the settings are {', '.join(known)}")
+                raise self._wrong(f"there is no setting {self._placed(key)}: {hint}the settings are {', '.join(known)}")
 
     def settings(self) -> Settings:
         """Return the settings that are not the daemon's own. Raises UsageError."""
@@ -158,11 +156,16 @@ class _File:
         }
         for key, field in TEXTS.items():
             if key in self._values:
-                values[field] = self._text(key, self._values[key])
-        from catalog.watch.configuration import JSON, TEXT
+                values[field] = self._text(self._placed(key), self._values[key])
+        from catalog.ingest.notice import LEVELS
+        from catalog.watch.configuration import FORMATS
 
-        if values.get("log_format", TEXT) not in (TEXT, JSON):
-            raise self._wrong(f'log.format must be "{TEXT}" or "{JSON}"')
+        for key, known in (("log.format", FORMATS), ("log.level", LEVELS)):
+            value = values.get(TEXTS[key], known[0])
+            if value not in known:
+                *others, last = (f'"{each}"' for each in known)
+                hint = did_you_mean(str(value), known)
+                raise self._wrong(f"{self._placed(key)} must be {', '.join(others)} or {last}: {hint}".rstrip(": "))
         return values
 
     def places(self) -> tuple[Place, ...]:
@@ -219,6 +222,11 @@ class _File:
             raise self._wrong(f"sparse of {table} must be true or false")
         return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
 
+    def _placed(self, key: str) -> str:
+        """Return a key with the line that sets it: `watch.settle_ms (line 3)`."""
+        section, _, name = key.partition(".")
+        return f"{shown(key)}{self._line_of(f'[{section}]', name)}"
+
     def _line_of(self, table: str, key: str) -> str:
         """Return ` (line N)` for the first line that sets a key in a table; empty if it is written in another way."""
         section = ""
@@ -244,7 +252,7 @@ class _File:
     def _number(self, key: str, least: float, most: int) -> float:
         value = self._values[key]
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-            raise self._wrong(f"{key} must be a number from {least} to {most}")
+            raise self._wrong(f"{self._placed(key)} must be a number from {least} to {most}")
         return value
 
     def _checked(self, table: str, make: Callable[[], _T]) -> _T:

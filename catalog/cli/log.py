@@ -3,61 +3,75 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 
 from catalog.cli import messages
+from catalog.cli.colour import BAD, is_coloured, paint
 from catalog.errors import OcicatError
-from catalog.ingest.notice import DEBUG, ERROR, INFO, WARNING, Notice
-from catalog.watch.configuration import JSON
+from catalog.ingest.notice import DEBUG, ERROR, INFO, LEVELS, WARNING, Notice
+from catalog.watch.configuration import JSON, Configuration
 
 
 class Log:
-    """Writes lines and notices; it is a `Report`. `json` selects the format."""
+    """Writes lines and notices; it is a `Report`.
 
-    def __init__(self, *, json: bool) -> None:
-        self.json = json
+    `given_format` and `given_level` are those of the command line, which the configuration does not change; None without one.
+    """
+
+    def __init__(self, given_format: str | None = None, given_level: str | None = None) -> None:
+        short = DEBUG if messages.volume.verbose else WARNING if messages.volume.quiet else None
+        self._given_level = given_level or short
+        self._json = given_format == JSON
+        self._least = LEVELS.index(self._given_level or INFO)
+        self._has_started = False
 
     def __call__(self, line: str) -> None:
-        level = line.level if isinstance(line, Notice) else WARNING
-        if (level == DEBUG and not messages.volume.verbose) or (level == INFO and messages.volume.quiet):
-            return
-        if not self.json:
-            messages.say(line)
-            return
         event, fields = (line.event, line.fields) if isinstance(line, Notice) else ("note", {})
-        self._write(level, event, line, fields)
+        self._has_started = self._has_started or event == "started"
+        self._write(line.level if isinstance(line, Notice) else WARNING, event, line, fields)
 
-    def follow(self, log_format: str) -> None:
-        """Switch to the format that a newly read configuration names."""
-        self.json = log_format == JSON
+    def follow(self, configuration: Configuration) -> None:
+        """Take the format and the level of a newly read configuration."""
+        self._json = configuration.log_format == JSON
+        self._least = LEVELS.index(self._given_level or configuration.log_level)
 
     def lost(self, count: int) -> str:
         """Return a line that says that `count` lines were dropped because nothing read the log."""
         notice = Notice("log-lost", f"{count} lines were dropped here because nothing read the log", lines=count)
-        return self._line(notice.level, notice.event, notice, notice.fields) if self.json else f"ocicat: {notice}\n"
+        return self._line(notice.level, notice.event, notice, notice.fields)
 
     def fail(self, error: Exception) -> int:
-        """Log why the daemon ends; return the exit status."""
+        """Log why the daemon ends, or that it cannot start, which text says as every command does; return the exit status."""
         if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error
-        if not self.json:
+        if not self._json and not self._has_started:
             return messages.fail(error) if isinstance(error, OcicatError) else messages.defect(error)
+        is_ours = isinstance(error, OcicatError)
         status = error.status if isinstance(error, OcicatError) else messages.INTERNAL
-        kind = {} if isinstance(error, OcicatError) else {"defect": type(error).__name__}
-        self._write(ERROR, "failed", str(error), {"status": status, **kind})
+        kind = {} if is_ours else {"defect": type(error).__name__}
+        text = str(error) if is_ours or self._json else messages.bug(error)
+        self._write(ERROR, "failed", text, {"status": status, **kind})
         messages.trace(error)
         return status
 
     def _write(self, level: str, event: str, message: str, fields: dict[str, object]) -> None:
-        messages.write(self._line(level, event, message, fields))
+        if LEVELS.index(level) >= self._least:
+            messages.write(self._line(level, event, message, fields))
 
-    @staticmethod
-    def _line(level: str, event: str, message: str, fields: dict[str, object]) -> str:
+    def _line(self, level: str, event: str, message: str, fields: dict[str, object]) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if not self._json:
+            return f"{time} {_painted(level)} {messages.plain(message)}\n"
         line = {"time": time, "level": level, "event": event, "message": message, **fields}
         line = {key: _valid(value) for key, value in line.items()}
         # json.dumps escapes everything outside ASCII, so nothing reaches a terminal raw.
         return json.dumps(line, separators=(",", ":"), default=str) + "\n"
+
+
+def _painted(level: str) -> str:
+    word = f"{level}:"
+    return paint(word, BAD) if level == ERROR and is_coloured(sys.stderr) else word
 
 
 def _valid(value: object) -> object:

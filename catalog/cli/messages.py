@@ -48,10 +48,11 @@ def detail(text: str) -> None:
 
 def say(text: str) -> None:
     """Print one line on stderr. Any line ends and control characters become spaces."""
-    write("ocicat: " + _plain(text) + "\n")
+    write("ocicat: " + plain(text) + "\n")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return `text` with its line ends and control characters as spaces."""
     return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
 
 
@@ -66,7 +67,7 @@ def _error() -> str:
 def fail(error: OcicatError) -> int:
     """Print an error, and the candidates of an ambiguous reference below it; return the exit status."""
     trace(error)
-    write(f"ocicat: {_error()} {_plain(str(error))}\n")
+    write(f"ocicat: {_error()} {plain(str(error))}\n")
     candidates = getattr(error, "candidates", ())
     if candidates:
         more = getattr(error, "total", 0) - len(candidates)
@@ -80,8 +81,13 @@ def defect(error: Exception) -> int:
     if found is not None:
         return fail(found)
     trace(error)
-    say(f"error: this is a bug in ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it")
+    say(f"error: {bug(error)}")
     return INTERNAL
+
+
+def bug(error: Exception) -> str:
+    """Return what to say of an unexpected error."""
+    return f"this is a bug in ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
 
 
 def out_of(error: OSError | MemoryError) -> OcicatError | None:

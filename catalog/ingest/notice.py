@@ -11,6 +11,8 @@ from typing import Self
 from catalog.names.paths import encode_path
 
 DEBUG, INFO, WARNING, ERROR = "debug", "info", "warning", "error"
+LEVELS = (DEBUG, INFO, WARNING, ERROR)
+"""The levels, the least first."""
 
 EVENTS = {
     "started": INFO,

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from catalog.engine.interface import Writer
 from catalog.errors import UsageError
 from catalog.ingest.listener import Report
-from catalog.ingest.notice import Notice
+from catalog.ingest.notice import INFO, Notice
 from catalog.ingest.places import not_there, now_there, register_places
 from catalog.ingest.settings import Place, Settings
 from catalog.watch.status import LATE_SECONDS
 
-TEXT, JSON = "text", "json"
+TEXT, JSON = FORMATS = ("text", "json")
+"""The formats of the log."""
 
 
 class Configuration(NamedTuple):
@@ -27,6 +28,7 @@ class Configuration(NamedTuple):
     - `places`: roots and stores to register.
     - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
     - `log_format`: TEXT or JSON.
+    - `log_level`: the least of LEVELS that is logged.
     """
 
     settings: Settings = Settings()
@@ -38,6 +40,7 @@ class Configuration(NamedTuple):
     places: tuple[Place, ...] = ()
     metrics: str | None = None
     log_format: str = TEXT
+    log_level: str = INFO
 
     @property
     def interval(self) -> float:

@@ -37,11 +37,11 @@ def test_watch_creates_a_catalog_and_prints_nothing_on_stdout(tmp_path: Path) ->
     process = subprocess.Popen([OCICAT, "--db", db, "watch"], env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
-        assert process.stderr.readline() == f"ocicat: watching 0 stores and 0 roots of {db}\n".encode()
+        assert process.stderr.readline().endswith(f"Z info: watching 0 stores and 0 roots of {db}\n".encode())
         process.terminate()
         out, err = process.communicate(timeout=30)
         assert out == b""
-        assert err.splitlines()[-1:] == [b"ocicat: ended by a signal"]  # perhaps after the advice to add something
+        assert err.splitlines()[-1].endswith(b"Z info: ended by a signal")  # perhaps after the advice to add something
         assert process.returncode == 0
     finally:
         process.kill()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -209,6 +210,13 @@ class Followed:
         """What the daemon has said so far."""
         with open(self._log, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().splitlines()
+
+    def said(self) -> list[str]:
+        """The lines of text in the daemon's log, without their times."""
+        lines = [line for line in self.log() if not line.startswith("{")]
+        found = [re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (.*)", line) for line in lines]
+        assert all(found), self.log()
+        return [each[1] for each in found if each]
 
     def state(self) -> dict[str, Any]:
         """What `ocicat status` says."""

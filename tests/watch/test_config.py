@@ -54,6 +54,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             metrics = ":9418"
             [log]
             format = "json"
+            level = "warning"
             [retention]
             grace_days = 0.5
             [[roots]]
@@ -76,7 +77,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
     assert (found.settings.settle_ms, found.settings.grace_ms) == (1, 43_200_000)
     assert (found.rescan, found.poll, found.silent, found.late, found.interval) == (0.5, 2, 3, 4, 2)
     assert found.reread == 60
-    assert (found.metrics, found.log_format) == (":9418", "json")
+    assert (found.metrics, found.log_format, found.log_level) == (":9418", "json", "warning")
     root, store = found.places
     assert (root.path, root.is_root) == (f"{tmp_path}/root", True)
     assert root.settings == (None, Naming("path"), "registry.example.com", -1, f"{tmp_path}/blobs", "farm", True)
@@ -94,12 +95,16 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             "[watch]\nsettel_ms = 5",
             "there is no setting watch.settel_ms (line 2): did you mean 'watch.settle_ms'? the settings are ",
         ),
-        ("[watch]\nsettle_ms = -1", "watch.settle_ms must be a number from 0 to "),
-        ("[watch]\nsettle_ms = true", "watch.settle_ms must be a number from 0 to "),
-        ("[watch]\nrescan_seconds = 0", "watch.rescan_seconds must be a number from 0.05 to 86400"),
-        ("[watch]\npoll_seconds = nan", "watch.poll_seconds must be a number"),
-        ("[watch]\nmetrics = 9418", "watch.metrics must be a string"),
-        ('[log]\nformat = "xml"', 'log.format must be "text" or "json"'),
+        ("[watch]\nsettle_ms = -1", "watch.settle_ms (line 2) must be a number from 0 to "),
+        ("[watch]\nsettle_ms = true", "watch.settle_ms (line 2) must be a number from 0 to "),
+        ("[watch]\nrescan_seconds = 0", "watch.rescan_seconds (line 2) must be a number from 0.05 to 86400"),
+        ("[watch]\npoll_seconds = nan", "watch.poll_seconds (line 2) must be a number"),
+        ("[watch]\nmetrics = 9418", "watch.metrics (line 2) must be a string"),
+        ('[log]\nformat = "xml"', 'log.format (line 2) must be "text" or "json"'),
+        (
+            '[log]\nlevel = "warn"',
+            'log.level (line 2) must be "debug", "info", "warning" or "error": did you mean \'warning\'?',
+        ),
         ('roots = "/srv"', "roots must be a list of tables: write [[roots]]"),
         ('roots = ["/srv"]', "[[roots]] must be a table with the keys path, name, "),
         ("[[roots]]", "the path of [[roots]] must be an absolute path"),

@@ -99,7 +99,7 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     catalog.add_root("root")
     catalog.start()
     assert catalog.stop(number) == 0
-    assert catalog.log() == [f"ocicat: watching 1 stores and 1 roots of {catalog.db}", "ocicat: ended by a signal"]
+    assert catalog.said() == [f"info: watching 1 stores and 1 roots of {catalog.db}", "info: ended by a signal"]
     assert catalog.state()["daemon"] == "none"
 
 
@@ -115,7 +115,7 @@ def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
         for _ in range(attempt):
             quick.send(signal.SIGHUP)  # each wakes it in another state
         assert quick.stop() == 0
-    assert quick.log().count("ocicat: ended by a signal") == 12
+    assert quick.said().count("info: ended by a signal") == 12
 
 
 def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: Followed) -> None:

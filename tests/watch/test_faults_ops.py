@@ -296,7 +296,7 @@ def test_the_catalog_is_deleted(quick: Followed) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(quick.db + end)
     assert ended(quick) == 4
-    assert quick.log()[-1].startswith(f"ocicat: error: {quick.db} was deleted or replaced while it was open")
+    assert quick.said()[-1].startswith(f"error: {quick.db} was deleted or replaced while it was open")
     assert len(quick.log()) == 2, quick.log()
     # On what is there now, nothing, it starts from nothing.
     quick.roots.clear()

@@ -101,9 +101,9 @@ def test_verbose_tells_of_each_change_and_each_sweep(quick: Followed) -> None:
     # The form is a setting as any other.
     configure(quick, '[log]\nformat = "text"\n')
     quick.send(signal.SIGHUP)
-    wait_for(lambda: "ocicat: the configuration was read again" in quick.log())
+    wait_for(lambda: "info: the configuration was read again" in quick.said())
     assert quick.stop() == 0
-    assert quick.log()[-1] == "ocicat: ended by a signal"
+    assert quick.said()[-1] == "info: ended by a signal"
 
 
 @needs_namespaces
@@ -122,15 +122,18 @@ def test_the_limit_of_watches_is_told_once_with_the_number(quick: Followed) -> N
     assert f"raise {watches_advised(6, kernel_limit('max_user_watches'))}" in found["message"]
 
 
-def test_quiet_leaves_only_what_is_wrong(quick: Followed) -> None:
+@pytest.mark.parametrize("how", ["--quiet", "--log-level=warning", "file"])
+def test_only_what_is_wrong(quick: Followed, how: str) -> None:
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
-    quick.start("--quiet")
+    if how == "file":
+        configure(quick, '[log]\nlevel = "warning"\n')
+    quick.start(*([how] if how.startswith("--") else []))
     Path(f"{store}/index.json").write_text("torn {")
     wait_for(quick.log)
     assert quick.stop() == 0
-    (line,) = quick.log()
-    assert line.startswith("ocicat: root/a: invalid: ")
+    (line,) = quick.said()
+    assert line.startswith("warning: root/a: invalid: ")
 
 
 @pytest.mark.parametrize("how", ["option", "file"])

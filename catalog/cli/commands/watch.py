@@ -11,7 +11,8 @@ from catalog.cli.log import Log
 from catalog.cli.log_pipe import stderr_without_waiting
 from catalog.cli.main import Globals
 from catalog.engine.location import catalog_path
-from catalog.watch.configuration import JSON, TEXT, Configuration, Configured
+from catalog.ingest.notice import LEVELS
+from catalog.watch.configuration import FORMATS, Configuration, Configured
 from catalog.watch.daemon import Daemon
 
 _SECONDS = click.FloatRange(min=0.05)
@@ -30,12 +31,20 @@ _SECONDS = click.FloatRange(min=0.05)
 @click.option(
     "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus at this address (needs ocicat[metrics])."
 )
+@click.option("--log-format", type=click.Choice(FORMATS), help="Log lines of text, or JSON objects. [default: text]")
 @click.option(
-    "--log-format", type=click.Choice([TEXT, JSON]), help="Log lines of text, or JSON objects. [default: text]"
+    "--log-level",
+    type=click.Choice(LEVELS),
+    help="Log only what is as important as this. -v is short for debug, -q for warning. [default: info]",
 )
 @click.pass_obj
 def command(
-    globals_: Globals, poll: float | None, rescan: float | None, metrics: str | None, log_format: str | None
+    globals_: Globals,
+    poll: float | None,
+    rescan: float | None,
+    metrics: str | None,
+    log_format: str | None,
+    log_level: str | None,
 ) -> int:
     """Run the daemon in the foreground: make one pass over all stores and roots, then follow every change.
 
@@ -43,11 +52,11 @@ def command(
     everything. Options take precedence over the configuration.
     """
     given: dict[str, Any] = {"poll": poll, "rescan": rescan, "metrics": metrics, "log_format": log_format}
-    log = Log(json=log_format == JSON)
+    log = Log(log_format, log_level)
 
     def read() -> Configuration:
         found = load(globals_.config)._replace(**{key: value for key, value in given.items() if value is not None})
-        log.follow(found.log_format)
+        log.follow(found)
         return found
 
     with stderr_without_waiting(log.lost):
