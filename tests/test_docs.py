@@ -22,9 +22,9 @@ import pytest
 import catalog
 from catalog import errors
 from catalog.api import Filters
-from catalog.cli import config
+from catalog.cli import config, stated
 from catalog.cli.answer import QUERY_COLUMNS
-from catalog.cli.commands import changes, check, diff, history, status, stores
+from catalog.cli.commands import changes, check, diff, history, stores
 from catalog.cli.main import COMMANDS, group
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
@@ -319,7 +319,7 @@ def test_the_script_contract_lists_the_keys_and_columns_of_the_code() -> None:
     listed = ("reference", *inspect.HEAD, *inspect.SECTIONS)
     assert sorted(key for row in keys for key in re.findall(r"`([a-z_]+)`", row)) == sorted(listed)
     assert f"| `check`, `verify` | {', '.join(check.COLUMNS)} |" in text
-    assert f"| `status` | {', '.join(status.COLUMNS)} |" in text
+    assert f"| `status` | {', '.join(stated.COLUMNS)} |" in text
 
 
 def test_the_exit_statuses_are_those_of_the_errors() -> None:

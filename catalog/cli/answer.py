@@ -31,6 +31,7 @@ class Options:
 
     __slots__ = (
         "at",
+        "check",
         "command",
         "config",
         "count",
@@ -42,10 +43,12 @@ class Options:
         "host",
         "limit",
         "platform",
+        "quiet",
         "refs",
         "sort",
         "stores",
         "strict",
+        "tag",
         "timeout",
         "utc",
     )
@@ -60,6 +63,7 @@ class Options:
         self.at: str | None = None
         self.config: str | None = None
         self.timeout: float | None = None
+        self.quiet = False  # only without click, which sets it before
         # only resolve
         self.first = False
         self.strict = False
@@ -69,8 +73,11 @@ class Options:
         self.host: str | None = None
         self.limit: int | None = None
         self.sort: str | None = None
+        self.tag: str | None = None  # only without click: else it is in `filters`
         self.count = False
         self.utc = False
+        # only status
+        self.check = False
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------

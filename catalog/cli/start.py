@@ -1,8 +1,9 @@
-"""The entry point. It answers plain forms of `query`, `resolve`, `find` and `inspect` without click, and an `index` that has nothing to read.
+"""The entry point. It answers plain forms of five commands without click, and an `index` that has nothing to read.
 
 Scripts call `query` and `resolve` thousands of times. Measured start times: `import sqlite3` 18 ms, this module 19 ms, a lazy
-click group 55 ms, click and SQLAlchemy 289 ms. A plain form has only references and the options of `_FLAGS` and `_VALUES`.
-Everything else, including errors and help, goes to click. tests/cli/test_two_ways.py checks that both give the same output.
+click group 55 ms, click and SQLAlchemy 289 ms. A plain form has only references and the options of `_FLAGS` and `_VALUES`, and
+of the variables OCICAT_* only those that `_variables` knows. Everything else, including errors and help, goes to click.
+tests/cli/test_two_ways.py checks that both give the same output.
 """
 
 from __future__ import annotations
@@ -20,9 +21,25 @@ if TYPE_CHECKING:
 
     from catalog.cli.answer import Options
 
-_VALUES = {"--db": "db", "--format": "format", "--store": "stores", "--timeout": "timeout"}
-_SHORT = {"-f": "--format", "-o": "--format", "-s": "--store"}
-_FLAGS = {"find": (), "query": (), "resolve": ("--first", "--strict"), "inspect": ("--first",)}
+_VALUES = {
+    "find": ("--format", "--limit", "--store", "--timeout"),
+    "query": ("--at", "--format", "--limit", "--platform", "--store", "--tag", "--timeout"),
+    "resolve": ("--at", "--format", "--platform", "--store", "--timeout"),
+    "inspect": ("--format", "--platform", "--store", "--timeout"),
+    "status": ("--format", "--timeout"),
+}
+_FLAGS = {
+    "find": (),
+    "query": ("--count",),
+    "resolve": ("--first", "--strict"),
+    "inspect": ("--first",),
+    "status": ("--check",),
+}
+_SHORT = {"-f": "--format", "-o": "--format", "-q": "--quiet", "-s": "--store"}
+_NO_OPTIONS = ("OCICAT_DB", "OCICAT_HOST", "OCICAT_SOCKET")
+"""Variables that click does not read."""
+_MOST_DIGITS = 9
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 def main() -> NoReturn:
@@ -56,6 +73,8 @@ def _answer(arguments: list[str]) -> int:
         from catalog.cli.main import run_click
 
         return run_click(arguments)
+    if options.quiet:
+        messages.volume.quiet = True
     if options.command == "inspect":
         from catalog.cli.inspected import run_inspect
 
@@ -64,9 +83,20 @@ def _answer(arguments: list[str]) -> int:
         from catalog.cli.found import run_find
 
         return run_find(options)
+    if options.command == "status":
+        from catalog.cli.stated import run_status
+
+        return run_status(options)
     from catalog.cli.answer import run_query, run_resolve
 
-    return run_resolve(options) if options.command == "resolve" else run_query(options)
+    if options.command == "resolve":
+        return run_resolve(options)
+    if options.tag is not None or options.platform is not None:
+        from catalog.lookup.filters import EntryFilters
+
+        options.filters = EntryFilters(tag=options.tag, platform=options.platform)
+        options.platform = None
+    return run_query(options)
 
 
 def _is_unchanged(arguments: list[str]) -> bool:
@@ -107,8 +137,9 @@ def _status_of(do: Callable[[], int]) -> int:
 
 
 def plain(arguments: list[str]) -> Options | None:
-    """Return the options of a plain `query`, `resolve`, `find` or `inspect`, or None if click must read the command line."""
-    if not _is_plain_environment():
+    """Return the options of a plain form of one of the commands of `_VALUES`, or None if click must read the command line."""
+    variables = _variables()
+    if variables is None:
         return None
     command: str | None = None
     refs: list[str] = []
@@ -119,17 +150,17 @@ def plain(arguments: list[str]) -> Options | None:
     for word in words:
         if word == "-" or not word.startswith("-"):
             if command is None:
-                if word not in _FLAGS:
+                if word not in _VALUES:
                     return None
                 command = word
             else:
                 refs.append(word)
             continue
         if word == "--json" and command is not None:
-            single["format"] = "json"
+            single["--format"] = "json"
             continue
         option, equals, value = _SHORT.get(word, word).partition("=")
-        if option in _VALUES and (command is not None or option == "--db"):
+        if option == "--db" or (command is not None and option in _VALUES[command]):
             if not equals:
                 value = next(words, "")
                 if not value or value.startswith("-"):
@@ -137,30 +168,54 @@ def plain(arguments: list[str]) -> Options | None:
             if option == "--store":
                 stores.append(value)
             else:
-                single[_VALUES[option]] = value
-        elif command is not None and word in _FLAGS[command]:
-            flags.add(word)
+                single[option] = value
+        elif (option == "--quiet" and not equals) or (command is not None and word in _FLAGS[command]):
+            flags.add(option)
         else:
             return None
-    if command is None or (command in ("find", "resolve") and not refs) or (command == "inspect" and len(refs) != 1):
+    if command is None or not _is_counted(command, len(refs)):
         return None
     from catalog.cli.answer import Options
-    from catalog.cli.limits import LONGEST_SECONDS
 
     options = Options(command, tuple(refs))
-    if "timeout" in single:
-        try:
-            options.timeout = float(single["timeout"])
-        except ValueError:
-            return None
-        if not 0 < options.timeout < LONGEST_SECONDS:
-            return None
-    options.db = single.get("db")
-    options.format = single.get("format")
+    options.db = single.get("--db")
+    options.format = single.get("--format", variables.get(command))
     options.stores = tuple(stores)
+    options.quiet = "--quiet" in flags or "quiet" in variables
     options.first = "--first" in flags
     options.strict = "--strict" in flags
-    return options
+    options.count = "--count" in flags
+    options.check = "--check" in flags
+    options.at = single.get("--at")
+    options.tag = single.get("--tag")
+    options.platform = single.get("--platform")
+    return options if _are_numbers(options, single) else None
+
+
+def _is_counted(command: str, references: int) -> bool:
+    """Return whether a command takes so many references."""
+    if command in ("find", "resolve"):
+        return references > 0
+    return command == "query" or references == (command == "inspect")
+
+
+def _are_numbers(options: Options, single: dict[str, str]) -> bool:
+    """Set the limits among the options; return whether they are numbers that need no word of click's about them."""
+    from catalog.cli.limits import LONGEST_SECONDS
+
+    if "--timeout" in single:
+        try:
+            options.timeout = float(single["--timeout"])
+        except ValueError:
+            return False
+        if not 0 < options.timeout < LONGEST_SECONDS:
+            return False
+    limit = single.get("--limit")
+    if limit is not None:
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= _MOST_DIGITS):
+            return False
+        options.limit = int(limit)
+    return True
 
 
 def plain_index(arguments: list[str]) -> str | None:
@@ -168,7 +223,7 @@ def plain_index(arguments: list[str]) -> str | None:
 
     Returns None if click must read the command line.
     """
-    if "index" not in arguments or not _is_plain_environment():
+    if "index" not in arguments or _variables() != {}:
         return None
     db = ""
     commands = 0
@@ -190,9 +245,26 @@ def plain_index(arguments: list[str]) -> str | None:
     return db if default_configuration() is None else None  # it may name roots and stores that are not registered yet
 
 
-def _is_plain_environment() -> bool:
-    """Return whether no environment variable is set that click would read as an option."""
+def _variables() -> dict[str, str] | None:
+    """Return what the variables OCICAT_* say, or None if click must read one of them as an option.
+
+    That is the format of a command by its name, and `quiet` if little is to be printed. An empty variable says nothing, as in click.
+    """
+    found = {}
     environ = os.environ
-    if any(name.startswith("OCICAT_") and name not in ("OCICAT_DB", "OCICAT_DEBUG") for name in environ):
-        return False
-    return environ.get("OCICAT_DEBUG", "") in ("", "0", "1")
+    for name in environ:
+        if not name.startswith("OCICAT_") or name in _NO_OPTIONS:
+            continue
+        value = environ[name]
+        command = name[7:-7].lower() if name.endswith("_FORMAT") else ""
+        if command in _VALUES:
+            if value:
+                found[command] = value
+        elif name == "OCICAT_QUIET":
+            if value in _YES:
+                found["quiet"] = value
+            elif value not in _NO:
+                return None
+        elif name != "OCICAT_DEBUG" or value not in ("", "0", "1"):
+            return None
+    return found

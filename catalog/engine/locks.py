@@ -20,12 +20,15 @@ import os
 import stat
 import struct
 import time
-from typing import NoReturn
 
 from catalog.engine.neighbours import open_beside, stat_or_none
 from catalog.errors import CatalogLocked, CatalogUnavailable, NoRoom
 from catalog.exhausted import refuse_exhausted
 from catalog.names.escape import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 LOCK_SECONDS = 30.0
 """How long a writer waits for another one before it gives up with status 4."""

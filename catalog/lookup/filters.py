@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
 
 from catalog.errors import Ambiguous, NotFound, UsageError
 from catalog.lookup import content
 from catalog.lookup.match import ENTRY_ID, Match
-from catalog.lookup.referrers import Referrers
 from catalog.lookup.resolve import CANDIDATES, Asking
-from catalog.lookup.since import Since
 from catalog.names import query as kinds
 from catalog.names.escape import shown
 from catalog.names.moment import parse_moment
@@ -22,7 +18,12 @@ from catalog.names.reference import repository_name, split_repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
     from catalog.engine.interface import Reader
+    from catalog.lookup.referrers import Referrers
+    from catalog.lookup.since import Since
 
 
 class EntryFilters:
@@ -141,7 +142,11 @@ class Narrowing:
         self._filters = filters
         self._reader = asking.reader
         self._contains = None if filters.contains is None else _digest_of(asking, filters.contains)
-        self._since = None if filters.since is None else Since(self._reader, filters.since)
+        self._since: Since | None = None
+        if filters.since is not None:
+            from catalog.lookup.since import Since
+
+            self._since = Since(self._reader, filters.since)
         self._subject = None if filters.referrers_of is None else _digest_of(asking, filters.referrers_of)
         self._holding: frozenset[int] | None = None
         if self._contains is not None:
@@ -192,6 +197,8 @@ class Narrowing:
 
     def _about(self, subject: str) -> Referrers:
         if self._referrers is None:
+            from catalog.lookup.referrers import Referrers
+
             self._referrers = Referrers(self._reader, subject, self._passes_entry)
         return self._referrers
 

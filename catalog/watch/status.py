@@ -5,13 +5,15 @@ The file of a dead daemon is ignored, because its lock is gone.
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any
 
 from catalog.engine.locks import DAEMON, read_held
 from catalog.engine.open import beside
 from catalog.names.escape import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LATE_SECONDS = 60.0
 """A daemon that has published nothing for this long is late (`ocicat status --check`). If a change waits or something fails, it is late
@@ -24,6 +26,8 @@ _TRY_SECONDS = 0.005
 
 def encode(values: dict[str, object]) -> bytes:
     """Return a daemon's state as the bytes that are published."""
+    import json
+
     return json.dumps(values).encode() + b"\n"
 
 
@@ -37,6 +41,8 @@ def read_daemon(path: str) -> dict[str, Any] | None:
         data = read_held(beside(path) + DAEMON, _LARGEST)
         if data is None:
             return None
+        import json
+
         try:
             values = json.loads(data)
             break

@@ -27,6 +27,8 @@ OURS = {
     "catalog.cli.found", "catalog.lookup.search",  # of find
     "catalog.lookup.advice",  # if nothing is found, or too much
     "catalog.lookup.listing", "catalog.names.moment",  # of query
+    "catalog.lookup.filters", "catalog.names.platform",  # of --tag and --platform
+    "catalog.engine.moments", "catalog.engine.boot", "catalog.db", "catalog.db.labels",  # of --at
     "catalog.lookup.below", "catalog.lookup.content",  # where a digest may stand below an entry
     "catalog.names", "catalog.names.digest", "catalog.names.escape", "catalog.names.limits",
     "catalog.names.pattern", "catalog.names.query", "catalog.names.reference",
@@ -38,6 +40,9 @@ SQLITE3 = {
     "_collections", "_collections_abc", "itertools", "keyword", "operator", "_operator", "reprlib", "functools",
     "_functools", "types", "_weakref", "weakref", "_weakrefset", "heapq", "_heapq", "_pydatetime", "math", "warnings",
 }  # fmt: skip
+
+PAST = {"bisect", "_bisect", "copy", "copyreg", "encodings.ascii"}
+"""What a question about the past needs of the standard library."""
 
 LATE = {"resource"}
 """Modules that an answer loads only if it takes longer than a moment, to limit its memory."""
@@ -74,7 +79,9 @@ def loaded(shelf: Shelf, *arguments: str) -> set[str]:
 FORMS = (
     ("resolve", "ctr:3.16"), ("resolve", ":nope"), ("resolve", "@sha256:00000000"), ("query", "ctr:3.16"), ("query", "ctr:3.16", "--store", "images/ctr"),
     ("find", "ctr", "3.16"), ("query",), ("query", "-"), ("resolve", "ctr:3.16", "--format", "oci-layout"), ("resolve", "ctr:3.16", "--format", "{store}"),
-    ("resolve", "oci-layout://images/ctr:3.16"), ("query", "ctr:3.16", "--format", "table"),
+    ("resolve", "oci-layout://images/ctr:3.16"), ("query", "ctr:3.16", "--format", "table"), ("query", "--tag", "3.16"),
+    ("query", "ctr:3.16", "--count", "--limit", "1", "--quiet"), ("resolve", "multi:1", "--platform", "arm64"),
+    ("resolve", "ctr:3.16", "--at", "now"),
 )  # fmt: skip
 
 
@@ -82,7 +89,7 @@ FORMS = (
 @pytest.mark.parametrize("arguments", FORMS)
 def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...]) -> None:
     found = loaded(shelf, *arguments)
-    assert found - OURS - SQLITE3 == set()
+    assert found - OURS - SQLITE3 - (PAST if "--at" in arguments else set()) == set()
     assert not found & set(HEAVY)
 
 
@@ -96,6 +103,13 @@ def test_no_answer_loads_a_module_of_the_other_engine(shelf: Shelf) -> None:
     other = "sqlite" if "://" in shelf.db else "postgres"
     found = loaded(shelf, "resolve", "ctr:3.16")
     assert not {name for name in found if name.startswith(f"catalog.engine.{other}")}
+
+
+@ON_SQLITE
+def test_a_check_of_the_daemon_loads_neither_click_nor_sqlalchemy(shelf: Shelf) -> None:
+    found = loaded(shelf, "status", "--check")
+    assert "catalog.cli.stated" in found
+    assert not found & (set(HEAVY) - {"contextlib", "fcntl"})
 
 
 @ON_SQLITE

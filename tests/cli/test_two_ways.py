@@ -22,17 +22,34 @@ OPTIONS = (
     ("--store=",), ("--store",), ("--format", "tsv"), ("--format", "json"), ("--format=jsonl",), ("--format", "csv"),
     ("--format", "table"), ("--format", "oci-layout"), ("--format", "{store} {digest}"), ("--format={reference}",),
     ("--format", "bogus"), ("--format", ""), ("--format=",), ("--format",), ("--format", "-"),
+    ("--platform", "linux/amd64"), ("--platform=arm64",), ("--platform", "x/y/z/w"), ("--platform=",), ("--platform",),
+    ("--at", "now"), ("--at=2020-01-01",), ("--at", "1h"), ("--at", "whenever"), ("--at=",), ("--quiet",), ("-q",),
     ("--timeout", "600"), ("--timeout=1e300",), ("--timeout", "nan"), ("--timeout", "0"), ("--timeout=",), ("--timeout",),
 )  # fmt: skip
+OF_QUERY = (
+    ("--tag", "3.16"), ("--tag=3.*",), ("--tag", "nope"), ("--tag", "["), ("--tag=",), ("--count",), ("--limit", "2"), ("--limit=0",),
+    ("--limit", "-1"), ("--limit", "x"), ("--limit= 1",), ("--limit", "99999999999"), ("--limit=",), ("--limit",), ("--count=1",),
+)  # fmt: skip
 NEAR_MISSES = (
-    ("--first=1",), ("--firs",), ("--strict", "--first"), ("-f",), ("--help",), ("--version",), ("--limit", "1"), ("--count",),
-    ("--unnamed",), ("--tag", "3.16"), ("--sort", "digest"), ("--db",), ("--db", ""), ("--db=",), ("--db", "/nowhere"),
-    ("--db=sqlite://x",), ("--quiet",), ("--verbose",), ("--config", "/nowhere"), ("--platform", "linux/amd64"), ("--bogus",),
-    ("---",), ("--=x",), ("-",), ("--store", "--first"), ("--store", "-"), ("--fresh",), ("--at", "2020-01-01"),
+    ("--first=1",), ("--firs",), ("--strict", "--first"), ("-f",), ("--help",), ("--version",), ("--quiet=1",), ("-qv",),
+    ("--unnamed",), ("--sort", "digest"), ("--db",), ("--db", ""), ("--db=",), ("--db", "/nowhere"),
+    ("--db=sqlite://x",), ("--verbose",), ("--config", "/nowhere"), ("--bogus",), ("---",),
+    ("--=x",), ("-",), ("--store", "--first"), ("--store", "-"), ("--fresh",), ("--check",), ("--quiet",),
 )  # fmt: skip
 
 plain_words = st.one_of(st.sampled_from(REFS).map(lambda ref: (ref,)), st.sampled_from(OPTIONS))
-words = st.one_of(plain_words, plain_words, st.sampled_from(NEAR_MISSES))
+words = {
+    "query": st.one_of(plain_words, plain_words, st.sampled_from(OF_QUERY), st.sampled_from(NEAR_MISSES)),
+    "resolve": st.one_of(plain_words, plain_words, st.sampled_from(NEAR_MISSES)),
+    "status": st.one_of(st.sampled_from(OPTIONS), st.sampled_from(OPTIONS), st.sampled_from(NEAR_MISSES)),
+}
+VARIABLES = st.sampled_from(
+    (
+        *({} for _ in range(6)), {"OCICAT_QUIET": "1"}, {"OCICAT_QUIET": "no"}, {"OCICAT_QUIET": ""}, {"OCICAT_QUIET": "maybe"},
+        {"OCICAT_QUERY_FORMAT": "json", "OCICAT_RESOLVE_FORMAT": "csv"}, {"OCICAT_QUERY_FORMAT": "", "OCICAT_STATUS_FORMAT": "jsonl"},
+        {"OCICAT_RESOLVE_FORMAT": "bogus"}, {"OCICAT_QUERY_LIMIT": "1"}, {"OCICAT_HOST": "a"}, {"OCICAT_SOCKET": ""},
+    )
+)  # fmt: skip
 
 
 def flat(pieces: list[tuple[str, ...]]) -> list[str]:
@@ -42,35 +59,45 @@ def flat(pieces: list[tuple[str, ...]]) -> list[str]:
 @st.composite
 def arguments(draw: st.DrawFn) -> list[str]:
     before = draw(st.lists(st.sampled_from(NEAR_MISSES), max_size=1)) if draw(st.booleans()) else []
-    command = draw(st.sampled_from(("query", "resolve")))
-    return [*flat(before), command, *flat(draw(st.lists(words, max_size=5)))]
+    command = draw(st.sampled_from(("query", "query", "resolve", "resolve", "status")))
+    return [*flat(before), command, *flat(draw(st.lists(words[command], max_size=5)))]
 
 
 @settings(max_examples=examples(250))
-@given(arguments(), st.sampled_from((b"", b"ctr:3.16\nnope\n\nUPPER\nbusybox", b"\xff\n:3.17\r\n")))
-@example(["query"], b"")
-@example(["resolve"], b"")
-@example(["query", "-"], b"ctr:3.16")
-@example(["resolve", "-", "-"], b"ctr:3.16")
-@example(["resolve", "ctr:3.16", "--store", "a", "--store", "b"], b"")
-@example(["resolve", "ctr:3.16", "--format", "json", "--format", "tsv"], b"")
-@example(["query", "--db"], b"")
-def test_with_and_without_click_the_output_is_the_same(shelf: Shelf, words: list[str], stdin: bytes) -> None:
+@given(arguments(), st.sampled_from((b"", b"ctr:3.16\nnope\n\nUPPER\nbusybox", b"\xff\n:3.17\r\n")), VARIABLES)
+@example(["query"], b"", {})
+@example(["resolve"], b"", {})
+@example(["query", "-"], b"ctr:3.16", {})
+@example(["resolve", "-", "-"], b"ctr:3.16", {})
+@example(["resolve", "ctr:3.16", "--store", "a", "--store", "b"], b"", {})
+@example(["resolve", "ctr:3.16", "--format", "json", "--format", "tsv"], b"", {})
+@example(["resolve", "multi:1", "--platform", "arm64", "--at", "now"], b"", {})
+@example(["query", "ctr:3.16", "--platform", "arm64", "--at", "now"], b"", {})
+@example(["query", "hurt:3.17", "--tag", "3.17", "--count", "--quiet", "--limit", "1"], b"", {})
+@example(["query", "ctr:3.16", "--json"], b"", {"OCICAT_QUERY_FORMAT": "csv"})
+@example(["status", "--check"], b"", {})
+@example(["status", "--check", "--quiet"], b"", {"OCICAT_STATUS_FORMAT": "json"})
+@example(["query", "--db"], b"", {})
+def test_with_and_without_click_the_output_is_the_same(
+    shelf: Shelf, words: list[str], stdin: bytes, variables: dict[str, str]
+) -> None:
     event("plain" if start.plain(words) is not None else "click")
-    plain = called(*words, db=shelf.db, stdin=stdin)
-    click = called(*words, db=shelf.db, stdin=stdin, run=by_click)
+    plain = called(*words, db=shelf.db, stdin=stdin, env=variables)
+    click = called(*words, db=shelf.db, stdin=stdin, env=variables, run=by_click)
     assert plain == click
 
 
 PLAIN = (
     ["query"], ["query", "ctr:3.16"], ["query", "-"], ["resolve", "ctr:3.16"], ["resolve", "-"], ["resolve", "a", "b", "--first"],
     ["resolve", "--strict", "ctr:3.16", "--store", "images/ctr", "--format=json"], ["query", "--format", "table", ":3.16"],
-    ["resolve", "x", "--timeout", "0.5"], ["query", "--timeout=600"],
+    ["resolve", "x", "--timeout", "0.5"], ["query", "--timeout=600"], ["--quiet", "query"], ["query", "x", "--count", "-q"],
+    ["query", "--limit", "1"], ["query", "--tag", "3.*", "--platform=amd64"], ["resolve", "x", "--at", "1h", "--platform", "amd64"],
+    ["status"], ["status", "--check", "--json"],
 )  # fmt: skip
 CLICK: tuple[list[str], ...] = (
-    [], ["resolve"], ["--help"], ["--version"], ["stores"], ["query", "--help"], ["query", "--limit", "1"], ["query", "--", "x"],
-    ["query", "--store"], ["query", "--store", "--first"], ["query", "--first"], ["resolve", "x", "--bogus"], ["--quiet", "query"],
-    ["resolve", "x", "--first=1"], ["query", "x", "--count"], ["db", "path"],
+    [], ["resolve"], ["--help"], ["--version"], ["stores"], ["query", "--help"], ["query", "--limit", "x"], ["query", "--", "x"],
+    ["query", "--store"], ["query", "--store", "--first"], ["query", "--first"], ["resolve", "x", "--bogus"], ["--verbose", "query"],
+    ["resolve", "x", "--first=1"], ["resolve", "x", "--count"], ["db", "path"], ["status", "x"], ["query", "--check"],
     ["resolve", "x", "--timeout", "nan"], ["query", "--timeout", "1e9"], ["resolve", "x", "--timeout=0"], ["query", "--timeout", "x"],
 )  # fmt: skip
 
@@ -87,7 +114,13 @@ def test_these_are_left_to_click(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("OCICAT_QUERY_LIMIT", "1"), ("OCICAT_X", ""), ("OCICAT_QUIET", "1"), ("OCICAT_DEBUG", "yes")],
+    [
+        ("OCICAT_QUERY_LIMIT", "1"),
+        ("OCICAT_X", ""),
+        ("OCICAT_QUIET", "maybe"),
+        ("OCICAT_DEBUG", "yes"),
+        ("OCICAT_CHECK_FORMAT", "csv"),
+    ],
 )
 def test_with_an_option_in_a_variable_click_reads_them(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
