@@ -23,10 +23,10 @@ def catalog_path(given: str | None) -> str:
     """Return the absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first default that applies.
 
     The defaults are `$STATE_DIRECTORY` (set by systemd), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` if there is a catalog,
-    `/var/lib/ocicat` if there is a readable one, and else `~/.local/share/ocicat` for a new one. A symbolic link is
+    `/var/lib/ocicat` if there is one, and else `~/.local/share/ocicat` for a new one. A symbolic link is
     followed, so that the locks beside the catalog are the same whichever name is used.
     A URL (`postgresql+psycopg://…`) is returned as it is. Raises CatalogUnavailable for any other URL and for anything that
-    looks like one; the message does not repeat it.
+    looks like one; the message does not repeat it. Raises it also if the default is `/var/lib/ocicat`, which may not be read.
     """
     path = _place(given)
     return os.path.realpath(path) if os.path.islink(path) else path
@@ -55,9 +55,26 @@ def _place(given: str | None) -> str:
     if data.startswith("/"):
         return os.path.join(data, "ocicat", "catalog.db")
     home = os.path.join(os.path.expanduser("~"), ".local", "share", "ocicat", "catalog.db")
-    if not os.path.exists(home) and os.access(_SYSTEM, os.R_OK):
-        return _SYSTEM
-    return home
+    return _SYSTEM if not os.path.exists(home) and _has_system_catalog() else home
+
+
+def _has_system_catalog() -> bool:
+    """Return whether there is a catalog of the system. Raises CatalogUnavailable if this user may not read it.
+
+    It is no reason to make a private one that nobody keeps up to date.
+    """
+    try:
+        os.stat(_SYSTEM)
+        is_refused = not os.access(_SYSTEM, os.R_OK)
+    except PermissionError:  # its directory is only for its group
+        is_refused = True
+    except OSError:
+        return False
+    if is_refused:
+        from catalog.engine.access import system_refused
+
+        raise system_refused(_SYSTEM)
+    return True
 
 
 def default_configuration() -> str | None:

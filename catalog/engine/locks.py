@@ -83,10 +83,9 @@ class FileLock:
 
     def _open(self, catalog: os.stat_result | None) -> int:
         if catalog is not None and not os.access(_without_end(self.path), os.W_OK, effective_ids=True):
-            # Holding the lock would block those who may write.
-            raise CatalogUnavailable(
-                f"cannot write {shown(_without_end(self.path))} (Permission denied): check the permissions of the file"
-            )
+            from catalog.engine.access import not_written
+
+            raise not_written(_without_end(self.path))  # Holding the lock would block those who may write.
         try:
             descriptor, found = open_beside(self.path, os.O_RDWR | os.O_CREAT, catalog)
         except OSError as error:

@@ -12,7 +12,7 @@ import pty
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ ROOMS = (
 for package in ROOMS:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-import catalog.db.migrate
+import catalog.db.migrate, catalog.engine.access
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
@@ -87,11 +87,17 @@ os._exit(status)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
-def ran_as_nobody(*arguments: str, db: str) -> Ran:
-    """Run the program as user 65534, who may not even read the interpreter, so everything is loaded before."""
+def ran_as_nobody(
+    *arguments: str, db: str | None = None, before: Sequence[str] = (), env: Mapping[str, str] | None = None
+) -> Ran:
+    """Run the program as user 65534, who may not even read the interpreter, so everything is loaded before.
+
+    `before` are the words of a command that runs it, as root.
+    """
+    whole = {**CLEAN, **(env or {}), **({} if db is None else {"OCICAT_DB": db})}
     done = subprocess.run(
-        [sys.executable, "-c", _AS_NOBODY, *arguments],
-        capture_output=True, env=CLEAN | {"OCICAT_DB": db}, cwd="/", timeout=SECONDS, check=False,
+        [*before, sys.executable, "-c", _AS_NOBODY, *arguments],
+        capture_output=True, env=whole, cwd="/", timeout=SECONDS, check=False,
     )  # fmt: skip
     return Ran(done.returncode, _text(done.stdout), _text(done.stderr))
 

@@ -93,6 +93,48 @@ def test_a_reader_needs_no_right_to_write_beside_the_catalog(shelf: Shelf) -> No
         one_error(ran_as_nobody("resolve", "ctr:3.16", db=copy), 4, copy)
 
 
+_SYSTEM = """
+mount -t tmpfs tmpfs /var/lib && mkdir -m "$0" /var/lib/ocicat && touch /var/lib/ocicat/catalog.db || exit 99
+chgrp -R "$1" /var/lib/ocicat && chmod 640 /var/lib/ocicat/catalog.db || exit 99
+shift && exec "$@"
+"""
+needs_mounts = pytest.mark.skipif(
+    subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
+    reason="file systems may not be mounted here",
+)
+
+
+@needs_root
+@needs_mounts
+@pytest.mark.parametrize(
+    ("mode", "group", "advice"),
+    [
+        ("750", "daemon", "become a member of the group daemon ('sudo usermod -aG daemon nobody') and log in again"),
+        ("755", "daemon", "become a member of the group daemon ('sudo usermod -aG daemon nobody') and log in again"),
+        ("700", "daemon", "ask root, its owner, to let you read it"),
+    ],
+)
+def test_the_catalog_of_the_system_is_never_replaced_by_a_private_one(mode: str, group: str, advice: str) -> None:
+    before = ("unshare", "-m", "sh", "-c", _SYSTEM, mode, group)
+    with common_directory() as home:
+        home.chmod(0o777)
+        env = {"HOME": str(home)}
+        commands = [("query",), ("add", str(home)), ("watch",)] if mode == "750" else [("resolve", "a:1")]
+        for command in commands:
+            error = one_error(
+                ran_as_nobody(*command, before=before, env=env), 4, "in /var/lib/ocicat, which you may not"
+            )
+            assert advice in error
+        assert os.listdir(home) == []
+        # What the user names, or has already, comes first.
+        for own in ({"OCICAT_DB": f"{home}/own.db"}, {"XDG_DATA_HOME": f"{home}/data"}, {"HOME": str(home)}):
+            if "HOME" in own:
+                (home / ".local/share").mkdir(parents=True)
+                (home / "data/ocicat").rename(home / ".local/share/ocicat")
+            assert ran_as_nobody("add", str(home), before=before, env=env | own).status == 0
+            assert ran_as_nobody("stores", before=before, env=env | own).status == 0
+
+
 def test_a_daemon_with_nothing_to_follow_says_so(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("one", "1"))
     cli.done("remove", "one")

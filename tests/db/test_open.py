@@ -231,13 +231,15 @@ def open_to_all(path: str) -> None:
 def test_without_the_right_to_read(others: str) -> None:
     one_error(ran_as_nobody("query", db=others), 4, "no permission", others)
     one_error(ran_as_nobody("index", db=others), 4, others)
+    os.chmod(others, 0o644)
+    one_error(ran_as_nobody("index", db=others), 4, "you may read, but not write", "run this as root, its owner")
 
 
 @needs_root
 def test_without_the_right_to_look_into_the_directory(others: str) -> None:
     os.chmod(os.path.dirname(others), 0o700)
-    one_error(ran_as_nobody("query", db=others), 4, "Permission denied", "permissions of its directory")
-    one_error(ran_as_nobody("index", db=others), 4, "Permission denied", "permissions of its directory")
+    one_error(ran_as_nobody("query", db=others), 4, "no permission to read", "ask root, its owner")
+    one_error(ran_as_nobody("index", db=others), 4, "no permission to read", "ask root, its owner")
 
 
 @needs_root

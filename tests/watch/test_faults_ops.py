@@ -371,7 +371,7 @@ def test_a_read_only_file_system(quick: Followed) -> None:
 def test_a_directory_of_somebody_else(quick: Followed, tmp_path: Path) -> None:
     quick.add_store(make_layout(quick.path("a")))
     reachable(tmp_path)
-    one_error(ran_as_nobody("watch", db=quick.db), 4, "Permission denied")
+    one_error(ran_as_nobody("watch", db=quick.db), 4, "run this as root, its owner")
     one_error(ran_as_nobody("watch", db=f"{tmp_path}/deeper/catalog.db"), 4, "cannot write beside the catalog")
 
 

@@ -21,6 +21,10 @@ def find(path: str) -> os.stat_result:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CatalogMissing(f"there is no catalog at {shown(path)}: 'ocicat add PATH' creates one") from error
+    except PermissionError as error:
+        from catalog.engine.access import how_to_read
+
+        raise CatalogUnavailable(f"no permission to read {shown(path)}: {how_to_read(path)}") from error
     except OSError as error:
         raise CatalogUnavailable(
             f"cannot read the file status of {shown(path)} ({error.strerror}): check the permissions of its directory"
@@ -61,6 +65,10 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnav
         return CatalogUnavailable(
             f"{where} is damaged or not a catalog ({error}): move it away and run 'ocicat add' again; the layouts contain everything"
         )
+    if not os.access(path, os.R_OK):
+        from catalog.engine.access import how_to_read
+
+        return CatalogUnavailable(f"no permission to read {where}: {how_to_read(path)}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH):
         return CatalogUnavailable(
             f"no permission to use {where} ({error}): check the permissions of the file and its directory"

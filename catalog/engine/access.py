@@ -1,0 +1,67 @@
+"""What a user can do who may not read or write a catalog. Loaded only for a message about an error."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+
+from catalog.errors import CatalogUnavailable
+from catalog.names.escape import shown
+
+
+def system_refused(path: str) -> CatalogUnavailable:
+    """Return the error for the catalog of the system, at `path`, which this user may not read, so that nobody makes another."""
+    return CatalogUnavailable(
+        f"the catalog of this system is in {os.path.dirname(path)}, which you may not read: {how_to_read(path)}; "
+        "or name a catalog of your own with --db or OCICAT_DB"
+    )
+
+
+def not_written(path: str) -> CatalogUnavailable:
+    """Return the error for the catalog at `path`, a file that this user may not write."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return CatalogUnavailable(
+            f"cannot write {shown(path)}: it is on a read-only file system, so it can only be asked"
+        )
+    owner = _user(os.stat(path).st_uid)
+    may = "may read, but not write" if os.access(path, os.R_OK) else "may not write"
+    return CatalogUnavailable(
+        f"cannot write {shown(path)}, which you {may}: run this as {owner}, its owner, or name another catalog with --db"
+    )
+
+
+def how_to_read(path: str) -> str:
+    """Return what to do so that this user may read the file at `path`: join a group, log in again, or ask the owner."""
+    blocking = _blocking(path)
+    if blocking is None:
+        return "check the permissions of the file and its directories"
+    found, needed = blocking
+    user = _user(os.geteuid())
+    if (found.st_mode >> 3) & needed != needed or found.st_gid == 0 or found.st_gid in (os.getegid(), *os.getgroups()):
+        return f"ask {_user(found.st_uid)}, its owner, to let you read it"
+    try:
+        group = grp.getgrgid(found.st_gid)
+    except KeyError:
+        return f"become a member of the group {found.st_gid}"
+    if user in group.gr_mem:
+        return f"you are a member of the group {group.gr_name} from your next login on, so log in again"
+    return f"become a member of the group {group.gr_name} ('sudo usermod -aG {group.gr_name} {user}') and log in again"
+
+
+def _blocking(path: str) -> tuple[os.stat_result, int] | None:
+    """Return the first directory on the way to `path` that cannot be searched, or else the file, and the bits that it takes."""
+    directory = "/"
+    for part in [part for part in path.split("/") if part]:
+        if not os.access(directory, os.X_OK):
+            return os.stat(directory), stat.S_IXOTH
+        directory = os.path.join(directory, part)
+    return (os.stat(path), stat.S_IROTH) if os.path.exists(path) and not os.access(path, os.R_OK) else None
+
+
+def _user(number: int) -> str:
+    try:
+        return shown(pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return str(number)
