@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 
 # A shell starts background programs with SIGINT ignored, and every program that the suite starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# With it, pytest would rewrite all tests in every process, and the thousand programs that tests start would compile all modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -222,6 +222,28 @@ def test_names_of_private_tables_are_free_for_a_statements_own(db: str) -> None:
     assert called("sql", statement, db=db).out == "3\n"
 
 
+_LARGE = """
+import sys
+ballast = b"x" * (200 << 20)
+from catalog.engine.open import open_reader
+from catalog.reports import gate
+reader = open_reader(sys.argv[1])
+for statement in ("SELECT 1", "SELECT 2"):
+    list(gate.statements_of(reader).run(statement, {})[1])
+    print(*(worker.process.pid for worker in gate._workers._idle))
+"""
+
+
+@ON_SQLITE
+def test_a_large_process_also_keeps_the_one_that_has_answered(db: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LARGE, db],
+        env=CLEAN | {"PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    first, second = done.stdout.splitlines()
+    assert first == second != ""
+
+
 @ON_SQLITE
 def test_a_process_that_was_killed_is_replaced(db: str) -> None:
     from catalog.engine.sqlite.reader import SqliteReader
