@@ -80,7 +80,7 @@ over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and n
 
 - `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; everything else shows bytes.
 - `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
-- `-p NAME=VALUE` sets a parameter, if the report has one.
+- `-p NAME=VALUE` sets a parameter, if the report has one. `ocicat report NAME --help` lists them, and shells complete them.
 - `-p image=REF` takes what `ocicat resolve` takes, with the same statuses; `--store` then also says where REF is looked for.
 - `--totals` prints one row instead: `rows`, their number, and the sum of each size that adds up. On a terminal a line on stderr
   says the same below the table.
@@ -124,7 +124,11 @@ def _report(report: Report) -> str:
     columns = [(each.name, f"{each.documentation}{' (bytes)' if each.is_size else ''}") for each in report.columns]
     lines = [f"## `{report.name}`", "", f"{_sentence(report.sentence)}.", "", *_table("column", columns), ""]
     if report.parameters:
-        lines += [*_table("parameter", report.parameters), ""]
+        told = [
+            (f"{each.name}={each.value}", f"{each.documentation}; default: {each.default}")
+            for each in report.parameters
+        ]
+        lines += [*_table("parameter", told), ""]
     return "\n".join([*lines, "```sql", report.sql, "```", ""])
 
 

@@ -94,7 +94,7 @@ def _question(question: PageQuestion) -> dict[str, Any]:
 
 
 def _columns(report: Report) -> str:
-    parameters = [(f":{name}", documentation) for name, documentation in report.parameters]
+    parameters = [(f":{each.name}", f"{each.documentation} (default: {each.default})") for each in report.parameters]
     columns = [(each.name, f"{each.documentation}{' (bytes)' if each.is_size else ''}") for each in report.columns]
     rows = "".join(f"<dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd>" for a, b in (*parameters, *columns))
     return f'<dl class="column-descriptions">{rows}</dl>'

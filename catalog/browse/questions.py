@@ -102,7 +102,7 @@ QUESTIONS = (
             f"Report: {report.name}",
             f"{report.sentence[:1].upper()}{report.sentence[1:]}.",
             report.statement(),
-            tuple(name for name, _ in report.parameters),
+            tuple(each.name for each in report.parameters),
         )
         for report in REPORTS
     ),

@@ -58,6 +58,7 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
     database: str | None = None
     waiting: str | None = None
     count = 0
+    report: str | None = None
     for word in before:
         if waiting is not None:
             database = word if waiting == "--db" else database
@@ -78,8 +79,10 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
             commands, is_command_due = command.commands, bool(command.commands)
         else:
             count += 1
+            report = report or word
     if waiting is not None:
-        return _of_kind(options.get(waiting, words.OPTIONS.get(waiting)), current, database)
+        kind = options.get(waiting, words.OPTIONS.get(waiting))
+        return _parameter(report, current, database) if kind == "parameters" else _of_kind(kind, current, database)
     if is_open and current.startswith("-"):
         name, equals, value = current.partition("=")
         if not equals:
@@ -92,6 +95,17 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
         return "words", []
     kinds = [kind for kind in places if kind != words.MORE]
     return _of_kind(kinds[min(count, len(kinds) - 1)], current, database)
+
+
+def _parameter(report: str | None, current: str, database: str | None) -> tuple[str, list[Offer]]:
+    """Return the completions of NAME=VALUE, a parameter of a report; of all reports if the line does not name one yet."""
+    of = words.REPORTS.values() if report is None else [words.REPORTS.get(report, {})]
+    known = {name: kind for parameters in of for name, kind in parameters.items()}
+    name, equals, value = current.partition("=")
+    if not equals:
+        return "words", [(f"{text}=", False) for text in known if text.startswith(current)]
+    mode, offers = _of_kind(known.get(name), value, database)
+    return mode, [(f"{name}={text}", whole) for text, whole in offers]
 
 
 def _of_kind(kind: words.Kind, current: str, database: str | None) -> tuple[str, list[Offer]]:

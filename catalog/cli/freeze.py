@@ -90,7 +90,8 @@ def render() -> str:
         command = group.get_command(context, name)
         assert command is not None
         lines.append(f"    {name!r}: {_command(name, command)},")
-    return HEAD + "\n".join(lines) + "\n}\n"
+    reports = {report.name: {each.name: each.completes for each in report.parameters} for report in REPORTS}
+    return HEAD + "\n".join(lines) + f"\n}}\nREPORTS: dict[str, dict[str, Kind]] = {reports!r}\n"
 
 
 def _command(name: str, command: click.Command) -> str:
@@ -111,6 +112,8 @@ def _options(command: click.Command, name: str = "") -> dict[str, object]:
                 found[text] = _kind(option, OPTIONS.get(text, ""))
     if name == "resolve":
         found["--format"] = ("oci-layout", *formats.NAMES)
+    if name == "report":
+        found["-p"] = "parameters"
     return {**found, "--help": None}
 
 

@@ -24,7 +24,11 @@ def milliseconds(text: str, option: str) -> int:
     if text == "0":
         return 0
     if seconds is None or not 0 < len(number) <= 9:
-        raise UsageError(f"{option} {shown(text)} is not an age: write 90m, 24h, 7d or 1month, or 0 for any age")
+        from catalog.names.nearest import nearest
+
+        word = nearest(unit, [*_WORDS, *(f"{each}s" for each in _WORDS)]) if number else None
+        hint = f"did you mean '{number}{word}'? " if word else ""
+        raise UsageError(f"{option} {shown(text)} is not an age: {hint}write 90m, 24h, 7d or 1month, or 0 for any age")
     return int(number) * seconds * 1000
 
 

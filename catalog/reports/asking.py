@@ -46,7 +46,7 @@ class AskedReport:
         self._reader = reader
         self._report = report
         self._note = note
-        known = dict.fromkeys((name for name, _ in report.parameters), "")
+        known = dict.fromkeys((each.name for each in report.parameters), "")
         self._values = known | _given(report, known, parameters)
         has_stores = any(column.name == "store" for column in report.columns)
         if stores is not None and not has_stores and "image" not in parameters:

@@ -5,7 +5,7 @@ The column `complete` of the view `blobs` says it of a manifest, by the same rul
 
 from __future__ import annotations
 
-from catalog.reports.definition import REQUESTED, STORE, Column, Report
+from catalog.reports.definition import REQUESTED, STORE, Column, Report, image
 
 COMPLETE = Report(
     "complete",
@@ -53,5 +53,5 @@ FROM whole JOIN known ON known.digest = whole.digest JOIN sized ON sized.image =
 LEFT JOIN chosen ON chosen.store = whole.store AND chosen.digest = whole.digest
 WHERE coalesce(known.platform, '') <> 'unknown/unknown'
 ORDER BY whole.store, coalesce(chosen.name, ''), coalesce(known.platform, ''), whole.digest""",  # noqa: S608
-    (("image", "only this image, or the images of this index: anything that 'ocicat resolve' takes"),),
+    (image("only this image, or the images of this index"),),
 )

@@ -19,10 +19,31 @@ class Column(NamedTuple):
     adds_up: bool = True
 
 
-class Report(NamedTuple):
-    """A report: its name, a sentence, its columns in order, its query, and its parameters as (name, documentation).
+class Parameter(NamedTuple):
+    """A parameter of a report.
 
-    A parameter that is not given is an empty string; `older_than` is an age and `image` a reference. `$DAY_AGO` in the query
+    `value` is what to write for its value in a usage line, and `default` says what applies without it. `completes` is what a
+    shell completes: a kind of catalog.cli.words, or the values themselves.
+    """
+
+    name: str
+    documentation: str
+    value: str
+    default: str
+    completes: str | tuple[str, ...]
+
+
+def image(documentation: str) -> Parameter:
+    """Return the parameter `image`, a reference."""
+    return Parameter(
+        "image", f"{documentation}: anything that 'ocicat resolve' takes", "REF", "all images", "references"
+    )
+
+
+class Report(NamedTuple):
+    """A report: its name, a sentence, its columns in order, its query, and its parameters.
+
+    In the query, a parameter that is not given is an empty string; `older_than` is an age and `image` a reference. `$DAY_AGO` in the query
     stands for the time 24 hours ago in the form that the views use, because the engines have no common expression for it.
     `left_out` is what a note on stderr says about each store of the view `unjudged`; it is empty if the report does not
     depend on that view.
@@ -32,7 +53,7 @@ class Report(NamedTuple):
     sentence: str
     columns: tuple[Column, ...]
     sql: str
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     left_out: str = ""
 
     def statement(self, dialect: str = "sqlite") -> str:

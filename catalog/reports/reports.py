@@ -6,7 +6,7 @@ A report uses nothing that a user could not use in `ocicat sql`, and runs throug
 from __future__ import annotations
 
 from catalog.reports.complete import COMPLETE
-from catalog.reports.definition import REQUESTED, STORE, Column, Report
+from catalog.reports.definition import REQUESTED, STORE, Column, Parameter, Report, image
 
 _KIND = """CASE
     WHEN EXISTS (SELECT 1 FROM layers WHERE layers.digest = blobs.digest) THEN 'layer'
@@ -148,9 +148,13 @@ SELECT unused.store, unused.digest, unused.size, known.kind, known.media_type, l
 FROM unused JOIN known ON known.digest = unused.digest LEFT JOIN last ON last.digest = unused.digest
 ORDER BY unused.store, unused.digest""",  # noqa: S608
     (
-        (
+        Parameter(
             "older_than",
-            "only blobs last written at least this long ago (90m, 24h, 7d; default 24h): copying an image writes its blobs first",
+            "only blobs last written at least this long ago (90m, 24h, 7d, 1month; 0 for any age): copying an image writes its "
+            "blobs first",
+            "AGE",
+            "24h",
+            ("24h", "7d", "4w", "1month"),
         ),
     ),
     "is left out",
@@ -271,7 +275,7 @@ FROM pairs JOIN manifests ON manifests.digest = pairs.base
 JOIN chosen AS base ON base.digest = pairs.base
 JOIN chosen AS image ON image.digest = pairs.image
 ORDER BY pairs.base, pairs.image""",  # noqa: S608
-    (("image", "only pairs in which either side is this image: anything that 'ocicat resolve' takes"),),
+    (image("only pairs in which either side is this image"),),
 )
 
 _WITHOUT_VERSION = "replace(rtrim({0}, replace({0}, '(', '')) || ltrim({0}, replace({0}, ')', '')), '()', '')"

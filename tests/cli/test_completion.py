@@ -58,6 +58,10 @@ def ask(db: str, *line: str) -> list[str]:
         (("completion", ""), ["bash", "zsh", "fish"]),
         (("report", "dup"), ["duplicates"]),
         (("add", "x", "--naming", "f"), ["fixed="]),
+        (("report", "bases", "-p", ""), ["image="]),
+        (("report", "-p", "o"), ["older_than="]),
+        (("report", "unreferenced", "-p", "older_than=7"), ["older_than=7d"]),
+        (("report", "usage", "-p", ""), []),
         (("nosuch", ""), []),
         (("history", "a", ""), []),
         (("query", "--limit", ""), []),
@@ -87,6 +91,7 @@ def test_commands_and_options_without_a_catalog(tmp_path: Path, line: tuple[str,
         (("resolve", "nosuch"), []),
         (("resolve", "--", "mul"), ["multi:1"]),
         (("resolve", '"mul'), ["multi:1"]),
+        (("report", "bases", "-p", "image=mul"), ["image=multi:1"]),
     ],
 )  # fmt: skip
 def test_what_the_catalog_has(shelf: Shelf, line: tuple[str, ...], expected: list[str]) -> None:
@@ -362,6 +367,7 @@ def test_typed_at_a_terminal(terminal: Terminal, shelf: Shelf, tmp_path: Path) -
         ("ocicat resolve oci-layout://images/mul\t:1", ["resolve", "oci-layout://images/multi:1"]),
         ('ocicat resolve "mul\t', ["resolve", "multi:1"]),
         ("ocicat contexts Docker\t", ["contexts", "Dockerfile.one"]),
+        ("ocicat report bases -p im\tmul\t", ["report", "bases", "-p", "image=multi:1"]),
         ("ocicat nosuch\tx", ["nosuchx"]),
         ("ocicat resolve nosuch\tx", ["resolve", "nosuchx"]),
     ):
@@ -400,6 +406,7 @@ def test_fish(shelf: Shelf, tmp_path: Path) -> None:
         ("ocicat contexts Docker", ["Dockerfile.one"]),
         ("ocicat resolve nosuch", []),
         ("ocicat db v", ["vacuum"]),
+        ("ocicat report bases -p image=mul", ["image=multi:1"]),
     ):
         assert fish(line, tmp_path, shelf.db) == expected, line
 

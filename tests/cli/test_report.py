@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from catalog.reports.definition import Report
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf
@@ -128,10 +129,27 @@ def test_wrong_usage_of_a_report(shelf: Shelf) -> None:
     one_error(shelf.ask("report", "usage", "-p", "image=x"), 2, "no parameter image", "it takes none")
     one_error(shelf.ask("report", "bases", "-p", "x=y"), 2, "no parameter x", "its parameters are image")
     one_error(shelf.ask("report", "bases", "-p", "x"), 2, "-p NAME=VALUE")
+    one_error(shelf.ask("report", "bases", "-p", "image=a", "-p", "image=b"), 2, "-p image is given twice")
+    one_error(shelf.ask("report", "unreferenced", "-p", "older_than=7dayz"), 2, "did you mean '7day'?")
+    one_error(shelf.ask("report", "usag", "--help"), 2, "did you mean 'usage'?")
+    one_error(shelf.ask("help", "report", "usag"), 2, "did you mean 'usage'?")
     one_error(shelf.ask("report", "--store", "solo"), 2, "need the NAME of a report")
     one_error(shelf.ask("report", "usage", "--format", "{nosuch}"), 2, "nosuch")
     one_error(shelf.ask("report", "usage", "--timeout", "0"), 2, "--timeout")
     one_error(called("report", "usage", db="/nowhere/catalog.db"), 4, "/nowhere/catalog.db")
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)
+def test_the_help_for_a_report_names_its_parameters_and_columns(report: Report) -> None:
+    helps = [("report", report.name, "--help"), ("report", "-h", report.name), ("help", "report", report.name)]
+    texts = {called(*words, env={"COLUMNS": "100"}).out.strip() for words in helps}
+    assert len(texts) == 1
+    (text,) = texts
+    for each in report.parameters:
+        assert f"  -p {each.name}={each.value}  " in text
+        assert f"[default: {each.default}]" in " ".join(text.split())
+    assert ("This report has none." in text) == (not report.parameters)
+    assert all(f"\n  {column.name}  " in text for column in report.columns)
 
 
 def test_it_ends_at_its_time_limit(catalogue: Catalogue) -> None:

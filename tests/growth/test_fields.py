@@ -38,7 +38,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 QUESTIONS: tuple[tuple[str, ...], ...] = (
     *(
-        ("report", each.name, *(("-p", "older_than=9999d") if dict(each.parameters).get("older_than") else ()))
+        (
+            "report",
+            each.name,
+            *(("-p", "older_than=9999d") if "older_than" in {parameter.name for parameter in each.parameters} else ()),
+        )
         for each in REPORTS
     ),
     *(("sql", f"SELECT * FROM {view.name}") for view in VIEWS),

@@ -41,7 +41,8 @@ VIEWED = {
     for view in VIEWS
 }
 PARAMETERS = {
-    report.name: {name: "9999" if name == "older_than" else "" for name, _ in report.parameters} for report in REPORTS
+    report.name: {name: "9999" if name == "older_than" else "" for name in (each.name for each in report.parameters)}
+    for report in REPORTS
 }
 
 

@@ -85,7 +85,7 @@ def same(made: list[Catalogue]) -> int:
         assert rows(other, f"SELECT * FROM {view.name}", {}) == (columns, expected), view.name
         compared += len(expected)
     for report in REPORTS:
-        parameters = dict.fromkeys((name for name, _ in report.parameters), "")
+        parameters = dict.fromkeys((parameter.name for parameter in report.parameters), "")
         found = rows(other, report.statement("postgresql"), parameters)
         assert found == rows(one, report.statement(), parameters), report.name
     expected_entries = entries(one)

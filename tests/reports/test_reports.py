@@ -65,7 +65,7 @@ def answering(disk: Disk) -> Iterator[tuple[str, str, str]]:
 def test_every_report_documents_the_columns_it_has(world: World) -> None:
     assert len({each.name for each in REPORTS}) == len(REPORTS) == 13
     for each in REPORTS:
-        parameters = dict.fromkeys((name for name, _ in each.parameters), "")
+        parameters = dict.fromkeys((parameter.name for parameter in each.parameters), "")
         with contextlib.closing(open_reader(world.catalogue.path)) as reader:
             columns, _ = statements_of(reader).run(each.statement(reader.dialect), parameters)
         assert columns == tuple(column.name for column in each.columns)

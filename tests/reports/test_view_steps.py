@@ -176,7 +176,7 @@ def test_without_a_parameter_every_pair_is_listed(sizes: Sizes) -> None:
 def test_a_report_over_everything_is_linear(sizes: Sizes, name: str) -> None:
     """Ten times as many images cost ten times as much, and a little more for deeper trees, but not a hundred times."""
     (report,) = (each for each in REPORTS if each.name == name)
-    parameters = dict.fromkeys((parameter for parameter, _ in report.parameters), "")
+    parameters = dict.fromkeys((each.name for each in report.parameters), "")
     small, large = (count(each, report.statement(), parameters, 100).steps for each in (sizes.small, sizes.middle))
     assert large <= small * MIDDLE / SMALL * 1.5
 

@@ -10,8 +10,10 @@ import click
 
 from catalog.cli import output
 from catalog.cli.guides import GUIDES, read_guide, render
+from catalog.cli.report_help import ReportCommand
 from catalog.cli.table import terminal_width
 from catalog.errors import UsageError
+from catalog.reports.asking import report_named
 
 _WIDEST = 100
 _IN_A_PIPE = 80
@@ -49,9 +51,13 @@ def _overview(ctx: click.Context) -> str:
 def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> str:
     """Return the help for the command that `words` name, such as ("db", "copy"). Raises UsageError if there is none."""
     for word in words:
+        if isinstance(found, ReportCommand) and found.choose(ctx, word):
+            continue
         below = found.get_command(ctx, word) if isinstance(found, click.Group) else None
         if below is None:
             known = [*(found.list_commands(ctx) if isinstance(found, click.Group) else ()), *GUIDES]
+            if isinstance(found, ReportCommand):
+                report_named(word)
             near = difflib.get_close_matches(word, known, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise UsageError(f"there is no command or guide called {word!r}: {hint}'ocicat help' lists them")

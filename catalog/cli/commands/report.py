@@ -10,10 +10,11 @@ from datetime import datetime
 import click
 
 from catalog.cli import formats, output
-from catalog.cli.commands.sql import parameter
+from catalog.cli.commands.sql import parameters_of
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
+from catalog.cli.report_help import ReportCommand
 from catalog.cli.time_limit import statement_limit
 from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
@@ -26,12 +27,18 @@ from catalog.reports.gate import start_process, statements_of
 from catalog.reports.reports import REPORTS
 
 
-@click.command(name="report")
+@click.command(name="report", cls=ReportCommand)
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option(
     "--store", "stores", multiple=True, metavar="S", help="Only rows of this store: a name or a glob. Repeatable."
 )
-@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the report. Repeatable.")
+@click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the report ('report NAME --help'). Repeatable.",
+)
 @click.option("--totals", is_flag=True, help="Print one row instead: the number of rows, and the sum of each size.")
 @statement_limit
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
@@ -47,6 +54,8 @@ def command(
 ) -> int:
     """Print the report NAME ('ocicat help reports'). Without NAME, list the reports.
 
+    'ocicat report NAME --help' shows the parameters and the columns of a report.
+
     A table on a terminal shows sizes in KiB, MiB and so on, and a line on stderr shows the totals. Everywhere else sizes are
     in bytes. '-p image=REF' takes whatever 'ocicat resolve' takes; --store then also limits where REF is looked up.
     """
@@ -61,7 +70,7 @@ def command(
             reader = limits.open_reader(catalog_path(globals_.db))
             stack.callback(reader.close)
             ids = store_ids(reader, stores) if stores else None
-            asked = AskedReport(reader, report, dict(map(parameter, parameters)), ids, note)
+            asked = AskedReport(reader, report, parameters_of(parameters), ids, note)
         is_shown = format_ in (None, "table") and sys.stdout.isatty()
         found, rows = asked.run(statements_of(reader, timeout))
         added = Totals(report)

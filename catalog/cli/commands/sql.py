@@ -47,7 +47,7 @@ def command(
         if schema:
             _print_views(reader.views(), statement)
             return 0
-        values = dict(parameter(text) for text in parameters)
+        values = parameters_of(parameters)
         if statement is None:
             statement = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
         columns, rows = statements_of(reader, timeout).run(statement, values)
@@ -72,9 +72,14 @@ def _print_views(views: list[str], name: str | None) -> None:
             output.write(f"{text};\n\n")
 
 
-def parameter(text: str) -> tuple[str, str]:
-    """Return the name and the value of `-p NAME=VALUE`. Raises UsageError."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UsageError(f"-p {shown(text)} is not a parameter: write -p NAME=VALUE")
-    return name, value
+def parameters_of(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the values of several `-p NAME=VALUE` by their names. Raises UsageError."""
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"-p {shown(text)} is not a parameter: write -p NAME=VALUE")
+        if name in values:
+            raise UsageError(f"-p {name} is given twice: write it once")
+        values[name] = value
+    return values
