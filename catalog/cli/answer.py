@@ -229,25 +229,29 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         fields = (*FIELDS, *also)
         cells = None if options.format is not None or options.count else for_people(options, then)
         show = None if options.count else query_format(options, also, fields, is_shown=cells is not None)
+        count = None
         if options.refs:
-            found = _all(options, limits, asking, narrowing, worst, freshen, show)
+            found = once(_all(options, limits, asking, narrowing, worst, freshen, show))
         else:
             from catalog.lookup import listing
 
             freshen(None)
-            found = listing.without_ref(asking, narrowing)
+            if options.count and options.sort is None:
+                count = listing.counted(asking, narrowing)
+            found = iter(()) if count is not None else listing.without_ref(asking, narrowing)
             if narrowing is not None:
                 found = listing.narrowed(found, narrowing)
-        found = once(found)
+            if also:
+                found = once(found)
         if options.sort is not None:
             from catalog.lookup.listing import in_order
 
-            found = iter(in_order(found, options.sort, fields))
+            found = iter(in_order(found, options.sort, fields, options.limit))
         if options.limit is not None:
             from catalog.lookup.listing import limited
 
             found = limited(found, options.limit)
-        count = 0
+        count = 0 if count is None else count if options.limit is None else min(count, options.limit)
         for match in found:
             count += 1
             if show is not None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    literal_column,
     true,
 )
 
@@ -287,6 +288,8 @@ for _raw, _indexed in (
 ):
     _held = _raw.is_not(None) if _indexed is None else _raw.is_not(None) & _indexed
     _partial(f"ix_entry_{_raw.name}", _raw, entry.c.store_id, entry.c.sort, where=_held)
+_partial("ix_entry_platform", entry.c.platform_id, where=entry.c.platform_id.is_not(None))
+_partial("ix_entry_artifact_type", entry.c.artifact_type_id, where=entry.c.artifact_type_id.is_not(None))
 _partial("ix_entry_embedded", entry.c.store_id, where=entry.c.embedded)
 _partial("ix_entry_long", entry.c.store_id, where=entry.c.long_ref_name | entry.c.long_image_name)
 
@@ -400,6 +403,8 @@ edge = Table(
 )
 Index("ix_edge_child", edge.c.child_id, edge.c.role, edge.c.position, edge.c.parent_id)
 _partial("ix_edge_chain", edge.c.chain, where=edge.c.chain.is_not(None))
+_partial("ix_edge_platform", edge.c.platform_id, where=edge.c.platform_id.is_not(None))
+_partial("ix_edge_config_type", edge.c.media_type_id, where=edge.c.role == literal_column("1"))
 _partial("ix_edge_embedded", edge.c.parent_id, where=edge.c.embedded)
 
 content_annotation = Table(

@@ -50,6 +50,8 @@ from catalog.db.changing import (
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.facts import STATEMENTS as FACTS
 from catalog.db.fetching import ALL, FEW, WIDE
+from catalog.db.filtering import STATEMENTS as FILTERS
+from catalog.db.filtering import Among
 from catalog.db.inspecting import (
     ABOUT,
     BASES_OF,
@@ -685,6 +687,16 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_ENTRY": _by_entry(entry.c.id == bindparam("entry_id")),
     **SEARCHES,
     **FACTS,
+    # the filters of `query`
+    "BY_ENTRIES": _by_entry(Among(entry.c.id)),
+    **FILTERS,
+    "COUNT_REPOSITORY": select(func.count()).select_from(
+        select(literal_column("1"))
+        .select_from(repository.join(name, name.c.repository_id == repository.c.id))
+        .where(repository.c.name == bindparam("repository"))
+        .limit(1000)
+        .subquery()
+    ),
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
@@ -701,10 +713,13 @@ FETCH: dict[str, str] = {
     **dict.fromkeys(
         ("KEYS_OF_REPOSITORY", "KEYS_OF_TAG", "KEYS_OF_TAGS", "KEYS_OF_STORE",
          "BY_DIGEST_RANGE", "BY_REPOSITORY", "BY_NAME_RANGE", "BY_TAG_RANGE", "SPANS_BY_NAME_RANGE", "SPANS_BY_TAG_RANGE",
-         "CHANGES_AT"),
+         "CHANGES_AT", "LABELLED", "ANNOTATED", "ANNOTATED_BELOW", "ANNOTATED_ENTRIES", "NAMED_BY_REF", "NAMED_BY_IMAGE", "NAMED_AT_LENGTH",
+         "ABOVE_CONFIGS", "ABOVE_CONTENTS", "SURELY_FOR_PLATFORMS", "PERHAPS_FOR_PLATFORMS", "OF_PLATFORMS", "OF_ARTIFACT_TYPES", "ENTRIES_OF",
+         "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM"),
         WIDE,
     ),
-    **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS"), ALL),
+    **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS",
+                     "KEYS_OF_ANNOTATIONS", "MEDIA_TYPES", "PLATFORMS", "OF_MEDIA_TYPES", "WITHOUT_KEYS", "COUNT_OF_STORES"), ALL),
 }  # fmt: skip
 """Hints on how to fetch rows from a server (catalog.db.fetching); ONE for all other statements."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from catalog.errors import Ambiguous, NotFound, UsageError
 from catalog.lookup import content
-from catalog.lookup.match import ENTRY_ID, Match
+from catalog.lookup.match import ENTRY_ID, SOURCE, Match
 from catalog.lookup.resolve import CANDIDATES, Asking
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
     from catalog.lookup.referrers import Referrers
     from catalog.lookup.since import Since
+    from catalog.lookup.starts import Start
+
+FEW = 1_000
+"""Fewer candidates are looked at one by one; of filters that all select more, the sets are found."""
+_ENOUGH = 50
+"""So few candidates need not be fewer."""
 
 
 class EntryFilters:
@@ -90,19 +97,12 @@ class EntryFilters:
         """Apply the filters to a catalog. Raises NotFound, Ambiguous, and NotInTime if manifests are still being read."""
         return Narrowing(self, asking)
 
-    def passes(self, reader: Reader, match: Match) -> bool:
-        """Return whether a match passes all filters except `--contains` and `--referrers-of`."""
-        return self._says(match) and self.passes_entry(match) and self._is(reader, match)
-
     def passes_entry(self, match: Match) -> bool:
         """Return whether the entry of a match passes the filters for names, whichever manifest below it is meant."""
         return self._is_named(match)
 
-    def _says(self, match: Match) -> bool:
-        """Return whether the descriptor has the requested media type and digest."""
-        media_type = match.value("media_type")
-        if self.media_type is not None and not (isinstance(media_type, str) and self.media_type(media_type)):
-            return False
+    def says(self, match: Match) -> bool:
+        """Return whether the descriptor has the requested digest."""
         if self.digest is None:
             return True
         wanted = self.digest.digest or ""
@@ -112,24 +112,40 @@ class EntryFilters:
         """Return whether one key of the entry passes all filters for names."""
         if not self.unnamed and self.tag is None and self.repository is None:
             return True
-        keys = match.lookup_keys()
-        if self.unnamed and keys:
-            return False
-        if self.tag is None and self.repository is None:
-            return True
+        if self.unnamed:
+            return match.row[SOURCE] is None and self.tag is None and self.repository is None
+        keys = itertools.chain([(match.repository, match.tag)], self._other_keys(match))
         return any(
-            (self.repository is None or self.repository(r)) and (self.tag is None or self.tag(t)) for r, t, _ in keys
+            (self.repository is None or self.repository(r)) and (self.tag is None or self.tag(t)) for r, t in keys
         )
 
-    def _is(self, reader: Reader, match: Match) -> bool:
-        """Return whether the content passes the filters that need it."""
-        if self.platform is not None and not content.has_platform(reader, match, self.platform):
-            return False
-        if self.artifact_type is not None and not self.artifact_type(content.artifact_type(reader, match)):
-            return False
-        return all(content.has_annotation(reader, match, *pair) for pair in self.annotations) and all(
-            content.has_label(reader, match, *pair) for pair in self.labels
-        )
+    @staticmethod
+    def _other_keys(match: Match) -> Iterator[tuple[str | None, str | None]]:
+        """Yield the repository and tag of all keys; they are read only if that with which the entry is shown does not do."""
+        yield from ((repository, tag) for repository, tag, _ in match.lookup_keys())
+
+    def starts(self, reader: Reader) -> list[Start]:
+        """Return the filters that have an index of their own, those first that usually select the least."""
+        content_given = self.annotations or self.labels or self.artifact_type or self.platform
+        if not (content_given or self.unnamed or self.media_type):
+            return []
+        from catalog.lookup import starts
+
+        pairs: list[tuple[type[starts.Annotated | starts.Labelled], Wanted, Wanted | None]] = [
+            *((starts.Annotated, *pair) for pair in self.annotations),
+            *((starts.Labelled, *pair) for pair in self.labels),
+        ]
+        pairs.sort(key=lambda each: each[2] is None or each[2].glob is not None)
+        found: list[Start] = [kind(reader, key, value) for kind, key, value in pairs]
+        if self.artifact_type is not None:
+            found.append(starts.OfArtifactType(reader, self.artifact_type))
+        if self.platform is not None:
+            found.append(starts.ForPlatform(reader, self.platform))
+        if self.unnamed:
+            found.append(starts.WithoutKeys(reader))
+        if self.media_type is not None:
+            found.append(starts.OfMediaType(reader, self.media_type))
+        return found
 
 
 class Narrowing:
@@ -152,6 +168,9 @@ class Narrowing:
         if self._contains is not None:
             self._holding = frozenset(row[ENTRY_ID] for row in content.containing(self._reader, self._contains))
         self._referrers: Referrers | None = None
+        self._starts = filters.starts(self._reader)
+        if self._since is not None and self._since.has_index:
+            self._starts.insert(0, self._since)
 
     def __call__(self, match: Match) -> Iterator[Match]:
         """Yield the match if it passes; with `--referrers-of`, yield the referrers that it is or has below it."""
@@ -163,8 +182,11 @@ class Narrowing:
             if self._accepts(found):
                 yield found
 
-    def without_ref(self) -> Iterable[Match] | Query | None:
-        """Return the entries that the narrowest filter finds with an index, or a query that finds them; None if none can."""
+    def without_ref(self, few: int | None = None) -> Iterable[Match] | Query | Start | None:
+        """Return the entries that the narrowest filter finds with an index, or what finds them; None if none can.
+
+        `few` is how many entries the stores have that are asked about, if only some are.
+        """
         reader, filters = self._reader, self._filters
         if self._subject is not None:
             return self._about(self._subject).everywhere()
@@ -172,21 +194,74 @@ class Narrowing:
             return filters.digest
         if self._contains is not None:
             return _matches(reader, content.containing(reader, self._contains))
+        if few is not None and few < FEW and filters.repository is None and filters.tag is None:
+            return None
+        start = self._narrowest()
+        if start is not None and not self._has_few_names():
+            return start
         if filters.repository is not None:
-            return _matches(reader, filters.repository.rows(reader))
+            return _matches(reader, filters.repository.rows(reader, filters.tag))
         if filters.tag is not None:
             kind = kinds.TAG if filters.tag.glob is None else kinds.TAG_PATTERN
             return Query(f":{filters.tag.text}", kind, tag=filters.tag.text)
-        return None
+        return None if few is not None else next(iter(self._starts), None)
+
+    def alone(self) -> Start | None:
+        """Return the one filter that is given, if it is one whose index has exactly the entries that pass; else None."""
+        filters = self._filters
+        others = (self._subject, filters.digest, self._contains, filters.repository, filters.tag, self._since)
+        if len(self._starts) != 1 or any(other is not None for other in others):
+            return None
+        return self._starts[0] if self._starts[0].is_exact else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no filter at all."""
+        filters = self._filters
+        given = (self._subject, filters.digest, self._contains, filters.repository, filters.tag, self._since)
+        return not self._starts and all(each is None for each in given)
+
+    def _narrowest(self) -> Start | None:
+        """Return the filter whose index has the least for it; None if all of them have much, or there is only a name."""
+        if len(self._starts) == 1 and self._filters.repository is None and self._filters.tag is None:
+            return self._starts[0]
+        best, least = None, FEW
+        for start in self._starts:
+            if least <= _ENOUGH or (best is not None and start.reads_all):
+                break
+            number = sum(1 for _ in itertools.islice(start.seeds(), least))
+            if number < least:
+                best, least = start, number
+        return best
+
+    def _has_few_names(self) -> bool:
+        """Return whether the tag, or the repository, has so few keys that these are looked at rather than anything else."""
+        filters = self._filters
+        if filters.repository is not None and filters.repository.name is not None:
+            if filters.tag is not None and filters.tag.glob is None:
+                return True
+            row = self._reader.row("COUNT_REPOSITORY", {"repository": filters.repository.name})
+            return row is not None and row[0] < FEW
+        if filters.tag is None or filters.tag.glob is not None:
+            return False
+        row = self._reader.row("COUNT_TAG", {"tag": filters.tag.text})
+        return row is not None and row[0] < FEW
 
     def _accepts(self, match: Match) -> bool:
-        return self._is_new(match) and self._holds(match) and self._filters.passes(self._reader, match)
+        filters = self._filters
+        return (
+            self._is_new(match)
+            and self._holds(match)
+            and filters.says(match)
+            and filters.passes_entry(match)
+            and all(start.passes(match) for start in self._starts if start is not self._since)
+        )
 
     def _passes_entry(self, match: Match) -> bool:
         return self._is_new(match) and self._filters.passes_entry(match)
 
     def _is_new(self, match: Match) -> bool:
-        return self._since is None or self._since.includes(match)
+        return self._since is None or self._since.passes_alone(match)
 
     def _holds(self, match: Match) -> bool:
         if self._contains is None or self._holding is None:
@@ -252,11 +327,11 @@ class _Repository:
     """The repository of `--repository`, or with wildcards those that match. Raises UsageError if it cannot be one."""
 
     def __init__(self, text: str) -> None:
-        self._name: str | None = None
+        self.name: str | None = None
         self._globs: tuple[Glob, ...] = ()
         parts = split_repository(text)
         if parts is not None:
-            self._name = repository_name(*parts)
+            self.name = repository_name(*parts)
         elif has_wildcard(text):
             self._globs = repository_globs(clean(text))
         else:
@@ -266,13 +341,16 @@ class _Repository:
 
     def __call__(self, name: str | None) -> bool:
         """Return whether a canonical repository is what is asked for."""
-        if self._name is not None:
-            return name == self._name
+        if self.name is not None:
+            return name == self.name
         return name is not None and any(glob.matches(name) for glob in self._globs)
 
-    def rows(self, reader: Reader) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of the keys in these repositories."""
-        names = [self._name] if self._name is not None else self._matching(reader)
+    def rows(self, reader: Reader, tag: Wanted | None) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the keys in these repositories; if one tag is asked for in one repository, only those."""
+        if self.name is not None and tag is not None and tag.glob is None:
+            yield from reader.rows("BY_NAME", {"name": f"{self.name}:{tag.text}"})
+            return
+        names = [self.name] if self.name is not None else self._matching(reader)
         for name in names:
             yield from reader.rows("BY_REPOSITORY", {"repository": name})
 

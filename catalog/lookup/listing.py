@@ -3,38 +3,114 @@
 from __future__ import annotations
 
 from catalog.errors import UsageError
-from catalog.lookup.match import Match
+from catalog.lookup.match import COLUMNS, ENTRY_ID, STORE_ID, Match, once
 from catalog.names.escape import shown
 from catalog.names.query import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from catalog.lookup.filters import Narrowing
     from catalog.lookup.resolve import Asking
+    from catalog.lookup.starts import Start
+
+_PRIORITY, _STORE = COLUMNS.index("priority"), COLUMNS.index("store")
+_CHUNK = 1_000
+"""How many entries are read at once."""
+_STALE = ("invalid", "unreadable")
+"""The states of a store that answers with its last entries."""
 
 
 def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter."""
+    """Yield every entry that may pass `narrowing` once, found by the index of its narrowest filter; referrers perhaps several times."""
     reader, scope = asking.reader, asking.stores
     if asking.by_spans:
-        return asking.past(None)
-    found = None if narrowing is None else narrowing.without_ref()
+        return once(asking.past(None))
+    found = None if narrowing is None else narrowing.without_ref(_few(asking))
     if isinstance(found, Query):
         return asking.matches(found)
     if found is not None:
-        return noted((match for match in found if scope is None or match.store_id in scope), asking.note)
-    stores = (row[0] for row in list(reader.rows("STORE_NAMES", {})) if scope is None or row[0] in scope)
-    rows = (row for id_ in stores for row in reader.rows("STORE_ENTRIES", {"store_id": id_}))
+        from catalog.lookup.starts import Start
+
+        if isinstance(found, Start):
+            return noted((Match(reader, row) for row in _rows_of(asking, found)), asking.note)
+        return noted(once(match for match in found if scope is None or match.store_id in scope), asking.note)
+    rows = (row for id_ in _stores(asking) for row in reader.rows("STORE_ENTRIES", {"store_id": id_}))
     return noted((Match(reader, row) for row in rows), asking.note)
+
+
+def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
+    """Return how many entries there are that pass `narrowing`, if an index alone has them; else None, and list them.
+
+    The notes are those of the list.
+    """
+    if asking.reader.past is not None:
+        return None
+    if narrowing is None or narrowing.is_empty:
+        numbers: dict[int, int] = dict(asking.reader.rows("COUNT_OF_STORES", {}))
+    elif (start := narrowing.alone()) is not None:
+        numbers = {}
+        for _, store_id in start.entries():
+            numbers[store_id] = numbers.get(store_id, 0) + 1
+    else:
+        return None
+    total = 0
+    for row in list(asking.reader.rows("STORES", {})):
+        store_id, state = row[0], row[3]
+        if store_id in numbers and state != "missing" and (asking.stores is None or store_id in asking.stores):
+            total += numbers[store_id]
+            if state in _STALE:
+                asking.note(_stale_note(row[1], state, row[4]))
+    return total
+
+
+def _few(asking: Asking) -> int | None:
+    """Return how many entries the stores have that are asked about; None if all stores are."""
+    scope = asking.stores
+    return None if scope is None else sum(row[6] for row in list(asking.reader.rows("STORES", {})) if row[0] in scope)
+
+
+def _stores(asking: Asking) -> list[int]:
+    """Return the ids of the stores that are asked about, in the order in which they answer."""
+    scope = asking.stores
+    return [row[0] for row in list(asking.reader.rows("STORE_NAMES", {})) if scope is None or row[0] in scope]
+
+
+def _rows_of(asking: Asking, start: Start) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of the entries that a filter finds, in the order of their stores and lists."""
+    from array import array
+    from itertools import chain, islice
+
+    from catalog.lookup.ids import ids_text
+
+    found = start.entries()
+    first = list(islice(found, _CHUNK))
+    if len(first) < _CHUNK:  # so few that the other stores need not be looked at to tell which answers first
+        place = {entry_id: number for number, (entry_id, _) in enumerate(first)}
+        rows = list(asking.reader.rows("BY_ENTRIES", {"ids": ids_text(place)}))
+        scope = asking.stores
+        in_scope = (row for row in rows if scope is None or row[STORE_ID] in scope)
+        yield from sorted(in_scope, key=lambda row: (row[_PRIORITY], row[_STORE], place[row[ENTRY_ID]]))
+        return
+    of_store: dict[int, array[int]] = {}
+    for entry_id, store_id in chain(first, found):
+        ids = of_store.get(store_id)
+        if ids is None:
+            ids = of_store[store_id] = array("q")
+        ids.append(entry_id)
+    ordered = (id_ for store_id in _stores(asking) for id_ in of_store.get(store_id, ()))
+    while chunk := list(islice(ordered, _CHUNK)):
+        read = {row[ENTRY_ID]: row for row in asking.reader.rows("BY_ENTRIES", {"ids": ids_text(chunk)})}
+        yield from (read[id_] for id_ in chunk if id_ in read)
 
 
 def noted(matches: Iterable[Match], note: Callable[[str], None]) -> Iterator[Match]:
     """Yield the matches, and note each store that cannot be read and answers with its last entries (docs/resolution.md)."""
     seen: set[int] = set()
     for match in matches:
-        if match.state in ("invalid", "unreadable") and match.store_id not in seen:
+        if match.state in _STALE and match.store_id not in seen:
             seen.add(match.store_id)
             note(_stale_note(match.store, match.state, match.state_since))
         yield match
@@ -52,11 +128,27 @@ def narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
     return (found for match in matches for found in narrowing(match))
 
 
-def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> list[Match]:
+def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...], limit: int | None = None) -> list[Match]:
     """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`. `size` is that of the whole image.
 
-    Raises UsageError for any other key.
+    With `limit` these are the first ones, and no more than that are kept. Raises UsageError for any other key.
     """
+    field = sort_field(key, fields)
+
+    def value(match: Match) -> tuple[bool, object]:
+        found = match.value(field)
+        return found is not None, found if found is not None else 0
+
+    is_reverse = key.startswith("-")
+    if limit is None:
+        return sorted(matches, key=value, reverse=is_reverse)
+    import heapq
+
+    return (heapq.nlargest if is_reverse else heapq.nsmallest)(limit, matches, key=value)
+
+
+def sort_field(key: str, fields: tuple[str, ...]) -> str:
+    """Return the field that `--sort KEY` means. Raises UsageError if it is none by which one can sort."""
     field = key.removeprefix("-")
     if field == "size":
         field = "total_size"  # people mean the image, not its manifest
@@ -64,12 +156,7 @@ def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...]) -> lis
         raise UsageError(
             f"cannot sort by {shown(key)}: use a key of the output such as name, tag or size, or '-size' for reverse order"
         )
-
-    def value(match: Match) -> tuple[bool, object]:
-        found = match.value(field)
-        return found is not None, found if found is not None else 0
-
-    return sorted(matches, key=value, reverse=key.startswith("-"))
+    return field
 
 
 def limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:

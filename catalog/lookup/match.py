@@ -23,6 +23,8 @@ DIGEST = _AT["digest"]
 CONTENT_ID = _AT["content_id"]
 CONTENT_KIND = _AT["content_kind"]
 PLATFORM = _AT["platform"]
+SOURCE = _AT["source"]
+"""The place of the source of the key with which an entry is shown; null if it has none."""
 _STATE = _AT["state"]
 _SINCE = _AT["state_since"]
 
@@ -330,10 +332,9 @@ class Match:
 
 def once(matches: Iterable[Match]) -> Iterator[Match]:
     """Yield each entry once, and each referrer, which several entries may be or reach, once per store."""
-    seen: set[tuple[bool, int, str]] = set()
+    seen: set[int | tuple[int, str]] = set()
     for match in matches:
-        is_referrer = match.how is not None
-        key = is_referrer, match.store_id if is_referrer else match.entry_id, match.digest
+        key = match.entry_id if match.how is None else (match.store_id, match.digest)
         if key not in seen:
             seen.add(key)
             yield match

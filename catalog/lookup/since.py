@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 from catalog.engine.moments import last_moment
 from catalog.lookup.match import COLUMNS, STORE_ID, Match
+from catalog.lookup.starts import Start, in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from catalog.engine.interface import Reader
+    from catalog.lookup.starts import Entries, Row
 
 _SINCE = COLUMNS.index("since")
 _ANSWERS_FROM = COLUMNS.index("answers_from")
@@ -32,10 +36,13 @@ class _Host(NamedTuple):
     kept_at: int
 
 
-class Since:
-    """The time `at`, in milliseconds since 1970, UTC."""
+class Since(Start):
+    """The time `at`, in milliseconds since 1970, UTC. It has an index if no time of a clock has to decide (`has_index`)."""
+
+    is_exact = False
 
     def __init__(self, reader: Reader, at: int) -> None:
+        super().__init__(reader)
         self._at = at
         now = time.time_ns() // 1_000_000
         hosts = [row[0] for row in list(reader.select("SELECT id FROM host", {}))]
@@ -44,7 +51,21 @@ class Since:
         if len(hosts) > 1:
             self._host_of = dict(reader.select("SELECT id, host_id FROM store", {}))
 
-    def includes(self, match: Match) -> bool:
+    @property
+    def has_index(self) -> bool:
+        """Whether only keys whose answer is from a moment after that time can be included."""
+        return all(host.kept and self._at > host.kept_at for host in self._hosts.values())
+
+    def seeds(self) -> Iterator[Row]:
+        """Yield the ids of the entries with a key whose answer is from after the last moment before that time, on any host."""
+        number = min((host.number for host in self._hosts.values()), default=0)
+        return self.reader.rows("ANSWERING_FROM", {"number": number})
+
+    def entries(self) -> Entries:
+        """See Start."""
+        return in_order(self.reader, {row[0] for row in self.seeds()})
+
+    def passes_alone(self, match: Match) -> bool:
         """Return whether the key of a match was added, or got another answer, at that time or later."""
         since, began = match.row[_SINCE], match.row[_ANSWERS_FROM]
         if since is None or began is None:

@@ -6,10 +6,12 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalog.errors import OcicatError
+from catalog.lookup import listing, starts
 from catalog.lookup.changes import from_beginning
 from catalog.lookup.compare import Side, differences
 from catalog.lookup.filters import EntryFilters
@@ -17,6 +19,7 @@ from catalog.lookup.inspect import Page
 from catalog.lookup.match import once
 from catalog.lookup.needed import Needs
 from catalog.lookup.parts import Images
+from catalog.lookup.starts import Start
 from catalog.names.query import Query, parse_query
 from tests.conftest import Catalogue, file_of
 from tests.growth.counting import FACTOR
@@ -25,6 +28,13 @@ from tests.growth.test_walks import SPARE, steps
 
 SIZES = 25, 100
 EVERYTHING = parse_query("*")
+STARTED: tuple[dict[str, Any], ...] = (
+    {"labels": ("n",)},
+    {"annotations": ("*",)},
+    {"platform": "linux/amd64"},
+    {"artifact_type": "*", "unnamed": True},
+    {"media_type": "*", "since": "1970-01-02"},
+)
 
 
 def _objects(catalogue: Catalogue) -> None:
@@ -40,6 +50,19 @@ def _filtered(filters: EntryFilters) -> Callable[[Catalogue], None]:
         assert not list(once(found for match in asking.matches(EVERYTHING) for found in narrowing(match)))
 
     return ask
+
+
+def _started(catalogue: Catalogue) -> None:
+    """Filters that start from an index, with sets of what passes from the first match on, as for a large catalog."""
+    tried, starts.TRIED = starts.TRIED, 0
+    try:
+        for given in STARTED:
+            asking = catalogue.asking()
+            narrowing = EntryFilters(**given).narrowing(asking)
+            list(listing.narrowed(listing.without_ref(asking, narrowing), narrowing))
+            listing.counted(asking, narrowing)
+    finally:
+        starts.TRIED = tried
 
 
 def _complete(catalogue: Catalogue) -> None:
@@ -78,7 +101,7 @@ def _about(**narrow: str) -> Callable[[Catalogue], None]:
                 asking = catalogue.asking()
                 narrowing = filters.narrowing(asking)
                 found = narrowing.without_ref() if ref is None else asking.matches(ref)
-                assert not isinstance(found, Query)
+                assert not isinstance(found, Query | Start)
                 told = list(once(each for match in found or () for each in narrowing(match)))
                 assert narrow or ref is not None or told
 
@@ -113,6 +136,7 @@ QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
     "a label": _filtered(EntryFilters(labels=("k=v",))),
     "an annotation": _filtered(EntryFilters(annotations=("k=v",))),
     "an artifact type": _filtered(EntryFilters(artifact_type="x")),
+    "filters without a reference": _started,
     "whole images": _complete,
     "one answer": _single,
     "what contains a manifest": _containing,

@@ -23,6 +23,8 @@ SHARED = "docker.io/library/everywhere"
 CROWD = "docker.io/library/crowd"
 """A repository with the tag `crowd`, which all entries of the store `crowd` have, and its digest."""
 LONG = "x/" + "y" * 1100 + ":long"
+RARE = "application/x-rare"
+"""The artifact type of one manifest, whose platform is linux/s390x and no other's."""
 
 
 class Sized(NamedTuple):
@@ -101,8 +103,10 @@ def _add_content(catalogue: Catalogue, elements: list[Descriptor]) -> None:
                 "config": {"digest": config, "size": 9, "mediaType": writers.CONFIG_TYPE},
                 "layers": layers,
                 "subject": writers.fake_descriptor(f"subject-{number}"),
+                **({"artifactType": RARE} if number == 1 else {}),
             }
-            settings = {"os": "linux", "architecture": "amd64", "config": {"Labels": {"l": str(number)}}}
+            arch = "s390x" if number == 1 else "amd64"
+            settings = {"os": "linux", "architecture": arch, "config": {"Labels": {"l": str(number)}}}
             for digest, kind, document in (
                 (element["digest"], INDEX, index),
                 (manifest, MANIFEST, image),

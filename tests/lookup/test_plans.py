@@ -18,7 +18,7 @@ from catalog.engine.open import open_writer
 from catalog.engine.postgres import frozen
 from catalog.engine.postgres.reader import FIRST, PostgresReader, first_rows
 from tests.lookup.sizes import Sized
-from tests.lookup.test_steps import ASKED, FACTOR, IDS, SMALL, Asked
+from tests.lookup.test_steps import ASKED, COLUMNS, FACTOR, IDS, SMALL, Asked
 from tests.lookup.test_steps import FIRST as ONE
 from tests.postgres import Server
 
@@ -86,6 +86,10 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
             row = next(reader.select(f"SELECT id FROM {table} WHERE {column} = :value", {"value": values[key]}), None)
             assert row is not None
             values[key] = row[0]
+    if isinstance(words := values.get("ids"), tuple):
+        table, word = words
+        statement = f"SELECT id FROM {table} WHERE {COLUMNS.get(table, 'name')} = :value"
+        values["ids"] = f"[{next(reader.select(statement, {'value': word}))[0]}]"
     if values.get("entry_id") == "annotated":
         row = next(reader.select("SELECT min(entry_id) FROM entry_annotation", {}), None)
         assert row is not None

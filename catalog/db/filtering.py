@@ -1,0 +1,215 @@
+"""The statements with which the filters of `query` start from their indexes (catalog.lookup.starts).
+
+catalog/db/statements.py takes them in under their names. A filter first asks which words of a dictionary it means (keys of
+annotations, media types, platforms), then for the contents or entries that have these, and then for the entries above. Lists
+of ids are passed as JSON, in one parameter, so that no statement depends on how many there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    union,
+    union_all,
+)
+from sqlalchemy.ext.compiler import compiles
+
+from catalog.db.schema import (
+    CHILD,
+    CONFIG,
+    INDEX,
+    MANIFEST,
+    UNREAD,
+    annotation_key,
+    config,
+    content,
+    content_annotation,
+    descriptor_annotation,
+    edge,
+    entry,
+    entry_annotation,
+    manifest,
+    media_type,
+    name,
+    platform,
+    store,
+)
+
+INDEXED = 128
+"""How many characters of the value of an annotation are in its index."""
+
+
+class Among(ColumnElement[bool]):
+    """The condition that a column is one of the ids in the parameter `ids`, a JSON array of numbers."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.column = column
+        self.ids: BindParameter[str] = bindparam("ids", type_=String)
+
+
+@compiles(Among)
+def _among(element: Among, compiler: Any, **options: Any) -> str:
+    column, ids = (compiler.process(each, **options) for each in (element.column, element.ids))
+    if compiler.dialect.name == "sqlite":
+        return f"{column} IN (SELECT value FROM json_each({ids}))"
+    # An array is known before the plan runs, so it is the condition of an index; a subquery would be joined with something.
+    return f"{column} = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({ids} AS JSON))))"
+
+
+class _Within(ColumnElement[bool]):
+    """The condition that a column is one of the ids that a query returns, which PostgreSQL runs first, and not joined."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any], ids: Select[Any]) -> None:
+        self.column = column
+        self.ids = ids.scalar_subquery()
+
+
+@compiles(_Within)
+def _within(element: _Within, compiler: Any, **options: Any) -> str:
+    column, ids = (compiler.process(each, **options) for each in (element.column, element.ids))
+    return f"{column} IN {ids}" if compiler.dialect.name == "sqlite" else f"{column} = ANY (ARRAY{ids})"
+
+
+def _is(role: int) -> ColumnElement[int]:
+    """A role as a literal, without which PostgreSQL cannot tell that a partial index has it."""
+    return literal_column(str(role))
+
+
+_low: BindParameter[str] = bindparam("low")
+_high: BindParameter[str] = bindparam("high")
+_ENTRY = (entry.c.id, entry.c.store_id)
+_ORDER = (entry.c.store_id, entry.c.sort, entry.c.id)
+
+
+def _values(of: Any, owner: ColumnElement[int], *where: ColumnElement[bool]) -> Select[Any]:
+    """What has an annotation with one of the keys in `ids`, and its value, of which the beginning is in a closed range."""
+    beginning = func.substr(of.c.value, literal_column("1"), literal_column(str(INDEXED)))
+    return select(owner, of.c.value).where(Among(of.c.key_id), beginning >= _low, beginning <= _high, *where)
+
+
+def _up(start: Select[Any], *also: ColumnElement[bool], tables: FromClause = edge) -> Select[Any]:
+    """The contents of `start`, and every index above them. UNION ends cycles."""
+    up = start.cte("up", recursive=True)
+    above = tables.join(up, edge.c.child_id == up.c.id)
+    up = up.union(select(edge.c.parent_id).select_from(above).where(edge.c.role == _is(CHILD), *also))
+    return select(up.c.id).order_by(up.c.id)
+
+
+_parent = content.alias("parent")
+_below = edge.join(content, content.c.id == edge.c.child_id).join(_parent, _parent.c.id == edge.c.parent_id)
+
+
+def _for_platforms(*, sure: bool) -> Select[Any]:
+    """The contents that have an image for one of the platforms in `ids` (catalog.lookup.below, `platforms_of`).
+
+    An index in a store counts by its children, and one that is not there by its descriptor. So with `sure` these are the
+    contents that have such an image in every store, and without, those that have one in some store.
+    """
+    by_config = (
+        select(edge.c.parent_id.label("id"))
+        .select_from(edge.join(_parent, _parent.c.id == edge.c.parent_id))
+        .where(
+            _Within(edge.c.child_id, select(config.c.content_id).where(Among(config.c.platform_id))),
+            edge.c.role == _is(CONFIG),
+            _parent.c.kind == _is(MANIFEST),
+        )
+    )
+    by_descriptor = (
+        select(edge.c.parent_id)
+        .select_from(_below)
+        .where(
+            Among(edge.c.platform_id),
+            edge.c.platform_id.is_not(None),
+            edge.c.role == _is(CHILD),
+            _parent.c.kind != _is(MANIFEST),
+            *([content.c.kind != _is(INDEX)] if sure else []),
+        )
+    )
+    is_entered = content.c.kind == _is(INDEX)
+    is_plain = and_(content.c.kind.in_([_is(MANIFEST), _is(INDEX)]), edge.c.platform_id.is_(None))
+    return _up(
+        union(by_config, by_descriptor).subquery("start").select(),
+        is_plain if sure else or_(is_plain, is_entered),
+        _parent.c.kind != _is(MANIFEST),
+        tables=_below,
+    )
+
+
+_of_type = union_all(
+    select(manifest.c.content_id.label("id")).where(Among(manifest.c.artifact_type_id)),
+    select(edge.c.parent_id)
+    .select_from(edge.join(manifest, manifest.c.content_id == edge.c.parent_id))
+    .where(Among(edge.c.media_type_id), edge.c.role == _is(CONFIG), manifest.c.artifact_type_id.is_(None)),
+).subquery("of_type")
+_of_platform = union_all(
+    select(config.c.content_id.label("id")).where(Among(config.c.platform_id)),
+    select(edge.c.parent_id).where(Among(edge.c.platform_id), edge.c.platform_id.is_not(None)),
+).subquery("of_platform")
+
+STATEMENTS: dict[str, Select[Any]] = {
+    # what the words are
+    "KEYS_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name),
+    "KEY_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name).where(
+        annotation_key.c.name == bindparam("key")
+    ),
+    "MEDIA_TYPES": select(media_type.c.id, media_type.c.name),
+    "PLATFORMS": select(platform.c.id, platform.c.name),
+    # what has them
+    "LABELLED": _values(content_annotation, content_annotation.c.content_id, content_annotation.c.is_label),
+    "ANNOTATED": _values(content_annotation, content_annotation.c.content_id, ~content_annotation.c.is_label),
+    "ANNOTATED_BELOW": _values(descriptor_annotation, descriptor_annotation.c.content_id),
+    "ANNOTATED_ENTRIES": _values(entry_annotation, entry_annotation.c.entry_id),
+    "NAMED_BY_REF": select(entry.c.id, entry.c.ref_name).where(
+        entry.c.ref_name >= _low, entry.c.ref_name <= _high, ~entry.c.long_ref_name
+    ),
+    "NAMED_BY_IMAGE": select(entry.c.id, entry.c.image_name).where(
+        entry.c.image_name >= _low, entry.c.image_name <= _high, ~entry.c.long_image_name
+    ),
+    "NAMED_AT_LENGTH": select(entry.c.id, entry.c.ref_name, entry.c.image_name).where(
+        or_(entry.c.long_ref_name, entry.c.long_image_name)
+    ),
+    "ABOVE_CONFIGS": _up(
+        select(edge.c.parent_id.label("id")).where(Among(edge.c.child_id), edge.c.role == _is(CONFIG))
+    ),
+    "ABOVE_CONTENTS": _up(select(content.c.id.label("id")).where(Among(content.c.id))),
+    "SURELY_FOR_PLATFORMS": _for_platforms(sure=True),
+    "PERHAPS_FOR_PLATFORMS": _for_platforms(sure=False),
+    "OF_PLATFORMS": select(_of_platform.c.id),
+    "OF_ARTIFACT_TYPES": select(_of_type.c.id),
+    # the entries, in the order of their lists
+    "ENTRIES_OF": select(*_ENTRY).where(Among(entry.c.content_id)).order_by(*_ORDER),
+    "ENTRIES_IN_ORDER": select(*_ENTRY).where(Among(entry.c.id)).order_by(*_ORDER),
+    "CLAIMING_PLATFORMS": select(entry.c.id)
+    .select_from(entry.join(content, content.c.id == entry.c.content_id))
+    .where(Among(entry.c.platform_id), entry.c.platform_id.is_not(None), content.c.kind == _is(UNREAD)),
+    "CLAIMING_ARTIFACT_TYPES": select(entry.c.id).where(
+        Among(entry.c.artifact_type_id), entry.c.artifact_type_id.is_not(None)
+    ),
+    "OF_MEDIA_TYPES": select(*_ENTRY).where(Among(entry.c.media_type_id)).order_by(*_ORDER),
+    "WITHOUT_KEYS": select(*_ENTRY)
+    .where(~select(name.c.id).where(name.c.entry_id == entry.c.id).correlate(entry).exists())
+    .order_by(*_ORDER),
+    "ANSWERING_FROM": select(name.c.entry_id).where(name.c.answers_from > bindparam("number", type_=BigInteger)),
+    "COUNT_OF_STORES": select(entry.c.store_id, func.count())
+    .select_from(entry.join(store, store.c.id == entry.c.store_id))
+    .where(store.c.state != "missing")
+    .group_by(entry.c.store_id),
+}
+"""The statements, by name."""
