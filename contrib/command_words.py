@@ -190,6 +190,16 @@ status 0
         to_copy="""ocicat browse --port 8001                # prints its address; Ctrl-C ends it
 """,
     ),
+    "serve": Words(
+        {
+            0: "ended by SIGINT or SIGTERM",
+            2: f"uvicorn, uvloop or httptools is not installed, the certificate cannot be used, or {_UNKNOWN}",
+        },
+        to_copy="""ocicat serve                             # prints its address; Ctrl-C ends it
+ocicat serve --listen 0.0.0.0:5000 --host registry.lan --tls-cert cert.pem --tls-key key.pem
+skopeo copy --src-tls-verify=false docker://127.0.0.1:5000/docker.io/acme/app:1.1 oci:app:1.1
+""",
+    ),
     "status": Words(
         {0: "printed", 1: "`--check`: no daemon runs, or it lags behind"},
         r"""$ ocicat status --format '{stores} stores, {entries} entries, daemon: {daemon}'

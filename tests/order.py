@@ -38,7 +38,7 @@ SLOWEST = (
 )
 """The files that take longest, longest first. One that begins last would keep a single process busy at the end."""
 
-ROOMS = ("watch", "hosts", "cli", "browse", "plans", "db", "ingest", "content", "reports", "growth", "lookup")
+ROOMS = ("watch", "hosts", "cli", "browse", "serve", "plans", "db", "ingest", "content", "reports", "growth", "lookup")
 """Directories of tests, the slowest first; what is in none of them comes last."""
 
 SLOW_FIXTURES = {"browser", "catalog", "followed", "mortal", "public", "quick", "secure", "server", "site", "terminal"}

@@ -1,10 +1,7 @@
 """The checks that every request passes first: who may ask, for what, and what a browser may do with the response.
 
-A web page of another site can make its visitors' browsers send requests here. With DNS rebinding, where its own host name
-resolves to this machine, it could read the responses, too. It cannot change the Host header, which contains its own name, so
-a request is accepted only if its Host is an address, `localhost`, or the name given with --host. Without rebinding, the page
-cannot read the responses, but its requests would still cost work. So a request from another site, according to
-Sec-Fetch-Site, is answered only if a person follows a link to the first page.
+A request must name this server in its Host header (catalog.web.callers says why). A request from another site is answered only
+if a person follows a link to the first page.
 
 Only GET and HEAD are allowed, because nothing can be changed here, and only known addresses: Datasette has more, for users who
 log in or write. The content security policy in each response prevents a page from loading anything from the network, whatever
@@ -19,18 +16,12 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
 
 from catalog.browse.page_time import PageTime, page_time
-from catalog.names.http_host import host_of, is_address
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from catalog.web.asgi import Application, Message, Receive, Scope, Send, values
+from catalog.web.callers import is_of_this_site, names_this_server
 
 _POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -83,7 +74,7 @@ class Middleware:
             return
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(send, 405, "Nothing can be changed here: only GET and HEAD are answered.")
-        elif not self._is_ours(_values(scope, b"host")):
+        elif not names_this_server(scope, self._names):
             await _refuse(send, 421, "Unrecognised Host header: see --host in 'ocicat help browse'.")
         elif not _is_of_this_site(scope):
             await _refuse_link(send, scope)
@@ -120,12 +111,6 @@ class Middleware:
         async with asyncio.timeout(_SEND_SECONDS):  # for a client that does not read
             await answer.give(send)
 
-    def _is_ours(self, hosts: list[bytes]) -> bool:
-        if len(hosts) != 1:
-            return False
-        host = host_of(hosts[0].decode("latin-1"))
-        return host in self._names or is_address(host)
-
 
 class _Answer:
     """The application's response, held back. A second response is the error page for the first one, and replaces it."""
@@ -155,26 +140,18 @@ class _Answer:
         await send({"type": "http.response.body", "body": b""})
 
 
-def _values(scope: Scope, header: bytes) -> list[bytes]:
-    return [value for name, value in scope["headers"] if name == header]
-
-
 def _is_of_this_site(scope: Scope) -> bool:
     """Return whether a request comes from one of ocicat's pages, from no page, or from a link to the first page.
 
-    The first page costs little, so links to it are allowed from everywhere. Browsers say where a request comes from in headers
-    that a page cannot set. Other programs do not send these headers, and are not a page of another site.
+    The first page costs little, so links to it are allowed from everywhere.
     """
-    sites = _values(scope, b"sec-fetch-site")
-    if all(site in (b"same-origin", b"none") for site in sites):
-        origins = _values(
-            scope, b"origin"
-        )  # for browsers without Sec-Fetch-Site, and requests that are not a navigation
-        hosts = _values(scope, b"host")
-        return all(origin.partition(b"://")[2] in hosts for origin in origins)
-    is_navigation = _values(scope, b"sec-fetch-mode") == [b"navigate"] and _values(scope, b"sec-fetch-dest") == [
-        b"document"
-    ]
+    if is_of_this_site(scope):
+        return True
+    is_navigation = (
+        values(scope, b"sec-fetch-site") != []
+        and values(scope, b"sec-fetch-mode") == [b"navigate"]
+        and values(scope, b"sec-fetch-dest") == [b"document"]
+    )
     return is_navigation and scope["path"] == "/" and not scope["query_string"]
 
 

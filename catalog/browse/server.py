@@ -1,21 +1,15 @@
-"""The server process of `ocicat browse`: it listens, prints its address, and answers until a signal ends it.
-
-The socket is created here, and listens before the address is printed, so that whoever reads the address can connect to it.
-"""
+"""The server process of `ocicat browse`: it listens, prints its address, and answers until a signal ends it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import socket
 import sys
 import threading
 import warnings
 import webbrowser
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -30,12 +24,9 @@ from catalog.browse.error_page import ErrorPage
 from catalog.browse.home import PAGES
 from catalog.browse.middleware import Middleware
 from catalog.browse.questions import QUESTIONS
-from catalog.errors import CatalogUnavailable, UsageError
-from catalog.names.escape import shown
-from catalog.names.http_host import is_address
 from catalog.reports.workers import Workers
+from catalog.web.running import run
 
-_BACKLOG = 128
 _FACET_MS = 500
 _PAGES = "|".join(re.escape(name) for name in (*PUBLIC, *(question.name for question in QUESTIONS)))
 ADDRESSES = re.compile(
@@ -95,41 +86,6 @@ def application(
     return Middleware(datasette.app(), host, ADDRESSES, timeout + _MORE_SECONDS, defect)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises UsageError for an invalid host, and CatalogUnavailable if it cannot listen there."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise UsageError(
-            f"cannot listen on the host {shown(host)}: give an address, such as --host 127.0.0.1"
-        ) from error
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CatalogUnavailable(
-            f"cannot listen on {shown(host)} port {port} ({reason}): give another --port, or 0 for a free one"
-        ) from error
-    return listening
-
-
-def is_loopback(listening: socket.socket) -> bool:
-    """Return whether only this machine can reach the socket."""
-    host = str(listening.getsockname()[0])
-    return host == "::1" or host.startswith("127.")
-
-
-def url_of(listening: socket.socket, host: str) -> str:
-    """Return the address of the first page. If the socket listens on all addresses, it is that of the loopback interface."""
-    bound, port = listening.getsockname()[:2]
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound) if is_address(host) or not host else host  # noqa: S104
-    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
-
-
 def serve(
     middleware: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
@@ -151,22 +107,16 @@ def serve(
     )
     server = uvicorn.Server(config)
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    # uvicorn has its own handlers while it serves; afterwards it raises the signal again, for these handlers.
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    def ready() -> None:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         if opened is not None:
             threading.Thread(target=lambda: opened(_open(url)), daemon=True).start()
-        server.run(sockets=[listening])
+
+    try:
+        run(server, [listening], ready)
     finally:
         workers.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        listening.close()
 
 
 def _open(url: str) -> bool:

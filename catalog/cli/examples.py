@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "plan link": ("ocicat plan link", "ocicat plan link mirror/alpine backup/alpine --mode hard"),
     "browse": ("ocicat browse", "ocicat browse --port 8001"),
+    "serve": ("ocicat serve", "ocicat serve --listen 0.0.0.0:5000 --host registry.lan"),
     "db": ("ocicat db path", "ocicat db check"),
     "db path": ("ocicat db path",),
     "db upgrade": ("ocicat db upgrade",),

@@ -24,6 +24,7 @@ GUIDES = {
     "builds": "Building with buildx from local layouts.",
     "python": "The catalog in Python.",
     "browse": "The catalog in a web browser.",
+    "serve": "The layouts as a registry that clients pull from.",
     "completion": "Completing names in a shell.",
     "install": "Installing ocicat.",
     "operations": "Running the daemon: systemd, health, metrics, faults, backups.",

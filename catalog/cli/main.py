@@ -39,6 +39,7 @@ COMMANDS = {
     "report": "Print a ready-made report over all stores.",
     "plan": "Plan what could be removed or shared.",
     "browse": "Show the catalog in a web browser.",
+    "serve": "Serve all layouts as a read-only registry.",
     "db": "Maintain the database itself.",
     "schema": "Print the JSON Schema of an object.",
     "completion": "Print a script for completion in a shell.",

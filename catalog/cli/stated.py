@@ -29,13 +29,9 @@ def run_status(options: Options) -> int:
 def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
     """Print the status and close the reader; return the exit status."""
     try:
-        values = _catalog(reader)
+        values, daemon, late = _values(reader)
     finally:
         reader.close()
-    daemon = read_daemon(reader.path)
-    late = "no daemon runs" if daemon is None else why_late(daemon)
-    values |= _daemon(daemon, late)
-    values |= _limits(values, daemon)
     if format_ is None and sys.stdout.isatty():
         from catalog.cli.status_page import page
         from catalog.cli.table import terminal_width
@@ -53,6 +49,21 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
             show.row({"key": key, "value": text}.__getitem__)
     show.end()
     return _checked(daemon, late, check=check)
+
+
+def status_object(reader: Reader) -> dict[str, object]:
+    """Return the object that `--format json` prints. Raises CatalogUnavailable."""
+    return _values(reader)[0]
+
+
+def _values(reader: Reader) -> tuple[dict[str, object], dict[str, object] | None, str | None]:
+    """Return all values, what the daemon has published, and why it is late; None each if there is nothing to say."""
+    values = _catalog(reader)
+    daemon = read_daemon(reader.path)
+    late = "no daemon runs" if daemon is None else why_late(daemon)
+    values |= _daemon(daemon, late)
+    values |= _limits(values, daemon)
+    return values, daemon, late
 
 
 def _checked(daemon: dict[str, object] | None, late: str | None, *, check: bool) -> int:

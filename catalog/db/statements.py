@@ -5,8 +5,8 @@ fails if that is out of date. Each is one search of one index: tests/lookup/test
 virtual machine at two sizes. Statements that find entries return the columns of MATCH, in that order. `bindparam` names the
 parameters. If a sort key may be null, NULLS FIRST is explicit, because it is the default of SQLite but not of PostgreSQL.
 
-The file is long because the statements are built from the same parts. Those that only `diff` and `inspect` use are in
-comparing.py and inspecting.py.
+The file is long because the statements are built from the same parts. Those that only `diff`, `inspect` and `serve` use are in
+comparing.py, inspecting.py and serving.py.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ from catalog.db.schema import (
     store_span,
 )
 from catalog.db.searching import STATEMENTS as SEARCHES
+from catalog.db.serving import STATEMENTS as SERVED
 
 _artifact = media_type.alias("artifact")
 _first = name.alias("first_name")
@@ -697,6 +698,8 @@ STATEMENTS: dict[str, Select[Any]] = {
         .limit(1000)
         .subquery()
     ),
+    # serving the layouts
+    **SERVED,
     "COUNT_TAG": select(func.count()).select_from(
         select(literal_column("1")).select_from(name).where(name.c.tag == _tag).limit(1000).subquery()
     ),
@@ -707,7 +710,7 @@ FETCH: dict[str, str] = {
         ("BY_NAME", "ANSWERS_BY_NAME", "BY_TAG", "BY_LONG_RAW", "BY_DIGEST", "BY_REPOSITORY_DIGEST", "STORE_BY_NAME",
          "STORE_BY_IMAGE_NAME", "STORE_BY_REF_NAME", "STORE_BY_LONG_REF_NAME", "STORE_BY_TAG", "STORE_BY_REF_TAIL",
          "STORE_BY_DIGEST", "STORE_BY_REPOSITORY_DIGEST", "LYING", "REACHING", "STORE_REACHING", "CONTAINING", "PARENTS", "BY_CONTENT",
-         "CONTENTS_IN_RANGE", "REFERRERS_OF", "PARTS", "NAMES_OF", "HOLDERS_OF", "LAYERS_OF", "UNNAMED_AT", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST"),
+         "CONTENTS_IN_RANGE", "REFERRERS_OF", "PARTS", "NAMES_OF", "HOLDERS_OF", "LAYERS_OF", "UNNAMED_AT", "SPANS_BY_NAME", "SPANS_BY_TAG", "SPANS_BY_DIGEST", "HOLDING"),
         FEW,
     ),
     **dict.fromkeys(

@@ -75,7 +75,7 @@ class Reader(Protocol):
         """Make a server end each statement of this connection after `seconds`, even if this process hangs or dies."""
 
     def cancel(self) -> None:
-        """Cancel what a server is doing for this connection. Called from another thread, just before the process ends."""
+        """End the statement that runs on this connection, if one does. This may be called from another thread; it raises nothing."""
 
     def size_bytes(self) -> int:
         """Return the size of the catalog on disk, in bytes."""

@@ -135,6 +135,11 @@ Name = Literal[
     "ANSWERING_FROM",
     "COUNT_OF_STORES",
     "COUNT_REPOSITORY",
+    "PLACE_OF_STORE",
+    "HOLDING",
+    "TAGS_AFTER",
+    "REPOSITORIES_AFTER",
+    "STORES_AFTER",
     "COUNT_TAG",
 ]
 """The name of a statement. Only the type checker needs this."""

@@ -1,10 +1,14 @@
-"""Parse the Host header of an HTTP request. A server that checks it is safe from DNS rebinding."""
+"""Parse the Host header of an HTTP request, by which a server is safe from DNS rebinding, and an address to listen at."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
+from catalog.errors import UsageError
+from catalog.names.escape import shown
+
+LOOPBACK = "127.0.0.1"
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?")
 
 
@@ -21,3 +25,18 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def parse_address(text: str, example: int) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`, `[ADDRESS]:PORT`, or `PORT` on loopback.
+
+    Raises UsageError, with the port `example` in its message.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host or (colon and not host and text.count(":") > 1):
+        port = ""
+    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+        raise UsageError(f"{shown(text)} is not an address to listen at: write HOST:PORT, such as {LOOPBACK}:{example}")
+    return host or LOOPBACK, int(port)

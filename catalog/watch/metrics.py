@@ -24,14 +24,13 @@ from catalog.engine.open import open_reader
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.lookup.stores import STATES
 from catalog.names.escape import shown
-from catalog.names.http_host import host_of, is_address
+from catalog.names.http_host import host_of, is_address, parse_address
 from catalog.watch.figures import Figures
 from catalog.watch.status import kernel_limit
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-LOOPBACK = "127.0.0.1"
 _STORES = (
     "SELECT state, count(*), sum(CASE WHEN content_pending THEN 1 ELSE 0 END), sum(entries) FROM store GROUP BY state"
 )
@@ -42,24 +41,12 @@ _LOOK_SECONDS = 1.0  # between two checks for clients that take too long
 _BUSY_SECONDS = 1.0  # until the next try if there is no file descriptor for a client
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`, `[ADDRESS]:PORT`, or `PORT` on loopback. Raises UsageError."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host or (colon and not host and text.count(":") > 1):
-        port = ""
-    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-        raise UsageError(f"{shown(text)} is not an address to listen at: write HOST:PORT, such as {LOOPBACK}:9418")
-    return host or LOOPBACK, int(port)
-
-
 def serve(address: str, path: str, figures: Figures) -> str:
     """Listen at `address` for scrapes of the daemon that follows the catalog at `path`; return the URL.
 
     Raises UsageError if the address is not valid or prometheus_client is not installed, CatalogUnavailable if it is in use.
     """
-    host, port = parse_address(address)
+    host, port = parse_address(address, 9418)
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector
     except ImportError as error:

@@ -164,7 +164,7 @@ def test_every_frozen_statement_runs_on_a_migrated_catalog(migrated: str) -> Non
     connection = sqlite3.connect(migrated)
     for name in statements.STATEMENTS:
         text = frozen.STATEMENTS[name]
-        parameters = dict.fromkeys(re.findall(r":([a-z_]+)", text), "x") | {"ids": "[1]"}
+        parameters = dict.fromkeys(re.findall(r":([a-z_]+)", text), "x") | {"ids": "[1]", "count": 1}
         connection.execute(text, parameters).fetchall()
     connection.close()
 

@@ -58,6 +58,7 @@ LISTINGS: dict[str, Parameters] = {
     "PLATFORMS": {},
     "OF_MEDIA_TYPES": {"ids": ("media_type", writers.MANIFEST_TYPE)},
     "WITHOUT_KEYS": {},
+    "STORES_AFTER": {"low": "", "count": 1_000_000},
 }
 
 
@@ -197,6 +198,12 @@ ASKED = [
     Asked("BASES_OF", {"content_id": child(1)}, 0),
     Asked("DERIVED_FROM", {"content_id": child(1)}, 0),
     Asked("PROBLEMS_OF", {"content_id": digest("0-1"), "digest": digest("0-1")}, 0),
+    Asked("PLACE_OF_STORE", {"store_id": "large"}, 1),
+    Asked("HOLDING", {"digest": child(1)}, 1),
+    Asked("HOLDING", {"digest": digest("nosuch")}, 0),
+    Asked("TAGS_AFTER", {"repository": MANY, "low": "", "low_store": 0, "count": 2}, 2),
+    Asked("TAGS_AFTER", {"repository": MANY, "low": "u", "low_store": 0, "count": 2}, 0),
+    Asked("REPOSITORIES_AFTER", {"low": "docker.io/", "count": 2}, 2),
     Asked("NEXT_NAME", between("docker.io/"), 1),
     Asked("NEXT_NAME", between(f"{SHARED}:"), 1),
     Asked("NEXT_NAME", between("nosuch"), 0),

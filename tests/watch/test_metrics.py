@@ -17,8 +17,9 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from catalog.errors import UsageError
+from catalog.names.http_host import parse_address
 from catalog.watch.figures import Figures, Histogram
-from catalog.watch.metrics import _Collector, parse_address
+from catalog.watch.metrics import _Collector
 from tests.cli.program import one_error
 from tests.watch.harness import Followed, followed, wait_for
 from tests.watch.test_daemon import tag
@@ -198,7 +199,7 @@ def test_a_port_that_is_taken(quick: Followed) -> None:
     ],
 )  # fmt: skip
 def test_addresses(text: str, host: str, port: int) -> None:
-    assert parse_address(text) == (host, port)
+    assert parse_address(text, 9418) == (host, port)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_addresses(text: str, host: str, port: int) -> None:
 )
 def test_no_addresses(text: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):
-        parse_address(text)
+        parse_address(text, 9418)
 
 
 def test_ipv6(quick: Followed) -> None:

@@ -51,12 +51,13 @@ def command(globals_: Globals, host: str, port: int, opens: bool, timeout: float
         raise UsageError("browse needs Datasette: pip install 'ocicat[browse]'")
     from catalog.browse import server
     from catalog.reports.workers import Workers
+    from catalog.web.listening import is_loopback, listen, url_of
 
     if not host:
         raise UsageError("--host is empty: give an address, such as --host 127.0.0.1")
-    listening = server.listen(host, port)
-    url = server.url_of(listening, host)
-    if not server.is_loopback(listening):
+    listening = listen(host, port, example="--host 127.0.0.1", advice="give another --port, or 0 for a free one")
+    url = url_of(listening, host)
+    if not is_loopback(listening):
         messages.say(
             f"warning: anyone who can reach {host} over the network can read the whole catalog: there is no password"
         )

@@ -144,7 +144,11 @@ class SqliteReader:
         """Do nothing, because there is no server."""
 
     def cancel(self) -> None:
-        """Do nothing, because there is no server."""
+        """See Reader."""
+        try:
+            self.connection.interrupt()
+        except sqlite3.Error:
+            return  # It was closed in the meantime.
 
     def size_bytes(self) -> int:
         """See Reader."""

@@ -1,0 +1,103 @@
+"""The statements of `ocicat serve`: which stores have a blob, and pages of tags and repositories by keyset.
+
+catalog/db/statements.py includes them under their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, BindParameter, Integer, Select, String, bindparam, or_, select
+
+from catalog.db.registered import BY_NAME
+from catalog.db.schema import content, edge, name, repository, root, store, store_blob
+
+_digest: BindParameter[str] = bindparam("digest", type_=String)
+_low: BindParameter[str] = bindparam("low", type_=String)
+_count: BindParameter[int] = bindparam("count", type_=Integer)
+_low_store: BindParameter[int] = bindparam("low_store", type_=BigInteger)
+_there = store.c.state != "missing"
+
+_PLACE = (
+    store.c.id, store.c.name.label("store"), store.c.state, store.c.path, store.c.path_bytes,
+    root.c.path.label("root_path"), root.c.path_bytes.label("root_path_bytes"), BY_NAME, store.c.shared_blobs,
+    store.c.shared_blobs_bytes,
+)  # fmt: skip
+"""The columns of catalog.lookup.holders.StorePlace."""
+
+_claimed = (
+    select(edge.c.size)
+    .where(edge.c.child_id == content.c.id, edge.c.size.is_not(None))
+    .order_by(edge.c.role, edge.c.position, edge.c.parent_id)
+    .limit(1)
+    .correlate(content)
+    .scalar_subquery()
+)
+
+PLACE_OF_STORE: Select[Any] = (
+    select(*_PLACE)
+    .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
+    .where(store.c.id == bindparam("store_id", type_=BigInteger), _there)
+)
+"""Where a store is."""
+
+HOLDING: Select[Any] = (
+    select(
+        *_PLACE,
+        store_blob.c.size,
+        store_blob.c.is_good,
+        store_blob.c.verified_as,
+        store_blob.c.embedded,
+        content.c.size.label("hashed_size"),
+        _claimed.label("claimed_size"),
+    )
+    .select_from(
+        content.join(store_blob, store_blob.c.content_id == content.c.id)
+        .join(store, store.c.id == store_blob.c.store_id)
+        .outerjoin(root, root.c.id == store.c.root_id)
+    )
+    .where(content.c.digest == _digest, _there)
+    .order_by(store.c.priority, store.c.name)
+)
+"""The stores that have a blob, in the order in which they answer."""
+
+TAGS_AFTER: Select[Any] = (
+    select(name.c.tag, name.c.store_id)
+    .select_from(name.join(store, store.c.id == name.c.store_id))
+    .where(
+        name.c.repository_id
+        == select(repository.c.id).where(repository.c.name == bindparam("repository", type_=String)).scalar_subquery(),
+        name.c.tag >= _low,
+        or_(name.c.tag > _low, name.c.store_id > _low_store),
+        ~name.c.shadowed,
+        _there,
+    )
+    .order_by(name.c.tag, name.c.store_id)
+    .limit(_count)
+)
+"""The tags of a repository and the stores that have them, behind a tag of a store."""
+
+_tagged = (
+    select(name.c.id)
+    .select_from(name.join(store, store.c.id == name.c.store_id))
+    .where(name.c.repository_id == repository.c.id, name.c.tag.is_not(None), _there)
+    .correlate(repository)
+    .exists()
+)
+REPOSITORIES_AFTER: Select[Any] = (
+    select(repository.c.name).where(repository.c.name > _low, _tagged).order_by(repository.c.name).limit(_count)
+)
+"""The repositories that have a tag now, behind a name."""
+
+STORES_AFTER: Select[Any] = (
+    select(store.c.id, store.c.name).where(store.c.name > _low, _there).order_by(store.c.name).limit(_count)
+)
+"""The stores behind a name."""
+
+STATEMENTS: dict[str, Select[Any]] = {
+    "PLACE_OF_STORE": PLACE_OF_STORE,
+    "HOLDING": HOLDING,
+    "TAGS_AFTER": TAGS_AFTER,
+    "REPOSITORIES_AFTER": REPOSITORIES_AFTER,
+    "STORES_AFTER": STORES_AFTER,
+}

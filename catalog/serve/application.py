@@ -1,0 +1,98 @@
+"""The ASGI application: the checks that every request passes first, and which part of the server answers it.
+
+Nothing can be changed here, so only GET and HEAD are answered. Nothing is ever redirected. An exception that is not one of ocicat's is
+passed to `defect`, and the client gets a 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from collections.abc import Callable, Container
+
+from catalog.serve.answers import TEXT, Response, give, refusal
+from catalog.serve.counts import Counts
+from catalog.serve.distribution import Distribution
+from catalog.serve.programs import Programs
+from catalog.web.asgi import Message, Receive, Scope, Send
+from catalog.web.callers import is_of_this_site, names_this_server
+
+_QUERY_BYTES = 8 << 10
+_PATH_BYTES = 4 << 10
+_PARAMETERS = 64
+_HEADERS = 100
+_HEADER_BYTES = 32 << 10
+_ALLOW = ((b"allow", b"GET, HEAD"), (b"connection", b"close"))
+_FIRST_PAGE = Response(
+    200, TEXT, b"This is a read-only registry of ocicat: pull from /v2/, or see /api/openapi.json for programs.\n"
+)
+
+
+class Site:
+    """The application. `names` are what the Host header may say besides an address; None on a socket that no browser reaches."""
+
+    def __init__(
+        self,
+        distribution: Distribution,
+        programs: Programs,
+        counts: Counts,
+        names: Container[str] | None,
+        defect: Callable[[Exception], object],
+    ) -> None:
+        self._distribution = distribution
+        self._programs = programs
+        self._counts = counts
+        self._names = names
+        self._defect = defect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent to here
+        """Response an ASGI request."""
+        if scope["type"] != "http":
+            return
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._answer(scope, noted)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
+            self._defect(error)
+            if not status:
+                await give(
+                    noted, refusal(500, "UNKNOWN", "this is a bug in ocicat: the log of the server has the details")
+                )
+        finally:
+            self._counts.answered(scope["path"], status)
+
+    async def _answer(self, scope: Scope, send: Send) -> None:
+        path: str = scope["path"]
+        query: bytes = scope["query_string"]
+        headers = scope["headers"]
+        if len(headers) > _HEADERS or sum(len(name) + len(value) for name, value in headers) > _HEADER_BYTES:
+            await give(send, refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:]))
+        elif scope["method"] not in ("GET", "HEAD"):
+            await give(
+                send,
+                refusal(405, "UNSUPPORTED", "this registry can only be read: layouts are written as files", _ALLOW),
+            )
+        elif self._names is not None and not names_this_server(scope, self._names):
+            message = "unrecognised Host header: see --host in 'ocicat help serve'"
+            await give(send, refusal(421, "DENIED", message))
+        elif not is_of_this_site(scope):
+            await give(send, refusal(403, "DENIED", "a page of another site asked for this"))
+        elif len(query) > _QUERY_BYTES or len(path) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
+            await give(send, refusal(414, "UNSUPPORTED", "the address is too long"))
+        else:
+            parameters = urllib.parse.parse_qs(query.decode("latin-1"), keep_blank_values=True)
+            if path == "/v2" or path.startswith("/v2/"):
+                await self._distribution.answer(scope, send, parameters)
+            elif path == "/":
+                await give(send, _FIRST_PAGE)
+            else:
+                await self._programs.answer(scope, send, parameters)

@@ -1,0 +1,104 @@
+"""Open and read blobs of the stores, by the descriptor that catalog.layout opened safely; nothing is opened by its path again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from catalog.errors import Incomplete
+from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.hashing import file_identity
+from catalog.layout.index import ListLimits
+from catalog.layout.manifest import AmbiguousManifest, parse_manifest
+from catalog.lookup.holders import Holder, StorePlace
+from catalog.names.escape import shown
+from catalog.names.media_types import DOCKER_LIST, INDEXES, OCI_INDEX, OCI_MANIFEST
+
+MANIFEST_BYTES = ListLimits().descriptor_bytes
+"""The largest manifest that is served, which is the largest that ocicat reads: 4 MiB, as the distribution-spec suggests."""
+
+
+class Opened(NamedTuple):
+    """A blob that is open for reading: its descriptor, which the caller closes, and its size in bytes."""
+
+    descriptor: int
+    size: int
+
+
+class ReadManifest(NamedTuple):
+    """The bytes of a manifest, which match its digest, and their media type."""
+
+    data: bytes
+    media_type: str
+
+
+def open_blob(digest: str, holders: Iterable[Holder]) -> Opened:
+    """Open a blob in the first store that has it and in which it is not known to be bad.
+
+    Raises Incomplete, which says why no store can serve it, and Exhausted.
+    """
+    reasons: list[str] = []
+    for holder in holders:
+        where = shown(holder.place.store)
+        try:
+            with BlobDirectories(holder.place.opened, holder.place.shared) as directories:
+                opened = directories.open(digest)
+        except BlobProblem as problem:
+            reasons.append(f"in {where} it {problem.reason}")
+            continue
+        if opened is None:
+            reasons.append(f"it is not in {where} any more")
+            continue
+        descriptor, found = opened
+        if holder.is_good is False and holder.verified_as == file_identity(found):
+            os.close(descriptor)
+            reasons.append(f"in {where} its bytes do not match the digest")
+            continue
+        return Opened(descriptor, found.st_size)
+    raise Incomplete(_why(digest, reasons))
+
+
+def read_manifest(digest: str, places: Iterable[StorePlace], claimed: str | None) -> ReadManifest:
+    """Return a manifest from the first store whose bytes match its digest. `claimed` is the media type in its descriptor, if any.
+
+    Raises Incomplete, which says why no store can serve it, and Exhausted.
+    """
+    reasons: list[str] = []
+    for place in places:
+        where = shown(place.store)
+        try:
+            with BlobDirectories(place.opened, place.shared) as directories:
+                data = directories.read(digest, MANIFEST_BYTES)
+            if data is None:
+                reasons.append(f"it is not in {where} any more")
+                continue
+            return ReadManifest(data, _media_type(data, claimed))
+        except BlobProblem as problem:
+            reasons.append(f"in {where} it {problem.reason}")
+    raise Incomplete(_why(digest, reasons))
+
+
+def _why(digest: str, reasons: list[str]) -> str:
+    return f"no store can serve {shown(digest)}: {'; '.join(reasons[:5]) or 'no store has it'}"
+
+
+def _media_type(data: bytes, claimed: str | None) -> str:
+    """Return the media type of a manifest: that in its bytes, else `claimed`, else that of its form. Raises BlobProblem."""
+    try:
+        manifest = parse_manifest(data)
+    except AmbiguousManifest as error:
+        raise BlobProblem("ambiguous-manifest", str(error)) from error
+    except ValueError as error:
+        manifest = None
+        if claimed is None:
+            raise BlobProblem("bad-blob", "is not a manifest") from error
+    if manifest is None:
+        if claimed is None:
+            raise BlobProblem("bad-blob", "is not a manifest")
+        return claimed
+    if manifest.media_type:
+        return manifest.media_type
+    if claimed is not None and (claimed in INDEXES) == manifest.is_index and claimed != DOCKER_LIST:
+        return claimed
+    return OCI_INDEX if manifest.is_index else OCI_MANIFEST

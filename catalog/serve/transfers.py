@@ -1,0 +1,108 @@
+"""Send blobs: pieces are read in threads and sent as fast as the client takes them.
+
+A client that reads slowly holds a place, one open file and two pieces, and no thread. So there is a limited number of places, and
+pieces are smaller the more transfers there are: 200 clients that do not read hold about 40 MiB. A transfer in which the client takes
+no piece for a minute is cut off. If a file ends before its size when it was opened, the connection is cut, so that the client
+notices; nothing is ever padded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from catalog.serve.answers import SAFE, Headers
+from catalog.serve.blobs import Opened
+from catalog.serve.conditions import Part
+from catalog.web.asgi import Scope, Send
+
+PLACES = 256
+"""How many blobs are sent at once."""
+_PIECES = ((4, 1 << 20), (16, 256 << 10), (PLACES, 64 << 10))
+"""The bytes of a piece, by how many transfers there are."""
+_PIECE_SECONDS = 60.0
+"""How long a client may take for a piece."""
+_READ_SECONDS = 30.0
+
+
+class Transfers:
+    """Sends blobs; `files` are the threads in which they are read. `count` is how many are being sent, `sent` how many bytes were."""
+
+    def __init__(self, files: ThreadPoolExecutor) -> None:
+        self._files = files
+        self.count = 0
+        self.sent = 0
+        self.cut = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more blobs can be sent now."""
+        return self.count >= PLACES
+
+    async def give(self, scope: Scope, send: Send, opened: Opened, part: Part, status: int, headers: Headers) -> None:
+        """Send a part of an open blob as the response, and close it."""
+        self.count += 1
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": status,
+                    "headers": [*headers, (b"content-length", b"%d" % part.length), *SAFE],
+                }
+            )
+            if not await self._body(scope, send, opened.descriptor, part):
+                self.cut += 1
+                cut_off(scope)
+        except asyncio.CancelledError:
+            cut_off(scope)
+            raise
+        finally:
+            self.count -= 1
+            os.close(opened.descriptor)
+
+    @staticmethod
+    async def tell(send: Send, opened: Opened, headers: Headers) -> None:
+        """Response a HEAD for an open blob, and close it."""
+        os.close(opened.descriptor)
+        length = (b"content-length", b"%d" % opened.size)
+        await send({"type": "http.response.start", "status": 200, "headers": [*headers, length, *SAFE]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _body(self, scope: Scope, send: Send, descriptor: int, part: Part) -> bool:
+        """Send the bytes; return False if the file is shorter than it was, cannot be read, or the client does not take them."""
+        loop = asyncio.get_running_loop()
+        at, end = part
+        end += at
+        while at < end:
+            wanted = min(next(size for most, size in _PIECES if self.count <= most), end - at)
+            try:
+                async with asyncio.timeout(_READ_SECONDS):
+                    piece = await loop.run_in_executor(self._files, os.pread, descriptor, wanted, at)
+            except (OSError, TimeoutError):
+                return False
+            if not piece or is_gone(scope):
+                return False
+            at += len(piece)
+            try:
+                async with asyncio.timeout(_PIECE_SECONDS):
+                    await send({"type": "http.response.body", "body": piece, "more_body": at < end})
+            except TimeoutError:
+                return False
+            self.sent += len(piece)
+        if part.length == 0:
+            await send({"type": "http.response.body", "body": b""})
+        return True
+
+
+def is_gone(scope: Scope) -> bool:
+    """Return whether the client has closed the connection."""
+    connection = scope.get("ocicat.connection")
+    return connection is not None and connection.transport.is_closing()
+
+
+def cut_off(scope: Scope) -> None:
+    """Cut the connection at once, so that the client does not take half of a response for a whole one."""
+    connection = scope.get("ocicat.connection")
+    if connection is not None:
+        connection.transport.abort()
