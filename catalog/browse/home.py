@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from catalog.browse.cells import render_cell
 from catalog.browse.description import DATABASE, PLOTS, SCRIPT, SEARCH, STYLE
 from catalog.browse.questions import QUESTIONS
 from catalog.db.views import VIEWS
-from catalog.names.age import shortest
+from catalog.names.age import ago
 from catalog.names.escape import escape
 from catalog.watch.status import read_daemon, why_late
 
@@ -82,7 +81,7 @@ async def _state(datasette: Datasette) -> dict[str, Any]:
         "problems": problems,
         "problems_more": problems == _PROBLEMS,
         "changed": changed,
-        "changed_ago": changed and shortest(max(0, int(time.time() - datetime.fromisoformat(changed).timestamp()))),
+        "changed_ago": changed and ago(changed, time.time()),
     }
 
 

@@ -50,7 +50,6 @@ class Options:
         "strict",
         "tag",
         "timeout",
-        "utc",
     )
 
     def __init__(self, command: str, refs: tuple[str, ...] = ()) -> None:
@@ -75,7 +74,6 @@ class Options:
         self.sort: str | None = None
         self.tag: str | None = None  # only without click: else it is in `filters`
         self.count = False
-        self.utc = False
         # only status
         self.check = False
 
@@ -227,7 +225,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         also = ("how",) if options.filters is not None and options.filters.referrers_of is not None else ()
         worst = [0]
         fields = (*FIELDS, *also)
-        cells = None if options.format is not None or options.count else for_people(options, then)
+        cells = None if options.format is not None or options.count else for_people(then)
         show = None if options.count else query_format(options, also, fields, is_shown=cells is not None)
         count = None
         if options.refs:
@@ -271,13 +269,13 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
     return worst[0]
 
 
-def for_people(options: Options, reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:
+def for_people(reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:
     """Return what makes the cells of a row for a person, if the listing goes to a terminal and is not of the past; else None."""
     if not sys.stdout.isatty() or reader.past is not None:
         return None
     from catalog.cli.for_people import cells
 
-    return lambda match: cells(match, is_utc=options.utc)
+    return cells
 
 
 def query_format(options: Options, also: tuple[str, ...], fields: tuple[str, ...], *, is_shown: bool) -> output.Format:

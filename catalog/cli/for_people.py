@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from catalog.names.age import ago
+from catalog.cli.times import relative
 from catalog.names.sizes import human
 
 TYPE_CHECKING = False
@@ -21,8 +19,8 @@ _HUB = ("docker.io/library/", "docker.io/")
 _MOST_PLATFORMS = 3
 
 
-def cells(match: Match, *, is_utc: bool = False) -> Get:
-    """Return the function that a Format asks for the columns of a match. Times are relative, or with `is_utc` RFC 3339."""
+def cells(match: Match) -> Get:
+    """Return the function that a Format asks for the columns of a match."""
 
     def get(column: str) -> object:
         if column == "name":
@@ -33,8 +31,7 @@ def cells(match: Match, *, is_utc: bool = False) -> Get:
             size = match.value("total_size")
             return human(size) if isinstance(size, int) else None
         if column == "created":
-            created = match.value("created")
-            return created if is_utc or not isinstance(created, str) else ago(created, time.time())
+            return relative(match.value("created"))
         return match.value(column)
 
     return get

@@ -26,13 +26,15 @@ def open_format(
     also: Sequence[str] = (),
     spare: Sequence[str] = (),
     prose: bool = False,
+    ages: Sequence[str] = (),
+    times: Sequence[str] = (),
 ) -> Format:
     """Return the format that `name`, the value of `--format`, selects. Writes nothing yet.
 
     The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
     `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
-    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, and `prose` says
-    that the last column holds sentences. Raises UsageError.
+    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` says
+    that the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
     """
     if name is None:
         name = "table" if sys.stdout.isatty() else "tsv"
@@ -41,7 +43,7 @@ def open_format(
     if name == "table":
         from catalog.cli.table import Table
 
-        return Table(columns, spare, prose=prose)
+        return Table(columns, spare, prose=prose, ages=ages, times=times)
     if name == "json":
         return _Json(fields)
     if name == "jsonl":

@@ -41,7 +41,7 @@ def _find(options: Options, reader: Reader) -> int:
 
         stores = store_ids(reader, options.stores)
     limit = MOST if options.limit is None else options.limit
-    cells = None if options.format is not None else for_people(options, reader)
+    cells = None if options.format is not None else for_people(reader)
     show = query_format(options, (), FIELDS, is_shown=cells is not None)
     search = TextSearch(reader, options.refs, stores)
     found = list(search.matches(limit + 1))

@@ -101,6 +101,8 @@ class _Text:
         head = {key.replace("_", " "): value for key, value in head.items() if value is not None}
         head["size"] = _size(page.head["size"])
         of = ", ".join(_many(count, word) for count, word in counts if isinstance(count, int))
+        if self._width is not None and "created" in head:
+            head["created"] = _created(head["created"])
         head["total"] = (
             f"{_size(size)} in {of}"
             if of and size is not None
@@ -118,7 +120,12 @@ class _Text:
         if len(section.items) < section.total:
             count = f"{len(section.items)} of {count}"
         self._line(f"\n{TITLES[name]} ({count})")
-        self._table([[_cell(name, item, key) for key in _COLUMNS[name]] for item in section.items], _INDENT)
+        items = section.items
+        if name == "history" and self._width is not None:
+            from catalog.cli.times import local
+
+            items = [item | {"since": local(item["since"]), "until": local(item["until"])} for item in items]
+        self._table([[_cell(name, item, key) for key in _COLUMNS[name]] for item in items], _INDENT)
 
     def _table(self, lines: list[list[str]], indent: str) -> None:
         from catalog.cli.table import short, width_of
@@ -137,6 +144,13 @@ class _Text:
         if self._width is not None and width_of(text) > self._width:
             text = first_of(text, self._width - 1) + "…"
         output.write(text + "\n")
+
+
+def _created(moment: object) -> object:
+    """Return when an image was made, relative to now and in local time; with --utc in UTC."""
+    from catalog.cli.times import chosen, local, relative
+
+    return moment if chosen.is_utc else f"{relative(moment)} ({local(moment)})"
 
 
 def _cell(section: str, item: dict[str, object], key: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator, Mapping
 
-from catalog.names.age import ago
+from catalog.cli.times import relative
 from catalog.names.escape import escape
 from catalog.names.sizes import human
 
@@ -60,7 +59,7 @@ def _daemon(values: Mapping[str, object], late: str | None) -> Iterator[tuple[st
 
 
 def _ago(moment: object) -> str:
-    return ago(moment, time.time()) if isinstance(moment, str) else "never"
+    return str(relative(moment)) if isinstance(moment, str) else "never"
 
 
 def _listed(found: object) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ from catalog.cli.output import Format, cell, flush, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Get = Callable[[str], object]
 
@@ -39,13 +39,27 @@ class Table(Format):
     """A table with a header.
 
     `spare` are columns to leave out, in this order, if there is no room. `prose` says that the last column holds sentences.
+    A terminal shows the times in the columns `ages` relative to now, and those in `times` in the local zone (catalog.cli.times).
     """
 
-    def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), *, prose: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        spare: Sequence[str] = (),
+        *,
+        prose: bool = False,
+        ages: Sequence[str] = (),
+        times: Sequence[str] = (),
+    ) -> None:
         self._columns = list(columns)
         self._spare = spare
         self._prose = prose
         self._room = terminal_width()
+        self._shown: Mapping[str, Callable[[object], object]] = {}
+        if self._room is not None and (ages or times):
+            from catalog.cli.times import local, relative
+
+            self._shown = dict.fromkeys(ages, relative) | dict.fromkeys(times, local)
         self._tags_are_names = self._room is not None and "name" in columns and "tag" in spare
         self._is_painted = _is_coloured()
         self._kept: list[list[str]] | None = []
@@ -55,10 +69,14 @@ class Table(Format):
         self._is_short = False
 
     def row(self, get: Get) -> None:
-        self._add([cell(self._name(get) if column == "name" else get(column)) for column in self._columns])
+        self._add([cell(self._value(column, get)) for column in self._columns])
 
-    def _name(self, get: Get) -> object:
-        name = get("name")
+    def _value(self, column: str, get: Get) -> object:
+        if column in self._shown:
+            return self._shown[column](get(column))
+        name = get(column)
+        if column != "name":
+            return name
         tag = get("tag") if self._tags_are_names and name is None else None
         return name if tag is None else f":{tag}"
 
@@ -216,7 +234,12 @@ def short(text: str) -> str:
         return text[:19]
     if len(text) == 24 and text[10] == "T" and text[19] == "." and text[23] == "Z":
         return f"{text[:19]}Z"
-    return text
+    return text[:19] if _is_local_time(text) and text[19:20] == "." else text
+
+
+def _is_local_time(text: str) -> bool:
+    """Return whether `text` is a time of catalog.cli.times.local, with or without milliseconds."""
+    return len(text) in (19, 23) and text[4] + text[7] + text[10] + text[13] + text[16] == "-- ::"
 
 
 def _cut(text: str, width: int) -> str:
@@ -224,7 +247,7 @@ def _cut(text: str, width: int) -> str:
     if width_of(text) <= width and len(text) <= width * _ZERO_WIDTH:
         return text
     room = max(width - 1, 1)
-    is_time = len(text) == 20 and text[10] == "T" and text[19] == "Z"
+    is_time = (len(text) == 20 and text[10] == "T" and text[19] == "Z") or _is_local_time(text)
     behind = 0 if is_time or text.startswith("sha") else room // 2
     return first_of(text, room - behind) + "…" + first_of(text[::-1], behind)[::-1]
 

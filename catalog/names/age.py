@@ -32,19 +32,15 @@ def milliseconds(text: str, option: str) -> int:
     return int(number) * seconds * 1000
 
 
-def shortest(seconds: int) -> str:
-    """Return an age in the largest unit that fits, such as `3d`."""
-    for unit in ("d", "h", "m"):
-        if seconds >= _UNITS[unit]:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return f"{max(seconds, 0)}s"
+def span(seconds: int) -> str:
+    """Return a number of seconds in the largest unit that fits: `5 minutes`, `3 weeks`."""
+    size = abs(seconds)
+    unit, length = next((each for each in _LONG if size >= each[1]), ("second", 1))
+    count = size // length
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def ago(moment: str, now: float) -> str:
     """Return an RFC 3339 time relative to `now`, in seconds since 1970: `5 minutes ago`, `3 weeks ago`, `in 2 hours`."""
     seconds = int(now - datetime.fromisoformat(moment).timestamp())
-    size = abs(seconds)
-    unit, length = next((each for each in _LONG if size >= each[1]), ("second", 1))
-    count = size // length
-    words = f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{words} ago" if seconds >= 0 else f"in {words}"
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(seconds)}"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Column(NamedTuple):
     """A column of a report.
 
-    `is_size` marks a number of bytes, `is_age` a time that a terminal shows as an age. `adds_up` is whether the sum of a
+    `is_size` marks a number of bytes, `is_age` a time that a terminal shows relative to now. `adds_up` is whether the sum of a
     size over all rows means anything.
     """
 

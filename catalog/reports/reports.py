@@ -74,7 +74,7 @@ _DRIFT = Report(
         Column("name", "full canonical name"),
         STORE,
         Column("digest", "the digest that the name points to in this store"),
-        Column("since", "since when it does"),
+        Column("since", "since when it does", is_age=True),
     ),
     """WITH several AS (
   SELECT name FROM images WHERE name IS NOT NULL AND NOT shadowed
@@ -113,7 +113,7 @@ _LAST_NAMES = """SELECT digest, name FROM (
     FROM history WHERE digest IN (SELECT digest FROM {0})
   ) AS spans WHERE number = 1"""
 """The name that last pointed to each digest of a table. One query for all digests, because many rows may share a digest."""
-_AGE = Column("modified", "when its file was last written; a table on a terminal shows the age", is_age=True)
+_AGE = Column("modified", "when its file was last written", is_age=True)
 
 _UNREFERENCED = Report(
     "unreferenced",

@@ -140,6 +140,41 @@ def test_a_terminal_shows_what_people_ask_about_an_image(shelf: Shelf, command: 
     assert piped.split("\t")[:4] == ["images/ctr", "docker.io/library/ctr:3.16", "3.16", "3.16"]
 
 
+AGE = r"\d+ (second|minute|hour|day)s? ago"
+HERE = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}(?=\s|$|\))"
+UTC = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("stores",), AGE),
+        (("history", "ctr:3.16"), HERE),
+        (("changes",), HERE),
+        (("inspect", "images/ctr:3.16"), HERE),
+        (("report", "drift"), AGE),
+    ],
+)
+def test_times_are_for_people_on_a_terminal_alone(shelf: Shelf, arguments: tuple[str, ...], shown: str) -> None:
+    arguments = tuple(text.replace("images/ctr", "oci-layout://images/ctr") for text in arguments)
+    seen = Seen(*arguments, db=shelf.db, columns=400).out
+    assert re.search(shown, seen)
+    assert not re.search(UTC, seen)
+    in_utc = Seen(*arguments, "--utc", db=shelf.db, columns=400).out
+    assert re.search(UTC, in_utc)
+    assert not re.search(shown, in_utc)
+    piped = shelf.ask("--quiet", *arguments)
+    assert piped.out == shelf.ask("--quiet", *arguments, "--utc").out
+    assert not re.search(f"{AGE}|{HERE}", piped.out)
+
+
+def test_a_time_of_the_history_can_be_asked_about(shelf: Shelf) -> None:
+    """In the zone of the user, who pastes it."""
+    env = {"TZ": "Asia/Kolkata"}
+    (since,) = re.findall(HERE, Seen("history", "multi:1", db=shelf.db, columns=400, env=env).out)
+    assert ran("resolve", "multi:1", "--at", since, db=shelf.db, env=env).out == f"{shelf.digests['multi', '1']}\n"
+
+
 def test_a_cell_is_cut_in_the_middle_with_a_mark(shelf: Shelf) -> None:
     statement = f"SELECT '{'a' * 50}b{'c' * 50}' AS long, 'short' AS short"
     assert Seen("sql", statement, db=shelf.db, columns=40).lines[1] == f"{'a' * 16}…{'c' * 16}  short"

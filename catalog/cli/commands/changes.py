@@ -15,6 +15,7 @@ from catalog.cli import formats, messages, output
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
 from catalog.errors import CatalogUnreachable, UsageError
@@ -47,6 +48,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a se
     "--follow", is_flag=True, help="Wait for more changes. Without --since or --cursor, begin with the next one."
 )
 @time_limit(LIST_SECONDS, ", no limit with --follow")
+@utc_option
 @click.option(
     "--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE. With --follow: jsonl."
 )
@@ -110,7 +112,7 @@ class _Printing:
     """Prints the changes of some or all stores; `count` is how many."""
 
     def __init__(self, format_: str | None, stores: tuple[str, ...]) -> None:
-        self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE)
+        self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE, times=("at",))
         self.count = 0
         self._stores = stores
         self._is_asked: Callable[[Change], bool] | None = None

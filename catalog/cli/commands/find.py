@@ -9,6 +9,7 @@ from catalog.cli.found import run_find
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.cli.whole_numbers import Whole
 
 
@@ -17,7 +18,7 @@ from catalog.cli.whole_numbers import Whole
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--limit", type=Whole(min=0), metavar="N", help="Print at most N entries. [default: 50]")
 @time_limit(LIST_SECONDS)
-@click.option("--utc", is_flag=True, help="On a terminal, show times in UTC instead of '3 days ago'.")
+@utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(
@@ -26,7 +27,6 @@ def command(
     stores: tuple[str, ...],
     limit: int | None,
     timeout: float | None,
-    utc: bool,
     format_: str | None,
 ) -> int:
     """Find entries by any part of a repository, tag, name, store or title, in any letter case; the best match comes first.
@@ -38,6 +38,5 @@ def command(
     options.stores = stores
     options.limit = limit
     options.timeout = timeout
-    options.utc = utc
     options.format = format_
     return run_find(options)

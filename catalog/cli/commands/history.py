@@ -10,6 +10,7 @@ from catalog.cli import formats
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
 from catalog.errors import NotFound
@@ -31,6 +32,7 @@ COLUMNS = ("since", "until", "store", "name", "digest")
     help="Only this store: a name, also a former one, a path or a glob. Repeatable.",
 )
 @time_limit(LIST_SECONDS)
+@utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
@@ -59,7 +61,7 @@ def _print(reader: Reader, query: Query, stores: tuple[str, ...], format_: str |
             found = spans_of_digest(reader, query.digest or "")
         else:
             found = spans(reader, query)
-        show = formats.open_format(format_, COLUMNS, SPAN_FIELDS)
+        show = formats.open_format(format_, COLUMNS, SPAN_FIELDS, times=("since", "until"))
         has_spans = False
         for span in found:
             if is_wanted is None or is_wanted(span):

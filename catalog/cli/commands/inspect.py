@@ -9,6 +9,7 @@ from catalog.cli.inspected import run_inspect
 from catalog.cli.limits import ASK_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.cli.whole_numbers import Whole
 
 
@@ -19,6 +20,7 @@ from catalog.cli.whole_numbers import Whole
 @click.option("--platform", metavar="P", help="The image of an index for os/arch[/variant].")
 @click.option("--limit", type=Whole(min=1), metavar="N", help="At most N items in each section. [default: 10]")
 @time_limit(ASK_SECONDS)
+@utc_option
 @click.option("--format", "format_", metavar="F", help="text or json. [default: text]")
 @click.pass_obj
 def command(

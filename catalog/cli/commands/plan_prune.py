@@ -18,7 +18,7 @@ from catalog.cli.whole_numbers import Whole
 from catalog.engine.location import catalog_path
 from catalog.errors import NotInTime
 from catalog.lookup.stores import store_ids
-from catalog.names.age import milliseconds, shortest
+from catalog.names.age import milliseconds, span
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
 from catalog.names.sizes import human
@@ -176,7 +176,7 @@ def _print(rows: Iterator[Planned], format_: str | None) -> None:
             **row._asdict(),
             "path": encode_path(row.path)[0],
             "size": human(row.size) if is_shown else row.size,
-            "age": shortest(row.age) if is_shown else row.age,
+            "age": span(row.age) if is_shown else row.age,
         }
         show.row(cells.__getitem__)
     show.end()

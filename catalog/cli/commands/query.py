@@ -8,6 +8,7 @@ from catalog.cli.answer import Options, run_query
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.cli.whole_numbers import Whole
 from catalog.lookup.filters import EntryFilters
 
@@ -59,7 +60,7 @@ from catalog.lookup.filters import EntryFilters
     help="Answer as of TIME: a time (2026-01-31T12:00:00Z), an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(LIST_SECONDS, " for each REF")
-@click.option("--utc", is_flag=True, help="On a terminal, show times in UTC instead of '3 days ago'.")
+@utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.option("--host", metavar="H", help="Only entries of stores on this host, in a catalog that several hosts share.")
 @click.pass_obj
@@ -86,7 +87,6 @@ def command(
     at: str | None,
     host: str | None,
     timeout: float | None,
-    utc: bool,
     format_: str | None,
 ) -> int:
     """List every entry that matches a REF; without a REF, every entry. '-' reads references from stdin.
@@ -119,6 +119,5 @@ def command(
     options.at = at
     options.timeout = timeout
     options.config = globals_.config
-    options.utc = utc
     options.format = format_
     return run_query(options)

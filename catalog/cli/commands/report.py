@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
-from datetime import datetime
 
 import click
 
@@ -16,10 +14,11 @@ from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.report_help import ReportCommand
 from catalog.cli.time_limit import statement_limit
+from catalog.cli.times import relative
+from catalog.cli.utc import utc_option
 from catalog.engine.location import catalog_path
 from catalog.errors import UsageError
 from catalog.lookup.stores import store_ids
-from catalog.names.age import shortest
 from catalog.names.sizes import human
 from catalog.reports.asking import AskedReport, report_named
 from catalog.reports.definition import Report
@@ -41,6 +40,7 @@ from catalog.reports.reports import REPORTS
 )
 @click.option("--totals", is_flag=True, help="Print one row instead: the number of rows, and the sum of each size.")
 @statement_limit
+@utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(
@@ -100,22 +100,15 @@ def _list(refused: object, format_: str | None) -> None:
     show.end()
 
 
-def _age(moment: object) -> object:
-    """Return the age of a time in its largest whole unit, such as "3d", for a person to read."""
-    if not isinstance(moment, str):
-        return moment
-    return shortest(int(time.time() - datetime.fromisoformat(moment).timestamp()))
-
-
 def _for_people(report: Report, cells: dict[str, object]) -> dict[str, object]:
-    """Return the cells of a row for a person to read: sizes in units, times as ages."""
+    """Return the cells of a row for a person to read: sizes in units, and times relative to now."""
     readable = dict(cells)
     for column in report.columns:
         value = cells.get(column.name)
         if column.is_size and isinstance(value, int):
             readable[column.name] = human(value)
         elif column.is_age:
-            readable[column.name] = _age(value)
+            readable[column.name] = relative(value)
     return readable
 
 

@@ -9,6 +9,7 @@ from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
 from catalog.cli.messages import note
 from catalog.cli.time_limit import time_limit
+from catalog.cli.utc import utc_option
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
 from catalog.lookup.advice import beginning
@@ -23,6 +24,7 @@ COLUMNS = ("name", "path", "state", "entries", "changed_at")
     "--state", "states", multiple=True, type=click.Choice(STATES), help="Only stores in this state. Repeatable."
 )
 @time_limit(LIST_SECONDS)
+@utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
 def command(globals_: Globals, states: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
@@ -35,7 +37,7 @@ def command(globals_: Globals, states: tuple[str, ...], timeout: float | None, f
 def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None:
     """Print the stores in these states, or all stores if `states` is empty, and close the reader."""
     try:
-        show = formats.open_format(format_, COLUMNS, STORE_FIELDS, spare=("changed_at", "path"))
+        show = formats.open_format(format_, COLUMNS, STORE_FIELDS, spare=("changed_at", "path"), ages=("changed_at",))
         for each in stores(reader):
             if not states or each.state in states:
                 show.row(each.value)

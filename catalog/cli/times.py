@@ -1,0 +1,33 @@
+"""Times as a terminal shows them: relative, local, or with `--utc` as everywhere else, RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import time
+
+from catalog.names.age import ago
+
+
+class _Chosen:
+    is_utc = False
+
+
+chosen = _Chosen()
+"""The value of --utc."""
+
+
+def relative(moment: object) -> object:
+    """Return an RFC 3339 time as what has passed since then (`3 weeks ago`). Anything else, and with --utc, it is unchanged."""
+    return moment if chosen.is_utc or not isinstance(moment, str) else ago(moment, time.time())
+
+
+def local(moment: object) -> object:
+    """Return an RFC 3339 time in the local zone, as `--at` takes it (`2026-01-31 12:00:00.000`); otherwise as `relative` does."""
+    if chosen.is_utc or not isinstance(moment, str):
+        return moment
+    from datetime import datetime
+
+    try:
+        found = datetime.fromisoformat(moment).astimezone()
+    except OverflowError:  # the first or last hours that there are
+        return moment
+    return found.replace(tzinfo=None).isoformat(" ", "milliseconds")
