@@ -76,6 +76,8 @@ SHARED = {
     "ocicat/systemd/ocicat.service": "contrib/systemd/ocicat.service",
     "ocicat/systemd/ocicat-user.service": "contrib/systemd/ocicat-user.service",
     "ocicat/systemd/ocicat.sysusers": "contrib/systemd/ocicat.sysusers",
+    "ocicat/systemd/ocicat-serve.service": "contrib/systemd/ocicat-serve.service",
+    "ocicat/systemd/ocicat-serve.socket": "contrib/systemd/ocicat-serve.socket",
 }
 """The files below `share` in an installed wheel, and where they are in the project."""
 
