@@ -118,6 +118,8 @@ def serve(given: Given, listening: Sequence[socket.socket], lines: Sequence[str]
         run(server, listening, ready)
     finally:
         notifier.stopping()
+        for each in listening:
+            each.close()
         questions.close()
         files.shutdown(wait=False, cancel_futures=True)
 

@@ -66,12 +66,10 @@ class Registry:
             answer = connection.getresponse()
             return Reply(answer.status, answer.read(), answer.headers)
 
-    def raw(self, data: bytes, *, wait: bool = True) -> bytes:
+    def raw(self, data: bytes) -> bytes:
         """Send bytes; return everything that comes until the server closes."""
         with self.connect() as connection:
             connection.sendall(data)
-            if wait:
-                connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
     def connect(self) -> socket.socket:
