@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from catalog.engine.brief import BriefReader
     from catalog.engine.interface import Gate, Reader, Writer
+    from catalog.engine.sqlite.commits import Commits
 
 
 def is_url(where: str) -> bool:
@@ -53,6 +54,15 @@ def open_briefly(where: str) -> BriefReader:
     from catalog.engine.sqlite.brief import SqliteBriefReader
 
     return SqliteBriefReader(where)
+
+
+def open_commits(where: str) -> Commits | None:
+    """Return what notices commits to the catalog at a path; None for a URL, because asking a server takes as long as a question."""
+    if is_url(where):
+        return None
+    from catalog.engine.sqlite.commits import Commits
+
+    return Commits(where)
 
 
 def open_writer(where: str, *, timeout: float | None = None, create: bool = True, upgrade: bool = False) -> Writer:

@@ -21,7 +21,7 @@ from catalog.web.asgi import Send
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
-SAFE = ((b"x-content-type-options", b"nosniff"), (b"docker-distribution-api-version", b"registry/2.0"))
+SAFE = ((b"x-content-type-options", b"nosniff"),)
 """The headers of every response."""
 _RETRY_SECONDS = b"5"
 _SOON_SECONDS = b"1"

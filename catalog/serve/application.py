@@ -89,7 +89,7 @@ class Site:
         elif len(query) > _QUERY_BYTES or len(path) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
             await give(send, refusal(414, "UNSUPPORTED", "the address is too long"))
         else:
-            parameters = urllib.parse.parse_qs(query.decode("latin-1"), keep_blank_values=True)
+            parameters = urllib.parse.parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {}
             if path == "/v2" or path.startswith("/v2/"):
                 await self._distribution.answer(scope, send, parameters)
             elif path == "/":

@@ -35,6 +35,7 @@ from catalog.serve.blobs import Opened, open_blob, read_manifest
 from catalog.serve.conditions import Part, Unsatisfiable, etag_of, is_held, part_of
 from catalog.serve.finding import Serving
 from catalog.serve.naming import Asked, asked_for, is_manifest_digest, registry_of
+from catalog.serve.recent import Key, RecentManifests
 from catalog.serve.threads import CatalogThreads
 from catalog.serve.transfers import Transfers
 from catalog.web.asgi import Scope, Send
@@ -47,6 +48,7 @@ _PATH = re.compile(
     r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)|(?P<tags>tags)/list)/?"
 )
 _WARNING_BYTES = 1000
+_VERSION = ((b"docker-distribution-api-version", b"registry/2.0"),)  # old clients look for it
 
 T = TypeVar("T")
 Parameters = dict[str, list[str]]
@@ -61,21 +63,27 @@ class Distribution:
         files: ThreadPoolExecutor,
         transfers: Transfers,
         rules: Serving,
+        recent: RecentManifests,
         freshen: Callable[[Reader, Asked, str], None] | None = None,
     ) -> None:
         self._questions = questions
         self._files = files
         self._transfers = transfers
         self._rules = rules
+        self._recent = recent
         self._freshen = freshen
 
     async def answer(self, scope: Scope, send: Send, parameters: Parameters) -> None:
         """Response a GET or HEAD of a path below /v2/. Raises what is not an error of ocicat."""
         path = scope["path"]
         if path in ("/v2/", "/v2"):
-            await give(send, json_answer({}))
+            await give(send, json_answer({}, _VERSION))
             return
         namespace = parameters.get("ns", [None])[-1] or None
+        recent = self._recent.find((path, namespace))
+        if recent is not None and self._freshen is None:
+            await give(send, _unless_held(scope, recent.response, recent.etag))
+            return
         codes = NAMES
         headers: Headers = ()
         try:
@@ -92,7 +100,7 @@ class Distribution:
                 await give(send, await self._tags(asked, found["name"], parameters, headers))
             elif found["kind"] == "manifests":
                 codes = MANIFESTS
-                await give(send, await self._manifest(scope, asked, found["reference"], headers))
+                await give(send, await self._new_manifest(scope, asked, found["reference"], headers, (path, namespace)))
             elif found["kind"] == "referrers":
                 codes = BLOBS
                 await give(send, await self._referrers(found, parameters, headers))
@@ -102,13 +110,21 @@ class Distribution:
         except OcicatError as error:
             await give(send, of_error(error, codes, headers))
 
-    async def _manifest(self, scope: Scope, asked: Asked, reference: str, headers: Headers) -> Response:
+    async def _new_manifest(self, scope: Scope, asked: Asked, reference: str, headers: Headers, key: Key) -> Response:
+        state = self._recent.state()
+        response, etag = await self._manifest(asked, reference, headers)
+        if response.status == 200:
+            self._recent.keep(key, response, etag, state)
+        return _unless_held(scope, response, etag)
+
+    async def _manifest(self, asked: Asked, reference: str, headers: Headers) -> tuple[Response, bytes]:
+        """Return the response for a manifest and its entity tag; without one, b"" and an error."""
         try:
             is_by_digest = is_manifest_digest(reference)
         except InvalidReference as error:
             if ":" in reference:
-                return of_error(error, Codes("DIGEST_INVALID", "MANIFEST_UNKNOWN"), headers)
-            return refusal(404, "MANIFEST_UNKNOWN", str(error), headers)  # no tag of that form can exist
+                return of_error(error, Codes("DIGEST_INVALID", "MANIFEST_UNKNOWN"), headers), b""
+            return refusal(404, "MANIFEST_UNKNOWN", str(error), headers), b""  # no tag of that form can exist
         if is_by_digest:
             question = partial(finding.by_digest, asked=asked, digest=reference, rules=self._rules)
         else:
@@ -125,9 +141,7 @@ class Distribution:
             read = await self._in_file_thread(read_manifest, found.digest, found.places, found.media_type)
         except Incomplete as error:
             raise _unless_unsure(error, is_unsure=found.is_unsure) from error
-        if is_held(scope, etag):
-            return Response(304, _header(read.media_type), b"", about)
-        return Response(200, _header(read.media_type), read.data, about)
+        return Response(200, _header(read.media_type), read.data, about), etag
 
     def _tagged(self, reader: Reader, *, asked: Asked, tag: str) -> finding.FoundManifest:
         if self._freshen is not None:
@@ -228,6 +242,13 @@ def _close_late(working: asyncio.Future[Any]) -> None:
         os.close(working.result().descriptor)
 
 
+def _unless_held(scope: Scope, response: Response, etag: bytes) -> Response:
+    """Return the response, or 304 if the client has what it would get."""
+    if response.status == 200 and is_held(scope, etag):
+        return response._replace(status=304, body=b"")
+    return response
+
+
 def _check_digest(text: str) -> None:
     if not is_digest(text):
         raise InvalidReference(f"{shown(text)} is not a digest: write sha256: and 64 hex digits")
@@ -254,9 +275,10 @@ def _link(path: str, parameters: Parameters, count: int, last: str) -> Headers:
 
 
 def _header(text: str) -> bytes:
-    """Return a media type as the value of a header; it comes from a manifest, which may hold anything."""
-    is_safe = text.isascii() and text.isprintable() and "/" in text and len(text) < 256
-    return text.encode() if is_safe else JSON
+    """Return a media type as the value of a header. It comes from a manifest, which may call itself a page for a browser."""
+    is_safe = text.isascii() and text.isprintable() and text.startswith("application/") and len(text) < 256
+    is_shown = any(word in text for word in ("xml", "html", "script", "pdf"))
+    return text.encode() if is_safe and not is_shown else JSON
 
 
 def _warning(text: str) -> bytes:

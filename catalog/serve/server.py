@@ -25,6 +25,7 @@ from catalog.serve.distribution import Distribution
 from catalog.serve.finding import Serving
 from catalog.serve.naming import Asked
 from catalog.serve.programs import Programs
+from catalog.serve.recent import RecentManifests
 from catalog.serve.threads import CatalogThreads
 from catalog.serve.transfers import Transfers
 from catalog.watch.notify import Notifier
@@ -139,7 +140,7 @@ def _config(given: Given, questions: CatalogThreads, files: ThreadPoolExecutor, 
         ("ocicat_serve_cut_total", "Transfers that were cut off.", "counter", lambda: transfers.cut),
     ]
     site = Site(
-        Distribution(questions, files, transfers, given.rules, given.freshen),
+        Distribution(questions, files, transfers, given.rules, RecentManifests(given.path), given.freshen),
         Programs(questions, given.rules, counts, given.status, given.document),
         counts,
         None if is_local else given.names,

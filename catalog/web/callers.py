@@ -9,6 +9,7 @@ that a page cannot set. Other programs do not send these headers, and are not a 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container
 
 from catalog.names.http_host import host_of, is_address
@@ -20,8 +21,15 @@ def names_this_server(scope: Scope, names: Container[str]) -> bool:
     hosts = values(scope, b"host")
     if len(hosts) != 1:
         return False
-    host = host_of(hosts[0].decode("latin-1"))
-    return host in names or is_address(host)
+    host, is_anywhere = _parsed(hosts[0])
+    return is_anywhere or host in names
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(header: bytes) -> tuple[str, bool]:
+    """Return the host in a Host header, and whether it is an address. Clients send the same header with each request."""
+    host = host_of(header.decode("latin-1"))
+    return host, is_address(host)
 
 
 def is_of_this_site(scope: Scope) -> bool:

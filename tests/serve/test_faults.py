@@ -10,9 +10,10 @@ import socket
 from pathlib import Path
 
 from tests.cli.program import called
+from tests.conftest import stamp
 from tests.serve.served import APP, Layouts, build, serving
 from tests.watch.harness import wait_for
-from tests.writers import empty_index, make_layout, name_entry, write_blob, write_index
+from tests.writers import empty_index, make_image, make_layout, name_entry, write_blob, write_index
 
 LARGE = 64 << 20
 
@@ -153,3 +154,19 @@ def test_a_catalog_that_is_away_is_503_and_another_one_is_taken(own: Layouts, tm
         wait_for(lambda: site.get("/healthz").status == 200)
         assert site.get("/v2/acme/app/manifests/1.0").status == 404
         assert site.get("/v2/library/alpine/manifests/3.17").status == 200
+
+
+def test_a_tag_that_has_moved_is_served_as_the_catalog_says_at_once(own: Layouts) -> None:
+    """Answers are kept for a moment, but not beyond a commit, and not for a file that is gone."""
+    layout = f"{own.root}/many"
+    with serving(own.db) as site:
+        for number in range(5):
+            image = make_image(layout, f"moved-{number}")
+            write_index(layout, empty_index(name_entry(image, "containerd", APP, "1.0")))
+            stamp(f"{layout}/index.json")
+            own.ocicat("index")
+            for _ in range(2):
+                got = site.get("/v2/acme/app/manifests/1.0")
+                assert (got.status, got.headers["Docker-Content-Digest"]) == (200, image["digest"])
+        shutil.rmtree(layout)
+        wait_for(lambda: site.get("/v2/acme/app/manifests/1.0").status == 404)

@@ -1,0 +1,69 @@
+"""Manifests that were served a moment ago, so that a popular tag costs neither a question nor a hash each time.
+
+An answer is used again only while nobody has committed to the catalog, so a tag is never staler than the catalog. After a second the
+file is read again, so a store that has vanished is noticed. Catalogs on a server have no such answers.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from catalog.engine.open import open_commits
+from catalog.serve.answers import Response
+
+_SECONDS = 1.0
+_BYTES = 16 << 20
+_LARGEST = 256 << 10
+_MOST = 4096
+
+State = tuple[int, int]
+Key = tuple[str, str | None]
+"""The path of a request, and the registry of its parameter `ns`."""
+
+
+class Served(NamedTuple):
+    """A response with its entity tag, and when the file was read, by the monotonic clock."""
+
+    response: Response
+    etag: bytes
+    at: float
+
+
+class RecentManifests:
+    """Responses by what was asked for. Only the thread of the connections may use it."""
+
+    def __init__(self, path: str) -> None:
+        self._commits = open_commits(path)
+        self._state: State | None = None
+        self._served: dict[Key, Served] = {}
+        self._bytes = 0
+
+    def state(self) -> State | None:
+        """Return the state of the catalog before a question, for `keep`; None if nothing can be kept."""
+        state = None if self._commits is None else self._commits.state()
+        if state != self._state:
+            self._forget()
+            self._state = state
+        return state
+
+    def find(self, asked: Key) -> Served | None:
+        """Return the response that was given a moment ago, if it is that of the present state of the catalog."""
+        found = self._served.get(asked)
+        if found is None or time.monotonic() - found.at > _SECONDS or self.state() is None:
+            return None
+        return self._served.get(asked)
+
+    def keep(self, asked: Key, response: Response, etag: bytes, state: State | None) -> None:
+        """Keep a response to a question that was asked in that state."""
+        size = len(response.body)
+        if state is None or state != self._state or size > _LARGEST:
+            return
+        if self._bytes + size > _BYTES or len(self._served) >= _MOST:
+            self._forget()
+        self._served[asked] = Served(response, etag, time.monotonic())
+        self._bytes += size
+
+    def _forget(self) -> None:
+        self._served.clear()
+        self._bytes = 0
