@@ -341,12 +341,11 @@ def _changes(reader: Reader, followed: Followed, is_wanted: Callable[[Change], b
 
 
 def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield the matches that pass `narrowing`. In SQLite they are read in pages, because an idle reader would keep the WAL.
+    """Yield the matches that pass `narrowing`. They are read in pages, because an idle reader would hold a state of the catalog.
 
     Each page runs the query again and skips the matches of earlier pages. Pages double in size, so all of them together
-    read about twice the answer. On a server, the rows wait in a cursor that holds no snapshot.
+    read about twice the answer.
     """
-    is_held = asking.reader.holds_state
     seen: set[tuple[int, str]] = set()
     size = PAGE
     while True:
@@ -357,18 +356,14 @@ def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterato
             key = match.entry_id, match.answered
             if key in seen:
                 continue
-            if is_held and count == size:
+            if count == size:
                 break
             count += 1
-            found = (match,) if narrowing is None else narrowing(match)
-            if not is_held:
-                yield from found
-                continue
             seen.add(key)
-            page.extend(found)
+            page.extend((match,) if narrowing is None else narrowing(match))
         else:
             size = 0
-        matches = iter(())  # closes the cursor, which holds a state of the catalog
+        matches = iter(())  # closes the cursor
         yield from page
         if not size:
             return

@@ -6,7 +6,6 @@ clock of the file system may be too coarse to distinguish the two.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import os
@@ -268,10 +267,8 @@ class Catalogue:
 
     def _written(self) -> int:
         if isinstance(self.writer, PostgresWriter):
-            with contextlib.ExitStack() as stack:  # each of its connections reports what it counted
-                pool = self.writer._engine_now()
-                for _ in range(2):
-                    stack.enter_context(pool.begin()).exec_driver_sql("SELECT pg_stat_force_next_flush()")
+            with self.writer.snapshot() as connection:
+                connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
             counted = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables"
             return int(self.sql(counted)[0][0])
         return driver_of_file(self.writer).total_changes

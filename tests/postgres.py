@@ -9,10 +9,15 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
 from catalog.engine.open import open_writer
+from catalog.engine.postgres.connect import connect
+from catalog.engine.postgres.settings import settings
 
 _OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200"
 TEMPLATE = "ocicat_template"
@@ -33,15 +38,25 @@ def programs() -> str:
     raise NoServer(NoServer.__doc__)
 
 
+@contextmanager
+def asking(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A transaction like that of `ocicat sql`."""
+    with connect(url) as session:
+        session.autocommit, session.read_only = False, True
+        session.execute(*settings())
+        yield session
+        session.rollback()
+
+
 class Server:
     """A running server. If this process is root, the server runs as another user, because it refuses to run as root."""
 
     def __init__(self) -> None:
         self._programs = programs()
         self.directory = tempfile.mkdtemp(prefix="ocicat-pg-", dir=_in_memory())
-        self._user = _somebody() if os.geteuid() == 0 else None
-        if self._user is not None:
-            os.chown(self.directory, self._user, -1)
+        self.user = _somebody() if os.geteuid() == 0 else None
+        if self.user is not None:
+            os.chown(self.directory, self.user, -1)
         os.chmod(self.directory, 0o755)
         self._numbers = itertools.count(1)
         self._run(
@@ -98,7 +113,7 @@ class Server:
         log = f"{self.directory}/said"
         with open(log, "w+", encoding="utf-8") as file:  # no pipe: the server would keep it open
             done = subprocess.run(
-                [f"{self._programs}/{program}", *arguments], user=self._user, cwd=self.directory, stdin=subprocess.DEVNULL,
+                [f"{self._programs}/{program}", *arguments], user=self.user, cwd=self.directory, stdin=subprocess.DEVNULL,
                 stdout=file, stderr=subprocess.STDOUT, check=False, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
             )  # fmt: skip
             if done.returncode:

@@ -24,6 +24,7 @@ PACKAGES = {
     "initdb": "postgresql",
     "openssl": "openssl",
     "/usr/bin/python3": "python3",
+    "pgbouncer": "pgbouncer",
     "podman": "podman",
     "rsync": "rsync",
     "skopeo": "skopeo",

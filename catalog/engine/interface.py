@@ -24,13 +24,12 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects text that is written for each. `holds_state` is whether an unfinished
-    iteration over rows holds a state of the catalog, so that its WAL grows meanwhile. `past` is None for a reader of the present.
+    `dialect` is `sqlite` or `postgresql`; it selects text that is written for each. An unfinished iteration over rows holds a state of
+    the catalog: a file's WAL grows meanwhile, and a server reclaims no space. `past` is None for a reader of the present.
     `known` caches what the current question has found out (catalog.lookup.below).
     """
 
     dialect: str
-    holds_state: bool
     path: str
     past: Past | None
     known: dict[object, Any]

@@ -60,8 +60,7 @@ def write_batch(
             parents.append(content_id)
         if rows.long_words != long_words:
             with_long_words.append((content_id,))
-        if rows.full:
-            rows.flush()
+        rows.flush_if_full()
     rows.flush()
     rows.cursor.executemany("UPDATE content SET long_words = TRUE WHERE id = ?", with_long_words)
     woken = unread_elsewhere(rows, list(store_ids), parents)

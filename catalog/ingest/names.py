@@ -219,8 +219,7 @@ class StoreNames:
                 rows.problem(self._store_id, entry_id, "long-word", descriptor.digest, detail)
         for flaw in descriptor.flaws:
             rows.problem(self._store_id, entry_id, "descriptor-field", descriptor.digest, flaw)
-        if rows.full:
-            rows.flush()
+        rows.flush_if_full()
         return entry_id
 
     def _touch_key(self, key: Key) -> None:

@@ -3,9 +3,10 @@
 Rows are collected until `flush` and then written table by table, parents first, by the driver's executemany. Measured, that
 costs as much as plain sqlite3; the ORM costs two to seven times as much.
 
-Digests and the words of the dictionaries belong to all hosts of a shared catalog. On PostgreSQL they are committed at once,
-outside of the transaction. Otherwise one host would wait for another's transaction to end, and two could wait for each other. A
-digest that nothing refers to in the end is deleted later, like any other (retention.py).
+Digests and the words of the dictionaries belong to all hosts of a shared catalog. There, those that are new are committed before the
+transaction that needs them (catalog.engine.shared_rows). They are collected in a first try, which `flush` ends by CommitFirst.
+Otherwise one host would wait for another's transaction to end, and two could wait for each other. A digest that nothing refers to
+in the end is deleted later, like any other (retention.py).
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from catalog.db.schema import (
     store,
     store_blob,
 )
-from catalog.engine.driver import cursor_of, driver_of, new_ids
+from catalog.engine.driver import driver_of, new_ids
 from catalog.ingest.compiled import CompiledStatements
 from catalog.ingest.moments import Moment
+from catalog.ingest.new_words import NewWords
 from catalog.ingest.records import AnswerSpanRow, NameSpanRow, SnapshotRow, StoreRow
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
@@ -68,13 +70,6 @@ _TABLES = (
 _DIGESTS = {"entry": (3,), "edge": (3,), "store_blob": (1,), "referrer": (1, 2)}
 """The positions of columns that get a digest here and are written as the id of its content."""
 
-_NEW_DIGESTS = (
-    # Existing digests are left out. Inserting them would wait for whoever is updating their rows, only to find the conflict.
-    "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
-    " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest)"
-    " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # All hosts insert in the same order, so there is no deadlock.
-)
-
 
 class Rows:
     """The rows to write in one transaction. Make a new one for each transaction, because ids are read at its beginning."""
@@ -92,6 +87,7 @@ class Rows:
         self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
         self._stores: list[Row] = []
         self._digests: set[str] = set()
+        self._lacking = NewWords()  # always empty if the catalog is not shared
         self._count = 0
         self.pause: Callable[[], None] = _no_pause
         """Called now and then while there is much to write. If it raises, the transaction must be undone."""
@@ -225,23 +221,39 @@ class Rows:
     def content(self, digest: str) -> int:
         """Return the id of a digest, which is inserted if it is new."""
         row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
+        if row is None and self._driver.is_shared:
+            return self._lacking.digest(digest)
         if row is None:
-            self._put(content, [(digest,)])
+            self.cursor.executemany(self._statements.insert(content), [(digest,)])
             row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
         return int(row[0])
 
     def _digest(self, digest: str) -> None:
         self._digests.add(digest)
 
-    @property
-    def full(self) -> bool:
-        """Whether there are enough rows for a `flush`."""
-        return self._count >= FLUSH_ROWS
+    def flush_if_full(self) -> None:
+        """Write the collected rows if there are many. More have to come, and then a `flush`."""
+        if self._count < FLUSH_ROWS:
+            return
+        self._put_ids()
+        if not self._lacking:
+            self._write()
+            return
+        # The transaction will be made again, so only what is new is of use.
+        self._pending = {table.name: [] for table in _TABLES}
+        self._stores = []
+        self._count = 0
+        if self._lacking.are_many:
+            raise self._lacking.commit_first()
 
     def flush(self) -> None:
-        """Write the collected rows."""
-        if self._digests:
-            self._put_ids()
+        """Write the collected rows. Raises CommitFirst if they need words or digests that are not committed yet."""
+        self._put_ids()
+        if self._lacking:
+            raise self._lacking.commit_first()
+        self._write()
+
+    def _write(self) -> None:
         for table in _TABLES:
             rows = self._pending[table.name]
             if rows:
@@ -256,21 +268,29 @@ class Rows:
         self._count = 0
 
     def _put_ids(self) -> None:
-        """Insert the collected digests, and replace them in the collected rows by their ids.
+        """Insert the collected digests, and replace them in the collected rows by their ids. On a shared catalog, note those that are
+        lacking instead.
 
         All at once and in the order of the index, so that each of its pages is visited once. A search in each insert would visit
         them at random.
         """
         digests = sorted(self._digests)
         self._digests = set()
-        for some in chunks(digests, _AT_ONCE):
-            self.pause()
-            self._put(content, [(digest,) for digest in some])
+        if not self._driver.is_shared:
+            for some in chunks(digests, _AT_ONCE):
+                self.pause()
+                self.cursor.executemany(self._statements.insert(content), [(digest,) for digest in some])
         ids: dict[str, int] = {}
         for some in chunks(digests):
             self.pause()
             found = self.cursor.execute(f"SELECT digest, id FROM content WHERE digest IN ({marks(some)})", some)
             ids.update(found.fetchall())
+        if len(ids) < len(digests):
+            for digest in digests:
+                if digest not in ids:
+                    self._lacking.digest(digest)
+        if self._lacking:
+            return
         for table, places in _DIGESTS.items():
             for row in self._pending[table]:
                 for place in places:
@@ -328,11 +348,11 @@ class Rows:
             self.pause()
             self.cursor.execute(self._statements.lookup(table), (text,))
             row = self.cursor.fetchone()
-            if row is None:
+            if row is None and self._driver.is_shared:
+                found = self._lacking.word(table, text, more)
+            elif row is None:
                 found = self.id_of(table.name)
-                self._put(table, [(found, text, *more)])
-                if self._driver.is_shared:  # Another host may have been first.
-                    found = int(self.cursor.execute(self._statements.lookup(table), (text,)).fetchone()[0])
+                self.cursor.executemany(self._statements.insert(table), [(found, text, *more)])
             else:
                 found = int(row[0])
             known[text] = found
@@ -341,17 +361,6 @@ class Rows:
     def _add(self, table: str, row: Row | list[Any]) -> None:
         self._pending[table].append(row)
         self._count += 1
-
-    def _put(self, table: Table, rows: list[Row]) -> None:
-        """Insert rows that are not there yet into a table that all hosts share."""
-        if not self._driver.is_shared:
-            self.cursor.executemany(self._statements.insert(table), rows)
-            return
-        with self._connection.engine.begin() as beside:
-            if table is content:
-                cursor_of(beside).execute(_NEW_DIGESTS, ([row[0] for row in rows],))
-            else:
-                cursor_of(beside).executemany(self._statements.insert(table), rows)
 
 
 def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:

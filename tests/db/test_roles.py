@@ -62,7 +62,7 @@ def roles(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = base / "settings.toml"
     config.write_text("[watch]\nsettle_ms = 0\n")
     found = Roles(server, layout, str(config))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(found.url("owner"), read_only=False))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(found.url("owner")))
     with engine.begin() as connection:
         connection.connection.driver_connection.autocommit = False  # type: ignore[union-attr]
         run_migrations(connection, "0001")

@@ -66,7 +66,7 @@ def test_a_catalog_of_the_first_version(tmp_path: Path, command: tuple[str, ...]
 
 def test_on_a_server_only_the_command_for_it_upgrades(server: Server) -> None:
     url = server.new_database()
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url, read_only=False))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url))
     with engine.begin() as connection:
         run_migrations(connection, "0001")
     engine.dispose()

@@ -17,7 +17,6 @@ import pytest
 
 from catalog.db.recursive import MOST_MANIFESTS
 from catalog.db.views import VIEWS
-from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
 from tests.conftest import Catalogue, file_of
@@ -26,7 +25,7 @@ from tests.growth.layouts import LAYOUTS, NAME, Layout, chain
 from tests.growth.test_walks import SPARE, steps
 from tests.lookup.test_plans import FEW
 from tests.lookup.test_plans import looked_at as plans_rows
-from tests.postgres import Server
+from tests.postgres import Server, asking
 
 SIZES = 25, 100
 ROWS_SPARE = 500
@@ -87,7 +86,7 @@ def on_server(server: Server, directory: str) -> dict[str, int]:
         catalogue.add(directory)
         with catalogue.writer.transaction() as connection:
             connection.exec_driver_sql("ANALYZE")
-        with connect(catalogue.path, read_only=True) as session:
+        with asking(catalogue.path) as session:
             return looked_at(session)
     finally:
         catalogue.close()
@@ -162,7 +161,7 @@ def test_a_walk_of_a_row_goes_no_further_on_a_server(tmp_path: Path, server: Ser
         above_a_chain(str(tmp_path / f"{depth}"), depth)
         catalogue = Catalogue(server.new_catalog())
         catalogue.add(str(tmp_path / f"{depth}"))
-        with connect(catalogue.path, read_only=True) as session:
+        with asking(catalogue.path) as session:
             session.execute("SET enable_seqscan = off")
             explained = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT platforms, created FROM images"
             ((plans,),) = session.execute(explained).fetchall()

@@ -24,6 +24,7 @@ from catalog.engine.open import open_reader
 from tests import writers
 from tests.hosts.host import Host
 from tests.oracle import Oracle, OracleStore
+from tests.pooler import Pooler
 from tests.postgres import Server
 from tests.stress.truth import Difference
 from tests.watch.harness import DEADLINE, wait_for
@@ -94,13 +95,16 @@ def _shared_image(path: str, number: int) -> writers.Descriptor:
 
 
 class Fleet:
-    """A run of that size in `directory`; `say` gets what was measured."""
+    """A run of that size in `directory`; `say` gets what was measured. If it is `pooled`, two hosts share one session of the server."""
 
-    def __init__(self, directory: Path, size: Size, say: Say) -> None:
+    def __init__(self, directory: Path, size: Size, say: Say, *, pooled: bool = False) -> None:
         self._size = size
         self._say = say
         self._server = Server()
         self._url = self._server.new_catalog()
+        self._pooler = Pooler(self._server, max(2, size.hosts // 2)) if pooled else None
+        if self._pooler is not None:
+            self._url = self._pooler.url(self._url)
         self._hosts = [Host(directory, f"host-{number}", self._url) for number in range(size.hosts)]
         self._outsider = Host(directory, "outsider", self._url)
         self._layouts = {
@@ -124,6 +128,8 @@ class Fleet:
             self._over.set()
             for host in self._hosts:
                 host.close()
+            if self._pooler is not None:
+                self._pooler.close()
             self._server.close()
 
     def _run(self) -> None:

@@ -40,8 +40,8 @@ class SecureServer(Server):
             )  # fmt: skip
             for name in ("server.key", "server.crt"):
                 os.chmod(f"{data}/{name}", 0o600)
-                if self._user is not None:
-                    os.chown(f"{data}/{name}", self._user, -1)
+                if self.user is not None:
+                    os.chown(f"{data}/{name}", self.user, -1)
         options = f"-k {self.directory} -c listen_addresses=127.0.0.1 -c port={self.port} -c ssl=on -c fsync=off"
         self._run("pg_ctl", "-D", data, "-o", options, "-l", f"{self.directory}/log", "-w", "start")
 

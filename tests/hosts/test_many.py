@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.hosts.fleet import SHORT, Fleet
+from tests.programs import needs
 
 
-def test_eight_hosts_write_at_once_and_the_server_ends_in_the_middle_of_it(tmp_path: Path) -> None:
-    Fleet(tmp_path, SHORT, print).run()
+@pytest.mark.parametrize("pooled", [False, pytest.param(True, marks=needs("pgbouncer"))])
+def test_eight_hosts_write_at_once_and_the_server_ends_in_the_middle_of_it(tmp_path: Path, *, pooled: bool) -> None:
+    Fleet(tmp_path, SHORT, print, pooled=pooled).run()

@@ -261,7 +261,7 @@ def test_what_the_url_says_of_the_connection_counts(secure: SecureServer, ways: 
     """Of a server that is gone without a word the kernel tells in a minute, or when somebody has said."""
     url, _ = ways("userinfo")
     for options, idle, name in (("", 30, "ocicat"), ("?keepalives_idle=77&application_name=mine", 77, "mine")):
-        with connect(url + options, read_only=True) as session, socket.socket(fileno=os.dup(session.fileno())) as wire:
+        with connect(url + options) as session, socket.socket(fileno=os.dup(session.fileno())) as wire:
             assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
             assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert session.execute("SHOW application_name").fetchone() == (name,)

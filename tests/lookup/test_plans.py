@@ -102,9 +102,12 @@ def question(reader: PostgresReader, asked: Asked) -> tuple[str, dict[str, Any]]
 def planned(reader: PostgresReader, asked: Asked, *, generic: bool = False) -> dict[str, Any]:
     """Run a statement and return its plan; with `generic`, the plan for any parameters."""
     text, values = question(reader, asked)
-    session = reader._session
+    session = reader._session.connection
     session.execute(f"SET plan_cache_mode = {'force_generic_plan' if generic else 'force_custom_plan'}")
-    ((found,),) = session.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}", values, prepare=True).fetchall()
+    reader.hold_state()
+    explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}"
+    ((found,),) = session.execute(explained, values, prepare=True).fetchall()
+    reader.release_state()
     plan: dict[str, Any] = found[0]["Plan"]
     assert plan["Actual Rows"] == asked.rows or asked.read == ONE
     return plan
@@ -162,7 +165,7 @@ def test_a_lookup_costs_the_same_at_any_size(readers: Readers, asked: Asked, gen
 
 def test_a_scan_would_be_detected(readers: Readers) -> None:
     """The rule of the test above does detect a scan."""
-    ((found,),) = readers.large._session.execute(
+    ((found,),) = readers.large._session.connection.execute(
         "EXPLAIN (FORMAT JSON) SELECT count(fingerprint) FROM entry"
     ).fetchall()
     assert read_whole(found[0]["Plan"])

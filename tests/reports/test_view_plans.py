@@ -11,13 +11,12 @@ import pytest
 
 from catalog.engine.copy import copy
 from catalog.engine.open import open_writer
-from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.conftest import Catalogue
 from tests.lookup.test_plans import FEW, looked_at, read_whole
-from tests.postgres import Server
+from tests.postgres import Server, asking
 from tests.reports.sizes import fill
 from tests.reports.test_view_steps import IMAGE, KEYS, LARGE
 
@@ -34,7 +33,7 @@ def session(
     fill(catalogue, LARGE)
     with open_writer(url) as new:
         copy(catalogue.writer, new, lambda _what, _done, _total: None)
-    with connect(url, read_only=True) as made:
+    with asking(url) as made:
         yield made
 
 
@@ -62,7 +61,7 @@ def test_duplicates_of_one_name_are_read_once(
     catalogue = Catalogue(server.new_catalog())
     catalogue.add(path)
     catalogue.close()
-    with connect(catalogue.path, read_only=True) as made:
+    with asking(catalogue.path) as made:
         ((found,),) = made.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {report.sql}").fetchall()
     plan = found[0]["Plan"]
     assert plan["Actual Rows"] == many - 1

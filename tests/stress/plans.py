@@ -87,7 +87,7 @@ def _lookups(reader: PostgresReader) -> None:
         times = []
         for _ in range(_TIMES):
             at = time.perf_counter()
-            reader._session.execute(text, values).fetchall()
+            reader._session.ask(text, values).fetchall()
             times.append(time.perf_counter() - at)
         found = f"{asked.statement:28}{plan['Actual Rows']:>8}{looked_at(plan):>12}{median(times) * 1000:>9.2f}"
         print(f"{found}  {', '.join(read_whole(plan)) or '-'}{'  (the first of them)' if asked.read == FIRST else ''}")

@@ -3,8 +3,11 @@
 The URL is `postgresql+psycopg://…`, as in SQLAlchemy. libpq reads the rest of it, so PGPASSFILE, PGSERVICE, libpq's other
 variables and its TLS options work as with psql. No message ever contains a password.
 
-A shared catalog has many hosts, and a store belongs to the host whose daemon follows it. Each session has the name of this
-host in the setting `ocicat.host`.
+A shared catalog has many hosts, and a store belongs to the host whose daemon follows it. Each transaction has the name of this
+host in the setting `ocicat.host` (catalog.engine.postgres.settings).
+
+Between this process and the server may be a pooler that gives each transaction another session. So nothing is kept in a session: no
+setting, no lock, no LISTEN, no cursor that outlives its transaction; and behind a pooler, no prepared statement.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from catalog.engine.host import this_host
+from catalog.engine.postgres.settings import SCHEMA
 from catalog.errors import (
     CatalogConflict,
     CatalogLocked,
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 SCHEME = "postgresql+psycopg://"
-CHANNEL = "ocicat"
-"""Every commit sends a notification on this channel."""
 ALONE = "LOCK TABLE turn IN SHARE ROW EXCLUSIVE MODE"
 TOGETHER = "LOCK TABLE turn IN ROW EXCLUSIVE MODE"
 OF_HOST = "SELECT 1 FROM turn WHERE name = %s FOR UPDATE"
@@ -49,26 +50,18 @@ is not encoded."""
 _SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 """Options of libpq that must not be shown."""
 _UNREACHABLE = (
-    "08", "25006", "25P03", "25P04", "28", "3D", "53300", "57P",
+    "08", "0A000", "25006", "25P03", "25P04", "28", "3D", "53300", "57P",
 )  # fmt: skip
-"""SQLSTATEs, or prefixes of them, that mean the server cannot be reached: the connection, a read-only standby, a transaction that
+"""SQLSTATEs, or prefixes of them, that mean the server cannot be reached: the connection, a standby, which is read-only, a transaction that
 the server ended, the login, the database, too many clients, a shutdown."""
 _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
 """In seconds, and milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
-_SCHEMA = "pg_catalog.current_schema()::pg_catalog.text"
-_SESSION = (
-    "SELECT pg_catalog.set_config('ocicat.host', %s::pg_catalog.text, false),"
-    " pg_catalog.set_config('default_transaction_read_only', %s::pg_catalog.text, false),"
-    # No statement runs long enough to make compiling it worthwhile.
-    " pg_catalog.set_config('jit', 'off', false),"
-    # Otherwise a schema with the name of the user, or a temporary table, would come first.
-    " pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.quote_ident("
-    f"coalesce({_SCHEMA}, 'public')), ', pg_temp'), false),"
-    f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {_SCHEMA}, 'CREATE')"
+_FIRST = (
+    "SELECT pg_catalog.pg_backend_pid(),"
+    f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE')"
 )
-"""Every name in it is qualified. Until it has run, an unqualified name might call somebody else's function."""
 _MOST_MS = 2**31 - 1
 NO_MEMORY = ("out of memory", "cannot allocate memory")
 """What libpq says if this process is out of memory. Such an error has no SQLSTATE."""
@@ -127,13 +120,11 @@ def conninfo(url: str) -> str:
     return "postgresql://" + url[len(SCHEME) :]
 
 
-def connect(
-    url: str, *, read_only: bool, timeout: float = 10.0, any_schema: bool = False
-) -> Connection[tuple[Any, ...]]:
+def connect(url: str, *, timeout: float = 10.0, any_schema: bool = False) -> Connection[tuple[Any, ...]]:
     """Open a connection that commits each statement by itself. Raises CatalogUnavailable without showing the password.
 
     `timeout` is in seconds. A schema in which everybody may create functions is refused, except with `any_schema`, which means
-    that the caller takes care of it.
+    that the caller takes care of it. Begin each transaction with the settings.
     """
     import logging
 
@@ -160,11 +151,16 @@ def connect(
     except psycopg.Error as error:
         raise explain(error, url) from None  # A traceback would show its arguments.
     try:
-        open_to_all = _prepare(connection, read_only=read_only)
+        found = connection.execute(_FIRST).fetchone()
     except psycopg.Error as error:
         connection.close()
         raise explain(error, url) from None
-    if open_to_all and not any_schema:
+    assert found is not None
+    pid, is_open_to_all = found
+    if pid != connection.info.backend_pid:
+        # A pooler answered with a number of its own. In its sessions are the statements that others prepared, by the same names.
+        connection.prepare_threshold = None
+    if is_open_to_all and not any_schema:
         connection.close()
         raise planted(url, "anybody may create functions")
     return connection
@@ -181,12 +177,6 @@ def planted(url: str, what: str) -> CatalogUnavailable:
         f"{what} in the schema of {shown(without_passwords(url))}, and ocicat would call them instead of the server's own: "
         "as an administrator, follow 'ocicat help postgres' in that database (REVOKE CREATE ON SCHEMA)"
     )
-
-
-def _prepare(connection: Connection[tuple[Any, ...]], *, read_only: bool) -> bool:
-    """Set the host, whether the session may write, and the search path. Return whether everybody may create things in the schema."""
-    found = connection.execute(_SESSION, (this_host(), "on" if read_only else "off")).fetchone()
-    return bool(found and found[-1])
 
 
 def explain(error: Exception, url: str) -> CatalogUnavailable:

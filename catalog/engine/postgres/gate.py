@@ -20,6 +20,7 @@ import psycopg
 from catalog.engine import question
 from catalog.engine.postgres.connect import NO_MEMORY, connect, explain, timeout_ms
 from catalog.engine.postgres.placeholders import named, names
+from catalog.engine.postgres.settings import settings
 from catalog.engine.question import Question, Stopped
 from catalog.engine.sink import Sink, limit_memory
 from catalog.errors import RefusedSQL
@@ -43,14 +44,14 @@ def run(asked: Question, sink: Sink) -> None:
         )
     for name in sorted(names(statement) - set(parameters)):
         raise RefusedSQL(f"the statement is wrong: :{name} has no value; give one with -p {name}=VALUE")
-    session = connect(asked.path, read_only=True)
+    session = connect(asked.path)
     cursor = session.cursor(name=_PORTAL)
     ended = threading.Event()
     canceller = threading.Thread(target=_cancel, args=(session, sink, ended), daemon=True)
     try:
         session.autocommit = False
         session.read_only = True
-        session.execute(f"SET LOCAL statement_timeout = {timeout_ms(asked.seconds)}")
+        session.execute(*settings(statement_timeout=str(timeout_ms(asked.seconds))))
         sink.begin()
         limit_memory(min(asked.heap_bytes, _ROW_MEMORY_BYTES))
         canceller.start()
@@ -64,7 +65,9 @@ def run(asked: Question, sink: Sink) -> None:
         raise _explained(error, asked, sink) from None
     finally:
         ended.set()
-        session.close()  # This also ends a running statement and the cursor on the server.
+        # This also ends a running statement and the cursor. The transaction is not ended first: a pooler then closes the session
+        # on the server too, with whatever the statement left in it, such as an advisory lock.
+        session.close()
         cursor.close()
 
 

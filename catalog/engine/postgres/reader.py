@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any, LiteralString, Self
+from typing import Any, Self
 
 import psycopg
 
@@ -18,14 +19,14 @@ from catalog.db.view import ONCE
 from catalog.engine.moments import Past, of_shared_past, past_of
 from catalog.engine.names import Name
 from catalog.engine.postgres import frozen
-from catalog.engine.postgres.connect import CHANNEL, connect, explain, timeout_ms, without_passwords
+from catalog.engine.postgres.connect import explain, without_passwords
 from catalog.engine.postgres.placeholders import named
+from catalog.engine.postgres.session import Session
+from catalog.engine.postgres.settings import STATE
 from catalog.engine.version import check_readable
 from catalog.errors import CatalogMissing
 from catalog.names.escape import shown
 
-_CHUNK = 2000
-_CANCEL_SECONDS = 2.0
 _NO_CONSTANTS: dict[str, str | int] = {}
 FIRST = 200
 """How many rows of a statement that usually has few are fetched at once."""
@@ -33,20 +34,7 @@ _DAMAGE = "XX", "58", "22"
 """Classes of SQLSTATEs for rows that the server cannot read: its own state, its disk, their data."""
 
 
-def _planner(freely: str) -> str:
-    """Return the statement that lets the planner join in any way (`on`), or only by searching indexes, like SQLite (`off`).
-
-    With `off`, lookups do not depend on statistics. Statistics lag behind a first load, and do not distinguish a name that one store
-    has a thousand times from one that a thousand stores have. The planner would then start parallel workers for one row,
-    which takes ten times as long.
-    """
-    settings = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
-    settings["max_parallel_workers_per_gather"] = "0"
-    return f"SELECT {', '.join(f'set_config({name!r}, {value!r}, false)' for name, value in settings.items())}"
-
-
-_SEARCHING, _FREELY = _planner("off"), _planner("on")
-_TIMEOUT = "SELECT set_config('statement_timeout', :milliseconds, false)"
+_SHORTEST_POLL, _LONGEST_POLL = 0.1, 1.0  # seconds
 _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT {ONCE}"
 
 
@@ -59,8 +47,7 @@ class PostgresReader:
     """A read-only session of the catalog at a URL (catalog.engine.interface.Reader). Raises CatalogUnavailable or a subclass."""
 
     dialect = "postgresql"
-    holds_state = False  # The rows are in a cursor on the server.
-    __slots__ = ("_hosts", "_listening", "_session", "_texts", "known", "past", "path")
+    __slots__ = ("_hosts", "_session", "_state", "_texts", "known", "past", "path")
 
     def __init__(self, url: str) -> None:
         self.path = url
@@ -68,34 +55,27 @@ class PostgresReader:
         self.known: dict[object, Any] = {}
         self._texts: dict[str, frozen.Statement] = {}  # of the past
         self._hosts: dict[int, str | None] = {}
-        self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._session = connect(url, read_only=True)
+        self._state: tuple[Any, ...] | None = None
+        self._session = Session(url)
         try:
-            self._first(self._written(_SEARCHING), {})
             self._check_version()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the sessions."""
-        for session in (self._session, self._listening):
-            if session is not None:
-                session.close()
+        """Close the session."""
+        self._session.close()
 
     def hold_state(self) -> None:
         """See Reader."""
-        self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        with self._explained():
+            self._session.hold()
 
     def release_state(self) -> None:
         """See Reader."""
-        self._execute("COMMIT")
-
-    def _execute(self, statement: LiteralString) -> None:
-        try:
-            self._session.execute(statement)
-        except psycopg.Error as error:
-            raise explain(error, self.path) from None
+        with self._explained():
+            self._session.release()
 
     def check_current(self) -> None:
         """Do nothing, because a session ends with its database."""
@@ -117,26 +97,29 @@ class PostgresReader:
             return
         text, constants, fetch = statement
         values = {**constants, **parameters, **self._asof()}
-        try:
+        with self._explained():
             if fetch in (WIDE, ALL):
-                yield from self._streamed(text, values, freely=fetch == ALL)
+                yield from self._session.stream(text, values, freely=fetch == ALL)
             elif fetch == FEW:
-                first = self._session.execute(first_rows(text, fetch), values).fetchall()
+                first = self._session.ask(first_rows(text, fetch), values).fetchall()
                 yield from first
                 if len(first) == FIRST:
                     had = set(first)
-                    yield from (row for row in self._streamed(text, values, freely=False) if row not in had)
+                    yield from (row for row in self._session.stream(text, values, freely=False) if row not in had)
             else:
-                yield from self._session.execute(text, values).fetchall()
-        except psycopg.Error as error:
-            raise explain(error, self.path) from None
+                yield from self._session.ask(text, values).fetchall()
 
     def _first(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         if _is_nowhere(parameters):
             return None
         text, constants, _ = statement
+        with self._explained():
+            return self._session.ask(text, {**constants, **parameters, **self._asof()}).fetchone()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            return self._session.execute(text, {**constants, **parameters, **self._asof()}).fetchone()
+            yield
         except psycopg.Error as error:
             raise explain(error, self.path) from None
 
@@ -163,35 +146,28 @@ class PostgresReader:
 
     def listen(self) -> None:
         """See Reader."""
-        self._listening = self._connect_listening()
+        self._state = self._first(self._written(STATE), {})
 
     def wait_for_change(self, seconds: float) -> None:
-        """See Reader."""
-        if self._listening is None:
-            self._listening = self._connect_listening()
-        try:
-            for _ in self._listening.notifies(timeout=seconds, stop_after=1):
-                pass
-        except psycopg.Error as error:
-            raise explain(error, self.path) from None
-
-    def _connect_listening(self) -> psycopg.Connection[tuple[Any, ...]]:
-        session = connect(self.path, read_only=True)
-        try:
-            session.execute(f"LISTEN {CHANNEL}")
-        except psycopg.Error as error:
-            session.close()
-            raise explain(error, self.path) from None
-        return session
+        """See Reader. The server is asked again and again, at most once a second in the end."""
+        deadline = time.monotonic() + seconds
+        pause = _SHORTEST_POLL
+        while (now := self._first(self._written(STATE), {})) == self._state:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_POLL)
+        self._state = now
 
     def limit(self, seconds: float) -> None:
         """See Reader."""
-        self._first(self._written(_TIMEOUT), {"milliseconds": str(timeout_ms(seconds))})
+        self._session.limit(seconds)
 
     def cancel(self) -> None:
         """See Reader."""
         with contextlib.suppress(psycopg.Error):
-            self._session.cancel_safe(timeout=_CANCEL_SECONDS)
+            self._session.cancel()
 
     def size_bytes(self) -> int:
         """See Reader."""
@@ -211,25 +187,12 @@ class PostgresReader:
         found = []
         for table in metadata.sorted_tables:
             try:
-                self._session.execute(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")
+                self._session.ask(f"SELECT count(*), max(length({table.name}::text)) FROM {table.name}")
             except psycopg.Error as error:
                 if not (error.sqlstate or "").startswith(_DAMAGE):
                     raise explain(error, self.path) from None
                 found.append(f"{table.name}: {shown(str(error))}")
         return found
-
-    def _streamed(self, text: str, values: dict[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
-        # WITH HOLD, because other statements run between two rows, each in a transaction of its own.
-        with self._session.cursor(name=f"wide_{id(values)}", withhold=True) as cursor:
-            cursor.itersize = _CHUNK
-            if freely:
-                self._session.execute(_FREELY)
-            try:
-                cursor.execute(text, values)
-            finally:
-                if freely:
-                    self._session.execute(_SEARCHING)
-            yield from cursor
 
     def _named(self, name: Name) -> frozen.Statement:
         """Return a frozen statement, for the present or the past."""

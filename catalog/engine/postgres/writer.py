@@ -2,19 +2,21 @@
 
 A store belongs to one host, and only that host writes its rows. Every transaction locks the host's row in the table `turn`, which
 orders the processes of a host as the lock of a file does on SQLite. A role that may only read cannot take that lock.
-Digests and the words of the dictionaries belong to all hosts. They are inserted by short transactions of their own
-(catalog.ingest.rows), so that nobody waits for a long transaction of another host, and no two wait for each other. Rows about a
+Digests and the words of the dictionaries belong to all hosts. They are inserted by short transactions of their own before the
+one that needs them (catalog.engine.shared_rows), so that nobody waits for a long transaction of another host, and no two wait for
+each other. A process never has two transactions at once: behind a pooler with few sessions, all of them could be taken by
+processes that wait for a second one. Rows about a
 digest are written under the lock of its row, in the order of ids, and so is the note that another host's store has something to
 read (catalog.ingest.content_rows). If transactions conflict nevertheless, the server rolls one of them back, and `write` runs it
 again. Rows that nothing refers to are deleted under a lock of the whole table, which excludes all other transactions (`alone`).
 
-After a connection is lost, the next transaction opens a new one. Every commit sends a notification, which `wait` and the daemon
-listen for.
+After a connection is lost, the next transaction opens a new one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -26,13 +28,12 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.db.migrate import run_migrations
 from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR
-from catalog.engine.driver import OPTION
+from catalog.engine.driver import OPTION, raw_connection
 from catalog.engine.host import this_host
 from catalog.engine.interface import Written
 from catalog.engine.locks import LOCK_SECONDS
 from catalog.engine.postgres.connect import (
     ALONE,
-    CHANNEL,
     OF_HOST,
     TOGETHER,
     connect,
@@ -41,6 +42,8 @@ from catalog.engine.postgres.connect import (
     without_passwords,
 )
 from catalog.engine.postgres.driver import DRIVER
+from catalog.engine.postgres.settings import STATE, settings
+from catalog.engine.shared_rows import CommitFirst
 from catalog.engine.version import is_older
 from catalog.errors import CatalogConflict, CatalogMissing, CatalogUnavailable, CatalogVersion
 from catalog.names.escape import shown
@@ -71,6 +74,9 @@ WHERE schema_id IN (SELECT schema_id FROM trusted) AND owner NOT IN (SELECT id F
 _MAKING = 0x6F636963  # 'ocic'
 _MAKING_SECONDS = 10.0
 _TRIES = 6
+_MOST_FIRST = 100
+"""How often a transaction is made again for rows that it needs: usually once, and again if others delete these rows meanwhile."""
+_POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0  # Then it is tried again, so that a server that is back is noticed soon.
 _PAUSE_SECONDS = 0.05  # Doubled with each try, and a random part of it is used, so that two do not conflict again.
 
@@ -85,16 +91,17 @@ class PostgresWriter:
     def __init__(self, url: str, *, timeout: float | None = None, upgrade: bool = False) -> None:
         self.path = url
         self._timeout = LOCK_SECONDS if timeout is None else timeout
-        self._listening: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._heard = 0
+        self._state: tuple[object, ...] | None = None
+        self._version = 0
+        self._next_poll = 0.0
         # Connect once without SQLAlchemy, whose message about a failure would be longer.
-        connect(url, read_only=True, any_schema=upgrade, timeout=_CONNECT_SECONDS).close()
+        connect(url, any_schema=upgrade, timeout=_CONNECT_SECONDS).close()
         self._shared: Engine | None = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: connect(url, read_only=False, any_schema=upgrade, timeout=_CONNECT_SECONDS),
+            creator=lambda: connect(url, any_schema=upgrade, timeout=_CONNECT_SECONDS),
             execution_options={OPTION: DRIVER},
-            pool_size=2,
-            max_overflow=1,
+            pool_size=1,
+            max_overflow=0,
             pool_pre_ping=True,
         )
         event.listen(self._shared, "connect", _in_transactions)
@@ -118,52 +125,78 @@ class PostgresWriter:
         unchecked: bool = False,  # noqa: ARG002 - the foreign keys that take long to check do not exist here
     ) -> Iterator[Connection]:
         """See Writer. `alone` excludes every other transaction of any host."""
+        # All others queue behind a transaction that waits to be alone, so it must not wait for long.
+        patience = min(self._timeout, _ALONE_SECONDS) if alone else self._timeout
         with self._explained(), self._engine_now().begin() as connection:
-            cursor = connection.connection.cursor()
-            # All others queue behind a transaction that waits to be alone, so it must not wait for long.
-            patience = min(self._timeout, _ALONE_SECONDS) if alone else self._timeout
-            cursor.execute(f"SET LOCAL lock_timeout = {max(1, int(patience * 1000))}")
-            cursor.execute(ALONE if alone else TOGETHER)
-            while cursor.execute(OF_HOST, (this_host(),)).fetchone() is None:
-                cursor.execute("INSERT INTO turn (name) VALUES (%s) ON CONFLICT DO NOTHING", (this_host(),))
+            driver = raw_connection(connection)
+            with driver.pipeline():  # one round trip, together with the BEGIN of psycopg
+                driver.execute(*settings(lock_timeout=_milliseconds(patience)))
+                driver.execute(ALONE if alone else TOGETHER)
+                found = driver.execute(OF_HOST, (this_host(),))
+            while found.fetchone() is None:
+                driver.execute("INSERT INTO turn (name) VALUES (%s) ON CONFLICT DO NOTHING", (this_host(),))
+                found = driver.execute(OF_HOST, (this_host(),))
             yield connection
-            cursor.execute(f"SELECT pg_notify('{CHANNEL}', '')")
+        self._next_poll = 0.0
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
         """See Writer."""
+        for _ in range(_MOST_FIRST):
+            try:
+                return self._tried(functools.partial(self._write, work, alone=alone, unchecked=unchecked))
+            except CommitFirst as needed:
+                for insert in needed.inserts:
+                    self._tried(functools.partial(self._insert, insert))
+        raise CatalogConflict(f"{shown(without_passwords(self.path))}: others delete what is inserted: try again")
+
+    def _tried(self, do: Callable[[], Written]) -> Written:
+        """Return what `do` returns. After a conflict it is called again, a few times."""
         for number in range(_TRIES - 1):
             try:
-                return self._write(work, alone=alone, unchecked=unchecked)
+                return do()
             except CatalogConflict:
                 time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**number))  # noqa: S311 - no secret
-        return self._write(work, alone=alone, unchecked=unchecked)
+        return do()
 
     def _write(self, work: Callable[[Connection], Written], *, alone: bool, unchecked: bool) -> Written:
         with self.transaction(alone=alone, unchecked=unchecked) as connection:
             return work(connection)
 
+    def _insert(self, insert: Callable[[Connection], None]) -> None:
+        # What it may wait for is another transaction of this kind, which is short whatever this writer's patience is.
+        with self._settled(lock_timeout=_milliseconds(max(self._timeout, LOCK_SECONDS))) as connection:
+            insert(connection)
+
+    @contextlib.contextmanager
+    def _settled(self, **others: str) -> Iterator[Connection]:
+        """Return a transaction with the settings, and without any lock."""
+        with self._explained(), self._engine_now().begin() as connection:
+            raw_connection(connection).execute(*settings(**others))
+            yield connection
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """See Writer."""
         with self._explained(), self._engine_now().connect() as connection:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            driver = raw_connection(connection)
+            with driver.pipeline():
+                driver.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                driver.execute(*settings())
             yield connection
             connection.rollback()
 
     def data_version(self) -> int:
-        """See Writer. After a lost connection it changes too, because a commit may have been missed."""
-        try:
-            if self._listening is None:
-                self._listening = connect(self.path, read_only=True, timeout=_CONNECT_SECONDS)
-                self._listening.execute(f"LISTEN {CHANNEL}")
-                self._heard += 1
-            self._heard += sum(1 for _ in self._listening.notifies(timeout=0))
-        except psycopg.Error as error:
-            if self._listening is not None:
-                self._listening.close()
-            self._listening = None
-            raise explain(error, self.path) from None
-        return self._heard
+        """See Writer. The server is asked once a second, and after each transaction of this writer."""
+        now = time.monotonic()
+        if now >= self._next_poll:
+            with self._explained(), self._engine_now().connect() as connection:
+                asking = connection.execution_options(isolation_level="AUTOCOMMIT")
+                state = tuple(asking.exec_driver_sql(STATE).one())
+            if state != self._state:
+                self._state = state
+                self._version += 1
+            self._next_poll = now + _POLL_SECONDS
+        return self._version
 
     def checkpoint(self) -> None:
         """Do nothing, because the server takes care of it."""
@@ -178,10 +211,7 @@ class PostgresWriter:
                 driver.autocommit = False
 
     def close(self) -> None:
-        """Close every connection."""
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+        """Close the connection."""
         if self._shared is not None:
             self._shared.dispose()
             self._shared = None
@@ -195,13 +225,13 @@ class PostgresWriter:
         where = shown(without_passwords(self.path))
         with self._explained():
             if upgrade:
-                with self._engine_now().begin() as connection:
+                with self._settled() as connection:
                     self._close_schema(connection)
                     self._refuse_planted(connection)
                     self._keep_others_out(connection)
                     run_migrations(connection)
                 return
-            with self._engine_now().connect() as connection:
+            with self._settled() as connection:
                 self._refuse_planted(connection)
                 known = connection.exec_driver_sql("SELECT to_regclass('meta')").scalar()
                 if known is None:
@@ -237,7 +267,7 @@ class PostgresWriter:
 
     def _keep_others_out(self, connection: Connection) -> None:
         """Let only one process upgrade at a time, and fail if somebody keeps a transaction open that has read the catalog."""
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, int(self._timeout * 1000))}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(self._timeout)}")
         if connection.exec_driver_sql("SELECT to_regclass('meta')").scalar() is not None:
             connection.exec_driver_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
             return
@@ -262,3 +292,9 @@ class PostgresWriter:
 
 def _in_transactions(driver: psycopg.Connection[tuple[Any, ...]], _record: object) -> None:
     driver.autocommit = False
+    # Each transaction says so, because somebody may have set another default in a session of a pooler.
+    driver.read_only = False
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))

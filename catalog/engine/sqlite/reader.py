@@ -28,7 +28,6 @@ class SqliteReader:
     """A read-only `connection` to the catalog at `path` (catalog.engine.interface.Reader). Raises CatalogUnavailable or a subclass."""
 
     dialect = "sqlite"
-    holds_state = True
     __slots__ = ("_file", "_is_still", "_version", "connection", "known", "past", "path")
 
     def __init__(self, path: str) -> None:

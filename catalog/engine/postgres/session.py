@@ -1,0 +1,114 @@
+"""A session that only reads: each question is a transaction of its own, and one round trip.
+
+The settings (catalog.engine.postgres.settings) and the statement are sent together. Without a Sync between them, the server runs
+both in one transaction (PostgreSQL's documentation of the pipeline mode of libpq). Rows that are fetched little by little come from
+a cursor, and a cursor belongs to a transaction, which stays open until the last row. Other statements run in that transaction
+meanwhile. Every method raises psycopg.Error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from psycopg import Cursor
+from psycopg.pq import TransactionStatus
+
+from catalog.engine.postgres.connect import connect, timeout_ms
+from catalog.engine.postgres.settings import settings
+
+_CHUNK = 2000
+_CANCEL_SECONDS = 2.0
+_NOTHING: dict[str, Any] = {}
+
+
+def _planner(freely: str) -> dict[str, str]:
+    """Return the settings that let the planner join in any way (`on`), or only by searching indexes, like SQLite (`off`).
+
+    With `off`, lookups do not depend on statistics. Statistics lag behind a first load, and do not distinguish a name that one store
+    has a thousand times from one that a thousand stores have. The planner would then start parallel workers for one row,
+    which takes ten times as long.
+    """
+    return dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
+
+
+_SEARCHING, _FREELY = (
+    f"SELECT {', '.join(f'set_config({name!r}, {value!r}, true)' for name, value in _planner(freely).items())}"
+    for freely in ("off", "on")
+)
+_READING = {"transaction_read_only": "on", "max_parallel_workers_per_gather": "0", **_planner("off")}
+
+
+class Session:
+    """A session of the catalog at `url`. Raises CatalogUnavailable or a subclass if it cannot be opened."""
+
+    def __init__(self, url: str) -> None:
+        self._settings = settings(**_READING)
+        self._open = 0  # how many cursors and `hold`s keep the transaction open
+        self._numbers = itertools.count()
+        self.connection = connect(url)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def limit(self, seconds: float) -> None:
+        """Let the server end each statement after `seconds`."""
+        self._settings = settings(**_READING, statement_timeout=str(timeout_ms(seconds)))
+
+    def cancel(self) -> None:
+        """Cancel the statement that runs. Called from another thread."""
+        self.connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
+    def ask(self, statement: str, values: Mapping[str, Any] = _NOTHING) -> Cursor[tuple[Any, ...]]:
+        """Run a statement and return its cursor, which has all rows."""
+        if self._open:
+            return self.connection.execute(statement, values)
+        with self.connection.pipeline():
+            self.connection.execute(*self._settings)
+            return self.connection.execute(statement, values)
+
+    def stream(self, statement: str, values: Mapping[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a statement and keep few of them in memory. With `freely`, the planner may join in any way."""
+        name = f"wide_{next(self._numbers)}"
+        is_first = not self._open
+        self._open += 1
+        try:
+            with self.connection.pipeline():
+                if is_first:
+                    self.connection.execute("BEGIN READ ONLY")
+                    self.connection.execute(*self._settings)
+                if freely:
+                    self.connection.execute(_FREELY)
+                self.connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
+                if freely:
+                    self.connection.execute(_SEARCHING)
+                fetched = self.connection.execute(f"FETCH {_CHUNK} FROM {name}")
+            while rows := fetched.fetchall():
+                yield from rows
+                if len(rows) < _CHUNK:
+                    break
+                fetched = self.connection.execute(f"FETCH {_CHUNK} FROM {name}")
+        finally:
+            self._leave(f"CLOSE {name}")
+
+    def hold(self) -> None:
+        """Answer from one state of the catalog until `release`."""
+        self._open += 1
+        with self.connection.pipeline():
+            self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self.connection.execute(*self._settings)
+
+    def release(self) -> None:
+        """End what `hold` began."""
+        self._leave(None)
+
+    def _leave(self, statement: str | None) -> None:
+        """End the transaction if nothing else needs it; otherwise only run `statement`."""
+        self._open -= 1
+        status = self.connection.info.transaction_status
+        if not self._open and status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            self.connection.execute("ROLLBACK")  # It has written nothing.
+        elif statement is not None and status is TransactionStatus.INTRANS:
+            self.connection.execute(statement)

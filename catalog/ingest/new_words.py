@@ -1,0 +1,78 @@
+"""Words and digests that a transaction on a shared catalog needs and nobody has committed yet (catalog.engine.shared_rows)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from catalog.db.schema import annotation_key, media_type, platform, repository
+from catalog.engine.driver import cursor_of, driver_of
+from catalog.engine.shared_rows import CommitFirst
+from catalog.ingest.compiled import CompiledStatements
+
+NO_ID = 0
+"""The id of a word or digest until it is committed. No row with it is ever written."""
+MOST_DIGESTS = 500_000
+"""How many new digests are collected before they are committed, about 100 MB."""
+_AT_ONCE = 2_000
+"""So many digests are inserted by one transaction, so that no other host waits for long."""
+_DICTIONARIES = (media_type, platform, annotation_key, repository)
+_NEW_DIGESTS = (
+    # Existing digests are left out. Inserting them would wait for whoever is updating their rows, only to find the conflict.
+    "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
+    " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest)"
+    " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # All hosts insert in the same order, so there is no deadlock.
+)
+
+
+class NewWords:
+    """What a transaction lacks. It is true if there is anything; then the transaction cannot be committed."""
+
+    def __init__(self) -> None:
+        self._digests: set[str] = set()
+        self._words: dict[str, dict[str, tuple[Any, ...]]] = {}  # by table and word: the columns after the word
+
+    def __bool__(self) -> bool:
+        return bool(self._digests or self._words)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether there are so many that they are to be committed before more are collected."""
+        return len(self._digests) >= MOST_DIGESTS
+
+    def digest(self, digest: str) -> int:
+        """Add a digest and return NO_ID."""
+        self._digests.add(digest)
+        return NO_ID
+
+    def word(self, table: Table, word: str, columns: tuple[object, ...]) -> int:
+        """Add a word of a dictionary, with the columns after it, and return NO_ID."""
+        self._words.setdefault(table.name, {})[word] = columns
+        return NO_ID
+
+    def commit_first(self) -> CommitFirst:
+        """Return the exception that has them committed, in an order that is the same for all hosts."""
+        words = [(table, sorted(self._words.get(table.name, {}).items())) for table in _DICTIONARIES]
+        digests = sorted(self._digests)
+        starts = range(0, len(digests), _AT_ONCE)
+        inserts: list[Callable[[Connection], None]] = [
+            *(functools.partial(_insert_words, table, some) for table, some in words if some),
+            *(functools.partial(_insert_digests, digests[start : start + _AT_ONCE]) for start in starts),
+        ]
+        return CommitFirst(inserts)
+
+
+def _insert_words(table: Table, words: Sequence[tuple[str, tuple[Any, ...]]], connection: Connection) -> None:
+    """Insert words into a dictionary, unless another host has just done so."""
+    driver = driver_of(connection)
+    cursor = driver.cursor(connection)
+    ids = driver.new_ids(cursor, table.name)
+    rows = [(next(ids), word, *columns) for word, columns in words]
+    cursor.executemany(CompiledStatements(driver, driver.dialect(connection)).insert(table), rows)
+
+
+def _insert_digests(digests: list[str], connection: Connection) -> None:
+    cursor_of(connection).execute(_NEW_DIGESTS, (digests,))
