@@ -33,7 +33,7 @@ VARIABLES = {
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
     "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
-    "PAGER, LESS": "`help`: the program that shows a guide on a terminal.",
+    "OCICAT_PAGER, PAGER, LESS": "The program that shows long output on a terminal ('ocicat help scripts').",
     "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd, to which the daemon reports its start, its end and that it is alive.",
     "NAME": "`contexts --build-arg NAME` without a value takes the value of this variable, as buildx does.",
 }

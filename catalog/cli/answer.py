@@ -387,6 +387,8 @@ def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
 
     `-` stands for those on stdin, one per line, which are read as they come.
     """
+    if "-" in refs:
+        output.unpaged()
     for text in refs:
         if text != "-":
             limits.restart()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from catalog._version import __version__
-from catalog.cli import messages
+from catalog.cli import messages, output
 from catalog.cli.colour import HOW, chosen
 from catalog.cli.examples import epilog
 from catalog.cli.help_format import HelpContext
@@ -51,7 +51,7 @@ COMMANDS = {
 
 ALIASES = {"ls": "stores", "rm": "remove"}
 """Other names of commands. Help and completion list them by the first."""
-_ANYWHERE = ("db", "config", "quiet", "verbose", "debug", "color")
+_ANYWHERE = ("db", "config", "quiet", "verbose", "debug", "color", "no_pager")
 _JSON = "ocicat.json"
 _SHORT = {"--format": ("-f", "-o"), "--store": ("-s",)}
 
@@ -92,16 +92,26 @@ LazyGroup.context_class = HelpContext
 @click.option("-v", "--verbose", is_flag=True, help="Print more about what is done.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option("--color", type=click.Choice(HOW), metavar="WHEN", help="Colour: auto, always or never. [default: auto]")
+@click.option("--no-pager", is_flag=True, help="Never show long output in a pager.")
 @click.version_option(__version__, prog_name="ocicat", message="%(prog)s %(version)s")
 @click.pass_context
 def group(
-    ctx: click.Context, db: str | None, config: str | None, quiet: bool, verbose: bool, debug: bool, color: str | None
+    ctx: click.Context,
+    db: str | None,
+    config: str | None,
+    quiet: bool,
+    verbose: bool,
+    debug: bool,
+    color: str | None,
+    no_pager: bool,
 ) -> None:
     """Names, tags and digests of many OCI image layouts, from one index."""
     messages.volume.quiet = quiet
     messages.volume.verbose = verbose
     messages.volume.debug = messages.volume.debug or debug
     chosen.how = color or "auto"
+    if no_pager:
+        output.unpaged()
     ctx.obj = Globals(db, _readable(config))
 
 
@@ -194,14 +204,26 @@ def _also(ctx: click.Context, parameter: click.Parameter, value: str | bool | No
         if parameter.name == "color":
             chosen.how = str(value)
             return
+        if parameter.name == "no_pager":
+            output.unpaged()
+            return
         if parameter.name == "config":
             _readable(str(value))
         setattr(found if parameter.name in ("db", "config") else messages.volume, parameter.name, value)
 
 
 def _words(error: click.UsageError, where: str) -> str:
-    """Return click's message, with the nearest command for a mistyped one, and where to find help. click names near options."""
+    """Return click's message, with the nearest command or option for a mistyped one, and where to find help."""
     message = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        from catalog.names.nearest import nearest_option
+
+        known = [
+            name for each in error.ctx.command.get_params(error.ctx) for name in each.opts if name.startswith("--")
+        ]
+        near = nearest_option(error.option_name, known)
+        hint = f" did you mean '{near}'?" if near else ""
+        return f"no such option: {error.option_name}{';' if not hint else ':'}{hint} '{where} --help' shows the usage"
     above = None if error.ctx is None else error.ctx.command
     if error.ctx is None or not isinstance(above, click.Group) or not message.startswith("No such command '"):
         return f"{message}; '{where} --help' shows the usage"
@@ -218,8 +240,6 @@ def run_click(arguments: list[str]) -> int:
         result: Any = group.main(arguments, prog_name="ocicat", standalone_mode=False, auto_envvar_prefix="OCICAT")
     except click.exceptions.NoArgsIsHelpError as error:
         if not arguments:
-            from catalog.cli import output
-
             output.write(f"{group.get_help(HelpContext(group, info_name='ocicat', max_content_width=100))}\n")
             return 0
         where = error.ctx.command_path if error.ctx is not None else "ocicat"

@@ -54,6 +54,29 @@ def flush() -> None:
         raise _unwritten(error) from error
 
 
+def page() -> None:
+    """Have a pager show what is written, if stdin and stdout are a terminal and it is longer than the screen."""
+    _stdout.may_page = sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def unpaged() -> None:
+    """Write to the terminal itself: `--no-pager`, and commands that print as things happen or read references from stdin."""
+    _stdout.may_page = False
+
+
+def end_pager() -> bool:
+    """Wait until the pager ends, if there is one; return whether there was."""
+    if _stdout.pager is None:
+        return False
+    from catalog.cli.pager import wait
+
+    try:
+        wait(_stdout.pager)
+    except KeyboardInterrupt:
+        wait(_stdout.pager)
+    return True
+
+
 class _Waits:
     """A context manager that pauses the time limit of the running command, `on`, if there is one."""
 
@@ -87,6 +110,8 @@ class _Stdout:
 
     def __init__(self) -> None:
         self.pauses_left = 60.0
+        self.may_page = False
+        self.pager: int | None = None
         self._kept = bytearray()
         self._next_drain = _PIECE_BYTES
 
@@ -98,6 +123,9 @@ class _Stdout:
 
     def flush(self) -> None:
         """Write everything that is kept."""
+        if self.may_page:
+            self._page()
+            self.may_page = False  # the caller prints as things happen
         kept = self._kept
         self.drop()
         with waits:
@@ -109,8 +137,21 @@ class _Stdout:
         """Forget everything that is kept."""
         self._kept, self._next_drain = bytearray(), _PIECE_BYTES
 
+    def _page(self) -> bool:
+        """Start the pager if what is kept is longer than the screen; return whether it is, so that it can be written."""
+        from catalog.cli import pager
+
+        if not pager.is_longer_than_the_screen(self._kept):
+            return False
+        self.may_page = False
+        self.pager = pager.start()
+        return True
+
     def _drain(self) -> None:
         """Write as much of what is kept as is possible without blocking."""
+        if self.may_page and not self._page():
+            self._next_drain = len(self._kept) + _PIECE_BYTES
+            return
         if not _may_block():
             kept = self._kept
             self.drop()

@@ -36,7 +36,7 @@ _FLAGS = {
     "status": ("--check",),
 }
 _SHORT = {"-f": "--format", "-o": "--format", "-q": "--quiet", "-s": "--store"}
-_NO_OPTIONS = ("OCICAT_DB", "OCICAT_HOST", "OCICAT_SOCKET")
+_NO_OPTIONS = ("OCICAT_PAGER", "OCICAT_DB", "OCICAT_HOST", "OCICAT_SOCKET")
 """Variables that click does not read."""
 _MOST_DIGITS = 9
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -49,7 +49,10 @@ def main() -> NoReturn:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
     messages.process.is_ours = True
+    output.page()
     status = run(sys.argv[1:])
+    if output.end_pager() and status == messages.BROKEN_PIPE:
+        status = 0  # somebody has seen enough
     # Nothing is left to clean up, and an orderly shutdown of the interpreter would take a tenth of the time of an answer.
     os._exit(status)
 

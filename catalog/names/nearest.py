@@ -21,6 +21,13 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
     return words[found[0]] if found and words[found[0]] != text else None
 
 
+def nearest_option(text: str, known: Iterable[str]) -> str | None:
+    """Return the known option that is most like `text`. The dashes do not count: they would make all options alike."""
+    names = {word.lstrip("-"): word for word in known}
+    found = nearest(text.lstrip("-")[:_LONGEST], names)
+    return None if found is None else names[found]
+
+
 def did_you_mean(text: str, known: Iterable[str]) -> str:
     """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end; empty if there is none."""
     word = nearest(text[:_LONGEST], known)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import pty
 import re
 import shutil
 import subprocess
@@ -14,7 +12,7 @@ import pytest
 
 from catalog.cli.guides import GUIDES, read_guide, render
 from catalog.cli.main import COMMANDS
-from tests.cli.program import CLEAN, OCICAT, called, one_error
+from tests.cli.program import called, one_error
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,20 +106,6 @@ c
     code   as it is | and longer than the width of all of it
 """
     )
-
-
-def test_on_a_terminal_a_pager_shows_it() -> None:
-    above, below = pty.openpty()
-    try:
-        done = subprocess.run(
-            [OCICAT, "help", "problems"], env={**CLEAN, "PAGER": "sed -n 's/^PROBLEMS.*/paged/p'"},
-            stdin=below, stdout=below, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert os.read(above, 100) == b"paged\r\n"
-    finally:
-        os.close(above)
-        os.close(below)
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")

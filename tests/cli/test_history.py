@@ -51,6 +51,18 @@ def moved(cli: Own, layout: Layout) -> tuple[str, list[str]]:
     return path, digests
 
 
+def test_since_leaves_out_what_ended_before(cli: Own, moved: tuple[str, list[str]]) -> None:
+    spans = objects(cli, "app:1")
+    for number, span in enumerate(spans):
+        assert objects(cli, "app:1", "--since", str(span["since"])) == spans[number:]
+    assert objects(cli, "app:1", "--since", "1h") == spans
+    assert objects(cli, "app:1", "--since", "now") == spans[-1:]
+    Path(moved[0]).parent.rename(f"{cli.directory}/away")
+    cli("index")
+    one_error(cli("history", "app:1", "--since", "now"), 1, "app:1 pointed to nothing since 20", "leave out --since")
+    one_error(cli("history", "app:1", "--since", "noon"), 2, "noon is not a time")
+
+
 def test_spans_follow_one_another_without_a_gap(cli: Own, moved: tuple[str, list[str]]) -> None:
     found = objects(cli, "app:1")
     assert [span["digest"] for span in found] == moved[1]

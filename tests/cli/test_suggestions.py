@@ -76,6 +76,7 @@ def test_a_name_in_capitals(shelf: Shelf) -> None:
         (("query", "--store", "image/alpine"), "did you mean 'images/alpine'?"),
         (("query", "--store", "images"), "there are stores below it: write 'images/*'"),
         (("resolve", "oci-layout://image/alpine:1"), "did you mean 'images/alpine'?"),
+        (("stores", "--sate", "ok"), "did you mean '--state'?"),
         (("remove", "image"), "did you mean 'images'?"),
         (("report", "usge"), "did you mean 'usage'?"),
         (("query", "--format", "jsno"), "did you mean 'json'?"),

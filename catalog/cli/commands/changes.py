@@ -82,6 +82,7 @@ def command(
     with Limits(timeout, None if follow else LIST_SECONDS) as limits:
         printing = _Printing(format_ or ("jsonl" if follow else None), stores)
         if follow:
+            output.unpaged()
             return _Following(limits, path, printing).run(lambda reader: _beginning(reader, where, moment, follow=True))
         reader = limits.open_reader(path)
         try:

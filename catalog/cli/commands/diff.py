@@ -90,13 +90,14 @@ def _print(reader: Reader, stores: tuple[str, str], moments: tuple[int | None, i
         sides = _sides(readers, stores)
         _note_unknown(readers)
         found = differences(Images(reader), *sides)
-        is_shown = format_ in (None, "table") and sys.stdout.isatty()
+        is_terminal = sys.stdout.isatty()  # a pager may take its place
+        is_shown = format_ in (None, "table") and is_terminal
         for row in found:
             show.row(_for_people(row) if is_shown else row.value)
         show.end()
     finally:
         reader.close()
-    if sys.stdout.isatty():
+    if is_terminal:
         output.flush()
         note(_summary(found) if found else "nothing differs")
     return 1 if found else 0

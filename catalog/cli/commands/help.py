@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import sys
 
 import click
 
@@ -25,7 +23,7 @@ _IN_A_PIPE = 80
 def command(ctx: click.Context, words: tuple[str, ...]) -> int:
     """Print the help for COMMAND, or the guide to TOPIC. Without an argument, list all commands and guides.
 
-    A guide is one of the documents that are installed with ocicat. On a terminal, $PAGER shows it. If a command and a
+    A guide is one of the documents that are installed with ocicat. If a command and a
     guide have the same name, the help for the command comes first.
     """
     top = ctx.find_root()
@@ -37,7 +35,7 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> int:
     parts = [_help(top, top.command, words)] if is_command or guide is None else []
     if guide is not None:
         parts.append(render(read_guide(guide), _width()))
-    _show("\n".join(parts))
+    output.write("\n".join(parts))
     return 0
 
 
@@ -68,11 +66,3 @@ def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> s
 def _width() -> int:
     width = terminal_width()
     return _IN_A_PIPE if width is None else min(width, _WIDEST)
-
-
-def _show(text: str) -> None:
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        os.environ.setdefault("LESS", "FRX")  # less ends if one screen holds all of it, and leaves it on the screen
-        click.echo_via_pager(text, color=False)
-    else:
-        output.write(text)

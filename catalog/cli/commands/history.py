@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import click
@@ -17,6 +18,7 @@ from catalog.errors import NotFound
 from catalog.lookup.past import SPAN_FIELDS, Span, in_stores, spans, spans_of_digest
 from catalog.names import query as kinds
 from catalog.names.escape import shown
+from catalog.names.moment import parse_moment, rfc3339
 from catalog.names.query import Query, parse_query
 
 COLUMNS = ("since", "until", "store", "name", "digest")
@@ -31,11 +33,18 @@ COLUMNS = ("since", "until", "store", "name", "digest")
     metavar="S",
     help="Only this store: a name, also a former one, a path or a glob. Repeatable.",
 )
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only what was true after TIME: a time, an age (2h, 3d) or a day (yesterday, tuesday).",
+)
 @time_limit(LIST_SECONDS)
 @utc_option
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
-def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float | None, format_: str | None) -> int:
+def command(
+    globals_: Globals, ref: str, stores: tuple[str, ...], since: str | None, timeout: float | None, format_: str | None
+) -> int:
     """Print what REF pointed to and when, oldest first. The current span has no end.
 
     With --at any moment of a span, 'query' and 'resolve' answer with its digest. A span also ends when its store is
@@ -45,15 +54,20 @@ def command(globals_: Globals, ref: str, stores: tuple[str, ...], timeout: float
     of one, the names that pointed to it are printed.
     """
     query = parse_query(ref)
+    moment = None if since is None else rfc3339(parse_moment(since, time.time_ns() // 1_000_000))
     with Limits(timeout, LIST_SECONDS) as limits:
-        has_spans = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, format_)
+        has_spans = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, moment, format_)
+    if not has_spans and since is not None:
+        raise NotFound(
+            f"{shown(ref)} pointed to nothing since {moment}", "leave out --since to see what it pointed to before"
+        )
     if not has_spans:
         raise NotFound(f"there is no history of {shown(ref)}", "run 'ocicat query' to list what the catalog has now")
     return 0
 
 
-def _print(reader: Reader, query: Query, stores: tuple[str, ...], format_: str | None) -> bool:
-    """Print the spans and close the reader; return whether there were any."""
+def _print(reader: Reader, query: Query, stores: tuple[str, ...], since: str | None, format_: str | None) -> bool:
+    """Print the spans that end after `since` and close the reader; return whether there were any."""
     found: Iterator[Span] = iter(())
     try:
         is_wanted = in_stores(reader, stores) if stores else None
@@ -64,6 +78,9 @@ def _print(reader: Reader, query: Query, stores: tuple[str, ...], format_: str |
         show = formats.open_format(format_, COLUMNS, SPAN_FIELDS, times=("since", "until"))
         has_spans = False
         for span in found:
+            until = span.value("until")
+            if since is not None and isinstance(until, str) and until <= since:
+                continue
             if is_wanted is None or is_wanted(span):
                 has_spans = True
                 show.row(span.value)

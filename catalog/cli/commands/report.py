@@ -71,7 +71,8 @@ def command(
             stack.callback(reader.close)
             ids = store_ids(reader, stores) if stores else None
             asked = AskedReport(reader, report, parameters_of(parameters), ids, note)
-        is_shown = format_ in (None, "table") and sys.stdout.isatty()
+        is_terminal = sys.stdout.isatty()  # a pager may take its place
+        is_shown = format_ in (None, "table") and is_terminal
         found, rows = asked.run(statements_of(reader, timeout))
         added = Totals(report)
         fields = added.fields if totals else found
@@ -85,7 +86,7 @@ def command(
             cells = added.cells()
             show.row((_for_people(report, cells) if is_shown else cells).__getitem__)
         show.end()
-        if sys.stdout.isatty() and not totals:
+        if is_terminal and not totals:
             output.flush()
             note(added.sentence())
     return 0

@@ -1,0 +1,72 @@
+"""The pager that shows long output on a terminal, with git's habits. Loaded only if the output does not fit on one screen.
+
+OCICAT_PAGER, else PAGER, is the command, for the shell; if both are unset it is `less`, else `more`. Empty or `cat` means
+none. Unless LESS is set it is FRX: less ends if the output fits, shows colours, and leaves the output on the screen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+_SPECIAL = set("|&;<>()$`\\\"'*?[#~=%{} \t")
+
+
+def start() -> int | None:
+    """Start the pager and connect stdout to it, and stderr if that is a terminal; return its process id, or None without one."""
+    command = _command()
+    if command is None:
+        return None
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    environment = {"LESS": "FRX", "LV": "-c", **os.environ}
+    actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+    defaults = [signal.SIGPIPE, signal.SIGINT]  # Python ignores SIGPIPE, which a child would inherit
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], environment, file_actions=actions, setsigdef=defaults)
+    os.close(reading)
+    os.dup2(writing, 1)
+    if sys.stderr.isatty():
+        os.dup2(writing, 2)
+    os.close(writing)
+    return pid
+
+
+def wait(pid: int) -> None:
+    """Wait until the pager ends, after telling it that nothing follows. Ctrl-C is for the pager meanwhile."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.waitpid(pid, 0)
+
+
+def is_longer_than_the_screen(text: bytes | bytearray) -> bool:
+    """Return whether a text has more lines than the terminal on stdout has, counting those that it wraps."""
+    try:
+        columns, lines = os.get_terminal_size(1)
+    except OSError:
+        return False
+    if not lines or not columns:
+        return False
+    count = 0
+    for line in text.split(b"\n"):
+        count += 1 + max(0, len(line) - 1) // columns
+        if count > lines:
+            return True
+    return False
+
+
+def _command() -> str | None:
+    for name in ("OCICAT_PAGER", "PAGER"):
+        command = os.environ.get(name)
+        if command is not None:
+            command = command.strip()
+            program = command.split(" ")[0]
+            if command in ("", "cat"):
+                return None
+            # A missing pager would lose the output. Whether a script for the shell works, nobody can tell.
+            return command if _SPECIAL & set(program) or shutil.which(program) else None
+    return next((program for program in ("less", "more") if shutil.which(program)), None)
