@@ -129,7 +129,9 @@ def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
         text, default = _help(option)
         name = max(option.opts, key=len)
         shown = name if option.is_flag else f"{name} {option.make_metavar(click.Context(group))}"
-        variable = option.envvar or (f"{prefix}_{name.lstrip('-').upper()}" if name not in _WITHOUT else None)
+        variable = option.envvar or (
+            f"{prefix}_{name.lstrip('-').upper().replace('-', '_')}" if name not in _WITHOUT else None
+        )
         yield f"| `{_cell(shown)}` | {default} | {f'`{variable}`' if variable else ''} | {_cell(text)} |"
 
 
