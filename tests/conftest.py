@@ -57,14 +57,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes longer than a second; `make quick` leaves it out")
+    config.addinivalue_line(
+        "markers", "deep: repeats on other data what another test shows; only `make stress` runs it"
+    )
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # tests/order.py sorts files by time, not by their number of tests
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def keep(runs: Callable[[pytest.Item], bool]) -> None:
+        if left_out := [item for item in items if not runs(item)]:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if runs(item)]
+
     if config.option.quick:
-        config.hook.pytest_deselected(items=[item for item in items if not order.is_quick(item)])
-        items[:] = [item for item in items if order.is_quick(item)]
+        keep(order.is_quick)
+    if effort.is_short():
+        keep(lambda item: item.get_closest_marker("deep") is None)
     items.sort(key=order.place)
 
 

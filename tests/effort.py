@@ -1,12 +1,15 @@
-"""How many examples hypothesis makes up, and how many random worlds and moments other tests try.
+"""How much of a large number of like cases the tests try: hypothesis' examples, random worlds, moments, a matrix of options.
 
-`make test` tries a quarter of them, always the same ones. `make stress` tries all, with HYPOTHESIS_PROFILE=long, and
-HYPOTHESIS_PROFILE=hunt tries others each time.
+`make test` tries a quarter of the examples, always the same ones, and leaves out the tests with the marker `deep`, each of which
+repeats on other data what another test shows. `make stress` tries everything, with HYPOTHESIS_PROFILE=long, and
+HYPOTHESIS_PROFILE=hunt tries other examples each time.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 
@@ -23,7 +26,21 @@ def profile() -> str:
 
 def examples(count: int) -> int:
     """Return how many examples a test tries: `count` in the long run, fewer in the short one."""
-    return max(2, count // SHARE) if profile() == "short" else count
+    return max(2, count // SHARE) if is_short() else count
+
+
+T = TypeVar("T")
+
+
+def is_short() -> bool:
+    """Whether this run leaves out what only repeats."""
+    return profile() == "short"
+
+
+def some(values: Iterable[T], share: int = SHARE) -> list[T]:
+    """Return the values that a test tries: all in the long run; one of `share` in the short one, and the last."""
+    every = list(values)
+    return [*every[:-1:share], *every[-1:]] if is_short() else every
 
 
 def load() -> None:

@@ -19,7 +19,7 @@ from catalog.engine.open import open_writer
 from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.settings import settings
 
-_OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200"
+_OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB"
 TEMPLATE = "ocicat_template"
 
 
