@@ -1,4 +1,7 @@
-"""The commands `query` and `resolve`, once their options are read: by click, or by `start` without click."""
+"""The commands `query` and `resolve`, once their options are read: by click, or by `start` without click.
+
+This module is longer than others because each module that an answer imports makes every answer slower.
+"""
 
 from __future__ import annotations
 

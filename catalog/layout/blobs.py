@@ -4,6 +4,8 @@ Nothing in a store is trusted. Names that are not digests are ignored. Symbolic 
 are not opened; both are recorded as problems, so that such a blob is not reported as absent. A shared blob directory
 (skopeo's `--shared-blob-dir`) lies outside the layout and has the same structure, `ALGORITHM/ENCODED`. An operator chose
 it, not the layout, so a link at its path is followed.
+
+This module is longer than others because listing and reading open every path by the same rules, which stand here once.
 """
 
 from __future__ import annotations

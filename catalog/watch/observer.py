@@ -12,6 +12,8 @@ thread of TreeObserver, which sets the watches on trees that the reader or the d
 The kernel knows a directory by its inode and the records know it by its path, and the two differ whenever an event is lost. So
 setting a watch never relies on the records. It asks the kernel each time, which takes two microseconds and makes no
 event, and corrects the records. Adopting a tree `anew` forgets what is no longer in it.
+
+This module is longer than others because both threads use the same records under the same lock, which nothing else may see.
 """
 
 from __future__ import annotations
