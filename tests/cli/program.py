@@ -157,14 +157,19 @@ def _on_a_terminal(
     ours, theirs = pty.openpty()
     done = subprocess.run([OCICAT, *arguments], stdout=theirs, stderr=stderr, env=environment, timeout=60, check=False)
     os.close(theirs)
+    return done.returncode, drained(ours).splitlines()
+
+
+def drained(leader: int) -> str:
+    """Return all that was written to a terminal whose other end is closed, or soon will be; close this end."""
     seen = b""
     try:
-        while piece := os.read(ours, 1 << 16):
+        while piece := os.read(leader, 1 << 16):
             seen += piece
     except OSError:  # the other end is closed
         pass
-    os.close(ours)
-    return done.returncode, seen.decode().splitlines()
+    os.close(leader)
+    return seen.decode().replace("\r\n", "\n")
 
 
 def by_click(arguments: list[str]) -> int:

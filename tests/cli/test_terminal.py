@@ -20,7 +20,7 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, called, ran
+from tests.cli.program import CLEAN, OCICAT, called, drained, ran
 from tests.conftest import ON_SQLITE
 
 PAINT = re.compile(r"\x1b\[(?:1|31|0)m")
@@ -66,17 +66,6 @@ def terminal(columns: int) -> tuple[int, int]:
     leader, follower = pty.openpty()
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     return leader, follower
-
-
-def drained(leader: int) -> str:
-    seen = b""
-    try:
-        while piece := os.read(leader, 1 << 16):
-            seen += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(leader)
-    return seen.decode().replace("\r\n", "\n")
 
 
 def places(text: str) -> int:

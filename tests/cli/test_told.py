@@ -12,8 +12,8 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT
-from tests.cli.test_terminal import Seen, drained, terminal
+from tests.cli.program import CLEAN, OCICAT, drained
+from tests.cli.test_terminal import Seen, terminal
 
 
 def said(cli: Own, *arguments: str) -> str:

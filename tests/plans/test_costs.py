@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +48,39 @@ def many_stores(path: str, size: int) -> None:
         writers.write_index(store, writers.empty_index(writers.make_image(store, f"{number}")))
 
 
+def at_sizes(
+    sizes: tuple[int, int], make: Callable[[str, int], None], directory: Path, new: Callable[[str], Catalogue]
+) -> Iterator[Catalogue]:
+    """Yield a catalog of what `make` makes, for each size."""
+    for size in sizes:
+        below = str(directory / f"{size}")
+        os.makedirs(below)
+        make(f"{below}/root", size)
+        catalogue = new(below)
+        try:
+            catalogue.add(f"{below}/root")
+            yield catalogue
+        finally:
+            catalogue.close()
+
+
+class Counted:
+    """What a plan with some rows cost at each size."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self._lines: list[int] = []
+        self._steps: list[int] = []
+
+    def count(self, plan: Callable[[], int], reader: Reader) -> None:
+        self.rows.append(plan())
+        self._lines.append(cost(plan))
+        self._steps.append(steps([file_of(reader)], plan))
+
+    def is_linear(self) -> bool:
+        return all(large <= small * FACTOR + SPARE for small, large in (self._lines, self._steps))
+
+
 @pytest.mark.parametrize("make", [one_store, many_stores])
 @pytest.mark.parametrize("rules", [Rules(0), Rules(0, keep_last=1, unnamed=True, untagged=0, keep=("x*",))])
 def test_a_plan_is_linear(
@@ -57,28 +89,12 @@ def test_a_plan_is_linear(
     tmp_path: Path,
     new_sqlite_catalogue: Callable[[str], Catalogue],
 ) -> None:
-    lines, counted, rows = [], [], []
-    for size in SIZES:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(directory)
-        make(f"{directory}/root", size)
-        catalogue = new_sqlite_catalogue(directory)
-        try:
-            catalogue.add(f"{directory}/root")
-            reader = catalogue.reader
-            connections: list[sqlite3.Connection] = [file_of(reader)]
-
-            def plan(reader: Reader = reader) -> int:
-                return len(list(Prune(reader, None, rules, 1 << 50).rows()))
-
-            rows.append(plan())
-            lines.append(cost(plan))
-            counted.append(steps(connections, plan))
-        finally:
-            catalogue.close()
-    assert rows[1] > 2 * rows[0] > 0
-    assert lines[1] <= lines[0] * FACTOR + SPARE
-    assert counted[1] <= counted[0] * FACTOR + SPARE
+    counted = Counted()
+    for catalogue in at_sizes(SIZES, make, tmp_path, new_sqlite_catalogue):
+        reader = catalogue.reader
+        counted.count(lambda reader=reader: len(list(Prune(reader, None, rules, 1 << 50).rows())), reader)  # type: ignore[misc]
+    assert counted.rows[1] > 2 * counted.rows[0] > 0
+    assert counted.is_linear()
 
 
 def same_images(path: str, size: int) -> None:
@@ -109,50 +125,29 @@ def test_a_plan_to_link_is_linear(
     make: Callable[[str, int], None], tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]
 ) -> None:
     """More stores than are kept open (catalog.plans.link)."""
-    lines, counted, rows = [], [], []
-    for size in SIZES_TO_LINK:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(directory)
-        make(f"{directory}/root", size)
-        catalogue = new_sqlite_catalogue(directory)
-        try:
-            catalogue.add(f"{directory}/root")
-            assert called("verify", db=catalogue.path).status == 0
-            reader = catalogue.reader
+    counted = Counted()
+    for catalogue in at_sizes(SIZES_TO_LINK, make, tmp_path, new_sqlite_catalogue):
+        assert called("verify", db=catalogue.path).status == 0
 
-            def plan(reader: Reader = reader) -> int:
-                stores = plan_stores(reader)
-                return len(list(links(reader, stores, stores.keys(), hard=False)))
+        def plan(reader: Reader = catalogue.reader) -> int:
+            stores = plan_stores(reader)
+            return len(list(links(reader, stores, stores.keys(), hard=False)))
 
-            rows.append(plan())
-            lines.append(cost(plan))
-            counted.append(steps([file_of(reader)], plan))
-        finally:
-            catalogue.close()
-    assert 0 < rows[0] <= rows[1]
-    assert lines[1] <= lines[0] * FACTOR + SPARE
-    assert counted[1] <= counted[0] * FACTOR + SPARE
+        counted.count(plan, catalogue.reader)
+    assert 0 < counted.rows[0] <= counted.rows[1]
+    assert counted.is_linear()
 
 
 def test_one_store_costs_the_same_among_many(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
     """Beside a look at each store for directories that it may share: of others no blob is read or looked at."""
     counted = []
-    for size in SIZES:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(directory)
-        many_stores(f"{directory}/root", size)
-        catalogue = new_sqlite_catalogue(directory)
-        try:
-            catalogue.add(f"{directory}/root")
+    for catalogue in at_sizes(SIZES, many_stores, tmp_path, new_sqlite_catalogue):
+        stores = plan_stores(catalogue.reader).values()
+        chosen = frozenset(each.id for each in stores if each.name == "root/7")
 
-            stores = plan_stores(catalogue.reader).values()
-            chosen = frozenset(each.id for each in stores if each.name == "root/7")
+        def one(catalogue: Catalogue = catalogue, chosen: frozenset[int] = chosen) -> None:
+            assert len(list(Prune(catalogue.reader, chosen, Rules(0), 1 << 50).rows())) == 3
 
-            def one(catalogue: Catalogue = catalogue, chosen: frozenset[int] = chosen) -> None:
-                assert len(list(Prune(catalogue.reader, chosen, Rules(0), 1 << 50).rows())) == 3
-
-            one()
-            counted.append(cost(one))
-        finally:
-            catalogue.close()
+        one()
+        counted.append(cost(one))
     assert counted[1] - counted[0] <= 70 * (SIZES[1] - SIZES[0])
