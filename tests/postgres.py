@@ -22,6 +22,9 @@ from catalog.engine.postgres.settings import settings
 _OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB"
 TEMPLATE = "ocicat_template"
 
+_END_WITH_TESTS = 'cat; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")" && sleep 1; rm -rf "$0"'
+"""Ends a server and removes its files when its stdin is closed: a run of tests that is killed leaves none behind."""
+
 
 class NoServer(Exception):
     """PostgreSQL's programs were not found: install the Debian package `postgresql`, as .ci/run does."""
@@ -62,6 +65,10 @@ class Server:
         self._run(
             "initdb", "-D", f"{self.directory}/data", "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"
         )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _END_WITH_TESTS, self.directory], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         self.start()
         self._version = int(str(self.ask("SHOW server_version_num")[0][0]))
 
@@ -78,6 +85,7 @@ class Server:
         """Stop it and remove all its files."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self._guard.communicate()
 
     def url(self, database: str, user: str = "ocicat") -> str:
         return f"postgresql+psycopg://{user}@/{database}?host={self.directory}"
