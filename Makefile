@@ -28,6 +28,13 @@ test: $(VENV)/.ready
 quick: $(VENV)/.ready
 	$(BIN)/python -m pytest --quick --numprocesses auto --dist loadfile
 
+# Without tests/growth, which counts lines by the interpreter's own means, as coverage does.
+coverage: $(VENV)/.ready
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile --ignore tests/growth
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,4 +81,4 @@ lock:
 	rm -rf build/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-demo demo-work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-demo demo-work build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
