@@ -60,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "deep: repeats on other data what another test shows; only `make stress` runs it"
     )
+    config.addinivalue_line("markers", "without_catalog: the fixture `cli` has no catalog yet, instead of an empty one")
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # tests/order.py sorts files by time, not by their number of tests
 
@@ -73,7 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.quick:
         keep(order.is_quick)
     if effort.is_short():
-        keep(lambda item: item.get_closest_marker("deep") is None)
+        repeated = order.repeats_on_server(items)
+        keep(lambda item: item.get_closest_marker("deep") is None and item not in repeated)
     items.sort(key=order.place)
 
 

@@ -56,6 +56,36 @@ NOT_QUICK = {
 QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
 
 
+ONCE_ON_SERVER = ("cli", "content", "ingest", "plans")
+"""Directories whose tests with many parameters run on the server with the first ones alone: the parameters change what is asked or
+what lies on the disk, not the statements. `make stress` runs them with all."""
+
+EACH_ON_SERVER = {
+    "test_each_report_runs_in_each_format",
+    "test_every_form_asks_the_past",
+    "test_forms_that_history_answers",
+    "test_references",
+    "test_what_is_printed_is_what_the_schema_says",
+    "test_what_the_catalog_has",
+}
+"""Tests there whose parameters lead to other statements."""
+
+
+def repeats_on_server(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the tests that differ from an earlier one on the server by their parameters alone, and may be left out."""
+    seen: set[tuple[object, str]] = set()
+    found = set()
+    for item in items:
+        parts = item.nodeid.split("/")
+        name = getattr(item, "originalname", item.name)
+        if len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER or not _engine(item.nodeid):
+            continue
+        if (item.parent, name) in seen:
+            found.add(item)
+        seen.add((item.parent, name))
+    return found
+
+
 class ByFileAndEngine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types for its schedulers
     """Hands out the tests of a file over one engine at a time, in the order in which they were collected."""
 

@@ -29,6 +29,13 @@ from tests.cli.program import ran
 from tests.programs import needs
 
 
+@pytest.fixture(autouse=True)
+def no_work_for_size_or_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is compiled before it is used, or packed tightly: both take longer than the rest of these tests."""
+    monkeypatch.setenv("PIP_NO_COMPILE", "1")
+    monkeypatch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
+
+
 class Built(NamedTuple):
     wheel: str
     sdist: str
@@ -232,7 +239,14 @@ def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-@pytest.mark.parametrize("version", sorted({"3.11", "3.12", "3.13"} - {THIS}))
+OTHERS = [
+    version for version in ("3.11", "3.12", "3.13", "3.14") if version != THIS and shutil.which(f"python{version}")
+]
+
+
+@pytest.mark.parametrize(
+    "version", [*(pytest.param(each, marks=pytest.mark.deep) for each in OTHERS[:-1]), *OTHERS[-1:]]
+)
 def test_it_indexes_and_answers_on_each_python_that_is_here(
     built: Built, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,7 +180,10 @@ class Own:
 @pytest.fixture
 def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Iterator[Own]:
     if engine == "sqlite":
-        yield Own(tmp_path, str(tmp_path / "own.db"))
+        path = str(tmp_path / "own.db")
+        if request.node.get_closest_marker("without_catalog") is None:
+            shutil.copy(request.getfixturevalue("empty_catalog"), path)  # to make one takes longer than most tests
+        yield Own(tmp_path, path)
         return
     server: Server = request.getfixturevalue("server")
     url = server.new_catalog()

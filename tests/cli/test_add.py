@@ -72,6 +72,7 @@ def test_a_relative_path_and_a_slash_at_its_end_mean_the_same(cli: Own, layout: 
 
 
 @pytest.mark.parametrize("path", ["nowhere", "file", "dangling", "loop", "", "\x1b[31m\n"])
+@pytest.mark.without_catalog
 def test_a_path_that_is_not_a_directory_is_refused(cli: Own, tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     os.symlink("nowhere", tmp_path / "dangling")
@@ -81,6 +82,7 @@ def test_a_path_that_is_not_a_directory_is_refused(cli: Own, tmp_path: Path, pat
     assert not os.path.exists(cli.db)
 
 
+@pytest.mark.without_catalog
 def test_nothing_is_added_if_one_path_is_wrong(cli: Own, layout: Layout, tmp_path: Path) -> None:
     one_error(cli("add", layout("one", "1"), str(tmp_path / "nowhere")), 2, "nowhere")
     assert not os.path.exists(cli.db)
@@ -233,6 +235,7 @@ def test_a_store_below_a_root_can_have_settings_of_its_own(cli: Own, layout: Lay
 @pytest.mark.parametrize(
     "naming", ["", "bogus", "fixed", "fixed=", "fixed=UPPER", "fixed=a:b", "fixed=a@b", "PATH", "path=x"]
 )
+@pytest.mark.without_catalog
 def test_a_bad_naming_policy_is_refused(cli: Own, layout: Layout, naming: str) -> None:
     message = one_error(cli("add", layout("alpine", "1"), "--naming", naming), 2)
     assert "fixed=" in message

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from catalog.engine.locks import WRITER
 from tests import writers
 from tests.cli.conftest import Own, Shelf
@@ -40,6 +42,7 @@ def test_a_link_to_the_catalog_is_the_catalog(cli: Own, layout: Layout, tmp_path
 
 
 @ON_SQLITE
+@pytest.mark.without_catalog
 def test_upgrade_creates_a_catalog_and_keeps_an_existing_one(cli: Own, layout: Layout) -> None:
     cli.done("db", "upgrade")
     assert os.stat(cli.db).st_mode & 0o777 == 0o640

@@ -283,6 +283,7 @@ def test_a_second_time_is_refused(cli: Own, layout: Layout, server: Server) -> N
 
 
 @ON_SQLITE
+@pytest.mark.without_catalog
 def test_what_cannot_be_copied_or_copied_to(cli: Own, layout: Layout, server: Server) -> None:
     empty = server.new_database()
     one_error(cli("db", "copy", "--to", empty), 4, "no catalog", "add")

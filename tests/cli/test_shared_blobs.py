@@ -186,6 +186,7 @@ def test_a_link_in_a_layout_hides_nothing_of_the_shared_directory(cli: Own, tmp_
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", "file"])
+@pytest.mark.without_catalog
 def test_a_path_that_is_not_a_directory_is_refused(cli: Own, tmp_path: Path, wrong: str) -> None:
     image_layout(str(tmp_path / "a"), "1")
     (tmp_path / "file").touch()

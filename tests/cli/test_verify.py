@@ -91,6 +91,7 @@ def test_wrong_usage_is_status_2(shelf: Shelf, arguments: tuple[str, ...]) -> No
 
 
 @ON_SQLITE
+@pytest.mark.without_catalog
 def test_without_a_catalog(cli: Own) -> None:
     one_error(cli("verify"), 4)
     assert not os.path.exists(cli.db)

@@ -20,6 +20,7 @@ from catalog.db.views import VIEWS
 from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
 from tests.conftest import Catalogue, file_of
+from tests.effort import some
 from tests.growth.counting import FACTOR
 from tests.growth.layouts import LAYOUTS, NAME, Layout, chain
 from tests.growth.test_walks import SPARE, steps
@@ -92,7 +93,7 @@ def on_server(server: Server, directory: str) -> dict[str, int]:
         catalogue.close()
 
 
-@pytest.mark.parametrize("shape", ON_SERVER)
+@pytest.mark.parametrize("shape", some(ON_SERVER, 2))
 def test_reports_and_views_are_linear_on_a_server(tmp_path: Path, server: Server, shape: str) -> None:
     counted = []
     for size in SIZES:
@@ -104,7 +105,7 @@ def test_reports_and_views_are_linear_on_a_server(tmp_path: Path, server: Server
     assert {name: (small[name], large[name]) for name in small if large[name] > small[name] * FACTOR + ROWS_SPARE} == {}
 
 
-@pytest.mark.parametrize("shape", LAYOUTS)
+@pytest.mark.parametrize("shape", some(LAYOUTS, 2))
 def test_reports_and_views_are_linear(
     tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str
 ) -> None:

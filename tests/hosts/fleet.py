@@ -47,7 +47,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(hosts=8, stores=20, rounds=50, readers=3)
-SHORT = Size(hosts=8, stores=6, rounds=6, readers=2)
+SHORT = Size(hosts=8, stores=4, rounds=4, readers=2)
 
 
 class Layout(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Catalogue
-from tests.effort import SHARE, profile
+from tests.effort import SHARE, is_short
 from tests.lookup.asking import Options, Still, differences, references
 from tests.oracle import OracleStore
 
@@ -25,7 +25,8 @@ def layouts() -> list[str]:
 def test_fixtures_below_a_root(catalogue: Catalogue, engine: str, naming: str) -> None:
     """The fixtures that are layouts; two of container-libs' have neither `oci-layout` nor `blobs`.
 
-    A server is asked a quarter of the questions, and all of them in `make stress`, because each takes several round trips.
+    `make test` asks a server a sixteenth of the questions, because each takes several round trips, and a file a half of them.
+    `make stress` asks all.
     """
     found = [path for path in layouts() if os.path.exists(f"{path}/oci-layout") or os.path.isdir(f"{path}/blobs")]
     catalogue.add(str(FIXTURES), name="fixtures", naming=naming)
@@ -48,8 +49,8 @@ def test_fixtures_below_a_root(catalogue: Catalogue, engine: str, naming: str) -
         Options(store=stores[0].name, strict=True),
     ]
     assert len(refs) > 1000
-    if engine != "sqlite" and profile() == "short":
-        refs = refs[::SHARE]
+    if is_short():
+        refs = refs[:: 2 if engine == "sqlite" else SHARE * SHARE]
     if naming == "annotations":
         assert differences(catalogue, oracle, refs, os.getcwd(), options) == []
     else:
@@ -57,9 +58,9 @@ def test_fixtures_below_a_root(catalogue: Catalogue, engine: str, naming: str) -
 
 
 def test_a_fixture_by_itself(catalogue: Catalogue, engine: str) -> None:
-    """Each is a catalog's only store once, under the policies that differ for it; a fifth of them on a server."""
+    """Each is a catalog's only store once, under the policies that differ for it; a few of them on a server."""
     paths = [path for path in layouts() if os.path.exists(f"{path}/oci-layout") or os.path.isdir(f"{path}/blobs")]
-    for path in paths if engine == "sqlite" else paths[::5]:
+    for path in paths if engine == "sqlite" else paths[:: 5 * SHARE if is_short() else 5]:
         catalogue.add(path, name="s", naming="fixed=alpine")
         oracle = Still([OracleStore("s", path, naming="fixed=alpine")])
         refs = references(oracle, os.getcwd())

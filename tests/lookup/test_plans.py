@@ -17,12 +17,13 @@ from catalog.engine.copy import copy
 from catalog.engine.open import open_writer
 from catalog.engine.postgres import frozen
 from catalog.engine.postgres.reader import FIRST, PostgresReader, first_rows
+from tests.effort import is_short
 from tests.lookup.sizes import Sized
 from tests.lookup.test_steps import ASKED, COLUMNS, FACTOR, IDS, SMALL, Asked
 from tests.lookup.test_steps import FIRST as ONE
 from tests.postgres import Server
 
-LARGE = 100_000
+LARGE = 25_000 if is_short() else 100_000
 """At 10,000 names the planner still prefers to read some whole tables."""
 FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
 """Tables that a lookup may scan, because they have few rows, however many names there are."""

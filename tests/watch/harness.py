@@ -8,6 +8,7 @@ stood still, and the oracle reads the copy if the file itself cannot be used.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -70,9 +71,13 @@ class StillOracle(Oracle):
         return self._scans
 
 
-def on_both(fixture: str) -> pytest.MarkDecorator:
-    """Runs a test on both engines by its `catalog` or `quick`; others are about the kernel, or files beside the catalog."""
-    return pytest.mark.parametrize(fixture, ["sqlite", "postgresql"], indirect=True)
+def on_both(fixture: str, *, is_long: bool = False) -> pytest.MarkDecorator:
+    """Runs a test on both engines by its `catalog` or `quick`; others are about the kernel, or files beside the catalog.
+
+    One that is long runs on the server in `make stress` alone: its subject is the daemon, which writes as it does in others.
+    """
+    server = pytest.param("postgresql", marks=pytest.mark.deep) if is_long else "postgresql"
+    return pytest.mark.parametrize(fixture, ["sqlite", server], indirect=True)
 
 
 class Followed:
@@ -293,27 +298,45 @@ class Followed:
         expected = {ref: oracle.resolve(ref) for ref in self.refs}
         names = {store.name for store in stores}
 
-        def difference() -> list[str]:
-            wrong = []
-            for ref, outcome in expected.items():
-                said = self.ask(ref)
-                if ref.startswith("oci-layout://") and said.status in (1, 2) and outcome.status in (1, 2):
-                    continue  # missing, or forgotten: the oracle knows no such store
-                if said.status == outcome.status == 3 and len(outcome.candidates) > 20:
-                    same = said.candidates <= outcome.candidates  # no more than 20 are listed
-                elif outcome.status == 1 and said.status == 4:
-                    same = True  # a digest that may be below an entry whose blobs are not there
-                else:
-                    same = said == outcome
-                if not same:
-                    wrong.append(f"{ref}: said {said}, is {outcome}")
+        def is_wrong(ref: str) -> str | None:
+            """How the answer to a reference differs from the oracle's."""
+            if not ref:
+                return None  # the stores differed: they are looked at with all the others
+            outcome, said = expected[ref], self.ask(ref)
+            if ref.startswith("oci-layout://") and said.status in (1, 2) and outcome.status in (1, 2):
+                return None  # missing, or forgotten: the oracle knows no such store
+            if said.status == outcome.status == 3 and len(outcome.candidates) > 20:
+                same = said.candidates <= outcome.candidates  # no more than 20 are listed
+            elif outcome.status == 1 and said.status == 4:
+                same = True  # a digest that may be below an entry whose blobs are not there
+            else:
+                same = said == outcome
+            return None if same else f"{ref}: said {said}, is {outcome}"
+
+        def differences() -> Iterator[tuple[str, str]]:
             known = {name for name, row in self.stores().items() if row["state"] != "missing"}
-            return wrong + [f"stores {sorted(known ^ names)}"] * (known != names)
+            if known != names:
+                yield "", f"stores {sorted(known ^ names)}"
+            for ref in expected:
+                if wrong := is_wrong(ref):
+                    yield ref, wrong
+
+        waits_for: list[
+            str
+        ] = []  # the reference that was wrong the last time; only once it is right are all asked again
+
+        def is_settled() -> bool:
+            if not any(map(is_wrong, waits_for)):
+                waits_for[:] = [ref for ref, _ in itertools.islice(differences(), 1)]
+                return not waits_for
+            return False
 
         wait_for(
-            lambda: not difference(),
+            is_settled,
             seconds,
-            what=lambda: "\n".join([*difference(), "daemon:", *self.log(), *map(str, self.stores().items())]),
+            what=lambda: "\n".join(
+                [*(wrong for _, wrong in differences()), "daemon:", *self.log(), *map(str, self.stores().items())]
+            ),
         )
 
 

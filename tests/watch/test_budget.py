@@ -49,7 +49,7 @@ def beside(root: str, wanted: Callable[[str], bool]) -> Iterator[dict[str, str]]
             load.kill()
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 def test_beside_one_hostile_store_of_each_kind_a_good_one_is_followed(catalog: Followed) -> None:
     root = catalog.add_root("root")
     good = layout(f"{root}/good")

@@ -103,7 +103,7 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     assert catalog.state()["daemon"] == "none"
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
     for number in range(40):
         make_layout(quick.path(f"root/{number}"))
@@ -281,7 +281,7 @@ def test_locked_before_it_starts(quick: Followed) -> None:
     quick.settled()
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_beside_index_all_the_time(quick: Followed) -> None:
     """Both take what changed, under one lock; neither loses it nor takes it twice."""
     stores = [make_layout(quick.path(f"root/{number}")) for number in range(3)]

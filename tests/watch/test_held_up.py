@@ -43,7 +43,7 @@ def changed(catalog: Followed, good: str, number: int) -> None:
     wait_for(lambda: catalog.ask("oci-layout://root/good:1").digest == other["digest"], what=catalog.log)
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 def test_an_owner_who_rewrites_a_large_list_all_the_time(catalog: Followed) -> None:
     """It takes a minute to write, and is put off, which `status` tells; the good store is followed, and `--fresh` answers."""
     root = catalog.add_root("root")
@@ -83,7 +83,7 @@ def test_an_owner_who_rewrites_a_large_list_all_the_time(catalog: Followed) -> N
         load.kill()
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 def test_a_large_store_comes_in_once_others_are_quiet(catalog: Followed) -> None:
     root = catalog.add_root("root")
     good, large = layout(Path(f"{root}/good")), layout(Path(f"{root}/large"))
