@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.report import Report, say
-from benchmarks.rows import change, compare, content, first, peers, plans, shell, spread, start, stream
+from benchmarks.rows import change, compare, content, first, peers, plans, serve, shell, spread, start, stream
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
@@ -34,6 +34,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "plans": plans.prune,
     "copy": plans.copy,
     "link": plans.link,
+    "serve": serve.serve,
     "content": content.content,
     "bytes": first.size,
 }

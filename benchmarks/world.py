@@ -38,7 +38,7 @@ class World:
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
         wheel, _ = build(f"{self.directory}/dist")
-        return install(wheel, f"{self.directory}/venv", "ijson")
+        return install(wheel, f"{self.directory}/venv", "ijson", "uvicorn", "uvloop", "httptools")
 
     # --- processes ----------------------------------------------------------------------------------------------
 
