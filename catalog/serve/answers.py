@@ -17,7 +17,7 @@ from catalog.errors import (
     UnknownStore,
     UsageError,
 )
-from catalog.web.asgi import Send
+from catalog.web.asgi import Message, Send
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -38,16 +38,22 @@ class Response(NamedTuple):
     headers: Headers = ()
 
 
-async def give(send: Send, answer: Response) -> None:
-    """Send a response."""
+def messages_of(answer: Response) -> tuple[Message, Message]:
+    """Return the two ASGI messages of a response."""
     headers = [
         (b"content-type", answer.content_type),
         *(() if answer.status == 304 else ((b"content-length", b"%d" % len(answer.body)),)),
         *answer.headers,
         *SAFE,
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+    return start, {"type": "http.response.body", "body": answer.body}
+
+
+async def give(send: Send, answer: Response) -> None:
+    """Send a response."""
+    for message in messages_of(answer):
+        await send(message)
 
 
 def json_answer(value: object, headers: Headers = (), status: int = 200, content_type: bytes = JSON) -> Response:

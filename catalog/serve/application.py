@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Container
 
 from catalog.serve.answers import TEXT, Response, give, refusal
-from catalog.serve.counts import Counts
+from catalog.serve.counts import Counts, endpoint_of
 from catalog.serve.distribution import Distribution
 from catalog.serve.programs import Programs
 from catalog.web.asgi import Message, Receive, Scope, Send
@@ -49,6 +49,14 @@ class Site:
         """Response an ASGI request."""
         if scope["type"] != "http":
             return
+        refused = self._refused(scope)
+        if refused is None and not scope["query_string"]:
+            recent = self._distribution.recent(scope)
+            if recent is not None:
+                self._counts.answered("manifests", 200)
+                for message in recent:
+                    await send(message)
+                return
         status = 0
 
         async def noted(message: Message) -> None:
@@ -58,7 +66,7 @@ class Site:
             await send(message)
 
         try:
-            await self._answer(scope, noted)
+            await self._answer(scope, noted, refused)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
@@ -68,31 +76,35 @@ class Site:
                     noted, refusal(500, "UNKNOWN", "this is a bug in ocicat: the log of the server has the details")
                 )
         finally:
-            self._counts.answered(scope["path"], status)
+            self._counts.answered(endpoint_of(scope["path"]), status)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
+    def _refused(self, scope: Scope) -> Response | None:
+        """Return the response to a request that is not answered; None for any other."""
+        headers = scope["headers"]
+        if len(headers) > _HEADERS or sum([len(name) + len(value) for name, value in headers]) > _HEADER_BYTES:
+            return refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:])
+        if scope["method"] not in ("GET", "HEAD"):
+            return refusal(405, "UNSUPPORTED", "this registry can only be read: layouts are written as files", _ALLOW)
+        if self._names is not None and not names_this_server(scope, self._names):
+            return refusal(421, "DENIED", "unrecognised Host header: see --host in 'ocicat help serve'")
+        if not is_of_this_site(scope):
+            return refusal(403, "DENIED", "a page of another site asked for this")
+        query: bytes = scope["query_string"]
+        if len(query) > _QUERY_BYTES or len(scope["path"]) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
+            return refusal(414, "UNSUPPORTED", "the address is too long")
+        return None
+
+    async def _answer(self, scope: Scope, send: Send, refused: Response | None) -> None:
         path: str = scope["path"]
         query: bytes = scope["query_string"]
-        headers = scope["headers"]
-        if len(headers) > _HEADERS or sum(len(name) + len(value) for name, value in headers) > _HEADER_BYTES:
-            await give(send, refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:]))
-        elif scope["method"] not in ("GET", "HEAD"):
-            await give(
-                send,
-                refusal(405, "UNSUPPORTED", "this registry can only be read: layouts are written as files", _ALLOW),
-            )
-        elif self._names is not None and not names_this_server(scope, self._names):
-            message = "unrecognised Host header: see --host in 'ocicat help serve'"
-            await give(send, refusal(421, "DENIED", message))
-        elif not is_of_this_site(scope):
-            await give(send, refusal(403, "DENIED", "a page of another site asked for this"))
-        elif len(query) > _QUERY_BYTES or len(path) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
-            await give(send, refusal(414, "UNSUPPORTED", "the address is too long"))
+        parameters = (
+            urllib.parse.parse_qs(query.decode("latin-1"), keep_blank_values=True) if query and not refused else {}
+        )
+        if refused is not None:
+            await give(send, refused)
+        elif path == "/v2" or path.startswith("/v2/"):
+            await self._distribution.answer(scope, send, parameters)
+        elif path == "/":
+            await give(send, _FIRST_PAGE)
         else:
-            parameters = urllib.parse.parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {}
-            if path == "/v2" or path.startswith("/v2/"):
-                await self._distribution.answer(scope, send, parameters)
-            elif path == "/":
-                await give(send, _FIRST_PAGE)
-            else:
-                await self._programs.answer(scope, send, parameters)
+            await self._programs.answer(scope, send, parameters)

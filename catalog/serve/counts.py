@@ -17,9 +17,9 @@ class Counts:
         self._responses: Counter[tuple[str, int]] = Counter()
         self.gauges: list[tuple[str, str, str, Callable[[], float]]] = []
 
-    def answered(self, path: str, status: int) -> None:
+    def answered(self, endpoint: str, status: int) -> None:
         """Count a response; 0 is the status of a request that got none."""
-        self._responses[_endpoint(path), status] += 1
+        self._responses[endpoint, status] += 1
 
     def text(self) -> str:
         """Return all metrics."""
@@ -39,7 +39,7 @@ class Counts:
         return "\n".join([*lines, ""])
 
 
-def _endpoint(path: str) -> str:
+def endpoint_of(path: str) -> str:
     """Return the endpoint of a path: one of a few words, so that no client can make more metrics."""
     parts = path.split("/")
     if path.startswith("/v2/"):

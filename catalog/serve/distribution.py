@@ -38,7 +38,7 @@ from catalog.serve.naming import Asked, asked_for, is_manifest_digest, registry_
 from catalog.serve.recent import Key, RecentManifests
 from catalog.serve.threads import CatalogThreads
 from catalog.serve.transfers import Transfers
-from catalog.web.asgi import Scope, Send
+from catalog.web.asgi import Message, Scope, Send
 
 MOST_LISTED = 1000
 """How many tags, repositories or referrers are in one response; `Link` leads to the next ones."""
@@ -72,6 +72,11 @@ class Distribution:
         self._rules = rules
         self._recent = recent
         self._freshen = freshen
+
+    def recent(self, scope: Scope) -> tuple[Message, Message] | None:
+        """Return the messages of the response to a request without a query, if it was given a moment ago; else None."""
+        found = None if self._freshen is not None else self._recent.find((scope["path"], None))
+        return None if found is None or is_held(scope, found.etag) else found.messages
 
     async def answer(self, scope: Scope, send: Send, parameters: Parameters) -> None:
         """Response a GET or HEAD of a path below /v2/. Raises what is not an error of ocicat."""

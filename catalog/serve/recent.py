@@ -10,7 +10,8 @@ import time
 from typing import NamedTuple
 
 from catalog.engine.open import open_commits
-from catalog.serve.answers import Response
+from catalog.serve.answers import Response, messages_of
+from catalog.web.asgi import Message
 
 _SECONDS = 1.0
 _BYTES = 16 << 20
@@ -23,9 +24,10 @@ Key = tuple[str, str | None]
 
 
 class Served(NamedTuple):
-    """A response with its entity tag, and when the file was read, by the monotonic clock."""
+    """A response with its messages and entity tag, and when the file was read, by the monotonic clock."""
 
     response: Response
+    messages: tuple[Message, Message]
     etag: bytes
     at: float
 
@@ -61,7 +63,7 @@ class RecentManifests:
             return
         if self._bytes + size > _BYTES or len(self._served) >= _MOST:
             self._forget()
-        self._served[asked] = Served(response, etag, time.monotonic())
+        self._served[asked] = Served(response, messages_of(response), etag, time.monotonic())
         self._bytes += size
 
     def _forget(self) -> None:
