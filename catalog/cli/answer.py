@@ -16,7 +16,6 @@ from catalog.lookup.match import FIELDS, Match, once
 from catalog.lookup.resolve import Asking
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_query
-from catalog.names.reference import is_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -407,17 +406,12 @@ def _references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
 
 
 def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
-    """Return `error` with a hint about what to do next.
-
-    If `text` is malformed as a name but is a valid tag, the hint says how to ask for a tag (docs/resolution.md).
-    """
+    """Return `error` with a hint about what to do next."""
     better = error
     if isinstance(error, InvalidReference):
-        from catalog.lookup.advice import digest_hint, layout_hint, tag_hint
+        from catalog.lookup.advice import malformed_hint
 
-        hint = digest_hint(asking.reader, text) or layout_hint(asking.reader, text)
-        if not hint and is_tag(text):
-            hint = tag_hint(asking.reader, text) or f"to ask for a tag, write ':{text}'"
+        hint = malformed_hint(asking.reader, text)
         better = InvalidReference(f"{error}; {hint}") if hint else error
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
         better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")

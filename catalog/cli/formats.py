@@ -146,8 +146,10 @@ class _Template(Format):
                 position += 2
             elif text[position] == "{":
                 end = text.find("}", position)
-                field = text[position + 1 : end] if end > 0 else text[position + 1 :]
-                if end < 0 or field not in fields:
+                field = text[position + 1 : end if end > 0 else None]
+                if end < 0:
+                    raise UsageError(f"the format has no }} after {{{shown(field)}: write a field as '{{{fields[0]}}}'")
+                if field not in fields:
                     from catalog.names.nearest import did_you_mean
 
                     raise UsageError(

@@ -62,10 +62,17 @@ def _listed(words: list[str]) -> str:
 
 def _advice(reader: Reader, search: TextSearch) -> str:
     """Return what to do if nothing was found."""
-    from catalog.lookup.advice import beginning
+    from catalog.lookup.advice import beginning, digest_hint
+    from catalog.names.pattern import has_wildcard
 
     if hint := beginning(reader):
         return hint
+    for word in search.words:
+        bare = word.removeprefix("@").partition(":")[2] or word
+        if hint := digest_hint(reader, bare, command="ocicat query "):
+            return hint
+        if has_wildcard(word):
+            return f"a word is found anywhere in a name, without wildcards: 'ocicat query \"{shown(word)}\"' takes a pattern"
     unknown = [word for number, word in enumerate(search.words) if not search.occurs(number)]
     if not unknown:
         return "each word occurs by itself, so leave one out"

@@ -182,7 +182,9 @@ class Limits:
         if not _is_written():
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 2)
-        fail(NotInTime(f"this took longer than {self.seconds:g} seconds{self._words}"))
+        from catalog.names.age import in_seconds
+
+        fail(NotInTime(f"this took longer than {in_seconds(self.seconds or 0)}{self._words}"))
         null = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):  # hides the main thread's message about the cancelled statement
             os.dup2(null, descriptor)

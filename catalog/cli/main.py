@@ -246,7 +246,9 @@ def run_click(arguments: list[str]) -> int:
         raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
-        raise UsageError(_words(error, where)) from error
+        if isinstance(error, click.MissingParameter) or error.message != "Missing command.":
+            raise UsageError(_words(error, where)) from error
+        raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise

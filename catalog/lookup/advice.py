@@ -24,6 +24,11 @@ _MOST_NAMED = 5
 """How many tags of a repository a hint names, and how many digests with one beginning it looks at."""
 _MOST_PINNED = 10_000
 """How many pinned names are looked at for a hint."""
+_MOST_STORES = 1_000
+"""How many stores are looked at for one that the text may mean."""
+_MOST_REPOSITORIES = 100
+"""How many repositories with the same beginning are compared with a mistyped one."""
+_FILES_OF_LAYOUT = ("/index.json", "/oci-layout", "/blobs")
 
 
 def tag_hint(reader: Reader, text: str) -> str:
@@ -61,13 +66,29 @@ def name_hint(reader: Reader, query: Query) -> str:
         digest_hint(reader, query.text)
         or layout_hint(reader, query.text)
         or tags_hint(reader, query)
+        or ending_hint(reader, query.text)
         or tag_hint(reader, query.text)
+        or repository_hint(reader, query)
     )
 
 
-def digest_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if it is none."""
-    digits = text.removeprefix("@").lower()
+def malformed_hint(reader: Reader, text: str) -> str:
+    """Return advice for somebody who wrote something that is not a reference; empty if there is none.
+
+    If it is a valid tag, the advice says how to ask for a tag (docs/resolution.md).
+    """
+    hint = digest_hint(reader, text) or layout_hint(reader, text) or directory_hint(reader, text)
+    if hint or not is_tag(text):
+        return hint
+    return tag_hint(reader, text) or f"to ask for a tag, write ':{text}'"
+
+
+def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
+    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if it is none.
+
+    `command` is what to write before the digest of a manifest, if it differs from the present command.
+    """
+    digits = text.removeprefix("@").lower().rstrip("….")
     if len(digits) < PREFIX_DIGITS or digits.strip("0123456789abcdef"):
         return ""
     for algorithm in HEX_LENGTHS:
@@ -75,9 +96,9 @@ def digest_hint(reader: Reader, text: str) -> str:
         row = reader.row("NEXT_DIGEST", {"low": low, "high": upper_bound(low)})
         if row is not None:
             is_manifest = reader.row("IS_MANIFEST", {"digest": row[0]}) is not None
-            return (
-                f"it is the beginning of a digest: ask for '{'' if is_manifest else 'ocicat query --contains '}{low}'"
-            )
+            asked = command if is_manifest else "ocicat query --contains "
+            what = "a digest" if is_docker_digest(low) else "the beginning of a digest"
+            return f"it is {what}: ask for '{asked}{low}'"
     return ""
 
 
@@ -86,6 +107,8 @@ def layout_hint(reader: Reader, text: str) -> str:
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place, place_of
 
+    for file in _FILES_OF_LAYOUT:
+        text = text.removesuffix(file)
     try:
         query = kinds.parse_query(f"oci-layout://{text}")
         name = query.place or ""
@@ -102,6 +125,73 @@ def layout_hint(reader: Reader, text: str) -> str:
     if place.image is not None:
         return ""
     return f"{shown(place.name)} is a store: 'ocicat query --store {shown(place.name)}' lists its entries"
+
+
+def ending_hint(reader: Reader, text: str) -> str:
+    """Return advice for somebody who wrote only the end of the name of a store, as in `images` for `srv/images`; else empty."""
+    from catalog.lookup.find import find
+    from catalog.lookup.stores import named_place
+
+    query = kinds.parse_query(f"oci-layout://{text}")
+    name = query.place or ""
+    names = islice(reader.rows("STORE_NAMES", {}), _MOST_STORES)
+    ending = [row[1] for row in names if row[1].endswith(f"/{name}")]
+    if len(ending) != 1:
+        return ""
+    better = kinds.parse_query(f"oci-layout://{ending[0]}{query.text.removeprefix(f'oci-layout://{name}')}")
+    place = named_place(reader, better, ending[0])
+    is_said = query.tag is not None or query.digest is not None
+    if is_said and any(not match.fallback for match in islice(find(reader, better, place, None), 1)):
+        return f"the store {shown(ending[0])} has it: ask for '{shown(better.text)}'"
+    return f"there is a store {shown(ending[0])}: 'ocicat query --store {shown(ending[0])}' lists its entries"
+
+
+def directory_hint(reader: Reader, text: str) -> str:
+    """Return advice for somebody who wrote the path of a directory above layouts; empty if it is none."""
+    import os
+
+    from catalog.names.paths import encode_path
+
+    if text[:1] not in ("/", ".") or "\0" in text or not os.path.isdir(text):
+        return ""
+    above = f"{encode_path(os.path.abspath(text))[0].rstrip('/')}/"
+    for row in islice(reader.rows("STORES", {}), _MOST_STORES):
+        if row[2].startswith(above):
+            before, below, _ = row[1].rpartition(f"/{row[2].removeprefix(above)}")
+            asked = f'query --store "{shown(before)}/*"' if below else "stores"
+            return f"stores are below it: 'ocicat {asked}' lists {'their entries' if below else 'them'}"
+    return f"'ocicat add {shown(text)}' adds the layouts in it"
+
+
+def repository_hint(reader: Reader, query: Query) -> str:
+    """Return which repository may be meant by the mistyped one of a name; empty if none is like it.
+
+    Only repositories that begin in the same way are compared, so the cost does not grow with the catalog.
+    """
+    from catalog.names.nearest import nearest
+
+    _, colon, tag = query.text.rpartition(":")
+    is_tagged = bool(colon) and "/" not in tag
+    repository = query.repository or ""
+    for prefix in ("docker.io/library/", "docker.io/"):
+        repository = repository.removeprefix(prefix)
+    above, slash, last = repository.rpartition("/")
+    for begun in (2, 1):
+        beginning = f"{above}{slash}{last[:begun]}"
+        known: list[str] = []
+        low, high = beginning, upper_bound(beginning)
+        while len(known) < _MOST_REPOSITORIES and (row := reader.row("NEXT_FAMILIAR", {"low": low, "high": high})):
+            known.append(row[0])
+            low = f"{row[0]}\x01"
+        found = nearest(repository, known)
+        if found is None:
+            continue
+        parts = split_reference(found)
+        name = "" if parts is None else f"{repository_name(parts[0], parts[1])}:{tag if is_tagged else 'latest'}"
+        if reader.row("BY_NAME", {"name": name}) is not None:
+            return f"did you mean '{shown(found)}{f':{tag}' if is_tagged else ''}'?"
+        return f"did you mean '{shown(found)}'? See 'ocicat query --repository {shown(found)}'"
+    return ""
 
 
 def tags_hint(reader: Reader, query: Query) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 
-from catalog.errors import Ambiguous, NotFound, UsageError
+from catalog.errors import Ambiguous, InvalidReference, NotFound, UsageError
 from catalog.lookup import content
 from catalog.lookup.match import ENTRY_ID, SOURCE, Match
 from catalog.lookup.resolve import CANDIDATES, Asking
@@ -302,10 +302,21 @@ def _digest_of(asking: Asking, query: Query) -> str:
     try:
         return asking.resolve(query).digest
     except NotFound:
+        if (short := _short_digest(asking, query.text)) is not None:
+            return _digest_of(asking, short)
         if asking.stores is None:
             raise
         # `--store` selects the stores of the answers; the digest may be in another store.
         return Asking(asking.reader, asking.note).resolve(query).digest
+
+
+def _short_digest(asking: Asking, text: str) -> Query | None:
+    """Return the digest that hex digits alone begin, which no image is called; None if there is none."""
+    try:
+        query = parse_digest(text)
+    except InvalidReference:
+        return None
+    return query if any(content.in_prefix(asking.reader, query.digest or "")) else None
 
 
 def _pair(text: str, option: str) -> tuple[Wanted, Wanted | None]:
@@ -317,7 +328,7 @@ def _pair(text: str, option: str) -> tuple[Wanted, Wanted | None]:
 
 def _one(text: str, option: str) -> Query:
     """Parse a text that has to mean one digest: a digest or a prefix of one, a name, or a tag."""
-    query = parse_query(text)
+    query = parse_digest(text) if text.startswith("@") else parse_query(text)
     if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
         raise UsageError(f"{option} takes one digest, name or ':TAG', not a pattern: {shown(text)}")
     return query

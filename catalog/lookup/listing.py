@@ -153,8 +153,10 @@ def sort_field(key: str, fields: tuple[str, ...]) -> str:
     if field == "size":
         field = "total_size"  # people mean the image, not its manifest
     if field not in fields or field in ("names", "annotations", "platforms", "labels"):
+        from catalog.names.nearest import did_you_mean
+
         raise UsageError(
-            f"cannot sort by {shown(key)}: use a key of the output such as name, tag or size, or '-size' for reverse order"
+            f"cannot sort by {shown(key)}: {did_you_mean(field, fields)}use a key of the output such as name, tag or size, or '-size' for reverse order"
         )
     return field
 

@@ -40,6 +40,11 @@ def span(seconds: int) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
+def in_seconds(number: float) -> str:
+    """Return a number of seconds with its unit: `1 second`, `2.5 seconds`."""
+    return f"{number:g} second{'' if number == 1 else 's'}"
+
+
 def ago(moment: str, now: float) -> str:
     """Return an RFC 3339 time relative to `now`, in seconds since 1970: `5 minutes ago`, `3 weeks ago`, `in 2 hours`."""
     seconds = int(now - datetime.fromisoformat(moment).timestamp())

@@ -102,7 +102,7 @@ def parse_digest(text: str) -> Query:
 
     Hex digits alone are those of a sha256 digest.
     """
-    bare = text.removeprefix("@")
+    bare = text.removeprefix("@").removesuffix("…")
     if PREFIX_DIGITS <= len(bare) <= HEX_LENGTHS["sha256"] and not bare.translate(_HEX_ANY_CASE):
         text = f"sha256:{bare}"
     found = _digest(text)
@@ -129,18 +129,20 @@ def _digest(text: str) -> Query | None:
     """Parse a digest or a prefix of one. Returns None if `text` may be something else."""
     bare = text.removeprefix("@")
     algorithm, colon, digits = bare.partition(":")
+    digits = digits.removesuffix("…")  # what a terminal shows of a digest that has no room
     if not colon:
         if len(text) == 64 and is_docker_digest(f"sha256:{text}"):
             return Query(text, DIGEST, digest=f"sha256:{text}")
     elif algorithm in HEX_LENGTHS and digits and not digits.translate(_HEX_ANY_CASE):
         length = HEX_LENGTHS[algorithm]
         if digits != digits.lower():
-            raise InvalidReference(f"{shown(text)} is not a digest: write its hex digits in lower case")
+            raise InvalidReference(f"{shown(text)} is not a digest: write it in lower case, '{text.lower()}'")
+        digest = f"{algorithm}:{digits}"
         if len(digits) == length:
-            return Query(text, DIGEST, digest=bare)
+            return Query(text, DIGEST, digest=digest)
         if len(digits) < PREFIX_DIGITS:
             raise InvalidReference(f"{shown(text)} is too short: give at least {PREFIX_DIGITS} hex digits")
-        return Query(text, DIGEST_PREFIX, digest=bare)
+        return Query(text, DIGEST_PREFIX, digest=digest)
     if not text.startswith("@") or has_wildcard(text):
         return None
     raise InvalidReference(f"{shown(text)} is not a digest: write '@sha256:' and at least {PREFIX_DIGITS} hex digits")
@@ -188,9 +190,25 @@ def _looks_like_digest(text: str) -> bool:
     return bool(colon) and head.isascii() and all(part.isalnum() for part in parts)
 
 
+def _lower_digest(text: str) -> Query | None:
+    """Return a digest or a prefix of one, written in letters of any case; None if `text` is neither."""
+    try:
+        return _digest(text.lower())
+    except InvalidReference:
+        return None
+
+
 def _why_malformed(text: str) -> str:
     if not text:
         return "the reference is empty: write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
+    before, at, digest = text.rpartition("@")
+    if at and before and (asked := _lower_digest(digest)) is not None and asked.kind == DIGEST_PREFIX:
+        return f"{shown(text)} has a short digest, which stands alone: write '{asked.digest}', or all of the digest"
+    if _lower_digest(text) is not None:
+        return f"{shown(text)} is not a digest: write it in lower case, '{text.lower()}'"
+    scheme, slashes, rest = text.partition("://")
+    if slashes and split_reference(rest) is not None:
+        return f"{shown(text)} is not a reference: leave out {shown(scheme)}://, and write '{shown(rest)}'"
     repository, colon, tag = text.rpartition(":")
     lowered = f"{repository.lower()}:{tag}" if colon and "/" not in tag else text.lower()
     if lowered != text and split_reference(lowered) is not None:

@@ -16,6 +16,7 @@ from catalog.engine import question
 from catalog.engine.interface import Reader
 from catalog.engine.question import HEAP_BYTES, ROW_BYTES, TIMEOUT_SECONDS, Question, Stopped
 from catalog.errors import CatalogUnavailable, NotInTime, OcicatError, RefusedSQL
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
 from catalog.reports.workers import Answer, Workers
 
@@ -69,13 +70,12 @@ class Statements:
                 if frame.columns is not None:
                     return unique(frame.columns), _Rows(self, answer, frame.rows)
         except Stopped as stopped:
-            raise self._explained(stopped) from None
+            raise self._explained(stopped, statement) from None
         raise CatalogUnavailable("the statement ended without an answer: run it again")
 
-    def _explained(self, stopped: Stopped) -> Exception:
-        return explained(
-            stopped, f"took longer than {self._timeout:g} seconds: narrow it, or allow more with --timeout"
-        )
+    def _explained(self, stopped: Stopped, statement: str = "") -> Exception:
+        late = f"took longer than {in_seconds(self._timeout)}: narrow it, or allow more with --timeout"
+        return explained(stopped, late, statement)
 
 
 class _Rows(Iterator[tuple[object, ...]]):
@@ -101,7 +101,7 @@ class _Rows(Iterator[tuple[object, ...]]):
         self._answer.close()
 
 
-def explained(stopped: Stopped, late: str) -> Exception:
+def explained(stopped: Stopped, late: str, statement: str = "") -> Exception:
     """Return the exception for a statement that was stopped; `late` ends the message for one that took too long."""
     kind, words = stopped.kind, stopped.words
     if kind == question.REFUSED:
@@ -115,10 +115,7 @@ def explained(stopped: Stopped, late: str) -> Exception:
     if kind == question.WRONG:
         from catalog.reports.suggestions import suggestion
 
-        hint = suggestion(words)
-        return RefusedSQL(
-            f"the statement is wrong: {words.rstrip('.')}; {hint}'ocicat sql --schema' lists views and columns"
-        )
+        return RefusedSQL(f"the statement is wrong: {words.rstrip('.')}; {suggestion(words, statement)}")
     if kind == question.LATE:
         return NotInTime(f"the statement {late}")
     if kind == question.MEMORY:

@@ -11,18 +11,25 @@ _TABLE = re.compile(r'no such table: (?:\w+\.)?(\S+)|relation "([^"]+)" does not
 _COLUMN = re.compile(r'no such column: (?:"?\w+"?\.)?(\S+)|column "?(?:\w+\.)?(\w+)"? does not exist')
 
 
-def suggestion(message: str) -> str:
-    """Return `did you mean 'WORD'? ` for the view or column that an engine's message calls unknown; empty if there is none."""
-    for pattern, known in ((_TABLE, _views), (_COLUMN, _columns)):
-        found = pattern.search(message)
-        if found is not None:
-            return did_you_mean(next(filter(None, found.groups())).strip('"'), known())
-    return ""
+def suggestion(message: str, statement: str) -> str:
+    """Return what to do about a wrong statement: the view or column that is probably meant, and what lists all of them.
+
+    `message` is that of an engine. A column is looked for in the views that occur in the statement, or in all if none does.
+    """
+    table, column = _TABLE.search(message), _COLUMN.search(message)
+    words = set(re.findall(r"\w+", statement.lower()))
+    named = [view for view in VIEWS if view.name in words]
+    hint = ""
+    if table is not None:
+        hint = did_you_mean(_wrong(table), [view.name for view in VIEWS])
+    elif column is not None:
+        hint = did_you_mean(_wrong(column), sorted({each for view in named or VIEWS for each, _, _ in view.columns}))
+        if len(named) == 1:
+            return f"{hint}'ocicat sql --schema {named[0].name}' lists its columns"
+    elif len(words) == 1 and named:
+        hint = f"to read a view, write 'SELECT * FROM {named[0].name}'; "  # noqa: S608 - printed
+    return f"{hint}'ocicat sql --schema' lists views and columns"
 
 
-def _views() -> list[str]:
-    return [view.name for view in VIEWS]
-
-
-def _columns() -> list[str]:
-    return sorted({column for view in VIEWS for column, _, _ in view.columns})
+def _wrong(found: re.Match[str]) -> str:
+    return str(next(filter(None, found.groups()))).strip(chr(34))

@@ -41,6 +41,32 @@ def test_a_store_in_place_of_an_image(shelf: Shelf) -> None:
     assert shelf.ask("query", "--store", "images/alpine").status == 0
 
 
+def test_a_part_of_the_place_of_a_store(shelf: Shelf) -> None:
+    """The last component of a name, a file of a layout, the directory above layouts, and one without any."""
+    assert (
+        "the store images/alpine has it: ask for 'oci-layout://images/alpine:3.16'"
+        in shelf.ask("resolve", "alpine:3.16").err
+    )
+    for text in ("alpine", "alpine:9"):
+        assert (
+            "there is a store images/alpine: 'ocicat query --store images/alpine' lists" in shelf.ask("query", text).err
+        )
+    hint = "images/alpine is a store: 'ocicat query --store images/alpine' lists its entries"
+    for text in (f"{shelf.root}/alpine/index.json", "images/alpine/index.json"):
+        assert hint in shelf.ask("resolve", text).err
+    below = "stores are below it: 'ocicat query --store \"images/*\"' lists their entries"
+    assert below in shelf.ask("query", f"{shelf.root}/").err
+    assert shelf.ask("query", "--store", "images/*").status == 0
+    assert "'ocicat add /proc/self/fd' adds the layouts in it" in shelf.ask("query", "/proc/self/fd").err
+
+
+def test_a_mistyped_repository(shelf: Shelf) -> None:
+    for command in ("query", "resolve", "inspect", "history"):
+        assert "; did you mean 'busybox:3.16'?\n" in shelf.ask(command, "bsybox:3.16").err
+        assert "did you mean 'busybox'? See 'ocicat query --repository busybox'" in shelf.ask(command, "busbyox:9").err
+    assert "did you mean" not in shelf.ask("resolve", "zzzzz").err
+
+
 def test_a_layout_that_is_not_registered(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("one", "1"))
     path = layout("other", "1")
@@ -60,6 +86,22 @@ def test_the_beginning_of_a_digest(shelf: Shelf, cli: Own) -> None:
     cli.done("add", layer)
     config = cli("sql", "SELECT config FROM manifests").out.strip().removeprefix("sha256:")[:10]
     assert f"ask for 'ocicat query --contains sha256:{config}'" in cli("resolve", config).err
+
+
+def test_a_short_digest_from_a_terminal_or_a_browser(shelf: Shelf) -> None:
+    digest = shelf.digests["multi", "1"]
+    short = digest[:19]
+    assert shelf.ask("resolve", f"{short}…").out == f"{digest}\n"
+    child = shelf.ask("sql", "SELECT digest FROM platforms LIMIT 1").out.strip()
+    for text in (child, child[:19], child[7:19], f"@{child[7:19]}"):
+        assert "docker.io/library/multi:1\n" in shelf.ask("query", "--contains", text, "--format", "{name}").out
+    for command, text in (("history", digest[7:19]), ("find", digest[7:19]), ("find", digest)):
+        assert (
+            f"digest: ask for '{'ocicat query ' if command == 'find' else ''}{digest[:19]}"
+            in shelf.ask(command, text).err
+        )
+    config = shelf.ask("sql", "SELECT config FROM manifests WHERE config IS NOT NULL LIMIT 1").out.strip()
+    assert f"ask 'ocicat query --contains {config}'" in shelf.ask("history", config).err
 
 
 def test_a_name_in_capitals(shelf: Shelf) -> None:
@@ -87,6 +129,14 @@ def test_a_name_in_capitals(shelf: Shelf) -> None:
         (("sql", "SELECT * FROM imges"), "did you mean 'images'?"),
         (("sql", "SELECT nam FROM images"), "did you mean 'name'?"),
         (("sql", "SELECT i.digst FROM images AS i"), "did you mean 'digest'?"),
+        (("sql", "SELECT stor FROM stores"), "; 'ocicat sql --schema stores' lists its columns"),
+        (("sql", "images"), "to read a view, write 'SELECT * FROM images'"),
+        (("query", "--sort", "siz"), "did you mean 'size'?"),
+        (("query", "--format", "{store"), "the format has no } after {store: write a field as '{store}'"),
+        (("-v",), "no command was given: 'ocicat --help' lists the commands"),
+        (("resolve", "docker://alpine:3.16"), "leave out docker://, and write 'alpine:3.16'"),
+        (("resolve", "SHA256:ABCDEF12"), "write it in lower case, 'sha256:abcdef12'"),
+        (("resolve", "alpine@sha256:abcdef12"), "stands alone: write 'sha256:abcdef12', or all of the digest"),
     ],
 )  # fmt: skip
 def test_a_mistyped_word_gets_the_nearest(shelf: Shelf, arguments: tuple[str, ...], hint: str) -> None:

@@ -14,7 +14,8 @@ from catalog.cli.time_limit import time_limit
 from catalog.cli.utc import utc_option
 from catalog.engine.interface import Reader
 from catalog.engine.location import catalog_path
-from catalog.errors import NotFound
+from catalog.errors import InvalidReference, NotFound
+from catalog.lookup.advice import malformed_hint, name_hint, part_hint
 from catalog.lookup.past import SPAN_FIELDS, Span, in_stores, spans, spans_of_digest
 from catalog.names import query as kinds
 from catalog.names.escape import shown
@@ -53,23 +54,17 @@ def command(
     REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]. For a digest, or the beginning
     of one, the names that pointed to it are printed.
     """
-    query = parse_query(ref)
     moment = None if since is None else rfc3339(parse_moment(since, time.time_ns() // 1_000_000))
     with Limits(timeout, LIST_SECONDS) as limits:
-        has_spans = _print(limits.open_reader(catalog_path(globals_.db)), query, stores, moment, format_)
-    if not has_spans and since is not None:
-        raise NotFound(
-            f"{shown(ref)} pointed to nothing since {moment}", "leave out --since to see what it pointed to before"
-        )
-    if not has_spans:
-        raise NotFound(f"there is no history of {shown(ref)}", "run 'ocicat query' to list what the catalog has now")
+        _print(limits.open_reader(catalog_path(globals_.db)), ref, stores, moment, format_)
     return 0
 
 
-def _print(reader: Reader, query: Query, stores: tuple[str, ...], since: str | None, format_: str | None) -> bool:
-    """Print the spans that end after `since` and close the reader; return whether there were any."""
+def _print(reader: Reader, ref: str, stores: tuple[str, ...], since: str | None, format_: str | None) -> None:
+    """Print the spans that end after `since` and close the reader. Raises NotFound if there is none."""
     found: Iterator[Span] = iter(())
     try:
+        query = _parsed(reader, ref)
         is_wanted = in_stores(reader, stores) if stores else None
         if query.kind in (kinds.DIGEST, kinds.DIGEST_PREFIX):
             found = spans_of_digest(reader, query.digest or "")
@@ -85,7 +80,30 @@ def _print(reader: Reader, query: Query, stores: tuple[str, ...], since: str | N
                 has_spans = True
                 show.row(span.value)
         show.end()
+        if not has_spans and since is not None:
+            raise NotFound(
+                f"{shown(ref)} pointed to nothing since {since}", "leave out --since to see what it pointed to before"
+            )
+        if not has_spans:
+            raise NotFound(f"there is no history of {shown(ref)}", _advice(reader, query))
     finally:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()
-    return has_spans
+
+
+def _parsed(reader: Reader, ref: str) -> Query:
+    """Return the parsed reference. Raises InvalidReference with advice from the catalog."""
+    try:
+        return parse_query(ref)
+    except InvalidReference as error:
+        hint = malformed_hint(reader, ref)
+        raise InvalidReference(f"{error}; {hint}" if hint else str(error)) from error
+
+
+def _advice(reader: Reader, query: Query) -> str:
+    """Return what to do about a reference that never was in the catalog."""
+    if query.kind in (kinds.DIGEST, kinds.DIGEST_PREFIX):
+        hint = part_hint(reader, query.digest or "")
+    else:
+        hint = name_hint(reader, query) if query.kind == kinds.NAME else ""
+    return hint or "run 'ocicat query' to list what the catalog has now"

@@ -23,6 +23,7 @@ from catalog.errors import (
     UnknownStore,
 )
 from catalog.lookup.resolve import Asking
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
 from catalog.names.query import Query, parse_digest, parse_query
 
@@ -93,7 +94,7 @@ def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, 
     while (last := _ask(reader, query, wanted)) is not None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise NotFound(f"not within {timeout:g} seconds: {last}")
+            raise NotFound(f"not within {in_seconds(timeout)}: {last}")
         reader.wait_for_change(left)
     return 0
 
