@@ -21,7 +21,7 @@ from catalog.browse.page_time import page_time
 _PROGRAM = "import sys; n = sys.argv.index('--'); sys.path[:] = sys.argv[1:n]; sys.argv[1:] = sys.argv[n + 1:]; from catalog.cli.start import main; main()"
 _AT_ONCE = asyncio.Semaphore(3)
 _OUTPUT_BYTES = 16 << 20
-NOT_FOUND = 1
+NOT_FOUND, AMBIGUOUS = 1, 3
 
 
 class Answered:

@@ -32,6 +32,7 @@ from catalog.engine.question import Question, Stopped
 from catalog.errors import CatalogUnavailable, OcicatError
 from catalog.names.escape import csv_text
 from catalog.reports.gate import explained
+from catalog.reports.suggestions import meant
 from catalog.reports.workers import Workers
 
 COUNT_MS = 1000
@@ -220,7 +221,7 @@ def _explained(stopped: Stopped, sql: str, params: Any) -> Any:
     if stopped.kind == question.LATE:
         return QueryInterrupted(stopped, sql, params)
     if stopped.kind == question.WRONG:
-        return _wrong(stopped.words)
+        return _wrong(f"{stopped.words}{f'; {hint.strip()}' if (hint := meant(stopped.words, sql)) else ''}")
     if stopped.kind == question.REFUSED:
         return _wrong(f"{stopped.words} is refused: a statement may only read the public views.")
     if stopped.kind == question.NO_QUESTION:

@@ -10,7 +10,7 @@ from datasette import Request, Response, hookimpl
 from datasette.app import Datasette
 from markupsafe import Markup
 
-from catalog.browse.asking import Answered, ask
+from catalog.browse.asking import AMBIGUOUS, Answered, ask
 from catalog.browse.cells import digest_of, link, safe, size_of
 from catalog.browse.description import DATABASE, FOUND, IMAGE, STORE
 from catalog.browse.questions import PAST, WHERE
@@ -55,7 +55,7 @@ async def _found(datasette: Datasette, request: Request) -> Response:
             "store": link(STORE, {"name": each["store"]}, each["store"]),
             "platforms": safe(", ".join(each["platforms"])),
             "digest": digest_of(each["digest"]),
-            "size": "" if each["size"] is None else size_of(each["size"]),
+            "size": "" if each["total_size"] is None else size_of(each["total_size"]),
         }
         for each in answered.objects or ()
     ]
@@ -65,7 +65,10 @@ async def _found(datasette: Datasette, request: Request) -> Response:
 
 async def _image(datasette: Datasette, request: Request) -> Response:
     ref = (request.args.get("ref") or "").replace("\0", " ")
-    answered = await ask(datasette, "inspect", "--first", "--limit", str(ITEMS), words=[ref])
+    answered = await ask(datasette, "inspect", "--limit", str(ITEMS), words=[ref])
+    is_ambiguous = answered.status == AMBIGUOUS
+    if is_ambiguous:
+        answered = await ask(datasette, "inspect", "--first", "--limit", str(ITEMS), words=[ref])
     where = f"/{DATABASE}/{WHERE}?{urlencode({'digest': ref})}"
     if answered.objects is None and is_digest(ref):
         return Response.redirect(where)  # a config, a layer, or a digest that the catalog does not have
@@ -74,6 +77,7 @@ async def _image(datasette: Datasette, request: Request) -> Response:
     shown = {
         "title": safe(name or ref),
         "lines": [safe(line) for line in answered.lines],
+        "others": f"{FOUND}?{urlencode({'text': ref})}" if is_ambiguous else "",
         "page": None if found is None else {"head": _head(found), "bar": _bar(found), "sections": _sections(found)},
         "where": where if found is None else f"/{DATABASE}/{WHERE}?{urlencode({'digest': found['digest']})}",
     }
@@ -88,10 +92,9 @@ async def _page(
 
 
 def _named(item: Mapping[str, Any]) -> Markup | str:
-    name, tag = item["name"], item["tag"]
-    if name is not None:
-        return link(IMAGE, {"ref": name}, name)
-    return f":{safe(tag)}" if tag is not None else ""
+    """Return a name or tag with a link to its image: by the digest, because another store may have the name for another."""
+    shown = item["name"] or (None if item["tag"] is None else f":{item['tag']}")
+    return "" if shown is None else link(IMAGE, {"ref": item["digest"]}, shown)
 
 
 def _head(found: Mapping[str, Any]) -> list[tuple[str, Markup | str]]:
@@ -145,6 +148,8 @@ def _of(section: str, column: str, item: Mapping[str, Any]) -> Markup | str:
         return f"in {item['shared']:,} other images" if item["shared"] else "in no other image"
     if section == "names" and column == "name" and item["name"] is not None:
         return link(f"/{DATABASE}/{PAST}", {"name": item["name"]}, item["name"])
+    if section == "names" and column == "name" and item["tag"] is not None:
+        return link(f"/{DATABASE}/{PAST}", {"name": item["tag"]}, f":{item['tag']}")
     return _cell(column, item[column])
 
 

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from catalog.browse.description import STYLE
 from catalog.browse.page_time import PageTime, page_time
 from catalog.web.asgi import Application, Message, Receive, Scope, Send, values
 from catalog.web.callers import is_of_this_site, names_this_server
@@ -32,6 +33,11 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><title>ocicat</title><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/-/static/app.css"><link rel="stylesheet" href="{style}"></head>
+<body><section class="content"><p>{text}</p><p><a href="/">The first page</a></p></section></body></html>
+"""
 _OF_LENGTH = (b"content-length", b"transfer-encoding")
 _AT_ONCE = 4
 _SEND_SECONDS = 60.0
@@ -79,7 +85,7 @@ class Middleware:
         elif not _is_of_this_site(scope):
             await _refuse_link(send, scope)
         elif not self._addresses.fullmatch(scope["path"]):
-            await _refuse(send, 404, "There is no such page: the first page is /.")
+            await _refuse(send, 404, "There is no such page.")
         elif len(scope["query_string"]) > _QUERY_BYTES or scope["query_string"].count(b"&") >= _PARAMETERS:
             await _refuse(send, 414, "The address is too long: use 'ocicat sql' instead.")
         else:
@@ -129,7 +135,7 @@ class _Answer:
     async def give(self, send: Send) -> None:
         """Send the whole response, with the headers that every response has."""
         if self._start is None:
-            await _refuse(send, 404, "There is no such page: the first page is /.")
+            await _refuse(send, 404, "There is no such page.")
             return
         body = b"".join(self._body)
         headers = [(name, value) for name, value in self._start.get("headers", ()) if name.lower() not in _OF_LENGTH]
@@ -160,13 +166,12 @@ async def _refuse_link(send: Send, scope: Scope) -> None:
     path = scope.get("raw_path") or b"/"
     address = path.decode("latin-1") + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
     link = html.escape(f"/{address.lstrip('/')}")  # not "//", which would be another host
-    await _refuse(
-        send, 403, f'<p>Another site asked for this page. <a href="{link}">Show it</a></p>', b"text/html; charset=utf-8"
-    )
+    await _refuse(send, 403, f'Another site asked for this page. <a href="{link}">Show it</a>')
 
 
-async def _refuse(send: Send, status: int, text: str, kind: bytes = b"text/plain; charset=utf-8") -> None:
-    body = f"{text}\n".encode()
-    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *_HEADERS]
+async def _refuse(send: Send, status: int, text: str) -> None:
+    """Send a page with one paragraph, `text` in HTML, that fits every window and follows the scheme of the browser."""
+    body = _PAGE.format(text=text, style=STYLE).encode()
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body)), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

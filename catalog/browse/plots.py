@@ -15,7 +15,7 @@ from datasette.database import QueryInterrupted
 from markupsafe import Markup
 
 from catalog.browse.description import DATABASE, PLOTS
-from catalog.browse.drawing import Bar, Day, bars, line
+from catalog.browse.drawing import NARROW, WIDE, Bar, Day, bars, line
 from catalog.names.escape import escape
 from catalog.reports.reports import REPORTS
 
@@ -83,14 +83,15 @@ async def _growth(datasette: Datasette) -> str:
     ]:  # backwards from now, so that missing history does not matter
         days.append(Day(row["day"], max(0, entries)))
         entries -= row["more"]
-    return line(days[::-1], "entries by day") if days else "<p>The history contains no change yet.</p>"
+    if not days:
+        return "<p>The history contains no change yet.</p>"
+    return "".join(line(days[::-1], "entries by day", shape) for shape in (WIDE, NARROW))
 
 
 async def _sharing(datasette: Datasette) -> str:
     rows = (await datasette.get_database(DATABASE).execute(_USAGE)).rows[:STORES]
     drawn = [Bar(escape(row["store"]), row["unique"], row["shared"]) for row in rows]
-    return (
-        bars(drawn, "bytes by store", ("in no other store", "also in other stores"))
-        if drawn
-        else "<p>There is no store yet.</p>"
-    )
+    if not drawn:
+        return "<p>There is no store yet.</p>"
+    parts = "in no other store", "also in other stores"
+    return "".join(bars(drawn, "bytes by store", parts, shape) for shape in (WIDE, NARROW))

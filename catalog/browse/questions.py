@@ -38,25 +38,31 @@ ORDER BY coalesce(name, tag), store""",
 _NAMED = "(SELECT min(images.name) FROM images WHERE images.digest = {} AND NOT images.shadowed)"
 
 
+_ASKED = "(SELECT digest FROM asked)"
+
+
 def _is(column: str) -> str:
     """Return the condition that a column has the digest that was asked for, or one that begins like it."""
-    return f"length(:digest) > 12 AND {column} >= :digest AND {column} < :digest || 'g'"
+    return f"{column} >= {_ASKED} AND {column} < {_ASKED} || 'g'"
 
 
 _WHERE = PageQuestion(
     WHERE,
     "Look up a digest",
-    "Everything that the catalog knows about a digest, or about those with one beginning (sha256: and six digits): its names, the stores that hold it, what it refers to, and what"
+    "Everything that the catalog knows about a digest, or about those with one beginning (six digits or more): its names, the stores that hold it, what it refers to, and what"
     " refers to it.",
-    f"""SELECT relation, store, name, digest, detail, size FROM (
-  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, nullif(digest, :digest) AS digest,
+    f"""WITH short AS (SELECT trim(:digest, ' @…') AS text),
+asked AS (SELECT CASE WHEN instr(text, ':') THEN text ELSE 'sha256:' || text END AS digest FROM short
+  WHERE length(substr(text, instr(text, ':') + 1)) >= 6)
+SELECT relation, store, name, digest, detail, size FROM (
+  SELECT 1 AS place, 0 AS position, 'is named' AS relation, store, coalesce(name, tag) AS name, nullif(digest, (SELECT digest FROM asked)) AS digest,
     platforms AS detail, size
   FROM images WHERE {_is("digest")}
-  UNION ALL SELECT 2, 0, 'is an unnamed entry of', store, NULL, nullif(digest, :digest), platforms, size FROM unnamed WHERE {_is("digest")}
-  UNION ALL SELECT 3, 0, 'is a blob in', store, NULL, nullif(digest, :digest),
+  UNION ALL SELECT 2, 0, 'is an unnamed entry of', store, NULL, nullif(digest, (SELECT digest FROM asked)), platforms, size FROM unnamed WHERE {_is("digest")}
+  UNION ALL SELECT 3, 0, 'is a blob in', store, NULL, nullif(digest, (SELECT digest FROM asked)),
     CASE is_good WHEN 1 THEN 'verified at ' || verified_at WHEN 0 THEN 'its bytes do not match its digest' END, size
   FROM blobs WHERE {_is("digest")}
-  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, nullif(digest, :digest), coalesce(platform, artifact_type, media_type), size
+  UNION ALL SELECT 4, 0, 'is a ' || kind, NULL, NULL, nullif(digest, (SELECT digest FROM asked)), coalesce(platform, artifact_type, media_type), size
   FROM manifests WHERE {_is("digest")}
   UNION ALL SELECT 5, position, 'has the manifest', NULL, NULL, digest, platform, size
   FROM platforms WHERE {_is("image_index")}

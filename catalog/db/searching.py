@@ -102,6 +102,9 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .order_by(name.c.tag)
     .limit(literal_column("1")),
+    "FAMILIARS": select(repository.c.familiar)
+    .where(repository.c.familiar >= bindparam("low"), repository.c.familiar < bindparam("high"))
+    .order_by(repository.c.familiar),
     "LAST_REPOSITORY": select(func.max(repository.c.id)),
     "KEYS_OF_REPOSITORY": select(*_KEY)
     .select_from(_keys)

@@ -97,6 +97,7 @@ Name = Literal[
     "BY_ENTRY",
     "REPOSITORIES_WITH",
     "NEXT_TAG_OF",
+    "FAMILIARS",
     "LAST_REPOSITORY",
     "KEYS_OF_REPOSITORY",
     "KEYS_OF_TAG",

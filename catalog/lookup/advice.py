@@ -25,7 +25,9 @@ _MOST_NAMED = 5
 _MOST_PINNED = 10_000
 """How many pinned names are looked at for a hint."""
 _MOST_STORES = 1_000
-"""How many stores are looked at for one that the text may mean."""
+"""How many stores are looked at for one below a directory."""
+_MOST_ROOTS = 20
+"""How many roots are looked at for a store whose name was written without that of its root."""
 _MOST_REPOSITORIES = 100
 """How many repositories with the same beginning are compared with a mistyped one."""
 _FILES_OF_LAYOUT = ("/index.json", "/oci-layout", "/blobs")
@@ -128,14 +130,23 @@ def layout_hint(reader: Reader, text: str) -> str:
 
 
 def ending_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote only the end of the name of a store, as in `images` for `srv/images`; else empty."""
+    """Return advice for somebody who wrote the name of a store without that of its root, as in `images` for `srv/images`.
+
+    Empty if there is no such store, or several. The cost is that of the roots, which are few.
+    """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place
 
     query = kinds.parse_query(f"oci-layout://{text}")
     name = query.place or ""
-    names = islice(reader.rows("STORE_NAMES", {}), _MOST_STORES)
-    ending = [row[1] for row in names if row[1].endswith(f"/{name}")]
+    ending, low = [], ""
+    for _ in range(_MOST_ROOTS):
+        row = reader.row("NEXT_ROOT", {"low": low, "high": "\U0010ffff"})
+        if row is None:
+            break
+        if reader.row("STORE_BY_NAME_OR_PATH", {"store_name": f"{row[0]}/{name}", "path": None}) is not None:
+            ending.append(f"{row[0]}/{name}")
+        low = f"{row[0]}\x01"
     if len(ending) != 1:
         return ""
     better = kinds.parse_query(f"oci-layout://{ending[0]}{query.text.removeprefix(f'oci-layout://{name}')}")
@@ -178,12 +189,9 @@ def repository_hint(reader: Reader, query: Query) -> str:
     above, slash, last = repository.rpartition("/")
     for begun in (2, 1):
         beginning = f"{above}{slash}{last[:begun]}"
-        known: list[str] = []
-        low, high = beginning, upper_bound(beginning)
-        while len(known) < _MOST_REPOSITORIES and (row := reader.row("NEXT_FAMILIAR", {"low": low, "high": high})):
-            known.append(row[0])
-            low = f"{row[0]}\x01"
-        found = nearest(repository, known)
+        between = {"low": beginning, "high": upper_bound(beginning)}
+        known = islice(reader.rows("FAMILIARS", between), _MOST_REPOSITORIES)
+        found = nearest(repository, [row[0] for row in known])
         if found is None:
             continue
         parts = split_reference(found)

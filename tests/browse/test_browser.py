@@ -236,7 +236,7 @@ def test_the_policy_blocks_foreign_scripts_and_pages_need_none(browser: Chrome, 
 
 def test_the_plots_show_every_store_and_what_it_shares(browser: Chrome, site: Site) -> None:
     browser.get(f"{site.url}-/plots")
-    growth, sharing = browser.find_elements(By.CSS_SELECTOR, "svg.plot")
+    growth, sharing = browser.find_elements(By.CSS_SELECTOR, "svg.plot.wide")
     assert growth.is_displayed()
     assert "6" in [each.text for each in growth.find_elements(By.TAG_NAME, "text")]
     labels = [each.text for each in sharing.find_elements(By.TAG_NAME, "text")]

@@ -175,6 +175,7 @@ ASKED = [
     Asked("LAST_REPOSITORY", {}, 1),
     Asked("NEXT_TAG_OF", {"repository": MANY, "low": ""}, 1),
     Asked("NEXT_TAG_OF", {"repository": MANY, "low": "u"}, 0),
+    Asked("FAMILIARS", between("many/app-1"), 1),
     Asked("KEYS_OF_REPOSITORY", {"repository_id": "quay.io/crowd/0"}, 1),
     Asked("KEYS_OF_TAG", {"tag": "t0.0"}, 2),
     Asked("KEYS_OF_TAGS", {"low": "t0.0", "high": "t0.1"}, 2),
