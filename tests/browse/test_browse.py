@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -364,3 +365,26 @@ def test_the_pictures_of_the_document_are_small_png_files() -> None:
     for each in pictures:
         assert each.read_bytes().startswith(b"\x89PNG\r\n")
         assert each.stat().st_size < 150_000, each
+
+
+def test_the_beginning_of_a_digest_is_looked_up_as_pages_and_terminals_show_it(site: Site, shown: Place) -> None:
+    digest = shown.digests["3.16"]
+    for text in (digest, digest[:19], f"{digest[:19]}…", digest[7:19], f"@{digest[7:13]} "):
+        answer = site.get(f"/catalog/where-is.json?_shape=array&digest={quote(text)}")
+        assert [row["store"] for row in json.loads(answer.text) if row["relation"] == "is named"] == [
+            "builds/alpine",
+            "mirror/alpine",
+        ]
+    assert json.loads(site.get(f"/catalog/where-is.json?_shape=array&digest={digest[7:12]}").text) == []
+
+
+def test_an_address_that_does_not_exist_gets_a_page_that_fits_and_leads_on(site: Site) -> None:
+    answer = site.get("/-/nosuch")
+    assert answer.status == 404
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'name="viewport"' in answer.text
+    assert '<a href="/">' in answer.text
+
+
+def test_a_mistyped_column_gets_the_nearest(site: Site) -> None:
+    assert "did you mean &#39;name&#39;?" in site.sql("SELECT nam FROM images").text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
@@ -253,11 +253,18 @@ def test_new_entries_and_history_are_on_the_next_page(browser: Chrome, own: Plac
         moved = writers.make_image(layout, "moved")
         index = writers.read_index(layout)
         entry = writers.name_entry(moved, "containerd", ALPINE, "3.17")
-        writers.write_index(layout, writers.empty_index(index["manifests"][0], entry))
+        other = writers.name_entry(moved, "containerd", ALPINE, "3.15")
+        writers.write_index(layout, writers.empty_index(index["manifests"][0], entry, other))
         own.read()
         browser.refresh()
         shows(browser, "digest", [own.digests["3.17"], moved["digest"]])
         assert [bool(each.strip()) for each in cells(browser, "until")] == [True, False]
+        # two stores have another image of this name: the page says so, and each row of the search leads to its own
+        assert "Stores have different images of this name" in site.get("/-/image?ref=alpine:3.15").text
+        assert "Stores have different images of this name" not in site.get("/-/image?ref=alpine:3.16").text
+        rows = site.get("/-/find?text=alpine+3.15").text
+        for digest in (own.digests["3.15"], moved["digest"]):
+            assert f'?ref={quote(digest)}">docker.io/library/alpine:3.15</a>' in rows
         browser.find_element(By.NAME, "name").clear()
         browser.find_element(By.NAME, "name").send_keys("3.15\n")
-        shows(browser, "store", ["builds/alpine"])
+        shows(browser, "store", ["builds/alpine", "mirror/alpine"])
