@@ -75,7 +75,7 @@ def test_from_a_part_of_a_name_to_an_image_its_layers_and_a_store(browser: Chrom
     waits_for(
         browser,
         lambda: headings(browser),
-        [f"{ALPINE}:3.16", "Layers", "Names", "Where it is", "Layers", "Labels", "History"],
+        [f"{ALPINE}:3.16", "Names", "Where it is", "Layers", "Labels", "History"],
     )
     assert len(browser.find_elements(By.CSS_SELECTOR, ".bar span")) == 3
     assert [each.text for each in browser.find_elements(By.CSS_SELECTOR, "ol.timeline li a")] == [
