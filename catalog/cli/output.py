@@ -100,6 +100,12 @@ def limit_pauses(seconds: float) -> None:
     _stdout.pauses_left = seconds
 
 
+def begin_again() -> None:
+    """Forget what an earlier command of this process left: output that was not written, and a clock that it stopped."""
+    _stdout.drop()
+    waits.on = None
+
+
 class _Stdout:
     """Output that was written and that stdout has not yet accepted.
 

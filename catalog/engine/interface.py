@@ -86,6 +86,27 @@ class Reader(Protocol):
         """Check the whole database and return a line for each problem."""
 
 
+class Kept(Protocol):
+    """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it."""
+
+    path: str
+
+    def lend(self) -> Reader:
+        """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""
+
+    def identity(self) -> tuple[int, int]:
+        """Return the device and inode of the file that is open; zeros if none is, and for a URL."""
+
+    def settle(self) -> None:
+        """End everything that the question has begun, so that the next one does not see an old state."""
+
+    def look(self) -> None:
+        """Close the catalog if its file was deleted or replaced, so that its disk space is freed."""
+
+    def drop(self) -> None:
+        """Close the catalog; `lend` opens it again."""
+
+
 class Writer(Protocol):
     """A catalog opened for writing. A context manager; it must be closed. Raises CatalogUnavailable and its subclasses."""
 

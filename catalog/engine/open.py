@@ -13,9 +13,23 @@ from catalog.names.escape import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.engine.brief import BriefReader
-    from catalog.engine.interface import Gate, Reader, Writer
+    from catalog.engine.interface import Gate, Kept, Reader, Writer
     from catalog.engine.sqlite.commits import Commits
+
+
+class _Lender:
+    reader: Callable[[str], Reader] | None = None
+
+
+lender = _Lender()
+"""A process that answers for others sets `reader`: it returns the reader of the one catalog that is kept open there."""
+
+
+class Declined(BaseException):
+    """A process that answers for others leaves a question to the program itself, which whoever asked then runs. Not an error."""
 
 
 def is_url(where: str) -> bool:
@@ -25,6 +39,8 @@ def is_url(where: str) -> bool:
 
 def open_reader(where: str) -> Reader:
     """Open the catalog at a path or URL for reading; raise CatalogUnavailable or a subclass."""
+    if lender.reader is not None:
+        return lender.reader(where)
     if is_url(where):
         _check_installed()
         from catalog.engine.postgres.reader import PostgresReader
@@ -47,7 +63,7 @@ def _check_installed() -> None:
 
 def open_briefly(where: str) -> BriefReader:
     """Open the catalog at a path or URL for a few searches with a short time limit; raise CatalogUnavailable."""
-    if is_url(where):
+    if is_url(where) or lender.reader is not None:
         from catalog.engine.brief import PatientReader
 
         return PatientReader(open_reader(where))
@@ -71,6 +87,8 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
     With `create`, a missing file is created. An older file is upgraded. A catalog on a server is only created or upgraded with
     `upgrade`, because other hosts use it too. Raises CatalogUnavailable or a subclass.
     """
+    if lender.reader is not None:
+        raise Declined
     if is_url(where):
         _check_installed()
         from catalog.engine.postgres.writer import PostgresWriter
@@ -79,6 +97,18 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
     from catalog.engine.sqlite.writer import SqliteWriter
 
     return SqliteWriter(where, timeout=timeout, create=create)
+
+
+def keep_open(where: str) -> Kept:
+    """Return the catalog at a path or URL, to be kept open between questions. It is opened by the first one."""
+    if is_url(where):
+        _check_installed()
+        from catalog.engine.postgres.kept import KeptPostgres
+
+        return KeptPostgres(where)
+    from catalog.engine.sqlite.kept import KeptSqlite
+
+    return KeptSqlite(where)
 
 
 def open_gate(where: str) -> Gate:

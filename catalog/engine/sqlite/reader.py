@@ -28,6 +28,7 @@ class SqliteReader:
     """A read-only `connection` to the catalog at `path` (catalog.engine.interface.Reader). Raises CatalogUnavailable or a subclass."""
 
     dialect = "sqlite"
+    factory: type[sqlite3.Connection] = sqlite3.Connection
     __slots__ = ("_file", "_is_still", "_version", "connection", "known", "past", "path")
 
     def __init__(self, path: str) -> None:
@@ -37,7 +38,9 @@ class SqliteReader:
         self._file = find(path)
         self._is_still = is_still(path)
         try:
-            self.connection = sqlite3.connect(reading_uri(path), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+            self.connection = sqlite3.connect(
+                reading_uri(path), uri=True, isolation_level=None, timeout=_BUSY_SECONDS, factory=self.factory
+            )
         except DRIVER_ERRORS as error:
             raise explain(error, path) from error
         try:

@@ -1,0 +1,252 @@
+"""The process of `ocicat answer`: it owns the socket, and starts the processes that answer and minds them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import pkgutil
+import signal
+import socket
+import stat
+import sys
+import time
+
+from catalog.cli import messages
+from catalog.cli.answerer import worker
+from catalog.cli.answerer.permission import socket_mode
+from catalog.cli.answerer.question import SERVED
+from catalog.engine.open import beside, displayed, is_url, keep_open
+from catalog.errors import CatalogUnavailable, UsageError
+from catalog.names.escape import shown
+from catalog.watch.notify import Notifier
+
+ANSWER = ".answer"
+"""The end of the name of the socket beside a catalog."""
+LONGEST_PATH = 107
+"""Bytes in the path of a UNIX socket (sun_path, without its NUL)."""
+_BACKLOG = 128
+_TICK_SECONDS = 2.0
+_SHORT_LIFE_SECONDS = 1.0
+_FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_WAITED = {*_ENDS, signal.SIGCHLD}
+_ROOMS = ("catalog.names", "catalog.lookup")
+_MODULES = (
+    "json", "decimal", "catalog.cli.answer", "catalog.cli.colour", "catalog.cli.complete", "catalog.cli.for_people", "catalog.cli.formats",
+    "catalog.cli.found", "catalog.cli.inspected", "catalog.cli.main", "catalog.cli.stated", "catalog.cli.status_page", "catalog.cli.table",
+    "catalog.engine.brief", "catalog.engine.moments", "catalog.exhausted", "catalog.layout.discover",
+    "encodings.ascii", "encodings.idna", "textwrap", "traceback", "unicodedata",
+)  # fmt: skip
+
+
+class Listening:
+    """Answers about the catalog at `catalog` on the socket at `path`, or on the one that systemd has opened if it is None."""
+
+    def __init__(self, catalog: str, path: str | None, *, processes: int, parent: int | None) -> None:
+        self._catalog = catalog
+        self._path = path
+        self._processes = processes
+        self._parent = parent
+        self._socket: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+        self._mode = 0
+        self._running: dict[int, float] = {}
+
+    def run(self) -> int:
+        """Answer until SIGTERM, SIGINT or SIGHUP, until the socket is taken by another answerer, or until the parent ends.
+
+        Returns the exit status. Raises UsageError, and CatalogUnavailable if there can be no socket at the path.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+        listening = self._listen()
+        notifier = Notifier()
+        try:
+            _load(self._catalog)
+            lifeline, ours = os.pipe()
+            self._fill(listening, lifeline, ours)
+            notifier.ready()
+            place = shown(self._path or "the socket of systemd")
+            messages.note(
+                f"answering for {shown(displayed(self._catalog))} on {place}, with {self._processes} processes"
+            )
+            self._mind(listening, lifeline, ours)
+        finally:
+            notifier.stopping()
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            self._remove()
+        return 0
+
+    def _mind(self, listening: socket.socket, lifeline: int, ours: int) -> None:
+        """Start a process for each that has ended, until this one is to end."""
+        while True:
+            found = signal.sigtimedwait(_WAITED, _TICK_SECONDS)
+            if found is not None and found.si_signo in _ENDS:
+                return
+            if self._parent is not None and os.getppid() != self._parent:
+                return
+            if self._file is not None and self._file != _identity(self._path or ""):
+                messages.note("another answerer has taken the socket, or somebody has removed it: ending")
+                return
+            self._follow_mode()
+            lives = self._reap()
+            if lives and min(lives) < _SHORT_LIFE_SECONDS:
+                time.sleep(_SHORT_LIFE_SECONDS / 10)  # so that what kills each at once does not keep the machine busy
+            self._fill(listening, lifeline, ours)
+
+    def _fill(self, listening: socket.socket, lifeline: int, ours: int) -> None:
+        """Start as many processes as are missing."""
+        while len(self._running) < self._processes:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            try:
+                process = os.fork()
+            except OSError:  # no room for another one: those that run go on, and the next tick tries again
+                return
+            if process == 0:
+                status = 1
+                try:
+                    os.close(ours)
+                    worker.work(listening, lifeline, self._catalog)
+                    status = 0
+                finally:
+                    os._exit(status)
+            self._running[process] = time.monotonic()
+
+    def _reap(self) -> list[float]:
+        """Forget the processes that have ended; return how many seconds each has lived."""
+        lives = []
+        while self._running:
+            process, _ = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                break
+            began = self._running.pop(process, None)
+            if began is not None:
+                lives.append(time.monotonic() - began)
+        return lives
+
+    # --- the socket -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket:
+        if self._path is None:
+            return _of_systemd()
+        if len(os.fsencode(self._path)) > LONGEST_PATH:
+            raise UsageError(
+                f"{shown(self._path)} is too long for a socket (more than {LONGEST_PATH} bytes): give a shorter one with "
+                "--socket, and to those who ask in OCICAT_SOCKET"
+            )
+        self._check_free()
+        new = f"{self._path}.{os.urandom(4).hex()}"[-LONGEST_PATH:]
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        mask = os.umask(0o177)
+        try:
+            found.bind(self._path if len(new) < len(self._path) else new)
+            self._mode = socket_mode(self._catalog) if is_url(self._catalog) or os.path.exists(self._catalog) else 0o600
+            self._share(new)
+            found.listen(_BACKLOG)
+            os.rename(new, self._path)
+        except OSError as error:
+            found.close()
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise CatalogUnavailable(
+                f"cannot listen at {shown(self._path)} ({error.strerror}): check its directory, or give another path with --socket"
+            ) from error
+        finally:
+            os.umask(mask)
+        self._file = _identity(self._path)
+        self._socket = found
+        return found
+
+    def _check_free(self) -> None:
+        """Raise UsageError if something is at the path that is not the socket of an answerer that has ended."""
+        path = self._path or ""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return
+        if not stat.S_ISSOCK(found.st_mode):
+            raise UsageError(f"{shown(path)} is there and not a socket: remove it, or give another path with --socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
+            try:
+                asking.connect(path)
+            except ConnectionRefusedError:
+                return
+            except OSError:
+                pass
+        raise UsageError(
+            f"an answerer runs at {shown(path)} already: end that one first, or give another path with --socket"
+        )
+
+    def _share(self, path: str) -> None:
+        """Let those connect who may read the catalog's file, as far as this process may give its socket to their group."""
+        os.chmod(path, self._mode)
+        if not is_url(self._catalog):
+            with contextlib.suppress(OSError):
+                found = os.stat(self._catalog)
+                os.chown(path, found.st_uid if os.geteuid() == 0 else -1, found.st_gid)
+                os.chmod(path, self._mode)  # chown may have cleared bits
+
+    def _follow_mode(self) -> None:
+        """Change the socket's mode as that of the catalog's file has changed. Each question is checked in any case."""
+        if self._file is None or is_url(self._catalog):
+            return
+        with contextlib.suppress(OSError):
+            mode = socket_mode(self._catalog)
+            if mode != self._mode:
+                self._mode = mode
+                self._share(self._path or "")
+
+    def _remove(self) -> None:
+        """Remove the socket, unless it is another one by now."""
+        if self._file is not None and self._file == _identity(self._path or ""):
+            with contextlib.suppress(OSError):
+                os.unlink(self._path or "")
+
+
+def default_socket(catalog: str) -> str:
+    """Return where the launcher looks for the answerer of a catalog by itself. Raises UsageError for one on a server."""
+    if is_url(catalog):
+        raise UsageError(
+            "a catalog on a server has no place for a socket beside it: give --socket, and OCICAT_SOCKET to those who ask"
+        )
+    return beside(catalog) + ANSWER
+
+
+def is_passed() -> bool:
+    """Return whether systemd has passed this process a socket (sd_listen_fds(3))."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1"
+
+
+def _of_systemd() -> socket.socket:
+    found = socket.socket(fileno=os.dup(_FIRST_DESCRIPTOR))
+    if found.family != socket.AF_UNIX or found.type != socket.SOCK_STREAM:
+        raise UsageError(
+            "the socket that systemd has passed is none for streams at a path: write ListenStream= with a path"
+        )
+    found.setblocking(False)
+    os.set_inheritable(found.fileno(), False)
+    return found
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _load(catalog: str) -> None:
+    """Load every module that an answer may need, once for all processes; an upgrade then changes nothing under them."""
+    rooms = [importlib.import_module(name) for name in _ROOMS]
+    names = [each.name for room in rooms for each in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
+    commands = [f"catalog.cli.commands.{name}" for name in SERVED if not name.startswith("_")]
+    for name in (*names, *_MODULES, *commands):
+        importlib.import_module(name)
+    keep_open(catalog)  # loads its engine, and opens nothing yet
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,90 @@
+"""What the launcher and the answerer send each other over their socket. The other half is contrib/launcher/ocicat.c.
+
+One connection is one question. The launcher sends a length of four bytes and then fields that each end with a NUL; the answerer
+sends a length, whether it has answered, the exit status, and pieces of stdout and stderr in the order in which they are printed.
+Numbers have the byte order of the machine.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from catalog._version import __version__
+
+PROTOCOL = "ocicat-answer 1"
+LARGEST_REQUEST = 64 << 10
+LARGEST_REPLY = 1 << 20
+"""In bytes. A larger answer stays with the program itself, which prints it as it comes."""
+
+_LENGTH = struct.Struct("=I")
+_HEAD = struct.Struct("=IBB")
+_PIECE = struct.Struct("=BI")
+_ANSWERED, _DECLINED = 0, 1
+_FIELDS = 10
+
+
+class Malformed(Exception):
+    """The bytes are no request of this protocol and version."""
+
+
+class Request:
+    """A question: `words` is the command line without `--db`, whose catalog is `catalog`.
+
+    `terminals` has a digit for each of stdout and stderr that is a terminal. `width` is that of the one on stdout, 0 without
+    one. `file` is the device and inode of the catalog as the launcher sees it, and `here` those of its working directory `cwd`.
+    `mounts` is the launcher's mount namespace. `variables` are those of its environment that can change an answer.
+    """
+
+    __slots__ = ("catalog", "cwd", "file", "here", "mounts", "terminals", "variables", "width", "words")
+
+    def __init__(self, data: bytes) -> None:
+        """Parse the bytes behind the length. Raises Malformed."""
+        fields = data.split(b"\0")
+        if len(fields) <= _FIELDS or fields.pop():
+            raise Malformed("not a list of fields that end with a NUL")
+        if fields[:2] != [PROTOCOL.encode(), __version__.encode()]:
+            raise Malformed("of another version")
+        try:
+            self.terminals = fields[2].decode("ascii")
+            self.width = int(fields[3])
+            device, _, inode = fields[5].partition(b":")
+            self.file = int(device), int(inode)
+            device, _, inode = fields[7].partition(b":")
+            self.here = int(device), int(inode)
+            count = int(fields[9])
+        except ValueError as error:
+            raise Malformed("a number is none") from error
+        self.catalog, self.cwd, self.mounts = _text(fields[4]), _text(fields[6]), _text(fields[8])
+        if not 0 < count <= len(fields) - _FIELDS:
+            raise Malformed("words are missing")
+        self.words = [_text(each) for each in fields[_FIELDS : _FIELDS + count]]
+        self.variables = {}
+        for each in fields[_FIELDS + count :]:
+            name, equals, value = each.partition(b"=")
+            if not name or not equals:
+                raise Malformed("a variable without a name or value")
+            self.variables[_text(name)] = _text(value)
+
+
+def length_of(data: bytes | bytearray) -> int | None:
+    """Return the length of the request that begins with `data`; None while that has fewer than four bytes. Raises Malformed."""
+    if len(data) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(data)
+    if length > LARGEST_REQUEST:
+        raise Malformed("too long")
+    return int(length) + _LENGTH.size
+
+
+def answered(status: int, pieces: list[tuple[int, bytes]]) -> bytes:
+    """Return a reply: the exit status, and what is printed as pairs of a descriptor (1 or 2) and bytes."""
+    body = b"".join([each for number, data in pieces for each in (_PIECE.pack(number, len(data)), data)])
+    return _HEAD.pack(len(body) + _HEAD.size - _LENGTH.size, _ANSWERED, status) + body
+
+
+DECLINED = _HEAD.pack(_HEAD.size - _LENGTH.size, _DECLINED, 0)
+"""The reply to a question that the program itself has to answer."""
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")  # as Python decodes its arguments and environment

@@ -1,0 +1,232 @@
+"""Answer one question of a launcher in this process, exactly as the program itself would, or decline it.
+
+What a command line does here must not show in the next one: the environment, the streams and the few settings of a process are set
+for each question. Whatever could make the answer another one than the program's own is declined, and then the program runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from catalog.cli import colour, messages, output, start
+from catalog.cli.answerer.permission import Peer, may_read
+from catalog.cli.answerer.protocol import LARGEST_REPLY, Request
+from catalog.engine.location import catalog_path
+from catalog.engine.open import Declined, is_url, lender
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.engine.interface import Kept, Reader
+
+SERVED = ("resolve", "query", "history", "status", "find", "inspect", "__complete")
+_BEFORE = ("-q", "--quiet", "-v", "--verbose")
+"""Options without a value that may stand before the command. The launcher takes out --db."""
+_REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
+"""Words with which the program itself answers: it reads stdin or other files, writes the catalog, or shows what only it knows."""
+_KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_QUIET", "OCICAT_SOCKET"))
+_SHORTEST_TIMEOUT = 1.0
+"""In seconds. A shorter `--timeout` may be over within the time of an answer, which only the program itself watches."""
+_TIMES = ("--at", "--since")
+"""Options whose value may be a local time."""
+_OF_SERVER = "PG"
+_PATHS = ("/", ".")
+_SHORT = 2
+_NO_LOCALE = ("", "C", "POSIX")
+_FAILED = 4
+
+
+class Answers:
+    """Answers questions about the catalog that `kept` keeps open."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._own = dict(os.environ)
+        self._mounts = _mounts()
+        self._root = _identity("/")
+
+    def answer(self, request: Request, peer: Peer) -> tuple[int, list[tuple[int, bytes]]]:
+        """Return the exit status and what was printed on 1 and 2, in order. Raises Declined."""
+        kept = self._kept
+        _check_words(request.words)
+        self._check_variables(request.variables)
+        asked = catalog_path(request.catalog) if is_url(request.catalog) else request.catalog
+        if asked != kept.path or not may_read(peer, kept.path):
+            raise Declined
+        self._enter(request, peer)
+        printed = _Printed()
+        streams = sys.stdin, sys.stdout, sys.stderr
+        try:
+            lender.reader = lambda where: self._lend(where, request)
+            self._set(request)
+            sys.stdin = None  # nothing that is answered here reads it
+            sys.stdout = _Stream(1, printed, "1" in request.terminals)
+            sys.stderr = _Stream(2, printed, "2" in request.terminals)
+            status = start.run(list(request.words))
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = streams
+            lender.reader = None
+            output.begin_again()
+            kept.settle()
+            os.chdir("/")  # so that no directory is kept busy
+        # What fails may fail here alone: another user, other limits, a session that has ended. The program tries it again.
+        if status >= _FAILED:
+            raise Declined
+        return status, printed.pieces
+
+    def _lend(self, where: str, request: Request) -> Reader:
+        if where != self._kept.path:
+            raise Declined
+        reader = self._kept.lend()
+        if not is_url(where) and self._kept.identity() != request.file:
+            raise Declined  # the launcher sees another file there
+        return reader
+
+    def _check_variables(self, variables: dict[str, str]) -> None:
+        """Raise Declined if a variable may change the answer in a way that this process cannot follow."""
+        for name, value in variables.items():
+            if name.startswith("OCICAT_") and name not in _KNOWN and not name.endswith("_FORMAT"):
+                raise Declined
+            if name == "OCICAT_HOST" and value != self._own.get(name):
+                raise Declined
+        if is_url(self._kept.path):
+            ours, theirs = (
+                {k: v for k, v in each.items() if k.startswith(_OF_SERVER)} for each in (self._own, variables)
+            )
+            if ours != theirs:
+                raise Declined  # libpq would find another server, or log in as somebody else
+        locale = next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "")
+        if locale not in _NO_LOCALE and locale.partition(".")[2].lower().replace("-", "") != "utf8":
+            raise Declined  # Python would decode the words in another way
+
+    def _enter(self, request: Request, peer: Peer) -> None:
+        """Enter the working directory of the launcher if a path in its words may need it. Raises Declined if that is impossible.
+
+        A path is looked at with the rights of this process and in its mounts, so it is only looked at for the same user.
+        """
+        if not peer.is_us and "status" in request.words:
+            raise Declined  # it looks at the daemon's files, which other users may have to distrust
+        if not any(map(_may_be_path, request.words)):
+            return
+        if not peer.is_us or request.mounts != self._mounts or request.words[0] == "__complete":
+            raise Declined
+        try:
+            os.chdir(request.cwd)
+        except OSError as error:
+            raise Declined from error
+        if _identity(".") != request.here or _identity("/") != self._root:
+            raise Declined
+
+    def _set(self, request: Request) -> None:
+        """Make this process one with the environment of the request."""
+        environ = os.environ
+        environ.clear()
+        environ.update(request.variables)
+        environ["OCICAT_DB"] = self._kept.path
+        if "1" in request.terminals and request.width:
+            given = environ.get("COLUMNS", "")
+            if not (given.isascii() and given.isdigit() and int(given)):
+                environ["COLUMNS"] = str(request.width)
+        volume = messages.volume
+        volume.quiet = volume.verbose = volume.debug = False
+        colour.chosen.how = "auto"
+        if "1" in request.terminals or any(word.startswith(_TIMES) for word in request.words):
+            _read_zone_again()
+
+
+class _Printed:
+    """What a command has printed so far, and on which stream."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, bytes]] = []
+        self._size = 0
+
+    def add(self, number: int, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > LARGEST_REPLY:
+            raise Declined
+        if self.pieces and self.pieces[-1][0] == number:
+            data = self.pieces.pop()[1] + data
+        self.pieces.append((number, data))
+
+
+class _Stream:
+    """Stands for sys.stdout or sys.stderr, of which commands use only this."""
+
+    def __init__(self, number: int, printed: _Printed, is_terminal: bool) -> None:
+        self._number = number
+        self._printed = printed
+        self._is_terminal = is_terminal
+        self.buffer = self
+
+    def write(self, data: bytes | bytearray) -> int:
+        """Take bytes. Raises Declined if an answer becomes too large."""
+        self._printed.add(self._number, bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: what was written is in order already."""
+
+    def isatty(self) -> bool:
+        """Return whether the stream of the launcher is a terminal."""
+        return self._is_terminal
+
+    def fileno(self) -> int:
+        """Raise OSError, because this is no file."""
+        raise OSError("a stream of the launcher")
+
+
+def _check_words(words: list[str]) -> None:
+    """Raise Declined unless this process answers such a command line."""
+    command = next((word for word in words if word not in _BEFORE), "")
+    if command not in SERVED:
+        raise Declined
+    if command == "__complete":
+        if words[0] != command or any(word.startswith(("--db", "'--db", '"--db')) for word in words):
+            raise Declined
+        return
+    for number, word in enumerate(words):
+        if word.partition("=")[0] in _REFUSED or (word[:1] == "-" and word[:2] != "--" and len(word) > _SHORT):
+            raise Declined  # -sVALUE: a value that is not seen here may be a path
+        if word.startswith("--timeout"):
+            value = word.partition("=")[2] if "=" in word else "".join(words[number + 1 : number + 2])
+            try:
+                if not float(value) >= _SHORTEST_TIMEOUT:
+                    raise Declined
+            except ValueError as error:
+                raise Declined from error
+
+
+def _may_be_path(word: str) -> bool:
+    """Return whether a word may name a file: a path, or a reference or option with one in it."""
+    text = word.strip()
+    value = text.partition("=")[2].strip()
+    if text.startswith(_PATHS) or value.startswith(_PATHS) or text.startswith(("oci:", "ocidir:")):
+        return True
+    behind = text.partition("://")[2]
+    return behind.startswith(_PATHS)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _mounts() -> str:
+    try:
+        return os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        return "unknown here"
+
+
+def _read_zone_again() -> None:
+    """Make the C library read the time zone again: it does so only if TZ changes, and its files may have changed meanwhile."""
+    given = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC0"
+    time.tzset()
+    if given is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = given
+    time.tzset()

@@ -1,0 +1,126 @@
+"""One of the processes that answer: it takes a connection, answers the question on it, and waits for the next.
+
+It never waits for a launcher for long, and it ends if a question takes long, or if the launcher goes away meanwhile: the kernel
+kills it by a signal, also in the middle of a statement, and the minder (listening.py) starts another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+
+from catalog.cli import messages
+from catalog.cli.answerer.permission import Peer, peer_of
+from catalog.cli.answerer.protocol import DECLINED, LARGEST_REQUEST, Malformed, Request, answered, length_of
+from catalog.cli.answerer.question import Answers
+from catalog.cli.limits import MEMORY_BYTES
+from catalog.engine.open import Declined, keep_open
+from catalog.errors import OcicatError
+
+_RECEIVE = struct.pack("@ll", 0, 50_000)
+_SEND = struct.pack("@ll", 0, 100_000)
+"""In seconds and microseconds: how long to wait for a question, and for a launcher that does not read its answer."""
+_MOST_SECONDS = 1.0
+"""A launcher gives up after a tenth of that."""
+_LOOK_SECONDS = 10.0
+"""How often an idle process looks whether the file that it keeps open was deleted."""
+_MOST_QUESTIONS = 20_000
+_MOST_GROWTH_KB = 64 << 10
+"""After so many questions, or if it has grown by so much, a process ends and another one starts."""
+_ANY_MEMORY = resource.RLIM_INFINITY
+
+
+def work(listening: socket.socket, minder: int, catalog: str) -> None:
+    """Answer questions about `catalog` until the pipe `minder` is closed, or enough are answered."""
+    messages.process.is_ours = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (signal.SIGALRM, signal.SIGIO, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _limit_memory()
+    kept = keep_open(catalog)
+    with contextlib.suppress(OcicatError):  # whoever asks is told
+        kept.lend().close()  # so that the first question finds it open
+    answers = Answers(kept)
+    gc.freeze()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    poll = select.epoll()
+    poll.register(listening, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+    poll.register(minder, select.EPOLLIN)
+    for _ in range(_MOST_QUESTIONS):
+        ready = poll.poll(_LOOK_SECONDS)
+        if any(descriptor == minder for descriptor, _ in ready):
+            return
+        if not ready:
+            kept.look()
+            continue
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # another process was faster, or the launcher has given up
+            continue
+        with connection:
+            _serve(connection, answers)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _MOST_GROWTH_KB:
+            return
+
+
+def _serve(connection: socket.socket, answers: Answers) -> None:
+    connection.setblocking(True)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND)
+    signal.setitimer(signal.ITIMER_REAL, _MOST_SECONDS)
+    try:
+        reply = DECLINED
+        try:
+            peer = peer_of(connection)
+            request = Request(_received(connection))
+            reply = _while_wanted(connection, answers, request, peer)
+        except (Declined, Malformed):
+            pass
+        connection.sendall(reply)
+    except OSError:
+        pass  # the launcher has given up, or does not read
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _while_wanted(connection: socket.socket, answers: Answers, request: Request, peer: Peer) -> bytes:
+    """Return the reply. If the launcher closes the connection meanwhile, SIGIO ends this process."""
+    descriptor = connection.fileno()
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        return answered(*answers.answer(request, peer))
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+
+
+def _received(connection: socket.socket) -> bytes:
+    """Return a request without its length. Raises Malformed, and OSError if it does not come in time."""
+    data = bytearray()
+    while (length := length_of(data)) is None or len(data) < length:
+        piece = connection.recv(LARGEST_REQUEST + 4 - len(data))
+        if not piece:
+            raise Malformed("it is cut off")
+        data += piece
+    if len(data) > length:
+        raise Malformed("there is more behind it")
+    return bytes(data[4:])
+
+
+def _limit_memory() -> None:
+    """Limit this process as a command is limited."""
+    with open("/proc/self/statm", "rb") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + MEMORY_BYTES
+    if all(limit == _ANY_MEMORY or limit > wanted for limit in (soft, hard)):
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))

@@ -1,0 +1,33 @@
+"""`ocicat answer`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from catalog.cli.answerer.listening import Listening, default_socket, is_passed
+from catalog.cli.main import Globals
+from catalog.cli.whole_numbers import Whole
+from catalog.engine.location import catalog_path
+
+_PROCESSES = 4
+
+
+@click.command(name="answer")
+@click.option("--socket", "socket_", metavar="PATH", help="Where to listen. [default: CATALOG.answer]")
+@click.option("--processes", type=Whole(min=1, max=64), metavar="N", help="How many answer at once. [default: 4]")
+@click.option("--until-parent-ends", is_flag=True, hidden=True)
+@click.pass_obj
+def command(globals_: Globals, socket_: str | None, processes: int | None, until_parent_ends: bool) -> int:
+    """Answer 'resolve', 'query', 'history', 'find', 'inspect', 'status' and completion for other processes, in the foreground.
+
+    Where the native launcher is installed ('ocicat help operations'), these commands ask the answerer of their catalog and print
+    what it answers; whatever it cannot answer at once, they do themselves. Those who may read the catalog may ask. SIGTERM ends it.
+    """
+    catalog = catalog_path(globals_.db)
+    path = None
+    if socket_ is not None or not is_passed():
+        path = os.path.abspath(socket_) if socket_ is not None else default_socket(catalog)
+    parent = os.getppid() if until_parent_ends else None
+    return Listening(catalog, path, processes=processes or _PROCESSES, parent=parent).run()

@@ -1,0 +1,90 @@
+"""A session with a shared catalog that stays open between the questions of many.
+
+The server shows each statement what was committed before it, because no transaction stays open between two questions.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from catalog.engine.postgres.reader import PostgresReader
+
+_STATEMENT_SECONDS = 5.0
+"""When the server ends a statement. Whoever asks has given up long before."""
+
+
+class _Reader(PostgresReader):
+    """A reader that stays open when the one to whom it was lent closes it."""
+
+    __slots__ = ("_is_lent",)
+
+    def close(self) -> None:
+        """Do nothing: `KeptPostgres.settle` ends what was asked. A session that could not be prepared is closed."""
+        if not getattr(self, "_is_lent", False):
+            super().close()
+
+    def limit(self, seconds: float) -> None:
+        """Do nothing, because the session has its limit from the start, and setting it takes a round trip."""
+
+    def again(self) -> None:
+        """Forget what was asked before, and check that this version can still read the catalog. Raises CatalogUnavailable."""
+        self.past = None
+        self.known = {}
+        self._texts, self._hosts = {}, {}
+        self._check_version()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the session is open, and outside of a transaction."""
+        session = self._session
+        return not session.closed and session.info.transaction_status == TransactionStatus.IDLE
+
+    def keep(self) -> None:
+        """Keep the session open from now on, with a time limit for each statement."""
+        self._is_lent = True
+        super().limit(_STATEMENT_SECONDS)
+
+    def end(self) -> None:
+        """Close the session."""
+        super().close()
+
+
+class KeptPostgres:
+    """See Kept."""
+
+    def __init__(self, url: str) -> None:
+        self.path = url
+        self._reader: _Reader | None = None
+
+    def lend(self) -> PostgresReader:
+        """See Kept."""
+        reader = self._reader
+        if reader is None:
+            reader = _Reader(self.path)
+            self._reader = reader
+            reader.keep()
+        else:
+            reader.again()
+        return reader
+
+    def identity(self) -> tuple[int, int]:
+        """See Kept."""
+        return 0, 0
+
+    def settle(self) -> None:
+        """See Kept."""
+        if self._reader is not None and not self._reader.is_idle:
+            self.drop()
+
+    def look(self) -> None:
+        """Do nothing, because a session ends with its database."""
+
+    def drop(self) -> None:
+        """See Kept."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            try:
+                reader.end()
+            except psycopg.Error:  # The server has closed it first.
+                return
