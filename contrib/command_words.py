@@ -64,6 +64,14 @@ $ ocicat index builds mirror/patched --full
 ocicat --config ocicat.toml watch --metrics 9418 --log-format json
 """,
     ),
+    "answer": Words(
+        {
+            0: "ended by a signal, or another answerer has taken the socket",
+            2: "an answerer runs there already, or something else is at the path",
+        },
+        to_copy="""ocicat answer                          # Ctrl-C ends it
+""",
+    ),
     "find": Words(
         {0: "found", 1: "no entry has all of the words", 2: _UNKNOWN},
         r"""$ ocicat find alpine 3.17 --format '{store} {name} {tag}'

@@ -85,6 +85,8 @@ SHARED = {
     "ocicat/systemd/ocicat.sysusers": "contrib/systemd/ocicat.sysusers",
     "ocicat/systemd/ocicat-serve.service": "contrib/systemd/ocicat-serve.service",
     "ocicat/systemd/ocicat-serve.socket": "contrib/systemd/ocicat-serve.socket",
+    "ocicat/systemd/ocicat-answer.service": "contrib/systemd/ocicat-answer.service",
+    "ocicat/systemd/ocicat-answer.socket": "contrib/systemd/ocicat-answer.socket",
 }
 """The files below `share` in an installed wheel, and where they are in the project."""
 

@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "index": ("ocicat index", "ocicat index images --full"),
     "watch": ("ocicat watch", "ocicat --config ocicat.toml watch --metrics 9418 --log-format json"),
+    "answer": ("ocicat answer", "ocicat --db /srv/catalog.db answer --socket /run/user/1000/ocicat --processes 8"),
     "find": ("ocicat find alpine", "ocicat find Redis 7 --store 'mirror/*'", "ocicat find nginx --json"),
     "query": (
         "ocicat query 'alpine:3.*'",

@@ -23,7 +23,7 @@ OPTIONS = (
     ("--format", "table"), ("--format", "oci-layout"), ("--format", "{store} {digest}"), ("--format={reference}",),
     ("--format", "bogus"), ("--format", ""), ("--format=",), ("--format",), ("--format", "-"),
     ("--platform", "linux/amd64"), ("--platform=arm64",), ("--platform", "x/y/z/w"), ("--platform=",), ("--platform",),
-    ("--at", "now"), ("--at=2020-01-01",), ("--at", "1h"), ("--at", "whenever"), ("--at=",), ("--quiet",), ("-q",),
+    ("--at", "2999-01-01"), ("--at=2020-01-01",), ("--at", "@0"), ("--at", "whenever"), ("--at=",), ("--quiet",), ("-q",),
     ("--timeout", "600"), ("--timeout=1e300",), ("--timeout", "nan"), ("--timeout", "0"), ("--timeout=",), ("--timeout",),
 )  # fmt: skip
 OF_QUERY = (

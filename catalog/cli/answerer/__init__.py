@@ -1,1 +1,1 @@
-"""A resident process that answers for the launcher (docs/decisions/0017-answerer.md)."""
+"""A resident process that answers for the launcher (docs/decisions/0018-answerer.md)."""

@@ -49,7 +49,6 @@ class Listening:
         self._path = path
         self._processes = processes
         self._parent = parent
-        self._socket: socket.socket | None = None
         self._file: tuple[int, int] | None = None
         self._mode = 0
         self._running: dict[int, float] = {}
@@ -78,6 +77,7 @@ class Listening:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             self._remove()
+            listening.close()
         return 0
 
     def _mind(self, listening: socket.socket, lifeline: int, ours: int) -> None:
@@ -158,7 +158,6 @@ class Listening:
         finally:
             os.umask(mask)
         self._file = _identity(self._path)
-        self._socket = found
         return found
 
     def _check_free(self) -> None:
