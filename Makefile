@@ -1,4 +1,4 @@
-# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make deb · make lock
+# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make deb · make wheels · make lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The demo needs ocicat alone. Where there is the environment of a developer, that will do.
 DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
-.PHONY: demo test quick check coverage bench stress docs deb freeze format lock clean
+.PHONY: demo test quick check coverage bench stress docs deb wheels freeze format lock clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -71,6 +71,18 @@ docs: $(VENV)/.ready
 # A Debian package for the release of this machine: docs/install.md.
 deb: $(VENV)/.ready
 	$(BIN)/python contrib/debian_package.py
+
+# The wheels of a release: for all machines, and with the native launcher, which a compiler from PyPI builds without libraries.
+wheels: $(VENV)/.ready
+	$(PYTHON) -m venv build/zig
+	build/zig/bin/python -m pip install --quiet ziglang
+	$(BIN)/python -m build --outdir dist
+	for machine in x86_64 aarch64; do \
+		OCICAT_LAUNCHER_CC="$(CURDIR)/build/zig/bin/python -m ziglang cc -target $$machine-linux-musl" \
+		OCICAT_LAUNCHER_PLATFORM=manylinux_2_17_$$machine.manylinux2014_$$machine.musllinux_1_1_$$machine \
+		$(BIN)/python -m build --wheel --outdir dist || exit 1; \
+	done
+	rm -rf build/zig
 
 # The newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
 lock:
