@@ -6,7 +6,6 @@ The server shows each statement what was committed before it, because no transac
 from __future__ import annotations
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from catalog.engine.postgres.reader import PostgresReader
 
@@ -25,7 +24,7 @@ class _Reader(PostgresReader):
             super().close()
 
     def limit(self, seconds: float) -> None:
-        """Do nothing, because the session has its limit from the start, and setting it takes a round trip."""
+        """Do nothing, because the session has its limit from the start."""
 
     def again(self) -> None:
         """Forget what was asked before, and check that this version can still read the catalog. Raises CatalogUnavailable."""
@@ -37,8 +36,7 @@ class _Reader(PostgresReader):
     @property
     def is_idle(self) -> bool:
         """Whether the session is open, and outside of a transaction."""
-        session = self._session
-        return not session.closed and session.info.transaction_status == TransactionStatus.IDLE
+        return self._session.is_idle
 
     def keep(self) -> None:
         """Keep the session open from now on, with a time limit for each statement."""

@@ -49,6 +49,12 @@ class Session:
         self._numbers = itertools.count()
         self.connection = connect(url)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is open, and no cursor or `hold` keeps a transaction open."""
+        status = self.connection.info.transaction_status
+        return not self._open and not self.connection.closed and status is TransactionStatus.IDLE
+
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
