@@ -87,9 +87,15 @@ class Reader(Protocol):
 
 
 class Kept(Protocol):
-    """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it."""
+    """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it.
+
+    `path` is its path or URL. `file` is the path of the file whose permissions say who may read it; None if a server knows that.
+    `variables` is how the names of environment variables begin that say where it is, or an empty string.
+    """
 
     path: str
+    file: str | None
+    variables: str
 
     def lend(self) -> Reader:
         """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""

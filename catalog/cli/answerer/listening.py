@@ -17,7 +17,7 @@ from catalog.cli import messages
 from catalog.cli.answerer import worker
 from catalog.cli.answerer.permission import socket_mode
 from catalog.cli.answerer.question import SERVED
-from catalog.engine.open import beside, displayed, is_url, keep_open
+from catalog.engine.open import beside, displayed, keep_open
 from catalog.errors import CatalogUnavailable, UsageError
 from catalog.names.escape import shown
 from catalog.watch.notify import Notifier
@@ -46,6 +46,7 @@ class Listening:
 
     def __init__(self, catalog: str, path: str | None, *, processes: int, parent: int | None) -> None:
         self._catalog = catalog
+        self._guarded = keep_open(catalog).file  # loads its engine, and opens nothing yet
         self._path = path
         self._processes = processes
         self._parent = parent
@@ -62,7 +63,7 @@ class Listening:
         listening = self._listen()
         notifier = Notifier()
         try:
-            _load(self._catalog)
+            _load()
             lifeline, ours = os.pipe()
             self._fill(listening, lifeline, ours)
             notifier.ready()
@@ -144,7 +145,7 @@ class Listening:
         mask = os.umask(0o177)
         try:
             found.bind(self._path if len(new) < len(self._path) else new)
-            self._mode = socket_mode(self._catalog) if is_url(self._catalog) or os.path.exists(self._catalog) else 0o600
+            self._mode = socket_mode(self._guarded)
             self._share(new)
             found.listen(_BACKLOG)
             os.rename(new, self._path)
@@ -183,20 +184,18 @@ class Listening:
     def _share(self, path: str) -> None:
         """Let those connect who may read the catalog's file, as far as this process may give its socket to their group."""
         os.chmod(path, self._mode)
-        if not is_url(self._catalog):
+        if self._guarded is not None:
             with contextlib.suppress(OSError):
-                found = os.stat(self._catalog)
+                found = os.stat(self._guarded)
                 os.chown(path, found.st_uid if os.geteuid() == 0 else -1, found.st_gid)
                 os.chmod(path, self._mode)  # chown may have cleared bits
 
     def _follow_mode(self) -> None:
         """Change the socket's mode as that of the catalog's file has changed. Each question is checked in any case."""
-        if self._file is None or is_url(self._catalog):
-            return
-        with contextlib.suppress(OSError):
-            mode = socket_mode(self._catalog)
-            if mode != self._mode:
-                self._mode = mode
+        mode = socket_mode(self._guarded)
+        if self._file is not None and mode != self._mode:
+            self._mode = mode
+            with contextlib.suppress(OSError):
                 self._share(self._path or "")
 
     def _remove(self) -> None:
@@ -208,7 +207,7 @@ class Listening:
 
 def default_socket(catalog: str) -> str:
     """Return where the launcher looks for the answerer of a catalog by itself. Raises UsageError for one on a server."""
-    if is_url(catalog):
+    if keep_open(catalog).file is None:
         raise UsageError(
             "a catalog on a server has no place for a socket beside it: give --socket, and OCICAT_SOCKET to those who ask"
         )
@@ -239,13 +238,12 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _load(catalog: str) -> None:
+def _load() -> None:
     """Load every module that an answer may need, once for all processes; an upgrade then changes nothing under them."""
     rooms = [importlib.import_module(name) for name in _ROOMS]
     names = [each.name for room in rooms for each in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
     commands = [f"catalog.cli.commands.{name}" for name in SERVED if not name.startswith("_")]
     for name in (*names, *_MODULES, *commands):
         importlib.import_module(name)
-    keep_open(catalog)  # loads its engine, and opens nothing yet
     gc.collect()
     gc.freeze()

@@ -8,8 +8,6 @@ import stat
 import struct
 from typing import NamedTuple
 
-from catalog.engine.open import is_url
-
 _SO_PEERGROUPS = 59
 _CREDENTIALS = struct.Struct("=iII")
 _MOST_GROUPS = 65_536
@@ -44,17 +42,17 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(user, group, frozenset(struct.unpack(f"={len(found) // 4}I", found)))
 
 
-def may_read(peer: Peer, catalog: str) -> bool:
-    """Return whether a peer may read the catalog at a path or URL.
+def may_read(peer: Peer, file: str | None) -> bool:
+    """Return whether a peer may read the catalog whose file is at a path; None means that it is on a server.
 
     That is the user of this process, and root; and for a file those whom its mode and that of each directory above it let
     read it. Where an access control list says more than the mode, only its owner is let in.
     """
     if peer.is_us or peer.user == 0:
         return True
-    if is_url(catalog):
+    if file is None:
         return False  # the server knows who may read it, and this process logs in as its own user
-    path = os.path.realpath(catalog)
+    path = os.path.realpath(file)
     try:
         if not _lets(path, peer, stat.S_IROTH):
             return False
@@ -79,9 +77,10 @@ def _lets(path: str, peer: Peer, bit: int) -> bool:
     return bool(found.st_mode & bit)
 
 
-def socket_mode(catalog: str) -> int:
-    """Return the mode for the socket of a catalog: those may connect who may read its file. Raises OSError."""
-    if is_url(catalog):
-        return 0o600
-    readable = stat.S_IMODE(os.stat(catalog).st_mode) & 0o444
+def socket_mode(file: str | None) -> int:
+    """Return the mode for the socket of a catalog: those may connect who may read its file. Nobody else, if there is none."""
+    try:
+        readable = 0 if file is None else stat.S_IMODE(os.stat(file).st_mode) & 0o444
+    except OSError:
+        readable = 0
     return 0o600 | readable | readable >> 1

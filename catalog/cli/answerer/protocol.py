@@ -23,7 +23,7 @@ _ANSWERED, _DECLINED = 0, 1
 _FIELDS = 10
 
 
-class Malformed(Exception):
+class NoRequest(Exception):
     """The bytes are no request of this protocol and version."""
 
 
@@ -38,12 +38,12 @@ class Request:
     __slots__ = ("catalog", "cwd", "file", "here", "mounts", "terminals", "variables", "width", "words")
 
     def __init__(self, data: bytes) -> None:
-        """Parse the bytes behind the length. Raises Malformed."""
+        """Parse the bytes behind the length. Raises NoRequest."""
         fields = data.split(b"\0")
         if len(fields) <= _FIELDS or fields.pop():
-            raise Malformed("not a list of fields that end with a NUL")
+            raise NoRequest("not a list of fields that end with a NUL")
         if fields[:2] != [PROTOCOL.encode(), __version__.encode()]:
-            raise Malformed("of another version")
+            raise NoRequest("of another version")
         try:
             self.terminals = fields[2].decode("ascii")
             self.width = int(fields[3])
@@ -53,26 +53,26 @@ class Request:
             self.here = int(device), int(inode)
             count = int(fields[9])
         except ValueError as error:
-            raise Malformed("a number is none") from error
+            raise NoRequest("a number is none") from error
         self.catalog, self.cwd, self.mounts = _text(fields[4]), _text(fields[6]), _text(fields[8])
         if not 0 < count <= len(fields) - _FIELDS:
-            raise Malformed("words are missing")
+            raise NoRequest("words are missing")
         self.words = [_text(each) for each in fields[_FIELDS : _FIELDS + count]]
         self.variables = {}
         for each in fields[_FIELDS + count :]:
             name, equals, value = each.partition(b"=")
             if not name or not equals:
-                raise Malformed("a variable without a name or value")
+                raise NoRequest("a variable without a name or value")
             self.variables[_text(name)] = _text(value)
 
 
 def length_of(data: bytes | bytearray) -> int | None:
-    """Return the length of the request that begins with `data`; None while that has fewer than four bytes. Raises Malformed."""
+    """Return the length of the request that begins with `data`; None while that has fewer than four bytes. Raises NoRequest."""
     if len(data) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack_from(data)
     if length > LARGEST_REQUEST:
-        raise Malformed("too long")
+        raise NoRequest("too long")
     return int(length) + _LENGTH.size
 
 

@@ -14,7 +14,7 @@ from catalog.cli import colour, messages, output, start
 from catalog.cli.answerer.permission import Peer, may_read
 from catalog.cli.answerer.protocol import LARGEST_REPLY, Request
 from catalog.engine.location import catalog_path
-from catalog.engine.open import Declined, is_url, lender
+from catalog.engine.open import Declined, lender
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _SHORTEST_TIMEOUT = 1.0
 """In seconds. A shorter `--timeout` may be over within the time of an answer, which only the program itself watches."""
 _TIMES = ("--at", "--since")
 """Options whose value may be a local time."""
-_OF_SERVER = "PG"
 _PATHS = ("/", ".")
 _SHORT = 2
 _NO_LOCALE = ("", "C", "POSIX")
@@ -51,8 +50,9 @@ class Answers:
         kept = self._kept
         _check_words(request.words)
         self._check_variables(request.variables)
-        asked = catalog_path(request.catalog) if is_url(request.catalog) else request.catalog
-        if asked != kept.path or not may_read(peer, kept.path):
+        if request.catalog != kept.path and (kept.file or catalog_path(request.catalog) != kept.path):
+            raise Declined
+        if not may_read(peer, kept.file):
             raise Declined
         self._enter(request, peer)
         printed = _Printed()
@@ -79,7 +79,7 @@ class Answers:
         if where != self._kept.path:
             raise Declined
         reader = self._kept.lend()
-        if not is_url(where) and self._kept.identity() != request.file:
+        if self._kept.identity() != request.file:
             raise Declined  # the launcher sees another file there
         return reader
 
@@ -90,10 +90,9 @@ class Answers:
                 raise Declined
             if name == "OCICAT_HOST" and value != self._own.get(name):
                 raise Declined
-        if is_url(self._kept.path):
-            ours, theirs = (
-                {k: v for k, v in each.items() if k.startswith(_OF_SERVER)} for each in (self._own, variables)
-            )
+        begin = self._kept.variables
+        if begin:
+            ours, theirs = ({k: v for k, v in each.items() if k.startswith(begin)} for each in (self._own, variables))
             if ours != theirs:
                 raise Declined  # libpq would find another server, or log in as somebody else
         locale = next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "")

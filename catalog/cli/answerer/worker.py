@@ -18,7 +18,7 @@ import struct
 
 from catalog.cli import messages
 from catalog.cli.answerer.permission import Peer, peer_of
-from catalog.cli.answerer.protocol import DECLINED, LARGEST_REQUEST, Malformed, Request, answered, length_of
+from catalog.cli.answerer.protocol import DECLINED, LARGEST_REQUEST, NoRequest, Request, answered, length_of
 from catalog.cli.answerer.question import Answers
 from catalog.cli.limits import MEMORY_BYTES
 from catalog.engine.open import Declined, keep_open
@@ -82,7 +82,7 @@ def _serve(connection: socket.socket, answers: Answers) -> None:
             peer = peer_of(connection)
             request = Request(_received(connection))
             reply = _while_wanted(connection, answers, request, peer)
-        except (Declined, Malformed):
+        except (Declined, NoRequest):
             pass
         connection.sendall(reply)
     except OSError:
@@ -104,15 +104,15 @@ def _while_wanted(connection: socket.socket, answers: Answers, request: Request,
 
 
 def _received(connection: socket.socket) -> bytes:
-    """Return a request without its length. Raises Malformed, and OSError if it does not come in time."""
+    """Return a request without its length. Raises NoRequest, and OSError if it does not come in time."""
     data = bytearray()
     while (length := length_of(data)) is None or len(data) < length:
         piece = connection.recv(LARGEST_REQUEST + 4 - len(data))
         if not piece:
-            raise Malformed("it is cut off")
+            raise NoRequest("it is cut off")
         data += piece
     if len(data) > length:
-        raise Malformed("there is more behind it")
+        raise NoRequest("there is more behind it")
     return bytes(data[4:])
 
 

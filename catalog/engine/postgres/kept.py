@@ -51,8 +51,11 @@ class _Reader(PostgresReader):
 class KeptPostgres:
     """See Kept."""
 
+    variables = "PG"  # of libpq
+
     def __init__(self, url: str) -> None:
         self.path = url
+        self.file: str | None = None
         self._reader: _Reader | None = None
 
     def lend(self) -> PostgresReader:

@@ -65,8 +65,11 @@ class _Reader(SqliteReader):
 class KeptSqlite:
     """See Kept. The path has no link in its last component."""
 
+    variables = ""
+
     def __init__(self, path: str) -> None:
         self.path = path
+        self.file: str | None = path
         self._reader: _Reader | None = None
         self._signature: _Signature = ()
 
