@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from catalog.cli.limits import LEAST_INTERVAL, MOST_INTERVAL
 from catalog.engine.location import default_configuration
 from catalog.errors import UsageError
 from catalog.ingest.settings import Settings
@@ -21,8 +22,10 @@ _T = TypeVar("_T")
 
 _DAY_MS = 86_400_000
 _MOST = 1 << 36  # This many days in milliseconds still fit into an integer of the database.
-_MOST_SECONDS = 86_400
 _PRIORITY = (1 << 31) - 1
+_MOST_BYTES = 4 << 20
+_MOST_DOTS = 1000
+"""In one line. tomllib takes time in proportion to the square of the number of parts of a dotted key."""
 
 
 class _Number(NamedTuple):
@@ -53,7 +56,6 @@ INTERVALS = {
     "watch.late_seconds": "late",
 }
 """Settings of catalog.watch.configuration that are a number of seconds, by their key; the value is the field."""
-_LEAST_SECONDS = 0.05
 
 TEXTS = {"watch.metrics": "metrics", "log.format": "log_format", "log.level": "log_level"}
 """Settings of catalog.watch.configuration that are strings."""
@@ -107,16 +109,20 @@ class _File:
         self._text_of_file = ""
         try:
             with open(path, "rb") as file:
-                self._text_of_file = file.read().decode()
+                self._text_of_file = self._checked_text(file.read(_MOST_BYTES + 1))
             tables = tomllib.loads(self._text_of_file)
         except OSError as error:
             raise UsageError(
                 f"cannot read {self._where} ({error.strerror}): give --config the path of a file that you can read"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self._where} is not valid TOML: {error}") from error
+            raise UsageError(f"{self._where} is not valid TOML: {shown(str(error), 400)}") from error
         except RecursionError as error:
             raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply") from error
+        except ValueError as error:  # tomllib lets this one of Python's through.
+            raise UsageError(
+                f"{self._where} is not a configuration file: a number in it has too many digits"
+            ) from error
         self._values: dict[str, object] = {}
         self._places: list[tuple[bool, object]] = []
         for section, values in tables.items():
@@ -134,6 +140,14 @@ class _File:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
                 raise self._wrong(f"there is no setting {self._placed(key)}: {hint}the settings are {', '.join(known)}")
 
+    def _checked_text(self, read: bytes) -> str:
+        """Return the text of the file, if its size and the depth of its keys are within limits."""
+        if len(read) > _MOST_BYTES:
+            raise UsageError(f"{self._where} is not a configuration file: it is larger than {_MOST_BYTES >> 20} MiB")
+        if any(line.count(b".") > _MOST_DOTS for line in read.splitlines()):
+            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply")
+        return read.decode()
+
     def settings(self) -> Settings:
         """Return the settings that are not the daemon's own. Raises UsageError."""
         settings = Settings()
@@ -150,7 +164,7 @@ class _File:
     def daemon(self) -> dict[str, Any]:
         """Return the daemon's own settings, by field. Raises UsageError."""
         values: dict[str, Any] = {
-            field: self._number(key, _LEAST_SECONDS, _MOST_SECONDS)
+            field: self._number(key, LEAST_INTERVAL, MOST_INTERVAL)
             for key, field in INTERVALS.items()
             if key in self._values
         }

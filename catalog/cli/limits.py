@@ -31,6 +31,8 @@ LIST_SECONDS = 600.0
 """The default time limit of commands that list things."""
 LONGEST_SECONDS = 1e6
 """Eleven days. A longer `--timeout` counts as this, because poll(2) takes at most 24 days."""
+LEAST_INTERVAL, MOST_INTERVAL = 0.05, 86_400
+"""How often the daemon may be told to do something, in seconds."""
 MEMORY_BYTES = 2 << 30
 """How much memory a command may use in addition to what it has when it begins."""
 

@@ -181,7 +181,7 @@ def terminal_width() -> int | None:
     if not sys.stdout.isatty():
         return None
     given = os.environ.get("COLUMNS", "")
-    if given.isascii() and given.isdigit() and int(given):
+    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given):
         return int(given)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from catalog.cli.limits import LONGEST_SECONDS
+from catalog.cli.limits import LEAST_INTERVAL, LONGEST_SECONDS, MOST_INTERVAL
 from catalog.engine.question import TIMEOUT_SECONDS
+from catalog.names.escape import shown
 
 
 class Seconds(click.FloatRange):
@@ -33,10 +34,24 @@ class Seconds(click.FloatRange):
         except ValueError:
             found = math.nan
         if not math.isfinite(found):
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+            self.fail(f"'{shown(str(value))}' is not a number of seconds.", param, ctx)
         if found < 0 or (found == 0 and self.min_open):
             self.fail(f"{found:g} is not {'more than' if self.min_open else 'at least'} 0 seconds.", param, ctx)
         return min(found, LONGEST_SECONDS)
+
+
+class Interval(Seconds):
+    """How often the daemon does something, with the same limits as in the configuration file."""
+
+    def __init__(self) -> None:
+        click.FloatRange.__init__(self, min=LEAST_INTERVAL, max=MOST_INTERVAL)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number of seconds; fail if `value` is none, or not within the limits."""
+        found = super().convert(value, param, ctx)
+        if not LEAST_INTERVAL <= found <= MOST_INTERVAL:
+            self.fail(f"{found:g} is not from {LEAST_INTERVAL:g} to {MOST_INTERVAL} seconds.", param, ctx)
+        return found
 
 
 def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from catalog.names.escape import shown
+
 
 class Whole(click.IntRange):
     """A whole number from `min` to `max`. The help does not show the limits; a message about a wrong number does."""
@@ -20,7 +22,7 @@ class Whole(click.IntRange):
         try:
             number = int(value)
         except ValueError:
-            self.fail(f"{value!r} is not a whole number.", param, ctx)
+            self.fail(f"'{shown(str(value))}' is not a whole number.", param, ctx)
         if (self.min is not None and number < self.min) or (self.max is not None and number > self.max):
             limits = f"at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
             self.fail(f"{number} is not {limits}.", param, ctx)

@@ -34,7 +34,7 @@ from catalog.ingest.listener import Listener, Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, differs, has_problem
-from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, TurnRules
+from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first
 from catalog.layout.beneath import Found
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
@@ -119,14 +119,16 @@ class Intake:
         waiting.full = waiting.full or full
         return self._look(waiting, now, at)
 
-    def look_again(self, seconds: float = math.inf) -> None:
+    def look_again(self, seconds: float = math.inf, *, first_only: bool = False) -> None:
         """Look at the stores that are due, small ones first, and commit. Stop when the turn of a large store is ended.
 
         After about `seconds` the rest is left for another call. A large store has a turn now and then in any case, first the one
-        that had none for longest.
+        that had none for longest. With `first_only`, look only at the stores that come before all others (turns.py).
         """
         now = time.monotonic()
-        due = [waiting for waiting in self._waiting.values() if waiting.due <= now]
+        due = [w for w in self._waiting.values() if w.due <= now and (not first_only or self._comes_first(w))]
+        if first_only and not due:
+            return
         due.sort(key=self._precedence)
         is_overdue = now - self._last_turn > self._rules.large_every
         try:
@@ -158,6 +160,9 @@ class Intake:
         last = self._last_turns.get(waiting.store.id, 0.0) if waiting.is_large else 0.0
         shares = self._listener.shares(waiting.store)
         return waiting.is_large, last, shares, not waiting.store.indexed_before, waiting.size
+
+    def _comes_first(self, waiting: WaitingStore) -> bool:
+        return not waiting.is_large and comes_first(waiting.store, shares=self._listener.shares(waiting.store))
 
     def _begin_turn(self, waiting: WaitingStore) -> None:
         self._in_turn = waiting
@@ -293,7 +298,7 @@ class Intake:
         if since >= self._settings.held_ms / 1000:
             return False
         held = self._listener.is_held(waiting.store, file)
-        return self._open_files.has(waiting.store.opened, file, changed) if held is None else held
+        return self._open_files.has(waiting.store.opened, file, changed, self._pause) if held is None else held
 
     def _read(self, waiting: WaitingStore, now: float, file: FileState) -> bool:
         """Read the file, and take what it holds. Return whether there is nothing to do."""

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from catalog.ingest.store_state import Store
+
 LARGE_BYTES = 1 << 20
 """An index.json with more bytes is read in a turn that may be ended. A smaller one takes a tenth of a second."""
 LARGE_ENTRIES = 5_000
@@ -51,6 +53,14 @@ def patience(size: int) -> float:
 def longest(ended: int) -> float:
     """Return for how many seconds a longer turn may last while others wait, after `ended` longer turns were ended."""
     return LONGEST_SECONDS * 2.0 ** min(ended, _MOST_DOUBLED)
+
+
+def comes_first(store: Store, *, shares: bool) -> bool:
+    """Return whether changes of a store are taken before those of others: it was read before, and is small.
+
+    `shares` says whether other stores have the same `index.json`: one write to it changes all of them.
+    """
+    return store.indexed_before and not shares and store.entries <= LARGE_ENTRIES
 
 
 class TurnRules(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from catalog.layout.beneath import open_directory
 from catalog.layout.files import FileState
@@ -33,12 +33,13 @@ class OpenFiles:
         self.took = 0.0
         """How many seconds the last look took."""
 
-    def has(self, store_path: str, file: FileState, changed_ns: int) -> bool:
+    def has(self, store_path: str, file: FileState, changed_ns: int, pause: Callable[[], None] = lambda: None) -> bool:
         """Return whether `file`, the store's `index.json`, is open for writing in a process that this one may inspect.
 
         `store_path` is a path from `catalog.layout.beneath.opened_path`; `changed_ns` is when the file last changed, in
         nanoseconds since 1970. A look made after that is reused if it did not find the file open, because whoever has
-        opened it since then has not written yet. Returns False if it cannot be determined.
+        opened it since then has not written yet. Returns False if it cannot be determined. `pause` is called between two processes,
+        and may raise to end the look.
         """
         ino, device = file.ino, self._devices.get(file.dev)
         if device is None:
@@ -49,14 +50,14 @@ class OpenFiles:
         at, found = self._looks.get(device, (0, frozenset[int]()))
         now = time.time_ns()
         if not (changed_ns + _TICK_NS < at <= now and (ino not in found or now - at < _SHOWS_STILL_NS)):
-            found = frozenset(_inodes(device))
+            found = frozenset(_inodes(device, pause))
             self._looks[device] = now, found
             self._devices = {file.dev: device}
             self.took = (time.time_ns() - now) / 1e9
         return ino in found
 
 
-def _inodes(device: str) -> Iterator[int]:
+def _inodes(device: str, pause: Callable[[], None]) -> Iterator[int]:
     """Yield the inodes of all files named `index.json` on the file system `device` that are open for writing."""
     until = time.monotonic() + _LOOK_SECONDS
     try:
@@ -66,6 +67,7 @@ def _inodes(device: str) -> Iterator[int]:
     for process in processes:
         if time.monotonic() > until:
             return
+        pause()
         with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             yield from _inodes_of(process, device, until)
 

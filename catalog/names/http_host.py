@@ -37,6 +37,6 @@ def parse_address(text: str, example: int) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host or (colon and not host and text.count(":") > 1):
         port = ""
-    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16):
         raise UsageError(f"{shown(text)} is not an address to listen at: write HOST:PORT, such as {LOOPBACK}:{example}")
     return host or LOOPBACK, int(port)

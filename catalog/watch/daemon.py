@@ -412,6 +412,7 @@ class Daemon:
         if trees:
             known |= {path for path in here.stores if is_below_any(path, trees)}
             self._watched.search(trees)
+        self._offers.take_first(writer, intake)
         roots = here.root_paths
         new = [
             path
@@ -420,6 +421,7 @@ class Daemon:
         ]
         if new and register(writer, new, self._report):
             known |= self._reload(writer)
+            self._offers.take_first(writer, intake)
         self._offers.offer(writer, intake, known)
 
     # --- roots and stores ------------------------------------------------------------------------------------------

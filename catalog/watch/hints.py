@@ -7,7 +7,7 @@ import math
 import os
 import select
 import threading
-from collections.abc import Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog.ingest.clock import now_ms
@@ -98,10 +98,10 @@ class Hints:
             self._stores, self._trees = set(), set()
         return found
 
-    def collect_known(self, known: Container[str]) -> set[str]:
-        """Return the hinted stores that are `known`, and forget them. Everything else stays."""
+    def collect_if(self, is_wanted: Callable[[str], bool]) -> set[str]:
+        """Return the hinted stores that are wanted, and forget them. Everything else stays."""
         with self._lock:
-            found = {path for path in self._stores if path in known}
+            found = {path for path in self._stores if is_wanted(path)}
             self._stores -= found
         return found
 

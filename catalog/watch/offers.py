@@ -1,7 +1,7 @@
 """Which known stores are offered to the intake, and in which order: those that were hinted, or all of them if hints come late.
 
-A change of a small store that was read before is always taken first, however busy other stores are. No call takes much longer
-than LOOK_SECONDS.
+A change of a small store that was read before is always taken first, however busy other stores are: also one that comes while
+others are being offered. No call takes much longer than LOOK_SECONDS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Container
 from catalog.engine.interface import Writer
 from catalog.ingest.intake import Intake
 from catalog.ingest.store_state import Store, differs, has_problem
+from catalog.ingest.turns import comes_first
 from catalog.layout.beneath import Parents
 from catalog.layout.index import IndexProblem, stat_index
 from catalog.watch.hints import Hints
@@ -26,17 +27,31 @@ SOON_SECONDS = 0.5
 CATCH_UP_SHARE = 4
 """After it has looked at all known stores, the daemon does other work for at least this many times as long."""
 
+FIRST_SECONDS = 0.02
+"""How often new hints are looked through for stores that come first, while others are being offered."""
+
 _READ_AT_ONCE = 32  # stores whose rows are read together
+_FIRST_AT_ONCE = 4  # the same for stores that come first
 
 
 class Offers:
     """Offers the stores of `registered` to an intake. `show_life` is called after each of them."""
 
-    def __init__(self, hints: Hints, registered: Registered, service: Service, show_life: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        hints: Hints,
+        registered: Registered,
+        service: Service,
+        show_life: Callable[[], None],
+        *,
+        first_seconds: float = FIRST_SECONDS,
+    ) -> None:
         self._hints = hints
         self._registered = registered
         self._service = service
         self._show_life = show_life
+        self._first_seconds = first_seconds
+        self._next_first = 0.0
         self._next_catch_up = 0.0
         self._to_check: list[Store] = []  # what the current look at all stores has left
         self.offered: set[str] = set()
@@ -76,7 +91,7 @@ class Offers:
 
     def take_known(self, writer: Writer, intake: Intake) -> None:
         """Offer the known stores that were hinted. Other hints are kept."""
-        known = self._hints.collect_known(self._registered.stores)
+        known = self._hints.collect_if(self._registered.stores.__contains__)
         if known:
             self.offer(writer, intake, known)
 
@@ -87,23 +102,66 @@ class Offers:
         intake looks at soon anyway are left out.
         """
         self.offered |= paths
-        soon = intake.due_before(time.monotonic() + SOON_SECONDS)
-        known = self._registered.stores
-        wanted = sorted(
-            (store for path in paths if (store := known[path]).id not in soon),
-            key=lambda store: (self._service.shares(store), not store.indexed_before, store.entries),
-        )
+        wanted = self._sorted(intake, paths)
         until = time.monotonic() + LOOK_SECONDS
+        is_first = True
         while wanted:
             some, wanted = wanted[:_READ_AT_ONCE], wanted[_READ_AT_ONCE:]
+            left = {store.path for store in some}
             for store in self._registered.read_some(writer, [store.path for store in some]):
+                if is_first and not self._comes_first(store):
+                    intake.commit()  # What comes first does not wait for the others.
+                    is_first = False
+                left.discard(store.path)
                 intake.offer(store)
                 self._show_life()
-            if wanted and time.monotonic() >= until:
-                self._hints.look({store.path for store in wanted})
+                self.take_first(writer, intake)
+                if time.monotonic() >= until:
+                    break
+            if (left or wanted) and time.monotonic() >= until:
+                self._hints.look(left.union(store.path for store in wanted))
                 self._hints.wake.set()
                 break
         intake.commit()
+
+    def take_first(self, writer: Writer, intake: Intake) -> None:
+        """Take the changes of stores that come before others: those that were hinted meanwhile, and those that have settled.
+
+        Call this often during long work. It looks only every FIRST_SECONDS, and takes about as long at most.
+        """
+        began = time.monotonic()
+        if began < self._next_first:
+            return
+        known = self._registered.stores
+        first = self._hints.collect_if(lambda path: (store := known.get(path)) is not None and self._comes_first(store))
+        self.offered |= first
+        wanted = self._sorted(intake, first)
+        while wanted and time.monotonic() < began + FIRST_SECONDS:
+            some, wanted = wanted[:_FIRST_AT_ONCE], wanted[_FIRST_AT_ONCE:]
+            for store in self._registered.read_some(writer, [store.path for store in some]):
+                intake.offer(store)
+        self._hints.look({store.path for store in wanted})
+        if first:
+            intake.commit()
+        intake.look_again(FIRST_SECONDS, first_only=True)
+        self._next_first = time.monotonic() + self._first_seconds
+
+    def _sorted(self, intake: Intake, paths: set[str]) -> list[Store]:
+        """Return the known stores at these paths in the order in which they are offered, without those that the intake looks at soon."""
+        soon = intake.due_before(time.monotonic() + SOON_SECONDS)
+        known = self._registered.stores
+        return sorted(
+            (store for path in paths if (store := known[path]).id not in soon),
+            key=lambda store: (
+                not self._comes_first(store),
+                self._service.shares(store),
+                not store.indexed_before,
+                store.entries,
+            ),
+        )
+
+    def _comes_first(self, store: Store) -> bool:
+        return comes_first(store, shares=self._service.shares(store))
 
 
 def _has_changed(store: Store, parents: Parents) -> bool:

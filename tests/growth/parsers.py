@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 
+from catalog.cli.config import load
 from catalog.dockerfile.images import Build, read
 from catalog.layout.descriptor import decode, string_map
 from catalog.layout.files import IndexProblem
@@ -189,6 +190,30 @@ DOCUMENTS: dict[str, Make] = {
 }  # fmt: skip
 
 
+def _configuration(text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", errors="surrogatepass") as file:
+        file.write(text)
+        file.flush()
+        load(file.name)
+
+
+CONFIGURATIONS: dict[str, Make] = {
+    "a long key": repeated("a", "[watch]\n", "=1"),
+    "a long section": repeated("a", "[", "]\nb=1"),
+    "keys": numbered("a{}=1\n", "[watch]\n"),
+    "dotted keys": repeated("a.", after="a=1"),
+    "lists": repeated("[", "a="),
+    "stores": numbered('[[stores]]\npath="/{}"\n'),
+    "stores that are none": repeated("1,", "stores=[", "]"),
+    "a long path": repeated("/a/..", '[[stores]]\npath="', '"'),
+    "a long prefix": repeated("a/", '[[roots]]\npath="/a"\nnaming="path"\nprefix="', '"'),
+    "a long policy": repeated("a/", '[[roots]]\npath="/a"\nnaming="fixed=', '"'),
+    "a long name": repeated("a/", '[[roots]]\npath="/a"\nname="', 'a"'),
+    "digits": repeated("9", "[watch]\nsettle_ms="),
+    "an address": repeated(":9", '[watch]\nmetrics="', '"'),
+}
+
+
 def _platform(text: str) -> None:
     for parse in (Platform.parse, split):
         try:
@@ -233,5 +258,6 @@ PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
     "a message": (lambda text: (escape.escape(text), escape.shown(text)), TEXTS),
     "a Dockerfile": (_dockerfile, DOCKERFILES),
     "a document": (_index, DOCUMENTS),
+    "a configuration": (_configuration, CONFIGURATIONS),
 }  # fmt: skip
 """By what they read: how, and of what."""

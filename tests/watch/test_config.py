@@ -130,7 +130,16 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ('[[roots]]\npath = "/a"\nsparse = 1', "sparse of [[roots]] /a must be true or false"),
         ('[[roots]]\npath = "/a/"\n[[stores]]\npath = "/a"', "/a is listed twice"),
         ("a = " + "[" * 9000, "is not "),
+        ("a" + ".a" * 1_500_000 + " = 1", "is nested too deeply"),
+        ("[a" + ".a" * 1_500_000 + "]", "is nested too deeply"),
+        ("[watch]\nsettle_ms = " + "9" * 5000, "a number in it has too many digits"),
+        ("[watch]\nsettle_ms = 0x" + "f" * 3_000_000, "watch.settle_ms must be a number"),
+        ("[watch]\n" + "a" * 3_000_000 + " = 1", "there is no setting watch.aaa"),
+        ("a" * 3_000_000 + " = 1", "is outside of a section"),
+        ('[[roots]]\npath = "/a"\nname = "' + "a/" * 1_500_000 + 'a"', "[[roots]] /a: the name a/a"),
+        ("#" * (4 << 20) + "\n", "is larger than 4 MiB"),
     ],
+    ids=lambda given: given[:40],
 )
 def test_what_is_wrong_is_said_in_a_line(write: Callable[[str], str], text: str, says: str, tmp_path: Path) -> None:
     path = write(text)
@@ -140,8 +149,15 @@ def test_what_is_wrong_is_said_in_a_line(write: Callable[[str], str], text: str,
         load(path)
     assert says in str(caught.value)
     assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
     for command in ("watch", "index"):
         one_error(called("--config", path, command, db=f"{tmp_path}/catalog.db"), 2, path)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0.01", "86401", "x", "9" * 5000])
+def test_an_interval_has_limits(text: str, tmp_path: Path) -> None:
+    for option in ("--rescan", "--poll"):
+        one_error(called("watch", option, text, db=f"{tmp_path}/catalog.db"), 2, option, "seconds")
 
 
 # index

@@ -203,7 +203,7 @@ def test_addresses(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "host", "host:", "::1:80", "::1", "1:2:3", "host:65536", "host:-1", "a:1x", "²"]
+    "text", ["", ":", "host", "host:", "::1:80", "::1", "1:2:3", "host:65536", "host:-1", "a:1x", "²", "9" * 5000]
 )
 def test_no_addresses(text: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):

@@ -10,12 +10,13 @@ from catalog.cli.config import load
 from catalog.cli.log import Log
 from catalog.cli.log_pipe import stderr_without_waiting
 from catalog.cli.main import Globals
+from catalog.cli.time_limit import Interval
 from catalog.engine.location import catalog_path
 from catalog.ingest.notice import LEVELS
 from catalog.watch.configuration import FORMATS, Configuration, Configured
 from catalog.watch.daemon import Daemon
 
-_SECONDS = click.FloatRange(min=0.05)
+_SECONDS = Interval()
 
 
 @click.command(name="watch")
