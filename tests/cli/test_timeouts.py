@@ -69,6 +69,7 @@ def test_query_ends_at_its_time_limit_whatever_it_waits_for(endless: str, argume
 ASKED = (
     ("query", "app:1"), ("resolve", "app:1"), ("resolve", "app:1", "--strict", "--platform", "linux/amd64"), ("history", "app:1"),
     ("diff", "a", "a"), ("changes", "--store", "x"), ("inspect", "app:1"), ("stores",), ("status",), ("wait", "app:1"), ("contexts", "-"), ("check", "x"), ("report", "usage", "--store", "x"),
+    ("find", "app"), ("plan", "prune"), ("plan", "link"), ("plan", "copy", "app:1", "--to", "nowhere"), ("resolve", "app:1", "--fresh"),
 )  # fmt: skip
 """Commands that read the table `store`, with click and without it."""
 SECONDS = "1.5"
