@@ -24,6 +24,7 @@ from tests.growth.test_walks import SPARE, drivers, steps
 from tests.postgres import Server
 
 SIZES = 150, 600
+LENGTH = 40_000  # of a text, in characters
 LARGER = 2_400
 """Where it is not linear between SIZES on PostgreSQL: the planner may have changed its plan once, for another that is linear."""
 
@@ -77,7 +78,7 @@ def rows(server: Server, shape: str) -> dict[str, tuple[int, int]]:
 def texts() -> dict[str, dict[str, tuple[int, int]]]:
     """What a byte costs in texts and fields where that is too much."""
     with tempfile.TemporaryDirectory(prefix="ocicat-growth-") as directory:
-        return test_fields.steep(f"{directory}/texts", lambda place: Catalogue(f"{place}/catalog.db"), TEXTS)
+        return test_fields.steep(f"{directory}/texts", lambda place: Catalogue(f"{place}/catalog.db"), TEXTS, LENGTH)
 
 
 def main() -> int:

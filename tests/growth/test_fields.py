@@ -24,7 +24,8 @@ from tests.conftest import Catalogue, Place
 from tests.growth.counting import cost
 from tests.growth.fields import FIELDS, TEXTS, dump, make
 
-LENGTH = 20_000
+LENGTH = 5_000
+"""Characters of a text: more than an index of PostgreSQL takes. `make stress` has eight times as many."""
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("query",), ("query", "--json"), ("query", "-f", "csv"), ("query", "*", "-f", "tsv"), ("query", "app:1"), ("query", "--unnamed"),
@@ -116,14 +117,14 @@ def costs(directory: str, catalogue: Catalogue, text: str) -> dict[str, tuple[in
 
 
 def steep(
-    directory: str, new: Callable[[str], Catalogue], texts: Iterable[str]
+    directory: str, new: Callable[[str], Catalogue], texts: Iterable[str], length: int
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """Return what a byte costs in the texts and fields where that is too much."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for text in texts:
         os.makedirs(f"{directory}/{text}")
         catalogue = new(f"{directory}/{text}")
-        written = TEXTS[text](2 * LENGTH)
+        written = TEXTS[text](length)
         size = len(dump(written))
         for field, (lines, memory) in costs(f"{directory}/{text}/layouts", catalogue, written).items():
             if lines > LINES * size or memory > BYTES * size:
@@ -134,7 +135,7 @@ def steep(
 
 def test_a_text_costs_little_per_byte(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
     """In whatever field it is. `make stress` tries all texts."""
-    assert steep(f"{tmp_path}/texts", new_sqlite_catalogue, ("directories", "colons")) == {}
+    assert steep(f"{tmp_path}/texts", new_sqlite_catalogue, ("directories", "colons"), 2 * LENGTH) == {}
 
 
 def test_many_stores_with_a_long_text_are_not_kept_in_memory_together(tmp_path: Path, place: Place) -> None:
@@ -149,4 +150,4 @@ def test_many_stores_with_a_long_text_are_not_kept_in_memory_together(tmp_path: 
     done = subprocess.run([sys.executable, "-c", code, *asked], env=CLEAN, capture_output=True, text=True, check=True)
     status, kib = map(int, done.stdout.split())
     assert status == 0
-    assert kib < 110 << 10  # 60 MiB without these stores
+    assert kib < 140 << 10  # 60 MiB without these stores, a little more with psycopg
