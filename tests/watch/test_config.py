@@ -133,7 +133,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("a" + ".a" * 1_500_000 + " = 1", "is nested too deeply"),
         ("[a" + ".a" * 1_500_000 + "]", "is nested too deeply"),
         ("[watch]\nsettle_ms = " + "9" * 5000, "a number in it has too many digits"),
-        ("[watch]\nsettle_ms = 0x" + "f" * 3_000_000, "watch.settle_ms must be a number"),
+        ("[watch]\nsettle_ms = 0x" + "f" * 3_000_000, "watch.settle_ms (line 2) must be a number"),
         ("[watch]\n" + "a" * 3_000_000 + " = 1", "there is no setting watch.aaa"),
         ("a" * 3_000_000 + " = 1", "is outside of a section"),
         ('[[roots]]\npath = "/a"\nname = "' + "a/" * 1_500_000 + 'a"', "[[roots]] /a: the name a/a"),
