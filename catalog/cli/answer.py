@@ -238,6 +238,10 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
             freshen(None)
             if options.count and options.sort is None:
                 count = listing.counted(asking, narrowing)
+            elif _is_all_as_lines(options, narrowing, asking):
+                from catalog.cli import lines
+
+                count = lines.write_all(asking, options.limit)
             found = iter(()) if count is not None else listing.without_ref(asking, narrowing)
             if narrowing is not None:
                 found = listing.narrowed(found, narrowing)
@@ -269,6 +273,13 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()
     return worst[0]
+
+
+def _is_all_as_lines(options: Options, narrowing: Narrowing | None, asking: Asking) -> bool:
+    """Return whether all entries are listed as TSV, which is written in blocks."""
+    is_tsv = options.format == "tsv" or (options.format is None and not sys.stdout.isatty())
+    is_all = options.sort is None and (narrowing is None or narrowing.is_empty)
+    return is_tsv and is_all and asking.reader.past is None
 
 
 def for_people(reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:

@@ -156,7 +156,12 @@ _of_type = union_all(
     select(manifest.c.content_id.label("id")).where(Among(manifest.c.artifact_type_id)),
     select(edge.c.parent_id)
     .select_from(edge.join(manifest, manifest.c.content_id == edge.c.parent_id))
-    .where(Among(edge.c.media_type_id), edge.c.role == _is(CONFIG), manifest.c.artifact_type_id.is_(None)),
+    .where(
+        Among(edge.c.media_type_id),
+        edge.c.media_type_id > literal_column("0"),  # as the index says
+        edge.c.role == _is(CONFIG),
+        manifest.c.artifact_type_id.is_(None),
+    ),
 ).subquery("of_type")
 _of_platform = union_all(
     select(config.c.content_id.label("id")).where(Among(config.c.platform_id)),

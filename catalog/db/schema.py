@@ -404,7 +404,12 @@ edge = Table(
 Index("ix_edge_child", edge.c.child_id, edge.c.role, edge.c.position, edge.c.parent_id)
 _partial("ix_edge_chain", edge.c.chain, where=edge.c.chain.is_not(None))
 _partial("ix_edge_platform", edge.c.platform_id, where=edge.c.platform_id.is_not(None))
-_partial("ix_edge_config_type", edge.c.media_type_id, where=edge.c.role == literal_column("1"))
+# `> 0`, which is always true, keeps PostgreSQL from choosing this index for any other question about configs.
+_partial(
+    "ix_edge_config_type",
+    edge.c.media_type_id,
+    where=(edge.c.role == literal_column("1")) & (edge.c.media_type_id > literal_column("0")),
+)
 _partial("ix_edge_embedded", edge.c.parent_id, where=edge.c.embedded)
 
 content_annotation = Table(

@@ -481,6 +481,22 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_ANY_TAG": _by_key(name.c.tag.is_not(None)).order_by(name.c.tag, *_KEY_ORDER),
     # in one store
     "STORE_ENTRIES": _by_entry(_entry_in_store).order_by(entry.c.sort),
+    # The cells of a line, all of them text, for catalog.cli.lines. The caller knows the store.
+    "STORE_LINES": select(
+        func.coalesce(name.c.name, ""),
+        func.coalesce(name.c.tag, ""),
+        func.coalesce(entry.c.ref_name, ""),
+        content.c.digest,
+        media_type.c.name,
+        func.coalesce(cast(entry.c.size, String), ""),
+    )
+    .select_from(
+        entry.join(content, content.c.id == entry.c.content_id)
+        .join(media_type, media_type.c.id == entry.c.media_type_id)
+        .outerjoin(name, _display())
+    )
+    .where(_entry_in_store)
+    .order_by(entry.c.sort),
     # `shadowed` has a condition with both values so that the index search includes the store; every store may have the name.
     "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
@@ -721,7 +737,7 @@ FETCH: dict[str, str] = {
          "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM"),
         WIDE,
     ),
-    **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_KEYS", "SPANS",
+    **dict.fromkeys(("REPOSITORIES_WITH", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_KEYS", "SPANS",
                      "KEYS_OF_ANNOTATIONS", "MEDIA_TYPES", "PLATFORMS", "OF_MEDIA_TYPES", "WITHOUT_KEYS", "COUNT_OF_STORES"), ALL),
 }  # fmt: skip
 """Hints on how to fetch rows from a server (catalog.db.fetching); ONE for all other statements."""

@@ -17,6 +17,7 @@ Name = Literal[
     "BY_TAG_RANGE",
     "BY_ANY_TAG",
     "STORE_ENTRIES",
+    "STORE_LINES",
     "STORE_ANSWER_BY_NAME",
     "STORE_BY_NAME",
     "STORE_BY_IMAGE_NAME",

@@ -61,9 +61,14 @@ def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
         store_id, state = row[0], row[3]
         if store_id in numbers and state != "missing" and (asking.stores is None or store_id in asking.stores):
             total += numbers[store_id]
-            if state in _STALE:
-                asking.note(_stale_note(row[1], state, row[4]))
+            note_stale(asking, row[1], state, row[4])
     return total
+
+
+def note_stale(asking: Asking, store: str, state: str, since: int) -> None:
+    """Note that a store cannot be read since `since`, in milliseconds since 1970, if that is its state."""
+    if state in _STALE:
+        asking.note(_stale_note(store, state, since))
 
 
 def _few(asking: Asking) -> int | None:

@@ -61,6 +61,7 @@ _DUPLICATES = Report(
     min(CASE WHEN NOT shadowed THEN digest END) OVER (PARTITION BY store, coalesce(repository, ''), tag)
   END AS answers
   FROM images
+  WHERE shadowed OR tag IN (SELECT tag FROM images WHERE shadowed AND tag IS NOT NULL) -- few names are shadowed
 )
 SELECT store, name, tag, digest, answers
 FROM named WHERE shadowed
@@ -294,9 +295,7 @@ _PLATFORMS = Report(
         Column("lacks", "the platform that it lacks, os/arch[/variant]"),
         Column("others", "number of names of its repository that have it"),
     ),
-    f"""WITH RECURSIVE named AS (
-  SELECT store, repository, name, digest FROM images WHERE name IS NOT NULL AND NOT shadowed
-), stated AS (
+    f"""WITH RECURSIVE stated AS (
   SELECT image_index AS digest, platform FROM platforms
   WHERE NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = platforms.digest AND manifests.kind = 'index')
   UNION SELECT digest, platform FROM manifests
@@ -307,24 +306,32 @@ _PLATFORMS = Report(
   JOIN manifests ON manifests.digest = has.digest AND manifests.kind = 'index'
   JOIN platforms ON platforms.digest = has.digest
 ), pointed AS (
-  SELECT repository, digest, count(*) AS names FROM named GROUP BY repository, digest
+  SELECT repository, digest, count(*) AS names FROM images WHERE name IS NOT NULL AND NOT shadowed
+  GROUP BY repository, digest
 ), usual AS (
   SELECT repository, platform FROM (
     SELECT pointed.repository, has.platform,
       row_number() OVER (PARTITION BY pointed.repository ORDER BY sum(pointed.names) DESC, has.platform) AS number
     FROM pointed JOIN has ON has.digest = pointed.digest GROUP BY pointed.repository, has.platform
   ) AS ranked WHERE number <= {MOST_PLATFORMS}
+), lacking AS ( -- most repositories have the same platforms under all names, and then their names need not be looked at
+  SELECT pointed.repository, pointed.digest, usual.platform
+  FROM pointed JOIN usual ON usual.repository = pointed.repository
+  WHERE pointed.digest IN (SELECT digest FROM has)
+  AND NOT EXISTS (SELECT 1 FROM has WHERE has.digest = pointed.digest AND has.platform = usual.platform)
+), named AS (
+  SELECT store, repository, name, digest FROM images
+  WHERE name IS NOT NULL AND NOT shadowed AND repository IN (SELECT repository FROM lacking)
 ), offered AS (
   SELECT usual.repository, usual.platform, count(DISTINCT named.name) AS names
   FROM usual JOIN named ON named.repository = usual.repository
   WHERE EXISTS (SELECT 1 FROM has WHERE has.digest = named.digest AND has.platform = usual.platform)
   GROUP BY usual.repository, usual.platform
 )
-SELECT named.store, named.name, offered.platform AS lacks, offered.names AS others
-FROM named JOIN offered ON offered.repository = named.repository
-WHERE named.digest IN (SELECT digest FROM has)
-AND NOT EXISTS (SELECT 1 FROM has WHERE has.digest = named.digest AND has.platform = offered.platform)
-ORDER BY offered.names DESC, named.name, named.store, offered.platform""",  # noqa: S608
+SELECT named.store, named.name, lacking.platform AS lacks, offered.names AS others
+FROM named JOIN lacking ON lacking.repository = named.repository AND lacking.digest = named.digest
+JOIN offered ON offered.repository = lacking.repository AND offered.platform = lacking.platform
+ORDER BY offered.names DESC, named.name, named.store, lacking.platform""",  # noqa: S608
 )
 
 _CHURN = Report(
@@ -340,6 +347,7 @@ _CHURN = Report(
     ),
     """SELECT store, name, tag, count(*) - 1 AS moves, count(DISTINCT digest) AS digests, max(since) AS last
 FROM history
+WHERE tag IN (SELECT tag FROM history WHERE until IS NOT NULL) -- of the spans of a name, all but one have ended
 GROUP BY store, repository, name, tag HAVING count(*) > 1
 ORDER BY moves DESC, store, coalesce(name, ''), tag""",
 )

@@ -83,7 +83,7 @@ _STATEMENTS = (
     "CREATE INDEX ix_content_odd ON content (id) WHERE odd IS NOT NULL",
     "CREATE INDEX ix_manifest_flaws ON manifest (content_id) WHERE flaws IS NOT NULL",
     "CREATE INDEX ix_edge_platform ON edge (platform_id) WHERE platform_id IS NOT NULL",
-    "CREATE INDEX ix_edge_config_type ON edge (media_type_id) WHERE role = 1",
+    "CREATE INDEX ix_edge_config_type ON edge (media_type_id) WHERE role = 1 AND media_type_id > 0",
     "CREATE INDEX ix_entry_platform ON entry (platform_id) WHERE platform_id IS NOT NULL",
     "CREATE INDEX ix_entry_artifact_type ON entry (artifact_type_id) WHERE artifact_type_id IS NOT NULL",
     "CREATE INDEX ix_edge_embedded ON edge (parent_id) WHERE embedded",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.cli import lines
 from catalog.lookup import filters as limits
 from catalog.lookup import listing, starts
 from catalog.lookup.filters import EntryFilters
 from catalog.lookup.match import Match
 from catalog.names.query import parse_query
+from tests import writers
+from tests.cli.program import called
+from tests.conftest import Catalogue
 from tests.effort import examples
 from tests.reports.conftest import World
 
@@ -104,3 +110,37 @@ def test_any_filters_together(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 def test_everything_is_counted(world: World) -> None:
     asking = world.catalogue.asking()
     assert listing.counted(asking, None) == len(list(listing.without_ref(asking, None)))
+
+
+ROW = r"{store}\t{name}\t{tag}\t{ref_name}\t{digest}\t{media_type}\t{size}"
+"""A template that prints, row by row, what the list of everything prints in blocks."""
+
+
+def test_everything_as_lines(world: World) -> None:
+    db = world.catalogue.path
+    rows = called("query", "--format", ROW, db=db)
+    assert rows.out
+    assert called("query", db=db) == rows
+    for limit in ("0", "1", "7"):
+        assert called("query", "--limit", limit, db=db) == called("query", "--limit", limit, "--format", ROW, db=db)
+    store = world.disk.layouts[-1].name
+    assert called("query", "--store", store, db=db) == called("query", "--store", store, "--format", ROW, db=db)
+
+
+def test_lines_of_hostile_text(
+    tmp_path: Path, new_catalogue: Callable[[str], Catalogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell with a tab, a line end, a backslash or a control character is escaped, wherever a block begins or ends."""
+    odd = ("a\tb", "a\nb", "a\\b", "\x1b[31m", "\u202e", "\u2028", "\t", "plain", "é", "")
+    entries = [
+        writers.fake_descriptor(str(number)) | {"annotations": {writers.REF_NAME: text}, "mediaType": f"a/{text}"}
+        for number, text in enumerate(odd)
+    ]
+    for name in ("one", "two\ttabs"):
+        writers.write_index(writers.make_layout(f"{tmp_path}/{name}"), writers.empty_index(*entries))
+    catalogue = new_catalogue(str(tmp_path))
+    catalogue.add(str(tmp_path))
+    monkeypatch.setattr(lines, "_BLOCK", 3)  # which no world is large enough to fill
+    rows = called("query", "--format", ROW, db=catalogue.path)
+    assert rows.out.count("\n") == 2 * len(odd)
+    assert called("query", db=catalogue.path) == rows
