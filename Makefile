@@ -1,4 +1,4 @@
-# make demo · make test · make quick · make check · make coverage · make bench · make stress · make docs · make deb · make wheels · make lock
+# make demo · make test · make quick · make check · make coverage · make bench · make count · make stress · make docs · make deb · make wheels · make lock
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The demo needs ocicat alone. Where there is the environment of a developer, that will do.
 DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
-.PHONY: demo test quick check coverage bench stress docs deb wheels freeze format lock clean
+.PHONY: demo test quick check coverage bench count stress docs deb wheels freeze format lock clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ check: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
+
+count: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.instructions
 
 stress: $(VENV)/.ready
 	$(BIN)/python -m tests.stress
