@@ -90,9 +90,10 @@ def measure(directory: str) -> tuple[int, dict[str, int]]:
 def counted(directory: str, arguments: list[str], environment: dict[str, str], *, warm: bool = True) -> int:
     """Return how many instructions Python executes with these arguments; run it once before that if `warm`, to compile modules."""
     command = [sys.executable, "-P", "-s", *arguments]
-    for prefix in ([[]] if warm else []) + [
+    prefixes: list[list[str]] = ([[]] if warm else []) + [
         ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    ]:
+    ]
+    for prefix in prefixes:
         with open(f"{directory}/names", "rb") as stdin:
             done = subprocess.run(
                 [*prefix, *command], cwd=directory, env=environment, stdin=stdin, capture_output=True, check=False
