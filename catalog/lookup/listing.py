@@ -72,9 +72,11 @@ def note_stale(asking: Asking, store: str, state: str, since: int) -> None:
 
 
 def _few(asking: Asking) -> int | None:
-    """Return how many entries the stores have that are asked about; None if all stores are."""
+    """Return how many entries the stores have that are asked about; None if all stores are, or the past is asked."""
     scope = asking.stores
-    return None if scope is None else sum(row[6] for row in list(asking.reader.rows("STORES", {})) if row[0] in scope)
+    if scope is None or asking.reader.past is not None:
+        return None
+    return sum(row[6] for row in list(asking.reader.rows("STORES", {})) if row[0] in scope)
 
 
 def _stores(asking: Asking) -> list[int]:
