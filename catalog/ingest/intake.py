@@ -86,7 +86,7 @@ class Intake:
         self.use(settings)
         self._report = report
         self._listener = listener or Listener()
-        self._batch: list[IndexReading] = []
+        self._batch: dict[int, IndexReading] = {}  # by store, in the order in which they were taken
         self._batch_entries = self._batch_bytes = 0
         self._others_wait = others_wait
         self._turn: Turn | None = None
@@ -143,7 +143,7 @@ class Intake:
                 elif (
                     self._listener.shares(waiting.store)
                     and self._batch
-                    and not self._listener.shares(self._batch[-1].waiting.store)
+                    and not self._listener.shares(next(reversed(self._batch.values())).store)
                 ):
                     self.commit()  # The others do not wait for the many stores that have one file.
                     is_overdue = False
@@ -362,7 +362,9 @@ class Intake:
         is_alone = reading.content is not None and (reading.content.streamed or reading.waiting.is_large)
         if is_alone:
             self.commit()  # It gets a transaction of its own, because what it holds is only known at its end, or it may be undone.
-        self._batch.append(reading)
+        elif reading.store.id in self._batch:
+            self.commit()  # The row of a store is read once for a transaction, so it cannot be written twice in one.
+        self._batch[reading.store.id] = reading
         if reading.content is not None:
             self._batch_entries += reading.content.elements
             self._batch_bytes += reading.content.file.size
@@ -372,7 +374,7 @@ class Intake:
 
     def commit(self) -> None:
         """Write what was taken, in one transaction."""
-        batch, self._batch, self._batch_entries, self._batch_bytes = self._batch, [], 0, 0
+        batch, self._batch, self._batch_entries, self._batch_bytes = list(self._batch.values()), {}, 0, 0
         if not batch:
             return
         try:
@@ -392,13 +394,13 @@ class Intake:
         except MemoryError:
             if len(batch) > 1:
                 for reading in batch:
-                    self._batch = [reading]
+                    self._batch = {reading.store.id: reading}
                     self.commit()
             else:
                 self._blame(batch[0])
         except IndexProblem as problem:
             problem.file = batch[0].content.file if batch[0].content is not None else None
-            self._batch.append(batch[0]._replace(content=None, problem=problem))
+            self._batch[batch[0].store.id] = batch[0]._replace(content=None, problem=problem)
             self.commit()
         finally:
             for reading in batch:
@@ -409,7 +411,7 @@ class Intake:
         """Record that writing a store takes more memory than there is, so that it does not keep others from being written."""
         if reading.content is None:
             raise out_of_memory()
-        self._batch = [reading._replace(content=None, problem=no_memory(reading.content.file))]
+        self._batch = {reading.store.id: reading._replace(content=None, problem=no_memory(reading.content.file))}
         self.commit()
 
     def _write(self, batch: list[IndexReading]) -> None:

@@ -81,3 +81,21 @@ def _between(catalogue: Catalogue, path: str, change: Change) -> None:
     while intake.waiting:
         intake.look_again()
     assert intake.done == 1
+
+
+def test_a_store_that_is_offered_twice_before_a_commit_is_written_once(catalogue: Catalogue, tmp_path: Path) -> None:
+    """The daemon offers a store again if an event comes while it offers others."""
+    path = writers.make_layout(str(tmp_path / "a"))
+    writers.write_recreate(path, writers.dump(image("old")))
+    stamp(f"{path}/index.json")
+    catalogue.add(path, index=False)
+    with catalogue.writer.snapshot() as connection:
+        (store,) = Registry(connection).stores()
+    intake = Intake(catalogue.writer, catalogue.settings, catalogue.lines.append)
+    intake.offer(store)
+    replaced(path)
+    intake.offer(store)
+    intake.offer(store)
+    intake.commit()
+    assert indexed(catalogue) == [("t", writers.fake_descriptor("new")["digest"])]
+    assert catalogue.sql("SELECT entries FROM store") == [(1,)]
