@@ -18,6 +18,7 @@ OURS = {
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.limits", "catalog.cli.messages", "catalog.cli.output",
     "catalog.cli.start",
     "catalog.cli.formats",  # of query
+    "catalog.cli.lines",  # where everything is listed
     "catalog.cli.table",  # where one is asked for
     "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",

@@ -173,4 +173,4 @@ def test_it_ends_at_its_time_limit(cli: Own, path: str) -> None:
     with following(cli.db, "--timeout", "1") as follower:
         status, err = follower.end()
         assert status == 4
-        assert err.startswith("ocicat: error: this took longer than 1 seconds")
+        assert err.startswith("ocicat: error: this took longer than 1 second,")
