@@ -21,6 +21,7 @@ import psycopg
 import pytest
 
 from catalog.engine.open import open_reader
+from catalog.engine.postgres.connect import conninfo
 from tests import writers
 from tests.hosts.host import Host
 from tests.oracle import Oracle, OracleStore
@@ -220,9 +221,17 @@ class Fleet:
         self._server.stop("immediate")
         time.sleep(_DOWN)
         self._server.start()
+        wait_for(self._answers)  # A pooler tries it again only once a second.
         self._down = False
         self._outages = 2
         self._say(f"the server was away for {_DOWN:g} seconds when {sum(self._taken.values())} changes were taken")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(conninfo(self._url)).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     # --- what is asked meanwhile --------------------------------------------------------------------------------
 
