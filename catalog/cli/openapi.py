@@ -28,7 +28,7 @@ _REASONS = {
     405: "Only GET and HEAD are answered.",
     409: "The reference is ambiguous; the message has every candidate.",
     414: "The address is too long.",
-    421: "The Host header is none of this server.",
+    421: "The Host header names another server.",
     431: "There are too many headers.",
     503: "The catalog cannot answer now: ask again later.",
 }

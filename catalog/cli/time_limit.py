@@ -47,7 +47,7 @@ class Interval(Seconds):
         click.FloatRange.__init__(self, min=LEAST_INTERVAL, max=MOST_INTERVAL)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number of seconds; fail if `value` is none, or not within the limits."""
+        """Return the number of seconds; fail if `value` is not a number within the limits."""
         found = super().convert(value, param, ctx)
         if not LEAST_INTERVAL <= found <= MOST_INTERVAL:
             self.fail(f"{found:g} is not from {LEAST_INTERVAL:g} to {MOST_INTERVAL} seconds.", param, ctx)

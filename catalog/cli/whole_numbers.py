@@ -18,7 +18,7 @@ class Whole(click.IntRange):
         return ""  # click would print '1<=x<=256' in the help
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; fail if `value` is none, or not within the limits."""
+        """Return the number; fail if `value` is not a whole number within the limits."""
         try:
             number = int(value)
         except ValueError:

@@ -86,7 +86,7 @@ def malformed_hint(reader: Reader, text: str) -> str:
 
 
 def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
-    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if it is none.
+    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if the text is not one.
 
     `command` is what to write before the digest of a manifest, if it differs from the present command.
     """
@@ -105,7 +105,7 @@ def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
 
 
 def layout_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the name or path of a store instead of an image; empty if it is none."""
+    """Return advice for somebody who wrote the name or path of a store instead of an image; empty if no store has it."""
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place, place_of
 
@@ -158,7 +158,7 @@ def ending_hint(reader: Reader, text: str) -> str:
 
 
 def directory_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the path of a directory above layouts; empty if it is none."""
+    """Return advice for somebody who wrote the path of a directory above layouts; empty if the text is not one."""
     import os
 
     from catalog.names.paths import encode_path

@@ -76,7 +76,7 @@ def _few(asking: Asking) -> int | None:
     scope = asking.stores
     if scope is None or asking.reader.past is not None:
         return None
-    return sum(row[6] for row in list(asking.reader.rows("STORES", {})) if row[0] in scope)
+    return sum(int(row[6]) for row in list(asking.reader.rows("STORES", {})) if row[0] in scope)
 
 
 def _stores(asking: Asking) -> list[int]:
@@ -155,7 +155,7 @@ def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...], limit:
 
 
 def sort_field(key: str, fields: tuple[str, ...]) -> str:
-    """Return the field that `--sort KEY` means. Raises UsageError if it is none by which one can sort."""
+    """Return the field that `--sort KEY` means. Raises UsageError if lists cannot be sorted by it."""
     field = key.removeprefix("-")
     if field == "size":
         field = "total_size"  # people mean the image, not its manifest

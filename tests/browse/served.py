@@ -9,9 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,14 +22,12 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 from tests import writers
-from tests.cli.program import CLEAN, called
+from tests.cli.program import called
+from tests.web import SECONDS, listening
 
 HOSTILE = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>\u202e\x1b[31m"
 ALPINE = "docker.io/library/alpine"
-SECONDS = 120
-"""No test waits this long, even on a loaded machine. The limit only prevents a hanging program from hanging the tests."""
 
-_PROGRAM = "from catalog.cli import start; start.main()"
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--window-size=1100,800",
@@ -139,27 +135,9 @@ def build(directory: str, *, hostile: bool = True) -> Place:
 @contextlib.contextmanager
 def browsing(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Site]:
     """Run `ocicat browse` on a free port; its stderr is read at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, "--db", db, "browse", "--port", "0", *arguments],
-        env={**CLEAN, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    timer = threading.Timer(SECONDS, process.kill)  # for a process that prints nothing
-    timer.start()
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().decode()
-        timer.cancel()
-        assert re.fullmatch(r"http://[^/]+:\d+/\n", url), (url, _rest(process))
-        yield Site(process, url.strip())
-    finally:
-        timer.cancel()
-        process.terminate()
-        process.communicate(timeout=SECONDS)
-
-
-def _rest(process: subprocess.Popen[bytes]) -> bytes:
-    process.kill()
-    return process.communicate(timeout=SECONDS)[1]
+    with listening("browse", "--port", "0", *arguments, db=db, env=env) as (process, url):
+        assert re.fullmatch(r"http://[^/]+:\d+/", url), url
+        yield Site(process, url)
 
 
 @contextlib.contextmanager

@@ -9,21 +9,17 @@ import os
 import re
 import socket
 import subprocess
-import sys
-import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from typing import Any, NamedTuple
 
 from tests import writers
-from tests.cli.program import CLEAN, called
+from tests.cli.program import called
+from tests.web import SECONDS, listening
 
-SECONDS = 120
-"""No test waits this long, even on a loaded machine. The limit only prevents a hanging program from hanging the tests."""
 ALPINE = "docker.io/library/alpine"
 APP = "docker.io/acme/app"
-_PROGRAM = "from catalog.cli import start; start.main()"
 
 
 class Reply(NamedTuple):
@@ -163,25 +159,5 @@ def build(directory: str, db: str | None = None) -> Layouts:
 def serving(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Registry]:
     """Run `ocicat serve` on a free port, unless the arguments say where it listens."""
     where = () if {"--listen", "--socket"} & set(arguments) else ("--listen", "127.0.0.1:0")
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, "serve", *where, *arguments],
-        env={**CLEAN, **(env or {}), "OCICAT_DB": db}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    timer = threading.Timer(SECONDS, process.kill)  # for a process that prints nothing
-    timer.start()
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        timer.cancel()
-        assert line, _rest(process)
-        yield Registry(process, line.strip())
-    finally:
-        timer.cancel()
-        process.terminate()
-        process.communicate(timeout=SECONDS)
-
-
-def _rest(process: subprocess.Popen[bytes]) -> bytes:
-    process.kill()
-    return process.communicate(timeout=SECONDS)[1]
+    with listening("serve", *where, *arguments, db=db, env=env) as (process, line):
+        yield Registry(process, line)

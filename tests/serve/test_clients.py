@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.programs import needs
-from tests.serve.served import SECONDS, Layouts, Registry
+from tests.serve.served import Layouts, Registry
+from tests.web import SECONDS
 from tests.writers import read_index
 
 _PLATFORM = "linux/amd64"

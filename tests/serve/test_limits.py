@@ -15,8 +15,9 @@ import pytest
 
 from tests.cli.program import CLEAN, OCICAT, called
 from tests.programs import needs
-from tests.serve.served import SECONDS, Layouts, Registry, serving
+from tests.serve.served import Layouts, Registry, serving
 from tests.serve.test_faults import begin, large_blob
+from tests.web import SECONDS
 
 _HEAD = b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n"
 

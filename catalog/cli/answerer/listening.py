@@ -223,7 +223,7 @@ def _of_systemd() -> socket.socket:
     found = socket.socket(fileno=os.dup(_FIRST_DESCRIPTOR))
     if found.family != socket.AF_UNIX or found.type != socket.SOCK_STREAM:
         raise UsageError(
-            "the socket that systemd has passed is none for streams at a path: write ListenStream= with a path"
+            "the socket that systemd has passed is not a stream socket at a path: write ListenStream= with a path"
         )
     found.setblocking(False)
     os.set_inheritable(found.fileno(), False)

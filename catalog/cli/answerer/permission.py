@@ -78,7 +78,7 @@ def _lets(path: str, peer: Peer, bit: int) -> bool:
 
 
 def socket_mode(file: str | None) -> int:
-    """Return the mode for the socket of a catalog: those may connect who may read its file. Nobody else, if there is none."""
+    """Return the mode for the socket of a catalog: whoever may read its file may connect; if there is no file, the owner alone."""
     try:
         readable = 0 if file is None else stat.S_IMODE(os.stat(file).st_mode) & 0o444
     except OSError:

@@ -53,7 +53,7 @@ class Request:
             self.here = int(device), int(inode)
             count = int(fields[9])
         except ValueError as error:
-            raise NoRequest("a number is none") from error
+            raise NoRequest("a field is not a number") from error
         self.catalog, self.cwd, self.mounts = _text(fields[4]), _text(fields[6]), _text(fields[8])
         if not 0 < count <= len(fields) - _FIELDS:
             raise NoRequest("words are missing")

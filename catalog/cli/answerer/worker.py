@@ -46,7 +46,7 @@ def work(listening: socket.socket, minder: int, catalog: str) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _limit_memory()
     kept = keep_open(catalog)
-    with contextlib.suppress(OcicatError):  # whoever asks is told
+    with contextlib.suppress(OcicatError):  # the first question fails in the same way and reports it
         kept.lend().close()  # so that the first question finds it open
     answers = Answers(kept)
     gc.freeze()
