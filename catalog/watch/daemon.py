@@ -438,13 +438,12 @@ class Daemon:
         Returns the paths of stores that are new, or whose directory was replaced. They have to be looked at, because there was no
         event for what happened before they were watched.
         """
-        before = self._registered.stores
         if not self._registered.read(writer):
             present = (path for path, store in self._registered.stores.items() if store.state != "missing")
             if not self._watched.is_outdated(present):
                 return set()
         changed = self._watch()
-        return {path for path in self._registered.stores if path not in before or is_below_any(path, changed)}
+        return self._registered.new.union(path for path in self._registered.stores if is_below_any(path, changed))
 
     def _find_silent(self) -> None:
         new = self._silent.follow(self._registered.root_paths, self._registered.stores)

@@ -21,7 +21,8 @@ from catalog.ingest.store_state import Store
 class Registered:
     """The state at the last `read`. `stores` are by path, `left_out` are paths as stored in the catalog.
 
-    `removed` are layouts that were removed and are remembered (catalog.ingest.sharing).
+    `removed` are layouts that were removed and are remembered (catalog.ingest.sharing). `new` are the paths of stores that the read
+    before did not have, or whose rows `read_some` did not find since.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class Registered:
         self.stores: dict[str, Store] = {}
         self.left_out: set[str] = set()
         self.removed: dict[str, str] = {}
+        self.new: set[str] = set()
+        self._gone: set[str] = set()
         self._signature: tuple[object, ...] = ()
         self._compared_at = -1
         self._read_at = -1
@@ -52,25 +55,35 @@ class Registered:
         """Read everything if there was a commit since; return whether stores or roots were added or removed."""
         # Read it before the rows, so that a commit in between is noticed the next time.
         version = writer.data_version()
+        self.new = set()
         if version == self._read_at:
             return False
-        before = self._signature
+        before, known = self._signature, self.stores.keys() - self._gone
         with writer.snapshot() as connection:
             registry = Registry(connection)
             self._signature = registry.signature()
             self.roots = registry.roots()
             self.stores = {store.path: store for store in registry.stores()}
+            self.new, self._gone = self.stores.keys() - known, set()
             self.left_out = registry.left_out()
             self.removed = removed_layouts(connection)
         self._read_at = self._compared_at = version
         return self._signature != before
 
     def read_some(self, writer: Writer, paths: Iterable[str]) -> Iterator[Store]:
-        """Yield the stores at these paths, which must be in `stores`, as they are now, in this order."""
-        ids = [self.stores[path].id for path in paths]
+        """Yield the stores at these paths, which must be in `stores`, as they are now, in this order.
+
+        One that another process has removed is left out. If it was added again, `read` finds it new: whatever hinted at it meanwhile
+        is forgotten.
+        """
+        ids = {path: self.stores[path].id for path in paths}
         with writer.snapshot() as connection:
-            found = {store.id: store for store in Registry(connection).stores(ids)}
-        for store_id in ids:
-            if (store := found.get(store_id)) is not None:
+            found = {store.id: store for store in Registry(connection).stores(list(ids.values()))}
+        for path, store_id in ids.items():
+            store = found.get(store_id)
+            if store is None:
+                self._gone.add(path)
+                self._signature = ()  # It may be as before once the store is added again.
+            else:
                 self.stores[store.path] = store
                 yield store

@@ -228,7 +228,8 @@ class Fleet:
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(conninfo(self._url)).close()
+            with psycopg.connect(conninfo(self._url)) as connection:
+                connection.execute("SELECT 1")  # A pooler lets in before it has a session.
         except psycopg.OperationalError:
             return False
         return True

@@ -50,3 +50,20 @@ def test_a_commit_that_registers_nothing_brings_rows_and_no_news(tmp_path: Path)
         assert not here.read(writer)
         assert [store.id for store in here.read_some(writer, {path})] == [here.stores[path].id]
         assert called("db", "check", db=db).status == 0
+
+
+def test_a_store_removed_and_added_again_is_new(tmp_path: Path) -> None:
+    """A hint that came while its row was away led nowhere, so the store has to be looked at although its path was known."""
+    db = f"{tmp_path}/catalog.db"
+    path, other = make_layout(f"{tmp_path}/a"), make_layout(f"{tmp_path}/b")
+    assert called("add", other, path, db=db).status == 0
+    here = Registered()
+    with SqliteWriter(db) as writer:
+        here.read(writer)
+        assert here.new == {path, other}
+        assert called("remove", path, db=db).status == 0
+        assert list(here.read_some(writer, [path])) == []
+        assert called("add", path, db=db).status == 0  # SQLite gives it the same id
+        assert here.is_outdated(writer)
+        assert here.read(writer)
+        assert here.new == {path}
