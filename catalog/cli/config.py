@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -105,6 +104,8 @@ class _File:
     """The tables of a file, after a check that every key is known."""
 
     def __init__(self, path: str) -> None:
+        import tomllib
+
         self._where = shown(path)
         self._text_of_file = ""
         try:

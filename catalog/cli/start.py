@@ -30,8 +30,8 @@ _VALUES = {
 }
 _FLAGS = {
     "find": (),
-    "query": ("--count",),
-    "resolve": ("--first", "--strict"),
+    "query": ("--count", "--fresh"),
+    "resolve": ("--first", "--fresh", "--strict"),
     "inspect": ("--first",),
     "status": ("--check",),
 }
@@ -189,6 +189,7 @@ def plain(arguments: list[str]) -> Options | None:
     options.strict = "--strict" in flags
     options.count = "--count" in flags
     options.check = "--check" in flags
+    options.fresh = "--fresh" in flags
     options.at = single.get("--at")
     options.tag = single.get("--tag")
     options.platform = single.get("--platform")

@@ -19,7 +19,8 @@ from catalog.ingest.unread import UnreadBlob
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.files import IndexChanged, IndexProblem
-from catalog.layout.index import ListLimits, read_index
+from catalog.layout.index import read_index
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
 from catalog.layout.mentions import mentions_digest
 

@@ -25,7 +25,7 @@ from catalog.ingest.unregistered import unregistered
 from catalog.layout.beneath import opened_below
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import is_layout
-from catalog.layout.index import IndexChanged, IndexProblem, read_index, stat_index
+from catalog.layout.files import IndexChanged, IndexProblem, stat_index
 from catalog.names.escape import shown
 from catalog.names.paths import decode_path, encode_path
 from catalog.names.query import Query
@@ -167,7 +167,9 @@ def _is_current(store: Standing) -> bool:
     try:
         file = stat_index(store.opened)
         if store.state in ("unreadable", "missing"):
-            # Only opening it shows whether it is still as the catalog says.
+            # Only opening it shows whether it is still as the catalog says. Reading loads msgspec.
+            from catalog.layout.index import read_index
+
             read_index(store.opened).close()
         return not differs(store, file)
     except IndexProblem as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from catalog.layout.index import ListLimits
+from catalog.layout.list_limits import ListLimits
 from catalog.names.keys import Naming
 
 _MS_A_DAY = 86_400_000

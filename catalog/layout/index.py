@@ -23,9 +23,10 @@ import msgspec
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, string_map
 from catalog.layout.files import FileState, IndexChanged, IndexProblem, StoreFile, stat_index
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.room import ensure_room
 from catalog.layout.source import Malformed, TooDeep, check_json
-from catalog.layout.stream import HISTORY, ListLimits, Parser, Problem, not_an_index, odd_problem
+from catalog.layout.stream import HISTORY, Parser, Problem, not_an_index, odd_problem
 from catalog.layout.text import clean, loads
 from catalog.names.limits import LAYOUT_VERSION
 

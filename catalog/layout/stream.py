@@ -24,6 +24,7 @@ import msgspec
 from catalog.exhausted import give_back
 from catalog.layout import gojson
 from catalog.layout.descriptor import Descriptor, bad_digest, decode, string_map
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.room import ensure_room
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
@@ -46,22 +47,6 @@ _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _ROOM = 24
 """Bytes of memory per byte of text: the decoded objects take up to 20, and encoding them again up to 4."""
-
-
-class ListLimits(NamedTuple):
-    """The limits for reading an `index.json`."""
-
-    index_bytes: int = 512 << 20
-    """The maximum size of an `index.json`; a larger one is invalid."""
-    descriptor_bytes: int = 4 << 20
-    """The maximum size of an element of `manifests`; a larger one is skipped."""
-    in_memory_bytes: int = 64 << 20
-    """The maximum size of an `index.json` whose descriptors are all kept in memory."""
-    problems: int = 1000
-    """How many skipped elements are reported individually. The rest are counted."""
-    elements: int = 10_000_000
-    """The maximum number of elements of `manifests`; a file with more is invalid. 512 MiB can have six million of them,
-    each with nothing but a sha256 digest."""
 
 
 class Problem(NamedTuple):

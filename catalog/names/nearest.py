@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from catalog.names.escape import shown
 
 TYPE_CHECKING = False
@@ -16,6 +14,8 @@ _LONGEST = 200
 
 def nearest(text: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like `text`, or None if none is like it. The letter case does not matter."""
+    import difflib  # The configuration needs this module, and hardly ever a message.
+
     words = {word.lower(): word for word in known}
     found = difflib.get_close_matches(text.lower(), words, 1)
     return words[found[0]] if found and words[found[0]] != text else None

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_config, parse_manifest
 from catalog.layout.mentions import mentions_digest
-from catalog.layout.stream import ListLimits
 from catalog.names.escape import shown
 from catalog.plans.files import File
 from catalog.plans.stores import PlanStore

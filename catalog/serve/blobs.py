@@ -9,7 +9,7 @@ from typing import NamedTuple
 from catalog.errors import Incomplete
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.hashing import file_identity
-from catalog.layout.index import ListLimits
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, parse_manifest
 from catalog.lookup.holders import Holder, StorePlace
 from catalog.names.escape import shown

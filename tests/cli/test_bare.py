@@ -114,6 +114,19 @@ def test_a_check_of_the_daemon_loads_neither_click_nor_sqlalchemy(shelf: Shelf) 
 
 
 @ON_SQLITE
+def test_a_fresh_answer_loads_little_more_if_nothing_changed(shelf: Shelf) -> None:
+    """Beside busy owners of stores a process gets little time, and loading these takes most of it."""
+    assert not loaded(shelf, "resolve", "--fresh", "ctr:3.16") & {
+        "click",
+        "sqlalchemy",
+        "msgspec",
+        "tomllib",
+        "inspect",
+        "difflib",
+    }
+
+
+@ON_SQLITE
 def test_json_is_loaded_only_for_json(shelf: Shelf) -> None:
     found = loaded(shelf, "resolve", "ctr:3.16", "--format", "json")
     assert "json" in found

@@ -75,6 +75,8 @@ def arguments(draw: st.DrawFn) -> list[str]:
 @example(["query", "ctr:3.16", "--platform", "arm64", "--at", "now"], b"", {})
 @example(["query", "hurt:3.17", "--tag", "3.17", "--count", "--quiet", "--limit", "1"], b"", {})
 @example(["query", "ctr:3.16", "--json"], b"", {"OCICAT_QUERY_FORMAT": "csv"})
+@example(["resolve", "ctr:3.16", "--fresh"], b"", {})
+@example(["query", "--fresh", "--platform", "arm64", "--count"], b"", {})
 @example(["status", "--check"], b"", {})
 @example(["status", "--check", "--quiet"], b"", {"OCICAT_STATUS_FORMAT": "json"})
 @example(["query", "--db"], b"", {})

@@ -23,6 +23,7 @@ from tests.cli.program import CLEAN, Ran, called
 from tests.conftest import Catalogue, Place
 from tests.growth.counting import cost
 from tests.growth.fields import FIELDS, TEXTS, dump, make
+from tests.serve.served import serving
 
 LENGTH = 5_000
 """Characters of a text: more than an index of PostgreSQL takes. `make stress` has eight times as many."""
@@ -36,7 +37,10 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("changes", "--since", "1d"), ("changes", "--since", "1d", "--json"), ("inspect", "app:1", "--first"), ("inspect", "app:2", "--first", "--json"),
     ("plan", "prune"), ("plan", "prune", "--json", "--unnamed", "--keep-last", "1"), ("plan", "link"), ("plan", "copy", "app:2", "--first", "--to", "./new"),
     ("verify",), ("plan", "link", "--json"), ("contexts", "-", "--first"), ("wait", "app:2"), ("index",), ("index", "--full"), ("db", "check"), ("schema",),
+    ("query", "--since", "1d"), ("query", "*", "--count"), ("resolve", "app:2", "--fresh", "--first"), ("history", "app:1", "--json"), ("add", "root"),
 )  # fmt: skip
+WORDS = (("resolve", ""), ("query", "a"), ("query", "--store", "r"), ("query", "--label", ""))
+"""What a shell asks at a Tab."""
 QUESTIONS: tuple[tuple[str, ...], ...] = (
     *(
         (
@@ -79,11 +83,13 @@ def test_every_command_view_and_report_answers(
     assert ask("add", "root").status == 0
     asked = [*COMMANDS, *QUESTIONS, ("diff", f"root/{names[0]}", f"root/{names[-1]}")]
     ended = {each: ask(*each) for each in asked}
+    ended |= {each: called("__complete", *each, db=db) for each in WORDS}
     assert {each: ran._replace(out="") for each, ran in ended.items() if not is_answer(ran)} == {}
     assert {each: ran.status for each, ran in ended.items() if ran.status == 2} == {}
     assert {each: len(ran.err) for each, ran in ended.items() if len(ran.err) > 20_000} == {}
     if engine == "sqlite":
         pages_answer(db, names)
+        registry_answers(db, names)
 
 
 def pages_answer(db: str, names: list[str]) -> None:
@@ -94,6 +100,27 @@ def pages_answer(db: str, names: list[str]) -> None:
         found = {page: site.get(page) for page in ["/", "/-/find?text=a", *pages]}
     assert {page: answer.status for page, answer in found.items() if answer.status not in (200, 404)} == {}
     assert max(len(answer.text) for answer in found.values()) < 9 << 20
+
+
+def registry_answers(db: str, names: list[str]) -> None:
+    stores = [f"/v2/stores.localhost/root/{name}" for name in names]
+    asked = [f"{store}{end}" for store in stores for end in ("/tags/list", "/manifests/1")]
+    asked += [
+        "/v2/_catalog",
+        "/api/status",
+        "/metrics",
+        "/api/query",
+        "/api/query?ref=*",
+        "/api/query?unnamed=true",
+        "/api/query?label=*%3D*",
+    ]
+    asked += [f"/api/{kind}?ref={ref}" for kind in ("resolve", "history", "query") for ref in ("app:1", "app:2")]
+    with serving(db) as registry:
+        found = {path: registry.get(path) for path in asked}
+    assert {path: reply.status for path, reply in found.items() if reply.status not in (200, 404, 409)} == {}
+    heads = "".join(f"{name}{value}" for reply in found.values() for name, value in reply.headers.items())
+    assert heads.isprintable()
+    assert max(len(reply.body) for reply in found.values()) < 9 << 20
 
 
 LINES, BYTES = 4, 60

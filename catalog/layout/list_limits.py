@@ -1,0 +1,21 @@
+"""The limits for reading an `index.json`, apart from the code that reads it, which loads msgspec."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ListLimits(NamedTuple):
+    """The limits for reading an `index.json`."""
+
+    index_bytes: int = 512 << 20
+    """The maximum size of an `index.json`; a larger one is invalid."""
+    descriptor_bytes: int = 4 << 20
+    """The maximum size of an element of `manifests`; a larger one is skipped."""
+    in_memory_bytes: int = 64 << 20
+    """The maximum size of an `index.json` whose descriptors are all kept in memory."""
+    problems: int = 1000
+    """How many skipped elements are reported individually. The rest are counted."""
+    elements: int = 10_000_000
+    """The maximum number of elements of `manifests`; a file with more is invalid. 512 MiB can have six million of them,
+    each with nothing but a sha256 digest."""
