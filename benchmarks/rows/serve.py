@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import shutil
@@ -41,7 +42,7 @@ uvicorn.run(application, port=int(sys.argv[1]), loop="uvloop", http="httptools",
             access_log=False)
 """
 _NGINX = """
-daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log /dev/null;
+daemon off; user {user}; worker_processes 1; pid {directory}/nginx.pid; error_log /dev/null;
 events {{ }}
 http {{
     access_log off; sendfile on; tcp_nopush on; client_body_temp_path {directory}/nginx-body;
@@ -67,7 +68,7 @@ def serve(world: World, report: Report) -> None:
     ours, theirs, bare = (_free_port() for _ in range(3))
     config = f"{world.directory}/nginx.conf"
     with open(config, "w", encoding="utf-8") as file:
-        file.write(_NGINX.format(directory=world.directory, port=theirs, root=layout))
+        file.write(_NGINX.format(user=getpass.getuser(), directory=world.directory, port=theirs, root=layout))
     with contextlib.ExitStack() as running:
         running.enter_context(
             _running(world, ours, f"{world.bin}/ocicat", "--db", db, "serve", "--listen", f"127.0.0.1:{ours}")

@@ -1,4 +1,4 @@
-"""The statements of `ocicat serve`: which stores have a blob, and pages of tags and repositories by keyset.
+"""The statements of `ocicat serve`: which stores have a blob, what carries it, and pages of tags and repositories by keyset.
 
 catalog/db/statements.py includes them under their names.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, BindParameter, Integer, Select, String, bindparam, or_, select
 
 from catalog.db.registered import BY_NAME
-from catalog.db.schema import content, edge, name, repository, root, store, store_blob
+from catalog.db.schema import content, edge, entry, name, repository, root, store, store_blob
 
 _digest: BindParameter[str] = bindparam("digest", type_=String)
 _low: BindParameter[str] = bindparam("low", type_=String)
@@ -61,6 +61,27 @@ HOLDING: Select[Any] = (
 )
 """The stores that have a blob, in the order in which they answer."""
 
+_digest_id = select(content.c.id).where(content.c.digest == _digest).scalar_subquery()
+_store_id: BindParameter[int] = bindparam("store_id", type_=BigInteger)
+_parent = content.alias("parent")
+
+CARRIED_BY: Select[Any] = (
+    select(_parent.c.digest, store_blob.c.embedded)
+    .select_from(
+        edge.join(_parent, _parent.c.id == edge.c.parent_id).join(
+            store_blob, (store_blob.c.store_id == _store_id) & (store_blob.c.content_id == edge.c.parent_id)
+        )
+    )
+    .where(edge.c.child_id == _digest_id, edge.c.embedded)
+    .limit(_count)
+)
+"""Manifests of a store with a descriptor that has a blob in its field `data`, and whether they are embedded themselves."""
+
+CARRIED_IN_LIST: Select[Any] = (
+    select(entry.c.id).where(entry.c.content_id == _digest_id, entry.c.store_id == _store_id, entry.c.embedded).limit(1)
+)
+"""Whether an entry of a store has a blob in its field `data`."""
+
 TAGS_AFTER: Select[Any] = (
     select(name.c.tag, name.c.store_id)
     .select_from(name.join(store, store.c.id == name.c.store_id))
@@ -97,6 +118,8 @@ STORES_AFTER: Select[Any] = (
 STATEMENTS: dict[str, Select[Any]] = {
     "PLACE_OF_STORE": PLACE_OF_STORE,
     "HOLDING": HOLDING,
+    "CARRIED_BY": CARRIED_BY,
+    "CARRIED_IN_LIST": CARRIED_IN_LIST,
     "TAGS_AFTER": TAGS_AFTER,
     "REPOSITORIES_AFTER": REPOSITORIES_AFTER,
     "STORES_AFTER": STORES_AFTER,

@@ -139,6 +139,8 @@ Name = Literal[
     "COUNT_REPOSITORY",
     "PLACE_OF_STORE",
     "HOLDING",
+    "CARRIED_BY",
+    "CARRIED_IN_LIST",
     "TAGS_AFTER",
     "REPOSITORIES_AFTER",
     "STORES_AFTER",

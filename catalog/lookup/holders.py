@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from catalog.layout.beneath import opened_path
@@ -9,10 +10,17 @@ from catalog.names.paths import decode_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from catalog.engine.interface import Reader
 
+IN_LIST = "index.json"
+"""The first part of a chain of descriptors: the list of the layout."""
+_MOST_CARRYING = 8
+_MOST_PARENTS = 4
+_DEEPEST = 4
+"""How many stores, manifests of each, and levels of descriptors in descriptors are tried for an embedded blob."""
 _PLACE = 10
 """How many columns a StorePlace is made of (catalog.db.serving)."""
 
@@ -40,6 +48,34 @@ class Holder(NamedTuple):
     is_good: bool | None
     verified_as: str | None
     embedded: bool
+
+
+class Carried(NamedTuple):
+    """Where the bytes of an embedded blob are: its own digest comes last in `chain`, each digest is in the field `data` of a
+    descriptor in the one before it, and the first one has a file, or is IN_LIST.
+    """
+
+    place: StorePlace
+    chain: tuple[str, ...]
+
+
+def carriers(reader: Reader, digest: str, held: Iterable[Holder]) -> list[Carried]:
+    """Return where to find the bytes of a blob that some of its holders have only in a descriptor; a few places of each."""
+    found: list[Carried] = []
+    for place in list(islice((each.place for each in held if each.embedded), _MOST_CARRYING)):
+        found += [Carried(place, chain) for chain in islice(_chains(reader, place.store_id, (digest,)), _MOST_PARENTS)]
+    return found
+
+
+def _chains(reader: Reader, store_id: int, chain: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    asked = {"store_id": store_id, "digest": chain[0]}
+    if reader.row("CARRIED_IN_LIST", asked) is not None:
+        yield (IN_LIST, *chain)
+    for parent, is_embedded in list(reader.rows("CARRIED_BY", {**asked, "count": _MOST_PARENTS})):
+        if not is_embedded:
+            yield (parent, *chain)
+        elif len(chain) < _DEEPEST:
+            yield from _chains(reader, store_id, (parent, *chain))
 
 
 def place_of_store(reader: Reader, store_id: int) -> StorePlace | None:

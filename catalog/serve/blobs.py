@@ -7,23 +7,29 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from catalog.errors import Incomplete
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.hashing import file_identity
 from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, parse_manifest
-from catalog.lookup.holders import Holder, StorePlace
+from catalog.lookup.holders import Carried, Holder, StorePlace
 from catalog.names.escape import shown
 from catalog.names.media_types import DOCKER_LIST, INDEXES, OCI_INDEX, OCI_MANIFEST
+from catalog.serve.carried import read_carried
 
 MANIFEST_BYTES = ListLimits().descriptor_bytes
 """The largest manifest that is served, which is the largest that ocicat reads: 4 MiB, as the distribution-spec suggests."""
 
 
 class Opened(NamedTuple):
-    """A blob that is open for reading: its descriptor, which the caller closes, and its size in bytes."""
+    """A blob that is open for reading: its descriptor, which the caller closes, and its size in bytes.
+
+    `is_in_memory` is true for an embedded blob, whose file is a copy in memory.
+    """
 
     descriptor: int
     size: int
+    is_in_memory: bool = False
 
 
 class ReadManifest(NamedTuple):
@@ -33,8 +39,8 @@ class ReadManifest(NamedTuple):
     media_type: str
 
 
-def open_blob(digest: str, holders: Iterable[Holder]) -> Opened:
-    """Open a blob in the first store that has it and in which it is not known to be bad.
+def open_blob(digest: str, holders: Iterable[Holder], carried: Iterable[Carried]) -> Opened:
+    """Open a blob in the first store that has it and in which it is not known to be bad; else take it from a descriptor.
 
     Raises Incomplete, which says why no store can serve it, and Exhausted.
     """
@@ -56,11 +62,30 @@ def open_blob(digest: str, holders: Iterable[Holder]) -> Opened:
             reasons.append(f"in {where} its bytes do not match the digest")
             continue
         return Opened(descriptor, found.st_size)
+    data = read_carried(carried)
+    if data is not None:
+        return _in_memory(data)
     raise Incomplete(_why(digest, reasons))
 
 
-def read_manifest(digest: str, places: Iterable[StorePlace], claimed: str | None) -> ReadManifest:
-    """Return a manifest from the first store whose bytes match its digest. `claimed` is the media type in its descriptor, if any.
+def _in_memory(data: bytes) -> Opened:
+    """Return a file in memory with these bytes. Raises Exhausted."""
+    try:
+        descriptor = os.memfd_create("embedded", os.MFD_CLOEXEC)
+    except OSError as error:
+        refuse_exhausted(error)
+        raise
+    with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+        file.write(data)
+    return Opened(descriptor, len(data), is_in_memory=True)
+
+
+def read_manifest(
+    digest: str, places: Iterable[StorePlace], claimed: str | None, carried: Iterable[Carried]
+) -> ReadManifest:
+    """Return a manifest from the first store whose bytes match its digest, else from a descriptor.
+
+    `claimed` is the media type in its descriptor, if any.
 
     Raises Incomplete, which says why no store can serve it, and Exhausted.
     """
@@ -76,6 +101,12 @@ def read_manifest(digest: str, places: Iterable[StorePlace], claimed: str | None
             return ReadManifest(data, _media_type(data, claimed))
         except BlobProblem as problem:
             reasons.append(f"in {where} it {problem.reason}")
+    data = read_carried(carried)
+    if data is not None:
+        try:
+            return ReadManifest(data, _media_type(data, claimed))
+        except BlobProblem as problem:
+            reasons.append(f"it {problem.reason}")
     raise Incomplete(_why(digest, reasons))
 
 

@@ -143,7 +143,9 @@ class Distribution:
             *headers,
         ]
         try:
-            read = await self._in_file_thread(read_manifest, found.digest, found.places, found.media_type)
+            read = await self._in_file_thread(
+                read_manifest, found.digest, found.places, found.media_type, found.carried
+            )
         except Incomplete as error:
             raise _unless_unsure(error, is_unsure=found.is_unsure) from error
         return Response(200, _header(read.media_type), read.data, about), etag
@@ -160,7 +162,7 @@ class Distribution:
             return
         found = await self._questions.ask(partial(finding.blob, asked=asked, digest=digest, rules=self._rules))
         try:
-            opened = await self._in_file_thread(open_blob, digest, found.holders)
+            opened = await self._in_file_thread(open_blob, digest, found.holders, found.carried)
         except Incomplete as error:
             raise _unless_unsure(error, is_unsure=found.is_unsure) from error
         etag = etag_of(digest)

@@ -12,7 +12,7 @@ from catalog.engine.interface import Reader
 from catalog.errors import Ambiguous, NotFound, NotInTime
 from catalog.lookup.below import INDEX
 from catalog.lookup.content import is_pending
-from catalog.lookup.holders import Holder, StorePlace, holders, place_of_store
+from catalog.lookup.holders import Carried, Holder, StorePlace, carriers, holders, place_of_store
 from catalog.lookup.match import Match
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_id, store_ids
@@ -47,20 +47,22 @@ class Serving(NamedTuple):
 class FoundManifest(NamedTuple):
     """A manifest: its digest, the media type in its descriptor, and where it may lie, the store that answers first.
 
-    `is_unsure` says that a store may have it although the catalog does not know it yet. `notes` are for people.
+    `carried` says which descriptors have it embedded. `is_unsure` says that a store may have it although the catalog does not know it yet. `notes` are for people.
     """
 
     digest: str
     media_type: str | None
     places: list[StorePlace]
+    carried: list[Carried]
     is_unsure: bool
     notes: list[str]
 
 
 class FoundBlob(NamedTuple):
-    """Where a blob may lie; `is_unsure` is that of FoundManifest."""
+    """Where a blob may lie; `carried` and `is_unsure` are those of FoundManifest."""
 
     holders: list[Holder]
+    carried: list[Carried]
     is_unsure: bool
 
 
@@ -83,9 +85,11 @@ def tagged(reader: Reader, asked: Asked, tag: str, rules: Serving) -> FoundManif
         raise NotFound(f"{shown(asked.text)} has no tag {shown(tag)}")
     _refuse_elsewhere(match)
     first = place_of_store(reader, match.store_id)
-    others = [each.place for each in _held(reader, match.digest, scope, rules)]
-    places = [*([first] if first else []), *(each for each in others if each.store_id != match.store_id)]
-    return FoundManifest(match.digest, match.media_type, places, is_unsure=False, notes=notes)
+    held = _held(reader, match.digest, scope, rules)
+    others = (each.place for each in held if each.place.store_id != match.store_id)
+    places = [*([first] if first else []), *others]
+    carried = carriers(reader, match.digest, held)
+    return FoundManifest(match.digest, match.media_type, places, carried, is_unsure=False, notes=notes)
 
 
 def _refuse_elsewhere(match: Match) -> None:
@@ -98,7 +102,8 @@ def by_digest(reader: Reader, asked: Asked, digest: str, rules: Serving) -> Foun
     """Return the manifest with a digest in any store, whatever repository was asked for. Raises NotFound and UnknownStore."""
     reader.known.clear()
     scope = rules.scope(reader)
-    places = {each.place.store_id: each.place for each in _held(reader, digest, scope, rules)}
+    held = _held(reader, digest, scope, rules)
+    places = {each.place.store_id: each.place for each in held}
     media_type: str | None = None
     for row in list(islice(reader.rows("BY_DIGEST", {"digest": digest}), _PAGE)):
         match = Match(reader, row)
@@ -115,7 +120,8 @@ def by_digest(reader: Reader, asked: Asked, digest: str, rules: Serving) -> Foun
         if is_pending(reader, scope):
             raise _pending(digest)
         raise NotFound(f"no store has {shown(digest)}")
-    return FoundManifest(digest, media_type, [*places.values(), *guesses], is_unsure=bool(guesses), notes=[])
+    carried = carriers(reader, digest, held)
+    return FoundManifest(digest, media_type, [*places.values(), *guesses], carried, is_unsure=bool(guesses), notes=[])
 
 
 def blob(reader: Reader, asked: Asked, digest: str, rules: Serving) -> FoundBlob:
@@ -128,7 +134,10 @@ def blob(reader: Reader, asked: Asked, digest: str, rules: Serving) -> FoundBlob
         if is_pending(reader, scope):
             raise _pending(digest)
         raise NotFound(f"no store has {shown(digest)}")
-    return FoundBlob([*held, *(Holder(place, 0, None, None, embedded=False) for place in guesses)], bool(guesses))
+    carried = carriers(reader, digest, held)
+    lying = [each for each in held if not each.embedded]
+    lying += [Holder(place, 0, None, None, embedded=False) for place in guesses]
+    return FoundBlob(lying, carried, bool(guesses))
 
 
 def _held(reader: Reader, digest: str, scope: frozenset[int] | None, rules: Serving) -> list[Holder]:

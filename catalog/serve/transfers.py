@@ -21,6 +21,8 @@ PLACES = 256
 """How many blobs are sent at once."""
 _PIECES = ((4, 1 << 20), (16, 256 << 10), (PLACES, 64 << 10))
 """The bytes of a piece, by how many transfers there are."""
+_PLACE_BYTES = 256 << 10
+"""An embedded blob, which is in memory, takes a place for each of these bytes."""
 _PIECE_SECONDS = 60.0
 """How long a client may take for a piece."""
 _READ_SECONDS = 30.0
@@ -31,6 +33,7 @@ class Transfers:
 
     def __init__(self, files: ThreadPoolExecutor) -> None:
         self._files = files
+        self._places = 0
         self.count = 0
         self.sent = 0
         self.cut = 0
@@ -38,11 +41,13 @@ class Transfers:
     @property
     def is_full(self) -> bool:
         """Whether no more blobs can be sent now."""
-        return self.count >= PLACES
+        return self._places >= PLACES
 
     async def give(self, scope: Scope, send: Send, opened: Opened, part: Part, status: int, headers: Headers) -> None:
         """Send a part of an open blob as the response, and close it."""
+        places = 1 + (opened.size // _PLACE_BYTES if opened.is_in_memory else 0)
         self.count += 1
+        self._places += places
         try:
             await send(
                 {
@@ -59,6 +64,7 @@ class Transfers:
             raise
         finally:
             self.count -= 1
+            self._places -= places
             os.close(opened.descriptor)
 
     @staticmethod

@@ -203,6 +203,8 @@ ASKED = [
     Asked("PLACE_OF_STORE", {"store_id": "large"}, 1),
     Asked("HOLDING", {"digest": child(1)}, 1),
     Asked("HOLDING", {"digest": digest("nosuch")}, 0),
+    Asked("CARRIED_BY", {"store_id": "large", "digest": digest("layer-1"), "count": 2}, 0),
+    Asked("CARRIED_IN_LIST", {"store_id": "large", "digest": child(1)}, 0),
     Asked("TAGS_AFTER", {"repository": MANY, "low": "", "low_store": 0, "count": 2}, 2),
     Asked("TAGS_AFTER", {"repository": MANY, "low": "u", "low_store": 0, "count": 2}, 0),
     Asked("REPOSITORIES_AFTER", {"low": "docker.io/", "count": 2}, 2),

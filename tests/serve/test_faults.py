@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +15,18 @@ from tests.cli.program import called
 from tests.conftest import stamp
 from tests.serve.served import APP, Layouts, build, serving
 from tests.watch.harness import wait_for
-from tests.writers import empty_index, make_image, make_layout, name_entry, write_blob, write_index
+from tests.writers import (
+    CONFIG_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    dump,
+    empty_index,
+    make_image,
+    make_layout,
+    name_entry,
+    write_blob,
+    write_index,
+)
 
 LARGE = 64 << 20
 
@@ -70,6 +83,52 @@ def test_an_index_without_a_child_and_a_layout_without_layers(own: Layouts) -> N
         got = site.get(f"/v2/acme/app/blobs/{layer}")
         assert (got.status, got.code) == (404, "BLOB_UNKNOWN")
         assert site.get(f"/v2/acme/app/blobs/{manifest['layers'][1]['digest']}").status == 200
+
+
+def test_a_blob_that_only_a_descriptor_has(own: Layouts) -> None:
+    """The field `data` has a config in a manifest, which is itself in an index, which is in the list of the layout."""
+    layout = make_layout(f"{own.root}/embedded")
+
+    def embedded(value: object, media_type: str) -> dict[str, object]:
+        data = dump(value)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        return {"mediaType": media_type, "digest": digest, "size": len(data), "data": base64.b64encode(data).decode()}
+
+    config = embedded({"os": "linux", "architecture": "s390x"}, CONFIG_TYPE)
+    lying = write_blob(
+        layout, dump({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": []}), MANIFEST_TYPE
+    )
+    other = embedded({"os": "linux", "architecture": "riscv64"}, CONFIG_TYPE)
+    child = embedded({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": other, "layers": []}, MANIFEST_TYPE)
+    index = embedded({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [child]}, INDEX_TYPE)
+    claimed = embedded({"os": "linux", "architecture": "claimed"}, CONFIG_TYPE) | {"data": "AAAA"}
+    false = write_blob(
+        layout, dump({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": claimed, "layers": []}), MANIFEST_TYPE
+    )
+    entries = [
+        name_entry(each, "containerd", APP, tag)
+        for tag, each in (("lying", lying), ("in-list", index), ("false", false))
+    ]
+    write_index(layout, empty_index(*entries))
+    own.ocicat("add", layout)
+    with serving(own.db) as site:
+        for each, kind in (
+            (config, "blobs"),
+            (other, "blobs"),
+            (child, "manifests"),
+            (index, "manifests"),
+            (child, "blobs"),
+        ):
+            data = base64.b64decode(str(each["data"]))
+            got = site.get(f"/v2/acme/app/{kind}/{each['digest']}")
+            assert (got.status, got.body) == (200, data), each
+        assert site.get("/v2/acme/app/manifests/in-list").headers["Docker-Content-Digest"] == index["digest"]
+        part = site.get(f"/v2/acme/app/blobs/{config['digest']}", {"Range": "bytes=2-5"})
+        assert (part.status, part.body) == (206, base64.b64decode(str(config["data"]))[2:6])
+        assert site.get(f"/v2/acme/app/blobs/{claimed['digest']}").status == 404  # its bytes are others
+        write_index(layout, empty_index(*entries[::2]))  # the catalog does not know that yet
+        got = site.get(f"/v2/acme/app/blobs/{child['digest']}")
+        assert (got.status, got.code) == (404, "BLOB_UNKNOWN")
 
 
 def large_blob(own: Layouts) -> str:
