@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 
 from benchmarks.report import Report, say
-from benchmarks.rows import change, compare, content, first, peers, plans, serve, shell, spread, start, stream
+from benchmarks.rows import change, compare, content, first, peers, plans, serve, server, shell, spread, start, stream
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
     "start": start.start,
     "size": start.size,
+    "server": server.server,
     "peers": peers.peers,
     "stream": stream.stream,
     "stores": spread.spread,

@@ -33,12 +33,12 @@ class World:
 
     @cached_property
     def bin(self) -> str:
-        """Return the `bin` of a plain venv with the wheel of this checkout and the parsers that it is compared with."""
+        """Return the `bin` of a plain venv with the wheel of this checkout the driver of a server, and the parsers that it is compared with."""
         say("building the wheel and installing it into a plain venv")
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
         wheel, _ = build(f"{self.directory}/dist")
-        return install(wheel, f"{self.directory}/venv", "ijson", "uvicorn", "uvloop", "httptools")
+        return install(wheel, f"{self.directory}/venv", "ijson", "psycopg[binary]", "uvicorn", "uvloop", "httptools")
 
     # --- processes ----------------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ VARIABLES = {
     "OCICAT_DB": "The catalog, like `--db`.",
     "OCICAT_CONFIG": "The configuration file, like `--config`.",
     "OCICAT_DEBUG": "`1`: like `--debug`.",
+    "OCICAT_HOST": "The name of this host in a shared catalog, instead of the system's ('ocicat help postgres').",
+    "OCICAT_MACHINE": "`watch` on a shared catalog: any text that stays the same on this machine and that no other has, instead of /etc/machine-id.",
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
     "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",

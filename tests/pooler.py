@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 from tests.postgres import Server
@@ -25,6 +26,8 @@ server_login_retry = 1
 logfile = {place}/log
 pidfile = {place}/pid
 """
+_WITH_TESTS = 'pgbouncer --quiet "$0" & cat; kill $!; wait'
+"""Runs it until its stdin is closed: a run of tests that is killed leaves none behind."""
 
 
 class Pooler:
@@ -34,22 +37,31 @@ class Pooler:
         self._server = server
         self.place = f"{server.directory}/pooler-{sessions}"
         os.mkdir(self.place)
-        with open(f"{self.place}/settings", "w", encoding="utf-8") as file:
-            file.write(_SETTINGS.format(server=server.directory, place=self.place, port=_PORT, sessions=sessions))
+        self._sessions = sessions
+        self._point_at(server)
         with open(f"{self.place}/users", "w", encoding="utf-8") as file:
             file.writelines(f'"{role}" ""\n' for role in roles)
         if server.user is not None:  # It refuses to run as root, too.
             os.chown(self.place, server.user, -1)
-        self._process = subprocess.Popen(
-            ["pgbouncer", "--quiet", f"{self.place}/settings"], user=server.user, cwd=self.place, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _WITH_TESTS, f"{self.place}/settings"], user=server.user, cwd=self.place, stdin=subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}, start_new_session=True,
         )  # fmt: skip
         wait_for(lambda: os.path.exists(f"{self.place}/.s.PGSQL.{_PORT}"), what=self._log)
 
+    def _point_at(self, server: Server) -> None:
+        with open(f"{self.place}/settings", "w", encoding="utf-8") as file:
+            file.write(_SETTINGS.format(server=server.directory, place=self.place, port=_PORT, sessions=self._sessions))
+
+    def turn_to(self, server: Server) -> None:
+        """Use another server from now on."""
+        self._point_at(server)
+        with open(f"{self.place}/pid", encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGHUP)
+
     def close(self) -> None:
         """Stop it. The server removes its files."""
-        self._process.terminate()
-        self._process.wait()
+        self._guard.communicate()
 
     def url(self, url: str) -> str:
         """Return the URL of the same database through the pooler."""

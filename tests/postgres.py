@@ -20,6 +20,7 @@ from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.settings import settings
 
 _OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB"
+_PROGRAMS = "initdb", "pg_ctl", "pg_basebackup", "pg_dump", "pg_restore"
 TEMPLATE = "ocicat_template"
 
 _END_WITH_TESTS = 'cat; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")" && sleep 1; rm -rf "$0"'
@@ -36,7 +37,7 @@ def programs() -> str:
     places = [os.path.dirname(found)] if found else []
     places += sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]), reverse=True)
     for place in places:
-        if os.access(f"{place}/initdb", os.X_OK) and os.access(f"{place}/pg_ctl", os.X_OK):
+        if all(os.access(f"{place}/{program}", os.X_OK) for program in _PROGRAMS):
             return place
     raise NoServer(NoServer.__doc__)
 
@@ -54,7 +55,8 @@ def asking(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 class Server:
     """A running server. If this process is root, the server runs as another user, because it refuses to run as root."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: Server | None = None) -> None:
+        """Start it; as a standby that follows `of`, if that is given."""
         self._programs = programs()
         self.directory = tempfile.mkdtemp(prefix="ocicat-pg-", dir=_in_memory())
         self.user = _somebody() if os.geteuid() == 0 else None
@@ -62,9 +64,12 @@ class Server:
             os.chown(self.directory, self.user, -1)
         os.chmod(self.directory, 0o755)
         self._numbers = itertools.count(1)
-        self._run(
-            "initdb", "-D", f"{self.directory}/data", "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"
-        )
+        data = f"{self.directory}/data"
+        if of is None:
+            self._run("initdb", "-D", data, "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
+        else:
+            copied = "-R", "-X", "stream", "-c", "fast"
+            self._run("pg_basebackup", "-h", of.directory, "-U", "ocicat", "-D", data, *copied)
         self._guard = subprocess.Popen(
             ["sh", "-c", _END_WITH_TESTS, self.directory], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
@@ -82,10 +87,30 @@ class Server:
         self._run("pg_ctl", "-D", f"{self.directory}/data", "-m", how, "-w", "stop")
 
     def close(self) -> None:
-        """Stop it and remove all its files."""
-        self.stop()
+        """Stop it, if it runs, and remove all its files."""
+        if os.path.exists(f"{self.directory}/data/postmaster.pid"):
+            self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
         self._guard.communicate()
+
+    def promote(self) -> None:
+        """Let a standby take over."""
+        self._run("pg_ctl", "-D", f"{self.directory}/data", "-w", "promote")
+
+    def dump(self, database: str) -> None:
+        """Write a backup of a database."""
+        self._run(
+            "pg_dump", "-h", self.directory, "-U", "ocicat", "-Fc", "-f", f"{self.directory}/{database}.dump", database
+        )
+
+    def restore(self, database: str) -> None:
+        """Replace a database by its backup. It exists at every moment but one, and is never half a catalog."""
+        self.ask("CREATE DATABASE restored TEMPLATE template0")
+        self._run(
+            "pg_restore", "-h", self.directory, "-U", "ocicat", "-d", "restored", f"{self.directory}/{database}.dump"
+        )
+        self.ask(f"DROP DATABASE {database} WITH (FORCE)")
+        self.ask(f"ALTER DATABASE restored RENAME TO {database}")
 
     def url(self, database: str, user: str = "ocicat") -> str:
         return f"postgresql+psycopg://{user}@/{database}?host={self.directory}"

@@ -49,13 +49,19 @@ STORE_NAME = (
 """The name of a store: `HOST:STORE` for a store of another host. In a session that ocicat did not open, all hosts are other
 hosts."""
 _THERE = "store.state <> 'missing'"
+NEWEST = (
+    "(twin.state IN ('ok', 'empty')) DESC, CAST(split_part(twin.file_identity, ':', 5) AS BIGINT) DESC NULLS LAST,"
+    " twin.changed_at DESC NULLS LAST, twin.id"
+)
+"""The order of the copies of a layout, the newest first: by the ctime of the `index.json` that was read. The file server sets that
+time, so it is the same for all hosts and does not depend on their clocks, nor on who looked first. A file that cannot be used says
+nothing about its copy."""
 ONCE = (
     "(store.shared_as IS NULL OR store.id = (SELECT twin.id FROM store AS twin"
     " WHERE twin.shared_as = store.shared_as AND twin.state <> 'missing'"
-    f" ORDER BY (twin.host_id = {HERE}) IS TRUE DESC, twin.changed_at DESC NULLS LAST, twin.id LIMIT 1))"
+    f" ORDER BY (twin.host_id = {HERE}) IS TRUE DESC, {NEWEST} LIMIT 1))"
 )
-"""Of a layout that several hosts see, only one copy counts: that of this host, else that of the host that saw it change
-last."""
+"""Of a layout that several hosts see, only one copy counts: that of this host, else the newest."""
 
 
 def _counted_once(source: str, engine: str) -> str:

@@ -142,6 +142,7 @@ VIEWS = (
             ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it is on"),
             ("sparse", "store.sparse", "1 if its layers may be absent"),
             ("shared_as", "store.shared_as", "equal in stores of several hosts that are the same layout; else null"),
+            ("sha256", "store.sha256", "SHA-256 of the index.json that was read last, in hex"),
         ),
         "FROM store LEFT JOIN root ON root.id = store.root_id",
         keys=("name", "path"),
@@ -288,6 +289,19 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
                     "coalesce(store.error, '')",
                 ),
                 "FROM store WHERE store.state IN ('invalid', 'unreadable', 'missing')",
+            ),
+            (
+                (
+                    "store.name",
+                    "'copies-differ'",
+                    "store.path",
+                    "'another store that is the same layout has read another index.json'",
+                ),
+                """FROM store
+WHERE store.shared_as IS NOT NULL AND (store.state = 'ok' OR store.state = 'empty') AND EXISTS (
+  SELECT 1 FROM store AS twin
+  WHERE twin.shared_as = store.shared_as AND twin.state IN ('ok', 'empty') AND twin.sha256 <> store.sha256
+)""",
             ),
             (
                 ("store.name", "'missing-blob'", "content.digest", "'the manifest of an entry'"),

@@ -197,7 +197,10 @@ def _as_of(
         more[1] and table == "entry"
     ):  # The + makes SQLite search by the entry and not go through all entries that the store ever had.
         was[1] = columns[1] = "+p.store_id AS store_id"
-    last, gone = (f", p.changed_at{_NEVER}", f", {_NULL} AS changed_at{_NEVER}") if table == "store" else ("", "")
+    last = gone = ""
+    if table == "store":
+        last = f", p.changed_at{_NEVER}, p.file_identity"
+        gone = f", {_NULL} AS changed_at{_NEVER}, CAST(NULL AS VARCHAR) AS file_identity"
     if table == "name":
         last = gone = f", {_NULL} AS answers_from"
     past = "past_blob" if table == "store_blob" else f"past_{table}"

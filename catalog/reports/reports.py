@@ -72,7 +72,10 @@ _DRIFT = Report(
     "drift",
     "names that point to different digests in different stores",
     (
-        Column("name", "full canonical name"),
+        Column(
+            "name",
+            "full canonical name; or `index.json of NAME`, if hosts that share the layout NAME have read different ones",
+        ),
         STORE,
         Column("digest", "the digest that the name points to in this store"),
         Column("since", "since when it does", is_age=True),
@@ -80,11 +83,17 @@ _DRIFT = Report(
     """WITH several AS (
   SELECT name FROM images WHERE name IS NOT NULL AND NOT shadowed
   GROUP BY name HAVING min(digest) <> max(digest)
+), copies AS ( -- one pass over all stores
+  SELECT name, shared_as, sha256, changed_at,
+    min(sha256) OVER (PARTITION BY shared_as) <> max(sha256) OVER (PARTITION BY shared_as) AS differ
+  FROM stores WHERE shared_as IS NOT NULL AND state IN ('ok', 'empty')
 )
 SELECT images.name, images.store, images.digest, images.since
 FROM several JOIN images ON images.name = several.name
 WHERE NOT images.shadowed
-ORDER BY images.name, images.store""",
+UNION ALL
+SELECT 'index.json of ' || shared_as, name, 'sha256:' || sha256, changed_at FROM copies WHERE differ
+ORDER BY 1, 2""",
 )
 
 _SHARED = Report(

@@ -42,6 +42,7 @@ from catalog.watch.clock import Clock
 from catalog.watch.configuration import Configured
 from catalog.watch.contents import Contents
 from catalog.watch.hints import Hints, is_below_any
+from catalog.watch.machine import Claim
 from catalog.watch.mounts import SilentPlaces
 from catalog.watch.observer import TreeObserver
 from catalog.watch.offers import LOOK_SECONDS, Offers
@@ -69,11 +70,14 @@ _TEMPORARY = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
 class Daemon:
     """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it.
 
-    `report` gets a line or notice for everything that a person should know.
+    `report` gets a line or notice for everything that a person should know. With `take_over`, this machine replaces the one that
+    followed the stores of its host (catalog.watch.machine).
     """
 
-    def __init__(self, path: str, configured: Configured, report: Report) -> None:
+    def __init__(self, path: str, configured: Configured, report: Report, *, take_over: bool = False) -> None:
         self._path = path
+        self._take_over = take_over
+        self._claim = Claim()
         self._configured = configured
         self._report = report
         self._service = Service(path, report)
@@ -106,7 +110,10 @@ class Daemon:
         self._clock = Clock()
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; return the exit status. Raises CatalogLocked if another daemon runs."""
+        """Run until SIGTERM or SIGINT; return the exit status.
+
+        Raises CatalogLocked if another daemon runs, and CatalogUnavailable if another machine is this host.
+        """
         with contextlib.suppress(OSError):  # Taking the lock reports what is wrong.
             os.makedirs(os.path.dirname(beside(self._path)), exist_ok=True)
         self._lock.acquire(_START_SECONDS)
@@ -174,12 +181,12 @@ class Daemon:
         settings = self._configured.now.settings
         intake = Intake(writer, settings, self._report, self._service, self._others_wait, entries_at_once=AT_ONCE)
         self._writer, self._intake = writer, intake
-        with contextlib.suppress(*_TEMPORARY):  # The first round tries again.
-            self._configured.register(writer)
         contents = Contents(writer, lambda: self._configured.now.settings, self._anybody_waits)
         self._contents = contents
         while not self._stop:
             try:
+                self._claim.make(writer, take_over=self._take_over)
+                self._configured.register(writer)
                 self._reload(writer)
                 break
             except _TEMPORARY as error:
@@ -309,6 +316,7 @@ class Daemon:
         began = time.monotonic()
         at_once, self._sweep_now = self._sweep_now, False
         self._next_look, self._between = began + LOOK_SECONDS, set()
+        self._claim.check(writer)
         self._offers.begin()
         self._offers.catch_up(writer, intake)
         intake.look_again(LOOK_SECONDS)

@@ -1,5 +1,5 @@
-"""`python -m tests.hosts`: eight hosts write 1,000 changes each. It prints what was measured, and exits with status 0 if
-everything held.
+"""`python -m tests.hosts`: eight hosts write 1,000 changes each, without a pooler and behind one; then 300 light hosts share 24 sessions.
+It prints what was measured, and exits with status 0 if everything held.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.hosts import crowd
+from tests.hosts.crowd import Crowd
 from tests.hosts.fleet import FULL, Fleet
 
 
@@ -20,7 +22,10 @@ def main() -> int:
 
     try:
         with tempfile.TemporaryDirectory(prefix="ocicat-hosts-") as directory:
-            Fleet(Path(directory), FULL, say).run()
+            for pooled in (False, True):
+                say("behind a pooler" if pooled else "without a pooler")
+                Fleet(Path(directory, "pooled" if pooled else "direct"), FULL, say, pooled=pooled).run()
+            Crowd(Path(directory), crowd.FULL, say).run()
     except AssertionError as error:
         say(f"WRONG: {error}")
         return 1

@@ -7,8 +7,10 @@ import os
 import shutil
 from typing import Any
 
+import psycopg
 import pytest
 
+from catalog.engine.postgres.connect import conninfo
 from tests import writers
 from tests.hosts.conftest import NewHost, layout
 from tests.hosts.host import Host
@@ -105,7 +107,12 @@ def test_while_one_host_lags_behind_a_third_one_has_the_newest_and_no_choice(see
     second = layout(f"{seen.nfs}/app", seed="second")
     _mount(seen.nfs, seen.there)
     seen.two.done("index")
-    assert [report(host, "drift") for host in seen.everybody] == [[], [], []]  # two hosts' sights of one layout
+    for host, lagging, ahead in zip(
+        seen.everybody, ("images/app", "one:images/app", "one:images/app"), ("two:shelf/app", "shelf/app", "two:shelf/app"), strict=True
+    ):  # fmt: skip
+        told = {row["store"]: row["name"] for row in report(host, "drift")}
+        assert told == dict.fromkeys((lagging, ahead), "index.json of nfs/app")
+        assert {line.split("\t")[0] for line in host.call("check").lines if "copies-differ" in line} == {lagging, ahead}
     assert seen.third.done("resolve", "app:1").out == f"{second}\n"
     assert seen.two.done("resolve", "app:1").out == f"{second}\n"
     assert seen.one.done("resolve", "app:1").out == f"{seen.app}\n"  # it has not looked yet, and says what it knows
@@ -117,6 +124,20 @@ def test_while_one_host_lags_behind_a_third_one_has_the_newest_and_no_choice(see
     assert [row["digest"] for row in rows(seen.third, "SELECT digest FROM images WHERE tag = '1' AND name LIKE '%/app:1'")] == [third]  # fmt: skip
     listed = seen.third.call("query", "app:1", "--format", "{store} {digest}").lines
     assert len(listed) == 2, listed  # query tells what each host says
+
+
+def test_the_file_servers_time_counts_and_neither_a_hosts_clock_nor_who_looked_first(seen: Seen) -> None:
+    """The host that lags is asked last, and its clock is years ahead."""
+    second = layout(f"{seen.nfs}/app", seed="second")
+    _mount(seen.nfs, seen.there)
+    seen.two.done("index")
+    with psycopg.connect(conninfo(seen.one.url), autocommit=True) as session:
+        session.execute(
+            "UPDATE store SET changed_at = changed_at + 100000000000 FROM host WHERE host_id = host.id AND host.name = 'one'"
+        )
+    assert seen.third.done("resolve", "app:1").out == f"{second}\n"
+    seen.one.done("index")
+    assert not any("copies-differ" in line for line in seen.third.call("check").lines)
 
 
 def test_drift_from_another_layout_is_told_once_a_layout(seen: Seen) -> None:

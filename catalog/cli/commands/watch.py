@@ -38,6 +38,11 @@ _SECONDS = Interval()
     type=click.Choice(LEVELS),
     help="Log only what is as important as this. -v is short for debug, -q for warning. [default: info]",
 )
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="On a shared catalog, this machine replaces the one that was this host until now. Needed once.",
+)
 @click.pass_obj
 def command(
     globals_: Globals,
@@ -46,6 +51,8 @@ def command(
     metrics: str | None,
     log_format: str | None,
     log_level: str | None,
+    *,
+    take_over: bool,
 ) -> int:
     """Run the daemon in the foreground: make one pass over all stores and roots, then follow every change.
 
@@ -62,6 +69,6 @@ def command(
 
     with stderr_without_waiting(log.lost):
         try:
-            return Daemon(catalog_path(globals_.db), Configured(read, log), log).run()
+            return Daemon(catalog_path(globals_.db), Configured(read, log), log, take_over=take_over).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged in the requested format
             return log.fail(error)

@@ -1,0 +1,35 @@
+"""One question to a catalog on a server, in a process of its own, compared with one to a file and with loading the driver."""
+
+from __future__ import annotations
+
+from benchmarks import data
+from benchmarks.clock import in_turn
+from benchmarks.report import Report
+from benchmarks.world import World
+from tests.postgres import Server
+
+LIMIT, LOADING_LIMIT = 10.0, 2.0
+
+
+def server(world: World, report: Report) -> None:
+    """Compare `resolve` on a server with `resolve` on a file and with `import psycopg`. The server is on this machine."""
+    name = next(data.mix_names(10))
+    made = Server()
+    try:
+        url = made.new_catalog()
+        world.ocicat(world.small, "db", "copy", "--to", url)()
+        report.title(f"A name asked once of a server, of 1,000 ({world.runs} runs each)")
+        seconds = in_turn(
+            {
+                'python -c "import psycopg"': world.python("import psycopg"),
+                "ocicat resolve NAME, of a file": world.ocicat(world.small, "resolve", name),
+                "ocicat resolve NAME, of a server": world.ocicat(url, "resolve", name),
+            },
+            world.runs,
+        )
+    finally:
+        made.close()
+    report.times(seconds)
+    loading, file, asked = seconds.values()
+    report.pairs("of a server / of a file", asked, file, LIMIT)
+    report.pairs("of a server / import psycopg", asked, loading, LOADING_LIMIT)
