@@ -33,7 +33,7 @@ class World:
 
     @cached_property
     def bin(self) -> str:
-        """Return the `bin` of a plain venv with the wheel of this checkout the driver of a server, and the parsers that it is compared with."""
+        """Return the `bin` of a plain venv with the wheel of this checkout, the driver of a server, and the parsers that it is compared with."""
         say("building the wheel and installing it into a plain venv")
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
