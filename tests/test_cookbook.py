@@ -103,8 +103,23 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str) -> World:
-    """Two stores that share images, one that is torn, what moved, what went, what nobody reaches, and a bad blob."""
-    top = tmp_path_factory.mktemp("cookbook")
+    """Layouts that `fill` makes, and those of other projects."""
+    top = str(tmp_path_factory.mktemp("cookbook"))
+    db = place(top)
+    values = fill(top, [db])
+    if FIXTURES.is_dir():
+        assert called("add", str(FIXTURES), db=db).status == 0
+        for each in ("manifest", "name_lookups", "two_images_manifest"):  # neither oci-layout nor blobs: by hand alone
+            path = FIXTURES / "container-libs/image/oci/layout/fixtures" / each
+            assert called("add", str(path), db=db).status == 0
+    return World(db, values)
+
+
+def fill(top: str, catalogs: list[str]) -> dict[str, str]:
+    """Make layouts below `top` and give each catalog two states of them; return a value for each parameter of the questions.
+
+    There are two stores that share images, one that is torn, what moved, what went, what nobody reaches, and a bad blob.
+    """
     one, two, torn = (writers.make_layout(f"{top}/own/{name}") for name in ("one", "two", "torn"))
     base = image(one, "base")
     app = image(one, "base", "app", labels={"vendor": "ACME"})
@@ -134,21 +149,17 @@ def world(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str) -
     steady += [named(chart, "docker.io/acme/chart", "1"), named(chart, "docker.io/acme/gone", "1"), sbom]
     writers.write_index(one, writers.empty_index(*steady, named(old, "docker.io/acme/app", "edge")))
     writers.write_index(two, writers.empty_index(named(base, BASE, "1"), named(old, "docker.io/acme/app", "1"), only))
-    db = place(str(top))
-    assert called("add", f"{top}/own", db=db).status == 0
+    for db in catalogs:
+        assert called("add", f"{top}/own", db=db).status == 0
     moved = [each for each in steady if "gone" not in str(each)]
     writers.write_index(one, writers.empty_index(*moved, named(app, "docker.io/acme/app", "edge")), "umoci")
     Path(torn, "index.json").write_text("{", encoding="utf-8")
     (bad,) = Path(two).glob(f"blobs/sha256/{layer_of(one, old)}")
     bad.write_bytes(b"bad")
-    assert called("index", db=db).status == 0
-    assert called("verify", "own/two", db=db).status == 1
-    if FIXTURES.is_dir():
-        assert called("add", str(FIXTURES), db=db).status == 0
-        for each in ("manifest", "name_lookups", "two_images_manifest"):  # neither oci-layout nor blobs: by hand alone
-            path = FIXTURES / "container-libs/image/oci/layout/fixtures" / each
-            assert called("add", str(path), db=db).status == 0
-    values = {
+    for db in catalogs:
+        assert called("index", db=db).status == 0
+        assert called("verify", "own/two", db=db).status == 1
+    return {
         "digest": base["digest"],
         "layer": f"sha256:{layer_of(one, base)}",
         "name": f"{BASE}:1",
@@ -160,7 +171,6 @@ def world(tmp_path_factory: pytest.TempPathFactory, place: Place, engine: str) -
         "platform": "linux/arm64",
         "title": "model.bin",
     }
-    return World(db, values)
 
 
 def layer_of(layout: str, entry: writers.Descriptor) -> str:

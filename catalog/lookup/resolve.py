@@ -163,7 +163,7 @@ class Asking:
         If several hosts have the same layout, only one of its copies counts.
         """
         is_near: bool | None = None
-        copies: frozenset[int] | None = None  # read once per question, because they depend on who saw a change last
+        copies: frozenset[int] | None = None  # read once per question, because they depend on who read the newest file
         for match in matches:
             near = self.reader.host_of(match.store_id) is None
             if not near:

@@ -22,6 +22,7 @@ from catalog.names.escape import shown
 _VARIABLE = "OCICAT_MACHINE"
 _FILE = "/etc/machine-id"
 _CONTAINERS = "/run/.containerenv", "/.dockerenv", "/run/systemd/container"
+_IN_PODS = "KUBERNETES_SERVICE_HOST"  # Kubernetes gives it to each container; containerd leaves no file of its own.
 _APPLICATION = bytes.fromhex("8d1f62b14ac0476f9b6ee3c3a4f0d917")
 _KNOWN = "SELECT value FROM meta WHERE key = ?"
 _KEEP = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -38,7 +39,7 @@ def machine() -> str | None:
 
 
 def _machine_id() -> str:
-    if any(map(os.path.exists, _CONTAINERS)):
+    if _IN_PODS in os.environ or any(map(os.path.exists, _CONTAINERS)):
         return ""
     try:
         with open(_FILE, encoding="ascii") as file:

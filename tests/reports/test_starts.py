@@ -24,9 +24,9 @@ from tests.reports.conftest import World
 NUMBER = examples(60)
 
 
-def values(world: World) -> dict[str, list[str]]:
+def values(catalogue: Catalogue) -> dict[str, list[str]]:
     """Return what each filter could be given: what occurs, patterns that match it, and what does not occur."""
-    sql = world.catalogue.sql
+    sql = catalogue.sql
     pairs = {
         "annotations": sql("SELECT key, value FROM annotations")
         + sql("SELECT 'org.opencontainers.image.ref.name', ref_name FROM images"),
@@ -77,7 +77,7 @@ def told(matches: list[Match]) -> list[tuple[int, str | None]]:
 
 def test_any_filters_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits are set to 0 for every second question, because no world has so many entries that a set is made."""
-    known = values(world)
+    known = values(world.catalogue)
     chance = random.Random(len(world.disk.layouts))
     everything = list(listing.without_ref(world.catalogue.asking(), None))
     for number in range(NUMBER):

@@ -141,7 +141,7 @@ class PostgresReader:
         return self._hosts[store_id]
 
     def copies(self) -> frozenset[int]:
-        """See Reader. The host to ask is this one, or else the one that last saw the layout change."""
+        """See Reader. The host to ask is this one, or else the one with the newest `index.json`."""
         return frozenset(row[0] for row in self.select(_COPIES, {}))
 
     def listen(self) -> None:
