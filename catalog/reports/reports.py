@@ -188,7 +188,7 @@ _LOST = Report(
     SELECT store, digest, size, modified, 0 AS is_held FROM blobs WHERE NOT reachable
     UNION ALL SELECT above.store, platforms.digest, NULL, NULL, 1
     FROM blobs AS above JOIN platforms ON platforms.image_index = above.digest WHERE NOT above.reachable
-  ) AS stated GROUP BY store, digest HAVING max(is_held) = 0
+  ) AS stated GROUP BY store, digest HAVING max(is_held) <> 1 -- PostgreSQL takes `= 0` to be true for one group in 200
 ), nameless AS ( -- entries that had a name once and have none now
   SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
     SELECT store, digest, size, modified, 0 AS is_unnamed, 0 AS was_named, 0 AS is_named FROM blobs
@@ -196,7 +196,7 @@ _LOST = Report(
     UNION ALL SELECT store, digest, NULL, NULL, 0, 1, 0 FROM history
     UNION ALL SELECT store, digest, NULL, NULL, 0, 0, 1 FROM images
   ) AS stated GROUP BY store, digest
-  HAVING max(is_unnamed) = 1 AND max(was_named) = 1 AND max(is_named) = 0 AND max(size) IS NOT NULL
+  HAVING max(is_unnamed) <> 0 AND max(was_named) <> 0 AND max(is_named) <> 1 AND max(size) IS NOT NULL
 ), lost AS (
   SELECT store, digest, size, modified, 0 AS unnamed FROM unreached
   UNION SELECT store, digest, size, modified, 1 FROM nameless

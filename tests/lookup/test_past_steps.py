@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from catalog.engine.interface import Reader
+from catalog.engine.postgres.reader import PostgresReader
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from tests import writers
@@ -50,6 +51,20 @@ def counted(reader: Reader) -> Iterator[Counter]:
         yield counter
     finally:
         file_of(reader).set_progress_handler(None, 0)
+
+
+@contextmanager
+def counted_rows(reader: PostgresReader) -> Iterator[Counter]:
+    """Count the rows that the server reads from tables meanwhile."""
+    counter = Counter()
+    read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+    reader.hold_state()
+    try:
+        yield counter
+        ((rows,),) = reader._session.ask(read).fetchall()
+        counter.steps = int(rows)
+    finally:
+        reader.release_state()
 
 
 def make(catalogue: Catalogue, path: str, names: int, changes: int, *, stepped: bool = False) -> Past:
@@ -106,3 +121,35 @@ def test_at_costs_the_same_at_any_size(
         costs.append(cost)
     for ref in REFS:
         assert costs[1][ref] <= costs[0][ref] * FACTOR + 10, (ref, costs)
+
+
+EVERYTHING = "*", "*:t", ":*"
+
+
+@pytest.mark.parametrize("engine_", ["sqlite", "postgresql"])
+def test_everything_at_a_moment_is_linear(tmp_path: Path, request: pytest.FixtureRequest, engine_: str) -> None:
+    """Ten times as many names cost ten times as much: steps of SQLite, rows that PostgreSQL reads."""
+    costs: list[dict[str, int]] = []
+    for size in (100, 1_000):
+        (tmp_path / f"{size}").mkdir()
+        if engine_ == "sqlite":
+            catalogue = request.getfixturevalue("new_sqlite_catalogue")(str(tmp_path / f"{size}"))
+        else:
+            catalogue = Catalogue(request.getfixturevalue("server").new_catalog())
+        past = make(catalogue, f"{tmp_path}/{size}/s", size, 6)
+        reader = past.catalogue.reader.at(past.at)
+        cost = {}
+        for ref in EVERYTHING:
+            with (
+                counted_rows(reader)
+                if isinstance(reader, PostgresReader)
+                else counted(past.catalogue.reader) as counter
+            ):
+                found = sum(1 for _ in Asking(reader, lambda _: None).matches(parse_query(ref)))
+            assert found >= size
+            cost[ref] = counter.steps
+        costs.append(cost)
+        if engine_ != "sqlite":
+            catalogue.close()
+    for ref in EVERYTHING:
+        assert costs[1][ref] <= costs[0][ref] * 10 * FACTOR, (ref, costs)

@@ -74,7 +74,7 @@ def filters(catalogue: Catalogue) -> list[dict[str, Any]]:
     known["referrers_of"] = [row[0] for row in catalogue.sql("SELECT DISTINCT subject FROM referrers ORDER BY subject")]
     found: list[dict[str, Any]] = [{}, {"unnamed": True}]
     for name, some in known.items():
-        for value in chance.sample(some, min(len(some), examples(12))):
+        for value in chance.sample(some, min(len(some), examples(8))):
             other = chance.choice([each for each in known if known[each] and each not in (name, "referrers_of")])
             given = {name: value, other: chance.choice(known[other])} if chance.random() < 0.3 else {name: value}
             found.append({key: (each,) if key in ("annotations", "labels") else each for key, each in given.items()})

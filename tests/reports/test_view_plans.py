@@ -1,7 +1,11 @@
-"""On PostgreSQL, querying a view by a key reads no large table completely, in the plan that the server itself chooses."""
+"""On PostgreSQL, querying a view by a key reads no large table completely, and a report reads each row a few times, in the plan that the server
+itself chooses.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,23 +22,33 @@ from tests.conftest import Catalogue
 from tests.lookup.test_plans import FEW, looked_at, read_whole
 from tests.postgres import Server, asking
 from tests.reports.sizes import fill
-from tests.reports.test_view_steps import IMAGE, KEYS, LARGE
+from tests.reports.test_view_steps import IMAGE, KEYS, LARGE, MIDDLE
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture(scope="module")
-def session(
+def new_session(
     tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue], server: Server
-) -> Iterator[Session]:
-    """A session on a catalog of LARGE images, like that of `ocicat sql`."""
-    url = server.new_catalog()
-    catalogue = new_sqlite_catalogue(str(tmp_path_factory.mktemp("size")))
-    fill(catalogue, LARGE)
-    with open_writer(url) as new:
-        copy(catalogue.writer, new, lambda _what, _done, _total: None)
-    with asking(url) as made:
-        yield made
+) -> Iterator[Callable[[int], Session]]:
+    """Returns a session on a catalog of so many images, like that of `ocicat sql`, made once."""
+    with contextlib.ExitStack() as open_:
+
+        @functools.cache
+        def make(images: int) -> Session:
+            url = server.new_catalog()
+            catalogue = new_sqlite_catalogue(str(tmp_path_factory.mktemp("size")))
+            fill(catalogue, images)
+            with open_writer(url) as new:
+                copy(catalogue.writer, new, lambda _what, _done, _total: None)
+            return open_.enter_context(asking(url))
+
+        yield make
+
+
+@pytest.fixture
+def session(new_session: Callable[[int], Session]) -> Session:
+    return new_session(LARGE)
 
 
 @pytest.mark.parametrize(("view", "key"), [(view, key) for view, keys in KEYS.items() for key in keys])
@@ -48,6 +62,19 @@ def test_a_key_is_an_index_search(session: Session, view: str, key: str) -> None
     few = {*FEW, "store", "store_span", "blob_place", "removed_place"}  # at most a hundred of each
     assert read_whole(plan, few) == [], json.dumps(plan, indent=1)
     assert looked_at(plan, few) <= LARGE / 100
+
+
+@pytest.mark.parametrize("name", [each.name for each in REPORTS])
+def test_a_report_over_everything_is_linear(new_session: Callable[[int], Session], name: str) -> None:
+    """Ten times as many images are ten times as many rows to look at, also where the plan is another one, and not a hundred times."""
+    (report,) = (each for each in REPORTS if each.name == name)
+    parameters = dict.fromkeys((each.name for each in report.parameters), "")
+    seen = []
+    for images in (MIDDLE, LARGE):
+        explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {named(report.statement('postgresql'))}"
+        ((found,),) = new_session(images).execute(explained, parameters).fetchall()
+        seen.append(looked_at(found[0]["Plan"], set()))
+    assert seen[1] <= seen[0] * LARGE / MIDDLE * 1.5
 
 
 def test_duplicates_of_one_name_are_read_once(
