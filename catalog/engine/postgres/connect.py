@@ -50,10 +50,12 @@ is not encoded."""
 _SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 """Options of libpq that must not be shown."""
 _UNREACHABLE = (
-    "08", "0A000", "25006", "25P03", "25P04", "28", "3D", "53300", "57P",
+    "08", "25P03", "25P04", "28", "3D", "53300", "57P",
 )  # fmt: skip
-"""SQLSTATEs, or prefixes of them, that mean the server cannot be reached: the connection, a standby, which is read-only, a transaction that
-the server ended, the login, the database, too many clients, a shutdown."""
+"""SQLSTATEs, or prefixes of them, that mean the server cannot be reached: the connection, a transaction that the server ended, the login,
+the database, too many clients, a shutdown."""
+_READ_ONLY = "0A000", "25006"
+"""What a standby says of a transaction that may write when it begins, and of a statement that writes."""
 _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
@@ -210,6 +212,8 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogUnavailable(
             f"no permission in {where} ({reason}): 'ocicat help postgres' lists what each role needs"
         )
+    if state in _READ_ONLY:  # It may be promoted, so a daemon tries again.
+        return CatalogUnreachable(f"{where} is a replica, or read-only for now ({reason}): write to the primary server")
     if state.startswith(_UNREACHABLE) or (not state and isinstance(error, psycopg.OperationalError)):
         return CatalogUnreachable(
             f"cannot reach {where} ({reason}): check that the server is running and lets you log in"
