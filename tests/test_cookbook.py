@@ -194,6 +194,8 @@ def test_each_question_has_an_answer(world: World, question: Question) -> None:
     assert (result.status, result.err) == (0, "")
     rows = json.loads(result.out)
     (column, expected) = next(answer for begin, answer in ANSWERS.items() if question.asked.startswith(begin))
+    if question.asked.startswith("Which names are new"):  # in the order in which the stores were read
+        rows.sort(key=lambda row: str(row["store"]))
     found = [row[column] for row in rows if "fixtures/" not in str(row)]
     assert found == expected if expected else found, found
     assert called("sql", *given, "--format", "json", question.sql, db=world.db).out == result.out
