@@ -128,12 +128,14 @@ def _lookups(db: str, millions: int) -> None:
 
 
 def _reports(db: str) -> None:
+    """Print how long each report takes; its statement runs in a process that is not a child of the command."""
     for report in REPORTS:
-        with _told(f"report {report.name}"):
-            try:
-                _run(db, "report", report.name, "--totals", "--timeout", f"{_MOST_SECONDS:.0f}")
-            except subprocess.CalledProcessError as error:
-                print(f"{report.name}: status {error.returncode}")
+        at = time.monotonic()
+        try:
+            _run(db, "report", report.name, "--totals", "--timeout", f"{_MOST_SECONDS:.0f}")
+        except subprocess.CalledProcessError as error:
+            print(f"{report.name}: status {error.returncode}")
+        print(f"report {report.name:20}{time.monotonic() - at:>8.1f} s by the clock", flush=True)
 
 
 if __name__ == "__main__":
