@@ -73,7 +73,7 @@ def _born() -> Column[int]:
 
 def _partial(index_name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
     """Define an index over the rows for which `where` is true. A query can use it if its condition implies `where`."""
-    Index(index_name, *columns, sqlite_where=where, postgresql_where=where)
+    Index(index_name, *columns, sqlite_where=where)
 
 
 meta = Table(
@@ -516,7 +516,6 @@ Index(
     problem.c.store_id,
     func.substr(problem.c.subject, 1, 512),
     sqlite_where=problem.c.stage == 1,
-    postgresql_where=problem.c.stage == 1,
 )
 _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-digest")
 
@@ -689,3 +688,13 @@ for _constraint in [each for table in (entry, past_entry, edge, manifest) for ea
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":
         # On PostgreSQL, deleting a word would search all rows for references, because these columns have no index.
         _constraint.ddl_if(dialect="sqlite")
+
+
+def set_conditions_for_postgresql() -> None:
+    """Give the partial indexes the same conditions on PostgreSQL, for a program that renders the tables for it.
+
+    An argument `postgresql_where` in the tables would have SQLAlchemy load the dialect with all its drivers, and asyncio, in every process.
+    """
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs.get("sqlite_where")

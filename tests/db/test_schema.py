@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from catalog.db import freeze, hosts, statements
-from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata
+from catalog.db.schema import APPLICATION_ID, SCHEMA_MAJOR, SCHEMA_MINOR, metadata, set_conditions_for_postgresql
 from catalog.db.views import VIEWS
 from catalog.engine import names
 from catalog.engine.postgres import frozen as frozen_postgres
@@ -34,6 +34,7 @@ POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 def from_tables(dialect: Dialect, engine: str) -> list[str]:
     """Return the statements that create the tables, indexes and views of the code."""
+    set_conditions_for_postgresql()
     made = []
     for table in metadata.sorted_tables:
         made.append(str(CreateTable(table).compile(dialect=dialect)))
@@ -196,3 +197,11 @@ def test_the_views_document_each_column(migrated: str) -> None:
             assert documentation, f"{view.name}.{name}"
             assert "\n" not in documentation
     connection.close()
+
+
+def test_a_writer_of_a_file_loads_nothing_of_postgresql() -> None:
+    """Its dialect brings all its drivers, which is a third of what a writer loads."""
+    code = "import sys, catalog.ingest.sweep, catalog.engine.sqlite.writer; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "catalog.db.schema" in loaded
+    assert [name for name in loaded if "postgres" in name or "psycopg" in name] == []
