@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from catalog.cli.times import relative
+from catalog.lookup.stores import STATES
 from catalog.names.escape import escape
 from catalog.names.sizes import human
 
-_STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 _LABEL = 10
 
 
@@ -29,9 +29,9 @@ def _lines(values: Mapping[str, object], late: str | None) -> Iterator[tuple[str
     size = values["size_bytes"]
     shown_size = human(size) if isinstance(size, int) else "?"
     yield "Catalog", f"{escape(str(values['catalog']))} ({shown_size}, schema {values['schema']})"
-    states = [f"{values[f'stores_{state}']:,} {state}" for state in _STATES if values[f"stores_{state}"]]
+    states = [f"{values[f'stores_{state}']:,} {state}" for state in STATES if values[f"stores_{state}"]]
     yield "Stores", f"{values['stores']:,}" + (f": {', '.join(states)}" if states else ": 'ocicat add PATH' adds one")
-    if any(values[f"stores_{state}"] for state in _STATES[2:]):
+    if any(values[f"stores_{state}"] for state in STATES[2:]):
         yield "", "'ocicat stores --state invalid --state unreadable --state missing' lists those in trouble"
     yield "Entries", f"{values['entries']:,}"
     if values["daemon"] == "none":

@@ -46,7 +46,7 @@ class Site:
         self._defect = defect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent to here
-        """Response an ASGI request."""
+        """Answer an ASGI request."""
         if scope["type"] != "http":
             return
         refused = self._refused(scope)

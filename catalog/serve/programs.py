@@ -65,7 +65,7 @@ class Programs:
         self._document = json.dumps(document, indent=1).encode()
 
     async def answer(self, scope: Scope, send: Send, parameters: Parameters) -> None:
-        """Response a GET or HEAD."""
+        """Answer a GET or HEAD."""
         await give(send, await self._answer(scope["path"], parameters))
 
     async def _answer(self, path: str, parameters: Parameters) -> Response:

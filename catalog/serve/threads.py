@@ -98,7 +98,7 @@ class CatalogThreads:
         return NotInTime(f"this took longer than {self._seconds:g} seconds: ask again later, or for less")
 
     def _answer(self, asked: _Asked, question: Callable[[Reader], T]) -> T:
-        """Response a question in one of the threads. A reader that was open before is tried once more, opened anew."""
+        """Answer a question in one of the threads. A reader that was open before is tried once more, opened anew."""
         was_open = self._slot.reader is not None
         while True:
             if asked.is_late:

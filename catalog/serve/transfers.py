@@ -69,7 +69,7 @@ class Transfers:
 
     @staticmethod
     async def tell(send: Send, opened: Opened, headers: Headers) -> None:
-        """Response a HEAD for an open blob, and close it."""
+        """Answer a HEAD for an open blob, and close it."""
         os.close(opened.descriptor)
         length = (b"content-length", b"%d" % opened.size)
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, length, *SAFE]})
