@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -71,14 +72,25 @@ EACH_ON_SERVER = {
 """Tests there whose parameters lead to other statements."""
 
 
+REPEATED_ON_SERVER = frozenset((Path(__file__).parent / "repeated_on_server.txt").read_text(encoding="utf-8").split())
+"""Tests that ask the server nothing that another test does not ask it too: `make stress` runs them there, and `make test` on SQLite
+alone. `python -m tests.repeated` writes the list."""
+
+
 def repeats_on_server(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return the tests that differ from an earlier one on the server by their parameters alone, and may be left out."""
+    """Return the tests on the server that may be left out: those of the list, and those that differ from an earlier one by their
+    parameters alone."""
     seen: set[tuple[object, str]] = set()
     found = set()
     for item in items:
         parts = item.nodeid.split("/")
         name = getattr(item, "originalname", item.name)
-        if len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER or not _engine(item.nodeid):
+        if not _engine(item.nodeid):
+            continue
+        if "/".join(parts[1:]).partition("[")[0] in REPEATED_ON_SERVER:
+            found.add(item)
+            continue
+        if len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER:
             continue
         if (item.parent, name) in seen:
             found.add(item)

@@ -7,6 +7,7 @@ to each other, and nothing is loaded for that.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-TREES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """Return what each module of the package says, by its name."""
+    return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -45,8 +49,8 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in TREES else node.module)
-    return found & set(TREES)
+                found.add(inner if inner in trees() else node.module)
+    return found & set(trees())
 
 
 def circle(graph: dict[str, set[str]]) -> list[str] | None:
@@ -68,7 +72,7 @@ def circle(graph: dict[str, set[str]]) -> list[str] | None:
 
 
 def test_no_modules_import_each_other() -> None:
-    graph = {module: imported(tree) for module, tree in TREES.items()}
+    graph = {module: imported(tree) for module, tree in trees().items()}
     assert graph["catalog.engine.open"] >= {"catalog.engine.sqlite.reader", "catalog.engine.postgres.reader"}
     assert circle(graph) is None
 
@@ -96,7 +100,7 @@ def questions(tree: ast.AST) -> set[str]:
 
 
 def test_one_module_asks_which_engine_a_catalog_is_on() -> None:
-    assert {module for module, tree in TREES.items() if questions(tree)} == {"catalog.engine.open"}
+    assert {module for module, tree in trees().items() if questions(tree)} == {"catalog.engine.open"}
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
@@ -105,7 +109,7 @@ def test_only_the_opening_module_imports_an_engine(engine: str) -> None:
     package = f"catalog.engine.{engine}"
     importing = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         if not module.startswith(package) and any(each.startswith(package) for each in imported(tree))
     }
     assert importing - {"catalog.engine.copy"} == {"catalog.engine.open"}
@@ -114,7 +118,7 @@ def test_only_the_opening_module_imports_an_engine(engine: str) -> None:
 def test_every_statement_that_is_asked_for_exists() -> None:
     asked: set[str] = set()
     texts: set[str] = set()  # constants in capitals are texts, which `select` takes
-    for tree in TREES.values():
+    for tree in trees().values():
         for node in nodes(tree):
             if (
                 isinstance(node, ast.Call)
@@ -138,7 +142,7 @@ def test_every_statement_that_is_asked_for_exists() -> None:
 def test_every_statement_is_asked_for() -> None:
     texts = {
         node.value
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         if not module.startswith("catalog.db.") and not module.endswith(".frozen")
         for node in nodes(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
@@ -156,7 +160,7 @@ SAME_NAME = {
 def test_a_class_has_a_name_of_its_own() -> None:
     """Except private classes, which are called so in their module alone."""
     rooms: dict[str, list[str]] = {}
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 rooms.setdefault(node.name, []).append(module)

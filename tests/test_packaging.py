@@ -246,9 +246,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "version", [*(pytest.param(each, marks=pytest.mark.deep) for each in OTHERS[:-1]), *OTHERS[-1:]]
-)
+@pytest.mark.parametrize("version", [pytest.param(each, marks=pytest.mark.deep) for each in OTHERS])
 def test_it_indexes_and_answers_on_each_python_that_is_here(
     built: Built, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from catalog.lookup.parts import Images
 from catalog.lookup.starts import Start
 from catalog.names.query import Query, parse_query
 from tests.conftest import Catalogue, file_of
+from tests.effort import some
 from tests.growth.counting import FACTOR
 from tests.growth.layouts import LAYOUTS
 from tests.growth.test_walks import SPARE, steps
@@ -147,7 +148,7 @@ QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
 }
 
 
-@pytest.mark.parametrize("shape", LAYOUTS)
+@pytest.mark.parametrize("shape", some(LAYOUTS, 3))
 def test_questions_are_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str) -> None:
     counted: list[dict[str, int]] = []
     for size in SIZES:

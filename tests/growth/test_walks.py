@@ -14,6 +14,7 @@ from catalog.errors import OcicatError
 from catalog.names.query import parse_query
 from tests import writers
 from tests.conftest import Catalogue, file_of
+from tests.effort import some
 from tests.growth.counting import FACTOR, cost
 from tests.growth.layouts import LAYOUTS
 
@@ -65,7 +66,7 @@ def made(
         each.close()
 
 
-@pytest.mark.parametrize("shape", LAYOUTS)
+@pytest.mark.parametrize("shape", some(LAYOUTS, 3))
 def test_reading_a_layout_is_linear(made: Callable[[str, int], tuple[Catalogue, list[str]]], shape: str) -> None:
     costs = []
     for size in SIZES:

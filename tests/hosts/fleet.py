@@ -48,7 +48,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(hosts=8, stores=20, rounds=50, readers=3)
-SHORT = Size(hosts=8, stores=4, rounds=4, readers=2)
+SHORT = Size(hosts=8, stores=3, rounds=3, readers=1)
 
 
 class Layout(NamedTuple):

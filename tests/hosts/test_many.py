@@ -10,6 +10,6 @@ from tests.hosts.fleet import SHORT, Fleet
 from tests.programs import needs
 
 
-@pytest.mark.parametrize("pooled", [False, pytest.param(True, marks=needs("pgbouncer"))])
+@pytest.mark.parametrize("pooled", [False, pytest.param(True, marks=[needs("pgbouncer"), pytest.mark.deep])])
 def test_eight_hosts_write_at_once_and_the_server_ends_in_the_middle_of_it(tmp_path: Path, *, pooled: bool) -> None:
     Fleet(tmp_path, SHORT, print, pooled=pooled).run()

@@ -7,9 +7,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.serve.served import Layouts, Registry
 
@@ -57,6 +55,9 @@ def test_statuses(site: Registry, path: str, status: int) -> None:
 
 
 def test_answers_are_what_the_document_says(site: Registry) -> None:
+    import schemathesis  # takes a second, which every process that collects the tests would pay
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     document = site.get("/api/openapi.json").json
     # A reference has a grammar that a schema cannot express, so a text that it allows may be refused.
     schema = schemathesis.openapi.from_dict(document)

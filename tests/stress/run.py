@@ -40,7 +40,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(stores=2000, seconds=60.0, kills=50, rest=10, pause=0.06, readers=2)
-SHORT = Size(stores=80, seconds=6.0, kills=8, rest=8, pause=0.1, readers=1)
+SHORT = Size(stores=40, seconds=3.0, kills=4, rest=4, pause=0.1, readers=1)
 
 
 class Stress:

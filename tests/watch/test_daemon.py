@@ -20,6 +20,7 @@ from catalog.watch.status import read_daemon
 from tests import writers
 from tests.cli.program import one_error
 from tests.conftest import file_of
+from tests.effort import examples
 from tests.watch.harness import Followed, Load, on_both, wait_for
 from tests.writers import fake_descriptor, make_layout, name_entry, read_index, write_index
 
@@ -103,19 +104,22 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     assert catalog.state()["daemon"] == "none"
 
 
+MOMENTS = examples(24)
+
+
 @on_both("quick", is_long=True)
 def test_signals_at_any_moment_of_its_life_end_it_well(quick: Followed) -> None:
     for number in range(40):
         make_layout(quick.path(f"root/{number}"))
     quick.add_root("root")
-    for attempt in range(12):
+    for attempt in range(MOMENTS):
         quick.start(ready=False)
         # From before the handlers are there (python's own start) on: by the lock it is known that they nearly are.
         wait_for(lambda: bool(read_daemon(quick.db)))
         for _ in range(attempt):
             quick.send(signal.SIGHUP)  # each wakes it in another state
         assert quick.stop() == 0
-    assert quick.said().count("info: ended by a signal") == 12
+    assert quick.said().count("info: ended by a signal") == MOMENTS
 
 
 def test_sigterm_ends_it_while_another_process_keeps_the_catalog_locked(quick: Followed) -> None:
@@ -261,6 +265,7 @@ def test_the_catalog_locked_for_a_while_is_told_once_and_caught_up_with(quick: F
         wait_for(lambda: time.monotonic() - first > 5)  # over several of its tries
         tag(stores[1], "1", "y")
     quick.settled()
+    wait_for(lambda: any("is followed again" in line for line in quick.log()), what=quick.log)  # this trouble is over
     told = [line for line in quick.log() if "written by another process" in line]
     assert len(told) == 1, quick.log()
     with writer_lock(quick):
@@ -429,9 +434,13 @@ def test_events_that_are_lost_are_made_up_for(quick: Followed) -> None:
 # Many
 
 
-def test_three_thousand_stores_at_once(quick: Followed, tmp_path: Path) -> None:
+MANY = examples(3000)
+"""Stores that come at once."""
+
+
+def test_thousands_of_stores_at_once(quick: Followed, tmp_path: Path) -> None:
     """`cp -r` beside the daemon: every one is found, by events or otherwise, with its names; and then all are gone."""
-    for number in range(3000):
+    for number in range(MANY):
         path = f"{tmp_path}/from/{number % 10}/{number}"
         os.makedirs(f"{path}/blobs")
         Path(f"{path}/oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
@@ -444,12 +453,12 @@ def test_three_thousand_stores_at_once(quick: Followed, tmp_path: Path) -> None:
         return dict(file_of(quick.reader).execute("SELECT state, count(*) FROM store GROUP BY state").fetchall())
 
     subprocess.run(["cp", "-r", f"{tmp_path}/from", quick.path("root/to")], check=True)
-    wait_for(lambda: states() == {"ok": 3000}, 90, what=lambda: [states(), quick.log()])
-    for number in range(3000):
+    wait_for(lambda: states() == {"ok": MANY}, 90, what=lambda: [states(), quick.log()])
+    for number in range(MANY):
         assert quick.ask(f"app-{number}:1").digest == fake_descriptor(f"{number}")["digest"]
-    wait_for(lambda: quick.state()["daemon_watched"] == 1 + 1 + 10 + 3000)
+    wait_for(lambda: quick.state()["daemon_watched"] == 1 + 1 + 10 + MANY)
     assert quick.state()["daemon_unwatched"] == 0
     shutil.rmtree(quick.path("root/to"))
-    wait_for(lambda: states() == {"missing": 3000}, 90, what=lambda: [states(), quick.log()[:9]])
+    wait_for(lambda: states() == {"missing": MANY}, 90, what=lambda: [states(), quick.log()[:9]])
     wait_for(lambda: quick.state()["daemon_watched"] == 1)
     assert quick.ask("app-7:1").status == 1

@@ -196,9 +196,13 @@ def test_a_notice_is_its_line() -> None:
     assert (notice.level, notice.fields) == ("info", {"path": "/%FF", "stores": 1})
 
 
+STORES = 30
+"""So many changes are more lines than the smallest pipe takes."""
+
+
 @pytest.mark.parametrize("reader", ["stands still", "reads at last", "has gone"])
 def test_a_log_that_nobody_reads_stops_nothing(quick: Followed, reader: str) -> None:
-    stores = [make_layout(quick.path(f"root/{number}")) for number in range(60)]
+    stores = [make_layout(quick.path(f"root/{number}")) for number in range(STORES)]
     quick.add_root("root")
     fifo = quick.path("fifo")
     os.mkfifo(fifo)
@@ -218,9 +222,10 @@ def test_a_log_that_nobody_reads_stops_nothing(quick: Followed, reader: str) -> 
             with open(end, encoding="ascii", closefd=False) as lines:
                 found = parsed(line.rstrip("\n") for line in lines)
                 changed = {
-                    each["store"] for each in itertools.islice((f for f in found if f["event"] == "store-changed"), 60)
+                    each["store"]
+                    for each in itertools.islice((f for f in found if f["event"] == "store-changed"), STORES)
                 }
-            assert len(changed) == 60
+            assert len(changed) == STORES
         assert quick.stop() == 0
     finally:
         if reader != "has gone":

@@ -94,6 +94,7 @@ def watch_answers(catalog: Followed, load: Load) -> set[str | None]:
     seen: set[str | None] = set()
     while load.process.poll() is None:
         seen.add(catalog.ask(REF).digest)
+        time.sleep(0.002)  # the processor is for the writer and the daemon
     return seen
 
 

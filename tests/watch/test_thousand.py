@@ -15,13 +15,13 @@ import pytest
 from catalog.cli.config import load_settings
 from catalog.ingest.fresh import make_fresh
 from catalog.names.query import parse_query
-from tests import writers
+from tests import effort, writers
 from tests.watch.harness import SETTLE_MS, Followed
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout, name_entry
 
-TIMES = int(os.environ.get("THOUSAND", "200"))
-AT_FULL = 12
-BY_PROGRAM = 20
+TIMES = int(os.environ.get("THOUSAND", effort.examples(400)))
+AT_FULL = effort.examples(24)
+BY_PROGRAM = effort.examples(40)
 NAME = "docker.io/library/app"
 
 
