@@ -15,6 +15,7 @@ BROKEN_PIPE = 141
 """The status that a shell reports for a process that SIGPIPE ended."""
 INTERRUPTED = 130
 INTERNAL = 4
+_NO_MEMORY = b"ocicat: error: this needs more memory than a command may use: ask for less\n"
 
 
 class _Volume:
@@ -75,6 +76,15 @@ def fail(error: OcicatError) -> int:
     return error.status
 
 
+def fail_without_memory() -> int:
+    """Print that memory has run out, which takes none; return the exit status."""
+    try:
+        os.write(2, _NO_MEMORY)
+    except OSError:
+        return INTERNAL  # nothing reads stderr
+    return INTERNAL
+
+
 def defect(error: Exception) -> int:
     """Print an unexpected error; return the exit status."""
     found = out_of(error) if isinstance(error, OSError | MemoryError) else None
@@ -83,6 +93,18 @@ def defect(error: Exception) -> int:
     trace(error)
     say(f"error: {bug(error)}")
     return INTERNAL
+
+
+def unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Print an unexpected error that Python cannot raise, such as one in a generator that it ends, where it would print a traceback.
+
+    Nothing is printed if memory has run out: the command reports that itself.
+    """
+    error = found.exc_value
+    if volume.debug:
+        sys.__unraisablehook__(found)
+    elif isinstance(error, Exception) and not isinstance(error, MemoryError):
+        say(f"error: {bug(error)}")
 
 
 def bug(error: Exception) -> str:

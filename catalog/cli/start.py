@@ -49,8 +49,12 @@ def main() -> NoReturn:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
     messages.process.is_ours = True
+    sys.unraisablehook = messages.unraisable
     output.page()
-    status = run(sys.argv[1:])
+    try:
+        status = run(sys.argv[1:])
+    except MemoryError:  # of reporting an error: by now, what held the memory is gone
+        status = messages.fail_without_memory()
     if output.end_pager() and status == messages.BROKEN_PIPE:
         status = 0  # somebody has seen enough
     # Nothing is left to clean up, and an orderly shutdown of the interpreter would take a tenth of the time of an answer.

@@ -3,12 +3,13 @@
 First the places of the configuration are registered, as by `ocicat index`. Then the `index.json` of each store that the question is
 about is checked with a stat and compared with what the catalog has read, and so are the directories of its blobs if
 content matters. If a daemon runs, it has seen the change too, so this waits until it has taken it. Otherwise the change is
-read and written here, under the writer's lock. A file that has not settled is never read, and it never takes longer than the time
+read and written here, under the writer's lock, and likewise if the daemon takes too long. A file that has not settled is never read, and it never takes longer than the time
 limit.
 """
 
 from __future__ import annotations
 
+import _thread
 import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -84,12 +85,16 @@ def make_fresh(
     completed = _completed(reader, wanted.ids, began + seconds, seconds, whole=whole) if seconds > 0 and content else []
     unnoticed += [each for each in completed if each not in unnoticed]
     may_write = True
+    loading: _Loading | None = None
     while behind or new or unnoticed:
         left = began + seconds - time.monotonic()
         if left <= 0:
             raise _late(behind or unnoticed, new, seconds)
         has_daemon = is_held(beside(reader.path) + DAEMON)
-        if may_write and (unnoticed or not has_daemon or time.monotonic() >= patient_until):
+        is_due = unnoticed or not has_daemon or time.monotonic() >= patient_until
+        if may_write and is_due and has_daemon and loading is None:
+            loading = _Loading()
+        if may_write and is_due and (loading is None or loading.is_done):
             try:
                 _take(reader, [*behind, *unnoticed], new, left, settings, seconds, content=content, completed=completed)
             except CatalogUnavailable as error:
@@ -105,6 +110,25 @@ def make_fresh(
         ids = {each.id for each in behind} | {by_path[path] for path in map(_stored, new) if path in by_path}
         new = [path for path in new if _stored(path) not in by_path and _is_layout(reader, path)]
         behind = _behind(reader, frozenset(ids), content=content) if ids else []
+
+
+class _Loading:
+    """Loads in a thread what writing needs, which takes seconds where the processors are busy. The daemon may be done before that."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        try:
+            _thread.start_new_thread(self._load, ())
+        except RuntimeError:  # no thread can be started, so it is loaded when it is needed
+            self.is_done = True
+
+    def _load(self) -> None:
+        try:
+            import catalog.ingest.sweep  # noqa: F401
+        except Exception:  # noqa: BLE001 - such as no memory: it fails again where writing begins, and is reported
+            return
+        finally:
+            self.is_done = True
 
 
 def _standings(reader: Reader, concerned: frozenset[int] | None) -> Iterable[tuple[_Named, Standing]]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from catalog.engine.locks import WRITER, FileLock
 from tests.cli.conftest import Own, objects, retag
 from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody
-from tests.watch.harness import Followed, followed
+from tests.watch.harness import DEADLINE, Followed, followed, wait_for
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, read_index, torn, write_index
 
 Layout = Callable[..., str]
@@ -214,6 +215,39 @@ def test_it_does_not_wait_in_vain_for_a_daemon_that_hangs_or_polls(catalog: Foll
     assert catalog("resolve", "--fresh", "a:t").out == new
     catalog.send(signal.SIGCONT)
     assert catalog.stop() == 0
+
+
+_SLOW_TO_WRITE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from catalog.cli.config import load_settings
+from catalog.engine.open import open_reader
+from catalog.ingest.fresh import make_fresh
+from catalog.lookup.resolve import Asking
+from catalog.names.query import parse_query
+reader, query = open_reader(sys.argv[2]), parse_query("a:t")
+make_fresh(reader, [query], None, load_settings(sys.argv[3]), seconds=60)
+print(Asking(reader, print).resolve(query).digest)
+"""
+
+
+def test_a_daemon_that_is_late_is_not_waited_for_longer_than_it_needs(catalog: Followed, tmp_path: Path) -> None:
+    """Where the processors are busy, loading what writing needs takes longer than the daemon."""
+    os.mkdir(tmp_path / "slow")
+    loads = tmp_path / "loads"
+    (tmp_path / "slow/sqlalchemy.py").write_text(f"import time; open({str(loads)!r}, 'w'); time.sleep(3600)")
+    catalog.start()
+    catalog.hang()
+    new = move(catalog, "a", "new")
+    arguments = (str(tmp_path / "slow"), catalog.db, catalog.config)
+    process = subprocess.Popen([sys.executable, "-c", _SLOW_TO_WRITE, *arguments], env=CLEAN, stdout=subprocess.PIPE)
+    try:
+        wait_for(loads.exists)
+        catalog.send(signal.SIGCONT)
+        assert process.communicate(timeout=DEADLINE)[0].decode() == new
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @needs_root

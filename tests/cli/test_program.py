@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from catalog._version import __version__
 from catalog.cli.main import COMMANDS
 from tests.cli.conftest import Shelf
-from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
+from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
 
 SUBCOMMANDS = ("check", "copy", "path", "upgrade", "vacuum")
 
@@ -334,3 +335,45 @@ def test_wrong_settings_have_status_2(tmp_path: Path, shelf: Shelf) -> None:
     )
     one_error(called("add", "--config", str(tmp_path), shelf.root, db=str(tmp_path / "c.db")), 2, "cannot read")
     assert not (tmp_path / "c.db").exists()
+
+
+_UNRAISABLE = """
+from catalog.cli import start
+class Ended:
+    def __del__(self):
+        raise {}
+def run(_arguments):
+    Ended()
+    return 0
+start.run = run
+start.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [("MemoryError", b""), ("KeyError('x')", b"ocicat: error: this is a bug in ocicat (KeyError: 'x')")],
+)
+def test_an_error_that_cannot_be_raised_is_no_traceback(error: str, says: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _UNRAISABLE.format(error)], capture_output=True, env=CLEAN, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith(says)
+    assert done.stderr.count(b"\n") == bool(says)
+
+
+_NO_MEMORY = """
+from catalog.cli import messages, start
+def run(_arguments):
+    raise MemoryError
+start._answer = run
+messages.plain = run
+start.main()
+"""
+
+
+def test_an_error_for_whose_message_there_is_no_memory_is_no_traceback() -> None:
+    """Memory that is just short enough cannot be had on demand, so the function that makes the message says that there is none."""
+    done = subprocess.run([sys.executable, "-c", _NO_MEMORY], capture_output=True, env=CLEAN, timeout=60, check=False)
+    one_error(Ran(done.returncode, done.stdout.decode(), done.stderr.decode()), 4, "more memory than a command may use")
