@@ -124,7 +124,7 @@ def install_library(wheel: Path, tree: Path) -> None:
     run(
         sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(library),
         "--constraint", str(SOURCE / "constraints.txt"), "--only-binary", ":all:",
-        "--python-version", f"{major}.{minor}", f"{wheel}[postgres,metrics]",
+        "--python-version", f"{major}.{minor}", f"{wheel}[postgres,metrics,serve]",
     )  # fmt: skip
     for directory in ("bin", "share"):  # the installer's launcher, and what has other places in Debian
         shutil.rmtree(library / directory, ignore_errors=True)
@@ -154,6 +154,11 @@ def install_others(tree: Path, version: str) -> None:
     )
     put(tree / "usr/lib/systemd/system/ocicat.service", system.encode())
     put(tree / "usr/lib/systemd/user/ocicat.service", user.encode())
+    served = (
+        (units / "ocicat-serve.service").read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
+    )
+    put(tree / "usr/lib/systemd/system/ocicat-serve.service", served.encode())
+    put(tree / "usr/lib/systemd/system/ocicat-serve.socket", (units / "ocicat-serve.socket").read_bytes())
     put(tree / "usr/lib/sysusers.d/ocicat.conf", (units / "ocicat.sysusers").read_bytes())
     documents = tree / "usr/share/doc/ocicat"
     put(documents / "copyright", COPYRIGHT.encode())

@@ -235,7 +235,10 @@ def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp
     assert {path.name for path in (root / "usr/share/man/man1").iterdir()} == {
         f"{path.name}.gz" for path in Path(SOURCE, "contrib/man").iterdir()
     }
-    assert "/usr/local" not in (root / "usr/lib/systemd/system/ocicat.service").read_text(encoding="utf-8")
+    units = root / "usr/lib/systemd/system"
+    assert {each.name for each in units.iterdir()} == {"ocicat.service", "ocicat-serve.service", "ocicat-serve.socket"}
+    assert not [each for each in units.iterdir() if "/usr/local" in each.read_text(encoding="utf-8")]
+    assert (root / "usr/lib/ocicat/uvicorn/__init__.py").exists()
 
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -46,6 +46,19 @@ def test_systemd_takes_it(name: str, tmp_path: Path) -> None:
 
 
 @needs_systemd
+def test_systemd_takes_the_socket_of_serve_and_its_service(tmp_path: Path) -> None:
+    units = ("ocicat-serve.socket", "ocicat-serve.service")
+    for each in units:
+        text = (ROOT / "contrib" / "systemd" / each).read_text(encoding="utf-8")
+        (tmp_path / each).write_text(text.replace("/usr/local/bin/ocicat", OCICAT))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--system", "--man=no", *(str(tmp_path / each) for each in units)],
+        capture_output=True, text=True, env=CLEAN | {"XDG_RUNTIME_DIR": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
 def test_the_one_of_the_system_is_shut_in(tmp_path: Path) -> None:
     program = shlex.split(settings("ocicat.service")["ExecStart"])[0]
     unit = tmp_path / "ocicat.service"

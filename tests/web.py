@@ -18,14 +18,15 @@ _PROGRAM = "from catalog.cli import start; start.main()"
 
 @contextlib.contextmanager
 def listening(
-    *arguments: str, db: str, env: Mapping[str, str] | None = None
+    *arguments: str, db: str, env: Mapping[str, str] | None = None, files: int | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run `ocicat` with these arguments until the end of the block.
+    """Run `ocicat` with these arguments until the end of the block; it may open so many `files`.
 
     Yields the process and the first line that it prints, which says where it listens. Its stderr is read at the end.
     """
+    limited = () if files is None else ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh")
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *arguments],
+        [*limited, sys.executable, "-c", _PROGRAM, *arguments],
         env={**CLEAN, **(env or {}), "OCICAT_DB": db}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip

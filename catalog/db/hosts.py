@@ -13,6 +13,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 
 from catalog.db.fetching import ONE
 from catalog.db.schema import SCHEMA_MAJOR, SCHEMA_MINOR, host, left_out, root, store, store_span
+from catalog.db.serving import THERE
 from catalog.db.statements import FETCH, STATEMENTS
 
 HERE: ColumnElement[int] = literal_column("(SELECT id FROM host WHERE name = current_setting('ocicat.host'))")
@@ -46,6 +47,8 @@ def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
             return statement.where(table.c.host_id == HERE)
 
     def replaced(element: Any, **_: Any) -> Any:
+        if element is THERE:
+            return (store.c.state != "missing") & (store.c.host_id == HERE)
         for there in (store, store_span):
             if element is there.c.priority:
                 return _priority_of(there)

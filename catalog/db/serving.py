@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, Integer, Select, String, bindparam, or_, select
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Integer, Select, String, bindparam, or_, select
 
+from catalog.db.filtering import Among
 from catalog.db.registered import BY_NAME
 from catalog.db.schema import content, edge, entry, name, repository, root, store, store_blob
 
@@ -16,7 +17,8 @@ _digest: BindParameter[str] = bindparam("digest", type_=String)
 _low: BindParameter[str] = bindparam("low", type_=String)
 _count: BindParameter[int] = bindparam("count", type_=Integer)
 _low_store: BindParameter[int] = bindparam("low_store", type_=BigInteger)
-_there = store.c.state != "missing"
+THERE: ColumnElement[bool] = store.c.state != "missing"
+"""The condition that a store can be read; in a catalog of many hosts it also is on this host (catalog.db.hosts)."""
 
 _PLACE = (
     store.c.id, store.c.name.label("store"), store.c.state, store.c.path, store.c.path_bytes,
@@ -37,7 +39,7 @@ _claimed = (
 PLACE_OF_STORE: Select[Any] = (
     select(*_PLACE)
     .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
-    .where(store.c.id == bindparam("store_id", type_=BigInteger), _there)
+    .where(store.c.id == bindparam("store_id", type_=BigInteger), THERE)
 )
 """Where a store is."""
 
@@ -56,7 +58,7 @@ HOLDING: Select[Any] = (
         .join(store, store.c.id == store_blob.c.store_id)
         .outerjoin(root, root.c.id == store.c.root_id)
     )
-    .where(content.c.digest == _digest, _there)
+    .where(content.c.digest == _digest, THERE)
     .order_by(store.c.priority, store.c.name)
 )
 """The stores that have a blob, in the order in which they answer."""
@@ -91,7 +93,7 @@ TAGS_AFTER: Select[Any] = (
         name.c.tag >= _low,
         or_(name.c.tag > _low, name.c.store_id > _low_store),
         ~name.c.shadowed,
-        _there,
+        THERE,
     )
     .order_by(name.c.tag, name.c.store_id)
     .limit(_count)
@@ -101,17 +103,17 @@ TAGS_AFTER: Select[Any] = (
 _tagged = (
     select(name.c.id)
     .select_from(name.join(store, store.c.id == name.c.store_id))
-    .where(name.c.repository_id == repository.c.id, name.c.tag.is_not(None), _there)
+    .where(name.c.repository_id == repository.c.id, name.c.tag.is_not(None), THERE)
     .correlate(repository)
-    .exists()
 )
-REPOSITORIES_AFTER: Select[Any] = (
-    select(repository.c.name).where(repository.c.name > _low, _tagged).order_by(repository.c.name).limit(_count)
-)
+_repositories = select(repository.c.name).where(repository.c.name > _low).order_by(repository.c.name).limit(_count)
+REPOSITORIES_AFTER: Select[Any] = _repositories.where(_tagged.exists())
 """The repositories that have a tag now, behind a name."""
+REPOSITORIES_OF_STORES: Select[Any] = _repositories.where(_tagged.where(Among(name.c.store_id)).exists())
+"""Those of them that have one in some stores."""
 
 STORES_AFTER: Select[Any] = (
-    select(store.c.id, store.c.name).where(store.c.name > _low, _there).order_by(store.c.name).limit(_count)
+    select(store.c.id, store.c.name).where(store.c.name > _low, THERE).order_by(store.c.name).limit(_count)
 )
 """The stores behind a name."""
 
@@ -122,5 +124,6 @@ STATEMENTS: dict[str, Select[Any]] = {
     "CARRIED_IN_LIST": CARRIED_IN_LIST,
     "TAGS_AFTER": TAGS_AFTER,
     "REPOSITORIES_AFTER": REPOSITORIES_AFTER,
+    "REPOSITORIES_OF_STORES": REPOSITORIES_OF_STORES,
     "STORES_AFTER": STORES_AFTER,
 }

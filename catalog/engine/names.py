@@ -143,6 +143,7 @@ Name = Literal[
     "CARRIED_IN_LIST",
     "TAGS_AFTER",
     "REPOSITORIES_AFTER",
+    "REPOSITORIES_OF_STORES",
     "STORES_AFTER",
     "COUNT_TAG",
 ]

@@ -13,6 +13,7 @@ from catalog.errors import Ambiguous, NotFound, NotInTime
 from catalog.lookup.below import INDEX
 from catalog.lookup.content import is_pending
 from catalog.lookup.holders import Carried, Holder, StorePlace, carriers, holders, place_of_store
+from catalog.lookup.ids import ids_text
 from catalog.lookup.match import Match
 from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_id, store_ids
@@ -28,6 +29,7 @@ _STALE = ("invalid", "unreadable")
 _GUESSES = 64
 """In how many stores whose manifests are not read yet a digest is looked for on the disk."""
 _PAGE = 500
+_FIRST_PAGE = 8  # often one tag is enough
 _BY_SUBJECT = ("subject", "fallback", "cut")
 """How a referrer of the distribution-spec is known (catalog.db.schema, table `referrer`)."""
 
@@ -182,17 +184,19 @@ def _tags(reader: Reader, repository: str, last: str, scope: frozenset[int] | No
     """Yield the tags of a repository behind `last` that a client can ask for, in order."""
     low, low_store = last, 1 << 62
     yielded = last
+    count = _FIRST_PAGE
     while True:
-        asked = {"repository": repository, "low": low, "low_store": low_store, "count": _PAGE}
+        asked = {"repository": repository, "low": low, "low_store": low_store, "count": count}
         rows = list(reader.rows("TAGS_AFTER", asked))
         for tag, store in rows:
             is_served = (store in scope) if scope is not None else True
             if tag != yielded and is_served and is_tag(tag) and reader.host_of(store) is None:
                 yielded = tag
                 yield tag
-        if len(rows) < _PAGE:
+        if len(rows) < count:
             return
         low, low_store = rows[-1]
+        count = min(4 * count, _PAGE)
 
 
 def _tags_of_store(reader: Reader, name: str, last: str, count: int, scope: frozenset[int] | None) -> list[str]:
@@ -220,13 +224,30 @@ def repositories(reader: Reader, last: str, count: int, rules: Serving, registry
     scope = rules.scope(reader)
     before = "" if registry is None else f"{registry}/"
     low = max(last, before)
-    both = heapq.merge(_repositories(reader, low, scope), _stores(reader, low, scope))
+    both = _repositories_and_stores(reader, low, scope)
     return list(islice(itertools.takewhile(lambda name: name.startswith(before), both), count))
 
 
+def _repositories_and_stores(reader: Reader, last: str, scope: frozenset[int] | None) -> Iterator[str]:
+    """Yield both in order. No store is looked at before its place, because all its entries may have to be read."""
+    names = _repositories(reader, last, scope)
+    behind: list[str] = []
+    for name in names:
+        if name > STORES:
+            behind = [name]
+            break
+        yield name
+    yield from heapq.merge(itertools.chain(behind, names), _stores(reader, last, scope))
+
+
 def _repositories(reader: Reader, last: str, scope: frozenset[int] | None) -> Iterator[str]:
+    ids = None if scope is None else ids_text(sorted(scope))
     while True:
-        rows = [row[0] for row in reader.rows("REPOSITORIES_AFTER", {"low": last, "count": _PAGE})]
+        if ids is None:
+            found = reader.rows("REPOSITORIES_AFTER", {"low": last, "count": _PAGE})
+        else:
+            found = reader.rows("REPOSITORIES_OF_STORES", {"low": last, "count": _PAGE, "ids": ids})
+        rows = [row[0] for row in found]
         for name in rows:
             if next(_tags(reader, name, "", scope), None) is not None:
                 yield name

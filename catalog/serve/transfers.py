@@ -23,7 +23,7 @@ _PIECES = ((4, 1 << 20), (16, 256 << 10), (PLACES, 64 << 10))
 """The bytes of a piece, by how many transfers there are."""
 _PLACE_BYTES = 256 << 10
 """An embedded blob, which is in memory, takes a place for each of these bytes."""
-_PIECE_SECONDS = 60.0
+PIECE_SECONDS = 60.0
 """How long a client may take for a piece."""
 _READ_SECONDS = 30.0
 
@@ -31,8 +31,9 @@ _READ_SECONDS = 30.0
 class Transfers:
     """Sends blobs; `files` are the threads in which they are read. `count` is how many are being sent, `sent` how many bytes were."""
 
-    def __init__(self, files: ThreadPoolExecutor) -> None:
+    def __init__(self, files: ThreadPoolExecutor, piece_seconds: float = PIECE_SECONDS) -> None:
         self._files = files
+        self._piece_seconds = piece_seconds
         self._places = 0
         self.count = 0
         self.sent = 0
@@ -91,7 +92,7 @@ class Transfers:
                 return False
             at += len(piece)
             try:
-                async with asyncio.timeout(_PIECE_SECONDS):
+                async with asyncio.timeout(self._piece_seconds):
                     await send({"type": "http.response.body", "body": piece, "more_body": at < end})
             except TimeoutError:
                 return False

@@ -207,6 +207,7 @@ ASKED = [
     Asked("CARRIED_IN_LIST", {"store_id": "large", "digest": child(1)}, 0),
     Asked("TAGS_AFTER", {"repository": MANY, "low": "", "low_store": 0, "count": 2}, 2),
     Asked("TAGS_AFTER", {"repository": MANY, "low": "u", "low_store": 0, "count": 2}, 0),
+    Asked("REPOSITORIES_OF_STORES", {"low": "docker.io/", "count": 2, "ids": ("store", "large")}, 2),
     Asked("REPOSITORIES_AFTER", {"low": "docker.io/", "count": 2}, 2),
     Asked("NEXT_NAME", between("docker.io/"), 1),
     Asked("NEXT_NAME", between(f"{SHARED}:"), 1),

@@ -156,8 +156,15 @@ def build(directory: str, db: str | None = None) -> Layouts:
 
 
 @contextlib.contextmanager
-def serving(db: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Registry]:
+def serving(
+    db: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    files: int | None = None,
+    config: str | None = None,
+) -> Iterator[Registry]:
     """Run `ocicat serve` on a free port, unless the arguments say where it listens."""
     where = () if {"--listen", "--socket"} & set(arguments) else ("--listen", "127.0.0.1:0")
-    with listening("serve", *where, *arguments, db=db, env=env) as (process, line):
+    before = () if config is None else ("--config", config)
+    with listening(*before, "serve", *where, *arguments, db=db, env=env, files=files) as (process, line):
         yield Registry(process, line)

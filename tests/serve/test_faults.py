@@ -176,17 +176,24 @@ def test_a_file_that_gets_shorter_and_a_store_that_vanishes_in_the_middle_of_a_p
         assert site.get("/v2/acme/app/manifests/1.0").status == 200
 
 
-def test_two_hundred_slow_readers_cost_little_memory_and_disturb_nobody(own: Layouts) -> None:
+def test_as_many_slow_readers_as_there_are_places_cost_little_memory_and_disturb_nobody(own: Layouts) -> None:
+    """One reader more is told to come again. In the meantime thousands of requests are answered."""
     digest = large_blob(own)
     with serving(own.db) as site:
-        slow = [site.connect() for _ in range(200)]
+        slow = [site.connect() for _ in range(256)]
         try:
             for each in slow:
                 assert begin(each, digest).startswith(b"HTTP/1.1 200")
-            wait_for(lambda: b"ocicat_serve_transfers 200" in site.get("/metrics").body)
-            for _ in range(20):
-                assert site.get("/v2/acme/app/manifests/1.0").status == 200
-                assert site.get(f"/v2/acme/app/blobs/{own.digests['index']}").status == 200
+            wait_for(lambda: b"ocicat_serve_transfers 256" in site.get("/metrics").body)
+            got = site.get(f"/v2/acme/app/blobs/{own.digests['index']}")
+            assert (got.status, got.code, got.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
+            slow.pop().close()
+            wait_for(lambda: site.get(f"/v2/acme/app/blobs/{own.digests['index']}").status == 200)
+            for kind in ("manifests/1.0", f"manifests/{own.digests['child']}", "tags/list"):
+                request = f"GET /v2/acme/app/{kind} HTTP/1.1\r\nHost: localhost\r\n"
+                for _ in range(70):  # with at most as many requests on a connection as may wait there
+                    answered = site.raw(f"{request}\r\n".encode() * 15 + f"{request}Connection: close\r\n\r\n".encode())
+                    assert answered.count(b"HTTP/1.1 200") == 16
             assert site.memory_mib() < 150
         finally:
             for each in slow:
@@ -213,6 +220,27 @@ def test_a_catalog_that_is_away_is_503_and_another_one_is_taken(own: Layouts, tm
         wait_for(lambda: site.get("/healthz").status == 200)
         assert site.get("/v2/acme/app/manifests/1.0").status == 404
         assert site.get("/v2/library/alpine/manifests/3.17").status == 200
+
+
+def test_fresh_looks_at_the_layout_before_a_tag_is_looked_up(own: Layouts) -> None:
+    layout = f"{own.root}/many"
+
+    def move(seed: str) -> str:
+        image = make_image(layout, seed)
+        write_index(layout, empty_index(name_entry(image, "containerd", APP, "1.0")))
+        stamp(f"{layout}/index.json")
+        return str(image["digest"])
+
+    with serving(own.db, config=own.config) as plain, serving(own.db, "--fresh", config=own.config) as fresh:
+        first = plain.get("/v2/acme/app/manifests/1.0").headers["Docker-Content-Digest"]
+        for seed in ("new", "newer"):
+            moved = move(seed)
+            old = plain.get("/v2/acme/app/manifests/1.0").headers["Docker-Content-Digest"]
+            assert old == first  # what the catalog says
+            for _ in range(2):
+                assert fresh.get("/v2/acme/app/manifests/1.0").headers["Docker-Content-Digest"] == moved
+            first = moved
+            assert plain.get("/v2/acme/app/manifests/1.0").headers["Docker-Content-Digest"] == moved
 
 
 def test_a_tag_that_has_moved_is_served_as_the_catalog_says_at_once(own: Layouts) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from catalog.serve.blobs import Opened
+from catalog.serve.conditions import Part
+from catalog.serve.transfers import Transfers
+from catalog.web.asgi import Message
 from tests.cli.program import CLEAN, OCICAT, called
 from tests.programs import needs
 from tests.serve.served import Layouts, Registry, serving
 from tests.serve.test_faults import begin, large_blob
+from tests.watch.harness import wait_for
 from tests.web import SECONDS
 
 _HEAD = b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n"
@@ -109,6 +117,49 @@ def test_clients_that_send_nothing_or_too_slowly_are_closed(site: Registry) -> N
             each.settimeout(SECONDS)
             with contextlib.suppress(ConnectionResetError):
                 assert each.recv(1000) == b""
+
+
+def test_more_connections_than_fit_are_closed_at_once(layouts: Layouts) -> None:
+    """How many fit depends on the limit of open files: a third of 136, and the others for files of its own."""
+    with serving(layouts.db, files=200) as site, contextlib.ExitStack() as held:
+        for _ in range(45):
+            connection = held.enter_context(site.connect())
+            connection.sendall(_HEAD + b"\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        for _ in range(5):
+            with contextlib.suppress(ConnectionError):
+                assert site.raw(_HEAD + b"\r\n") == b""
+        connection.sendall(_HEAD + b"\r\n")
+        assert b"HTTP/1.1 200" in connection.recv(1000)
+        held.close()
+
+        def is_let_in() -> bool:
+            with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                return site.get("/v2/").status == 200
+            return False
+
+        wait_for(is_let_in)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
+    """The time is a parameter, because a minute is long for a test; the client is a `send` that waits as uvicorn's does."""
+    (tmp_path / "blob").write_bytes(b"x" * 10)
+    descriptor = os.open(tmp_path / "blob", os.O_RDONLY)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def transfer() -> Transfers:
+        with ThreadPoolExecutor(1) as files:
+            transfers = Transfers(files, piece_seconds=0.01)
+            await transfers.give({}, send, Opened(descriptor, 10), Part(0, 10), 200, ())
+        return transfers
+
+    transfers = asyncio.run(transfer())
+    assert (transfers.count, transfers.cut, transfers.sent) == (0, 1, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_socket_and_tls(layouts: Layouts, tmp_path: Path) -> None:
