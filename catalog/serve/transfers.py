@@ -1,7 +1,7 @@
 """Send blobs: pieces are read in threads and sent as fast as the client takes them.
 
 A client that reads slowly holds a place, one open file and two pieces, and no thread. So there is a limited number of places, and
-pieces are smaller the more transfers there are: 200 clients that do not read hold about 40 MiB. A transfer in which the client takes
+pieces are smaller the more transfers there are: 256 clients that do not read hold about 50 MiB. A transfer in which the client takes
 no piece for a minute is cut off. If a file ends before its size when it was opened, the connection is cut, so that the client
 notices; nothing is ever padded.
 """
