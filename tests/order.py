@@ -57,7 +57,7 @@ NOT_QUICK = {
 QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
 
 
-ONCE_ON_SERVER = ("cli", "content", "ingest", "plans")
+ONCE_ON_SERVER = ("cli", "content", "ingest", "plans", "watch")
 """Directories whose tests with many parameters run on the server with the first ones alone: the parameters change what is asked or
 what lies on the disk, not the statements. `make stress` runs them with all."""
 

@@ -181,7 +181,7 @@ def test_stores_and_roots_added_and_removed_by_others_are_followed(quick: Follow
     assert quick.stop() == 0
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> None:
     """The count of stores is the same then, and SQLite gives the new one the old one's number."""
     one, two = make_layout(quick.path("one")), make_layout(quick.path("two"))
@@ -197,7 +197,7 @@ def test_one_store_replaced_by_another_between_two_looks(quick: Followed) -> Non
         quick.settled()
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
     """Its stores belong to the deeper root, and to the other one once that is removed. They are watched all the time."""
     store = make_layout(quick.path("outer/inner/deep/a"))
@@ -220,7 +220,7 @@ def test_a_root_inside_a_root_comes_and_goes(quick: Followed) -> None:
         quick.settled()
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_registered_without_being_indexed(quick: Followed) -> None:
     quick.start()
     tag(make_layout(quick.path("root/a")), "1", "x")
@@ -231,7 +231,7 @@ def test_registered_without_being_indexed(quick: Followed) -> None:
     quick.settled()
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_a_store_removed_while_its_change_is_pending(quick: Followed) -> None:
     store = make_layout(quick.path("root/a"))
     other = make_layout(quick.path("root/b"))
@@ -329,7 +329,7 @@ def test_it_says_how_it_is_from_its_first_moment(quick: Followed) -> None:
     assert (values["daemon_watched"], values["daemon_unwatched"], values["daemon_waiting"]) == (2, 0, 0)
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_an_unreadable_place_is_told_once_and_again_when_it_came_back(quick: Followed) -> None:
     make_layout(quick.path("root/a"))
     root = quick.add_root("root")
@@ -388,7 +388,7 @@ def test_what_the_limit_of_watches_leaves_out_is_swept_and_told(quick: Followed)
     quick.settled()
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_poll_alone(quick: Followed) -> None:
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")

@@ -13,7 +13,7 @@ def told(catalog: Followed, words: str) -> int:
     return sum(words in line for line in catalog.log())
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 def test_a_store_that_never_stands_still(catalog: Followed) -> None:
     catalog.configure(settle_ms=50, late_seconds=LATE_SECONDS)
     busy, other = make_layout(catalog.path("root/busy")), make_layout(catalog.path("root/other"))

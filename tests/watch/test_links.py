@@ -29,7 +29,7 @@ def answers(quick: Followed, seed: str, ref: str = "app:1") -> None:
     wait_for(lambda: quick("resolve", ref).out.strip() == fake_descriptor(seed)["digest"], 10, what=quick.log)
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_a_link_is_moved(quick: Followed) -> None:
     """By events alone: no sweep comes in time."""
     link = quick.path("current")

@@ -150,7 +150,7 @@ def _linked(source: str, path: str) -> None:
         os.link(f"{source}/{name}", f"{path}/{name}")
 
 
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_two_stores_with_one_file(quick: Followed) -> None:
     root = quick.path("root")
     put(f"{root}/a", "first")

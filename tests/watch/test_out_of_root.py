@@ -63,7 +63,7 @@ def test_neither_a_pass_nor_fresh_leaves_the_root(quick: Followed, place: str) -
 
 
 @pytest.mark.parametrize("place", PLACES)
-@on_both("quick")
+@on_both("quick", is_long=True)
 def test_the_daemon_stays_in_the_root(quick: Followed, place: str) -> None:
     both(quick)
     quick.start("--rescan", "0.2")

@@ -64,7 +64,7 @@ def test_skopeo_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> No
     assert [line for line in catalog.log() if "defect" in line or "Traceback" in line] == []
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 @needs_umoci
 def test_umoci_beside_a_daemon(catalog: Followed, images: dict[str, str]) -> None:
     store = catalog.add_root("root") + "/box"
@@ -116,7 +116,7 @@ def test_fresh_after_skopeo(catalog: Followed, images: dict[str, str], daemon: b
     assert catalog("resolve", "--fresh", "app:v3").status == 1
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 @needs_umoci
 @pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon"])
 def test_fresh_after_umoci(catalog: Followed, images: dict[str, str], daemon: bool) -> None:
