@@ -53,6 +53,9 @@ sys.dont_write_bytecode = False
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="only what needs no daemon, no server and no browser")
+    parser.addoption(
+        "--record-slow", action="store_true", help="write which tests --quick leaves out to tests/slow.txt"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,8 +64,32 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "deep: repeats on other data what another test shows; only `make stress` runs it"
     )
     config.addinivalue_line("markers", "without_catalog: the fixture `cli` has no catalog yet, instead of an empty one")
+    if config.option.record_slow and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_SlowTests())
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # tests/order.py sorts files by time, not by their number of tests
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what `--quick` leaves out by its directory."""
+    parts = collection_path.relative_to(config.rootpath).parts
+    return True if config.option.quick and len(parts) == 2 and parts[1] not in order.QUICK_ROOMS else None
+
+
+class _SlowTests:
+    """Records how long tests take, and writes tests/slow.txt."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the time of a call; setting up is often for other tests too."""
+        if report.when == "call":
+            self._seconds[report.nodeid] = report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the list."""
+        order.SLOW_LIST.write_text("".join(f"{name}\n" for name in order.slow(self._seconds)), encoding="utf-8")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ come first, so that no process is left with one of them at the end.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -45,14 +45,11 @@ ROOMS = ("watch", "hosts", "cli", "browse", "serve", "plans", "db", "ingest", "c
 SLOW_FIXTURES = {"browser", "catalog", "followed", "mortal", "public", "quick", "secure", "server", "site", "terminal"}
 """Fixtures that start a daemon, a server, a browser or a shell."""
 
-NOT_QUICK = {
-    "content/test_once.py",
-    "db/test_processes.py",
-    "ingest/test_machine.py",
-    "ingest/test_rows_written.py",
-    "lookup/test_fixtures.py",
-}
-"""Files that need none of these but still take long. Single tests have the marker `slow`."""
+SLOW_LIST = Path(__file__).parent / "slow.txt"
+SLOW = frozenset(SLOW_LIST.read_text(encoding="utf-8").split())
+"""Tests that take longer than SLOW_SECONDS on a busy machine with two cores: `pytest --record-slow` writes the list. A new one may have the
+marker `slow`."""
+SLOW_SECONDS = 0.5
 
 QUICK_ROOMS = ("cli", "content", "db", "dockerfile", "ingest", "layout", "lookup", "names", "reports")
 
@@ -87,7 +84,7 @@ def repeats_on_server(items: list[pytest.Item]) -> set[pytest.Item]:
         name = getattr(item, "originalname", item.name)
         if not _engine(item.nodeid):
             continue
-        if "/".join(parts[1:]).partition("[")[0] in REPEATED_ON_SERVER:
+        if name_of(item.nodeid) in REPEATED_ON_SERVER:
             found.add(item)
             continue
         if len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER:
@@ -104,6 +101,17 @@ class ByFileAndEngine(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         return f"{file} {_engine(test)}"
+
+
+def name_of(nodeid: str) -> str:
+    """Return what the lists of tests call one: its file below `tests` and its function, without parameters."""
+    return nodeid.partition("[")[0].removeprefix("tests/")
+
+
+def slow(seconds: Mapping[str, float]) -> list[str]:
+    """Return the tests for SLOW_LIST, by how long each call took."""
+    names = {name_of(each) for each, took in seconds.items() if took > SLOW_SECONDS and not _engine(each)}
+    return sorted(name for name in names if name.startswith(QUICK_ROOMS))
 
 
 def _engine(test: str) -> str:
@@ -135,7 +143,7 @@ def is_quick(item: pytest.Item) -> bool:
     return (
         len(parts) > 2
         and parts[1] in QUICK_ROOMS
-        and "/".join(parts[1:]) not in NOT_QUICK
+        and name_of(item.nodeid) not in SLOW
         and not SLOW_FIXTURES & set(fixtures)
         and "postgresql" not in item.nodeid
         and item.get_closest_marker("slow") is None
