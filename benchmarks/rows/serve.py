@@ -30,6 +30,8 @@ from tests.writers import (
 BLOB_TIMES = 1.3
 MANIFEST_TIMES = 2.0
 PULL_TIMES = 1.5
+RATE = 1000
+MEMORY_MIB = 150
 _SECONDS = 3
 _BARE = """
 import sys, uvicorn
@@ -70,7 +72,7 @@ def serve(world: World, report: Report) -> None:
     with open(config, "w", encoding="utf-8") as file:
         file.write(_NGINX.format(user=getpass.getuser(), directory=world.directory, port=theirs, root=layout))
     with contextlib.ExitStack() as running:
-        running.enter_context(
+        server = running.enter_context(
             _running(world, ours, f"{world.bin}/ocicat", "--db", db, "serve", "--listen", f"127.0.0.1:{ours}")
         )
         running.enter_context(_running(world, theirs, "nginx", "-p", world.directory, "-c", config))
@@ -97,6 +99,9 @@ def serve(world: World, report: Report) -> None:
             manifests["uvicorn"],
             MANIFEST_TIMES,
         )
+        rate = 1 / _wrk(f"{repository}/manifests/1.0", connections=64)()
+        report.holds("manifests by tag a second, 64 connections", rate, RATE, at_least=True)
+        report.holds("the most memory of the server until then, in MiB", _peak_mib(server), MEMORY_MIB)
         pulls = in_turn(
             {
                 "skopeo, oci:": _pull(world, f"oci:{layout}:docker.io/acme/served:1.0"),
@@ -130,8 +135,8 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(world: World, port: int, *command: str) -> Iterator[None]:
-    """Run a server, and wait until it listens."""
+def _running(world: World, port: int, *command: str) -> Iterator[int]:
+    """Run a server, wait until it listens, and yield its process id."""
     process = subprocess.Popen(command, env=world.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -142,21 +147,26 @@ def _running(world: World, port: int, *command: str) -> Iterator[None]:
                 if process.poll() is not None:
                     raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}") from None
                 time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def _peak_mib(pid: int) -> float:
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 
 
 def _curl(world: World, url: str) -> Take:
     return cold(["curl", "-sS", "--fail", "-o", os.devnull, f"http://{url}"], world.environment)
 
 
-def _wrk(url: str) -> Take:
+def _wrk(url: str, connections: int = 4) -> Take:
     """Return an action that returns the seconds per request, over a few seconds."""
 
     def take() -> float:
-        command = ["wrk", "-t1", "-c4", f"-d{_SECONDS}s", f"http://{url}"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{_SECONDS}s", f"http://{url}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         if "Non-2xx" in done.stdout:
             raise RuntimeError(f"{url}: not every response was 200")
