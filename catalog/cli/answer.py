@@ -269,6 +269,10 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
 
             if hint := before_all(then) or beginning(reader):
                 note(hint)
+            elif show is not None and options.limit != 0:
+                from catalog.cli.messages import remark
+
+                remark("nothing refers to it" if also else "no entry matches: 'ocicat query' lists them all")
     finally:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()

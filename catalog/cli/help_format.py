@@ -41,7 +41,8 @@ class HelpFormatter(click.HelpFormatter):
         indent = " " * self.current_indent
         room = self.width - self.current_indent
         column = min(max((len(term) for term, _ in rows), default=0), col_max) + col_spacing
-        is_narrow = room - column < _LEAST
+        longest = max((len(word) for _, text in rows for word in text.split()), default=0)
+        is_narrow = room - column < max(_LEAST, longest)
         column = 4 if is_narrow else column
         for term, text in rows:
             lines = _wrapped(text, room - column) if text else [""]

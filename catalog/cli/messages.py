@@ -41,6 +41,12 @@ def note(text: str) -> None:
         say(text)
 
 
+def remark(text: str) -> None:
+    """Print a note to a person: not unless stderr is a terminal."""
+    if sys.stderr.isatty():
+        note(text)
+
+
 def detail(text: str) -> None:
     """Print a line only if `--verbose` is given."""
     if volume.verbose:

@@ -3,8 +3,8 @@
 In a pipe, a table is never shortened. On a terminal it has to fit, so it is shortened in this order: digests and times are
 abbreviated (`sha256:` and 12 digits, which is still a reference), columns that the command can spare are left out and named in
 a line on stderr, the widest cells have their middle replaced by `…`, and a last column of prose is wrapped. If that is not
-enough, its rows are cut as far as they can be read, and run over. A column of names that may lose its column of tags shows
-`:TAG` where an image has a tag and no name.
+enough, each row is printed upright: a line per column, with its name before the value. A column of names that may lose its
+column of tags shows `:TAG` where an image has a tag and no name.
 
 Widths are counted as a terminal shows characters: an East Asian wide one takes two places, a combining one none.
 """
@@ -31,6 +31,7 @@ _COMFORT = 24  # columns are left out until each of the others can have this wid
 _NARROW = 20  # a digest, a time or a tag is of use only if it is complete, so columns up to this width are not cut
 _ENOUGH = 10  # unless the wider columns would have less than this
 _LEAST = 8  # no column is cut to less than this
+_TALLEST = 8  # the most lines of a value in a row that is printed upright, as far as a terminal of normal width goes
 _ZERO_WIDTH = 4  # the most characters per place, because a cell may contain any number of marks without width
 _BAD_STATES = frozenset({"invalid", "unreadable", "missing"})
 
@@ -67,6 +68,8 @@ class Table(Format):
         self._places: list[int] = []
         self._widths: list[int] = []
         self._is_short = False
+        self._is_upright = False
+        self._has_rows = False
 
     def row(self, get: Get) -> None:
         self._add([cell(self._value(column, get)) for column in self._columns])
@@ -105,7 +108,8 @@ class Table(Format):
         kept, self._kept = self._kept or [], None
         header = [cell(column.upper()) for column in self._columns]
         self._fit([header, *kept])
-        self._line(header, is_header=True)
+        if not self._is_upright:
+            self._line(header, is_header=True)
         for line in kept:
             self._line(line)
 
@@ -124,15 +128,22 @@ class Table(Format):
                     break
                 self._places.remove(self._columns.index(column))
                 left_out.append(column)
+            shown = _levelled([widths[place] for place in self._places], self._room)
+            if shown is None:
+                self._places = list(range(len(self._columns)))
+                self._is_upright = True
+                return
             if left_out:
                 note(f"no room for {', '.join(left_out)}: use a wider terminal or another --format to see everything")
-            shown = _levelled([widths[place] for place in self._places], self._room)
             widths = [0] * len(widths)
             for place, width in zip(self._places, shown, strict=True):
                 widths[place] = width
         self._widths = widths
 
     def _line(self, cells: list[str], *, is_header: bool = False) -> None:
+        if self._is_upright:
+            self._upright(cells, self._room or _WIDEST)
+            return
         pieces, rest = [], []
         is_short = self._is_short or (self._room is not None and self._overruns(cells, self._room))
         for place in self._places:
@@ -149,6 +160,27 @@ class Table(Format):
         indent = " " * sum(self._widths[place] + _GAP for place in self._places[:-1])
         for text in rest:
             write(f"{indent}{text}\n")
+
+    def _upright(self, cells: list[str], room: int) -> None:
+        """Print a row as a line per column, and a blank line between two rows."""
+        labels = [cell(column.upper()) for column in self._columns]
+        beside = max(map(width_of, labels)) + _GAP
+        width = room - beside
+        is_below = width < _LEAST  # the values go below their names
+        if is_below:
+            beside, width = _GAP, max(room - _GAP, _LEAST)
+        if self._has_rows:
+            write("\n")
+        self._has_rows = True
+        for place, text in enumerate(cells):
+            label = first_of(labels[place], room)
+            first, *rest = _wrapped(_cut(text if width_of(text) <= width else short(text), width * _TALLEST), width)
+            if is_below:
+                rest, first = [first, *rest], ""
+            padding = " " * (beside - width_of(label)) if first else ""
+            value = self._paint(first, first, place, is_header=False)
+            write(f"{self._paint(label, label, place, is_header=True)}{padding}{value}\n")
+            write("".join(f"{' ' * beside}{line}\n" for line in rest))
 
     def _overruns(self, cells: list[str], room: int) -> bool:
         """Return whether a row that came after the widths were chosen is too wide for them and for the terminal."""
@@ -205,10 +237,10 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _levelled(widths: list[int], room: int) -> list[int]:
-    """Return the widths with the largest ones cut to a common level that fits into `room`.
+def _levelled(widths: list[int], room: int) -> list[int] | None:
+    """Return the widths with the largest ones cut to a common level that fits into `room`, or None if nothing fits.
 
-    Narrow columns stay whole if that leaves enough for the others. If nothing fits, the other columns have what is enough.
+    Narrow columns stay whole if that leaves enough for the others.
     """
     for whole, least in ((_NARROW, _ENOUGH), (0, _LEAST)):
         level = max(widths)
@@ -217,7 +249,7 @@ def _levelled(widths: list[int], room: int) -> list[int]:
             if _total(levelled) <= room:
                 return _spent(levelled, widths, room)
             level -= 1
-    return [width if width <= _NARROW else _ENOUGH for width in widths]
+    return None
 
 
 def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:

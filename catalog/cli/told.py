@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,14 +12,14 @@ from catalog.db.schema import problem
 from catalog.engine.interface import Writer
 from catalog.ingest.registry import Registry
 from catalog.ingest.store_state import Store
+from catalog.names.sizes import counted
 
 _AT_ONCE = 500
 
 
 def done(text: str) -> None:
     """Print what was done, unless stderr is not a terminal, or `--quiet` is given."""
-    if sys.stderr.isatty():
-        messages.note(text)
+    messages.remark(text)
 
 
 @contextmanager
@@ -31,11 +30,6 @@ def interruptible(kept: str) -> Iterator[None]:
     except KeyboardInterrupt:
         messages.note(f"interrupted: {kept}")
         raise
-
-
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """Return a number with its word: `1 store`, `1,234 entries`."""
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
 def of_stores(writer: Writer, belongs: Callable[[Store], bool]) -> str:

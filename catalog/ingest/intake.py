@@ -47,6 +47,7 @@ from catalog.layout.index import (
     stat_index,
 )
 from catalog.names.escape import shown
+from catalog.names.sizes import counted
 
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
@@ -443,7 +444,7 @@ class Intake:
             self._listener.heard(Notice("store-recovered", text, **fields))
         if outcome.applied is not None:
             added, removed, moved = outcome.applied
-            text = f"{shown(store.name)}: {added} entries added, {removed} removed, {moved} moved ({shown(store.path)})"
+            text = f"{shown(store.name)}: {counted(added, 'entry', 'entries')} added, {removed} removed, {moved} moved ({shown(store.path)})"
             self._listener.heard(Notice("store-changed", text, **fields, added=added, removed=removed, moved=moved))
 
     def _read_later(self, reading: IndexReading) -> None:

@@ -1,4 +1,4 @@
-"""Format numbers of bytes for people."""
+"""Format numbers of bytes, and of things, for people."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def human(size: int, byte: str = "B") -> str:
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{size} {byte}" if unit < 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its word: `1 store`, `1,234 entries`."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -36,6 +36,13 @@ LISTINGS = {
     "wide": ("sql", "SELECT '漢字かな' || store AS one, path || '한글' AS two, 'e\u0301\u0301' AS three FROM images"),
 }
 
+OTHERS = {
+    "changes": ("changes", "--since", "1d"),
+    "diff": ("diff", "images/ctr", "images/multi"),
+    "columns": ("sql", "--schema"),
+    "images": ("sql", "SELECT * FROM images"),
+}
+
 
 class Seen:
     """What the program wrote to stdout and stderr, each a terminal of its own, and its exit status."""
@@ -74,10 +81,10 @@ def places(text: str) -> int:
     )
 
 
-@pytest.mark.parametrize("columns", [60, 80, 132, 200])
-@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize("columns", [40, 80, 132, 200])
+@pytest.mark.parametrize("listing", [*LISTINGS, *OTHERS])
 def test_a_table_is_no_wider_than_the_terminal(shelf: Shelf, listing: str, columns: int) -> None:
-    seen = Seen(*LISTINGS[listing], db=shelf.db, columns=columns)
+    seen = Seen(*(LISTINGS | OTHERS)[listing], db=shelf.db, columns=columns)
     assert seen.status in (0, 1)
     assert len(seen.lines) > 1
     assert max(map(places, seen.lines)) <= columns
@@ -193,10 +200,52 @@ def test_a_cell_of_marks_without_width_is_cut(shelf: Shelf) -> None:
     assert max(map(len, seen.lines)) < 300
 
 
-def test_a_table_with_too_many_columns_is_printed_whole(shelf: Shelf) -> None:
+def test_rows_that_have_no_room_are_printed_upright(shelf: Shelf) -> None:
     statement = "SELECT " + ", ".join(f"'{'v' * 12}' AS c{number}" for number in range(20))
-    seen = Seen("sql", statement, db=shelf.db, columns=60)
-    assert seen.lines[1].split() == ["v" * 12] * 20
+    numbers = ", ".join(f"'{number}'" for number in range(20))
+    seen = Seen("sql", f"{statement} UNION ALL SELECT {numbers}", db=shelf.db, columns=60)
+    labels = [f"C{number}" for number in range(20)]
+    rows = [line.split() for line in seen.lines]
+    assert rows[:20] == [[label, "v" * 12] for label in labels]
+    assert rows[20:] == [[], *([label, str(number)] for number, label in enumerate(labels))]
+    (line,) = [line for line in Seen("history", "ctr:3.16", db=shelf.db, columns=40).lines if line.startswith("NAME")]
+    assert line == "NAME    docker.io/library/ctr:3.16"
+
+
+def test_what_is_too_long_for_an_upright_row_is_wrapped_below_itself(shelf: Shelf) -> None:
+    statement = "SELECT " + ", ".join(f"'{'v' * 50}' AS c{number}" for number in range(20))
+    lines = Seen("sql", statement, db=shelf.db, columns=40).lines
+    assert lines[:2] == [f"C0   {'v' * 35}", f"     {'v' * 15}"]
+    assert (
+        Seen("sql", statement, db=shelf.db, columns=8).lines[:3] == ["C0", *["  vvvvvv"] * 2][:1] + ["  " + "v" * 8] * 2
+    )
+
+
+def test_the_views_are_described_for_a_person_and_for_programs(shelf: Shelf) -> None:
+    lines = Seen("sql", "--schema", "unjudged", db=shelf.db, columns=80).lines
+    assert lines[0] == "unjudged"
+    assert "CREATE VIEW" not in "".join(lines)
+    (row,) = [
+        each for each in json.loads(shelf.ask("sql", "--schema", "unjudged", "--json").out) if each["column"] == "store"
+    ]
+    assert row == {"view": "unjudged", "column": "store", "description": "name of the store"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("query", "--tag", "no-such-tag"), "no entry matches: 'ocicat query' lists them all"),
+        (("query", "--referrers-of", "ctr:3.16"), "nothing refers to it"),
+        (("sql", "SELECT 1 FROM images WHERE 0 = 1"), "no rows"),
+        (("stores", "--state", "missing"), "no store is missing"),
+    ],
+)
+def test_a_terminal_is_told_that_nothing_was_found(shelf: Shelf, arguments: tuple[str, ...], told: str) -> None:
+    seen = Seen(*arguments, db=shelf.db, columns=80)
+    assert (seen.status, seen.out, seen.err) == (0, "", f"ocicat: {told}\n")
+    piped = shelf.ask(*arguments)
+    assert (piped.status, piped.out, piped.err) == (0, "", "")
+    assert Seen("--quiet", *arguments, db=shelf.db, columns=80).err == ""
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

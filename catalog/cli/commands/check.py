@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 import click
 
 from catalog.cli import formats
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
-from catalog.cli.messages import note
+from catalog.cli.messages import remark
 from catalog.cli.time_limit import statement_limit
 from catalog.db.view import HERE, STORE_NAME
 from catalog.engine.location import catalog_path
 from catalog.lookup.stores import store_ids
+from catalog.names.sizes import counted
 from catalog.reports.gate import start_process, statements_of
 
 COLUMNS = ("store", "kind", "subject", "detail")
@@ -51,7 +51,7 @@ def command(globals_: Globals, names: tuple[str, ...], timeout: float, format_: 
                 found = 1
                 show.row(dict(zip(COLUMNS, row[1:], strict=True)).__getitem__)
         show.end()
-        if not found and sys.stderr.isatty():
+        if not found:
             stores = reader.rows("STORE_NAMES", {}) if wanted is None else iter(wanted)
-            note(f"no problem in {sum(1 for _ in stores):,} stores")
+            remark(f"no problem in {counted(sum(1 for _ in stores), 'store')}")
     return found

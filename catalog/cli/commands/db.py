@@ -16,6 +16,7 @@ from catalog.engine.location import catalog_path
 from catalog.engine.open import check_copied, displayed, open_writer
 from catalog.errors import CatalogUnavailable
 from catalog.names.escape import escape, shown
+from catalog.names.sizes import counted
 
 _AS_IT_WAS = ", and the catalog is as it was: allow more with --timeout"
 
@@ -99,5 +100,7 @@ def copy(globals_: Globals, url: str, timeout: float | None) -> int:
         progress() as draw,
     ):
         rows = copied(old, new, draw, timeout)
-    (messages.detail if messages.volume.verbose else done)(f"{rows} rows copied to {shown(displayed(new.path))}")
+    (messages.detail if messages.volume.verbose else done)(
+        f"{counted(rows, 'row')} copied to {shown(displayed(new.path))}"
+    )
     return 0

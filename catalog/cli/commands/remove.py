@@ -9,10 +9,11 @@ from catalog.cli.arguments import filled, find
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import writing_limit
-from catalog.cli.told import counted, done
+from catalog.cli.told import done
 from catalog.engine.location import catalog_path
 from catalog.engine.open import open_writer
 from catalog.ingest.registry import Registry
+from catalog.names.sizes import counted
 
 
 @click.command(name="remove")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from catalog.cli import formats, output
+from catalog.cli import formats, messages, output
 from catalog.cli.limits import Limits
 from catalog.cli.main import Globals
 from catalog.cli.time_limit import statement_limit
@@ -36,7 +36,8 @@ def command(
 ) -> int:
     """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin.
 
-    '--schema' prints all views, and 'sql --schema NAME' only one.
+    '--schema' describes all views, and 'sql --schema NAME' only one: on a terminal as text, in a pipe as SQL, or with
+    --format as a row per column.
     """
     output.limit_pauses(timeout)
     if not schema:
@@ -45,7 +46,7 @@ def command(
         reader = limits.open_reader(catalog_path(globals_.db))
     try:
         if schema:
-            _print_views(reader.views(), statement)
+            _print_views(reader.views(), statement, format_)
             return 0
         values = parameters_of(parameters)
         if statement is None:
@@ -53,23 +54,39 @@ def command(
         columns, rows = statements_of(reader, timeout).run(statement, values)
         show = formats.open_format(format_, columns, columns)
         at = {column: place for place, column in enumerate(columns)}
+        has_rows = False
         for row in rows:
+            has_rows = True
             show.row(lambda column, row=row: row[at[column]])  # type: ignore[misc]  # mypy infers no type for the default
         show.end()
+        if not has_rows:
+            messages.remark("no rows")
     finally:
         reader.close()
     return 0
 
 
-def _print_views(views: list[str], name: str | None) -> None:
-    """Print the statements that create the views, or only the one of this name. Raises UsageError if there is none."""
-    names = [text.split()[2] for text in views]
-    if name is not None and name.lower() not in names:
-        hint = did_you_mean(name, names)
-        raise UsageError(f"there is no view {shown(name)}: {hint}the views are {', '.join(names)}")
-    for text, each in zip(views, names, strict=True):
-        if name is None or name.lower() == each:
-            output.write(f"{text};\n\n")
+def _print_views(views: list[str], name: str | None, format_: str | None) -> None:
+    """Print the views, or only the one of this name. Raises UsageError if there is none.
+
+    `views` are the statements that create them.
+    """
+    from catalog.cli.view_page import page, print_columns
+    from catalog.db.views import VIEWS
+
+    statements = {text.split()[2]: text for text in views}
+    if name is not None and name.lower() not in statements:
+        hint = did_you_mean(name, statements)
+        raise UsageError(f"there is no view {shown(name)}: {hint}the views are {', '.join(statements)}")
+    if name is not None:
+        statements = {name.lower(): statements[name.lower()]}
+    described = [view for view in sorted(VIEWS, key=lambda view: view.name) if view.name in statements]
+    if format_ is not None:
+        print_columns(described, format_)
+    elif sys.stdout.isatty():
+        output.write(page(described))
+    else:
+        output.write("".join(f"{text};\n\n" for text in statements.values()))
 
 
 def parameters_of(texts: tuple[str, ...]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import click
 from catalog.cli import formats
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.main import Globals
-from catalog.cli.messages import note
+from catalog.cli.messages import note, remark
 from catalog.cli.time_limit import time_limit
 from catalog.cli.utc import utc_option
 from catalog.engine.interface import Reader
@@ -38,11 +38,15 @@ def _print(reader: Reader, states: tuple[str, ...], format_: str | None) -> None
     """Print the stores in these states, or all stores if `states` is empty, and close the reader."""
     try:
         show = formats.open_format(format_, COLUMNS, STORE_FIELDS, spare=("changed_at", "path"), ages=("changed_at",))
+        has_rows = False
         for each in stores(reader):
             if not states or each.state in states:
+                has_rows = True
                 show.row(each.value)
         show.end()
         if hint := beginning(reader):
             note(hint)
+        elif not has_rows:
+            remark(f"no store is {' or '.join(dict.fromkeys(states))}")
     finally:
         reader.close()
