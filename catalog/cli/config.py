@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from catalog.cli.limits import LEAST_INTERVAL, MOST_INTERVAL
@@ -15,6 +17,7 @@ from catalog.names.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from catalog.ingest.settings import Place
+    from catalog.names.keys import Naming
     from catalog.watch.configuration import Configuration
 
 _T = TypeVar("_T")
@@ -125,12 +128,12 @@ class _File:
                 f"{self._where} is not a configuration file: a number in it has too many digits"
             ) from error
         self._values: dict[str, object] = {}
-        self._places: list[tuple[bool, object]] = []
+        self._places: list[tuple[bool, int, object]] = []  # whether it is a root, its number among those, its table
         for section, values in tables.items():
             if section in TABLES:
                 if not isinstance(values, list):
                     raise self._wrong(f"{section} must be a list of tables: write [[{section}]]")
-                self._places += [(TABLES[section], value) for value in values]
+                self._places += [(TABLES[section], number, value) for number, value in enumerate(values, 1)]
             elif isinstance(values, dict):
                 self._values |= {f"{section}.{key}": value for key, value in values.items()}
             else:
@@ -186,14 +189,15 @@ class _File:
     def places(self) -> tuple[Place, ...]:
         """Return the roots and stores that the file names. Raises UsageError."""
         found: dict[str, Place] = {}
-        for is_root, values in self._places:
-            place = self._place(values, is_root=is_root)
+        for is_root, number, values in self._places:
+            place = self._place(values, number, is_root=is_root)
             if place.path in found:
-                raise self._wrong(f"{shown(place.path)} is listed twice: remove one of the two")
+                with self._line("[[roots]]" if is_root else "[[stores]]", "path", number):
+                    raise self._wrong(f"{shown(place.path)} is listed twice: remove one of the two")
             found[place.path] = place
         return tuple(found.values())
 
-    def _place(self, values: object, *, is_root: bool) -> Place:
+    def _place(self, values: object, number: int, *, is_root: bool) -> Place:
         from catalog.ingest.settings import Place, StoreSettings
         from catalog.names.keys import Naming
         from catalog.names.paths import checked_name
@@ -204,52 +208,79 @@ class _File:
         for key in values:
             if key not in PLACE_KEYS:
                 hint = did_you_mean(key, PLACE_KEYS)
-                place = self._line_of(table, key)
+                place = self._line_of(table, key, number)
                 raise self._wrong(f"{table} has no key {shown(key)}{place}: {hint}its keys are {', '.join(PLACE_KEYS)}")
-        path = self._path(f"path of {table}", values.get("path", ""))
+        line = functools.partial(self._line, table, number=number)
+        with line("path"):
+            path = self._path(f"path of {table}", values.get("path", ""))
         table = f"{table} {shown(path)}"
 
         def text(key: str) -> str | None:
-            return self._text(f"{key} of {table}", values[key]) if key in values else None
+            with line(key):
+                return self._text(f"{key} of {table}", values[key]) if key in values else None
 
         name, naming, prefix = text("name"), text("naming"), text("prefix")
         priority = values.get("priority")
         if priority is not None and (
             not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > _PRIORITY
         ):
-            raise self._wrong(f"priority of {table} must be a whole number from {-_PRIORITY} to {_PRIORITY}")
-        policy = None if naming is None else self._checked(table, lambda: Naming.parse(naming))
+            with line("priority"):
+                raise self._wrong(f"priority of {table} must be a whole number from {-_PRIORITY} to {_PRIORITY}")
+        with line("naming"):
+            policy = None if naming is None else self._checked(table, lambda: Naming.parse(naming))
         if name is not None:
-            self._checked(table, lambda: checked_name(name))
-        if prefix:
-            if policy is None or not policy.by_path:
-                raise self._wrong(f'prefix of {table} needs naming = "path" or "path:tag"')
-            if Naming("path").repository("x", prefix)[0] is None:
-                raise self._wrong(f"prefix of {table} is not a registry: write a host name, as in registry.example.com")
+            with line("name"):
+                self._checked(table, lambda: checked_name(name))
+        with line("prefix"):
+            self._check_prefix(table, prefix, policy)
         shared = values.get("shared_blob_dir")
         if shared is not None and shared != "":
-            shared = self._path(f"shared_blob_dir of {table}", shared)
+            with line("shared_blob_dir"):
+                shared = self._path(f"shared_blob_dir of {table}", shared)
         shared_as = text("shared_as")
         if shared_as:
-            self._checked(table, lambda: checked_name(shared_as))
+            with line("shared_as"):
+                self._checked(table, lambda: checked_name(shared_as))
         sparse = values.get("sparse")
         if sparse is not None and not isinstance(sparse, bool):
-            raise self._wrong(f"sparse of {table} must be true or false")
+            with line("sparse"):
+                raise self._wrong(f"sparse of {table} must be true or false")
         return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
+
+    def _check_prefix(self, table: str, prefix: str | None, policy: Naming | None) -> None:
+        from catalog.names.keys import Naming
+
+        if not prefix:
+            return
+        if policy is None or not policy.by_path:
+            raise self._wrong(f'prefix of {table} needs naming = "path" or "path:tag"')
+        if Naming("path").repository("x", prefix)[0] is None:
+            raise self._wrong(f"prefix of {table} is not a registry: write a host name, as in registry.example.com")
+
+    @contextlib.contextmanager
+    def _line(self, table: str, key: str, number: int) -> Iterator[None]:
+        """Add to an error the line that sets a key in the table with this number: `FILE (line 3): …`."""
+        try:
+            yield
+        except UsageError as error:
+            text = str(error).removeprefix(f"{self._where}: ")
+            raise UsageError(f"{self._where}{self._line_of(table, key, number)}: {text}") from error
 
     def _placed(self, key: str) -> str:
         """Return a key with the line that sets it: `watch.settle_ms (line 3)`."""
         section, _, name = key.partition(".")
         return f"{shown(key)}{self._line_of(f'[{section}]', name)}"
 
-    def _line_of(self, table: str, key: str) -> str:
-        """Return ` (line N)` for the first line that sets a key in a table; empty if it is written in another way."""
+    def _line_of(self, table: str, key: str, table_number: int = 1) -> str:
+        """Return ` (line N)` for the line that sets a key in the table with this number; empty if it is written in another way."""
         section = ""
+        tables = 0
         for number, line in enumerate(self._text_of_file.splitlines(), 1):
             text = line.strip()
             if text.startswith("["):
                 section = text.partition("#")[0].replace(" ", "")
-            elif section == table and text.partition("=")[0].strip(" \"'") == key:
+                tables += section == table
+            elif section == table and tables == table_number and text.partition("=")[0].strip(" \"'") == key:
                 return f" (line {number})"
         return ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 
@@ -57,6 +58,12 @@ class HelpContext(click.Context):
     """A context of click whose help has that layout."""
 
     formatter_class = HelpFormatter
+    latest: click.Context | None = None
+    """The last context that was made: the command that was being parsed when click raised an error without a context."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        HelpContext.latest = self
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -246,7 +246,8 @@ def run_click(arguments: list[str]) -> int:
         where = error.ctx.command_path if error.ctx is not None else "ocicat"
         raise UsageError(f"no command was given: '{where} --help' lists the commands") from error
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx is not None else "ocicat"
+        context = error.ctx or HelpContext.latest
+        where = "ocicat" if context is None else context.command_path
         if isinstance(error, click.MissingParameter) or error.message != "Missing command.":
             raise UsageError(_words(error, where)) from error
         raise UsageError(f"no command was given: '{where} --help' lists the commands") from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.reports.reports import REPORTS
+
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _ENTRY = {
@@ -61,7 +63,8 @@ _SECTIONS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
-    "query": ("An entry that 'ocicat query' or 'ocicat find' lists.", dict(_ENTRY)),
+    "query": ("An entry that 'ocicat query' lists.", dict(_ENTRY)),
+    "find": ("An entry that 'ocicat find' lists.", dict(_ENTRY)),
     "resolve": ("An answer of 'ocicat resolve'.", {**_ENTRY, "reference": "string"}),
     "stores": (
         "A store that 'ocicat stores' lists.",
@@ -126,7 +129,11 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "check": (
-        "A problem that 'ocicat check' or 'ocicat verify' lists.",
+        "A problem that 'ocicat check' lists.",
+        {"store": "string", "kind": "string", "subject": "string", "detail": "string"},
+    ),
+    "verify": (
+        "A problem that 'ocicat verify' lists.",
         {"store": "string", "kind": "string", "subject": "string", "detail": "string"},
     ),
     "plan-prune": (
@@ -143,6 +150,8 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
             "source_store": "string", "descriptor": "object?",
         },
     ),
+    "version": ("The object that 'ocicat version' prints.", {"version": "string"}),
+    "reports": ("A report that 'ocicat report' lists.", {"report": "string", "sentence": "string"}),
     "plan-link": (
         "A pair of files of 'ocicat plan link'.",
         {
@@ -152,6 +161,16 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
     ),
 }  # fmt: skip
 """A sentence and the keys of each object, by its name."""
+OBJECTS |= {
+    f"report-{report.name}": (
+        f"A row of 'ocicat report {report.name}'.",
+        {
+            column.name: "integer?" if column.is_size else "time?" if column.is_age else "any"
+            for column in report.columns
+        },
+    )
+    for report in REPORTS
+}
 
 _TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},

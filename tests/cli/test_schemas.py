@@ -17,6 +17,7 @@ from catalog.lookup import changes, compare, inspect
 from catalog.lookup.match import FIELDS
 from catalog.lookup.past import SPAN_FIELDS
 from catalog.lookup.store_list import STORE_FIELDS
+from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 
@@ -95,7 +96,7 @@ def test_every_object_has_a_schema_file_and_is_printed(shelf: Shelf) -> None:
     ("name", "arguments"),
     [
         ("query", ("query",)),
-        ("query", ("find", "images")),
+        ("find", ("find", "images")),
         ("query", ("query", "--at", "0s")),
         ("resolve", ("resolve", "ctr:3.16", "multi:1", "oci-layout://images/alpine:3.17")),
         ("stores", ("stores",)),
@@ -106,10 +107,19 @@ def test_every_object_has_a_schema_file_and_is_printed(shelf: Shelf) -> None:
         ("diff", ("diff", "images/ctr", "images/busybox")),
         ("status", ("status",)),
         ("check", ("check",)),
+        ("version", ("version",)),
+        ("reports", ("report",)),
     ],
 )
 def test_what_is_printed_is_what_the_schema_says(shelf: Shelf, name: str, arguments: tuple[str, ...]) -> None:
     held(name, shelf.ask(*arguments, "--json").out)
+
+
+def test_the_rows_of_reports_are_what_their_schemas_say(shelf: Shelf) -> None:
+    found = [each.name for each in REPORTS if shelf.ask("--quiet", "report", each.name).out]
+    assert len(found) > len(REPORTS) // 3
+    for name in found:
+        held(f"report-{name}", shelf.ask("--quiet", "report", name, "--json").out)
 
 
 def test_plans_and_contexts_are_what_their_schemas_say(cli: Own, layout: Callable[..., str]) -> None:

@@ -128,6 +128,8 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
             "the shared_blob_dir of [[roots]] /a must be an absolute path",
         ),
         ('[[roots]]\npath = "/a"\nsparse = 1', "sparse of [[roots]] /a must be true or false"),
+        ('[[roots]]\npath = "/a"\n[[roots]]\npath = "/b"\nsparse = 1', "(line 5): sparse of [[roots]] /b must be"),
+        ('[[roots]]\npath = "/a/"\n[[stores]]\n# again\npath = "/a"', "(line 5): /a is listed twice"),
         ('[[roots]]\npath = "/a/"\n[[stores]]\npath = "/a"', "/a is listed twice"),
         ("a = " + "[" * 9000, "is not "),
         ("a" + ".a" * 1_500_000 + " = 1", "is nested too deeply"),
