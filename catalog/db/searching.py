@@ -1,7 +1,8 @@
 """The statements with which `find` searches for a part of a repository, tag or title (catalog.lookup.search).
 
 catalog/db/statements.py takes them in under their names. A part has no index, so these read a whole dictionary: that of the
-repositories, or the index of tags, which at a million names takes less than 100 ms. The other statements search an index.
+repositories, or the different tags, of which TAGS_WITH skips from one to the next in the index. The other statements search an
+index.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
+    or_,
     select,
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
 
+from catalog.db.filtering import Among
 from catalog.db.schema import (
     annotation_key,
     content,
@@ -36,17 +39,22 @@ from catalog.db.schema import (
     repository,
     store,
 )
+from catalog.names.limits import MOST_TAGS
 
 TITLE = "org.opencontainers.image.title"
 
 
+MOST_COUNTED = 20_000
+"""At how many keys COUNT_TAGS stops."""
+
+
 class _Like(ColumnElement[bool]):
-    """The condition that a column matches the pattern of LIKE in the parameter `part`, whatever the case of ASCII letters."""
+    """The condition that a text matches the pattern of LIKE in the parameter `part`, whatever the case of ASCII letters."""
 
     type = Boolean()
     inherit_cache = False
 
-    def __init__(self, column: ColumnElement[str]) -> None:
+    def __init__(self, column: ColumnElement[Any]) -> None:
         self.column = column
         self.pattern: ColumnElement[str] = bindparam("part", type_=String)
 
@@ -89,9 +97,33 @@ def _titles() -> Select[Any]:
     return select(both.c.value, both.c.entry_id, both.c.digest)
 
 
+def _tags_with() -> Select[Any]:
+    """The different tags with a part, as far as MOST_TAGS of all tags reach; and the last of these, as (tag, MOST_TAGS)."""
+    first = select(func.min(name.c.tag).label("tag"), literal_column("1").label("number")).where(
+        name.c.tag.is_not(None)
+    )
+    walk = first.cte("walk", recursive=True)
+    following = select(func.min(name.c.tag)).where(name.c.tag > walk.c.tag).scalar_subquery()
+    walk = walk.union_all(
+        select(following, walk.c.number + literal_column("1")).where(
+            walk.c.tag.is_not(None), walk.c.number < literal_column(str(MOST_TAGS))
+        )
+    )
+    is_last = walk.c.number == literal_column(str(MOST_TAGS))
+    return select(walk.c.tag, walk.c.number).where(walk.c.tag.is_not(None), or_(_Like(walk.c.tag), is_last))
+
+
+_slash = literal_column("'/'")
+
 STATEMENTS: dict[str, Select[Any]] = {
-    "REPOSITORIES_WITH": select(repository.c.id, repository.c.name, repository.c.familiar)
-    .where(_Like(repository.c.name))
+    "SEARCHED_STORES": select(store.c.id, store.c.name, store.c.entries)
+    .where(store.c.state != "missing")
+    .order_by(store.c.priority, store.c.name),
+    "REPOSITORIES_WITH": select(repository.c.id, repository.c.name)
+    .where(_Like(repository.c.name), repository.c.name > bindparam("low"))
+    .order_by(repository.c.name),
+    "REPOSITORIES_WITH_COMPONENT": select(repository.c.id, repository.c.name)
+    .where(_Like(_slash + repository.c.name + _slash))
     .order_by(repository.c.name),
     "NEXT_TAG_OF": select(name.c.tag)
     .select_from(name.join(entry, entry.c.id == name.c.entry_id).join(store, store.c.id == entry.c.store_id))
@@ -106,10 +138,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .where(repository.c.familiar >= bindparam("low"), repository.c.familiar < bindparam("high"))
     .order_by(repository.c.familiar),
     "LAST_REPOSITORY": select(func.max(repository.c.id)),
-    "KEYS_OF_REPOSITORY": select(*_KEY)
-    .select_from(_keys)
-    .where(name.c.repository_id == bindparam("repository_id"))
-    .order_by(name.c.tag),
+    "KEYS_OF_REPOSITORIES": select(*_KEY).select_from(_keys).where(Among(name.c.repository_id)),
     "KEYS_OF_TAG": select(*_KEY).select_from(_keys).where(name.c.tag == bindparam("tag")),
     "KEYS_OF_STORE": select(*_OF_ENTRY)
     .select_from(_entries)
@@ -120,11 +149,19 @@ STATEMENTS: dict[str, Select[Any]] = {
     .select_from(_keys)
     .where(name.c.tag >= bindparam("low"), name.c.tag < bindparam("high"))
     .order_by(name.c.tag),
+    "COUNT_TAGS": select(func.count()).select_from(
+        select(literal_column("1"))
+        .select_from(name)
+        .where(name.c.tag >= bindparam("low"), name.c.tag < bindparam("high"))
+        .limit(MOST_COUNTED)
+        .subquery()
+    ),
+    "TAGS_WITH": _tags_with(),
     # DISTINCT lets SQLite look at each tag once, without the rows of the table.
     "KEYS_WITH": select(*_KEY)
     .select_from(_keys)
     .where(
-        name.c.tag.in_(select(_tags.c.tag).where(_tags.c.tag.is_not(None), _Like(_tags.c.tag)).distinct()),
+        name.c.tag.in_(select(_tags.c.tag).where(_tags.c.tag > bindparam("low"), _Like(_tags.c.tag)).distinct()),
     )
     .order_by(name.c.tag),
     "TITLES_WITH": _titles(),

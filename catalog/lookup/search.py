@@ -2,14 +2,19 @@
 
 All words must occur, in any letter case. The best matches come first, in the order of the constants below.
 
-The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. Only
-a part of a tag other than its beginning reads the whole index of tags, and only if there are not enough results without it.
+The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. A
+word in very many repositories is taken first where it is a whole component, then in the order of the names. Only a part of a tag
+other than its beginning looks at all different tags, and only if there are not enough results without it.
 """
 
 from __future__ import annotations
 
+from itertools import islice
+
 from catalog.errors import UsageError
+from catalog.lookup.ids import ids_text
 from catalog.lookup.match import Match
+from catalog.names.limits import MOST_TAGS
 from catalog.names.pattern import upper_bound
 from catalog.names.query import clean
 
@@ -24,8 +29,12 @@ if TYPE_CHECKING:
 
 MOST = 50
 """How many results `find` prints by default."""
-_ENOUGH = 5_000
+_ENOUGH = 2_000
 """How many keys are looked at for better results once there are enough results."""
+_COMMON = 2_000
+"""A word that is in more repositories than this is not looked up in all of them at once."""
+_BATCH = 100
+"""The keys of how many repositories are asked for at once."""
 _MOST_WORDS = 32
 
 _WHOLE, _COMPONENT, _BEGINNING, _PART = range(4)
@@ -66,12 +75,12 @@ class TextSearch:
             raise UsageError("there is nothing to find: write a part of a name, tag, store or title")
         if len(self.words) > _MOST_WORDS:
             raise UsageError(f"find takes at most {_MOST_WORDS} words: leave some out")
-        rows = list(reader.rows("STORES", {}))
-        searched = [row for row in rows if row[3] != "missing" and (stores is None or row[0] in stores)]
-        self._stores: dict[int, str] = {row[0]: row[1].lower() for row in searched}
-        self._entries: dict[int, int] = {row[0]: row[6] for row in searched}
+        rows = [row for row in reader.rows("SEARCHED_STORES", {}) if stores is None or row[0] in stores]
+        self._stores: dict[int, str] = {row[0]: row[1].lower() for row in rows}
+        self._entries: dict[int, int] = {row[0]: row[2] for row in rows}
         self._order = {row[0]: place for place, row in enumerate(rows)}
-        self._repositories = [self._repositories_of(word) for word in self.words]
+        self._rest: dict[int, str] = {}
+        self._repositories = [self._repositories_of(number) for number in range(len(self.words))]
         self._titles = [self._titled(word) for word in self.words]
         self._known: dict[tuple[str, str], int] = {}
 
@@ -113,14 +122,20 @@ class TextSearch:
 
     def _groups(self) -> Iterator[Group]:
         """Yield the keys of the word that selects least, as far as the dictionaries tell."""
+        if len(self.words) == 1:
+            return self._groups_of(0)
         total = sum(self._entries.values())
         last = self._reader.row("LAST_REPOSITORY", {})
-        for_each = total // max(1, (last and last[0]) or 1)
+        count = max(1, (last and last[0]) or 1)
 
         def cost(number: int) -> tuple[int, int]:
             word, repositories = self.words[number], len(self._repositories[number])
+            if number in self._rest:
+                repositories = count
+            tags = self._reader.row("COUNT_TAGS", {"low": word, "high": upper_bound(word)})
             entries = sum(self._entries[id_] for id_, name in self._stores.items() if word in name)
-            return entries + repositories * for_each or total // 100, -len(word)
+            keys = entries + repositories * total // count + (tags[0] if tags else 0)
+            return keys or total // 100, -len(word)
 
         return self._groups_of(min(range(len(self.words)), key=cost))
 
@@ -137,8 +152,10 @@ class TextSearch:
             if word in name:
                 stores.setdefault(_STORE[_quality(word, name)], []).append(id_)
         for rank in range(_PART_OF_TAG + 1):
-            for id_ in repositories.get(rank, ()):
-                yield rank, self._keys("KEYS_OF_REPOSITORY", repository_id=id_)
+            if rank in repositories:
+                yield rank, self._keys_of(repositories[rank])
+            if rank == _REPOSITORY[_BEGINNING] and number in self._rest:
+                yield rank, self._keys_of(self._other_repositories(number))
             for id_ in stores.get(rank, ()):
                 yield rank, self._keys("KEYS_OF_STORE", store_id=id_)
             if rank == _TAG:
@@ -150,19 +167,57 @@ class TextSearch:
                 for entry_id in self._titles[number]:
                     yield rank, self._keys("KEYS_OF_ENTRY", entry_id=entry_id)
             elif rank == _PART_OF_TAG:
-                yield rank, self._keys("KEYS_WITH", part=f"%{_pattern(word)}%")
+                yield rank, self._keys_with(word)
+
+    def _keys_of(self, repositories: Iterable[int]) -> Iterator[_Key]:
+        ids = iter(repositories)
+        while some := list(islice(ids, _BATCH)):
+            yield from self._keys("KEYS_OF_REPOSITORIES", ids=ids_text(some))
+
+    def _keys_with(self, word: str) -> Iterator[_Key]:
+        """Yield the keys whose tag has the word."""
+        part = f"%{_pattern(word)}%"
+        last = None
+        for tag, number in list(self._reader.rows("TAGS_WITH", {"part": part})):
+            if word in tag.lower():
+                yield from self._keys("KEYS_OF_TAG", tag=tag)
+            if number == MOST_TAGS:
+                last = tag
+        if last is not None:
+            yield from self._keys("KEYS_WITH", part=part, low=last)
 
     def _keys(self, statement: Name, **parameters: object) -> Iterator[_Key]:
         return (_Key(*row) for row in self._reader.rows(statement, parameters) if row[2] in self._stores)
 
-    def _repositories_of(self, word: str) -> dict[int, str]:
-        """Return the repositories that have the word, or end with what stands before its last colon: id and lower-case name."""
+    def _repositories_of(self, number: int) -> dict[int, str]:
+        """Return the repositories that have a word, or end with what stands before its last colon: id and lower-case name.
+
+        If there are too many with the word, these are those that have it as a component, and the first of the others;
+        `_rest` then has the name of the last of these.
+        """
+        word = self.words[number]
         head, colon, _ = word.rpartition(":")
-        rows = list(self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%"}))
+        rows = self._page(word, "")
+        if len(rows) == _COMMON:
+            self._rest[number] = rows[-1][1]
+            part = f"%/{_pattern(word)}/%"
+            rows += islice(self._reader.rows("REPOSITORIES_WITH_COMPONENT", {"part": part}), _COMMON)
         if colon and head:
-            rows += self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(head)}"})
+            rows += self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(head)}", "low": ""})
         names = {row[0]: row[1].lower() for row in rows}
         return {id_: name for id_, name in names.items() if word in name or (colon and name.endswith(head))}
+
+    def _page(self, word: str, low: str) -> list[tuple[int, str]]:
+        """Return the repositories with a word and a name after `low`, at most _COMMON."""
+        rows = self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%", "low": low})
+        return [(row[0], row[1]) for row in islice(rows, _COMMON)]
+
+    def _other_repositories(self, number: int) -> Iterator[int]:
+        """Yield the ids of the repositories with a word that `_repositories_of` left out."""
+        word, low = self.words[number], self._rest[number]
+        while rows := self._page(word, low):
+            low = rows[-1][1]
+            yield from (row[0] for row in rows if row[0] not in self._repositories[number] and word in row[1].lower())
 
     def _titled(self, word: str) -> frozenset[int]:
         """Return the entries with a title that has the word."""

@@ -29,3 +29,7 @@ def clipped(text: str) -> str:
 
 LAYOUT_VERSION = "1.0.0"
 """The only version of the image layout so far (image-spec, image-layout.md)."""
+
+MOST_TAGS = 5_000
+"""At how many different tags a search for a part of one stops to skip from tag to tag in the index (the statement TAGS_WITH): if
+each key has a tag of its own, it costs less to read them all."""
