@@ -99,7 +99,7 @@ def _titles() -> Select[Any]:
 
 def _tags_with() -> Select[Any]:
     """The different tags with a part, as far as MOST_TAGS of all tags reach; and the last of these, as (tag, MOST_TAGS)."""
-    first = select(func.min(name.c.tag).label("tag"), literal_column("1").label("number")).where(
+    first: Select[Any, Any] = select(func.min(name.c.tag).label("tag"), literal_column("1").label("number")).where(
         name.c.tag.is_not(None)
     )
     walk = first.cte("walk", recursive=True)
@@ -113,7 +113,7 @@ def _tags_with() -> Select[Any]:
     return select(walk.c.tag, walk.c.number).where(walk.c.tag.is_not(None), or_(_Like(walk.c.tag), is_last))
 
 
-_slash = literal_column("'/'")
+_slash: ColumnElement[str] = literal_column("'/'")
 
 STATEMENTS: dict[str, Select[Any]] = {
     "SEARCHED_STORES": select(store.c.id, store.c.name, store.c.entries)

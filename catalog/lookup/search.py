@@ -12,7 +12,6 @@ from __future__ import annotations
 from itertools import islice
 
 from catalog.errors import UsageError
-from catalog.lookup.ids import ids_text
 from catalog.lookup.match import Match
 from catalog.names.limits import MOST_TAGS
 from catalog.names.pattern import upper_bound
@@ -172,7 +171,8 @@ class TextSearch:
     def _keys_of(self, repositories: Iterable[int]) -> Iterator[_Key]:
         ids = iter(repositories)
         while some := list(islice(ids, _BATCH)):
-            yield from self._keys("KEYS_OF_REPOSITORIES", ids=ids_text(some))
+            ids_text = f"[{','.join(map(str, some))}]"  # as catalog.lookup.ids does, which loads more than this needs
+            yield from self._keys("KEYS_OF_REPOSITORIES", ids=ids_text)
 
     def _keys_with(self, word: str) -> Iterator[_Key]:
         """Yield the keys whose tag has the word."""
