@@ -15,7 +15,7 @@ from catalog.browse.cells import digest_of, link, safe, size_of
 from catalog.browse.description import DATABASE, FOUND, IMAGE, STORE
 from catalog.browse.questions import PAST, WHERE
 from catalog.lookup.inspect import TITLES
-from catalog.names.digest import is_digest
+from catalog.names.digest import HEX_LENGTHS, is_digest
 
 RESULTS = 100
 """How many search results a page shows."""
@@ -70,7 +70,8 @@ async def _image(datasette: Datasette, request: Request) -> Response:
     if is_ambiguous:
         answered = await ask(datasette, "inspect", "--first", "--limit", str(ITEMS), words=[ref])
     where = f"/{DATABASE}/{WHERE}?{urlencode({'digest': ref})}"
-    if answered.objects is None and is_digest(ref):
+    algorithm, _, _ = ref.partition(":")
+    if answered.objects is None and algorithm in HEX_LENGTHS and is_digest(ref):
         return Response.redirect(where)  # a config, a layer, or a digest that the catalog does not have
     found: dict[str, Any] | None = answered.objects
     name = next((each["name"] for each in found["names"]["items"] if each["name"]), None) if found else None

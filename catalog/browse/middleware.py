@@ -36,7 +36,8 @@ _HEADERS = (
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>ocicat</title><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/-/static/app.css"><link rel="stylesheet" href="{style}"></head>
-<body><section class="content"><p>{text}</p><p><a href="/">The first page</a></p></section></body></html>
+<body><header class="hd"><nav><p class="crumbs"><a href="/">home</a></p></nav></header>
+<section class="content"><h1>ocicat</h1><p>{text}</p><p><a href="/">The first page</a></p></section></body></html>
 """
 _OF_LENGTH = (b"content-length", b"transfer-encoding")
 _AT_ONCE = 4

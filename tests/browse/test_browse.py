@@ -388,3 +388,9 @@ def test_an_address_that_does_not_exist_gets_a_page_that_fits_and_leads_on(site:
 
 def test_a_mistyped_column_gets_the_nearest(site: Site) -> None:
     assert "did you mean &#39;name&#39;?" in site.sql("SELECT nam FROM images").text
+
+
+def test_a_name_with_a_tag_that_nothing_has_is_no_digest(site: Site) -> None:
+    answer = site.get("/-/image?ref=nosuch:1")
+    assert answer.status == 404
+    assert "no image docker.io/library/nosuch:1" in answer.text
