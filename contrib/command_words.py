@@ -317,7 +317,7 @@ ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
 {
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "title": "query",
-  "description": "An entry that 'ocicat query' or 'ocicat find' lists.",
+  "description": "An entry that 'ocicat query' lists.",
 """,
     ),
     "completion": Words(

@@ -31,7 +31,7 @@ def test_what_was_done_is_said(cli: Own, layout: Callable[..., str]) -> None:
     assert "ocicat: added: 2 stores, 2 entries, 1 store that cannot be read, " in said(cli, "add", images)
     assert "ocicat: 2 stores, 0 of them new, " in said(cli, "index", "--full")
     assert "ocicat: removed: 1 store, 0 entries; the layouts were not touched" in said(cli, "remove", "images/torn")
-    assert "ocicat: no problem in 1 stores" in said(cli, "check")
+    assert "ocicat: no problem in 1 store\n" in said(cli, "check")
     assert "ocicat: blobs: " in said(cli, "verify")
     assert "ocicat: removed: 1 store, 2 entries" in said(cli, "remove", "images")
     assert "ocicat: registered: 'ocicat index' reads the layouts" in said(cli, "add", images, "--no-index")
