@@ -16,7 +16,21 @@ import time
 from collections.abc import Callable
 
 from benchmarks.report import Report, say
-from benchmarks.rows import change, compare, content, first, peers, plans, serve, server, shell, spread, start, stream
+from benchmarks.rows import (
+    answered,
+    change,
+    compare,
+    content,
+    first,
+    peers,
+    plans,
+    serve,
+    server,
+    shell,
+    spread,
+    start,
+    stream,
+)
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
@@ -24,6 +38,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "size": start.size,
     "server": server.server,
     "peers": peers.peers,
+    "answered": answered.answered,
     "stream": stream.stream,
     "stores": spread.spread,
     "shell": shell.shell,

@@ -40,11 +40,17 @@ class World:
         wheel, _ = build(f"{self.directory}/dist")
         return install(wheel, f"{self.directory}/venv", "ijson", "psycopg[binary]", "uvicorn", "uvloop", "httptools")
 
+    @property
+    def plain(self) -> str:
+        """Return the path of the program in Python, where `ocicat` is the native launcher."""
+        return f"{self.bin}/ocicat-plain"
+
     # --- processes ----------------------------------------------------------------------------------------------
 
     def ocicat(self, db: str, *arguments: str, status: int = 0, stdin: str = os.devnull) -> Take:
-        """Return an action that runs `ocicat --db DB ...` in a new process."""
-        return cold([f"{self.bin}/ocicat", "--db", db, *arguments], self.environment, status=status, stdin=stdin)
+        """Return an action that runs `ocicat --db DB ...` in a new process, without the native launcher."""
+        program = self.plain if os.path.exists(self.plain) else f"{self.bin}/ocicat"
+        return cold([program, "--db", db, *arguments], self.environment, status=status, stdin=stdin)
 
     def python(self, code: str, *arguments: str) -> Take:
         """Return an action that runs `python -c CODE ...` of the same venv in a new process."""

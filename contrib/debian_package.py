@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 LIBRARY = "usr/lib/ocicat"
 MAINTAINER = "The authors of ocicat <ocicat@localhost>"
-LAUNCHER = f"""#!{PYTHON} -IS
+PROGRAM = f"""#!{PYTHON} -IS
 import sys
 
 sys.path.append("/{LIBRARY}")
@@ -64,14 +64,15 @@ if [ "$1" = configure ]; then
     fi
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
-        systemctl try-restart ocicat.service
+        systemctl try-restart ocicat.service ocicat-answer.service
     fi
 fi
 """
 PRERM = """#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now ocicat.service
+    systemctl disable --now ocicat.service ocicat-answer.socket
+    systemctl stop ocicat-answer.service
 fi
 """
 POSTRM = """#!/bin/sh
@@ -108,7 +109,8 @@ def build(wheel: Path, stage: Path, into: Path) -> Path:
     """Build the package of a wheel, with its files below `stage`, and return its path below `into`."""
     version = wheel.name.split("-")[1]
     tree = stage / "tree"
-    install_library(wheel, tree)
+    launcher = install_library(wheel, tree)
+    install_program(tree, launcher)
     install_others(tree, version)
     control(tree, version)
     into.mkdir(exist_ok=True)
@@ -117,8 +119,8 @@ def build(wheel: Path, stage: Path, into: Path) -> Path:
     return target
 
 
-def install_library(wheel: Path, tree: Path) -> None:
-    """Install the wheel and what it needs for the Python of the system, and compile all of it."""
+def install_library(wheel: Path, tree: Path) -> bytes | None:
+    """Install the wheel and what it needs for the Python of the system, and compile all of it; return the wheel's native launcher."""
     library = tree / LIBRARY
     major, minor = system_python()
     run(
@@ -126,7 +128,9 @@ def install_library(wheel: Path, tree: Path) -> None:
         "--constraint", str(SOURCE / "constraints.txt"), "--only-binary", ":all:",
         "--python-version", f"{major}.{minor}", f"{wheel}[postgres,metrics,serve]",
     )  # fmt: skip
-    for directory in ("bin", "share"):  # the installer's launcher, and what has other places in Debian
+    has_launcher = (library / "bin/ocicat-plain").exists()
+    launcher = (library / "bin/ocicat").read_bytes() if has_launcher else None
+    for directory in ("bin", "share"):  # what has other places in Debian
         shutil.rmtree(library / directory, ignore_errors=True)
     # Users cannot write there, so it is compiled now, and never compared with the sources. The order makes a package of
     # the same sources the same.
@@ -136,11 +140,22 @@ def install_library(wheel: Path, tree: Path) -> None:
         " invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH))"
     )
     run(PYTHON, "-c", script, str(library), str(library))
+    return launcher
+
+
+def install_program(tree: Path, launcher: bytes | None) -> None:
+    """Install the command: the program in Python, and before it the native launcher, if there is one, which finds it beside itself."""
+    if launcher is None:
+        put(tree / "usr/bin/ocicat", PROGRAM.encode(), 0o755)
+        return
+    put(tree / LIBRARY / "bin/ocicat", launcher, 0o755)
+    put(tree / LIBRARY / "bin/ocicat-plain", PROGRAM.encode(), 0o755)
+    (tree / "usr/bin").mkdir()
+    (tree / "usr/bin/ocicat").symlink_to(f"../{LIBRARY.removeprefix('usr/')}/bin/ocicat")
 
 
 def install_others(tree: Path, version: str) -> None:
-    """Install the launcher, manual pages, completion, units and documents where Debian has them."""
-    put(tree / "usr/bin/ocicat", LAUNCHER.encode(), 0o755)
+    """Install manual pages, completion, units and documents where Debian has them."""
     for page in sorted((SOURCE / "contrib/man").iterdir()):
         put(tree / f"usr/share/man/man1/{page.name}.gz", packed(page.read_bytes()))
     completion = SOURCE / "contrib/completion"
@@ -148,11 +163,12 @@ def install_others(tree: Path, version: str) -> None:
     put(tree / "usr/share/zsh/vendor-completions/_ocicat", (completion / "_ocicat").read_bytes())
     put(tree / "usr/share/fish/vendor_completions.d/ocicat.fish", (completion / "ocicat.fish").read_bytes())
     units = SOURCE / "contrib/systemd"
-    system = (units / "ocicat.service").read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
     user = (
         (units / "ocicat-user.service").read_text(encoding="utf-8").replace("%h/.local/bin/ocicat", "/usr/bin/ocicat")
     )
-    put(tree / "usr/lib/systemd/system/ocicat.service", system.encode())
+    for unit in ("ocicat.service", "ocicat-answer.service", "ocicat-answer.socket"):
+        text = (units / unit).read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
+        put(tree / f"usr/lib/systemd/system/{unit}", text.encode())
     put(tree / "usr/lib/systemd/user/ocicat.service", user.encode())
     served = (
         (units / "ocicat-serve.service").read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
@@ -171,7 +187,7 @@ def install_others(tree: Path, version: str) -> None:
 
 def control(tree: Path, version: str) -> None:
     """Write the files of the package that dpkg reads."""
-    files = [path for path in sorted(tree.rglob("*")) if path.is_file()]
+    files = [path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink()]
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n" for path in files)
     major, minor = system_python()
     text = CONTROL.format(

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ def no_work_for_size_or_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
 
 
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
 class Built(NamedTuple):
     wheel: str
     sdist: str
@@ -49,6 +53,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def wheel_files(path: str) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as wheel:
         return {name: wheel.read(name) for name in wheel.namelist()}
+
+
+def metadata(files: dict[str, bytes], name: str) -> str:
+    """The path of a file of the wheel's metadata."""
+    (found,) = (path for path in files if path.endswith(f".dist-info/{name}"))
+    return found
 
 
 def sdist_files(path: str) -> Iterator[tuple[str, bytes]]:
@@ -101,17 +111,21 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
     }
     assert len(migrations) >= 3
     guides = {f"catalog/_guides/{topic}.md" for topic in GUIDES}
-    launchers = [name for name in files if name.endswith(".data/scripts/ocicat")]
+    programs = sorted(name for name in files if ".data/scripts/" in name)
     shared = {name.partition(".data/data/share/")[2]: name for name in files if ".data/data/share/" in name}
     assert set(shared) == set(SHARED)
     assert all(files[shared[name]] == Path(SOURCE, source).read_bytes() for name, source in SHARED.items())
-    others = {name for name in files if ".dist-info/" not in name} - set(launchers) - set(shared.values())
+    others = {name for name in files if ".dist-info/" not in name} - set(programs) - set(shared.values())
     face = {f"ocicat/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
     pages = {str(path.relative_to(SOURCE)) for path in Path(SOURCE, "catalog/browse/pages").iterdir()}
     assert others == of_the_package | migrations | guides | face | pages | {"catalog/py.typed"}
     assert all(files[name] == Path(SOURCE, "docs", os.path.basename(name)).read_bytes() for name in guides)
-    assert len(launchers) == 1
-    assert files[launchers[0]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there
+    names = ["ocicat", "ocicat-plain"] if COMPILER else ["ocicat"]
+    assert [os.path.basename(name) for name in programs] == names
+    assert files[programs[-1]].startswith(b"#!python\n")  # the installer puts the interpreter of the venv there
+    assert files[programs[0]].startswith(b"\x7fELF" if COMPILER else b"#!python\n")
+    (tag,) = (line for line in files[metadata(files, "WHEEL")].decode().splitlines() if line.startswith("Tag: "))
+    assert (tag == "Tag: py3-none-any") == (COMPILER is None)
     assert any(name.endswith("/licenses/LICENSE") for name in files)
 
 
@@ -200,6 +214,50 @@ def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(b
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler, so the wheel has no launcher")
+def test_the_launcher_finds_its_program_in_a_path_with_spaces_behind_a_link_and_after_a_move(
+    built: Built, tmp_path: Path
+) -> None:
+    """pip installs both; an answer of the answerer and one of the program are the same."""
+    before, after = tmp_path / "the venv", tmp_path / "the venv, moved"
+    install(built.wheel, str(before))
+    layout = writers.make_layout(str(tmp_path / "app"))
+    image = writers.make_image(layout, "app")
+    writers.write_index(layout, writers.empty_index(writers.name_entry(image, "tag", "", "1.0")))
+    env = plain_environment(str(tmp_path)) | {"OCICAT_DB": str(tmp_path / "catalog.db")}
+
+    def run(program: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([program, *words], env=env, capture_output=True, check=False)
+
+    assert run(before / "bin/ocicat", "add", layout).returncode == 0
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ocicat").symlink_to(before / "bin/ocicat")
+    answer = f"{image['digest']}\n".encode()
+    for program in (before / "bin/ocicat", tmp_path / "bin/ocicat"):
+        assert run(program, "resolve", ":1.0").stdout == answer
+    words = (before / "bin/ocicat", "watch", "--answer")
+    with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as daemon:
+        assert daemon.stderr is not None
+        while b"answering for" not in daemon.stderr.readline():
+            assert daemon.poll() is None
+        (before / "bin/ocicat-plain").rename(tmp_path / "plain")  # so that only the answerer can answer
+        deadline = time.monotonic() + 60
+        while (found := run(tmp_path / "bin/ocicat", "resolve", ":1.0")).returncode:
+            assert time.monotonic() < deadline, found
+        assert found.stdout == answer
+        (tmp_path / "plain").rename(before / "bin/ocicat-plain")
+        daemon.terminate()
+        daemon.stderr.read()
+    assert daemon.returncode == 0
+    assert not (tmp_path / "catalog.db.answer").exists()
+    before.rename(after)
+    assert run(after / "bin/ocicat", "resolve", ":1.0").stdout == answer
+    shutil.copy(after / "bin/ocicat", tmp_path / "lost")
+    lost = run(tmp_path / "lost", "resolve", ":1.0")
+    assert (lost.returncode, lost.stdout) == (4, b"")
+    assert b"install ocicat again" in lost.stderr
+
+
 @needs("dpkg-deb", "/usr/bin/python3")
 def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp_path: Path) -> None:
     """It is unpacked, not installed: its launcher names the place where it would be."""
@@ -214,12 +272,13 @@ def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp
     run("dpkg-deb", "--control", package, str(tmp_path / "control"))
     sums = (tmp_path / "control/md5sums").read_text(encoding="utf-8")
     assert {line.partition("  ")[2] for line in sums.splitlines()} == {
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and not path.is_symlink()
     }
     launcher = root / "usr/bin/ocicat"
-    text = launcher.read_text(encoding="utf-8")
+    program = root / "usr/lib/ocicat/bin/ocicat-plain" if COMPILER else launcher
+    text = program.read_text(encoding="utf-8")
     assert text.startswith("#!/usr/bin/python3 ")
-    launcher.write_text(text.replace("/usr/lib", f"{root}/usr/lib"), encoding="utf-8")
+    program.write_text(text.replace("/usr/lib", f"{root}/usr/lib"), encoding="utf-8")
     layout = writers.make_layout(str(tmp_path / "app"))
     image = writers.make_image(layout, "app")
     writers.write_index(layout, writers.empty_index(writers.name_entry(image, "tag", "", "1.0")))

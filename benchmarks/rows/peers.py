@@ -66,16 +66,17 @@ def _told(report: Report, what: str, ours: list[float], theirs: list[float]) -> 
 
 
 def _commands(world: World, db: str, layout: Big) -> dict[str, Take]:
-    environment = world.environment
-    takes = {
-        "ocicat resolve": world.ocicat(db, "resolve", LAST),
-        "python, json: scan": world.python(_SCAN, layout.file, LAST),
-    }
-    commands = {
+    return {"ocicat resolve": world.ocicat(db, "resolve", LAST), **commands(world, layout)}
+
+
+def commands(world: World, layout: Big) -> dict[str, Take]:
+    """Return an action for each other tool that is here, which looks up the last name of a layout."""
+    takes = {"python, json: scan": world.python(_SCAN, layout.file, LAST)}
+    words = {
         "jq": ["jq", "-r", "--arg", "name", LAST, _JQ, layout.file],
         "skopeo inspect --raw": ["skopeo", "inspect", "--raw", f"oci:{layout.path}:{LAST}"],
         "umoci stat": ["umoci", "stat", "--image", f"{layout.path}:{LAST}"],
         "rg (text only)": ["rg", "-c", "-F", LAST, layout.file],
     }
-    found = {tool: cold(command, environment) for tool, command in commands.items() if shutil.which(command[0])}
+    found = {tool: cold(command, world.environment) for tool, command in words.items() if shutil.which(command[0])}
     return takes | found

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,8 @@ from datasette.app import Datasette
 from catalog.browse.database import ViewsDatabase
 from catalog.browse.description import DATABASE
 from catalog.browse.page_time import page_time
+from catalog.own_program import own_program
 
-_PROGRAM = "import sys; n = sys.argv.index('--'); sys.path[:] = sys.argv[1:n]; sys.argv[1:] = sys.argv[n + 1:]; from catalog.cli.start import main; main()"
 _AT_ONCE = asyncio.Semaphore(3)
 _OUTPUT_BYTES = 16 << 20
 NOT_FOUND, AMBIGUOUS = 1, 3
@@ -54,7 +53,7 @@ async def ask(datasette: Datasette, command: str, *arguments: str, words: Sequen
         async with _AT_ONCE:
             go_on()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path, "--", *options,
+                *own_program(options),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 env={name: value for name, value in os.environ.items() if name not in ("OCICAT_DB", "OCICAT_CONFIG")},
                 limit=_OUTPUT_BYTES,

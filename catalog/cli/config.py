@@ -62,6 +62,9 @@ INTERVALS = {
 TEXTS = {"watch.metrics": "metrics", "log.format": "log_format", "log.level": "log_level"}
 """Settings of catalog.watch.configuration that are strings."""
 
+FLAGS = {"watch.answer": "answer"}
+"""Settings of catalog.watch.configuration that are true or false."""
+
 TABLES = {"roots": True, "stores": False}
 PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse")
 """The keys of `[[roots]]` and of `[[stores]]`; only `path` is required."""
@@ -138,7 +141,7 @@ class _File:
                 self._values |= {f"{section}.{key}": value for key, value in values.items()}
             else:
                 raise self._wrong(f"{shown(section)} is outside of a section, such as [watch]")
-        known = (*NUMBERS, *INTERVALS, *TEXTS)
+        known = (*NUMBERS, *INTERVALS, *TEXTS, *FLAGS)
         for key in self._values:
             if key not in known:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
@@ -175,6 +178,11 @@ class _File:
         for key, field in TEXTS.items():
             if key in self._values:
                 values[field] = self._text(self._placed(key), self._values[key])
+        for key, field in FLAGS.items():
+            if key in self._values:
+                if not isinstance(self._values[key], bool):
+                    raise self._wrong(f"{self._placed(key)} must be true or false")
+                values[field] = self._values[key]
         from catalog.ingest.notice import LEVELS
         from catalog.watch.configuration import FORMATS
 

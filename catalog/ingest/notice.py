@@ -37,6 +37,8 @@ EVENTS = {
     "waiting": WARNING,
     "resumed": INFO,
     "log-lost": WARNING,
+    "answerer": INFO,
+    "answerer-ended": WARNING,
     "note": WARNING,
 }
 """Every event with its level. The meaning of an event never changes; new ones may be added."""

@@ -27,6 +27,7 @@ class Configuration(NamedTuple):
     - `late`: if a change waits for longer, that is reported and the daemon counts as late.
     - `places`: roots and stores to register.
     - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
+    - `answer`: whether to keep an answerer running (`ocicat answer`).
     - `log_format`: TEXT or JSON.
     - `log_level`: the least of LEVELS that is logged.
     """
@@ -39,6 +40,7 @@ class Configuration(NamedTuple):
     late: float = LATE_SECONDS
     places: tuple[Place, ...] = ()
     metrics: str | None = None
+    answer: bool = False
     log_format: str = TEXT
     log_level: str = INFO
 

@@ -38,6 +38,7 @@ from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
+from catalog.watch.answering import Answering
 from catalog.watch.clock import Clock
 from catalog.watch.configuration import Configured
 from catalog.watch.contents import Contents
@@ -70,16 +71,20 @@ _TEMPORARY = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
 class Daemon:
     """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it.
 
-    `report` gets a line or notice for everything that a person should know. With `take_over`, this machine replaces the one that
-    followed the stores of its host (catalog.watch.machine).
+    `report` gets a line or notice for everything that a person should know. `answering` is the answerer that it keeps running if
+    the configuration says so. With `take_over`, this machine replaces the one that followed the stores of its host
+    (catalog.watch.machine).
     """
 
-    def __init__(self, path: str, configured: Configured, report: Report, *, take_over: bool = False) -> None:
+    def __init__(
+        self, path: str, configured: Configured, report: Report, answering: Answering, *, take_over: bool = False
+    ) -> None:
         self._path = path
         self._take_over = take_over
         self._claim = Claim()
         self._configured = configured
         self._report = report
+        self._answering = answering
         self._service = Service(path, report)
         self._silent = SilentPlaces()
         self._lock = FileLock(beside(path) + DAEMON_LOCK, self._running())
@@ -135,6 +140,7 @@ class Daemon:
         except _Stopped:
             pass
         finally:
+            self._answering.end()
             self._state.close()
             self._lock.release()
         self._report(Notice("stopped", "ended by a signal"))
@@ -221,6 +227,7 @@ class Daemon:
             self._next_tick = now + TICK_SECONDS
             self._service.check()
             self._configured.look()
+            self._answering.look(wanted=self._configured.now.answer)
             if self._watched.have_changed():  # Not in one expression, because a signal may set it meanwhile.
                 self._sweep_now = True
         if now >= self._next_silent:

@@ -353,7 +353,31 @@ static int print(int descriptor, const char *data, size_t length, size_t *printe
 	return 0;
 }
 
-/* Print the pieces of a reply of `length` bytes and end. Returns if it is no answer, and nothing was printed. */
+/* Return whether the pieces on stdout may be longer than the screen of somebody who types: the program starts a pager for them. */
+static int may_be_paged(size_t length)
+{
+	struct winsize size;
+	size_t at, lines = 2;
+	uint32_t piece;
+
+	if (!isatty(0) || !isatty(1))
+		return 0;
+	if (ioctl(1, TIOCGWINSZ, &size) || !size.ws_col)
+		return 1;
+	for (at = 6; at < length; at += 5 + piece) {
+		const char *from = reply + at + 5, *line;
+
+		memcpy(&piece, reply + at + 1, sizeof piece);
+		if (reply[at] != 1)
+			continue;
+		lines += piece / size.ws_col;
+		for (line = from; (line = memchr(line, '\n', (size_t)(from + piece - line))); line++)
+			lines++;
+	}
+	return lines > size.ws_row;
+}
+
+/* Print the pieces of a reply of `length` bytes and end. Returns, with nothing printed, if it is no answer or needs a pager. */
 static void print_reply(size_t length)
 {
 	size_t at, printed = 0;
@@ -369,6 +393,8 @@ static void print_reply(size_t length)
 		if ((reply[at] != 1 && reply[at] != 2) || piece > length - at - 5)
 			return;
 	}
+	if (may_be_paged(length))
+		return;
 	before = signal(SIGPIPE, SIG_IGN);
 	for (at = 6; at < length; at += 5 + piece) {
 		int error;

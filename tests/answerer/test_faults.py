@@ -215,14 +215,14 @@ except PermissionError:
 
 
 def request(db: str, *words: str) -> bytes:
-    found = os.stat(db)
+    file = "0:0" if "://" in db else "{0.st_dev}:{0.st_ino}".format(os.stat(db))
     fields = [
         "ocicat-answer 1",
         __version__,
         "",
         "0",
         db,
-        f"{found.st_dev}:{found.st_ino}",
+        file,
         "/",
         "0:0",
         "mnt",

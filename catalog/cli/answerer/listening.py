@@ -206,10 +206,12 @@ class Listening:
 
 
 def default_socket(catalog: str) -> str:
-    """Return where the launcher looks for the answerer of a catalog by itself. Raises UsageError for one on a server."""
+    """Return where the launcher looks for the answerer of a catalog. Raises UsageError for one on a server without OCICAT_SOCKET."""
+    if given := os.environ.get("OCICAT_SOCKET"):
+        return os.path.abspath(given)
     if keep_open(catalog).file is None:
         raise UsageError(
-            "a catalog on a server has no place for a socket beside it: give --socket, and OCICAT_SOCKET to those who ask"
+            "a catalog on a server has no place for a socket beside it: set OCICAT_SOCKET to a path, for the answerer and for those who ask"
         )
     return beside(catalog) + ANSWER
 

@@ -25,7 +25,7 @@ _BEFORE = ("-q", "--quiet", "-v", "--verbose")
 """Options without a value that may stand before the command. The launcher takes out --db."""
 _REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
 """Words with which the program itself answers: it reads stdin or other files, writes the catalog, or shows what only it knows."""
-_KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_QUIET", "OCICAT_SOCKET"))
+_KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_PAGER", "OCICAT_QUIET", "OCICAT_SOCKET"))
 _SHORTEST_TIMEOUT = 1.0
 """In seconds. A shorter `--timeout` may be over within the time of an answer, which only the program itself watches."""
 _TIMES = ("--at", "--since")

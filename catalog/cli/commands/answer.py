@@ -15,11 +15,13 @@ _PROCESSES = 4
 
 
 @click.command(name="answer")
-@click.option("--socket", "socket_", metavar="PATH", help="Where to listen. [default: CATALOG.answer]")
+@click.option(
+    "--socket", "socket_", metavar="PATH", help="Where to listen. [default: OCICAT_SOCKET, or CATALOG.answer]"
+)
 @click.option("--processes", type=Whole(min=1, max=64), metavar="N", help="How many answer at once. [default: 4]")
-@click.option("--until-parent-ends", is_flag=True, hidden=True)
+@click.option("--parent", type=int, hidden=True)
 @click.pass_obj
-def command(globals_: Globals, socket_: str | None, processes: int | None, until_parent_ends: bool) -> int:
+def command(globals_: Globals, socket_: str | None, processes: int | None, parent: int | None) -> int:
     """Answer 'resolve', 'query', 'history', 'find', 'inspect', 'status' and completion for other processes, in the foreground.
 
     Where the native launcher is installed ('ocicat help operations'), these commands ask the answerer of their catalog and print
@@ -29,5 +31,4 @@ def command(globals_: Globals, socket_: str | None, processes: int | None, until
     path = None
     if socket_ is not None or not is_passed():
         path = os.path.abspath(socket_) if socket_ is not None else default_socket(catalog)
-    parent = os.getppid() if until_parent_ends else None
     return Listening(catalog, path, processes=processes or _PROCESSES, parent=parent).run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
+from catalog.cli.answerer.listening import default_socket
 from catalog.cli.config import load
 from catalog.cli.log import Log
 from catalog.cli.log_pipe import stderr_without_waiting
@@ -13,6 +15,8 @@ from catalog.cli.main import Globals
 from catalog.cli.time_limit import Interval
 from catalog.engine.location import catalog_path
 from catalog.ingest.notice import LEVELS
+from catalog.own_program import own_program
+from catalog.watch.answering import Answering
 from catalog.watch.configuration import FORMATS, Configuration, Configured
 from catalog.watch.daemon import Daemon
 
@@ -32,6 +36,11 @@ _SECONDS = Interval()
 @click.option(
     "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus at this address (needs ocicat[metrics])."
 )
+@click.option(
+    "--answer",
+    is_flag=True,
+    help="Keep 'ocicat answer' running, too: with the native launcher an answer takes a millisecond ('ocicat help operations').",
+)
 @click.option("--log-format", type=click.Choice(FORMATS), help="Log lines of text, or JSON objects. [default: text]")
 @click.option(
     "--log-level",
@@ -49,6 +58,7 @@ def command(
     poll: float | None,
     rescan: float | None,
     metrics: str | None,
+    answer: bool,
     log_format: str | None,
     log_level: str | None,
     *,
@@ -60,6 +70,7 @@ def command(
     everything. Options take precedence over the configuration.
     """
     given: dict[str, Any] = {"poll": poll, "rescan": rescan, "metrics": metrics, "log_format": log_format}
+    given["answer"] = answer or None
     log = Log(log_format, log_level)
 
     def read() -> Configuration:
@@ -69,6 +80,11 @@ def command(
 
     with stderr_without_waiting(log.lost):
         try:
-            return Daemon(catalog_path(globals_.db), Configured(read, log), log, take_over=take_over).run()
+            catalog = catalog_path(globals_.db)
+            configured = Configured(read, log)
+            if configured.now.answer:
+                default_socket(catalog)  # raises UsageError if there is no place for it
+            answering = Answering(catalog, own_program(["answer", "--parent", str(os.getpid())]), log)
+            return Daemon(catalog, configured, log, answering, take_over=take_over).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged in the requested format
             return log.fail(error)
