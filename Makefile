@@ -79,7 +79,7 @@ deb: $(VENV)/.ready
 wheels: $(VENV)/.ready
 	$(PYTHON) -m venv build/zig
 	build/zig/bin/python -m pip install --quiet ziglang
-	$(BIN)/python -m build --outdir dist
+	OCICAT_LAUNCHER_CC= $(BIN)/python -m build --outdir dist
 	for machine in x86_64 aarch64; do \
 		OCICAT_LAUNCHER_CC="$(CURDIR)/build/zig/bin/python -m ziglang cc -target $$machine-linux-musl" \
 		OCICAT_LAUNCHER_PLATFORM=manylinux_2_17_$$machine.manylinux2014_$$machine.musllinux_1_1_$$machine \

@@ -183,7 +183,7 @@ def test_settings_are_those_of_the_code() -> None:
             r"^\| `([a-z]+\.[a-z_]+)` \| (\w+) \| ([^|]+) \|", read("docs/settings.md"), re.MULTILINE
         )
     }
-    keys = (*config.NUMBERS, *config.INTERVALS, *config.TEXTS)
+    keys = (*config.NUMBERS, *config.INTERVALS, *config.TEXTS, *config.FLAGS)
     assert documented == {key: (default_of(key), unit_of(key)) for key in keys}
     of_places = section(read("docs/settings.md"), "## Roots and stores")
     assert tuple(re.findall(r"^\| `(\w+)` \|", of_places, re.MULTILINE)) == config.PLACE_KEYS
@@ -196,13 +196,18 @@ def default_of(key: str) -> str:
         value = getattr(settings.limits if number.field in settings.limits._fields else settings, number.field)
         assert value % number.factor == 0
         return str(value // number.factor)
-    value = getattr(Configuration(), (config.INTERVALS | config.TEXTS)[key])
+    value = getattr(Configuration(), (config.INTERVALS | config.TEXTS | config.FLAGS)[key])
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else value
 
 
 def unit_of(key: str) -> str:
     units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds"}
-    texts = {"watch.metrics": "HOST:PORT", "log.format": "text or json", "log.level": "debug, info, warning or error"}
+    texts = {
+        "watch.metrics": "HOST:PORT", "watch.answer": "true or false", "log.format": "text or json",
+        "log.level": "debug, info, warning or error",
+    }  # fmt: skip
     return texts.get(key) or units[key.rpartition("_")[2]]
 
 
