@@ -166,15 +166,17 @@ def install_others(tree: Path, version: str) -> None:
     user = (
         (units / "ocicat-user.service").read_text(encoding="utf-8").replace("%h/.local/bin/ocicat", "/usr/bin/ocicat")
     )
-    for unit in ("ocicat.service", "ocicat-answer.service", "ocicat-answer.socket"):
+    system = (
+        "ocicat.service",
+        "ocicat-answer.service",
+        "ocicat-answer.socket",
+        "ocicat-serve.service",
+        "ocicat-serve.socket",
+    )
+    for unit in system:
         text = (units / unit).read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
         put(tree / f"usr/lib/systemd/system/{unit}", text.encode())
     put(tree / "usr/lib/systemd/user/ocicat.service", user.encode())
-    served = (
-        (units / "ocicat-serve.service").read_text(encoding="utf-8").replace("/usr/local/bin/ocicat", "/usr/bin/ocicat")
-    )
-    put(tree / "usr/lib/systemd/system/ocicat-serve.service", served.encode())
-    put(tree / "usr/lib/systemd/system/ocicat-serve.socket", (units / "ocicat-serve.socket").read_bytes())
     put(tree / "usr/lib/sysusers.d/ocicat.conf", (units / "ocicat.sysusers").read_bytes())
     documents = tree / "usr/share/doc/ocicat"
     put(documents / "copyright", COPYRIGHT.encode())
