@@ -295,7 +295,11 @@ def test_the_debian_package_runs_with_the_python_of_the_system(built: Built, tmp
         f"{path.name}.gz" for path in Path(SOURCE, "contrib/man").iterdir()
     }
     units = root / "usr/lib/systemd/system"
-    assert {each.name for each in units.iterdir()} == {"ocicat.service", "ocicat-serve.service", "ocicat-serve.socket"}
+    assert {each.name for each in units.iterdir()} == {
+        path.name
+        for path in Path(SOURCE, "contrib/systemd").iterdir()
+        if path.name not in ("ocicat-user.service", "ocicat.sysusers")
+    }
     assert not [each for each in units.iterdir() if "/usr/local" in each.read_text(encoding="utf-8")]
     assert (root / "usr/lib/ocicat/uvicorn/__init__.py").exists()
 
