@@ -60,6 +60,7 @@ def counted_rows(reader: PostgresReader) -> Iterator[Counter]:
     read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
     reader.hold_state()
     try:
+        reader._session.ask("SET LOCAL enable_indexonlyscan = off")  # Such a scan would not be counted.
         yield counter
         ((rows,),) = reader._session.ask(read).fetchall()
         counter.steps = int(rows)

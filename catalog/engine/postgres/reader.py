@@ -27,7 +27,6 @@ from catalog.engine.version import check_readable
 from catalog.errors import CatalogMissing
 from catalog.names.escape import shown
 
-_NO_CONSTANTS: dict[str, str | int] = {}
 FIRST = 200
 """How many rows of a statement that usually has few are fetched at once."""
 _DAMAGE = "XX", "58", "22"
@@ -95,8 +94,8 @@ class PostgresReader:
     def _rows(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
         if _is_nowhere(parameters):
             return
-        text, constants, fetch = statement
-        values = {**constants, **parameters, **self._asof()}
+        text, fetch = statement
+        values = {**parameters, **self._asof()}
         with self._explained():
             if fetch in (WIDE, ALL):
                 yield from self._session.stream(text, values, freely=fetch == ALL)
@@ -112,9 +111,9 @@ class PostgresReader:
     def _first(self, statement: frozen.Statement, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
         if _is_nowhere(parameters):
             return None
-        text, constants, _ = statement
+        text, _ = statement
         with self._explained():
-            return self._session.ask(text, {**constants, **parameters, **self._asof()}).fetchone()
+            return self._session.ask(text, {**parameters, **self._asof()}).fetchone()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -200,7 +199,7 @@ class PostgresReader:
 
     def _written(self, statement: str) -> frozen.Statement:
         """Return a statement with `:name` for parameters, for the present or the past."""
-        found = named(statement), _NO_CONSTANTS, ONE
+        found = named(statement), ONE
         return found if self._is_today() else self._then(statement, found)
 
     def _is_today(self) -> bool:
@@ -208,8 +207,8 @@ class PostgresReader:
 
     def _then(self, key: str, statement: frozen.Statement) -> frozen.Statement:
         if key not in self._texts:
-            text, constants, fetch = statement
-            self._texts[key] = of_shared_past(text), constants, fetch
+            text, fetch = statement
+            self._texts[key] = of_shared_past(text), fetch
         return self._texts[key]
 
     def _asof(self) -> dict[str, Any]:
