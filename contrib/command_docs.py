@@ -15,7 +15,7 @@ import click
 from command_words import WORDS
 from sql_docs import keep
 
-from catalog.cli.main import COMMANDS, group
+from catalog.cli.main import COMMANDS, group, listed_options
 
 _HEAD = """<!-- Made by `make docs` from the commands of click and contrib/command_words.py. Do not edit. -->
 # Commands
@@ -74,7 +74,7 @@ def render() -> str:
     """Return docs/commands.md."""
     context = click.Context(group, info_name="ocicat")
     parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
-    parts += ["\n".join(_options(visible(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]
+    parts += ["\n".join(_options(listed_options(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
@@ -103,7 +103,7 @@ def _command(command: click.Command, path: str, above: click.Context) -> Iterato
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield f"{'###' if path.count(' ') > 1 else '##'} {path}\n\n```text\n{usage}\n```\n"
     yield _linked(inspect.cleandoc(command.help or "").replace("*", "\\*")) + "\n"
-    options = visible(command)
+    options = listed_options(command)
     if options:
         yield from _options(options, "")
         yield ""
@@ -116,11 +116,6 @@ def _command(command: click.Command, path: str, above: click.Context) -> Iterato
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
             yield from _command(below, f"{path} {name}", context)
-
-
-def visible(command: click.Command) -> list[click.Option]:
-    """Return the options of a command that its help shows."""
-    return [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
 
 
 def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:

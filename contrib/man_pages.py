@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import partial
 
 import click
-from command_docs import VARIABLES, visible
+from command_docs import VARIABLES
 from command_words import WORDS
 from sql_docs import keep
 
 from catalog.cli.guides import GUIDES
-from catalog.cli.main import COMMANDS, group
+from catalog.cli.main import COMMANDS, group, listed_options
 
 _STATUSES = {
     0: "Success; every reference was found.",
@@ -77,7 +77,7 @@ def _command(command: click.Command, path: str, above: click.Context, title: str
         yield f'.SS "{_roff(path)}"\n{usage}.PP\n'
     yield _paragraphs(inspect.cleandoc(command.help or ""))
     level = ".SH" if title == "SYNOPSIS" else ".PP\n.B"
-    if visible(command):
+    if listed_options(command):
         yield f"{level} OPTIONS\n"
         yield from _options(command, context)
     if words.statuses:
@@ -92,7 +92,7 @@ def _command(command: click.Command, path: str, above: click.Context, title: str
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    for option in visible(command):
+    for option in listed_options(command):
         name = ", ".join(f"\\fB{_roff(each)}\\fR" for each in (*option.opts, *option.secondary_opts))
         value = "" if option.is_flag else f" \\fI{_roff(option.make_metavar(context))}\\fR"
         yield _item(name + value, option.help or "")

@@ -25,7 +25,7 @@ from catalog.api import Filters
 from catalog.cli import config, stated
 from catalog.cli.answer import QUERY_COLUMNS
 from catalog.cli.commands import changes, check, diff, history, stores
-from catalog.cli.main import COMMANDS, group
+from catalog.cli.main import COMMANDS, group, listed_options
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup import changes as followed
@@ -273,7 +273,7 @@ def test_every_variable_of_the_commands_is_read(monkeypatch: pytest.MonkeyPatch)
         part = section(text, f"## ocicat{name}\n" if name else "## Options of every command")
         part = part.partition("\n### ")[0]
         rows = re.findall(r"^\| `(-[^ `]+)[^|`]*(?:\\\|[^|`]*)*` \| [^|]*\| `(OCICAT_\w+)`", part, re.MULTILINE)
-        options = [each for each in context.command.params if isinstance(each, click.Option) and not each.hidden]
+        options = listed_options(context.command)
         assert [option for option, _ in rows] == [max(o.opts, key=len) for o in options if "--version" not in o.opts]
         for option, (_, variable) in zip(options, rows, strict=False):
             monkeypatch.setenv(variable, "7")

@@ -11,7 +11,7 @@ import click
 
 from catalog.cli import formats
 from catalog.cli.guides import GUIDES
-from catalog.cli.main import COMMANDS, group
+from catalog.cli.main import COMMANDS, group, listed_options
 from catalog.cli.schemas import OBJECTS
 from catalog.db.freeze import write
 from catalog.lookup.match import FIELDS
@@ -106,10 +106,9 @@ def _command(name: str, command: click.Command) -> str:
 
 def _options(command: click.Command, name: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
-    for option in command.params:
-        if isinstance(option, click.Option) and not option.hidden:
-            for text in (*option.opts, *option.secondary_opts):
-                found[text] = _kind(option, OPTIONS.get(text, ""))
+    for option in listed_options(command):
+        for text in (*option.opts, *option.secondary_opts):
+            found[text] = _kind(option, OPTIONS.get(text, ""))
     if name == "resolve":
         found["--format"] = ("oci-layout", *formats.NAMES)
     if name == "report":

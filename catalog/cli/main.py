@@ -82,6 +82,11 @@ class LazyGroup(click.Group):
 LazyGroup.context_class = HelpContext
 
 
+def _unpaged(_ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        output.unpaged()
+
+
 @click.group(
     cls=LazyGroup,
     epilog=epilog(""),
@@ -93,7 +98,14 @@ LazyGroup.context_class = HelpContext
 @click.option("-v", "--verbose", is_flag=True, help="Print more about what is done.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option("--color", type=click.Choice(HOW), metavar="WHEN", help="Colour: auto, always or never. [default: auto]")
-@click.option("--no-pager", is_flag=True, help="Never show long output in a pager.")
+@click.option(
+    "--no-pager",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_unpaged,
+    help="Never show long output in a pager.",
+)
 @click.version_option(__version__, prog_name="ocicat", message="%(prog)s %(version)s")
 @click.pass_context
 def group(
@@ -104,15 +116,12 @@ def group(
     verbose: bool,
     debug: bool,
     color: str | None,
-    no_pager: bool,
 ) -> None:
     """Names, tags and digests of many OCI image layouts, from one index."""
     messages.volume.quiet = quiet
     messages.volume.verbose = verbose
     messages.volume.debug = messages.volume.debug or debug
     chosen.how = color or "auto"
-    if no_pager:
-        output.unpaged()
     ctx.obj = Globals(db, _readable(config))
 
 
@@ -162,13 +171,43 @@ def _complete(command: click.Command, path: str) -> None:
                     type=each.type,
                     callback=_also,
                     expose_value=False,
+                    is_eager=each.name == "no_pager",  # before --help
                     hidden=True,
                     allow_from_autoenv=False,
                 )
             )
+    command.params.append(_help())
     if isinstance(command, click.Group):
         for below in command.commands.values():
             _complete(below, f"{path} {below.name}")
+
+
+def _help() -> click.Option:
+    """Return the option --help. Unlike click's own, it prints through `output`, which has a pager for a long text."""
+    return click.Option(
+        ["-h", "--help"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_help,
+        allow_from_autoenv=False,
+        help="Show this message and exit.",
+    )
+
+
+def listed_options(command: click.Command) -> list[click.Option]:
+    """Return the options of a command that its help shows, without --help."""
+    return [
+        each
+        for each in command.params
+        if isinstance(each, click.Option) and not each.hidden and "--help" not in each.opts
+    ]
+
+
+def _show_help(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        output.write(f"{ctx.get_help()}\n")
+        ctx.exit()
 
 
 def _json(variable: str) -> click.Option:
@@ -233,6 +272,9 @@ def _words(error: click.UsageError, where: str) -> str:
     typed = message.split("'")[1]
     hint = did_you_mean(typed, above.list_commands(error.ctx))
     return f"No such command '{typed}'{': ' if hint else '; '}{hint}'{where} --help' lists the commands"
+
+
+group.params.append(_help())
 
 
 def run_click(arguments: list[str]) -> int:
