@@ -1,7 +1,9 @@
 """A session that only reads: each question is a transaction of its own, and one round trip.
 
 The settings (catalog.engine.postgres.settings) and the statement are sent together. Without a Sync between them, the server runs
-both in one transaction (PostgreSQL's documentation of the pipeline mode of libpq). Rows that are fetched little by little come from
+both in one transaction (PostgreSQL's documentation of the pipeline mode of libpq). Behind a pooler they are one message, because
+psycopg ends a pipeline with a Flush after the Sync: if the pooler has seen the transaction end before the Flush comes, it gives
+this connection a session again, and waits for the end of a transaction that never begins. Rows that are fetched little by little come from
 a cursor, and a cursor belongs to a transaction, which stays open until the last row. Other statements run in that transaction
 meanwhile. Every method raises psycopg.Error.
 """
@@ -12,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from psycopg import Cursor
+from psycopg import ClientCursor, Cursor
 from psycopg.pq import TransactionStatus
 
 from catalog.engine.postgres.connect import connect, timeout_ms
@@ -71,9 +73,19 @@ class Session:
         """Run a statement and return its cursor, which has all rows."""
         if self._open:
             return self.connection.execute(statement, values)
+        if self.connection.prepare_threshold is None:
+            return self._ask_pooler(statement, values)
         with self.connection.pipeline():
             self.connection.execute(*self._settings)
             return self.connection.execute(statement, values)
+
+    def _ask_pooler(self, statement: str, values: Mapping[str, Any]) -> Cursor[tuple[Any, ...]]:
+        """Send the settings and a statement as one message of the simple protocol, which is one transaction."""
+        cursor = ClientCursor(self.connection)
+        before = cursor.mogrify(*self._settings).replace("%", "%%")
+        cursor.execute(f"{before}; {statement}", values)
+        cursor.nextset()
+        return cursor
 
     def stream(self, statement: str, values: Mapping[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a statement and keep few of them in memory. With `freely`, the planner may join in any way."""
