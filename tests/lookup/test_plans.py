@@ -35,7 +35,7 @@ LARGE = 25_000 if is_short() else 100_000
 """At 10,000 names the planner still prefers to read some whole tables."""
 FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
 """Tables that a lookup may scan, because they have few rows, however many names there are."""
-READ_AN_ENTRY = 15
+READ_AN_ENTRY = 20
 """How many rows a filter without an index may read for each entry. One that searched all entries for each store read 53."""
 SMALL_HERE = {"name_span", "moment", "problem"}
 """Tables with no row (spans from before schema 1.2), or a few, in the catalogs of these tests: the planner reads a whole index of one as
