@@ -61,9 +61,11 @@ def counted_rows(reader: PostgresReader) -> Iterator[Counter]:
     reader.hold_state()
     try:
         reader._session.ask("SET LOCAL enable_indexonlyscan = off")  # Such a scan would not be counted.
+        # Until the server adds them to its statistics, at most once a second, the rows of earlier transactions are in it, too.
+        ((before,),) = reader._session.ask(read).fetchall()
         yield counter
         ((rows,),) = reader._session.ask(read).fetchall()
-        counter.steps = int(rows)
+        counter.steps = int(rows) - int(before or 0)
     finally:
         reader.release_state()
 

@@ -35,8 +35,6 @@ LARGE = 25_000 if is_short() else 100_000
 """At 10,000 names the planner still prefers to read some whole tables."""
 FEW = {"host", "root", "meta", "left_out", "media_type", "platform", "annotation_key"}
 """Tables that a lookup may scan, because they have few rows, however many names there are."""
-READ_AN_ENTRY = 20
-"""How many rows a filter without an index may read for each entry. One that searched all entries for each store read 53."""
 SMALL_HERE = {"name_span", "moment", "problem"}
 """Tables with no row (spans from before schema 1.2), or a few, in the catalogs of these tests: the planner reads a whole index of one as
 soon as a part of it. What is looked at in them counts all the same."""
@@ -202,8 +200,7 @@ def test_a_filter_reads_what_it_finds(readers: Readers, what: str) -> None:
         stores = LARGE // 100 + 2  # in which the server looks for one that is still being read
         assert many <= few * FACTOR + stores + (SPARE if len(filters) == 1 else LOOKED_AT)
     else:
-        # The planner may choose another way for many entries than for few, with more rows for each, but not more for more.
-        assert many <= max(few * LARGE / SMALL * FACTOR, LARGE * READ_AN_ENTRY)
+        assert many <= few * LARGE / SMALL * FACTOR
 
 
 def test_a_scan_would_be_detected(readers: Readers) -> None:
