@@ -1,7 +1,7 @@
 """Which machine follows the stores of a host, so that two machines with the same host name do not undo each other's work.
 
 The daemon of a shared catalog records its machine in the table `meta`. A daemon on another machine with the same name refuses to
-start, unless it is told that it replaces that one; then the other one ends at its next look at everything.
+start. With `--take-over` it starts and replaces the recorded machine, whose daemon ends at its next look at everything.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def test_a_file_that_gets_shorter_and_a_store_that_vanishes_in_the_middle_of_a_p
 
 
 def test_as_many_slow_readers_as_there_are_places_cost_little_memory_and_disturb_nobody(own: Layouts) -> None:
-    """One reader more is told to come again. In the meantime thousands of requests are answered."""
+    """One more reader gets status 503 with Retry-After. Meanwhile thousands of requests are answered."""
     digest = large_blob(own)
     with serving(own.db) as site:
         slow = [site.connect() for _ in range(256)]

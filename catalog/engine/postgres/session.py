@@ -73,7 +73,7 @@ class Session:
         """Run a statement and return its cursor, which has all rows."""
         if self._open:
             return self.connection.execute(statement, values)
-        if self.connection.prepare_threshold is None:
+        if self.connection.prepare_threshold is None:  # `connect` has found a pooler
             return self._ask_pooler(statement, values)
         with self.connection.pipeline():
             self.connection.execute(*self._settings)
