@@ -13,8 +13,6 @@ determines how long it takes. A store is never split over two transactions. Just
 if another process has taken a later change meanwhile, an older reading must not win. A store with much to read has its turn
 after the others (turns.py).
 
-This module is longer than others because a store passes through all of its steps, and their order is what makes it correct.
-
 This module is longer than others because the four outcomes above share one record of what is put off, and the order in which a
 store is looked at, read, checked and written is what makes it correct.
 """

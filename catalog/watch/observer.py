@@ -13,8 +13,6 @@ The kernel knows a directory by its inode and the records know it by its path, a
 setting a watch never relies on the records. It asks the kernel each time, which takes two microseconds and makes no
 event, and corrects the records. Adopting a tree `anew` forgets what is no longer in it.
 
-This module is longer than others because both threads change the same records, and one lock guards them.
-
 This module is longer than others because both threads use the same records under the same lock, which nothing else may see.
 """
 
