@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from benchmarks import instructions
 from benchmarks.report import Report, say
 from benchmarks.rows import (
     answered,
@@ -34,6 +35,7 @@ from benchmarks.rows import (
 from benchmarks.world import World
 
 ROWS: dict[str, Callable[[World, Report], None]] = {
+    "instructions": lambda _world, report: instructions.instructions(report),
     "start": start.start,
     "size": start.size,
     "server": server.server,

@@ -1,8 +1,11 @@
-"""`make count`: how many instructions the program executes, counted by valgrind, so that load does not matter.
+"""`make count`, the quick tier of `make bench`: how many instructions the program executes, counted by valgrind, so that load does not matter.
 
-Each row is a ratio to `python -c "import sqlite3"` in the same run, which no program that asks SQLite from Python can go below. The
-ratios are the same on every machine with the same Python and SQLite, except for some thousandths. instructions.json has those
-of the last change that was meant to alter them; more than SLACK above one of them ends with status 1. `--record` writes them.
+Each row is a ratio to `python -c "import sqlite3"`, counted in the same run, which no program that asks SQLite from Python can go
+below. instructions.json has the ratios of the last change that was meant to alter them; more than SLACK above one of them ends
+with status 1. `--record` writes them.
+
+The ratios are the same on every machine with the same build of Python and the same SQLite (valgrind hides what a processor can do
+beyond a common set). On any other build, the commit that recorded them last is counted in the same run and compared with instead.
 """
 
 from __future__ import annotations
@@ -10,23 +13,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from typing import Any
 
 from benchmarks.installed import SOURCE, plain_environment
+from benchmarks.report import Report
 from tests import writers
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
-SLACK, STRANGE_SLACK = 0.03, 0.15
-"""How much more than recorded is a regression: on the Python and SQLite that were recorded, and on others."""
+SLACK = 0.03
+"""How much more than recorded is a regression."""
 ENTRIES = 1_000
 NAME = "docker.io/library/app-0-01:1.1"
+BUILD = f"{platform.machine()}, Python {platform.python_version()} ({platform.python_compiler()}), SQLite {sqlite3.sqlite_version}"
 
-_START = f"import sys; sys.path.insert(0, {SOURCE!r}); from catalog.cli.start import main; sys.exit(main())"
+_WITH_PACKAGES = ("add", "index", "--annotation")
+"""Commands that need installed packages. The others run without `site`, which differs from one environment to the next."""
 
 
 def main() -> int:
@@ -34,69 +40,96 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("--record", action="store_true", help="write the ratios as those to compare with from now on")
     given = parser.parse_args()
-    known: dict[str, dict[str, float]] = {}
-    if os.path.exists(FILE):
-        with open(FILE, encoding="utf-8") as file:
-            known = json.load(file)
-    kind = f"Python {sys.version_info[0]}.{sys.version_info[1]}, SQLite {sqlite3.sqlite_version}"
-    with tempfile.TemporaryDirectory(prefix="ocicat-count-") as directory:
-        base, counts = measure(directory)
-    slack = SLACK if kind in known else STRANGE_SLACK
-    recorded = known.get(kind) or next(iter(known.values()), {})
-    print(f"{kind}: import sqlite3 is {base / 1e6:.1f} million instructions; at most {slack:.0%} more than recorded")
-    worse = 0
-    for row, count in counts.items():
-        ratio = count / base
-        least = recorded.get(row, ratio)
-        is_worse = ratio > least * (1 + slack)
-        worse += is_worse
-        print(f"  {row:42} {count / 1e6:9.1f} million {ratio:8.3f} {least:8.3f}  {'WORSE' if is_worse else 'holds'}")
     if given.record:
-        known[kind] = {row: round(count / base, 4) for row, count in counts.items()}
+        with tempfile.TemporaryDirectory(prefix="ocicat-count-") as directory:
+            ratios = measure(SOURCE, directory)
         with open(FILE, "w", encoding="utf-8") as file:
-            file.write(json.dumps(known, indent=1, sort_keys=True) + "\n")
+            file.write(json.dumps({BUILD: ratios}, indent=1) + "\n")
         return 0
-    return 1 if worse else 0
+    report = Report()
+    instructions(report)
+    for each in report.broken:
+        print(f"more than recorded: {each}", file=sys.stderr)
+    return 1 if report.broken else 0
 
 
-def measure(directory: str) -> tuple[int, dict[str, int]]:
-    """Return the instructions of `import sqlite3`, and those of each row, in a new catalog below `directory`."""
-    writers.big_layout(f"{directory}/layout", ENTRIES)
-    names = [f"docker.io/library/app-0-{each % 16:02}:1.{each}" for each in range(1, ENTRIES, 5)]
-    with open(f"{directory}/names", "w", encoding="utf-8") as file:
-        file.writelines(f"{name}\n" for name in names)
-    environment = plain_environment(directory) | {"OCICAT_DB": f"{directory}/c.db", "PYTHONHASHSEED": "0"}
-    base = counted(directory, ["-S", "-c", "import sqlite3"], environment)
-    asked: dict[str, list[Any]] = {
-        "add a layout of 1,000 entries": ["add", f"{directory}/layout"],
-        "resolve NAME": ["resolve", NAME],
-        "resolve :TAG": ["resolve", ":1.1"],
-        "resolve -, 200 names": ["resolve", "-"],
-        "query NAME": ["query", NAME],
-        "query --count": ["query", "--count"],
-        "query, 1,000 entries": ["query"],
-        "query --format jsonl, 1,000 entries": ["query", "--format", "jsonl"],
-        "query --annotation": ["query", "--annotation", "no.such=1"],
-        "index with nothing to do": ["index"],
-    }
-    found = {}
-    for row, arguments in asked.items():
-        flags = [] if arguments[0] in ("add", "index") or len(arguments) > 2 else ["-S"]  # these use installed packages
-        command = [*flags, "-c", _START, *arguments]
-        found[row] = counted(directory, command, environment, warm=arguments[0] != "add")
-    return base, found
+def instructions(report: Report) -> None:
+    """Count all rows, and report whether each is within SLACK of what is recorded."""
+    report.title(f"Instructions, in multiples of python -c 'import sqlite3' ({BUILD})")
+    with tempfile.TemporaryDirectory(prefix="ocicat-count-") as directory:
+        known = recorded(report, directory)
+        for row, ratio in measure(SOURCE, directory).items():
+            least = known.get(row, ratio)
+            report.holds(row, ratio, round(least * (1 + SLACK), 3), f"recorded {least:.3f}")
 
 
-def counted(directory: str, arguments: list[str], environment: dict[str, str], *, warm: bool = True) -> int:
-    """Return how many instructions Python executes with these arguments; run it once before that if `warm`, to compile modules."""
+def recorded(report: Report, directory: str) -> dict[str, float]:
+    """Return the recorded ratios: those of the file, or on another build those of the commit that wrote it, counted now.
+
+    Raises RuntimeError if they have to be counted and there is no history of git.
+    """
+    with open(FILE, encoding="utf-8") as file:
+        of_builds: dict[str, dict[str, float]] = json.load(file)
+    if BUILD in of_builds:
+        return of_builds[BUILD]
+    git = ["git", "-C", SOURCE]
+    asked = subprocess.run([*git, "log", "-1", "--format=%H", "--", FILE], capture_output=True, text=True, check=False)
+    commit = asked.stdout.strip()
+    if not commit:
+        raise RuntimeError(f"nothing is recorded for {BUILD}, and there is no history of git to count an older commit")
+    report.note(f"nothing is recorded for this build: compared with commit {commit[:7]}, counted now")
+    older = f"{directory}/older"
+    os.mkdir(older)
+    archive = subprocess.run([*git, "archive", commit, "catalog", "migrations"], capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", older], input=archive, check=True)
+    return measure(older, directory)
+
+
+def measure(source: str, directory: str) -> dict[str, float]:
+    """Return the ratio of each row to `import sqlite3`, for the program in `source`, in a new catalog below `directory`."""
+    with tempfile.TemporaryDirectory(dir=directory) as home:
+        writers.big_layout(f"{home}/layout", ENTRIES)
+        with open(f"{home}/names", "w", encoding="utf-8") as file:
+            file.writelines(f"docker.io/library/app-0-{each % 16:02}:1.{each}\n" for each in range(1, ENTRIES, 5))
+        base = counted(home, ["-S", "-c", "import sqlite3"])
+        rows = {
+            "add a layout of 1,000 entries": ["add", f"{home}/layout"],
+            "resolve NAME": ["resolve", NAME],
+            "resolve :TAG": ["resolve", ":1.1"],
+            "resolve -, 200 names": ["resolve", "-"],
+            "query NAME": ["query", NAME],
+            "query --count": ["query", "--count"],
+            "query, 1,000 entries": ["query"],
+            "query --format jsonl, 1,000 entries": ["query", "--format", "jsonl"],
+            "query --annotation": ["query", "--annotation", "no.such=1"],
+            "index with nothing to do": ["index"],
+        }
+        start = f"import sys; sys.path.insert(0, {source!r}); from catalog.cli.start import main; sys.exit(main())"
+        found = {}
+        for row, arguments in rows.items():
+            bare = [] if set(arguments) & set(_WITH_PACKAGES) else ["-S"]
+            command = [*bare, "-c", start, *arguments]
+            found[row] = round(counted(home, command, warm="warm.db" if row.startswith("add") else "c.db") / base, 4)
+        return found
+
+
+def counted(home: str, arguments: list[str], *, warm: str = "c.db") -> int:
+    """Return how many instructions Python executes with these arguments, on the catalog c.db in `home`.
+
+    They are run once before that on the catalog `warm`, so that all modules are compiled.
+    """
     command = [sys.executable, "-P", "-s", *arguments]
-    prefixes: list[list[str]] = ([[]] if warm else []) + [
-        ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    ]
-    for prefix in prefixes:
-        with open(f"{directory}/names", "rb") as stdin:
+    environment = plain_environment(home) | {"PYTHONHASHSEED": "0"}
+    valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    for prefix, db in (([], warm), (valgrind, "c.db")):
+        with open(f"{home}/names", "rb") as stdin:
             done = subprocess.run(
-                [*prefix, *command], cwd=directory, env=environment, stdin=stdin, capture_output=True, check=False
+                [*prefix, *command],
+                cwd=home,
+                env=environment | {"OCICAT_DB": f"{home}/{db}"},
+                stdin=stdin,
+                capture_output=True,
+                check=False,
             )
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr.decode('utf-8', 'replace')}")
