@@ -7,6 +7,7 @@ passed to `defect`, and the client gets a 500.
 from __future__ import annotations
 
 import asyncio
+import functools
 import urllib.parse
 from collections.abc import Callable, Container
 
@@ -22,6 +23,8 @@ _PATH_BYTES = 4 << 10
 _PARAMETERS = 64
 _HEADERS = 100
 _HEADER_BYTES = 32 << 10
+_CLIENTS = 64
+"""For how many different heads of requests it is remembered whether they are answered: clients send the same one each time."""
 _ALLOW = ((b"allow", b"GET, HEAD"), (b"connection", b"close"))
 _FIRST_PAGE = Response(
     200, TEXT, b"This is a read-only registry of ocicat: pull from /v2/, or see /api/openapi.json for programs.\n"
@@ -44,6 +47,7 @@ class Site:
         self._counts = counts
         self._names = names
         self._defect = defect
+        self._refused_for = functools.lru_cache(_CLIENTS)(self._refused_for_headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent to here
         """Answer an ASGI request."""
@@ -80,18 +84,25 @@ class Site:
 
     def _refused(self, scope: Scope) -> Response | None:
         """Return the response to a request that is not answered; None for any other."""
-        headers = scope["headers"]
-        if len(headers) > _HEADERS or sum([len(name) + len(value) for name, value in headers]) > _HEADER_BYTES:
-            return refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:])
         if scope["method"] not in ("GET", "HEAD"):
             return refusal(405, "UNSUPPORTED", "this registry can only be read: layouts are written as files", _ALLOW)
+        refused = self._refused_for(tuple(scope["headers"]))
+        if refused is not None:
+            return refused
+        query: bytes = scope["query_string"]
+        if len(query) > _QUERY_BYTES or len(scope["path"]) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
+            return refusal(414, "UNSUPPORTED", "the address is too long")
+        return None
+
+    def _refused_for_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> Response | None:
+        """Return the response to a request that is not answered because of its headers; None for any other."""
+        if len(headers) > _HEADERS or sum([len(name) + len(value) for name, value in headers]) > _HEADER_BYTES:
+            return refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:])
+        scope: Scope = {"headers": headers}
         if self._names is not None and not names_this_server(scope, self._names):
             return refusal(421, "DENIED", "unrecognised Host header: see --host in 'ocicat help serve'")
         if not is_of_this_site(scope):
             return refusal(403, "DENIED", "a page of another site asked for this")
-        query: bytes = scope["query_string"]
-        if len(query) > _QUERY_BYTES or len(scope["path"]) > _PATH_BYTES or query.count(b"&") >= _PARAMETERS:
-            return refusal(414, "UNSUPPORTED", "the address is too long")
         return None
 
     async def _answer(self, scope: Scope, send: Send, refused: Response | None) -> None:

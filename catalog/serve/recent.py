@@ -6,6 +6,7 @@ file is read again, so a store that has vanished is noticed. Catalogs on a serve
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import NamedTuple
 
@@ -38,11 +39,19 @@ class RecentManifests:
     def __init__(self, path: str) -> None:
         self._commits = open_commits(path)
         self._state: State | None = None
+        self._is_known = False
         self._served: dict[Key, Served] = {}
         self._bytes = 0
 
     def state(self) -> State | None:
-        """Return the state of the catalog before a question, for `keep`; None if nothing can be kept."""
+        """Return the state of the catalog before a question, for `keep`; None if nothing can be kept.
+
+        It is found out once for all requests that have come in together: none of them came after that.
+        """
+        if self._is_known:
+            return self._state
+        self._is_known = True
+        asyncio.get_running_loop().call_soon(self._ask_again)
         state = None if self._commits is None else self._commits.state()
         if state != self._state:
             self._forget()
@@ -65,6 +74,9 @@ class RecentManifests:
             self._forget()
         self._served[asked] = Served(response, messages_of(response), etag, time.monotonic())
         self._bytes += size
+
+    def _ask_again(self) -> None:
+        self._is_known = False
 
     def _forget(self) -> None:
         self._served.clear()

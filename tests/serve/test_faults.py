@@ -180,10 +180,11 @@ def test_as_many_slow_readers_as_there_are_places_cost_little_memory_and_disturb
     """One more reader gets status 503 with Retry-After. Meanwhile thousands of requests are answered."""
     digest = large_blob(own)
     with serving(own.db) as site:
-        slow = [site.connect() for _ in range(256)]
+        slow: list[socket.socket] = []
         try:
-            for each in slow:
-                assert begin(each, digest).startswith(b"HTTP/1.1 200")
+            for _ in range(256):
+                slow.append(site.connect())  # not before: a connection without a request is closed after a while
+                assert begin(slow[-1], digest).startswith(b"HTTP/1.1 200")
             wait_for(lambda: b"ocicat_serve_transfers 256" in site.get("/metrics").body)
             got = site.get(f"/v2/acme/app/blobs/{own.digests['index']}")
             assert (got.status, got.code, got.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
