@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from catalog.engine.location import catalog_path
-from catalog.engine.open import open_reader
+from catalog.engine.open import displayed, open_reader
 from catalog.errors import NotFound, UsageError
 from catalog.lookup.match import Match, once
 from catalog.lookup.resolve import Asking
@@ -67,6 +67,9 @@ class Result:
         self.columns = columns
         self._rows = rows
 
+    def __repr__(self) -> str:
+        return f"Result(columns={self.columns!r})"
+
     def __iter__(self) -> Iterator[tuple[object, ...]]:
         return self._rows
 
@@ -93,6 +96,13 @@ class Questions:
         self._reader = reader
         self._present = present
         self.notes: list[str] = []
+
+    def __repr__(self) -> str:
+        past = self._reader.past
+        return f"{self._of_catalog()}.at({rfc3339(past.at)!r})" if past is not None else self._of_catalog()
+
+    def _of_catalog(self) -> str:
+        return f"Catalog({displayed(self._present.path)!r})"
 
     @property
     def _is_past(self) -> bool:

@@ -55,6 +55,26 @@ def test_everything_public_is_there() -> None:
         _ = catalog.Catalogue
 
 
+def test_every_object_shows_what_it_is(path: str) -> None:
+    """The repr of each object says which one it is."""
+    with Catalog.open(path) as asked:
+        match = asked.resolve("alpine:3.16")
+        name, digest = "'docker.io/library/alpine:3.16'", repr(match.digest)
+        then = repr(asked.history("alpine:3.16")[0])
+        assert repr(asked) == f"Catalog({path!r})"
+        assert repr(asked.at("2020-01-01")).startswith(f"Catalog({path!r}).at('20")
+        assert repr(match) == f"Match('images/a', {name}, {digest})"
+        assert then.startswith(f"Span('images/a', {name}, {digest}, '20")
+        assert then.endswith("Z', None)")
+        change = repr(next(each for each in asked.changes() if each.tag == "3.16"))
+        assert change.startswith(f"Change('added', 'images/a', {name}, None, {digest}, '20")
+        assert repr(asked.stores()[0]).startswith("ListedStore('images/a', '/")
+        page = asked.inspect("alpine:3.16")
+        assert repr(page).startswith(f"Page({digest}, names=2, stores=2, ")
+        assert repr(page.sections["stores"]).startswith("Section([{'store': 'images/a', ")
+        assert repr(asked.sql("SELECT 1 AS one")) == "Result(columns=('one',))"
+
+
 def test_a_reference_has_its_parts() -> None:
     """A reference has its original text and its normalised parts."""
     found = Reference.parse("alpine")

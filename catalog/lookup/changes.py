@@ -66,6 +66,10 @@ class Change:
         self.old: str | None = next((row[6] for row in rows if not row[7]), None)
         self.new: str | None = next((row[6] for row in rows if row[7]), None)
 
+    def __repr__(self) -> str:
+        name = self.name or self.tag
+        return f"Change({self.change!r}, {self.store!r}, {name!r}, {self.old!r}, {self.new!r}, {rfc3339(self.at)!r})"
+
     @property
     def change(self) -> str:
         """What became of the name: it was added, removed or moved."""

@@ -85,6 +85,9 @@ class Section:
             if len(self.items) < limit:
                 self.items.append(item)
 
+    def __repr__(self) -> str:
+        return f"Section({self.items!r}, total={self.total}, at_least={self.at_least})"
+
     def as_object(self) -> dict[str, object]:
         """The section, as JSON has it."""
         return {"total": self.total, "at_least": self.at_least, "items": self.items}
@@ -117,6 +120,10 @@ class Page:
         }
         self._children = list(self._all_children())
         self.sections: dict[str, Section] = {name: Section(getattr(self, f"_{name}")(), limit) for name in SECTIONS}
+
+    def __repr__(self) -> str:
+        totals = (f", {name}={section.total}" for name, section in self.sections.items() if section.total)
+        return f"Page({self.digest!r}{''.join(totals)})"
 
     def as_object(self) -> dict[str, object]:
         """The page, as JSON has it."""

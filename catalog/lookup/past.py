@@ -56,6 +56,10 @@ class Span:
             self.digest, self.since, self.until, self.origin, self.began, self.ended, self.host_id,
         ) = row  # fmt: skip
 
+    def __repr__(self) -> str:
+        times = f"{rfc3339(self.since)!r}, {rfc3339(self.until)!r}"
+        return f"Span({self.store!r}, {self.name or self.tag!r}, {self.digest!r}, {times})"
+
     def value(self, field: str) -> object:
         """Return the value of one of SPAN_FIELDS, as in JSON."""
         found = getattr(self, field)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from catalog import Catalog
 from catalog.engine.open import displayed
 from catalog.engine.postgres.connect import connect
 from tests.cli.program import Ran, one_error, ran
@@ -134,6 +135,9 @@ def test_each_way_to_give_a_password_lets_in_and_tells_nobody(ways: Ways, tmp_pa
     assert said[1].out == f"{digest}\n"
     clean(*said)
     clean_below(here.directory)
+    if not ways(way)[1]:
+        with Catalog.open(ways(way)[0]) as opened:
+            clean(repr(opened))
 
 
 @pytest.mark.parametrize("way", ["userinfo", "option", "service"])
