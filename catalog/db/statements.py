@@ -700,8 +700,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "UNNAMED_AT": UNNAMED_AT,
     "UNNAMED_SPANS": UNNAMED_SPANS,
     # finding a part of a name
-    "BY_KEY": _by_key(name.c.id == bindparam("key_id")),
-    "BY_ENTRY": _by_entry(entry.c.id == bindparam("entry_id")),
+    "BY_KEYS": _by_key(Among(name.c.id)),
     **SEARCHES,
     **FACTS,
     # the filters of `query`

@@ -2,9 +2,11 @@
 
 All words must occur, in any letter case. The best matches come first, in the order of the constants below.
 
-The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. A
-word in very many repositories is taken first where it is a whole component, then in the order of the names. Only a part of a tag
-other than its beginning looks at all different tags, and only if there are not enough results without it.
+The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. All
+repositories are looked at for as few words as possible: the longest words, which probably select least, come first, and the
+others are left out once they cannot select less. A word in very many repositories is taken first where it is a whole component,
+then in the order of the names. Only a part of a tag other than its beginning looks at all different tags, and only if there are
+not enough results without it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from itertools import islice
 
 from catalog.errors import UsageError
-from catalog.lookup.match import Match
+from catalog.lookup.match import ENTRY_ID, Match
 from catalog.names.limits import MOST_TAGS
 from catalog.names.pattern import upper_bound
 from catalog.names.query import clean
@@ -78,8 +80,7 @@ class TextSearch:
         self._stores: dict[int, str] = {row[0]: row[1].lower() for row in rows}
         self._entries: dict[int, int] = {row[0]: row[2] for row in rows}
         self._order = {row[0]: place for place, row in enumerate(rows)}
-        self._rest: dict[int, str] = {}
-        self._repositories = [self._repositories_of(number) for number in range(len(self.words))]
+        self._pages: dict[int, list[tuple[int, str]]] = {}
         self._titles = [self._titled(word) for word in self.words]
         self._known: dict[tuple[str, str], int] = {}
 
@@ -103,15 +104,22 @@ class TextSearch:
                     found[key.entry_id] = order, key
                 if limit is not None and looked > _ENOUGH and len(found) >= limit:
                     break
-        best = sorted(found.values(), key=lambda each: each[0])
-        for _, key in best[:limit]:
-            row = (
-                self._reader.row("BY_ENTRY", {"entry_id": key.entry_id})
-                if key.key_id is None
-                else self._reader.row("BY_KEY", {"key_id": key.key_id})
-            )
-            if row is not None:
-                yield Match(self._reader, row)
+        best = iter([key for _, key in sorted(found.values(), key=lambda each: each[0])[:limit]])
+        while some := list(islice(best, _BATCH)):
+            yield from self._matches_of(some)
+
+    def _matches_of(self, keys: list[_Key]) -> Iterator[Match]:
+        """Yield the entries of some keys, in the same order."""
+        by_key = [key.key_id for key in keys if key.key_id is not None]
+        by_entry = [key.entry_id for key in keys if key.key_id is None]
+        asked: tuple[tuple[Name, list[int]], ...] = ("BY_KEYS", by_key), ("BY_ENTRIES", by_entry)
+        rows = {
+            row[ENTRY_ID]: row
+            for statement, ids in asked
+            if ids
+            for row in self._reader.rows(statement, {"ids": _ids_text(ids)})
+        }
+        return (Match(self._reader, rows[key.entry_id]) for key in keys if key.entry_id in rows)
 
     def occurs(self, number: int) -> bool:
         """Return whether the word with this number occurs in a repository, tag, store or title at all."""
@@ -126,23 +134,28 @@ class TextSearch:
         total = sum(self._entries.values())
         last = self._reader.row("LAST_REPOSITORY", {})
         count = max(1, (last and last[0]) or 1)
-
-        def cost(number: int) -> tuple[int, int]:
-            word, repositories = self.words[number], len(self._repositories[number])
-            if number in self._rest:
-                repositories = count
+        chosen, least = -1, 0
+        for number in sorted(range(len(self.words)), key=lambda each: -len(self.words[each])):
+            word = self.words[number]
             tags = self._reader.row("COUNT_TAGS", {"low": word, "high": upper_bound(word)})
-            entries = sum(self._entries[id_] for id_, name in self._stores.items() if word in name)
-            keys = entries + repositories * total // count + (tags[0] if tags else 0)
-            return keys or total // 100, -len(word)
-
-        return self._groups_of(min(range(len(self.words)), key=cost))
+            keys = tags[0] if tags else 0
+            keys += sum(self._entries[id_] for id_, name in self._stores.items() if word in name)
+            if chosen >= 0 and keys >= least:
+                continue  # its repositories can only add to that
+            repositories = count if self._is_common(number) else len(self._page_of(number))
+            keys = keys + repositories * total // count or total // 100
+            if chosen < 0 or keys < least:
+                chosen, least = number, keys
+            if least <= _ENOUGH:
+                break
+        return self._groups_of(chosen)
 
     def _groups_of(self, number: int) -> Iterator[Group]:
         """Yield groups of keys that have the word with this number, best first, each with the least rank that it gives."""
         word = self.words[number]
+        named = self._repositories_of(number)
         repositories: dict[int, list[int]] = {}
-        for id_, name in self._repositories[number].items():
+        for id_, name in named.items():
             # If only what stands before a colon is in the repository, the tag decides.
             rank = self._in_name(word, name) if word in name else 0
             repositories.setdefault(rank, []).append(id_)
@@ -153,8 +166,8 @@ class TextSearch:
         for rank in range(_PART_OF_TAG + 1):
             if rank in repositories:
                 yield rank, self._keys_of(repositories[rank])
-            if rank == _REPOSITORY[_BEGINNING] and number in self._rest:
-                yield rank, self._keys_of(self._other_repositories(number))
+            if rank == _REPOSITORY[_BEGINNING] and self._is_common(number):
+                yield rank, self._keys_of(self._other_repositories(number, named))
             for id_ in stores.get(rank, ()):
                 yield rank, self._keys("KEYS_OF_STORE", store_id=id_)
             if rank == _TAG:
@@ -171,8 +184,7 @@ class TextSearch:
     def _keys_of(self, repositories: Iterable[int]) -> Iterator[_Key]:
         ids = iter(repositories)
         while some := list(islice(ids, _BATCH)):
-            ids_text = f"[{','.join(map(str, some))}]"  # as catalog.lookup.ids does, which loads more than this needs
-            yield from self._keys("KEYS_OF_REPOSITORIES", ids=ids_text)
+            yield from self._keys("KEYS_OF_REPOSITORIES", ids=_ids_text(some))
 
     def _keys_with(self, word: str) -> Iterator[_Key]:
         """Yield the keys whose tag has the word."""
@@ -189,17 +201,30 @@ class TextSearch:
     def _keys(self, statement: Name, **parameters: object) -> Iterator[_Key]:
         return (_Key(*row) for row in self._reader.rows(statement, parameters) if row[2] in self._stores)
 
+    def _is_common(self, number: int) -> bool:
+        """Return whether the word with this number is in so many repositories that they are not taken in at once."""
+        return len(self._page_of(number)) == _COMMON
+
+    def _page_of(self, number: int) -> list[tuple[int, str]]:
+        """Return the first repositories with a word: id and name."""
+        if number not in self._pages:
+            self._pages[number] = self._page(self.words[number], "")
+        return self._pages[number]
+
+    def _page(self, word: str, low: str) -> list[tuple[int, str]]:
+        """Return the repositories with a word and a name after `low`, at most _COMMON."""
+        rows = self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%", "low": low})
+        return [(row[0], row[1]) for row in islice(rows, _COMMON)]
+
     def _repositories_of(self, number: int) -> dict[int, str]:
         """Return the repositories that have a word, or end with what stands before its last colon: id and lower-case name.
 
-        If there are too many with the word, these are those that have it as a component, and the first of the others;
-        `_rest` then has the name of the last of these.
+        If there are too many with the word, these are the first of them and those that have it as a component.
         """
         word = self.words[number]
         head, colon, _ = word.rpartition(":")
-        rows = self._page(word, "")
-        if len(rows) == _COMMON:
-            self._rest[number] = rows[-1][1]
+        rows = list(self._page_of(number))
+        if self._is_common(number):
             part = f"%/{_pattern(word)}/%"
             rows += islice(self._reader.rows("REPOSITORIES_WITH_COMPONENT", {"part": part}), _COMMON)
         if colon and head:
@@ -207,17 +232,12 @@ class TextSearch:
         names = {row[0]: row[1].lower() for row in rows}
         return {id_: name for id_, name in names.items() if word in name or (colon and name.endswith(head))}
 
-    def _page(self, word: str, low: str) -> list[tuple[int, str]]:
-        """Return the repositories with a word and a name after `low`, at most _COMMON."""
-        rows = self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%", "low": low})
-        return [(row[0], row[1]) for row in islice(rows, _COMMON)]
-
-    def _other_repositories(self, number: int) -> Iterator[int]:
-        """Yield the ids of the repositories with a word that `_repositories_of` left out."""
-        word, low = self.words[number], self._rest[number]
+    def _other_repositories(self, number: int, named: dict[int, str]) -> Iterator[int]:
+        """Yield the ids of the repositories with a word that are not among `named`, those of `_repositories_of`."""
+        word, low = self.words[number], self._page_of(number)[-1][1]
         while rows := self._page(word, low):
             low = rows[-1][1]
-            yield from (row[0] for row in rows if row[0] not in self._repositories[number] and word in row[1].lower())
+            yield from (row[0] for row in rows if row[0] not in named and word in row[1].lower())
 
     def _titled(self, word: str) -> frozenset[int]:
         """Return the entries with a title that has the word."""
@@ -282,6 +302,11 @@ def _quality(word: str, text: str) -> int:
             return _BEGINNING
         at = text.find(word, at + 1)
     return _PART
+
+
+def _ids_text(ids: Iterable[int]) -> str:
+    """Return ids as catalog.lookup.ids does, which loads more than this needs."""
+    return f"[{','.join(map(str, ids))}]"
 
 
 def _pattern(word: str) -> str:

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from catalog.engine.interface import Reader
+from catalog.engine.names import Name
+from catalog.engine.postgres.reader import PostgresReader
 from catalog.lookup.search import TextSearch
 from catalog.names.limits import MOST_TAGS
 from tests import writers
 from tests.conftest import Catalogue
+from tests.lookup.test_past_steps import FACTOR, counted, counted_rows
 
 REPOSITORIES = 5_000
 """More than twice the number up to which a word is looked up in all repositories at once."""
 
 
-def pairs() -> Iterator[tuple[str, str]]:
+def pairs(repositories: int = REPOSITORIES) -> Iterator[tuple[str, str]]:
     """The repositories, each with one tag, and one repository with more tags than are skipped through one by one."""
-    for number in range(REPOSITORIES):
+    for number in range(repositories):
         yield f"docker.io/team-{number % 7}/tool-{number:04}{'/tool' if number == 4_900 else ''}", f"v{number % 13}"
     for number in range(MOST_TAGS + 200):
         yield "quay.io/only/one", f"c{number:05}-x{number % 31}"
 
 
+def write(layout: str, repositories: int = REPOSITORIES) -> None:
+    one = writers.fake_descriptor("one")
+    elements = (writers.name_entry(one, "canonical", *pair) for pair in pairs(repositories))
+    writers.write_index(layout, writers.empty_index(*elements))
+
+
 @pytest.fixture
 def crowded(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
     layout = writers.make_layout(str(tmp_path / "crowd"))
-    one = writers.fake_descriptor("one")
-    writers.write_index(layout, writers.empty_index(*(writers.name_entry(one, "canonical", *pair) for pair in pairs())))
+    write(layout)
     catalogue.add(layout)
     return catalogue
 
@@ -52,3 +62,54 @@ def test_words_in_many_repositories_and_tags_lose_nothing(crowded: Catalogue) ->
     # The best match for a common word comes first, although thousands that have it come before it in the order of names.
     first = next(TextSearch(crowded.reader, ["tool"]).matches())
     assert (first.repository, first.tag) == ("docker.io/team-0/tool-4900/tool", "v12")
+
+
+class Listening:
+    """A reader that keeps the names of the statements that it was asked for."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.asked: list[str] = []
+
+    def rows(self, name: Name, parameters: dict[str, object]) -> Iterator[tuple[Any, ...]]:
+        self.asked.append(name)
+        return self._reader.rows(name, parameters)
+
+    def row(self, name: Name, parameters: dict[str, object]) -> tuple[Any, ...] | None:
+        self.asked.append(name)
+        return self._reader.row(name, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+SEVERAL = {
+    "tool-2499 v1 docker team": 1,
+    "team-3 tool docker": 1,
+    "c00050 quay only x": 1,
+    "tool nowhere-at-all v1": 1,
+    "docker io tool": 4,  # a page for each word, and another one for that which is looked for
+}
+"""How often each reads repositories that have a word. In all but the last, one word is rare."""
+
+
+def test_all_repositories_are_looked_at_for_few_of_the_words(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Once if there is a rare word, at any size; and the results are read with one statement."""
+    layout = writers.make_layout(str(tmp_path / "crowd"))
+    counts: list[dict[str, tuple[int, int]]] = []
+    asked = catalogue.reader
+    for size in (REPOSITORIES // 2, REPOSITORIES):
+        write(layout, size)
+        catalogue.add(layout) if size < REPOSITORIES else catalogue.index()
+        counts.append({})
+        for text, pages in SEVERAL.items():
+            reader = Listening(asked)
+            with counted_rows(asked) if isinstance(asked, PostgresReader) else counted(asked) as counter:
+                found = list(TextSearch(reader, text.split()).matches())  # type: ignore[arg-type]
+            counts[-1][text] = counter.steps, len(found)
+            assert reader.asked.count("REPOSITORIES_WITH_COMPONENT") == (pages > 1), text
+            assert reader.asked.count("REPOSITORIES_WITH") == pages, text
+            assert reader.asked.count("BY_KEYS") == (1 if found else 0), text
+    small, large = counts
+    for text in SEVERAL:
+        assert large[text][0] <= FACTOR * 2 * small[text][0], (text, small[text], large[text])

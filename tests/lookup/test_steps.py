@@ -174,8 +174,7 @@ ASKED = [
     Asked("SPANS_BY_NAME_RANGE", between(f"{MANY}:t0.1"), 4),
     Asked("SPANS_BY_TAG_RANGE", between("t0.0"), 4),
     Asked("COUNT_TAG", {"tag": "1.1"}, 1),
-    Asked("BY_KEY", {"key_id": f"{APP}:1.1"}, 1),
-    Asked("BY_ENTRY", {"entry_id": 2}, 1),
+    Asked("BY_KEYS", {"ids": ("name", f"{APP}:1.1")}, 1),
     Asked("LAST_REPOSITORY", {}, 1),
     Asked("NEXT_TAG_OF", {"repository": MANY, "low": ""}, 1),
     Asked("NEXT_TAG_OF", {"repository": MANY, "low": "u"}, 0),
@@ -254,7 +253,6 @@ IDS = (
     ("store_id", "store", "name"),
     ("content_id", "content", "digest"),
     ("repository_id", "repository", "name"),
-    ("key_id", "name", "name"),
 )
 """The parameters that are ids; in ASKED they are what the given column of the given table has."""
 COLUMNS = {"content": "digest", "entry": "id"}
