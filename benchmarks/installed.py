@@ -18,6 +18,13 @@ def build(directory: str) -> tuple[str, str]:
     return wheel, sdist
 
 
+def build_for_all_machines(directory: str) -> str:
+    """Build the wheel without a native launcher into `directory`, as `make wheels` does; return its path."""
+    _run(sys.executable, "-m", "build", "--wheel", "--outdir", directory, SOURCE, OCICAT_LAUNCHER_CC="")
+    (wheel,) = glob.glob(f"{directory}/*.whl")
+    return wheel
+
+
 def install(wheel: str, directory: str, *others: str, python: str = sys.executable) -> str:
     """Make a venv of `python` at `directory` with the wheel and `others` installed; return the path of its `bin`."""
     _run(python, "-m", "venv", directory)
@@ -30,8 +37,9 @@ def plain_environment(home: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": home, "LC_ALL": "C.UTF-8"}
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, **variables: str) -> None:
     # In another directory, so that the checkout is not on sys.path by accident.
-    done = subprocess.run(command, cwd=os.path.dirname(command[0]), capture_output=True, text=True, check=False)
+    directory, environment = os.path.dirname(command[0]), os.environ | variables
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmarks.installed import SOURCE, build, install, plain_environment
+from benchmarks.installed import SOURCE, build, build_for_all_machines, install, plain_environment
 from catalog.cli.guides import GUIDES
 from catalog.dockerfile.images import Build, read
 from catalog.names.platform import normalize
@@ -127,6 +127,17 @@ def test_the_wheel_has_the_package_its_migrations_and_the_launcher(built: Built)
     (tag,) = (line for line in files[metadata(files, "WHEEL")].decode().splitlines() if line.startswith("Tag: "))
     assert (tag == "Tag: py3-none-any") == (COMPILER is None)
     assert any(name.endswith("/licenses/LICENSE") for name in files)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler, so every wheel is for all machines")
+def test_the_wheel_for_all_machines_has_the_program_in_place_of_the_launcher(built: Built, tmp_path: Path) -> None:
+    files = wheel_files(build_for_all_machines(str(tmp_path)))
+    (program,) = (name for name in files if ".data/scripts/" in name)
+    assert os.path.basename(program) == "ocicat"
+    other = wheel_files(built.wheel)
+    assert files[program] == next(data for name, data in other.items() if name.endswith("/ocicat-plain"))
+    assert b"Tag: py3-none-any\n" in files[metadata(files, "WHEEL")]
+    assert {name for name in other if ".data/scripts/" not in name} == set(files) - {program}
 
 
 def test_the_sdist_can_be_built_and_tested_from(built: Built) -> None:

@@ -12,7 +12,7 @@ from tests.answerer.conftest import Answerer, Launcher, until_answered
 from tests.cli.conftest import Shelf
 from tests.cli.program import called
 from tests.cli.test_two_ways import VARIABLES, arguments
-from tests.effort import examples
+from tests.effort import is_short
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def asked(shelf: Shelf, launcher: Launcher, tmp_path_factory: pytest.TempPathFac
     assert running.end() == 0
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=100 if is_short() else 4000)  # each starts two processes
 @given(arguments(), VARIABLES)
 @example(["query"], {})
 @example(["resolve", "ctr:3.16", "nope", "busybox:3.16"], {})
