@@ -8,7 +8,7 @@ DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
 .PHONY: demo test quick check coverage bench count stress docs deb wheels freeze format lock clean
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt contrib/launcher/ocicat contrib/launcher/ocicat.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

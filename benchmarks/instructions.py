@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import venv
 
 from benchmarks.installed import SOURCE, plain_environment
 from benchmarks.report import Report
@@ -32,7 +33,8 @@ NAME = "docker.io/library/app-0-01:1.1"
 BUILD = f"{platform.machine()}, Python {platform.python_version()} ({platform.python_compiler()}), SQLite {sqlite3.sqlite_version}"
 
 _WITH_PACKAGES = ("add", "index", "--annotation")
-"""Commands that need installed packages. The others run without `site`, which differs from one environment to the next."""
+"""Commands that need installed packages. The others run in a venv without any, as `import sqlite3` does, so that what is installed
+beside ocicat does not count."""
 
 
 def main() -> int:
@@ -80,7 +82,9 @@ def recorded(report: Report, directory: str) -> dict[str, float]:
     report.note(f"nothing is recorded for this build: compared with commit {commit[:7]}, counted now")
     older = f"{directory}/older"
     os.mkdir(older)
-    archive = subprocess.run([*git, "archive", commit, "catalog", "migrations"], capture_output=True, check=True).stdout
+    archive = subprocess.run(
+        [*git, "archive", commit, "catalog", "migrations", "contrib/launcher/ocicat"], capture_output=True, check=True
+    ).stdout
     subprocess.run(["tar", "-x", "-C", older], input=archive, check=True)
     return measure(older, directory)
 
@@ -91,7 +95,9 @@ def measure(source: str, directory: str) -> dict[str, float]:
         writers.big_layout(f"{home}/layout", ENTRIES)
         with open(f"{home}/names", "w", encoding="utf-8") as file:
             file.writelines(f"docker.io/library/app-0-{each % 16:02}:1.{each}\n" for each in range(1, ENTRIES, 5))
-        base = counted(home, ["-S", "-c", "import sqlite3"])
+        venv.create(f"{home}/venv")
+        bare = [f"{home}/venv/bin/python", "-P", "-s", "-c"]
+        base = counted(home, [*bare, "import sqlite3"])
         rows = {
             "add a layout of 1,000 entries": ["add", f"{home}/layout"],
             "resolve NAME": ["resolve", NAME],
@@ -104,21 +110,21 @@ def measure(source: str, directory: str) -> dict[str, float]:
             "query --annotation": ["query", "--annotation", "no.such=1"],
             "index with nothing to do": ["index"],
         }
-        start = f"import sys; sys.path.insert(0, {source!r}); from catalog.cli.start import main; sys.exit(main())"
+        with open(f"{source}/contrib/launcher/ocicat", encoding="utf-8") as file:
+            program = f"import sys; sys.path.insert(0, {source!r})\n{file.read()}"
         found = {}
-        for row, arguments in rows.items():
-            bare = [] if set(arguments) & set(_WITH_PACKAGES) else ["-S"]
-            command = [*bare, "-c", start, *arguments]
-            found[row] = round(counted(home, command, warm="warm.db" if row.startswith("add") else "c.db") / base, 4)
+        for row, words in rows.items():
+            python = [sys.executable, "-P", "-s", "-c"] if set(words) & set(_WITH_PACKAGES) else bare
+            warm = "warm.db" if row.startswith("add") else "c.db"
+            found[row] = round(counted(home, [*python, program, *words], warm=warm) / base, 4)
         return found
 
 
-def counted(home: str, arguments: list[str], *, warm: str = "c.db") -> int:
-    """Return how many instructions Python executes with these arguments, on the catalog c.db in `home`.
+def counted(home: str, command: list[str], *, warm: str = "c.db") -> int:
+    """Return how many instructions a command executes on the catalog c.db in `home`.
 
-    They are run once before that on the catalog `warm`, so that all modules are compiled.
+    It is run once before that on the catalog `warm`, so that all modules are compiled.
     """
-    command = [sys.executable, "-P", "-s", *arguments]
     environment = plain_environment(home) | {"PYTHONHASHSEED": "0"}
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     for prefix, db in (([], warm), (valgrind, "c.db")):
@@ -132,7 +138,7 @@ def counted(home: str, arguments: list[str], *, warm: str = "c.db") -> int:
                 check=False,
             )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr.decode('utf-8', 'replace')}")
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr.decode('utf-8', 'replace')}")
     told = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr.decode("utf-8", "replace"))
     if told is None:
         raise RuntimeError("valgrind told no number of instructions")

@@ -25,6 +25,10 @@ PROGRAM = f"""#!{PYTHON} -IS
 import sys
 
 sys.path.append("/{LIBRARY}")
+from catalog.cli.lean import answer
+
+answer()  # returns if this is not one of the few questions that it answers
+
 from catalog.cli.start import main
 
 main()

@@ -21,7 +21,7 @@ from catalog.errors import NotInTime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import NoReturn, Self
 
     from catalog.engine.interface import Reader
 
@@ -152,7 +152,7 @@ class Limits:
             return
         if is_over:
             try:
-                self._report()
+                self.report()
             finally:
                 os._exit(NotInTime.status)
 
@@ -179,7 +179,7 @@ class Limits:
                 self._over.release()
                 return False
 
-    def _report(self) -> None:
+    def report(self) -> None:
         """Print the error on stderr, and cancel the statement that a server runs for this process."""
         if not _is_written():
             silence = os.open(os.devnull, os.O_WRONLY)
@@ -192,6 +192,14 @@ class Limits:
             os.dup2(null, descriptor)
         if self._cancel is not None:
             self._cancel()
+
+
+def end_late(seconds: float) -> NoReturn:
+    """End the process with the message and status of a command that took longer than `seconds`."""
+    try:
+        Limits(None, seconds).report()
+    finally:
+        os._exit(NotInTime.status)
 
 
 def _is_written() -> bool:

@@ -61,6 +61,12 @@ def main() -> NoReturn:
     os._exit(status)
 
 
+def end_with(rest: bytes) -> NoReturn:
+    """Print the rest of an answer (catalog.cli.lean) and end the process with status 0, or that of the error."""
+    status = _status_of(lambda: _write(rest))
+    os._exit(_status_of(_flush) or status)
+
+
 def run(arguments: list[str]) -> int:
     """Run a command line and return the exit status. Every error becomes one line on stderr."""
     status = _status_of(lambda: _answer(arguments))
@@ -120,6 +126,11 @@ def _is_unchanged(arguments: list[str]) -> bool:
     if "--verbose" in arguments or ("--quiet" not in arguments and sys.stderr.isatty()):
         messages.say(str(summary))
     return True
+
+
+def _write(data: bytes) -> int:
+    output.write_bytes(data)
+    return 0
 
 
 def _flush() -> int:
