@@ -1,4 +1,4 @@
-"""The examples at the end of each `--help`. tests/cli/test_first_contact.py parses every one of them."""
+"""The examples at the end of each `--help`. tests/cli/test_examples.py runs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocicat add /srv/registry --naming path --prefix registry.example.com",
         "ocicat add /srv/images/alpine --name base --priority -1",
     ),
-    "remove": ("ocicat remove images", "ocicat remove /srv/images/alpine"),
+    "remove": ("ocicat remove /srv/images/alpine", "ocicat remove images"),
     "stores": (
         "ocicat stores",
         "ocicat stores --state invalid --state missing",
@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan prune": ("ocicat plan prune", "ocicat plan prune 'builds/*' --keep-last 3 --keep 'v*'"),
     "plan copy": (
         "ocicat plan copy alpine:3.16 --to /srv/new",
-        "ocicat plan copy acme/app:1.1 --to backup --format rsync",
+        "ocicat plan copy acme/app:1.1 --to backup/alpine --format rsync",
     ),
     "plan link": ("ocicat plan link", "ocicat plan link mirror/alpine backup/alpine --mode hard"),
     "browse": ("ocicat browse", "ocicat browse --port 8001"),
