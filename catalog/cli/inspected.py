@@ -89,7 +89,7 @@ class _Text:
     """Writes the page as lines, truncated to the width of the terminal if stdout is one."""
 
     def __init__(self) -> None:
-        from catalog.cli.table import terminal_width
+        from catalog.cli.widths import terminal_width
 
         self._width = terminal_width()
 
@@ -128,7 +128,7 @@ class _Text:
         self._table([[_cell(name, item, key) for key in _COLUMNS[name]] for item in items], _INDENT)
 
     def _table(self, lines: list[list[str]], indent: str) -> None:
-        from catalog.cli.table import short, width_of
+        from catalog.cli.widths import short, width_of
 
         if self._width is not None:
             lines = [[short(text) for text in line] for line in lines]
@@ -139,7 +139,7 @@ class _Text:
             self._line(indent + _GAP.join(cells).rstrip())
 
     def _line(self, text: str) -> None:
-        from catalog.cli.table import first_of, width_of
+        from catalog.cli.widths import first_of, width_of
 
         if self._width is not None and width_of(text) > self._width:
             text = first_of(text, self._width - 1) + "…"

@@ -54,8 +54,16 @@ def detail(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr. Any line ends and control characters become spaces."""
-    write("ocicat: " + plain(text) + "\n")
+    """Print one line on stderr. Any line ends and control characters become spaces; a terminal gets lines that fit it."""
+    write(_fitted("ocicat: " + plain(text)) + "\n")
+
+
+def _fitted(line: str) -> str:
+    if not sys.stderr.isatty():
+        return line
+    from catalog.cli.fitted import fitted
+
+    return fitted(line)
 
 
 def plain(text: str) -> str:
@@ -74,9 +82,14 @@ def _error() -> str:
 def fail(error: OcicatError) -> int:
     """Print an error, and the candidates of an ambiguous reference below it; return the exit status."""
     trace(error)
-    write(f"ocicat: {_error()} {plain(str(error))}\n")
-    candidates = getattr(error, "candidates", ())
+    line = _fitted(f"ocicat: error: {plain(str(error))}")
+    write(line.replace("error:", _error(), 1) + "\n")
+    candidates = list(getattr(error, "candidates", ()))
     if candidates:
+        if sys.stderr.isatty():
+            from catalog.cli.fitted import fitted_row
+
+            candidates = [fitted_row(line) for line in candidates]
         more = getattr(error, "total", 0) - len(candidates)
         write("".join(f"  {line}\n" for line in candidates) + (f"  and {more} more\n" if more > 0 else ""))
     return error.status

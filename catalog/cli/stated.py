@@ -34,7 +34,7 @@ def _status(reader: Reader, format_: str | None, *, check: bool) -> int:
         reader.close()
     if format_ is None and sys.stdout.isatty():
         from catalog.cli.status_page import page
-        from catalog.cli.table import terminal_width
+        from catalog.cli.widths import terminal_width
 
         output.write(page(values, late, terminal_width() or 80))
         return _checked(daemon, late, check=check)

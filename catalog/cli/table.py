@@ -11,11 +11,11 @@ Widths are counted as a terminal shows characters: an East Asian wide one takes 
 
 from __future__ import annotations
 
-import os
 import sys
 
 from catalog.cli.messages import note
 from catalog.cli.output import Format, cell, flush, write
+from catalog.cli.widths import ZERO_WIDTH, first_of, is_local_time, short, terminal_width, width_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _NARROW = 20  # a digest, a time or a tag is of use only if it is complete, so c
 _ENOUGH = 10  # unless the wider columns would have less than this
 _LEAST = 8  # no column is cut to less than this
 _TALLEST = 8  # the most lines of a value in a row that is printed upright, as far as a terminal of normal width goes
-_ZERO_WIDTH = 4  # the most characters per place, because a cell may contain any number of marks without width
 _BAD_STATES = frozenset({"invalid", "unreadable", "missing"})
 
 
@@ -196,31 +195,6 @@ class Table(Format):
         return paint(padded, BAD) if self._columns[place] == "state" and text in _BAD_STATES else padded
 
 
-def width_of(text: str) -> int:
-    """Return how many places `text`, which must be printable, takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import category, east_asian_width
-
-    return sum(
-        2 if east_asian_width(c) in "WF" else 0 if category(c) in ("Mn", "Me") or "\u1160" <= c <= "\u11ff" else 1
-        for c in text
-    )
-
-
-def terminal_width() -> int | None:
-    """Return the width of the terminal on stdout: COLUMNS if it is set, else what the terminal reports; None without one."""
-    if not sys.stdout.isatty():
-        return None
-    given = os.environ.get("COLUMNS", "")
-    if given.isascii() and given.isdigit() and len(given) <= 9 and int(given):
-        return int(given)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError):
-        return None
-
-
 def _is_coloured() -> bool:
     if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
         return False
@@ -260,44 +234,20 @@ def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
     return levelled
 
 
-def short(text: str) -> str:
-    """Shorten a digest to its first 12 digits, and a time to seconds; return other text unchanged."""
-    if text.startswith(("sha256:", "sha384:", "sha512:")) and len(text) >= 71:
-        return text[:19]
-    if len(text) == 24 and text[10] == "T" and text[19] == "." and text[23] == "Z":
-        return f"{text[:19]}Z"
-    return text[:19] if _is_local_time(text) and text[19:20] == "." else text
-
-
-def _is_local_time(text: str) -> bool:
-    """Return whether `text` is a time of catalog.cli.times.local, with or without milliseconds."""
-    return len(text) in (19, 23) and text[4] + text[7] + text[10] + text[13] + text[16] == "-- ::"
-
-
 def _cut(text: str, width: int) -> str:
     """Shorten `text` to at most `width` places by cutting out its middle; for a digest or a time, by cutting off its end."""
-    if width_of(text) <= width and len(text) <= width * _ZERO_WIDTH:
+    if width_of(text) <= width and len(text) <= width * ZERO_WIDTH:
         return text
     room = max(width - 1, 1)
-    is_time = (len(text) == 20 and text[10] == "T" and text[19] == "Z") or _is_local_time(text)
+    is_time = (len(text) == 20 and text[10] == "T" and text[19] == "Z") or is_local_time(text)
     behind = 0 if is_time or text.startswith("sha") else room // 2
     return first_of(text, room - behind) + "…" + first_of(text[::-1], behind)[::-1]
-
-
-def first_of(text: str, width: int) -> str:
-    """Return as much of the beginning of `text` as fits into `width` places."""
-    taken = 0
-    for end, character in enumerate(text):
-        taken += width_of(character)
-        if taken > width or end >= width * _ZERO_WIDTH:
-            return text[:end]
-    return text
 
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Split `text` into lines of at most `width` places, at blanks if possible; return at least one line."""
     lines = []
-    while width_of(text) > width or len(text) > width * _ZERO_WIDTH:
+    while width_of(text) > width or len(text) > width * ZERO_WIDTH:
         line = first_of(text, width) or text[0]
         blank = line.rfind(" ") if text[len(line) : len(line) + 1] != " " else len(line)
         if blank > 0:

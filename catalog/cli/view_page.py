@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from catalog.cli import formats
 from catalog.cli.help_format import HelpFormatter
-from catalog.cli.table import terminal_width
+from catalog.cli.widths import terminal_width
 from catalog.db.view import View
 
 COLUMNS = ("view", "column", "description")

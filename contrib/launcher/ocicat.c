@@ -458,7 +458,7 @@ int main(int count, char **words)
 	if (isatty(2))
 		strcat(text, "2");
 	add(text);
-	snprintf(text, sizeof text, "%u", text[0] == '1' && !ioctl(1, TIOCGWINSZ, &size) ? size.ws_col : 0);
+	snprintf(text, sizeof text, "%u", text[0] && !ioctl(text[0] - '0', TIOCGWINSZ, &size) ? size.ws_col : 0);
 	add(text);
 	add(path);
 	if (!is_file)

@@ -31,17 +31,26 @@ Make = Callable[..., str]
 
 
 def on_terminal(
-    program: str, *words: str, db: str, columns: int, env: dict[str, str], is_typed: bool = False
+    program: str,
+    *words: str,
+    db: str,
+    columns: int,
+    env: dict[str, str],
+    is_typed: bool = False,
+    streams: tuple[bool, bool] = (True, False),
 ) -> tuple[int, bytes]:
-    """Run a program whose stdout, and with `is_typed` stdin, is a terminal so wide; return its status and what it printed."""
+    """Run a program, of whose `streams` stdout and stderr one is a terminal so wide, or both are, and with `is_typed` stdin is one too.
+
+    Return its status and what it printed there.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     whole = {**CLEAN, "TERM": "xterm", "OCICAT_PAGER": "", "OCICAT_DB": db, **env}
     with subprocess.Popen(
         [program, *words],
         stdin=theirs if is_typed else subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
+        stdout=theirs if streams[0] else subprocess.DEVNULL,
+        stderr=theirs if streams[1] else subprocess.DEVNULL,
         env=whole,
     ) as process:
         os.close(theirs)
@@ -84,6 +93,21 @@ def test_a_terminal_of_each_width_gets_the_table_that_the_program_prints(
                 plain = on_terminal(
                     str(launcher.directory / "ocicat-plain"), *words, db=cli.db, columns=columns, env=dict(zone)
                 )
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("streams", [(False, True), (True, True)], ids=["stderr", "both"])
+def test_a_terminal_on_stderr_gets_the_lines_that_the_program_prints(
+    cli: Own, layout: Make, answerer: Start, launcher: Launcher, streams: tuple[bool, bool]
+) -> None:
+    running, _ = begin(cli, layout, answerer, launcher)
+    for columns in (40, 80):
+        for words in (("resolve", "nosuch"), ("resolve", ":1", "oci-layout://nosuch:1"), ("find", "one", "nowhere")):
+            program, alone = str(launcher.directory / "ocicat-plain"), str(launcher.directory / "alone" / "ocicat")
+            plain = on_terminal(program, *words, db=cli.db, columns=columns, env={}, streams=streams)
+            assert plain[1].count(b"\n") > 1
+            env = {"OCICAT_SOCKET": running.path}
+            assert on_terminal(alone, *words, db=cli.db, columns=columns, env=env, streams=streams) == plain
 
 
 @ON_SQLITE

@@ -20,6 +20,7 @@ OURS = {
     "catalog.cli.formats",  # of query
     "catalog.cli.lines",  # where everything is listed
     "catalog.cli.table",  # where one is asked for
+    "catalog.cli.widths",  # where there is a table
     "catalog.engine", "catalog.engine.location", "catalog.engine.neighbours", "catalog.engine.open",
     "catalog.engine.sqlite", "catalog.engine.sqlite.failures", "catalog.engine.sqlite.frozen",
     "catalog.engine.sqlite.reader", "catalog.errors",

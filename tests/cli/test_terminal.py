@@ -18,6 +18,7 @@ import unicodedata
 
 import pytest
 
+from catalog.cli.widths import short
 from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import CLEAN, OCICAT, called, drained, ran
@@ -116,8 +117,8 @@ def test_a_shortened_digest_is_still_a_reference(shelf: Shelf) -> None:
 def test_columns_that_are_left_out_are_named(shelf: Shelf) -> None:
     seen = Seen("query", "ctr:3.16", db=shelf.db, columns=40)
     assert seen.lines[0].split() == ["NAME", "TAG", "SIZE", "DIGEST"]
-    assert seen.err == (
-        "ocicat: no room for store, platforms, created: use a wider terminal or another --format to see everything\n"
+    assert " ".join(seen.err.split()) == (
+        "ocicat: no room for store, platforms, created: use a wider terminal or another --format to see everything"
     )
     assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=40).err == ""
     assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
@@ -329,3 +330,50 @@ def test_text_from_a_layout_has_no_control_character_with_colour_either(shelf: S
     for columns in (60, 200):
         seen = Seen(*LISTINGS[listing], db=shelf.db, columns=columns, env={"TERM": "xterm"})
         assert all(PAINT.sub("", line).isprintable() for line in seen.lines)
+
+
+SAID = {
+    "not found": ("query", "nosuch"),
+    "several": ("resolve", "busybox:1.0"),
+    "unknown": ("query", "--stor", "x"),
+    "no room": ("stores",),
+    "nothing": ("find", "nowhere", "ctr"),
+    "wrong": ("sql", "SELECT nosuch FROM images"),
+    "long": ("resolve", f"{'x' * 60}:1"),
+}
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("name", SAID)
+def test_notes_and_errors_are_broken_between_words(shelf: Shelf, name: str, columns: int) -> None:
+    """A terminal would break them inside words. The text is that of a pipe, and a longer word stays whole."""
+    seen = Seen(*SAID[name], db=shelf.db, columns=columns)
+    lines = plain(seen.err).splitlines()
+    assert lines or name == "no room"
+    for line in lines:
+        assert len(line) <= columns or len(line.split()) == 1, line
+    if name != "no room":  # a pipe has room for everything
+        said = shelf.ask(*SAID[name]).err
+        assert [short(word) for word in plain(seen.err).split()] == [short(word) for word in said.split()]
+
+
+def plain(text: str) -> str:
+    return PAINT.sub("", text)
+
+
+def test_a_quoted_command_stays_on_one_line_if_it_fits(shelf: Shelf) -> None:
+    seen = Seen("query", "nosuch", db=shelf.db, columns=40)
+    assert any("'ocicat index'" in line for line in seen.err.splitlines())
+    assert any("'ocicat add PATH'" in line for line in seen.err.splitlines())
+
+
+def test_a_pipe_for_stdout_leaves_the_width_of_stderr(shelf: Shelf) -> None:
+    leader, follower = terminal(40)
+    with subprocess.Popen(
+        [OCICAT, "query", "nosuch"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower,
+        env=CLEAN | {"OCICAT_DB": shelf.db},
+    ):  # fmt: skip
+        os.close(follower)
+        lines = drained(leader).splitlines()
+    assert len(lines) > 1
+    assert max(len(plain(line)) for line in lines) <= 40

@@ -30,7 +30,7 @@ class NoRequest(Exception):
 class Request:
     """A question: `words` is the command line without `--db`, whose catalog is `catalog`.
 
-    `terminals` has a digit for each of stdout and stderr that is a terminal. `width` is that of the one on stdout, 0 without
+    `terminals` has a digit for each of stdout and stderr that is a terminal. `width` is that of the first of them, 0 without
     one. `file` is the device and inode of the catalog as the launcher sees it, and `here` those of its working directory `cwd`.
     `mounts` is the launcher's mount namespace. `variables` are those of its environment that can change an answer.
     """

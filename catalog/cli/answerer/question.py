@@ -123,7 +123,7 @@ class Answers:
         environ.clear()
         environ.update(request.variables)
         environ["OCICAT_DB"] = self._kept.path
-        if "1" in request.terminals and request.width:
+        if request.width:
             given = environ.get("COLUMNS", "")
             if not (given.isascii() and given.isdigit() and int(given)):
                 environ["COLUMNS"] = str(request.width)

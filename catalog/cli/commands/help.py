@@ -9,7 +9,7 @@ import click
 from catalog.cli import output
 from catalog.cli.guides import GUIDES, read_guide, render
 from catalog.cli.report_help import ReportCommand
-from catalog.cli.table import terminal_width
+from catalog.cli.widths import terminal_width
 from catalog.errors import UsageError
 from catalog.reports.asking import report_named
 
