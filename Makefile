@@ -1,4 +1,5 @@
 # make demo · make test · make quick · make check · make coverage · make bench · make count · make stress · make docs · make deb · make wheels · make lock
+MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

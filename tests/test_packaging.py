@@ -353,3 +353,11 @@ def test_it_indexes_and_answers_on_each_python_that_is_here(
     assert run("verify") == ""
     assert run("sql", "SELECT count(*) FROM blobs WHERE is_good") == "3\n"
     assert run("history", "app:1.0", "--format", "{digest}") == f"{image['digest']}\n"
+
+
+def test_make_builds_no_program_from_a_file_beside_it() -> None:
+    """`make` has a rule of its own by which contrib/launcher/ocicat.c would replace the script `ocicat`."""
+    command = ["make", "--dry-run", "--assume-new=contrib/launcher/ocicat.c", ".venv/.ready"]
+    done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=True)
+    assert " -o " not in done.stdout
+    assert "pip install" in done.stdout
