@@ -1,5 +1,5 @@
 """`python -m tests.hosts`: eight hosts write 1,000 changes each, without a pooler and behind one; then 300 light hosts share 24 sessions.
-It prints what was measured, and exits with status 0 if everything held.
+Meanwhile the server ends as in a crash, a second one takes over, and a backup is restored. It prints what was measured, and exits with status 0 if everything held.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Each host has layouts of its own and a daemon. A round changes each of its layou
 tells host, layout and round, and the tag `shared` to an image that all hosts bring in the same round, with a signature of it:
 so they meet at the same digests, words, edges and referrers. The next round begins when the catalog has taken the last one,
 so that every change counts; what is asked meanwhile is never a digest that was not written yet, nor an older one than was
-told before.
+told before. At the end a second server takes over in the middle of a round, and a round is lost with a backup that is restored: then
+an answer may be as old as the server's rows for a while, and the daemons bring back what is missing.
 """
 
 from __future__ import annotations
@@ -102,10 +103,16 @@ class Fleet:
         self._size = size
         self._say = say
         self._server = Server()
-        self._url = self._server.new_catalog()
+        self._servers = [self._server]
+        direct = self._server.new_catalog()
+        self._database = direct.partition("@/")[2].partition("?")[0]
+        self._servers.append(Server(self._server))
         self._pooler = Pooler(self._server, max(2, size.hosts // 2)) if pooled else None
         if self._pooler is not None:
-            self._url = self._pooler.url(self._url)
+            self._url = self._pooler.url(direct)
+        else:
+            both = ",".join(each.directory for each in self._servers)
+            self._url = f"{direct.partition('?')[0]}?host={both}&target_session_attrs=read-write"
         self._hosts = [Host(directory, f"host-{number}", self._url) for number in range(size.hosts)]
         self._outsider = Host(directory, "outsider", self._url)
         self._layouts = {
@@ -117,6 +124,7 @@ class Fleet:
         self._written: Counter[str] = Counter()  # rounds begun, by host
         self._down = False
         self._outages = 0
+        self._going_back = False
         self._over = threading.Event()
         self._told: Counter[str] = Counter()
         self._wrong: list[str] = []
@@ -131,7 +139,8 @@ class Fleet:
                 host.close()
             if self._pooler is not None:
                 self._pooler.close()
-            self._server.close()
+            for server in reversed(self._servers):
+                server.close()
 
     def _run(self) -> None:
         began = time.monotonic()
@@ -157,6 +166,8 @@ class Fleet:
         self._say(
             f"{self._size.hosts} x {self._size.stores * self._size.rounds} changes written and taken in {_since(began)}"
         )
+        self._take_over()
+        self._restore()
         self._over.set()
         for thread in (*threads, watching):
             thread.join()
@@ -180,19 +191,27 @@ class Fleet:
             self._changed.notify_all()
 
     def _write(self, host: Host) -> None:
-        layouts = self._layouts[host.name]
         for number in range(1, self._size.rounds + 1):
-            self._written[host.name] = number
-            for layout in layouts:
-                layout.write(number)
-            wanted = len(layouts) * (number + 1)
-            deadline = time.monotonic() + 4 * DEADLINE
-            with self._changed:
-                while self._taken[host.name] < wanted:
-                    if self._over.is_set():
-                        return
-                    assert time.monotonic() < deadline, (host.name, number, self._taken, host.log()[-10:])
-                    self._changed.wait(1.0)
+            self._round(host, number)
+            if not self._is_taken(host, number):
+                return
+
+    def _round(self, host: Host, number: int) -> None:
+        self._written[host.name] = number
+        for layout in self._layouts[host.name]:
+            layout.write(number)
+
+    def _is_taken(self, host: Host, number: int) -> bool:
+        """Wait until the catalog has that round of the host; return whether it has, and nothing was wrong."""
+        wanted = self._size.stores * (number + 1)
+        deadline = time.monotonic() + 4 * DEADLINE
+        with self._changed:
+            while self._taken[host.name] < wanted:
+                if self._over.is_set():
+                    return False
+                assert time.monotonic() < deadline, (host.name, number, self._taken, host.log()[-10:])
+                self._changed.wait(1.0)
+        return True
 
     def _count(self) -> None:
         """See how many changes of each host the catalog has."""
@@ -202,7 +221,7 @@ class Fleet:
         )
         while not self._over.is_set():
             try:
-                rows = self._server.ask(question, self._url.partition("@/")[2].partition("?")[0])
+                rows = self._server.ask(question, self._database)
             except psycopg.OperationalError:
                 assert self._outages, "the server is away, and nobody stopped it"
                 rows = []
@@ -226,6 +245,45 @@ class Fleet:
         self._outages = 2
         self._say(f"the server was away for {_DOWN:g} seconds when {sum(self._taken.values())} changes were taken")
 
+    def _take_over(self) -> None:
+        """Let the second server take over while the layouts change. It may not have the last rows of the first one."""
+        number = self._size.rounds + 1
+        self._down, self._going_back = True, True
+        for host in self._hosts[::2]:
+            self._round(host, number)
+        self._server.stop("immediate")
+        for host in self._hosts[1::2]:
+            self._round(host, number)
+        self._server = self._servers[-1]
+        self._server.promote()
+        if self._pooler is not None:
+            self._pooler.turn_to(self._server)
+        wait_for(self._answers)
+        self._down = False
+        self._all_taken(number)
+        self._say("a second server took over in the middle of a round")
+
+    def _restore(self) -> None:
+        """Go back to a backup that lacks a round, which the layouts still have."""
+        number = self._size.rounds + 2
+        self._server.dump(self._database)
+        for host in self._hosts:
+            self._round(host, number)
+        self._all_taken(number)
+        self._down, self._going_back = True, True
+        self._server.restore(self._database)
+        wait_for(self._answers)
+        self._down = False
+        with self._changed:
+            self._taken.clear()
+        self._all_taken(number)
+        self._say("a backup was restored, and what it lacked was found again")
+
+    def _all_taken(self, number: int) -> None:
+        assert all(self._is_taken(host, number) for host in self._hosts), "\n".join(self._wrong[:20])
+        self._outages += 1
+        self._going_back = False
+
     def _answers(self) -> bool:
         try:
             with psycopg.connect(conninfo(self._url)) as connection:
@@ -245,7 +303,7 @@ class Fleet:
             own = asker.name == layout.host
             place = layout.name if own else f"{layout.host}:{layout.name}"
             how = rng.choice(("resolve", "resolve", "query", "sql", "report"))
-            outages = self._outages
+            outages, is_back = self._outages, self._going_back
             if how == "resolve":
                 result = asker("resolve", f"{layout.host}/app-{layout.number:03}:t")
             elif how == "query":
@@ -255,7 +313,9 @@ class Fleet:
                 result = asker("sql", asked, "-p", f"store={place}", "--format", "{digest}")
             else:
                 result = asker("report", rng.choice(_QUIET), "--format", "json")
-            if result.status == 4 and (self._down or outages != self._outages or outages == 1):
+            if is_back or self._going_back or outages != self._outages:
+                latest.clear()
+            if result.status == 4 and (self._down or self._going_back or outages != self._outages or outages == 1):
                 assert "cannot reach" in result.err, result
                 self._told["told that the server is away"] += 1
                 continue
@@ -276,10 +336,11 @@ class Fleet:
     def _compare(self) -> None:
         """All that was written is there, once; the end equals the oracle, names and what is below them."""
         began = time.monotonic()
-        database = self._url.partition("@/")[2].partition("?")[0]
+        database = self._database
         pending = "SELECT count(*) FROM store WHERE content_pending"
         wait_for(lambda: self._server.ask(pending, database) == [(0,)], 2 * DEADLINE, what=lambda: "content pending")
-        each = self._size.stores * (self._size.rounds + 1)
+        rounds = self._size.rounds + 3  # with the first, and those of another server and of a backup
+        each = self._size.stores * rounds
         assert self._taken == {host.name: each for host in self._hosts}, self._taken
         layouts = [layout for some in self._layouts.values() for layout in some]
         with pytest.MonkeyPatch.context() as patch:
@@ -298,7 +359,7 @@ class Fleet:
         missing = [
             (layout, number)
             for layout in layouts
-            for number in range(self._size.rounds + 1)
+            for number in range(rounds)
             if (f"{layout.host}:{layout.name}", layout.state(number)["digest"]) not in spans
         ]
         assert not missing, missing[:5]
@@ -330,10 +391,11 @@ class Fleet:
             waited += sum("cannot reach" in line for line in host.log())
             assert not host.strange(), (host.name, host.strange()[:10])
             assert host.stop() == 0
-        with open(f"{self._server.directory}/log", encoding="utf-8", errors="replace") as file:
-            said = file.read()
+        said = "".join(
+            Path(each.directory, "log").read_text(encoding="utf-8", errors="replace") for each in self._servers
+        )
         self._say(
-            f"{waited} daemons waited for the server; deadlocks that the server saw: {said.count('deadlock detected')}"
+            f"daemons waited for the server {waited} times; deadlocks that the server saw: {said.count('deadlock detected')}"
         )
         assert "deadlock detected" not in said
 

@@ -11,5 +11,7 @@ from tests.programs import needs
 
 
 @pytest.mark.parametrize("pooled", [False, pytest.param(True, marks=[needs("pgbouncer"), pytest.mark.deep])])
-def test_eight_hosts_write_at_once_and_the_server_ends_in_the_middle_of_it(tmp_path: Path, *, pooled: bool) -> None:
+def test_eight_hosts_write_at_once_while_the_server_ends_another_takes_over_and_a_backup_is_restored(
+    tmp_path: Path, *, pooled: bool
+) -> None:
     Fleet(tmp_path, SHORT, print, pooled=pooled).run()

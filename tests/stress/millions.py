@@ -1,9 +1,8 @@
 """What a catalog costs at millions of names: python -m tests.stress.millions 10 DIRECTORY [URL]
 
 Makes layouts of a thousand entries each, a million names at a time, indexes each million as `ocicat add` does, and prints what
-docs/scale.md quotes: how long each million takes, the size of tables and indexes, the cost of lookups and of reports. With the URL of an
-empty database of PostgreSQL, it copies the catalog there and prints the same. What is in DIRECTORY is kept, so a run goes on where the
-last one ended.
+docs/scale.md quotes: how long each million takes, the size of tables and indexes, the cost of lookups and of reports. The catalog is
+a file in DIRECTORY, or on the server at URL, where `ocicat db upgrade` has made it. What is in DIRECTORY is kept, so a run goes on where the last one ended.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 
 import psycopg
 
-from catalog.engine.open import open_reader
+from catalog.engine.open import is_url, open_reader
 from catalog.engine.postgres.connect import conninfo
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.lookup.resolve import Asking
@@ -42,36 +41,41 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples > 10
 
 
 def main(millions: int, directory: str, url: str | None) -> None:
-    path = f"{directory}/catalog.db"
+    db = url or f"{directory}/catalog.db"
     for million in range(millions):
         root = _layouts(directory, million)
-        if not os.path.exists(f"{root}.indexed"):
-            before = _size(path)
+        done = f"{root}.on-server" if url else f"{root}.indexed"
+        if not os.path.exists(done):
+            before = _size(db)
             with _told(f"million {million + 1}"):
-                _run(path, "add", root, "--name", f"m{million}")
-            open(f"{root}.indexed", "w", encoding="ascii").close()
-            print(f"  {_size(path) - before:,} bytes more", flush=True)
-    print(f"{_size(path):,} bytes")
+                _run(db, "add", root, "--name", f"m{million}")
+            open(done, "w", encoding="ascii").close()
+            print(f"  {_size(db) - before:,} bytes more", flush=True)
+    if url:
+        with _told("db vacuum"):
+            _run(db, "db", "vacuum")
+        _server_tables(url)
+    else:
+        _file_tables(db)
+    print(f"{_size(db):,} bytes", flush=True)
+    _lookups(db, millions)
+    _reports(db)
+
+
+def _file_tables(path: str) -> None:
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         for table in ("store", "entry", "name", "name_span"):
             ((rows,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
             print(f"{table:30}{rows:>12,}")
         parts = "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 14"
         for name, size in connection.execute(parts):
-            print(f"{name:30}{size:>16,}", flush=True)
-    _lookups(path, millions)
-    _reports(path)
-    if url is not None:
-        with _told("db copy"):
-            _run(path, "db", "copy", "--to", url)
-        with _told("db vacuum"):
-            _run(url, "db", "vacuum")
-        with psycopg.connect(conninfo(url)) as session:
-            print(f"{session.execute('SELECT pg_database_size(current_database())').fetchall()[0][0]:,} bytes")
-            for name, rows, table, indexes in session.execute(_SIZES):
-                print(f"{name:24}{rows:>12,}{table:>16,}{indexes:>16,}", flush=True)
-        _lookups(url, millions)
-        _reports(url)
+            print(f"{name:30}{size:>16,}")
+
+
+def _server_tables(url: str) -> None:
+    with psycopg.connect(conninfo(url)) as session:
+        for name, rows, table, indexes in session.execute(_SIZES):
+            print(f"{name:24}{rows:>12,}{table:>16,}{indexes:>16,}")
 
 
 def _layouts(directory: str, million: int) -> str:
@@ -101,8 +105,13 @@ def _told(what: str) -> Iterator[None]:
     print(f"{what:30}{seconds:>8.1f} s of processor time, {time.monotonic() - at:.1f} by the clock", flush=True)
 
 
-def _size(path: str) -> int:
-    return sum(os.path.getsize(f"{path}{end}") for end in ("", "-wal") if os.path.exists(path + end))
+def _size(db: str) -> int:
+    """Return the bytes of the catalog; 0 before there is one."""
+    if not is_url(db):
+        return sum(os.path.getsize(f"{db}{end}") for end in ("", "-wal") if os.path.exists(db + end))
+    with psycopg.connect(conninfo(db)) as session:
+        ((size,),) = session.execute("SELECT pg_database_size(current_database())").fetchall()
+    return int(size)
 
 
 def _lookups(db: str, millions: int) -> None:
