@@ -34,7 +34,7 @@ from catalog.ingest.listener import Listener, Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, differs, has_problem
-from catalog.ingest.turns import PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first
+from catalog.ingest.turns import LARGE_BYTES, PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first, had_turn
 from catalog.layout.beneath import Found
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
@@ -82,7 +82,7 @@ class Intake:
         self._writer = writer
         self._entries_at_once = entries_at_once
         self._rules = rules or TurnRules()
-        self._last_turns: dict[int, float] = {}  # when large stores last had a turn, by id
+        self._last_turns: dict[int, float] = {}  # when stores last had a turn or were read, by id
         self._last_turn = time.monotonic()
         self.use(settings)
         self._report = report
@@ -156,11 +156,13 @@ class Intake:
         finally:
             self._turn = self._in_turn = None
 
-    def _precedence(self, waiting: WaitingStore) -> tuple[bool, float, bool, bool, int]:
-        """Return a sort key: small stores come before large ones, and of those first the one that had no turn for longest."""
-        last = self._last_turns.get(waiting.store.id, 0.0) if waiting.is_large else 0.0
-        shares = self._listener.shares(waiting.store)
-        return waiting.is_large, last, shares, not waiting.store.indexed_before, waiting.size
+    def _precedence(self, waiting: WaitingStore) -> tuple[bool, bool, bool, float, int]:
+        """Return a sort key: small stores come before large ones, and of each kind first the one that had no turn for longest."""
+        last = self._last_turns.get(waiting.store.id, 0.0)
+        if waiting.is_large:
+            return True, False, False, last, waiting.size
+        last = had_turn(last, waiting.size / LARGE_BYTES)
+        return False, self._listener.shares(waiting.store), not waiting.store.indexed_before, last, waiting.size
 
     def _comes_first(self, waiting: WaitingStore) -> bool:
         return not waiting.is_large and comes_first(waiting.store, shares=self._listener.shares(waiting.store))
@@ -305,7 +307,7 @@ class Intake:
         """Read the file, and take what it holds. Return whether there is nothing to do."""
         store = waiting.store
         reserve()
-        began = time.monotonic()
+        began = self._last_turns[store.id] = time.monotonic()
         try:
             content = self._kept_of(store, file) if waiting.is_large else None
             if content is None:

@@ -40,6 +40,9 @@ _PATIENCE_PER_BYTE = 7 / (1 << 20)  # ten times as long as writing takes if all 
 
 _ASK_SECONDS = 0.02
 
+_BEHIND_SECONDS = 2.0
+"""So much later than it had one, a store that is almost large counts as having had its turn; others in proportion to their size."""
+
 
 class TurnEnded(Exception):
     """The turn of a store was ended early, because smaller ones wait or there is no time left."""
@@ -61,6 +64,15 @@ def comes_first(store: Store, *, shares: bool) -> bool:
     `shares` says whether other stores have the same `index.json`: one write to it changes all of them.
     """
     return store.indexed_before and not shares and store.entries <= LARGE_ENTRIES
+
+
+def had_turn(last: float, share: float) -> float:
+    """Return when a store counts as having had its turn: those for which that is longest ago come first.
+
+    It had one at the time `last`, 0 for never, and is `share` times as large as a store may be that is not large. So a store that
+    seldom changes does not wait for any number of others that change all the time, nor a small one for those that take long.
+    """
+    return last + _BEHIND_SECONDS * share
 
 
 class TurnRules(NamedTuple):

@@ -280,6 +280,8 @@ class Daemon:
                 0.0,
             )  # `ocicat status` lists stores that are put off.
         self._show_life()
+        if self._intake is not None:
+            self._offers.hint_late(self._intake)
         stores, trees = self._hints.peek()
         return self._stop or changed_smaller(
             self._registered.stores, self._registered.root_paths, stores, trees, path, size

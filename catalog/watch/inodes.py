@@ -7,6 +7,7 @@ that have the file now, or had it before, have to be looked at.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 
 from catalog.layout.files import FileState
@@ -20,6 +21,7 @@ class Inodes:
     def __init__(self) -> None:
         self._seen: dict[str, FileState] = {}
         self._paths: dict[_Inode, set[str]] = {}
+        self._alike: Counter[FileState] = Counter()  # how many stores were seen with that state
         self._changed: set[_Inode] = set()
         self._left: set[_Inode] = set()
 
@@ -31,11 +33,12 @@ class Inodes:
         if before is not None:
             if file is None or file[:2] != before[:2]:
                 self._left.add(before[:2])  # The other links see a change too, because the number of links has changed.
-            self._leave(path, before[:2])
+            self._leave(path, before)
         if file is None:
             del self._seen[path]
             return
         self._seen[path] = file
+        self._alike[file] += 1
         self._changed.add(file[:2])
         self._paths.setdefault(file[:2], set()).add(path)
 
@@ -51,17 +54,24 @@ class Inodes:
         return found
 
     def shares(self, path: str) -> bool:
-        """Return whether other stores had the same file as the store at `path` when they were last seen."""
+        """Return whether other stores were last seen with the same file in the same state as the store at `path`.
+
+        The same inode is not enough. A file system gives that of a deleted file to the next one, so a store whose file was replaced
+        has the inode of another store's new file until it is looked at.
+        """
         seen = self._seen.get(path)
-        return seen is not None and len(self._paths[seen[:2]]) > 1
+        return seen is not None and self._alike[seen] > 1
 
     def keep(self, paths: Container[str]) -> None:
         """Forget all stores except those at `paths`."""
         for path in [path for path in self._seen if path not in paths]:
-            self._leave(path, self._seen.pop(path)[:2])
+            self._leave(path, self._seen.pop(path))
 
-    def _leave(self, path: str, inode: _Inode) -> None:
-        left = self._paths[inode]
+    def _leave(self, path: str, file: FileState) -> None:
+        self._alike[file] -= 1
+        if not self._alike[file]:
+            del self._alike[file]
+        left = self._paths[file[:2]]
         left.discard(path)
         if not left:
-            del self._paths[inode]
+            del self._paths[file[:2]]

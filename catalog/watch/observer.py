@@ -7,7 +7,8 @@ symbolic links.
 
 The order is always: first set the watch, then look. The look sees whatever happened before the watch, and whatever happens
 after it makes an event. Two threads use the records of watches, under a lock: watchdog's reader, which calls `on_event`, and the
-thread of TreeObserver, which sets the watches on trees that the reader or the daemon gives it.
+thread of TreeObserver, which sets the watches on trees that the reader or the daemon gives it. Those two hold the lock nearly all
+the time while a large tree is watched, so what the daemon asks for each store (`is_held`, `counts`) reads a single value without it.
 
 The kernel knows a directory by its inode and the records know it by its path, and the two differ whenever an event is lost. So
 setting a watch never relies on the records. It asks the kernel each time, which takes two microseconds and makes no
@@ -169,8 +170,7 @@ class TreeObserver(BaseThread):
 
         `changed_ns` is when the file last changed, in nanoseconds since 1970: the event of a later change may still be to come.
         """
-        with self._lock:
-            closed = self._closed.get(path)
+        closed = self._closed.get(path)  # without the lock, see above
         if closed is None or 0 < closed < changed_ns:
             return None
         return closed == 0
@@ -181,11 +181,12 @@ class TreeObserver(BaseThread):
 
     def counts(self) -> tuple[int, int]:
         """Return how many directories are watched, and how many could not be."""
-        with self._lock:
-            return len(self._watch_of) + len(self._busy), len(self._unwatched)
+        return len(self._watch_of) + len(self._busy), len(self._unwatched)  # without the lock, see above
 
     def over_limit(self) -> int:
         """Return how many directories are unwatched because the kernel has no watches left, and not, say, for permissions."""
+        if not self._unwatched:  # without the lock, see above
+            return 0
         with self._lock:
             return sum(reason == errno.ENOSPC for reason in self._unwatched.values())
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container
 from catalog.engine.interface import Writer
 from catalog.ingest.intake import Intake
 from catalog.ingest.store_state import Store, differs, has_problem
-from catalog.ingest.turns import comes_first
+from catalog.ingest.turns import LARGE_ENTRIES, comes_first, had_turn
 from catalog.layout.beneath import Parents
 from catalog.layout.index import IndexProblem, stat_index
 from catalog.watch.hints import Hints
@@ -53,6 +53,7 @@ class Offers:
         self._first_seconds = first_seconds
         self._next_first = 0.0
         self._next_catch_up = 0.0
+        self._last: dict[int, float] = {}  # when stores were last offered, by id
         self._to_check: list[Store] = []  # what the current look at all stores has left
         self.offered: set[str] = set()
         """The paths of stores that were offered since this was last emptied."""
@@ -60,6 +61,8 @@ class Offers:
     def begin(self) -> None:
         """Forget what was offered."""
         self.offered = set()
+        known = {store.id for store in self._registered.stores.values()}
+        self._last = {store_id: last for store_id, last in self._last.items() if store_id in known}
 
     def catch_up(self, writer: Writer, intake: Intake) -> None:
         """Offer known stores that have changed, if events were lost or are far behind.
@@ -67,15 +70,30 @@ class Offers:
         This takes a stat per store, and about LOOK_SECONDS. The next call continues with the rest.
         """
         began = time.monotonic()
-        if began < self._next_catch_up:
-            return
-        trees = self._service.trees
-        if self._hints.overflow or (trees is not None and trees.is_behind()):
+        if began >= self._next_catch_up and self._are_hints_late():
             changed = self._changed(intake.due_before(math.inf), began + LOOK_SECONDS)
             if changed:
                 self.offer(writer, intake, changed)
-            took = time.monotonic() - began
-            self._next_catch_up = began + took + max(LOOK_SECONDS, CATCH_UP_SHARE * took)
+            self._pause_catching_up(began)
+
+    def hint_late(self, intake: Intake) -> None:
+        """Add hints of known stores that have changed, if events were lost or are far behind.
+
+        Call this often during the turn of a large store, which ends when there is a hint of a smaller one. It takes about
+        FIRST_SECONDS. The next call, or that of `catch_up`, continues with the rest.
+        """
+        began = time.monotonic()
+        if began >= self._next_catch_up and self._are_hints_late():
+            self._hints.look(self._changed(intake.due_before(math.inf), began + FIRST_SECONDS))
+            self._pause_catching_up(began)
+
+    def _are_hints_late(self) -> bool:
+        trees = self._service.trees
+        return self._hints.overflow or (trees is not None and trees.is_behind())
+
+    def _pause_catching_up(self, began: float) -> None:
+        now = time.monotonic()
+        self._next_catch_up = now + max(LOOK_SECONDS, CATCH_UP_SHARE * (now - began))
 
     def _changed(self, waiting: Container[int], until: float) -> set[str]:
         """Return the stores whose index.json is not as the catalog has it, except those that the intake looks at anyway."""
@@ -96,10 +114,10 @@ class Offers:
             self.offer(writer, intake, known)
 
     def offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
-        """Offer the stores at these paths, small ones first. Stores not reached within LOOK_SECONDS are hinted again.
+        """Offer the stores at these paths, first those that were not offered for longest (catalog.ingest.turns, `had_turn`).
 
-        Stores that were never read come last, so that no number of new stores delays a change of an old one. Stores that the
-        intake looks at soon anyway are left out.
+        Stores not reached within LOOK_SECONDS are hinted again. Stores that were never read come last, so that no number of new
+        stores delays a change of an old one. Stores that the intake looks at soon anyway are left out.
         """
         self.offered |= paths
         wanted = self._sorted(intake, paths)
@@ -113,7 +131,7 @@ class Offers:
                     intake.commit()  # What comes first does not wait for the others.
                     is_first = False
                 left.discard(store.path)
-                intake.offer(store)
+                self._offer(intake, store)
                 self._show_life()
                 self.take_first(writer, intake)
                 if time.monotonic() >= until:
@@ -139,12 +157,16 @@ class Offers:
         while wanted and time.monotonic() < began + FIRST_SECONDS:
             some, wanted = wanted[:_FIRST_AT_ONCE], wanted[_FIRST_AT_ONCE:]
             for store in self._registered.read_some(writer, [store.path for store in some]):
-                intake.offer(store)
+                self._offer(intake, store)
         self._hints.look({store.path for store in wanted})
         if first:
             intake.commit()
         intake.look_again(FIRST_SECONDS, first_only=True)
         self._next_first = time.monotonic() + self._first_seconds
+
+    def _offer(self, intake: Intake, store: Store) -> None:
+        self._last[store.id] = time.monotonic()
+        intake.offer(store)
 
     def _sorted(self, intake: Intake, paths: set[str]) -> list[Store]:
         """Return the known stores at these paths in the order in which they are offered, without those that the intake looks at soon."""
@@ -156,7 +178,7 @@ class Offers:
                 not self._comes_first(store),
                 self._service.shares(store),
                 not store.indexed_before,
-                store.entries,
+                had_turn(self._last.get(store.id, 0.0), store.entries / LARGE_ENTRIES),
             ),
         )
 

@@ -223,6 +223,19 @@ def test_which_stores_a_change_concerns(tmp_path: Path) -> None:
     assert inodes.concerned() == set()
 
 
+def test_the_inode_of_a_deleted_file_that_the_next_file_has_is_not_shared() -> None:
+    """ext4 gives it away at once: the store whose file was replaced would come after all others."""
+    inodes = Inodes()
+    inodes.saw("/good", FileState(1, 1, 0, 0, 0))
+    inodes.saw("/other", FileState(1, 1, 0, 1, 1))
+    assert not inodes.shares("/good")
+    assert not inodes.shares("/other")
+    inodes.saw("/link", FileState(1, 1, 0, 1, 1))
+    assert inodes.shares("/other")
+    inodes.keep(["/other"])
+    assert not inodes.shares("/other")
+
+
 @pytest.mark.parametrize("stores", [1000, 4000])
 def test_a_thousand_links_cost_what_a_thousand_files_do(stores: int) -> None:
     inodes = Inodes()

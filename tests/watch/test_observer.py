@@ -17,7 +17,7 @@ from watchdog.observers import inotify_c
 from catalog.watch.hints import Hint, OverflowHint, StoreHint, TreeHint
 from catalog.watch.observer import TreeObserver
 from tests.cli.program import needs_root
-from tests.watch.harness import Followed, Load, wait_for
+from tests.watch.harness import DEADLINE, Followed, Load, wait_for
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout
 
 INOTIFY = "anon_inode:inotify"
@@ -130,6 +130,21 @@ def test_one_descriptor_and_few_threads_for_all_layouts(tmp_path: Path) -> None:
         watching.close()
     assert set(inotify_descriptors()) == watching.before
     assert threading.active_count() == before
+
+
+def test_what_is_asked_for_each_store_waits_for_no_watch(watching: Watching) -> None:
+    """While a large tree is watched, the lock of the records is never free for long."""
+    path = os.fsencode(watching.make("store"))
+    answers: list[object] = []
+    asking = threading.Thread(
+        target=lambda: answers.extend(
+            [watching.trees.is_held(path, 1 << 62), watching.trees.counts()[1], watching.trees.over_limit()]
+        )
+    )
+    with watching.trees._lock:  # as the thread that sets watches holds it
+        asking.start()
+        asking.join(DEADLINE)
+        assert answers == [None, 0, 0]
 
 
 def test_neither_blobs_nor_hidden_directories_nor_links_are_watched(watching: Watching, tmp_path: Path) -> None:

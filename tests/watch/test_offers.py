@@ -9,7 +9,7 @@ from catalog.ingest.intake import Intake
 from catalog.ingest.store_state import Store
 from catalog.layout.files import FileState
 from catalog.layout.index import stat_index
-from catalog.watch.hints import Hints, StoreHint
+from catalog.watch.hints import Hints, OverflowHint, StoreHint
 from catalog.watch.offers import Offers
 from catalog.watch.registered import Registered
 from catalog.watch.service import Service
@@ -66,3 +66,39 @@ def test_a_small_change_that_comes_while_many_stores_of_one_file_are_offered_is_
     entries = "SELECT s.name FROM store s JOIN snapshot n ON n.store_id = s.id WHERE n.generation > 1 ORDER BY n.id"
     names = [row[0] for row in catalogue.reader.select(entries, {})]
     assert names.index("root/good") <= 1
+
+
+def test_a_store_that_seldom_changes_does_not_wait_for_many_that_always_do(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    hot = [layout(tmp_path / f"root/hot{number}") for number in range(10)]
+    for number, path in enumerate(hot):
+        change(path, number)
+    good = layout(tmp_path / "root/good", *map(writers.fake_descriptor, "abc"))  # larger than each of them
+    catalogue.add(str(tmp_path / "root"))
+    hints, registered = Hints(), Registered()
+    service = Watched(catalogue.path, good, hints)
+    offers = Offers(hints, registered, service, lambda: None)
+    intake = Intake(catalogue.writer, catalogue.settings, service.lines.append, service)
+    registered.read(catalogue.writer)
+    for _ in range(2):
+        offers.offer(catalogue.writer, intake, set(hot))
+    service.seen.clear()
+    offers.offer(catalogue.writer, intake, {good, *hot})
+    assert service.seen[0] == "good"
+
+
+def test_a_change_whose_event_is_late_is_hinted_during_a_turn(catalogue: Catalogue, tmp_path: Path) -> None:
+    good = layout(tmp_path / "root/good")
+    catalogue.add(str(tmp_path / "root"))
+    hints, registered = Hints(), Registered()
+    service = Watched(catalogue.path, good, hints)
+    offers = Offers(hints, registered, service, lambda: None)
+    intake = Intake(catalogue.writer, catalogue.settings, service.lines.append, service)
+    registered.read(catalogue.writer)
+    change(good, 1)
+    offers.hint_late(intake)
+    assert hints.peek() == (set(), set())  # Its event comes, as far as is known.
+    hints.take(OverflowHint())
+    offers.hint_late(intake)
+    assert hints.peek() == ({good}, set())
