@@ -14,6 +14,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from tests.browse.served import browsing, build, chromium
 
 WHERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "screenshots")
+NARROW = 390
+"""The width of the window of a telephone, in pixels."""
 LIMIT = 150_000
 """The largest size of a picture in bytes, because every clone contains them."""
 
@@ -30,18 +32,22 @@ def main() -> int:
             "where-is": f"catalog/where-is?digest={place.digests['3.16']}",
             "images": "catalog/images",
             "plots": "-/plots",
+            "narrow": "-/image?ref=alpine:3.16",
         }
         with browsing(place.db) as site, chromium() as browser:
             for name, path in pages.items():
                 scheme = "dark" if name == "image" else "light"
                 media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
                 browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+                if name == "narrow":
+                    size = {"width": NARROW, "height": 720, "deviceScaleFactor": 1, "mobile": True}
+                    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
                 browser.get(site.url + path)
                 file = os.path.join(WHERE, f"{name}.png")
                 browser.save_screenshot(file)
-                size = os.path.getsize(file)
-                print(f"{os.path.relpath(file)}: {size:,} bytes")
-                if size > LIMIT:
+                taken = os.path.getsize(file)
+                print(f"{os.path.relpath(file)}: {taken:,} bytes")
+                if taken > LIMIT:
                     print(f"more than {LIMIT:,} bytes: show less", file=sys.stderr)
                     return 1
     return 0

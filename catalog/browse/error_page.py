@@ -12,6 +12,11 @@ from datasette.utils.asgi import Base400
 from datasette.views.base import DatasetteError
 from markupsafe import Markup
 
+from catalog.browse.description import STYLE
+
+_INTERRUPTED = "SQL Interrupted"
+"""Datasette's title for a statement that took too long. Its text names a setting that `ocicat browse` does not have."""
+
 
 class ErrorPage:
     """Makes error pages. Unexpected exceptions are also passed to `defect`."""
@@ -32,12 +37,23 @@ class ErrorPage:
             if request.path.endswith(".json"):
                 return Response.json({**shown, "ok": False}, status=shown["status"])
             template = datasette.jinja_env.get_template("error.html")
-            page = {"urls": datasette.urls, "app_css_hash": datasette.app_css_hash(), "menu_links": list}
+            page = {
+                "urls": datasette.urls,
+                "app_css_hash": datasette.app_css_hash(),
+                "extra_css_urls": [{"url": STYLE}],
+                "menu_links": list,
+            }
             return Response.html(await template.render_async({**shown, **page}), status=shown["status"])
 
         return answer
 
     def _shown(self, exception: Exception, *, has_parameters: bool) -> dict[str, Any]:
+        if isinstance(exception, QueryInterrupted) or getattr(exception, "title", None) == _INTERRUPTED:
+            return {
+                "status": 400,
+                "title": "Too slow",
+                "error": "The statement took longer than its time limit: narrow it, or use 'ocicat sql --timeout'.",
+            }
         if isinstance(exception, DatasetteError):
             message = Markup(exception.message) if exception.message_is_html else exception.message  # noqa: S704 - its own
             # 500 is Datasette's default, also for a column that does not exist. All DatasetteErrors are the request's fault.
@@ -46,12 +62,6 @@ class ErrorPage:
         if isinstance(exception, Base400):
             message = str(exception.args[0]) if exception.args else ""
             return {"status": exception.status, "title": None, "error": message}
-        if isinstance(exception, QueryInterrupted):
-            return {
-                "status": 400,
-                "title": "Too slow",
-                "error": "The statement took longer than its time limit: narrow it.",
-            }
         if isinstance(exception, ValueError | OverflowError):  # for _next=x, or for a number of more than 64 bits
             return {
                 "status": 400,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
@@ -134,9 +135,12 @@ def test_a_report_says_nothing_of_custom_sql(browser: Chrome, site: Site) -> Non
     assert "ustom SQL" not in browser.find_element(By.TAG_NAME, "body").text
 
 
+ENDLESS = "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a) SELECT count(*) FROM a"
 PAGES = (
     "", "-/find?text=a", "-/image?ref=alpine:3.15", "-/image?ref=acme/app:1.0", "-/store?name=odd", "-/plots", "catalog",
     "catalog/images", "catalog/report-usage", "catalog/where-is?digest=sha256:", "catalog?sql=select+*+from+blobs",
+    "no/such", "-/find?text=nosuch", "-/image?ref=nosuch", "catalog/images?_next=x", "catalog?sql=delete+from+images",
+    "catalog?sql=select+nosuch", f"catalog?sql={quote_plus(ENDLESS)}&_timelimit=100", "catalog/nosuch",
 )  # fmt: skip
 
 
@@ -156,6 +160,8 @@ def test_no_page_is_wider_than_its_window_and_text_can_be_read(
             browser.get(site.url + path)
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
             assert browser.execute_script(PALE) == [], path
+            colour = browser.execute_script("return getComputedStyle(document.body).color")
+            assert (sum(map(int, re.findall(r"\d+", colour)[:3])) > 3 * 127) == (scheme == "dark"), (path, colour)
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
