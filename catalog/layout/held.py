@@ -18,7 +18,9 @@ from catalog.layout.files import FileState
 
 _NAME = "/index.json"
 _MOST_FILES = 4096  # per process
-_LOOK_SECONDS = 0.25  # for all processes, the youngest first, because a writer rarely lives long
+_LOOK_SECONDS = 0.25
+"""How much processor time a look at all processes may take, the youngest first, because a writer rarely lives long. By the clock,
+a look on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
 _TICK_NS = 20_000_000  # a file with a time this close before a look may have changed after the look
 _SHOWS_STILL_NS = 50_000_000  # how long a look that found the file open stays valid
 _WRITABLE = 0o200  # permission of the link in /proc/PID/fd of a file that is open for writing (proc_pid_fd(5))
@@ -59,13 +61,13 @@ class OpenFiles:
 
 def _inodes(device: str, pause: Callable[[], None]) -> Iterator[int]:
     """Yield the inodes of all files named `index.json` on the file system `device` that are open for writing."""
-    until = time.monotonic() + _LOOK_SECONDS
+    until = time.thread_time() + _LOOK_SECONDS
     try:
         processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
     except OSError:
         return
     for process in processes:
-        if time.monotonic() > until:
+        if time.thread_time() > until:
             return
         pause()
         with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
@@ -75,7 +77,7 @@ def _inodes(device: str, pause: Callable[[], None]) -> Iterator[int]:
 def _inodes_of(process: int, device: str, until: float) -> Iterator[int]:
     with os.scandir(f"/proc/{process}/fd") as entries:
         for number, entry in enumerate(entries):
-            if number >= _MOST_FILES or time.monotonic() > until:
+            if number >= _MOST_FILES or time.thread_time() > until:
                 return
             with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                 if os.readlink(entry.path).endswith(_NAME) and entry.stat(follow_symlinks=False).st_mode & _WRITABLE:

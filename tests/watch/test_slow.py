@@ -189,6 +189,19 @@ def test_who_has_a_file_open(quick: Followed, store: str, flags: int, linked: bo
     assert not OpenFiles().has(path, file, changed)
 
 
+def test_a_look_on_a_busy_machine_goes_on_until_it_finds_the_writer(quick: Followed, store: str) -> None:
+    """A look ends after a quarter of a second of processor time, not of the clock, which goes on while others compute."""
+    younger = [subprocess.Popen(["sleep", "3600"]) for _ in range(20)]
+    try:
+        with open(f"{store}/index.json", "r+b"):
+            # Other programs are given the processor between two processes.
+            assert OpenFiles().has(store, stat_index(store), time.time_ns(), lambda: time.sleep(0.02))
+    finally:
+        for process in younger:
+            process.kill()
+            process.wait()
+
+
 def test_one_look_serves_many_files(quick: Followed, store: str) -> None:
     """As long as none of them changed after it; and what was open is looked at anew."""
     looks = CountedLooks()
