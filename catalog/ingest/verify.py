@@ -49,6 +49,8 @@ HOLE_BYTES = 64 << 30
 CLAIMED_BYTES = 1 << 30
 """A larger file is not read if it is also larger than every descriptor in the store claims."""
 
+_TOGETHER, _TOGETHER_BYTES = 64, 4 << 20
+"""The most files, or bytes of files, that a thread reads in one go: to hand a file over takes longer than to hash a small one."""
 _WAIT_SECONDS = 0.2  # between two updates of the progress
 _TRIES = 3  # for a file that changes while it is read
 _TICK_NS = 20_000_000  # The kernel's clock for the times of files ticks every 1 to 10 ms.
@@ -213,12 +215,14 @@ class Verification:
 
     def _read_all(self, files: list[_File], progress: Progress) -> None:
         total = sum(file.size for file in files)
-        todo = iter(files)
+        todo = _batches(files, self._jobs)
         running: set[Future[list[tuple[list[Store], str, _Verdict]]]] = set()
         with ThreadPoolExecutor(self._jobs, "verify") as pool:
             try:
                 while True:
-                    running.update(pool.submit(self._look, f) for f in islice(todo, 2 * self._jobs - len(running)))
+                    running.update(
+                        pool.submit(self._look, some) for some in islice(todo, 2 * self._jobs - len(running))
+                    )
                     if not running:
                         break
                     for each in wait(running, _WAIT_SECONDS, FIRST_COMPLETED).done:
@@ -240,59 +244,66 @@ class Verification:
                 raise
         progress("verifying", total, total)
 
-    def _look(self, file: _File) -> list[tuple[list[Store], str, _Verdict]]:
-        """Return the verdicts on a file: one for all of its stores, unless they have different files by now. Runs in a thread."""
+    def _look(self, files: list[_File]) -> list[tuple[list[Store], str, _Verdict]]:
+        """Return the verdicts on files: one for all stores of a file, unless they have different files by now. Runs in a thread."""
         verdicts: list[tuple[list[Store], str, _Verdict]] = []
-        stores = file.stores
-        while stores:
-            verdict = self._hash(stores[0], file.digest, file.most)
-            same = len(stores) if verdict.inode == file.inode else 1
-            verdicts.append((stores[:same], file.digest, verdict))
-            stores = stores[same:]
+        with contextlib.ExitStack() as stack:
+            of, blobs = -1, None
+            for file in files:
+                stores = file.stores
+                while stores:
+                    if blobs is None or of != stores[0].id:
+                        stack.close()
+                        of, blobs = stores[0].id, BlobDirectories(stores[0].opened, stores[0].shared_blobs)
+                        stack.enter_context(blobs)
+                    verdict = self._hash(stores[0], blobs, file.digest, file.most)
+                    same = len(stores) if verdict.inode == file.inode else 1
+                    verdicts.append((stores[:same], file.digest, verdict))
+                    stores = stores[same:]
         return verdicts
 
-    def _hash(self, store: Store, digest: str, most: int) -> _Verdict:
+    def _hash(self, store: Store, blobs: BlobDirectories, digest: str, most: int) -> _Verdict:
         algorithm, _, encoded = digest.partition(":")
-        with BlobDirectories(store.opened, store.shared_blobs) as blobs:
-            for _ in range(_TRIES):
-                try:
-                    opened = blobs.open(digest)
-                except BlobProblem as problem:
-                    return _Verdict(problem.kind, problem.reason)
-                if opened is None:
-                    for reason in blobs.unlisted.values():
-                        return _Verdict("unreadable-blob", reason)
-                    return _Verdict(None)
-                descriptor, before = opened
-                try:
-                    # A later write within the same tick of the clock would not change the file's times.
-                    young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
-                    if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
-                        before = os.fstat(descriptor)
-                    if before.st_size > most:
-                        return _Verdict(
-                            "truncated-blob", f"has {before.st_size} bytes instead of {most}: it is not read"
-                        )
-                    if self._is_empty(store, descriptor, before):
-                        why = f"has {before.st_size} bytes, of which most are holes: it is not read, write it again"
-                        return _Verdict("unreadable-blob", why)
-                    found = hash_blob(descriptor, algorithm, before.st_size, self._on_piece)
-                    after = os.fstat(descriptor)
-                except OSError as error:
-                    return _Verdict("unreadable-blob", error.strerror or str(error))
-                finally:
-                    os.close(descriptor)
-                if file_identity(before) == file_identity(after):
-                    identity, inode = file_identity(after), (after.st_dev, after.st_ino)
-                    if found == encoded:
-                        return _Verdict("", "", identity, inode)
-                    why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
-                    return _Verdict("digest-differs", why, identity, inode)
+        for _ in range(_TRIES):
+            try:
+                opened = blobs.open(digest)
+            except BlobProblem as problem:
+                return _Verdict(problem.kind, problem.reason)
+            if opened is None:
+                for reason in blobs.unlisted.values():
+                    return _Verdict("unreadable-blob", reason)
+                return _Verdict(None)
+            descriptor, before = opened
+            try:
+                # A later write within the same tick of the clock would not change the file's times.
+                young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
+                if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
+                    before = os.fstat(descriptor)
+                if before.st_size > most:
+                    return _Verdict("truncated-blob", f"has {before.st_size} bytes instead of {most}: it is not read")
+                if self._is_empty(store, descriptor, before):
+                    why = f"has {before.st_size} bytes, of which most are holes: it is not read, write it again"
+                    return _Verdict("unreadable-blob", why)
+                found = hash_blob(descriptor, algorithm, before, self._on_piece)
+                after = os.fstat(descriptor)
+            except OSError as error:
+                return _Verdict("unreadable-blob", error.strerror or str(error))
+            finally:
+                os.close(descriptor)
+            identity = file_identity(after)
+            if file_identity(before) == identity:
+                inode = after.st_dev, after.st_ino
+                if found == encoded:
+                    return _Verdict("", "", identity, inode)
+                why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
+                return _Verdict("digest-differs", why, identity, inode)
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 
     def _is_empty(self, store: Store, descriptor: int, found: os.stat_result) -> bool:
         """Return whether the file has more holes than are allowed for its store. Raises OSError."""
         holes = hole_bytes(descriptor, found, HOLE_BYTES)
+        if not holes:
+            return False
         with self._count:
             holes += self._holes.get(store.id, 0)
             if holes <= HOLE_BYTES:
@@ -333,6 +344,21 @@ class Verification:
         # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
         good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
         cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
+
+
+def _batches(files: list[_File], jobs: int) -> Iterator[list[_File]]:
+    """Yield the files in batches, which are small enough that each of `jobs` threads has several."""
+    most = max(1, min(_TOGETHER, len(files) // (4 * jobs)))
+    batch: list[_File] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) >= most or size + file.size > _TOGETHER_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
 
 
 def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple[object, ...]]:

@@ -17,11 +17,17 @@ def file_identity(found: os.stat_result) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
 
 
-def hash_blob(descriptor: int, algorithm: str, size: int, each: Callable[[int], None]) -> str:
-    """Return the digest, in hex, of the first `size` bytes of an open file, or of all if it has fewer.
+def hash_blob(descriptor: int, algorithm: str, found: os.stat_result, each: Callable[[int], None]) -> str:
+    """Return the digest, in hex, of an open file, as far as its size in the stat `found`, or of all if it has fewer bytes.
 
     `each` is called with the number of bytes of every piece that was read; what it raises is passed on. Raises OSError.
     """
+    size = found.st_size
+    if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # Most are like this, and a search for holes takes as long.
+        piece = os.pread(descriptor, size, 0)
+        if len(piece) == size:
+            each(size)
+            return hashlib.new(algorithm, piece).hexdigest()
     digest = hashlib.new(algorithm)
     for begin, end, is_hole in _extents(descriptor, size):
         at = begin
