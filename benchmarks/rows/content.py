@@ -6,7 +6,7 @@ from benchmarks import data
 from benchmarks.report import Report
 from benchmarks.world import World
 
-LIMIT = 2.5
+LIMIT = 5.5
 IMAGES = 20
 
 

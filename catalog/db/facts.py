@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, Select, bindparam, literal_column, or_, select, text
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 
 from catalog.db.kinds import INDEX
 from catalog.db.recursive import CREATED, TOTAL_SIZE
-from catalog.db.schema import CHILD, CONFIG, LAYER, content, edge, manifest, media_type
+from catalog.db.schema import CHILD, CONFIG, LAYER, config, content, edge, manifest, media_type
 from catalog.db.view import rendered
 
 _ENTRY = (
@@ -79,5 +90,9 @@ STATEMENTS: dict[str, Select[Any]] = {
     "TOTAL_SIZE": _of_image(TOTAL_SIZE),
     "ONLY_CHILD": _only_child(),
     "CREATED": _of_image(CREATED.removeprefix("@")),
+    # A manifest has no manifests below it, and a recursive search takes SQLite twenty times as long, even of one row.
+    "CREATED_OF_MANIFEST": select(func.max(config.c.created))
+    .select_from(edge.join(config, config.c.content_id == edge.c.child_id))
+    .where(edge.c.parent_id == bindparam("content_id", type_=BigInteger), edge.c.role == CONFIG),
 }
 """The statements, by name."""

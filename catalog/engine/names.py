@@ -113,6 +113,7 @@ Name = Literal[
     "TOTAL_SIZE",
     "ONLY_CHILD",
     "CREATED",
+    "CREATED_OF_MANIFEST",
     "BY_ENTRIES",
     "KEYS_OF_ANNOTATIONS",
     "KEY_OF_ANNOTATIONS",

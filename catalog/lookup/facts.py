@@ -5,7 +5,7 @@ The entries of one question often reach the same images, so results are kept unt
 
 from __future__ import annotations
 
-from catalog.lookup.below import INDEX, known_results
+from catalog.lookup.below import INDEX, MANIFEST, UNREAD, known_results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,15 @@ def total_size(reader: Reader, store_id: int, content_id: int, kind: int) -> int
 
 def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
     """Return when an image was created, in milliseconds since 1970: of an index, the newest of its images; None if unknown."""
+    if kind == UNREAD:
+        return None
     known = known_results(reader)
+    if kind == MANIFEST:
+        if ("created", store_id, content_id) not in known:
+            row = reader.row("CREATED_OF_MANIFEST", {"content_id": content_id})
+            known["created", store_id, content_id] = None if row is None else row[0]
+        of_manifest: int | None = known["created", store_id, content_id]
+        return of_manifest
     path, bottom = _down(reader, store_id, content_id, kind, "created")
     if ("created", store_id, bottom) not in known:
         known["created", store_id, bottom] = _asked(reader, "CREATED", store_id, bottom)

@@ -187,6 +187,7 @@ ASKED = [
     Asked("TOTAL_SIZE", {"store_id": "large", "content_id": digest("0-1")}, 1),
     Asked("ONLY_CHILD", {"content_id": digest("0-1")}, 1),
     Asked("CREATED", {"store_id": "large", "content_id": digest("0-1")}, 1),
+    Asked("CREATED_OF_MANIFEST", {"content_id": digest("0-1")}, 1),
     Asked("PARTS", {"digest": digest("0-1")}, 4),
     Asked("MOMENTS_AFTER", {"host_id": 1, "moment": 1 << 60}, 0),
     Asked("MOMENT", {"host_id": 1, "moment": 1 << 60}, 0),
