@@ -270,3 +270,19 @@ def test_two_catalogs_in_files_are_compared(tmp_path: Path) -> None:
         ("docker.io/acme/app:only", True),
     ]
     assert blobs[0][0] == 4  # two manifests, two layers: the config and a layer are the same
+
+
+def test_two_catalogs_anywhere_are_compared(place: Place, tmp_path: Path) -> None:
+    """With a file on the one side, and a catalog of each engine on the other."""
+    mine, theirs = str(tmp_path / "mine.db"), place(str(tmp_path))
+    for db, tag in ((mine, "mine"), (theirs, "theirs")):
+        layout = writers.make_layout(f"{tmp_path}/{tag}")
+        entries = (named(image(layout, "base", each), "docker.io/acme/app", each) for each in ("same", tag))
+        writers.write_index(layout, writers.empty_index(*entries))
+        assert called("add", layout, db=db).status == 0
+    (script,) = re.findall(r"^```sh\n(names=.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    environment = {**CLEAN, "mine": mine, "theirs": theirs, "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    changed = [line.split()[:2] for line in done.stdout.splitlines() if line[0] in "<>"]
+    assert (done.returncode, done.stderr) == (1, "")
+    assert changed == [["<", "docker.io/acme/app:mine"], [">", "docker.io/acme/app:theirs"]]
