@@ -139,6 +139,11 @@ class Registry:
         """Return the paths, as stored in the catalog, of stores that were removed individually from below a root."""
         return set(self.connection.execute(select(left_out.c.path).where(left_out.c.host_id == self.host_id)).scalars())
 
+    def left_out_below(self, roots: Iterable[Root]) -> list[str]:
+        """Return those of them that are below one of `roots`, sorted."""
+        above = [encode_path(each.path)[0] for each in roots]
+        return sorted(path for path in self.left_out() if any(_is_below(path, each) for each in above))
+
     # --- writing ------------------------------------------------------------------------------------------------
 
     def add_root(self, path: str, settings: StoreSettings) -> int:

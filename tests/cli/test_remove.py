@@ -73,10 +73,16 @@ def test_a_store_below_a_root_is_left_out_until_it_is_added_again(cli: Own, layo
         layout(f"images/{name}", "1")
     cli.done("add", str(tmp_path / "images"))
     cli.done("remove", "images/a")
-    for again in (("index",), ("index", "images"), ("add", str(tmp_path / "images"))):
+    for again in (("index",), ("index", "images")):
         cli.done(*again)
         assert list(cli.stores()) == ["images/b"]
+    (said,) = cli("add", str(tmp_path / "images")).said
+    assert (
+        said == f"ocicat: {tmp_path}/images/a was removed, so it is left out: 'ocicat add' with its path brings it back"
+    )
+    assert list(cli.stores()) == ["images/b"]
     cli.done("add", str(tmp_path / "images/a"))
+    cli.done("add", str(tmp_path / "images"))
     assert list(cli.stores()) == ["images/a", "images/b"]
     cli.done("remove", "images/b", "images")
     cli.done("add", str(tmp_path / "images"))

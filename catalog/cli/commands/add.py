@@ -92,7 +92,7 @@ def command(
     given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
     given_paths = [_directory(path) for path in paths]
 
-    def register(connection: Connection) -> tuple[list[Root], list[Store]]:
+    def register(connection: Connection) -> tuple[list[Root], list[Store], list[str]]:
         registry = Registry(connection)
         root_ids: set[int] = set()
         store_ids: set[int] = set()
@@ -106,11 +106,11 @@ def command(
         policies = [root.naming for root in roots] + [s.naming for s in stores if s.id in store_ids]
         if prefix and not all(Naming.parse(each).by_path for each in policies):
             raise UsageError("--prefix needs --naming path or path:tag: give both options")
-        return roots, stores
+        return roots, stores, registry.left_out_below(roots)
 
     limits = Limits(timeout, None, words=": run 'ocicat index' to continue, or allow more with --timeout")
     with limits, open_writer(catalog_path(globals_.db)) as writer:
-        roots, stores = writer.write(register)
+        roots, stores, left_out = writer.write(register)
         if no_index:
             done("registered: 'ocicat index' reads the layouts")
             return 0
@@ -122,6 +122,11 @@ def command(
     messages.detail(f"{summary.stores} stores, {summary.found} of them new")
     if roots and not summary.stores:
         messages.note("no layout below " + ", ".join(shown(root.path) for root in roots) + " yet")
+    if left_out:
+        others = "" if len(left_out) == 1 else f", like {len(left_out) - 1} others"
+        messages.note(
+            f"{shown(left_out[0])} was removed, so it is left out{others}: 'ocicat add' with its path brings it back"
+        )
     return 0
 
 
