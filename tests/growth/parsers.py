@@ -5,20 +5,28 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 
+from catalog.browse.server import ADDRESSES
 from catalog.cli.config import load
 from catalog.dockerfile.images import Build, read
+from catalog.engine.postgres.placeholders import named, names, positional
 from catalog.layout.descriptor import decode, string_map
 from catalog.layout.files import IndexProblem
 from catalog.layout.history import told_spans
 from catalog.layout.index import read_index, read_marker
 from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
-from catalog.names import escape, moment, paths
+from catalog.layout.mentions import mentions_digest
+from catalog.lookup.changes import parsed
+from catalog.names import age, escape, moment, paths
 from catalog.names.digest import is_digest
+from catalog.names.http_host import host_of, is_address, parse_address
 from catalog.names.keys import Naming, derive_keys
+from catalog.names.nearest import did_you_mean, nearest
 from catalog.names.pattern import Glob, name_globs, upper_bound
 from catalog.names.platform import Platform, platform_text, split
 from catalog.names.query import parse_digest, parse_query
 from catalog.names.reference import Reference
+from catalog.serve.conditions import Unsatisfiable, is_held, part_of
+from catalog.serve.distribution import _PATH
 from tests import writers
 
 Make = Callable[[int], str]
@@ -241,6 +249,61 @@ def _paths(text: str) -> None:
     paths.checked_name(text)
 
 
+def _address(text: str) -> None:
+    """As a Host header, an address to listen at, and what follows an address of `serve` and of `browse`."""
+    is_address(host_of(text))
+    for path in (text, f"/v2/{text}/manifests/{text}", f"/v2/{text}/tags/list"):
+        _PATH.fullmatch(path)
+        ADDRESSES.fullmatch(path)
+    parse_address(text, 1)
+
+
+def _header(text: str) -> None:
+    """As the conditions and the range that a client of `serve` asks for."""
+    value = text.encode("utf-8", "surrogatepass")
+    names = (b"if-none-match", b"range", b"if-range")
+    for sent in ([(name, value) for name in names], [(names[1], b"bytes=" + value)], [(names[0], value)] * 3):
+        scope = {"type": "http", "method": "GET", "headers": sent}
+        is_held(scope, b'"a"')
+        try:
+            part_of(scope, 1000, b'"a"')
+        except Unsatisfiable:
+            continue
+
+
+def _statement(text: str) -> None:
+    """As SQL for a server, whose parameters are named otherwise."""
+    for rewrite in (named, positional):
+        rewrite.__wrapped__(text)
+    names(text)
+
+
+HEADERS: dict[str, Make] = TEXTS | {
+    "entity tags": numbered('"{}",'),
+    "weak entity tags": repeated('W/"a",'),
+    "ranges": numbered("{}-,", "bytes="),
+    "digits": repeated("9", "bytes="),
+}
+STATEMENTS: dict[str, Make] = TEXTS | {
+    "literals": repeated("'a' "),
+    "quotes within a literal": repeated("''", "'"),
+    "dollar quotes": numbered("$a{}$ "),
+    "beginnings of a comment": repeated("/*"),
+    "stars in a comment": repeated("*", "/*"),
+    "parameters": numbered(":a{} "),
+}
+CURSORS: dict[str, Make] = TEXTS | {
+    "hosts": numbered("{}.1.1-", after="1.1.1"),
+    "one host": repeated("1.1.1-", after="1.1.1"),
+    "numbers": repeated("1.", after="1"),
+}
+MENTIONS: dict[str, Make] = TEXTS | {
+    "beginnings of a digest": repeated("sha256:"),
+    "digests that are too short": repeated(f"sha256:{'0' * 63} "),
+    "escapes": repeated("\\u0061"),
+}
+
+
 PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
     "a reference": (Reference.parse, TEXTS),
     "a query": (parse_query, QUERIES),
@@ -259,5 +322,14 @@ PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
     "a Dockerfile": (_dockerfile, DOCKERFILES),
     "a document": (_index, DOCUMENTS),
     "a configuration": (_configuration, CONFIGURATIONS),
+    "an address of a server": (_address, TEXTS),
+    "a header": (_header, HEADERS),
+    "a statement for a server": (_statement, STATEMENTS),
+    "a cursor": (parsed, CURSORS),
+    "an age of an option": (lambda text: age.milliseconds(text, "--older-than"), TEXTS),
+    "a mistyped word": (lambda text: (nearest(text[:100], PIECES), did_you_mean(text, PIECES)), TEXTS),
+    "a blob that may mention digests": (
+        lambda text: mentions_digest(text.encode("utf-8", "surrogatepass")), MENTIONS
+    ),
 }  # fmt: skip
 """By what they read: how, and of what."""
