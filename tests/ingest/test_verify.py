@@ -35,11 +35,16 @@ class Run(Verification):
         self.progressed: list[tuple[str, int, int]] = []
         self._at = ""
 
-    def _look(self, file: Any) -> Any:
-        self._at = blob(file.stores[0].path, file.digest)
-        if self.before is not None:
-            self.before(self._at)
-        return super()._look(file)
+    def _look(self, files: list[Any]) -> list[Any]:
+        if self.before is None and self.piece is None:
+            return super()._look(files)
+        verdicts: list[Any] = []
+        for file in files:
+            self._at = blob(file.stores[0].path, file.digest)
+            if self.before is not None:
+                self.before(self._at)
+            verdicts += super()._look([file])
+        return verdicts
 
     def _on_piece(self, size: int) -> None:
         super()._on_piece(size)
@@ -392,7 +397,10 @@ def test_what_was_verified_before_an_interruption_is_kept(catalogue: Catalogue) 
 
 
 def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.ingest.verify.BATCH", 3)  # a limit: as it is, it takes hundreds of blobs to reach
+    monkeypatch.setattr(
+        "catalog.ingest.verify.BATCH", 3
+    )  # limits: as they are, it takes hundreds of blobs to reach them
+    monkeypatch.setattr("catalog.ingest.verify._TOGETHER", 1)
     image(catalogue, "a", layers=20)
     run = Run(catalogue)
     recorded: list[int] = []
