@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     Get = Callable[[str], object]
 
 COLUMNS = ("store", "name", "tag", "platforms", "size", "created", "digest")
-SPARE = ("store", "platforms", "created", "size")
+SPARE = ("store", "digest", "platforms", "created", "size")
+"""What a narrow terminal has no room for, the first one first."""
 _HUB = ("docker.io/library/", "docker.io/")
 _MOST_PLATFORMS = 3
 

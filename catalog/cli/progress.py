@@ -53,7 +53,7 @@ class _Bars:
     def draw(self, what: str, done: int, total: int) -> None:
         if not total and (done == 1 or done % _STEPS == 0):  # the end is not known
             self._counting = True
-            messages.write(f"\r{done:,} {what}")
+            messages.write(f"\r{what}: {done:,}")
         if not total:
             return
         if self._bar is None or what != self._what:

@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 
 INDEXING = "indexing"
 READING = "reading content"
-SEARCHING = "directories searched"
+SEARCHING = "searching directories"
 UNKNOWN = 0
 """The total of a progress whose end is not known."""
 _PARTS = 1000  # progress units per store while content is read, because the number of blobs is not known in advance

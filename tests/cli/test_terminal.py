@@ -108,7 +108,7 @@ def test_a_table_in_a_pipe_is_complete_at_any_width(shelf: Shelf) -> None:
 
 
 def test_a_shortened_digest_is_still_a_reference(shelf: Shelf) -> None:
-    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=60)
+    seen = Seen("query", "ctr:3.16", db=shelf.db, columns=80)
     (short,) = re.findall(r"sha256:[0-9a-f]+", seen.out)
     assert len(short) == len("sha256:") + 12
     assert called("resolve", short, db=shelf.db).out == shelf.digests["ctr", "3.16"] + "\n"
@@ -116,9 +116,9 @@ def test_a_shortened_digest_is_still_a_reference(shelf: Shelf) -> None:
 
 def test_columns_that_are_left_out_are_named(shelf: Shelf) -> None:
     seen = Seen("query", "ctr:3.16", db=shelf.db, columns=40)
-    assert seen.lines[0].split() == ["NAME", "TAG", "SIZE", "DIGEST"]
+    assert seen.lines[0].split() == ["NAME", "TAG", "SIZE", "CREATED"]
     assert " ".join(seen.err.split()) == (
-        "ocicat: no room for store, platforms, created: use a wider terminal or another --format to see everything"
+        "ocicat: no room for store, digest, platforms: use a wider terminal or another --format to see everything"
     )
     assert Seen("--quiet", "query", "ctr:3.16", db=shelf.db, columns=40).err == ""
     assert Seen("stores", db=shelf.db, columns=60).lines[0].split() == ["NAME", "STATE", "ENTRIES"]
