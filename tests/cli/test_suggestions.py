@@ -67,6 +67,13 @@ def test_a_mistyped_repository(shelf: Shelf) -> None:
     assert "did you mean" not in shelf.ask("resolve", "zzzzz").err
 
 
+def test_a_repository_in_upper_case_that_is_a_registry(cli: Own, layout: Callable[..., str]) -> None:
+    path = layout("one", "1")
+    cli.done("add", path, "--naming", "fixed=acme/tool")
+    for text in ("Acme/tool:1", "acme/Tool:1", "ACME/TOOL:1"):
+        assert "'acme/tool" in cli("resolve", text).err
+
+
 def test_a_layout_that_is_not_registered(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("one", "1"))
     path = layout("other", "1")
