@@ -104,7 +104,7 @@ class ContentStage:
         steps = self._steps(store_ids)
         with contextlib.closing(steps):
             while True:
-                # The collector looks at all rows of a group again and again, and finds nothing: an eighth of the time.
+                # The collector would look at all rows of a group again and again, and find nothing.
                 with CollectorPaused():
                     done = next(steps, None)
                 if done is None:
