@@ -186,7 +186,8 @@ def repository_hint(reader: Reader, query: Query) -> str:
     repository = query.repository or ""
     for prefix in ("docker.io/library/", "docker.io/"):
         repository = repository.removeprefix(prefix)
-    above, slash, last = repository.lower().rpartition("/")  # with upper case, the first part of Acme/tool is a registry
+    # With a first part in upper case, which is a registry, Acme/tool is not acme/tool.
+    above, slash, last = repository.lower().rpartition("/")
     for begun in (2, 1):
         beginning = f"{above}{slash}{last[:begun]}"
         between = {"low": beginning, "high": upper_bound(beginning)}
