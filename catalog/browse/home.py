@@ -42,13 +42,13 @@ def register_routes() -> list[tuple[str, Callable[..., Any]]]:
     return [(r"^/$", _home), (rf"^{STYLE}$", _style), (rf"^{SCRIPT}$", _script)]
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def extra_css_urls() -> list[str]:
     """Return the style sheet that every page loads."""
     return [STYLE]
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl  # type: ignore[untyped-decorator]  # Datasette has no types
 def extra_js_urls() -> list[str]:
     """Return the script that every page loads."""
     return [SCRIPT]

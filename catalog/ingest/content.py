@@ -33,6 +33,7 @@ from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begin
 from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import list_embedded
+from catalog.ingest.grouping import grouped
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
@@ -116,7 +117,7 @@ class ContentStage:
             found = Registry(connection).stores(store_ids)
         self.known = 0
         self._done = 0
-        for group in _groups(found):
+        for group in grouped(found, GROUP, lambda store: store.entries, GROUP_ENTRIES):
             yield from self._run_group(group)
 
     def _run_group(self, group: list[Store]) -> Iterator[int]:
@@ -375,19 +376,6 @@ def _unread(
 ) -> list[UnreadBlob]:
     blobs = unread_blobs(connection, reading.store.id, max_bytes, parents=parents, page=page)
     return [blob for blob in blobs if not reading.left_out(blob.digest)]
-
-
-def _groups(stores: Iterable[Store]) -> Iterator[list[Store]]:
-    group: list[Store] = []
-    entries = 0
-    for store in stores:
-        if group and (len(group) >= GROUP or entries + store.entries > GROUP_ENTRIES):
-            yield group
-            group, entries = [], 0
-        group.append(store)
-        entries += store.entries
-    if group:
-        yield group
 
 
 def _blobs(store: Store) -> BlobDirectories:

@@ -27,6 +27,7 @@ from sqlalchemy import Connection
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.clock import now_ms
+from catalog.ingest.grouping import grouped
 from catalog.ingest.listener import Report
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
@@ -215,7 +216,8 @@ class Verification:
 
     def _read_all(self, files: list[_File], progress: Progress) -> None:
         total = sum(file.size for file in files)
-        todo = _batches(files, self._jobs)
+        most = max(1, min(_TOGETHER, len(files) // (4 * self._jobs)))  # so that each thread has several groups
+        todo = grouped(files, most, lambda file: file.size, _TOGETHER_BYTES)
         running: set[Future[list[tuple[list[Store], str, _Verdict]]]] = set()
         with ThreadPoolExecutor(self._jobs, "verify") as pool:
             try:
@@ -344,21 +346,6 @@ class Verification:
         # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
         good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
         cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
-
-
-def _batches(files: list[_File], jobs: int) -> Iterator[list[_File]]:
-    """Yield the files in batches, which are small enough that each of `jobs` threads has several."""
-    most = max(1, min(_TOGETHER, len(files) // (4 * jobs)))
-    batch: list[_File] = []
-    size = 0
-    for file in files:
-        if batch and (len(batch) >= most or size + file.size > _TOGETHER_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch
 
 
 def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple[object, ...]]:

@@ -68,6 +68,16 @@ def test_a_small_change_that_comes_while_many_stores_of_one_file_are_offered_is_
     assert names.index("root/good") <= 1
 
 
+def beside(catalogue: Catalogue, good: str) -> tuple[Hints, Watched, Offers, Intake]:
+    """What a daemon has that knows the stores of the catalog, of which `good` is watched."""
+    hints, registered = Hints(), Registered()
+    service = Watched(catalogue.path, good, hints)
+    offers = Offers(hints, registered, service, lambda: None)
+    intake = Intake(catalogue.writer, catalogue.settings, service.lines.append, service)
+    registered.read(catalogue.writer)
+    return hints, service, offers, intake
+
+
 def test_a_store_that_seldom_changes_does_not_wait_for_many_that_always_do(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
@@ -76,11 +86,7 @@ def test_a_store_that_seldom_changes_does_not_wait_for_many_that_always_do(
         change(path, number)
     good = layout(tmp_path / "root/good", *map(writers.fake_descriptor, "abc"))  # larger than each of them
     catalogue.add(str(tmp_path / "root"))
-    hints, registered = Hints(), Registered()
-    service = Watched(catalogue.path, good, hints)
-    offers = Offers(hints, registered, service, lambda: None)
-    intake = Intake(catalogue.writer, catalogue.settings, service.lines.append, service)
-    registered.read(catalogue.writer)
+    _, service, offers, intake = beside(catalogue, good)
     for _ in range(2):
         offers.offer(catalogue.writer, intake, set(hot))
     service.seen.clear()
@@ -91,11 +97,7 @@ def test_a_store_that_seldom_changes_does_not_wait_for_many_that_always_do(
 def test_a_change_whose_event_is_late_is_hinted_during_a_turn(catalogue: Catalogue, tmp_path: Path) -> None:
     good = layout(tmp_path / "root/good")
     catalogue.add(str(tmp_path / "root"))
-    hints, registered = Hints(), Registered()
-    service = Watched(catalogue.path, good, hints)
-    offers = Offers(hints, registered, service, lambda: None)
-    intake = Intake(catalogue.writer, catalogue.settings, service.lines.append, service)
-    registered.read(catalogue.writer)
+    hints, _, offers, intake = beside(catalogue, good)
     change(good, 1)
     offers.hint_late(intake)
     assert hints.peek() == (set(), set())  # Its event comes, as far as is known.

@@ -1,0 +1,22 @@
+"""Divide work into groups that are neither too many things nor too heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def grouped(items: Iterable[T], most: int, weight: Callable[[T], int], heaviest: int) -> Iterator[list[T]]:
+    """Yield the items, in order, in groups of at most `most` that weigh at most `heaviest`. A heavier item is a group of its own."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        if group and (len(group) >= most or total + weight(item) > heaviest):
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += weight(item)
+    if group:
+        yield group
