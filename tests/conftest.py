@@ -340,6 +340,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
+ON_POSTGRESQL = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 """For tests that count or damage something in a way that only SQLite supports, and name the one for PostgreSQL; and for tests of what is
 the same whatever the engine."""
 

@@ -15,6 +15,7 @@ from tests.answerer.conftest import Answerer, Launcher
 from tests.answerer.test_faults import begin, request
 from tests.cli.conftest import Own
 from tests.cli.program import SECONDS
+from tests.conftest import ON_POSTGRESQL
 from tests.postgres import Server
 
 Start = Callable[..., Answerer]
@@ -85,7 +86,7 @@ def counting(server: Server, tmp_path: Path) -> Iterator[Counting]:
     made.close()
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+@ON_POSTGRESQL
 def test_a_question_takes_as_many_round_trips_of_many_entries_as_of_few(
     cli: Own, layout: Make, answerer: Start, launcher: Launcher, counting: Counting, server: Server, tmp_path: Path
 ) -> None:

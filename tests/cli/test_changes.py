@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from catalog.engine.postgres.connect import connect
 from tests.cli.conftest import Own, Shelf, retag
 from tests.cli.program import CLEAN, OCICAT, called, one_error
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_POSTGRESQL, ON_SQLITE
 
 Layout = Callable[..., str]
 SECONDS = 60.0
@@ -157,6 +158,22 @@ def test_it_ends_by_a_signal_while_nobody_reads(cli: Own, layout: Layout) -> Non
         assert select.select([follower.process.stdout], [], [], SECONDS)[0]
         follower.process.send_signal(signal.SIGTERM)
         assert follower.process.wait(SECONDS) == 0
+
+
+@ON_POSTGRESQL
+def test_it_ends_by_a_signal_while_the_server_does_not_answer(cli: Own, path: str) -> None:
+    with following(cli.db, "--since", "1w") as follower:
+        follower.line()
+        with connect(cli.db) as session:
+            found = session.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+        ((pid,),) = found
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert follower.end(signal.SIGTERM) == (0, "")
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 @ON_SQLITE

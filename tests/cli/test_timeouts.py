@@ -19,7 +19,7 @@ from catalog.engine.open import open_writer
 from tests import writers
 from tests.cli.conftest import Own
 from tests.cli.program import CLEAN, OCICAT, one_error, ran
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_POSTGRESQL, ON_SQLITE
 from tests.watch.harness import wait_for
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
@@ -179,7 +179,7 @@ def test_every_command_that_reads_has_a_memory_limit(stuck: str) -> None:
             process.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+@ON_POSTGRESQL
 def test_commands_end_at_their_limit_if_a_server_does_not_answer(cli: Own) -> None:
     url = cli.db.replace("+psycopg", "")
     with psycopg.connect(url) as locking:
@@ -190,7 +190,7 @@ def test_commands_end_at_their_limit_if_a_server_does_not_answer(cli: Own) -> No
             wait_for(lambda: asking.execute(asked).fetchone() == (0,))
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+@ON_POSTGRESQL
 def test_a_copy_ends_at_its_time_limit_and_nothing_is_copied(cli: Own, layout: Callable[..., str]) -> None:
     own = f"{cli.directory}/file.db"
     assert ran("add", layout("a", "1"), db=own).status == 0

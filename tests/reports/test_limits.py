@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
-from tests.conftest import ON_SQLITE, Catalogue
+from tests.conftest import ON_POSTGRESQL, ON_SQLITE, Catalogue
 from tests.reports.test_gate import PRIVATE
 from tests.watch.harness import wait_for
 
-ON_POSTGRESQL = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 ZEROS = "hex(zeroblob({}))"
 LONG = {
     "instr": f"SELECT instr({ZEROS.format(4_000_000)}, {ZEROS.format(2_000_000)} || '1')",

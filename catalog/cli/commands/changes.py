@@ -130,8 +130,11 @@ class _Printing:
                 return
 
 
-class _Ended(Exception):
-    """A signal came, and the output was not read in time."""
+class _Ended(KeyboardInterrupt):
+    """A signal came, and what runs did not end in time: nobody reads the output, or the catalog does not answer.
+
+    It is raised between any two instructions, like Ctrl-C, and passes through every layer as that does (engine.postgres.connect.explain).
+    """
 
 
 class _Following:
@@ -169,6 +172,8 @@ class _Following:
                 followed = followed or begin(reader)
                 self._follow(reader, followed)
             except CatalogUnreachable as error:
+                if self._is_over:
+                    return
                 if pause == _SHORTEST_PAUSE:
                     messages.note(f"{error}; waiting for it to come back")
                 time.sleep(pause)

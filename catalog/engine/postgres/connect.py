@@ -184,7 +184,7 @@ def planted(url: str, what: str) -> CatalogUnavailable:
 def explain(error: Exception, url: str) -> CatalogUnavailable:
     """Return ocicat's error for an error of psycopg about the catalog at `url`.
 
-    Raises KeyboardInterrupt if the error is one of ending a transaction that Ctrl-C interrupted: a statement may still run.
+    Raises KeyboardInterrupt if the error is one of ending a transaction or pipeline that Ctrl-C interrupted: a statement may still run.
     """
     import psycopg
 
