@@ -172,9 +172,7 @@ class _Following:
                 followed = followed or begin(reader)
                 self._follow(reader, followed)
             except CatalogUnreachable as error:
-                if self._is_over:
-                    return
-                if pause == _SHORTEST_PAUSE:
+                if pause == _SHORTEST_PAUSE and not self._is_over:
                     messages.note(f"{error}; waiting for it to come back")
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
