@@ -21,7 +21,7 @@ from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import read_index
 from catalog.layout.list_limits import ListLimits
-from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_config, parse_manifest
+from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_both, parse_manifest
 from catalog.layout.mentions import mentions_digest
 
 BATCH = 500
@@ -147,7 +147,7 @@ def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -
 def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:
     """Return what a blob is, from its bytes, which must match the digest."""
     try:
-        manifest, config = parse_manifest(data), parse_config(data)
+        manifest, config = parse_both(data)
     except AmbiguousManifest:
         return BlobRead(content_id, digest, len(data), AMBIGUOUS, None, None)
     except ValueError:

@@ -32,7 +32,7 @@ from catalog.ingest import findings
 from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, note_mislabelled, read_blob
 from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.content_rows import write_batch, write_end
-from catalog.ingest.embedded import list_embedded
+from catalog.ingest.embedded import embedding, list_embedded
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listing import list_blobs, list_shared
 from catalog.ingest.registry import Registry
@@ -50,6 +50,7 @@ from catalog.ingest.unread import (
     set_looked,
     small_blobs,
     suspects,
+    unread_below,
     unread_blobs,
 )
 from catalog.layout.blobs import BlobDirectories
@@ -216,7 +217,12 @@ class ContentStage:
     def _unread_below(self, readings: list[ContentReading], parents: Sequence[int]) -> _Unread:
         """Return the unread blobs of each store that these manifests point to."""
         with self._writer.snapshot() as connection:
-            found = [(each, _unread(connection, each, self._max_bytes, parents=parents)) for each in readings]
+            below = unread_below(connection, [each.store.id for each in readings], parents)
+            found = [
+                (each, _unread(connection, each, self._max_bytes, among=sorted(below[each.store.id])))
+                for each in readings
+                if each.store.id in below
+            ]
         return [(each, blobs) for each, blobs in found if blobs]
 
     def _pages(self, reading: ContentReading) -> Generator[int, None, list[BlobPage]]:
@@ -293,6 +299,11 @@ class ContentStage:
         yield from self._in_turns(lambda connection: set_looked(connection, looked))
 
     def _list_embedded(self, readings: Iterable[ContentReading], parents: Sequence[int] | None = None) -> None:
+        if parents is not None:
+            with self._writer.snapshot() as connection:
+                parents = embedding(connection, parents)
+            if not parents:
+                return
         for each in readings:
             list_embedded(self._writer, each.store.id, parents)
 
@@ -371,10 +382,10 @@ def _unread(
     reading: ContentReading,
     max_bytes: int,
     *,
-    parents: Sequence[int] | None = None,
+    among: Sequence[int] | None = None,
     page: BlobPage | None = None,
 ) -> list[UnreadBlob]:
-    blobs = unread_blobs(connection, reading.store.id, max_bytes, parents=parents, page=page)
+    blobs = unread_blobs(connection, reading.store.id, max_bytes, among=among, page=page)
     return [blob for blob in blobs if not reading.left_out(blob.digest)]
 
 

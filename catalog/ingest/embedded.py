@@ -25,6 +25,7 @@ _BY_SOME_MANIFESTS = (
     " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.parent_id)"
     " AND NOT EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.child_id)"
 )
+_EMBEDDING = "SELECT DISTINCT edge.parent_id FROM edge WHERE edge.parent_id IN (%s) AND edge.embedded"
 _ROWS = (
     "SELECT content.digest, content.id, store_blob.embedded FROM store_blob"
     " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
@@ -43,6 +44,14 @@ def list_embedded(writer: Writer, store_id: int, parents: Sequence[int] | None =
         if new or gone:
             writer.write(functools.partial(_write, store_id=store_id, parents=parents))
         more = bool(new) and parents is not None
+
+
+def embedding(connection: Connection, parents: Sequence[int]) -> list[int]:
+    """Return those of these manifests that embed something, which hardly any does."""
+    cursor = Rows(connection).cursor
+    return [
+        row[0] for some in chunks(parents) for row in cursor.execute(_EMBEDDING % marks(some), tuple(some)).fetchall()
+    ]
 
 
 def _difference(rows: Rows, store_id: int, parents: Sequence[int] | None) -> tuple[set[str], set[int]]:

@@ -47,9 +47,14 @@ _UNREAD = (
     f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked"
     f" AND ({_IS_CHILD} OR {_ENTRY_CLAIM.format(of='NOT media_type.is_leaf')})"
 )
-_BELOW = " AND content.id IN (SELECT edge.child_id FROM edge WHERE edge.parent_id IN (%s))"
-"""Narrows _UNREAD to the children of some manifests. Searching the whole store for each level of a chain of indexes would be
-quadratic."""
+_AMONG = " AND content.id IN (%s)"
+"""Narrows _UNREAD to what lies below some manifests. Searching the whole store for each level of a chain of indexes would be quadratic."""
+# CROSS JOIN keeps SQLite from starting with the blobs of the stores.
+_BELOW = (
+    "SELECT DISTINCT store_blob.store_id, store_blob.content_id FROM edge CROSS JOIN content CROSS JOIN store_blob"
+    f" WHERE edge.parent_id IN (%s) AND content.id = edge.child_id AND content.kind = {UNREAD}"
+    " AND store_blob.content_id = content.id AND store_blob.store_id IN (%s) AND NOT store_blob.looked"
+)
 _IN_PAGE = " AND store_blob.content_id > ? AND store_blob.content_id <= ?"
 _NO_END = (1 << 63) - 1
 _PAGE_END = (
@@ -143,22 +148,33 @@ def unread_blobs(
     store_id: int,
     max_bytes: int,
     *,
-    parents: Sequence[int] | None = None,
+    among: Sequence[int] | None = None,
     page: BlobPage | None = None,
 ) -> list[UnreadBlob]:
     """Return the blobs of a store that should be read and were not.
 
-    With `parents`, only those that these manifests point to. With `page`, only those of that page.
+    With `among`, only those with one of these ids. With `page`, only those of that page.
     """
     statement = _UNREAD.replace(_MAX_BYTES, str(max_bytes))
     cursor = Rows(connection).cursor
     queries: list[tuple[str, tuple[int, ...]]] = [(statement, (store_id,))]
     if page is not None:
         queries = [(statement + _IN_PAGE, (store_id, page.low, page.high))]
-    if parents is not None:
-        queries = [(statement + _BELOW % marks(some), (store_id, *some)) for some in chunks(parents)]
+    if among is not None:
+        queries = [(statement + _AMONG % marks(some), (store_id, *some)) for some in chunks(among)]
     rows = {row[0]: row for text, values in queries for row in cursor.execute(text, values).fetchall()}
     return [UnreadBlob(*row) for row in rows.values()]
+
+
+def unread_below(connection: Connection, store_ids: Sequence[int], parents: Sequence[int]) -> dict[int, set[int]]:
+    """Return the ids of the unread content in each of these stores that these manifests point to, by store."""
+    found: dict[int, set[int]] = {}
+    cursor = Rows(connection).cursor
+    for some in chunks(parents):
+        statement = _BELOW % (marks(some), marks(store_ids))
+        for store_id, content_id in cursor.execute(statement, (*some, *store_ids)).fetchall():
+            found.setdefault(store_id, set()).add(content_id)
+    return found
 
 
 def small_blobs(connection: Connection, store_id: int, max_bytes: int, page: BlobPage) -> list[tuple[int, str]]:

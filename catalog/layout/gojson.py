@@ -31,14 +31,9 @@ _NAMES = (
     b"|variant|config|layers|blobs|fsLayers|blobSum|subject|created|Labels|imageLayoutVersion"
 ).split(b"|")
 _ESCAPED = re.compile(rb"\\u(?:00[4-7]|017[fF]|212[aA])")
-# A third letter folds to s and to k: LONG S and the KELVIN SIGN.
-_ANY_CASE = re.compile(
-    rb'"(%s)"[ \t\n\r]*:'
-    % b"|".join(
-        re.escape(name).replace(b"s", b"(?:s|\xc5\xbf)").replace(b"k", b"(?:k|\xe2\x84\xaa)") for name in _NAMES
-    ),
-    re.IGNORECASE,
-)
+# What may fold to one of the names. A third letter folds to s and to k: LONG S and the KELVIN SIGN. One class of bytes takes half the time
+# of an alternation of the names.
+_LIKE_A_NAME = re.compile(rb'"([A-Za-z.\xc5\xbf\xe2\x84\xaa]{2,%d})"[ \t\n\r]*+:' % (3 * max(map(len, _NAMES))))
 _SPELT = frozenset(_NAMES)
 
 
@@ -94,9 +89,14 @@ def fold(name: str) -> str:
     return name.replace("\u017f", "s").lower()
 
 
+_FOLDED_NAMES = frozenset(fold(name.decode()) for name in _NAMES)
+
+
 def is_odd(data: bytes) -> bool:
     """Return whether the name of a field may be written in another letter case or with an escape."""
-    return is_escaped(data) or any(name not in _SPELT for name in set(_ANY_CASE.findall(data)))
+    return is_escaped(data) or any(
+        fold(name.decode("utf-8", "replace")) in _FOLDED_NAMES for name in set(_LIKE_A_NAME.findall(data)) - _SPELT
+    )
 
 
 def is_escaped(data: bytes) -> bool:

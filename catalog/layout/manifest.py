@@ -129,9 +129,24 @@ def parse_manifest(data: bytes) -> Manifest | None:
 
     Raises ValueError if `data` is not JSON, and AmbiguousManifest.
     """
+    return _manifest(data, may_be_odd=gojson.is_odd(data))
+
+
+def parse_config(data: bytes) -> Config | None:
+    """Return the config in `data`; None if it is not an image config. Raises ValueError if `data` is not JSON."""
+    return _config(data, may_be_odd=gojson.is_odd(data))
+
+
+def parse_both(data: bytes) -> tuple[Manifest | None, Config | None]:
+    """Return what `parse_manifest` and `parse_config` return, and look at the names of the fields once. Raises what they raise."""
+    is_odd = gojson.is_odd(data)
+    return _manifest(data, may_be_odd=is_odd), _config(data, may_be_odd=is_odd)
+
+
+def _manifest(data: bytes, *, may_be_odd: bool) -> Manifest | None:
     wire = _decode_plain(data)
     odd: Sequence[str] = ()
-    if gojson.is_odd(data) or (wire is not None and _repeats(data, wire)):
+    if may_be_odd or (wire is not None and _repeats(data, wire)):
         plain = gojson.rewrite(data, gojson.MANIFEST)
         if plain is not None:
             data, odd = plain
@@ -284,10 +299,9 @@ def _blob_sums(found: list[object]) -> list[object]:
     return [{"digest": each.get("blobSum")} if isinstance(each, dict) else each for each in reversed(found)]
 
 
-def parse_config(data: bytes) -> Config | None:
-    """Return the config in `data`; None if it is not an image config. Raises ValueError if `data` is not JSON."""
+def _config(data: bytes, *, may_be_odd: bool) -> Config | None:
     odd: Sequence[str] = ()
-    if gojson.is_odd(data) or any(data.count(name) > 1 for name in _ONCE):
+    if may_be_odd or any(data.count(name) > 1 for name in _ONCE):
         plain = gojson.rewrite(data, gojson.CONFIG)
         if plain is not None:
             data, odd = plain
