@@ -59,7 +59,7 @@ def run(asked: Question, sink: Sink) -> None:
         cursor.execute(named(statement.strip().rstrip(";")), dict(parameters))
         sink.columns([column.name for column in cursor.description or ()])
         for row in _rows(session):
-            if not sink.row(tuple(map(_plain, row))):
+            if not sink.row(tuple(map(plain, row))):
                 break
     except psycopg.Error as error:
         raise _explained(error, asked, sink) from None
@@ -110,7 +110,7 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
     return Stopped(question.WRONG, reason)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Return a value with a type that SQLite has: int, float, str, bytes, or None."""
     if value is None or isinstance(value, int | float | str | bytes):
         return int(value) if isinstance(value, bool) else value
