@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from catalog.cli.output import Get
 
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
+_LONGEST_ACTION = 200
 
 
 def open_format(
@@ -169,8 +170,11 @@ class _Template(Format):
 
 
 def _go_action(text: str, position: int) -> str:
-    """Return what is between the `{{` at a position and the next `}}`, without spaces and trim markers around it."""
-    return text[position + 2 :].partition("}}")[0].strip(" -")
+    """Return what is between the `{{` at a position and the next `}}`, without spaces and trim markers around it.
+
+    Only its beginning is looked at, because the text may be full of `{{`.
+    """
+    return text[position + 2 : position + 2 + _LONGEST_ACTION].partition("}}")[0].strip(" -")
 
 
 def _is_of_go(text: str, position: int) -> bool:

@@ -8,6 +8,7 @@ tests/cli/test_two_ways.py checks that both give the same output.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` loads enum
 import os
 import sys
 
@@ -44,6 +45,15 @@ _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # before or after the command
+        os._exit(messages.INTERRUPTED)
+
+
+def _main() -> NoReturn:
+    if _signal.getsignal(_signal.SIGINT) is _signal.SIG_DFL:  # catalog.cli.lean
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     # A stream that the caller has closed becomes /dev/null: the exit status still shows the result.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -217,7 +217,7 @@ def _levelled(widths: list[int], room: int) -> list[int] | None:
     Narrow columns stay whole if that leaves enough for the others.
     """
     for whole, least in ((_NARROW, _ENOUGH), (0, _LEAST)):
-        level = max(widths)
+        level = min(max(widths), max(room, 0))  # a cell may have megabytes
         while level >= least:
             levelled = [width if width <= whole else min(width, level) for width in widths]
             if _total(levelled) <= room:
@@ -246,12 +246,17 @@ def _cut(text: str, width: int) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Split `text` into lines of at most `width` places, at blanks if possible; return at least one line."""
-    lines = []
-    while width_of(text) > width or len(text) > width * ZERO_WIDTH:
-        line = first_of(text, width) or text[0]
-        blank = line.rfind(" ") if text[len(line) : len(line) + 1] != " " else len(line)
+    lines: list[str] = []
+    at = 0
+    while True:
+        line = first_of(text[at : at + width * ZERO_WIDTH + 1], width)
+        if at + len(line) == len(text):
+            return [*lines, line]
+        line = line or text[at]
+        blank = line.rfind(" ") if text[at + len(line)] != " " else len(line)
         if blank > 0:
-            line = text[:blank]
+            line = line[:blank]
         lines.append(line.rstrip(" "))
-        text = text[len(line) :].lstrip(" ")
-    return [*lines, text]
+        at += len(line)
+        while text[at : at + 1] == " ":
+            at += 1

@@ -97,17 +97,19 @@ def read_index(
     limits: ListLimits = ListLimits(),  # noqa: B008 - a constant
     *,
     pause: Callable[[], None] = _no_pause,
+    number: int = -1,
 ) -> IndexContent:
     """Read the store's `index.json`. Close the result, or use it in a `with`, because a streamed one keeps the file open.
 
     Raises IndexProblem, IndexChanged and Exhausted; of a streamed one, so does iterating.
-    `pause` is called between the pieces of a large file; what it raises is passed on.
+    `pause` is called between the pieces of a large file; what it raises is passed on. `number` is that of an element of
+    `manifests`, which is kept as `numbered`.
     """
     opened = StoreFile(store_path, "index.json")
     try:
         if opened.state.size > limits.index_bytes:
             raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
-        content = IndexContent(opened, limits, pause)
+        content = IndexContent(opened, limits, pause, number)
     except IndexProblem as problem:
         problem.file = opened.state
         opened.close()
@@ -162,14 +164,15 @@ class IndexContent:
     """The contents of one `index.json`. Iterating yields its usable descriptors in order.
 
     Unless it is `streamed`, it has been read and checked completely. Each iteration over a streamed one reads the same
-    file again, and may raise IndexProblem and IndexChanged. `sha256`, `elements`, `skipped`, `annotations` and `history`
-    are complete when an iteration has ended; until then, nothing that it yielded is certain.
+    file again, and may raise IndexProblem and IndexChanged. `sha256`, `elements`, `skipped`, `annotations`, `history` and
+    `numbered` are complete when an iteration has ended; until then, nothing that it yielded is certain.
     """
 
-    def __init__(self, opened: StoreFile, limits: ListLimits, pause: Callable[[], None]) -> None:
+    def __init__(self, opened: StoreFile, limits: ListLimits, pause: Callable[[], None], number: int) -> None:
         self._opened = opened
         self._limits = limits
         self._pause = pause
+        self._number = number
         self._held: list[Descriptor] = []
         self.file = opened.state
         self.sha256 = ""
@@ -182,6 +185,8 @@ class IndexContent:
         """The annotations of the index itself whose values are strings."""
         self.history = b""
         """The raw history that the layout records (catalog.layout.history); b"" if it has none."""
+        self.numbered: Descriptor | None = None
+        """The element with the number that was asked for; None if the list has none, or if it is not usable."""
         self.streamed = self.file.size > limits.in_memory_bytes
         if not self.streamed:
             if self.file.size <= limits.descriptor_bytes:
@@ -219,6 +224,7 @@ class IndexContent:
             if len(found) <= self._limits.elements and not any(bad_digest(one.digest) for one in found):
                 self._held = found
                 self.elements = len(found)
+                self.numbered = found[self._number] if 0 <= self._number < len(found) else None
                 self.annotations = string_map(bytes(index.annotations))
                 self.history = bytes(index.history)
                 begin = b"" if index.manifests is msgspec.UNSET else b"n" if index.manifests is None else b"["
@@ -228,7 +234,7 @@ class IndexContent:
                 return
         if odd is not None:
             data = odd[0]
-        parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear)
+        parser = Parser(io.BytesIO(data).read, self._limits, self._held.clear, self._number)
         try:
             for batch in parser.batches():
                 self._held += batch
@@ -240,7 +246,7 @@ class IndexContent:
 
     def _load_in_batches(self) -> None:
         reader = _Reader(self._opened, self._pause, count_quotes=True)
-        parser = Parser(reader.read, self._limits, self._held.clear)
+        parser = Parser(reader.read, self._limits, self._held.clear, self._number)
         for batch in self._proved(reader, parser):
             self._held += batch
             if len(self._held) > HELD_DESCRIPTORS or reader.quotes > HELD_QUOTES:
@@ -254,7 +260,7 @@ class IndexContent:
             raise Malformed("manifests occurs twice, in a file that is too large to keep in memory")
 
         reader = _Reader(self._opened, self._pause)
-        for batch in self._proved(reader, Parser(reader.read, self._limits, twice)):
+        for batch in self._proved(reader, Parser(reader.read, self._limits, twice, self._number)):
             yield from batch
 
     def _proved(self, reader: _Reader, parser: Parser) -> Iterator[list[Descriptor]]:
@@ -272,6 +278,7 @@ class IndexContent:
         self.skipped = parser.skipped
         self.annotations = parser.annotations
         self.history = parser.history
+        self.numbered = parser.numbered
 
 
 class _Reader:

@@ -85,13 +85,17 @@ class Parser:
     """One pass over an `index.json`. Its attributes are complete when `batches` has ended.
 
     `restart` is called if the field `manifests` is repeated. The last one counts, as in Go, so the caller has to discard
-    the descriptors of the one before, or raise Malformed if it cannot.
+    the descriptors of the one before, or raise Malformed if it cannot. `number` is that of an element, counted from 0, which is
+    kept as `numbered`.
     """
 
-    def __init__(self, read: Callable[[int], bytes], limits: ListLimits, restart: Callable[[], None]) -> None:
+    def __init__(
+        self, read: Callable[[int], bytes], limits: ListLimits, restart: Callable[[], None], number: int = -1
+    ) -> None:
         self._source = Source(read)
         self._limits = limits
         self._restart = restart
+        self._number = number
         self._unreported = 0
         self._history_is_large = False
         self._manifests_begin = b""
@@ -103,6 +107,8 @@ class Parser:
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
         self.history = b""
+        self.numbered: Descriptor | None = None
+        """The element that was asked for, if the list has it and it is usable."""
 
     def batches(self) -> Iterator[list[Descriptor]]:
         """Yield the usable descriptors in order. Raises Malformed; then nothing yielded before may be used."""
@@ -179,6 +185,7 @@ class Parser:
         if self.elements:
             self._restart()
             self.elements = self._unreported = 0
+            self.numbered = None
             self.skipped.clear()
         source = self._source
         first = source.peek()
@@ -243,6 +250,8 @@ class Parser:
                 if not gojson.is_plain(text, found) and (gojson.is_escaped(text) or gojson.repeats(text, found, {})):
                     return self._sift(self._decode_one(bytes(raw)) for raw in _decode_raws(text))
                 if all(map(_canonical, map(_digest_of, found))):
+                    if 0 <= self._number - self.elements < len(found):
+                        self.numbered = found[self._number - self.elements]
                     self.elements += len(found)
                     return found or None
                 return self._sift(bad_digest(one.digest) or one for one in found)
@@ -262,6 +271,8 @@ class Parser:
         for one in decoded:
             if isinstance(one, Descriptor):
                 usable.append(one)
+                if self.elements == self._number:
+                    self.numbered = one
             elif len(self.skipped) < self._limits.problems:
                 self.skipped.append(Problem("bad-descriptor", f"manifests[{self.elements}]", shorten(one)))
             else:

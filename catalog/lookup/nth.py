@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections import deque
 
 from catalog.errors import CatalogUnavailable, InvalidReference, NotInTime
-from catalog.layout.files import IndexChanged, IndexProblem, StoreFile
+from catalog.layout.files import IndexChanged, IndexProblem
+from catalog.layout.index import read_index
+from catalog.layout.list_limits import ListLimits
 from catalog.names.escape import shown
 from catalog.names.paths import decode_path
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 << 20
 """The largest index.json that is read to answer a question, in bytes."""
+_HELD_BYTES = 4 << 20
+"""Of a larger one no descriptors are kept in memory but the one that is asked for. A server answers several such questions at once."""
 
 
 def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | None:
-    """Return the digest of the element that `query` asks for; None if the list is shorter or the element has no digest.
+    """Return the digest of the element that `query` asks for; None if the list is shorter or the element is not usable.
 
     Raises InvalidReference if no number follows the `@`, NotInTime if the file has changed since the catalog read it, and
     CatalogUnavailable if it cannot be read or is larger than MOST_BYTES.
@@ -32,18 +35,17 @@ def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | 
     row = reader.row("STORE_INDEX", {"store_id": place.store_id})
     path, sha256 = (decode_path(row[0], row[1]), row[2]) if row else (place.path, None)
     try:
-        opened = StoreFile(path, "index.json")
-        try:
-            if opened.state.size > MOST_BYTES:
-                raise CatalogUnavailable(f"index.json of {shown(place.name)} is too large to count its entries")
-            data = opened.read(opened.state.size + 1, 0)
-        finally:
-            opened.close()
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise NotInTime(f"{shown(place.name)} has changed since the catalog read it: ask again with --fresh")
-        elements = json.loads(data)["manifests"] or []
-        element = elements[int(number)] if int(number) < len(elements) else None
-    except (IndexProblem, IndexChanged, ValueError, TypeError, KeyError, RecursionError) as error:
+        limits = ListLimits(index_bytes=MOST_BYTES, in_memory_bytes=_HELD_BYTES)
+        with read_index(path, limits, number=int(number)) as content:
+            deque(content, maxlen=0)  # what is streamed is certain at the end
+    except IndexChanged as error:
+        raise _changed(place) from error
+    except IndexProblem as error:
         raise CatalogUnavailable(f"index.json of {shown(place.name)} cannot be read: {error}") from error
-    digest = element.get("digest") if isinstance(element, dict) else None
-    return digest if isinstance(digest, str) else None
+    if content.sha256 != sha256:
+        raise _changed(place)
+    return None if content.numbered is None else content.numbered.digest
+
+
+def _changed(place: NamedStore) -> NotInTime:
+    return NotInTime(f"{shown(place.name)} has changed since the catalog read it: ask again with --fresh")

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
+    from catalog.names.long_texts import LongMatch
+
+_MOST_STEPS = 1 << 18
+"""How many steps an expression may take for a text: a tenth of a millisecond or so. No name takes more."""
 _STAR = ("*", True)
 _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
@@ -28,13 +32,14 @@ class Glob:
     `prefix` is its longest literal beginning; `literal` says whether that is the whole glob.
     """
 
-    __slots__ = ("_pieces", "_regex", "_shortest", "literal", "prefix", "text")
+    __slots__ = ("_long", "_pieces", "_regex", "_shortest", "literal", "prefix", "text")
 
     def __init__(self, text: str, *, host: int = 0) -> None:
         self.text = text
         self._pieces = _pieces(text, host)
         self._shortest = len(self._pieces) - self._pieces.count(_STAR)
         self._regex: re.Pattern[str] | None = None
+        self._long: LongMatch | None = None
         literal = next((place for place, (_, wild) in enumerate(self._pieces) if wild), len(self._pieces))
         self.literal = literal == len(self._pieces)
         self.prefix = "".join(piece for piece, _ in self._pieces[:literal])
@@ -45,17 +50,29 @@ class Glob:
         return None if high is None else {"low": self.prefix, "high": high}
 
     def matches(self, text: str) -> bool:
-        """Return whether all of `text` matches.
-
-        This takes at most as many steps as the length of `text` times that of the longest part of the glob without `*`.
-        """
+        """Return whether all of `text` matches, in time in proportion to its length."""
         if len(text) < self._shortest:  # so an expression much longer than any text is never compiled
             return False
+        if len(text) * self._shortest > _MOST_STEPS:
+            return self._matches_long(text)
         if self._regex is None:
             import re  # only patterns pay for importing `re`
 
             self._regex = re.compile(_translate(self._pieces), re.DOTALL)
         return self._regex.match(text) is not None
+
+    def _matches_long(self, text: str) -> bool:
+        if self._long is None:
+            from catalog.names.long_texts import LongMatch
+
+            parts: list[list[tuple[str, bool]]] = [[]]
+            for piece in self._pieces:
+                if piece == _STAR:
+                    parts.append([])
+                else:
+                    parts[-1].append(piece)
+            self._long = LongMatch(parts, _members)
+        return self._long(text)
 
 
 def upper_bound(prefix: str) -> str | None:
@@ -171,21 +188,28 @@ def _translate(pieces: list[tuple[str, bool]]) -> str:
     return "".join(written) + r"\Z"
 
 
-def _class(token: str) -> str:
+def _members(token: str) -> tuple[list[tuple[str, str]], bool]:
+    """Return the ranges of the members of a class, and whether it means all other characters."""
     body = token[1:-1]
     negated = body.startswith("!")
     members = body[1:] if negated else body
-    pieces: list[str] = []
+    ranges: list[tuple[str, str]] = []
     position = 0
     while position < len(members):
         if position + 2 < len(members) and members[position + 1] == "-":
             low, high = members[position], members[position + 2]
             position += 3
-            if low <= high:
-                pieces.append(f"\\U{ord(low):08x}-\\U{ord(high):08x}")
+            if low <= high:  # one that runs backwards contains nothing
+                ranges.append((low, high))
         else:
-            pieces.append(f"\\U{ord(members[position]):08x}")
+            ranges.append((members[position], members[position]))
             position += 1
-    if not pieces:  # only ranges that run backwards, which contain nothing
+    return ranges, negated
+
+
+def _class(token: str) -> str:
+    ranges, negated = _members(token)
+    if not ranges:
         return "." if negated else "(?!)"
-    return f"[{'^' if negated else ''}{''.join(pieces)}]"
+    written = "".join(f"\\U{ord(low):08x}-\\U{ord(high):08x}" for low, high in ranges)
+    return f"[{'^' if negated else ''}{written}]"

@@ -57,31 +57,25 @@ class Graph:
         found = set(seeds)
         walked = set(found)
         level = list(found)
+        new = set(found)  # whose referrers have not been looked for
         while level:
             self.load(level)
             following: list[int] = []
             for one in level:
-                found.update(self._parts.get(one, ()))
+                new.update(part for part in self._parts.get(one, ()) if part not in found)
                 about = self._subjects.get(one, ()) if subjects else ()
                 for child in (*self._children.get(one, ()), *about):
                     if child not in walked:
                         walked.add(child)
                         following.append(child)
-            found.update(following)
+            new.update(following)
+            found |= new
             # Configs and layers may have referrers too, such as the signature of a layer.
-            following += self._about(found, walked, referrers)
-            level = following
+            new = {each for subject in new for each in referrers.get(subject, ()) if each not in walked}
+            walked |= new
+            found |= new
+            level = [*following, *new]
         return found
-
-    def _about(self, found: set[int], walked: set[int], referrers: Referrers) -> list[int]:
-        """Return the referrers of what was found that were not walked from yet, and mark them as found."""
-        small, large = (referrers, found) if len(referrers) < len(found) else (found, referrers)
-        new = [
-            each for subject in small if subject in large for each in referrers.get(subject, ()) if each not in walked
-        ]
-        walked.update(new)
-        found.update(new)
-        return new
 
     def below(self, one: int) -> tuple[int, ...]:
         """Return the children, config and layers of a content that was loaded, the children first."""

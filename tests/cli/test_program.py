@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from catalog._version import __version__
+from catalog.cli import messages
 from catalog.cli.main import COMMANDS
 from tests.cli.conftest import Shelf
-from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
+from tests.cli.program import CLEAN, OCICAT, SECONDS, Ran, called, one_error, ran
+from tests.conftest import ON_SQLITE
 
 SUBCOMMANDS = ("check", "copy", "path", "upgrade", "vacuum")
 
@@ -377,3 +381,17 @@ def test_an_error_for_whose_message_there_is_no_memory_is_no_traceback() -> None
     """Memory that is just short enough cannot be had on demand, so the function that makes the message says that there is none."""
     done = subprocess.run([sys.executable, "-c", _NO_MEMORY], capture_output=True, env=CLEAN, timeout=60, check=False)
     one_error(Ran(done.returncode, done.stdout.decode(), done.stderr.decode()), 4, "more memory than a command may use")
+
+
+@ON_SQLITE
+def test_ctrl_c_at_any_moment_prints_no_traceback_of_ours(shelf: Shelf) -> None:
+    """While modules are loaded too. What Python prints that has not come to our first module yet is beyond reach."""
+    env = CLEAN | {"OCICAT_DB": shelf.db, "PYTHONWARNINGS": ""}  # a file that Python was loading stays open
+    for number in range(24):
+        command = (("resolve", "busybox:3.16", "--first"), ("check",), ("find", "busybox"))[number % 3]
+        with subprocess.Popen([OCICAT, *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(0.02 + number * 0.01)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=SECONDS)[1].decode()
+        assert "/catalog/" not in said, said
+        assert process.returncode in (0, 1, 3, -signal.SIGINT, messages.INTERRUPTED)

@@ -191,6 +191,27 @@ def test_commands_end_at_their_limit_if_a_server_does_not_answer(cli: Own) -> No
 
 
 @ON_POSTGRESQL
+def test_a_server_ends_what_it_does_for_a_process_that_was_killed(cli: Own, layout: Callable[..., str]) -> None:
+    """Without that it would go on until the time limit, which a statement of `sql` can even remove."""
+    cli.done("add", layout("a", "1"))
+    url = cli.db.replace("+psycopg", "")
+    endless = "SELECT set_config('statement_timeout', '0', false), count(*) FROM generate_series(1, 1000000000000)"
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND datname = current_database() AND pid <> ALL (%s)"
+    with psycopg.connect(url) as locking, psycopg.connect(url, autocommit=True) as asking:
+        locking.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
+        ours = [each.info.backend_pid for each in (locking, asking)]
+
+        def busy() -> object:
+            return (asking.execute(asked, (ours,)).fetchone() or (None,))[0]
+
+        for command in (("stores",), ("index",), ("sql", endless)):
+            with started(cli.db, *command) as process:
+                wait_for(lambda: busy() == 1)
+                process.kill()
+            wait_for(lambda: busy() == 0, what=lambda each=command: each)  # type: ignore[misc]
+
+
+@ON_POSTGRESQL
 def test_a_copy_ends_at_its_time_limit_and_nothing_is_copied(cli: Own, layout: Callable[..., str]) -> None:
     own = f"{cli.directory}/file.db"
     assert ran("add", layout("a", "1"), db=own).status == 0

@@ -147,6 +147,23 @@ def test_skopeos_form_counts_entries(catalogue: Catalogue, tmp_path: Path, numbe
     assert resolved(catalogue, f"oci:{path}:@one") == Said(2)
 
 
+@pytest.mark.parametrize("entries", [3, 40_000], ids=["small", "streamed"])
+def test_what_is_counted_is_read_as_go_reads_it(catalogue: Catalogue, tmp_path: Path, entries: int) -> None:
+    """Go, and so skopeo, takes a field in any letter case, and the last of equal ones. `entries` of 128 bytes are more than 4 MiB."""
+    path = layout(tmp_path / "s")
+    first, second = image(path, "0"), image(path, "1")
+    odd = json.dumps(first)[:-1] + f', "Digest": "{second["digest"]}"}}'
+    again = json.dumps(second)[:-1] + f', "digest": "{first["digest"]}"}}'
+    fill = ", ".join(f'{{"digest": "sha256:{number:064x}", "size": 1000000000000000000}}' for number in range(entries))
+    Path(f"{path}/index.json").write_text(f'{{"schemaVersion": 2, "manifests": [{odd}, null, {fill}, {again}]}}')
+    catalogue.add(path)
+    assert resolved(catalogue, f"oci:{path}:@0") == Said(0, second["digest"], "s")
+    assert resolved(catalogue, f"oci:{path}:@1") == Said(1)
+    assert resolved(catalogue, f"oci:{path}:@3") == Said(0, f"sha256:{1:064x}", "s")
+    assert resolved(catalogue, f"oci:{path}:@{entries + 2}") == Said(0, first["digest"], "s")
+    assert resolved(catalogue, f"oci:{path}:@{entries + 3}") == Said(1)
+
+
 def test_the_order_that_is_counted_is_the_files_own(catalogue: Catalogue, tmp_path: Path) -> None:
     path = layout(tmp_path / "s")
     images = [image(path, f"{n}") for n in range(4)]

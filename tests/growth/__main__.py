@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from tests.conftest import Catalogue, file_of
 from tests.growth import test_fields
 from tests.growth.counting import FACTOR, LARGE, is_linear
 from tests.growth.fields import TEXTS
+from tests.growth.large import SECONDS as LONGEST_SECONDS
 from tests.growth.layouts import LAYOUTS
 from tests.growth.parsers import PARSERS
 from tests.growth.test_parsers import costs_of
@@ -93,16 +95,22 @@ def main() -> int:
 def _main(server: Server, began: float) -> int:
     wrong = parsers()
     print(f"{time.monotonic() - began:6.1f} s  parsers", flush=True)
+    large = subprocess.run([sys.executable, "-m", "tests.growth.large"], stdout=subprocess.PIPE, text=True, check=False)
+    print(f"{time.monotonic() - began:6.1f} s  large inputs", flush=True)
     costly = texts()
     print(f"{time.monotonic() - began:6.1f} s  texts", flush=True)
     for shape in LAYOUTS:
         wrong |= layouts(shape) | rows(server, shape)
         print(f"{time.monotonic() - began:6.1f} s  {shape}", flush=True)
-    for what, (small, large) in wrong.items():
-        print(f"WRONG: {what}: {small} at one size, {large} at four times that")
+    for what, (small, more) in wrong.items():
+        print(f"WRONG: {what}: {small} at one size, {more} at four times that")
     for text, fields in costly.items():
         print(f"WRONG: {text}: {fields}: lines and bytes of memory for each byte")
-    return 1 if wrong or costly else 0
+    if large.returncode:
+        print(
+            f"WRONG: {large.stdout.splitlines()[-1]}: status {large.returncode} within {LONGEST_SECONDS} s of processor time"
+        )
+    return 1 if wrong or costly or large.returncode else 0
 
 
 if __name__ == "__main__":

@@ -1,14 +1,29 @@
-"""Every parser, with inputs made to cost: each maker takes a number of parts."""
+"""Every parser, with inputs made to cost: each maker takes a number of parts. Long, because it is a list of all of them."""
 
 from __future__ import annotations
 
+import struct
 import tempfile
+import urllib.parse
 from collections.abc import Callable
 
+from catalog._version import __version__
 from catalog.browse.server import ADDRESSES
+from catalog.cli.answerer.protocol import PROTOCOL, NoRequest, Request, length_of
+from catalog.cli.answerer.question import _check_words, _may_be_path
+from catalog.cli.commands.sql import parameters_of
 from catalog.cli.config import load
+from catalog.cli.fitted import _pieces
+from catalog.cli.formats import open_format
+from catalog.cli.start import plain
+from catalog.cli.table import _cut, _levelled, _wrapped
+from catalog.cli.widths import first_of, short, width_of
 from catalog.dockerfile.images import Build, read
+from catalog.engine.location import catalog_path
+from catalog.engine.open import Declined
+from catalog.engine.postgres.connect import _reason, without_passwords
 from catalog.engine.postgres.placeholders import named, names, positional
+from catalog.errors import OcicatError
 from catalog.layout.descriptor import decode, string_map
 from catalog.layout.files import IndexProblem
 from catalog.layout.history import told_spans
@@ -16,17 +31,23 @@ from catalog.layout.index import read_index, read_marker
 from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
 from catalog.layout.mentions import mentions_digest
 from catalog.lookup.changes import parsed
+from catalog.lookup.filters import EntryFilters
+from catalog.lookup.search import _quality
 from catalog.names import age, escape, moment, paths
 from catalog.names.digest import is_digest
 from catalog.names.http_host import host_of, is_address, parse_address
 from catalog.names.keys import Naming, derive_keys
-from catalog.names.nearest import did_you_mean, nearest
+from catalog.names.nearest import did_you_mean, nearest, nearest_option
 from catalog.names.pattern import Glob, name_globs, upper_bound
 from catalog.names.platform import Platform, platform_text, split
 from catalog.names.query import parse_digest, parse_query
 from catalog.names.reference import Reference
+from catalog.reports.suggestions import suggestion
 from catalog.serve.conditions import Unsatisfiable, is_held, part_of
-from catalog.serve.distribution import _PATH
+from catalog.serve.distribution import _PATH, _link, _page
+from catalog.serve.naming import asked_for, is_manifest_digest, registry_of
+from catalog.serve.programs import _Asked
+from catalog.watch.mounts import Mounts
 from tests import writers
 
 Make = Callable[[int], str]
@@ -278,6 +299,129 @@ def _statement(text: str) -> None:
     names(text)
 
 
+def _each(text: str, *parse: Parse) -> None:
+    """Whatever one of them refuses, the others are asked too."""
+    for one in parse:
+        try:
+            one(text)
+        except (OcicatError, Unsatisfiable, NoRequest, Declined):
+            continue
+
+
+def _database(text: str) -> None:
+    """As `--db`, as what follows the scheme of a URL, and as what a server says of that."""
+    url = f"postgresql+psycopg://{text}"
+    _each(text, catalog_path, lambda each: catalog_path(f"postgresql://{each}"), without_passwords)
+    without_passwords(url)
+    _reason(ValueError(text), url)
+
+
+def _request(text: str) -> None:
+    """As the path, the name, the reference and the parameters of a request to `serve`."""
+    text = text.encode("utf-8", "replace").decode()  # a server replaces what is not UTF-8
+    named = lambda each: asked_for(each, None)  # noqa: E731 - one of several
+    _each(text, named, lambda each: asked_for("a", each), is_manifest_digest, registry_of)
+    _PATH.fullmatch(f"/v2/{text}/manifests/{text}")
+    parameters = urllib.parse.parse_qs(text, keep_blank_values=True)
+    _each(text, lambda _: _page(parameters), lambda each: _page({"n": [each]}))
+    _link(f"/v2/{urllib.parse.quote(text, safe='/:')}/tags/list", parameters, 1, text)
+    for name in ("resolve", "query", "history"):
+        asked = {"ref": [text], "label": [text], "limit": [text], "since": [text], "platform": [text]}
+        _each(text, lambda _, name=name: _Asked(name, parameters))  # type: ignore[misc]
+        _each(text, lambda _, name=name, asked=asked: _filtered(_Asked(name, asked)))  # type: ignore[misc]
+
+
+def _filtered(asked: _Asked) -> None:
+    asked.filters()
+    asked.limit()
+
+
+def _launched(text: str) -> None:
+    """As the fields of a request to an answerer, as its bytes, and as the words of its command line."""
+    data = text.encode("utf-8", "surrogatepass")
+    field = data.replace(b"\0", b"") or b"a"
+    fields = [
+        PROTOCOL.encode(),
+        __version__.encode(),
+        b"1",
+        b"80",
+        b"/db",
+        b"1:1",
+        b"/",
+        b"1:1",
+        b"mnt",
+        b"1",
+        field,
+        b"A=" + field,
+    ]
+    for sent in (
+        data,
+        b"\0".join([*fields, b""]),
+        b"\0".join([*fields[:9], str(len(text)).encode(), *[b"a"] * len(text), b""]),
+    ):
+        _each("", lambda _, sent=sent: Request(sent))  # type: ignore[misc]
+    _each("", lambda _: length_of(struct.pack("=I", len(data) % (1 << 16)) + data))
+    for words in (["resolve", text], ["query", *text], ["query", "--timeout", text]):
+        _each("", lambda _, words=words: _check_words(words))  # type: ignore[misc]
+    _may_be_path(text)
+    plain(["query", *text])
+    plain(["query", f"--limit={text}", f"--timeout={text}", text])
+
+
+def _printed(text: str) -> None:
+    """As a cell of a table on a terminal, as a message there, and as the widths of many columns."""
+    shown = escape.escape(text)
+    for width in (8, 80):
+        _wrapped(_cut(shown, width), width)
+        _wrapped(shown, width)
+        list(_pieces(shown, width))
+        first_of(shown, width)
+    width_of(short(shown))
+    _levelled([width_of(shown)] * 3, 80)
+    escape.csv_text(text)
+
+
+def _parameters(text: str) -> None:
+    """As `-p` of a report, and as the message of an engine about a wrong statement."""
+    _each(text, lambda each: parameters_of((each, f"{each}=", f"a={each}")))
+    names = tuple(f"a{number}=" for number in range(len(text)))
+    _each(text, lambda _: parameters_of(names))
+    for message in (
+        f"no such column: {text}",
+        f'relation "{text}" does not exist',
+        f"column {text}.{text} does not exist",
+        text,
+    ):
+        suggestion(message, text)
+
+
+def _template(text: str) -> None:
+    columns = ("digest", "store", "name")
+    for written in (text, f"{{{text}}}", f"{{digest}}{text}"):
+        _each(written, lambda each: open_format(each, columns, columns))
+
+
+def _wanted(text: str) -> None:
+    """As the values of filters, and as a word to find in names as long as names may be."""
+    for option in ("labels", "annotations"):
+        _each(text, lambda each, option=option: EntryFilters(**{option: (each, f"a={each}")}))  # type: ignore[misc,arg-type]
+    for option in ("tag", "digest", "repository", "media_type", "platform", "artifact_type", "contains", "since"):
+        _each(text, lambda each, option=option: EntryFilters(**{option: each}))  # type: ignore[misc]
+    for name in (text[:1500], "a" * 1500):
+        _quality(text[:700] or "a", name)
+
+
+def _suggested(text: str) -> None:
+    """Of many words that are nearly the mistyped one, all as long as a name of a store."""
+    near(text[:1000], [f"{text[number:1000]}{number}" for number in range(20)])
+
+
+def near(text: str, known: list[str]) -> None:
+    nearest(text, known)
+    nearest_option(f"--{text}", [f"--{each}" for each in known])
+    did_you_mean(text, known)
+
+
 HEADERS: dict[str, Make] = TEXTS | {
     "entity tags": numbered('"{}",'),
     "weak entity tags": repeated('W/"a",'),
@@ -296,6 +440,50 @@ CURSORS: dict[str, Make] = TEXTS | {
     "hosts": numbered("{}.1.1-", after="1.1.1"),
     "one host": repeated("1.1.1-", after="1.1.1"),
     "numbers": repeated("1.", after="1"),
+}
+DATABASES: dict[str, Make] = TEXTS | {
+    "colons on many lines": repeated(":\n"),
+    "colons and a question": repeated(":", after="?@"),
+    "ports": numbered(":{},"),
+    "options": numbered("&a{}=b", "h/d?a=b"),
+    "passwords": repeated("&password=a", "h/d?a=b"),
+    "escaped options": repeated("&%70assword=%41", "h/d?a=b"),
+    "logins": repeated("a:b@"),
+    "words": numbered(" a{}=b"),
+    "schemes": repeated("postgresql:"),
+}
+REQUESTS: dict[str, Make] = TEXTS | {
+    "parts": repeated("manifests/"),
+    "parts of two kinds": repeated("tags/list/manifests/"),
+    "parameters": numbered("&a{}=b", "n=1"),
+    "one parameter": repeated("&ref=a", "ref=a"),
+    "blank parameters": repeated("&"),
+    "escapes": repeated("%41"),
+    "escapes that are none": repeated("%"),
+}
+PRINTED: dict[str, Make] = TEXTS | {
+    "words": repeated("word "),
+    "wide words": repeated("語 "),
+    "wide letters": repeated("語"),
+    "marks without width": repeated("\u0301", "a"),
+    "quoted words": repeated("'a b' "),
+    "blanks before a letter": repeated(" ", after="a"),
+}
+TEMPLATES: dict[str, Make] = TEXTS | {
+    "fields": repeated("{digest}"),
+    "fields that are none": numbered("{f{}}"),
+    "a long field": repeated("a", "{", "}"),
+    "braces of Go": repeated("{{"),
+    "actions of Go": repeated("{{", after=f"{'a' * 300} .Name}}}}"),
+    "closed braces of Go": repeated("{{a}}"),
+    "ends of actions": repeated("}}"),
+    "escapes": repeated("\\t"),
+}
+MOUNTS: dict[str, Make] = TEXTS | {
+    "mounts": numbered("36 35 98:0 / /p{} rw - ext4 /dev/sda rw\n"),
+    "optional fields": repeated("shared:1 ", "36 35 98:0 / /p rw ", "- ext4 /dev/sda rw"),
+    "no dash": repeated("shared:1 ", "36 35 98:0 / /p rw "),
+    "escapes": repeated("\\040", "36 35 98:0 / /p", " rw - ext4 /dev/sda rw"),
 }
 MENTIONS: dict[str, Make] = TEXTS | {
     "beginnings of a digest": repeated("sha256:"),
@@ -331,5 +519,14 @@ PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
     "a blob that may mention digests": (
         lambda text: mentions_digest(text.encode("utf-8", "surrogatepass")), MENTIONS
     ),
+    "a place of a database": (_database, DATABASES),
+    "a request": (_request, REQUESTS),
+    "a question of a launcher": (_launched, TEXTS),
+    "a text for a terminal": (_printed, PRINTED),
+    "a parameter of a report": (_parameters, TEXTS),
+    "a template": (_template, TEMPLATES),
+    "a filter": (_wanted, TEXTS),
+    "a name that is nearly another": (_suggested, TEXTS),
+    "the mounts of a process": (Mounts, MOUNTS),
 }  # fmt: skip
 """By what they read: how, and of what."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from catalog.errors import OcicatError
 from tests.growth.counting import SIZES, cost, is_linear
 from tests.growth.parsers import PARSERS
+
+EVERY = 97
+"""`make test` reads one of so many large inputs: a prime, so that each parser has some of its own."""
 
 
 def costs_of(parser: str, shape: str, sizes: tuple[int, int]) -> tuple[int, int]:
@@ -32,3 +38,10 @@ def costs_of(parser: str, shape: str, sizes: tuple[int, int]) -> tuple[int, int]
 def test_a_parser_is_linear(parser: str) -> None:
     found = {shape: costs_of(parser, shape, SIZES) for shape in PARSERS[parser][1]}
     assert {shape: costs for shape, costs in found.items() if not is_linear(costs)} == {}
+
+
+def test_a_large_input_is_read_within_seconds() -> None:
+    """Expressions and other code in C, whose steps cannot be counted. `make stress` tries every shape."""
+    command = [sys.executable, "-m", "tests.growth.large", "--every", str(EVERY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "all are read"), done.stderr[-2000:]

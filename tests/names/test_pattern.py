@@ -186,6 +186,43 @@ for glob, text in {PATHOLOGICAL!r}:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+LONG_PATHOLOGICAL = [
+    ("*" + "a" * 8_000 + "b", "a" * 4_000_000),
+    ("*" + "a?" * 4_000 + "b*", "a" * 1_000_000),
+    ("*" + "[a-c]" * 1_600 + "d*", "abc" * 300_000),
+    (
+        "*" + "".join(f"[!{chr(0x4E00 + n)}]" for n in range(1_600)) + "b*",
+        "".join(map(chr, range(0x3400, 0x9FFF))) * 10,
+    ),
+]
+
+
+def test_a_long_text_and_a_long_pattern_are_matched_in_bounded_time() -> None:
+    """An expression would take as many steps as both have characters, multiplied: minutes, in which a server answers nobody."""
+    source = f"""
+import resource
+from catalog.names.pattern import Wanted
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+for glob, text in {LONG_PATHOLOGICAL!r}:
+    assert not Wanted(glob)(text)
+"""
+    done = subprocess.run([sys.executable, "-"], input=source, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "b", "ab", "*", "*", "?", "[ab]", "[!a]", "[!a-b\U0010ffff]", "[b-a]", "c"]), max_size=9
+    ),
+    st.text("abc\n\U0010ffff", max_size=12),
+)
+def test_a_long_text_matches_what_fnmatch_matches(pieces: list[str], text: str) -> None:
+    """As it is, and with more of the same around it, as a long text has."""
+    pattern = "".join(pieces)
+    for glob, long in ((pattern, text), (f"*{pattern}", "abc" * 50 + text), (f"{pattern}*{pattern}", text * 3)):
+        assert Glob(glob)._matches_long(long) == fnmatchcase(long, glob)
+
+
 def test_a_range_of_one_character_matches_it() -> None:
     assert Glob("[b-b]x").matches("bx")
     assert not Glob("[c-b]x").matches("bx")

@@ -34,6 +34,8 @@ _PATHS = ("/", ".")
 _SHORT = 2
 _NO_LOCALE = ("", "C", "POSIX")
 _FAILED = 4
+_MOST_DIGITS = 9
+"""Of COLUMNS, as catalog.cli.widths believes it."""
 
 
 class Answers:
@@ -125,7 +127,7 @@ class Answers:
         environ["OCICAT_DB"] = self._kept.path
         if request.width:
             given = environ.get("COLUMNS", "")
-            if not (given.isascii() and given.isdigit() and int(given)):
+            if not (given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS and int(given)):
                 environ["COLUMNS"] = str(request.width)
         volume = messages.volume
         volume.quiet = volume.verbose = volume.debug = False

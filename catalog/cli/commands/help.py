@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from catalog.cli import output
@@ -11,6 +9,8 @@ from catalog.cli.guides import GUIDES, read_guide, render
 from catalog.cli.report_help import ReportCommand
 from catalog.cli.widths import terminal_width
 from catalog.errors import UsageError
+from catalog.names.escape import shown
+from catalog.names.nearest import did_you_mean
 from catalog.reports.asking import report_named
 
 _WIDEST = 100
@@ -56,9 +56,9 @@ def _help(ctx: click.Context, found: click.Command, words: tuple[str, ...]) -> s
             known = [*(found.list_commands(ctx) if isinstance(found, click.Group) else ()), *GUIDES]
             if isinstance(found, ReportCommand):
                 report_named(word)
-            near = difflib.get_close_matches(word, known, 1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise UsageError(f"there is no command or guide called {word!r}: {hint}'ocicat help' lists them")
+            raise UsageError(
+                f"there is no command or guide called '{shown(word)}': {did_you_mean(word, known)}'ocicat help' lists them"
+            )
         found, ctx = below, below.context_class(below, info_name=word, parent=ctx)
     return f"{found.get_help(ctx)}\n"
 

@@ -44,9 +44,9 @@ They are not advisory locks, because everybody who can log in can take those. Th
 that may only read cannot block a writer.
 """
 
-_LOGIN = re.compile(r"[^?]*@|[^/?]*:(?!\d*(?:[,/?]|$)).*@")
-"""The login in a URL, including the @. It also matches a login that libpq reads differently because a /, @ or ? in a password
-is not encoded."""
+_LOGIN = re.compile(r"[^?]*@|[^/?]*:(?!\d*(?:[,/?]|$)).*@", re.DOTALL)
+"""The login in a URL with an @, including that. It also matches a login that libpq reads differently because a /, @ or ? in a
+password is not encoded. If there is an @, the first colon that can begin a password decides, so this is linear."""
 _SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 """Options of libpq that must not be shown."""
 _UNREACHABLE = (
@@ -62,8 +62,15 @@ _NOTICE_SILENCE = {
 """In seconds, and milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
 _FIRST = (
     "SELECT pg_catalog.pg_backend_pid(),"
-    f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE')"
+    f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE'),"
+    " CASE WHEN pg_catalog.int4eq(pg_catalog.pg_backend_pid(), %s::pg_catalog.int4)"
+    " AND pg_catalog.int4ge(pg_catalog.current_setting('server_version_num')::pg_catalog.int4, 140000)"
+    " AND pg_catalog.int4gt(pg_catalog.strpos(pg_catalog.version(), 'linux'), 0)"
+    " THEN pg_catalog.set_config('client_connection_check_interval', '1000', false) END"
 )
+"""Its parameter is the process of the server according to libpq. If that is the one that answers, and no pooler, the server looks
+each second whether this process is still there, and ends a statement of one that was killed. Other systems than Linux may lack that.
+"""
 _MOST_MS = 2**31 - 1
 NO_MEMORY = ("out of memory", "cannot allocate memory")
 """What libpq says if this process is out of memory. Such an error has no SQLSTATE."""
@@ -83,7 +90,7 @@ def without_passwords(url: str) -> str:
 
 def _parts(rest: str) -> tuple[str, str, str]:
     """Split a URL after its scheme: return the user with the @, the password, and the rest."""
-    found = _LOGIN.match(rest)
+    found = _LOGIN.match(rest) if "@" in rest else None
     if found is None:
         return "", "", rest
     user, colon, password = found[0][:-1].partition(":")
@@ -153,12 +160,12 @@ def connect(url: str, *, timeout: float = 10.0, any_schema: bool = False) -> Con
     except psycopg.Error as error:
         raise explain(error, url) from None  # A traceback would show its arguments.
     try:
-        found = connection.execute(_FIRST).fetchone()
+        found = connection.execute(_FIRST, (connection.info.backend_pid,)).fetchone()
     except psycopg.Error as error:
         connection.close()
         raise explain(error, url) from None
     assert found is not None
-    pid, is_open_to_all = found
+    pid, is_open_to_all, _ = found
     if pid != connection.info.backend_pid:
         # A pooler answered with a number of its own. In its sessions are the statements that others prepared, by the same names.
         connection.prepare_threshold = None
