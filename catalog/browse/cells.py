@@ -15,7 +15,7 @@ from catalog.browse.description import DATABASE, IMAGE, STORE
 from catalog.browse.questions import PAST
 from catalog.names.digest import is_digest
 from catalog.names.escape import escape
-from catalog.names.sizes import human
+from catalog.names.sizes import counted, human
 
 _NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
 _CHARACTERS = 2048
@@ -33,7 +33,7 @@ _SIZES = frozenset(
 def render_cell(value: object, column: str, table: str | None, database: str) -> Markup | str | None:
     """Return the HTML of a cell, or None to let Datasette render it."""
     if isinstance(value, bytes):
-        return f"{len(value):,} bytes: {value[:_BYTES].hex()}{'…' if len(value) > _BYTES else ''}"
+        return f"{counted(len(value), 'byte')}: {value[:_BYTES].hex()}{'…' if len(value) > _BYTES else ''}"
     if database != DATABASE:
         return None
     if isinstance(value, int) and column in _SIZES:
@@ -61,7 +61,7 @@ def digest_of(digest: str) -> Markup:
 
 def size_of(size: int) -> Markup:
     """Return a size in binary units, with the number of bytes as its title."""
-    return Markup('<span data-sort="{0}" title="{0:,} bytes">{1}</span>').format(size, human(size))
+    return Markup('<span data-sort="{0}" title="{1}">{2}</span>').format(size, counted(size, "byte"), human(size))
 
 
 def link(address: str, parameters: dict[str, str], text: str) -> Markup:

@@ -16,6 +16,7 @@ from catalog.browse.description import DATABASE, FOUND, IMAGE, STORE
 from catalog.browse.questions import PAST, WHERE
 from catalog.lookup.inspect import TITLES
 from catalog.names.digest import HEX_LENGTHS, is_digest
+from catalog.names.sizes import counted
 
 RESULTS = 100
 """How many search results a page shows."""
@@ -127,7 +128,8 @@ def _bar(found: Mapping[str, Any]) -> list[dict[str, object]]:
     if len({each["manifest"] for each in layers}) > 1:
         return []
     return [
-        {"size": max(1, each["size"] or 0), "tip": f"{each['digest']}: {each['size'] or 0:,} bytes"} for each in layers
+        {"size": max(1, each["size"] or 0), "tip": f"{each['digest']}: {counted(each['size'] or 0, 'byte')}"}
+        for each in layers
     ]
 
 
@@ -146,7 +148,7 @@ def _sections(found: Mapping[str, Any]) -> list[dict[str, object]]:
 
 def _of(section: str, column: str, item: Mapping[str, Any]) -> Markup | str:
     if section == "layers" and column == "shared":
-        return f"in {item['shared']:,} other images" if item["shared"] else "in no other image"
+        return f"in {counted(item['shared'], 'other image')}" if item["shared"] else "in no other image"
     if section == "names" and column == "name" and item["name"] is not None:
         return link(f"/{DATABASE}/{PAST}", {"name": item["name"]}, item["name"])
     if section == "names" and column == "name" and item["tag"] is not None:

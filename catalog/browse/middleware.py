@@ -19,26 +19,12 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from catalog.browse.description import STYLE
 from catalog.browse.page_time import PageTime, page_time
+from catalog.browse.refusal import HEADERS, TOO_LONG, refusal
+from catalog.names.age import in_seconds
 from catalog.web.asgi import Application, Message, Receive, Scope, Send, values
 from catalog.web.callers import is_of_this_site, names_this_server
 
-_POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    b" object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-_HEADERS = (
-    (b"content-security-policy", _POLICY),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><title>ocicat</title><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/-/static/app.css"><link rel="stylesheet" href="{style}"></head>
-<body><header class="hd"><nav><p class="crumbs"><a href="/">home</a></p></nav></header>
-<section class="content"><h1>ocicat</h1><p>{text}</p><p><a href="/">The first page</a></p></section></body></html>
-"""
 _OF_LENGTH = (b"content-length", b"transfer-encoding")
 _AT_ONCE = 4
 _SEND_SECONDS = 60.0
@@ -88,7 +74,7 @@ class Middleware:
         elif not self._addresses.fullmatch(scope["path"]):
             await _refuse(send, 404, "There is no such page.")
         elif len(scope["query_string"]) > _QUERY_BYTES or scope["query_string"].count(b"&") >= _PARAMETERS:
-            await _refuse(send, 414, "The address is too long: use 'ocicat sql' instead.")
+            await _refuse(send, 414, TOO_LONG)
         else:
             asked_path.set(scope["path"])
             await self._pass(scope, receive, send)
@@ -104,7 +90,7 @@ class Middleware:
                 finally:
                     taken.close()
         except TimeoutError:
-            await _refuse(send, 400, f"This took longer than {self._seconds:g} seconds: ask for less.")
+            await _refuse(send, 400, f"This took longer than {in_seconds(self._seconds)}: ask for less.")
             return
         except asyncio.CancelledError:  # after a signal, the statement did not end within the grace time
             await _refuse(send, 503, "ocicat browse was stopped.")
@@ -140,7 +126,7 @@ class _Answer:
             return
         body = b"".join(self._body)
         headers = [(name, value) for name, value in self._start.get("headers", ()) if name.lower() not in _OF_LENGTH]
-        headers += [(b"content-length", b"%d" % len(body)), *_HEADERS]
+        headers += [(b"content-length", b"%d" % len(body)), *HEADERS]
         await send({"type": "http.response.start", "status": self._start["status"], "headers": headers})
         for at in range(0, len(body), _SEND_BYTES):
             await send({"type": "http.response.body", "body": body[at : at + _SEND_BYTES], "more_body": True})
@@ -171,8 +157,7 @@ async def _refuse_link(send: Send, scope: Scope) -> None:
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:
-    """Send a page with one paragraph, `text` in HTML, that fits every window and follows the scheme of the browser."""
-    body = _PAGE.format(text=text, style=STYLE).encode()
-    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body)), *_HEADERS]
+    """Send a page with one paragraph, `text` in HTML."""
+    headers, body = refusal(text)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -431,8 +431,7 @@ def _with_hint(asking: Asking, text: str, error: OcicatError) -> OcicatError:
     elif isinstance(error, NotFound) and not error.hint and asking.moment is not None:
         better = NotFound(str(error), "'ocicat history' shows what names pointed to, and when")
     elif isinstance(error, NotFound) and not error.hint:
-        from catalog.lookup.advice import beginning
+        from catalog.lookup.advice import last_hint
 
-        hint = "'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
-        better = NotFound(str(error), beginning(asking.reader) or hint)
+        better = NotFound(str(error), last_hint(asking.reader, text))
     return better.with_traceback(error.__traceback__)

@@ -145,7 +145,8 @@ class _File:
         for key in self._values:
             if key not in known:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
-                raise self._wrong(f"there is no setting {self._placed(key)}: {hint}the settings are {', '.join(known)}")
+                more = "'ocicat help settings' has them all" if hint else f"the settings are {', '.join(known)}"
+                raise self._wrong(f"there is no setting {self._placed(key)}: {hint}{more}")
 
     def _checked_text(self, read: bytes) -> str:
         """Return the text of the file, if its size and the depth of its keys are within limits."""

@@ -76,8 +76,9 @@ def _print(reader: Reader, asking: Asking, options: Options, query: Query) -> No
     except NotFound as error:
         if error.hint:
             raise
-        hint = "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
-        raise NotFound(str(error), hint) from None
+        from catalog.lookup.advice import last_hint
+
+        raise NotFound(str(error), last_hint(reader, query.text)) from None
     page = Page(reader, match, LIMIT if options.limit is None else options.limit)
     if options.format in ("json", "jsonl"):
         output.write(output.json_text({"reference": options.refs[0], **page.as_object()}) + "\n")

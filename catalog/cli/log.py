@@ -10,6 +10,7 @@ from catalog.cli import messages
 from catalog.cli.colour import BAD, is_coloured, paint
 from catalog.errors import OcicatError
 from catalog.ingest.notice import DEBUG, ERROR, INFO, LEVELS, WARNING, Notice
+from catalog.names.sizes import counted
 from catalog.watch.configuration import JSON, Configuration
 
 
@@ -38,7 +39,11 @@ class Log:
 
     def lost(self, count: int) -> str:
         """Return a line that says that `count` lines were dropped because nothing read the log."""
-        notice = Notice("log-lost", f"{count} lines were dropped here because nothing read the log", lines=count)
+        notice = Notice(
+            "log-lost",
+            f"{counted(count, 'line was', 'lines were')} dropped here because nothing read the log",
+            lines=count,
+        )
         return self._line(notice.level, notice.event, notice, notice.fields)
 
     def fail(self, error: Exception) -> int:

@@ -136,6 +136,8 @@ class Globals:
 def _readable(config: str | None) -> str | None:
     """Return the path of the configuration. Raises UsageError if it cannot be read, whether or not the command needs it."""
     if config is not None and not os.access(config, os.R_OK):
+        if not config:
+            raise UsageError("--config is empty: give it the path of a file that you can read, or leave it out")
         reason = "no permission" if os.path.lexists(config) else "it does not exist"
         raise UsageError(f"cannot read {shown(config)} ({reason}): give --config the path of a file that you can read")
     return config

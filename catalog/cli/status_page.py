@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from catalog.cli.times import relative
 from catalog.lookup.stores import STATES
+from catalog.names.age import in_seconds
 from catalog.names.escape import escape
-from catalog.names.sizes import human
+from catalog.names.sizes import counted, human
 
 _LABEL = 10
 
@@ -51,11 +52,12 @@ def _daemon(values: Mapping[str, object], late: str | None) -> Iterator[tuple[st
     if late:
         yield "", escape(late)
     yield "", f"last change {_ago(values['daemon_last_event'])}, last sweep {_ago(values['daemon_last_sweep'])}"
-    if values["daemon_waiting"]:
-        yield "Waiting", f"{values['daemon_waiting']} stores, the oldest since {_ago(values['daemon_waiting_since'])}"
+    waiting = values["daemon_waiting"]
+    if isinstance(waiting, int) and waiting:
+        yield "Waiting", f"{counted(waiting, 'store')}, the oldest since {_ago(values['daemon_waiting_since'])}"
     lag = values["daemon_lag_seconds"]
     if isinstance(lag, int | float) and lag:
-        yield "Lag", f"{lag:g} seconds"
+        yield "Lag", in_seconds(lag)
 
 
 def _ago(moment: object) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from catalog.db.schema import SUBJECT
 from catalog.ingest.reach import Ask
 from catalog.ingest.rows import Rows
+from catalog.names.sizes import in_bytes
 
 STAGE = 2
 """The `problem.stage` of these problems. The view `problems` shows them until the bytes of the blob have been hashed."""
@@ -75,7 +76,7 @@ def find_claims(ask: Ask, store_id: int, pages: Sequence[tuple[int, int]] = ()) 
                 right.add(digest)
     sizes = of_edges | sizes
     wanted = {
-        (digest, f"has {sizes[digest][0]} bytes instead of {sizes[digest][1]}") for digest in sizes.keys() - right
+        (digest, f"has {in_bytes(sizes[digest][0])} instead of {sizes[digest][1]}") for digest in sizes.keys() - right
     }
     yield
     written = {(subject, detail): id_ for id_, subject, detail in ask(_WRITTEN, (store_id, STAGE))}

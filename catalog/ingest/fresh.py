@@ -27,6 +27,7 @@ from catalog.layout.beneath import opened_below
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import is_layout
 from catalog.layout.files import IndexChanged, IndexProblem, stat_index
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
 from catalog.names.paths import decode_path, encode_path
 from catalog.names.query import Query
@@ -172,7 +173,7 @@ def _completed(
     def look() -> None:
         if time.monotonic() > until:
             raise NotInTime(
-                f"there are too many blobs to check within {seconds:g} seconds whether some were completed:"
+                f"there are too many blobs to check within {in_seconds(seconds)} whether some were completed:"
                 " ask about fewer stores (--store), or without --fresh"
             )
 
@@ -222,7 +223,7 @@ def _register(reader: Reader, places: Sequence[Place], seconds: float) -> None:
         with open_writer(reader.path, timeout=seconds, create=False) as writer:
             register_places(writer, places)
     except CatalogLocked as error:
-        raise NotInTime(f"{error}; --fresh waited {seconds:g} seconds") from error
+        raise NotInTime(f"{error}; --fresh waited {in_seconds(seconds)}") from error
 
 
 def _take(
@@ -260,7 +261,7 @@ def _take(
                 (), stores, content_seconds=left if content else _CONTENT_SECONDS, deadline=deadline
             )
     except CatalogLocked as error:
-        raise NotInTime(f"{error}; --fresh waited {seconds:g} seconds") from error
+        raise NotInTime(f"{error}; --fresh waited {in_seconds(seconds)}") from error
     if summary.unsettled:
         raise _late(behind, new, seconds)
 
@@ -270,5 +271,5 @@ def _late(behind: Sequence[_Named], new: Sequence[str], seconds: float) -> NotIn
     names = [*(each.name for each in behind), *new]
     what = shown(names[0]) if len(names) == 1 else f"{len(names)} stores, among them {shown(names[0])}"
     return NotInTime(
-        f"{what} did not settle and reach the catalog within {seconds:g} seconds: ask again, or without --fresh"
+        f"{what} did not settle and reach the catalog within {in_seconds(seconds)}: ask again, or without --fresh"
     )

@@ -189,7 +189,7 @@ class Intake:
         """Put off a large store whose turn was ended."""
         waiting.ended += 1
         self.ended += 1
-        waiting.why = f"reading it takes long, and others waited: its turn was ended {waiting.ended} times"
+        waiting.why = f"reading it takes long, and others waited: its turn was ended {counted(waiting.ended, 'time')}"
         now = time.monotonic()
         pause = PAUSE_SECONDS
         if self._is_longer(waiting):

@@ -331,7 +331,10 @@ def long_words_of(descriptor: Descriptor) -> Iterator[str]:
             yield f"{what} is over {KEY_BYTES} bytes: only its beginning is kept"
     keys = sum(is_long(key) for key in descriptor.other_annotations)
     if keys:
-        yield f"{keys} annotations are left out: their keys are over {KEY_BYTES} bytes"
+        left_out = (
+            "1 annotation is left out: its key is" if keys == 1 else f"{keys} annotations are left out: their keys are"
+        )
+        yield f"{left_out} over {KEY_BYTES} bytes"
 
 
 def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:

@@ -36,6 +36,7 @@ from catalog.db.schema import (
     UNUSABLE,
 )
 from catalog.ingest.rows import Row, Rows, chunks, marks
+from catalog.names.sizes import in_bytes
 
 AT_ONCE = 10_000
 """How many ids one statement takes, so that a store of usual size needs as few statements as a small one."""
@@ -237,7 +238,7 @@ class _Walk:
         elif reason is None and is_good is not None and not is_good:
             reason = "its bytes do not match its digest"
         elif reason is None and size is not None and held != size:
-            reason = f"has {held} bytes instead of {size}"
+            reason = f"has {in_bytes(held)} instead of {size}"
         elif reason is None:
             reason = _unclear(kind, flaws=flaws, looked=bool(looked))
         if reason is not None and (self.doubt is None or digest < self.doubt.subject):

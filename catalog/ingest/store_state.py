@@ -19,6 +19,7 @@ from catalog.layout.files import FileState, IndexProblem
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
 from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
 from catalog.names.paths import decode_path, is_too_long
+from catalog.names.sizes import counted
 
 RETENTION_MS = 86_400_000
 """Retention scans whole tables, so it runs once a day."""
@@ -35,7 +36,7 @@ class Summary(NamedTuple):
     unsettled: int
 
     def __str__(self) -> str:
-        return f"{self.stores} stores, {self.found} of them new, {self.changed} changed, {self.unsettled} being written"
+        return f"{counted(self.stores, 'store')}, {self.found} of them new, {self.changed} changed, {self.unsettled} being written"
 
 
 class Store(NamedTuple):

@@ -36,8 +36,10 @@ from catalog.layout.beneath import open_directory
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import missing
 from catalog.layout.hashing import file_identity, hash_blob, hole_bytes
+from catalog.names.age import in_seconds
 from catalog.names.digest import is_docker_digest
 from catalog.names.escape import shown
+from catalog.names.sizes import in_bytes
 
 Progress = Callable[[str, int, int], None]
 
@@ -165,7 +167,7 @@ class Verification:
     def _check_time(self) -> None:
         if self._end is not None and time.monotonic() >= self._end:
             raise NotInTime(
-                f"this took longer than {self._seconds:g} seconds: the verdicts so far are kept; run it again for the rest,"
+                f"this took longer than {in_seconds(self._seconds)}: the verdicts so far are kept; run it again for the rest,"
                 " or allow more time with --timeout"
             )
 
@@ -282,9 +284,11 @@ class Verification:
                 if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
                     before = os.fstat(descriptor)
                 if before.st_size > most:
-                    return _Verdict("truncated-blob", f"has {before.st_size} bytes instead of {most}: it is not read")
+                    return _Verdict(
+                        "truncated-blob", f"has {in_bytes(before.st_size)} instead of {most}: it is not read"
+                    )
                 if self._is_empty(store, descriptor, before):
-                    why = f"has {before.st_size} bytes, of which most are holes: it is not read, write it again"
+                    why = f"has {in_bytes(before.st_size)}, of which most are holes: it is not read, write it again"
                     return _Verdict("unreadable-blob", why)
                 found = hash_blob(descriptor, algorithm, before, self._on_piece)
                 after = os.fstat(descriptor)
@@ -297,7 +301,7 @@ class Verification:
                 inode = after.st_dev, after.st_ino
                 if found == encoded:
                     return _Verdict("", "", identity, inode)
-                why = f"its {after.st_size} bytes have the digest {algorithm}:{found}"
+                why = f"its {in_bytes(after.st_size)} have the digest {algorithm}:{found}"
                 return _Verdict("digest-differs", why, identity, inode)
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 

@@ -24,6 +24,7 @@ from catalog.layout.blobs_identity import ALGORITHMS
 from catalog.layout.files import file_type, lstat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.paths import encode_path
+from catalog.names.sizes import in_bytes
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -121,7 +122,13 @@ class BlobDirectories:
         problems |= self._not_directories
         odd = self._odd_here()
         if len(odd) > _MOST_ODD:
-            more = f"{len(odd) - _MOST_ODD} more blobs are symbolic links or not regular files, and are not read"
+            rest = len(odd) - _MOST_ODD
+            what = (
+                "blob is a symbolic link or not a regular file"
+                if rest == 1
+                else "blobs are symbolic links or not regular files"
+            )
+            more = f"{rest} more {what}, and {'is' if rest == 1 else 'are'} not read"
             problems[self._tops[0]] = BlobProblem("bad-blob", more)
         problems = {encode_path(path)[0]: problem for path, problem in problems.items()}
         return problems | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
@@ -359,7 +366,7 @@ class BlobDirectories:
 
         algorithm, _, encoded = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != encoded:
-            raise BlobProblem("digest-differs", f"its {len(data)} bytes do not match its digest")
+            raise BlobProblem("digest-differs", f"its {in_bytes(len(data))} do not match its digest")
         return data
 
 

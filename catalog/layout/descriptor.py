@@ -18,6 +18,7 @@ from catalog.layout.text import clean, kind, kind_of, loads, shorten
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.media_types import is_foreign
 from catalog.names.platform import platform_text
+from catalog.names.sizes import counted
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
@@ -238,7 +239,11 @@ class _Flaws:
             self.more += 1
 
     def done(self) -> tuple[str, ...]:
-        return (*self.lines, f"{self.more} more parts are unusable") if self.more else tuple(self.lines)
+        return (
+            (*self.lines, f"{counted(self.more, 'more part is', 'more parts are')} unusable")
+            if self.more
+            else tuple(self.lines)
+        )
 
 
 def _text(fields: dict[str, Any], key: str, flaws: _Flaws, prefix: str = "") -> str | None:

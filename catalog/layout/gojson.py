@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from catalog.layout.text import clean, decode, integer, refuse, shorten
+from catalog.names.sizes import counted
 
 _MAX_NOTES = 10
 
@@ -217,7 +218,9 @@ class _Odd:
             self.more += 1
 
     def done(self) -> list[str]:
-        return [*self.lines, f"{self.more} more fields are odd"] if self.more else self.lines
+        return (
+            [*self.lines, f"{counted(self.more, 'more field is', 'more fields are')} odd"] if self.more else self.lines
+        )
 
     def struct(self, found: _Pairs, fields: Mapping[str, Field], into: dict[str, Any], place: str) -> None:
         """Decode an object over the values that the struct `into` already has."""

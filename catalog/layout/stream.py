@@ -28,6 +28,7 @@ from catalog.layout.list_limits import ListLimits
 from catalog.layout.room import ensure_room
 from catalog.layout.source import WINDOW, Malformed, Source, TooDeep
 from catalog.layout.text import kind_of, loads, mend, shorten
+from catalog.names.sizes import counted
 
 _SEAM = re.compile(rb"\}[ \t\n\r]*+(,)[ \t\n\r]*+\{")
 _TAIL = 8 << 10
@@ -129,7 +130,11 @@ class Parser:
             self.skipped.append(odd_problem(self.odd))
         if self._unreported:
             self.skipped.append(
-                Problem("bad-descriptor", "manifests", f"{self._unreported} more elements are unusable")
+                Problem(
+                    "bad-descriptor",
+                    "manifests",
+                    f"{counted(self._unreported, 'more element is', 'more elements are')} unusable",
+                )
             )
         problem = not_an_index(self._manifests_begin, self._others)
         if problem is not None:

@@ -62,6 +62,18 @@ def beginning(reader: Reader) -> str:
     return "the catalog has no stores yet: 'ocicat add PATH' adds a layout, or a directory of layouts"
 
 
+def last_hint(reader: Reader, text: str) -> str:
+    """Return what to do about a reference to which nothing in the catalog is like."""
+    if hint := beginning(reader):
+        return hint
+    last = text.partition("@")[0].rpartition("/")[2]
+    word = last.partition(":")[0] or last[1:]
+    finding = (
+        f"'ocicat find {word}' looks for parts of names, " if is_tag(word) else ""
+    )  # no pattern, and no control characters
+    return f"{finding}'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
+
+
 def name_hint(reader: Reader, query: Query) -> str:
     """Return advice for somebody who asks for a name that nothing has; empty if there is none."""
     return (

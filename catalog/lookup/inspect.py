@@ -262,7 +262,9 @@ class Page:
                     elif is_good is not None and not is_good:
                         yield store, "digest-differs", digest, f"{what}: its bytes are not what its digest says"
                     elif expected is not None and held != expected:
-                        yield store, "truncated-blob", digest, f"{what}: {held} bytes in place of {expected}"
+                        from catalog.names.sizes import in_bytes
+
+                        yield store, "truncated-blob", digest, f"{what}: {in_bytes(held)} in place of {expected}"
 
     def _related(self, statement: Any) -> Iterator[Item]:
         for manifest, content_id in self._manifests():

@@ -6,11 +6,18 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def human(size: int, byte: str = "B") -> str:
-    """Return `size` bytes in binary units, such as `1.5 GiB`. Below 1024, the unit is `byte`: `12 B`."""
+    """Return `size` bytes in binary units, such as `1.5 GiB`. Below 1024, the unit is `byte`: `12 B`, or `1 byte` and `12 bytes`."""
     value, unit = float(size), -1
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
-    return f"{size} {byte}" if unit < 0 else f"{value:.1f} {_UNITS[unit]}"
+    if unit < 0:
+        return in_bytes(size) if byte == "bytes" else f"{size} {byte}"
+    return f"{value:.1f} {_UNITS[unit]}"
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes as details of problems have it, without a thousands separator: `1 byte`, `12345 bytes`."""
+    return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:

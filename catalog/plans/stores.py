@@ -15,6 +15,7 @@ from catalog.layout.blobs import BlobDirectories
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.index import IndexProblem, stat_index
 from catalog.names.escape import shown
+from catalog.names.sizes import counted
 
 _MORE = "SELECT id, doubt, doubt_reason, first_at, sparse FROM store"
 _DIGESTS = (
@@ -101,7 +102,11 @@ def _unknown_blobs(reader: Reader, store: PlanStore) -> str | None:
         for path, reason in blobs.unlisted.items():
             return f"{shown(path)} cannot be listed: {reason}"
     new = there.difference(row[0] for row in reader.select(_DIGESTS, {"store_id": store.id}))
-    return f"{len(new)} blobs have been written since it was indexed: {_INDEX_AGAIN}" if new else None
+    return (
+        f"{counted(len(new), 'blob has', 'blobs have')} been written since it was indexed: {_INDEX_AGAIN}"
+        if new
+        else None
+    )
 
 
 def elsewhere(reader: Reader, shared_blobs: str) -> Iterator[tuple[int, Unjudged | None]]:

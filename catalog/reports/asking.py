@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from catalog.engine.interface import Reader
 from catalog.errors import NotFound, UsageError
+from catalog.lookup.advice import last_hint
 from catalog.lookup.resolve import Asking
 from catalog.names import query as kinds
 from catalog.names.age import milliseconds
@@ -98,8 +99,7 @@ def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None, note: C
     except NotFound as error:
         if error.hint:
             raise
-        hint = "run 'ocicat index' to read what has changed, or 'ocicat query' to list all entries"
-        raise NotFound(str(error), hint) from None
+        raise NotFound(str(error), last_hint(reader, text)) from None
 
 
 def _threshold(age: str) -> str:

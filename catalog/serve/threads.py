@@ -15,6 +15,7 @@ from typing import TypeVar
 from catalog.engine.interface import Reader
 from catalog.engine.open import open_reader
 from catalog.errors import CatalogUnavailable, Exhausted, NotInTime
+from catalog.names.age import in_seconds
 
 THREADS = 4
 """How many questions are answered at once."""
@@ -95,7 +96,7 @@ class CatalogThreads:
         loop.call_later(_AGAIN_SECONDS, self._interrupt, loop, asked)
 
     def _late(self) -> NotInTime:
-        return NotInTime(f"this took longer than {self._seconds:g} seconds: ask again later, or for less")
+        return NotInTime(f"this took longer than {in_seconds(self._seconds)}: ask again later, or for less")
 
     def _answer(self, asked: _Asked, question: Callable[[Reader], T]) -> T:
         """Answer a question in one of the threads. A reader that was open before is tried once more, opened anew."""

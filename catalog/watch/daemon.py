@@ -36,8 +36,10 @@ from catalog.ingest.sharing import forget_gone
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
+from catalog.names.sizes import counted
 from catalog.watch.answering import Answering
 from catalog.watch.clock import Clock
 from catalog.watch.configuration import Configured
@@ -165,7 +167,7 @@ class Daemon:
         except OSError as error:
             text = (
                 f"cannot get events of changes ({error.strerror}), so all stores are looked at every "
-                f"{self._configured.now.interval:g} seconds: raise fs.inotify.max_user_instances"
+                f"{in_seconds(self._configured.now.interval)}: raise fs.inotify.max_user_instances"
             )
             self._report(Notice("polling", text, error=error.strerror))
             return
@@ -199,7 +201,7 @@ class Daemon:
                 self._back_off(error)
         stores, roots = len(self._registered.stores), len(self._registered.roots)
         place = shown(displayed(self._path))
-        text = f"watching {stores} stores and {roots} roots of {place}"
+        text = f"watching {counted(stores, 'store')} and {counted(roots, 'root')} of {place}"
         self._report(Notice("started", text, path=place, stores=stores, roots=roots, pid=os.getpid()))
         if not stores and not roots:
             self._report(Notice("note", "there is nothing to follow yet: 'ocicat add PATH' adds a layout or a root"))
@@ -466,7 +468,7 @@ class Daemon:
         new = self._silent.follow(self._registered.root_paths, self._registered.stores)
         if new:
             every = self._configured.now.silent
-            text = f"looks every {every:g} seconds at {shown(', '.join(new))}, because there are no events of changes there"
+            text = f"looks every {in_seconds(every)} at {shown(', '.join(new))}, because there are no events of changes there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:

@@ -16,7 +16,9 @@ from catalog.ingest.notice import Notice
 from catalog.ingest.store_state import Store
 from catalog.layout.files import FileState
 from catalog.layout.text import shorten
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
+from catalog.names.sizes import counted
 from catalog.watch.figures import Figures
 from catalog.watch.inodes import Inodes
 from catalog.watch.notify import Notifier
@@ -131,7 +133,14 @@ class Service(Listener):
         self.figures.sweeps += 1
         self.figures.last_sweep = now_ms()
         seconds = round(time.monotonic() - began, 3)
-        self._report(Notice("swept", f"looked at {stores} stores in {seconds} seconds", stores=stores, seconds=seconds))
+        self._report(
+            Notice(
+                "swept",
+                f"looked at {counted(stores, 'store')} in {in_seconds(seconds)}",
+                stores=stores,
+                seconds=seconds,
+            )
+        )
         self.notifier.ready()
 
     def beat(self, intake: Intake | None, unread: list[PutOff], last_event: int | None, late: float) -> bytes:
@@ -144,7 +153,9 @@ class Service(Listener):
         over_limit = 0 if trees is None else trees.over_limit()
         figures.waiting = 0 if intake is None else len(intake.waiting)
         doing = self.troubled or ("starting" if figures.last_sweep is None else "following")
-        self.notifier.status(f"{doing}: {figures.stores} stores, {figures.roots} roots, {figures.waiting} waiting")
+        self.notifier.status(
+            f"{doing}: {counted(figures.stores, 'store')}, {counted(figures.roots, 'root')}, {figures.waiting} waiting"
+        )
         self.notifier.alive()
         self._report_unwatched(over_limit)
         self._report_late([] if intake is None else intake.late(late))

@@ -9,6 +9,7 @@ import time
 
 from catalog.engine.locks import DAEMON, read_held
 from catalog.engine.open import beside
+from catalog.names.age import in_seconds
 from catalog.names.escape import shown
 
 TYPE_CHECKING = False
@@ -81,10 +82,10 @@ def why_late(values: dict[str, Any]) -> str | None:
     late = given if isinstance(given, (int, float)) else LATE_SECONDS
     since = values.get("trouble_since")
     if isinstance(since, (int, float)) and now - since > late * 1000:
-        return f"it has been unable to continue for more than {late:g} seconds: {values.get('trouble')}"
+        return f"it has been unable to continue for more than {in_seconds(late)}: {values.get('trouble')}"
     oldest = values.get("oldest_waiting")
     if isinstance(oldest, (int, float)) and now - oldest > late * 1000:
-        return f"a change has been waiting for more than {late:g} seconds: {_why_waiting(values, oldest)}"
+        return f"a change has been waiting for more than {in_seconds(late)}: {_why_waiting(values, oldest)}"
     return None
 
 

@@ -164,6 +164,24 @@ def test_many_facets_take_no_longer_than_one_request_may(shown: Place) -> None:
         assert site.end(signal.SIGTERM) == (0, b"", b"")
 
 
+def test_what_is_no_request_gets_a_page_too(shown: Place) -> None:
+    """uvicorn refuses these itself. Clients that still send when they are refused read the page all the same."""
+    refused = {
+        f"/catalog/images?a={'b' * 70_000}": (414, "The address is too long"),
+        f"/{'b' * 1_000_000}": (414, "The address is too long"),
+        f"/ HTTP/1.1\r\nX: {'b' * 200_000}\r\nY:": (431, "The headers of the request are too long"),
+        "/ NOSUCH/9\r\nno header": (400, "not a request that a browser sends"),
+    }
+    with browsing(shown.db) as site:
+        for path, (status, text) in refused.items():
+            answer = site.raw(path)
+            assert (answer.status, text in answer.text) == (status, True), (path[:40], answer)
+            assert 'href="/-/static' in answer.text, "styled as the others"
+            assert answer.headers["Content-Security-Policy"]
+        assert site.get("/").status == 200
+        assert site.end(signal.SIGTERM) == (0, b"", b"")
+
+
 # Requests from pages of other sites
 
 

@@ -231,7 +231,7 @@ def test_verbose_prints_what_was_done(shelf: Shelf, tmp_path: Path) -> None:
     config = ("--config", shelf.config)
     assert called(*config, "add", f"{shelf.root}/alpine", db=db).err == ""
     result = called(*config, "--verbose", "index", db=db)
-    assert result.said == ["ocicat: 1 stores, 0 of them new, 0 changed, 0 being written"]
+    assert result.said == ["ocicat: 1 store, 0 of them new, 0 changed, 0 being written"]
     assert result.out == ""
 
 

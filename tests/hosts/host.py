@@ -17,7 +17,7 @@ from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
 from tests.watch.harness import DEADLINE, wait_for
 
 _USUAL = re.compile(
-    r"\S+Z (?:info|warning): (watching \d+ stores|cannot reach postgresql\+psycopg://|postgresql\S* is being written by others|postgresql\S* is followed again|ended by a signal)"
+    r"\S+Z (?:info|warning): (watching \d+ stores?|cannot reach postgresql\+psycopg://|postgresql\S* is being written by others|postgresql\S* is followed again|ended by a signal)"
 )
 
 

@@ -100,7 +100,7 @@ def test_a_signal_ends_it_with_status_0(catalog: Followed, number: int) -> None:
     catalog.add_root("root")
     catalog.start()
     assert catalog.stop(number) == 0
-    assert catalog.said() == [f"info: watching 1 stores and 1 roots of {catalog.db}", "info: ended by a signal"]
+    assert catalog.said() == [f"info: watching 1 store and 1 root of {catalog.db}", "info: ended by a signal"]
     assert catalog.state()["daemon"] == "none"
 
 

@@ -195,7 +195,7 @@ def start_in_tmpfs(quick: Followed) -> str:
     with open(quick.config, "a") as file:
         file.write(f'[[roots]]\npath = "{quick.path("root")}"\n')
     quick.start(before=["unshare", "-Urm", "sh", "-ec", _IN_TMPFS, "sh", small], ready=False)
-    wait_for(lambda: told(quick, "watching 0 stores and 1 roots"), what=quick.log)
+    wait_for(lambda: told(quick, "watching 0 stores and 1 root"), what=quick.log)
     return f"/proc/{pid(quick)}/root{small}"
 
 

@@ -92,7 +92,7 @@ def test_ready_after_the_first_sweep_and_stopping_at_the_end(quick: Followed, ad
         assert systemd.names() == ["READY", "STOPPING"]
         status = [value for name, value in systemd.listen() if name == "STATUS"]
         assert status[0].startswith("starting: ")
-        assert "following: 1 stores, 1 roots, 0 waiting" in status
+        assert "following: 1 store, 1 root, 0 waiting" in status
         # Without WATCHDOG_USEC nobody waits for these.
         assert not systemd.watchdogs
 

@@ -29,6 +29,7 @@ from catalog.names.escape import shown
 from catalog.names.keys import Naming
 from catalog.names.limits import PATH_BYTES
 from catalog.names.paths import checked_name, is_too_long, kept_path
+from catalog.names.sizes import counted
 
 _MOST = (1 << 31) - 1
 
@@ -119,11 +120,11 @@ def command(
         above, alone = {root.id for root in roots}, {store.id for store in stores}
         if summary.stores:
             done(f"added: {of_stores(writer, lambda store: store.id in alone or store.root_id in above)}")
-    messages.detail(f"{summary.stores} stores, {summary.found} of them new")
+    messages.detail(f"{counted(summary.stores, 'store')}, {summary.found} of them new")
     if roots and not summary.stores:
         messages.note("no layout below " + ", ".join(shown(root.path) for root in roots) + " yet")
     if left_out:
-        others = "" if len(left_out) == 1 else f", like {len(left_out) - 1} others"
+        others = "" if len(left_out) == 1 else f", like {counted(len(left_out) - 1, 'other')}"
         messages.note(
             f"{shown(left_out[0])} was removed, so it is left out{others}: 'ocicat add' with its path brings it back"
         )

@@ -20,7 +20,7 @@ from catalog.names.escape import shown
 from catalog.names.paths import encode_path
 from catalog.names.platform import Platform
 from catalog.names.query import parse_query
-from catalog.names.sizes import human
+from catalog.names.sizes import counted, human
 from catalog.plans.commands import rsync_line, skopeo_commands
 from catalog.plans.copy import Copied, CopyPlan
 from catalog.plans.destination import Destination
@@ -86,7 +86,7 @@ def copy(
     if not rows and not plan.entries:
         note(f"nothing to copy: {shown(to)} has everything")
         return 1
-    blobs, entries = _number(len(rows), "blob", "blobs"), _number(len(plan.entries), "entry", "entries")
+    blobs, entries = counted(len(rows), "blob"), counted(len(plan.entries), "entry", "entries")
     where = f"{shown(destination.host)}:" if destination.host else ""
     total = human(sum(row.size for row in rows), "bytes")
     note(f"{blobs}, {total}, and {entries} of index.json, to {where}{shown(destination.path)}")
@@ -134,7 +134,3 @@ def _print(plan: CopyPlan, rows: Sequence[Copied], to: Destination, format_: str
         }
         show.row(cells.__getitem__)
     show.end()
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"

@@ -21,7 +21,7 @@ from catalog.lookup.stores import store_ids
 from catalog.names.age import milliseconds, span
 from catalog.names.escape import shown
 from catalog.names.paths import encode_path
-from catalog.names.sizes import human
+from catalog.names.sizes import counted, human
 from catalog.plans.prune import LEFTOVER, GivenUp, Planned, Prune
 from catalog.plans.retention import Rules
 
@@ -159,13 +159,9 @@ class _Totals:
 
     def __str__(self) -> str:
         leftovers = self.rows - self._blobs
-        parts = [_number(self._blobs, "blob")] + ([_number(leftovers, "leftover")] if leftovers else [])
+        parts = [counted(self._blobs, "blob")] + ([counted(leftovers, "leftover")] if leftovers else [])
         linked = f"; {human(self._kept, 'bytes')} of it stay in use by other hard links" if self._kept else ""
-        return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {_number(len(self._stores), 'store')}{linked}"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+        return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {counted(len(self._stores), 'store')}{linked}"
 
 
 def _print(rows: Iterator[Planned], format_: str | None) -> None:
