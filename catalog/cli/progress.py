@@ -29,7 +29,7 @@ def progress(*, in_bytes: bool = False) -> Iterator[Draw]:
     """Yield a function (what, done, total) that draws a progress bar on stderr.
 
     It draws nothing with `--quiet`, or if stderr is not a terminal. Each new `what` gets a bar of its own on a new line. With
-    `in_bytes`, the bar also shows the two numbers as sizes.
+    `in_bytes`, the bar also shows the two numbers as sizes, if there is room.
     """
     if not sys.stderr.isatty() or messages.volume.quiet:
         yield lambda _what, _done, _total: None
@@ -49,6 +49,7 @@ class _Bars:
         self._what = ""
         self._bar: ProgressBar[str] | None = None
         self._counting = False
+        self._shows_bytes = False
 
     def draw(self, what: str, done: int, total: int) -> None:
         if not total and (done == 1 or done % _STEPS == 0):  # the end is not known
@@ -59,11 +60,13 @@ class _Bars:
         if self._bar is None or what != self._what:
             self.end()
             self._what = what
+            room = _columns() - len(what) - _BESIDE
+            self._shows_bytes = self._in_bytes and room - _BYTES >= _LEAST
             self._bar = click.progressbar(
                 length=1,
                 label=what,
                 file=sys.stderr,
-                width=self._width(what),
+                width=max(_LEAST, min(_WIDEST, room - (_BYTES if self._shows_bytes else 0))),
                 update_min_steps=1,
                 item_show_func=lambda text: text,
             )
@@ -72,18 +75,7 @@ class _Bars:
         bar.length = max(total, 1)
         if done - bar.pos >= max(1, total // _STEPS) or done == total:
             bar.finished = False  # the total may have grown
-            bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._in_bytes else None)
-
-    def _width(self, what: str) -> int:
-        """Return the width of the bar that leaves room for the rest of its line.
-
-        If the line wrapped, each redraw would add another line.
-        """
-        try:
-            room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        except (OSError, ValueError):
-            room = 80
-        return max(_LEAST, min(_WIDEST, room - len(what) - _BESIDE - (_BYTES if self._in_bytes else 0)))
+            bar.update(done - bar.pos, f"{human(done)} of {human(total)}" if self._shows_bytes else None)
 
     def end(self) -> None:
         if self._counting:
@@ -92,3 +84,11 @@ class _Bars:
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
+
+
+def _columns() -> int:
+    """Return the width of the terminal, which a line of a bar must fit: if it wrapped, each redraw would add another line."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -346,9 +346,13 @@ class _Repository:
         elif has_wildcard(text):
             self._globs = repository_globs(clean(text))
         else:
-            raise UsageError(
-                f"{shown(text)} is not a repository: write a name without tag or digest, as in alpine, or a pattern"
+            is_upper = split_repository(text.lower()) is not None
+            hint = (
+                f"did you mean '{shown(text.lower())}'?"
+                if is_upper
+                else "write a name without tag or digest, as in alpine, or a pattern"
             )
+            raise UsageError(f"{shown(text)} is not a repository: {hint}")
 
     def __call__(self, name: str | None) -> bool:
         """Return whether a canonical repository is what is asked for."""

@@ -58,10 +58,6 @@ def test_labels_and_annotations_take_patterns(cli: Own) -> None:
     assert tags("--annotation", "*=athree") == "three"
 
 
-def test_a_repository_that_cannot_be_one_is_still_refused(shelf: Shelf) -> None:
-    assert shelf.ask("query", "--repository", "Alpine").status == 2
-
-
 def test_a_catalog_without_stores_says_how_to_begin(cli: Own, layout: Callable[..., str]) -> None:
     cli.done("add", layout("gone", "1"))
     cli.done("remove", "gone")

@@ -64,7 +64,12 @@ def test_a_mistyped_repository(shelf: Shelf) -> None:
     for command in ("query", "resolve", "inspect", "history"):
         assert "; did you mean 'busybox:3.16'?\n" in shelf.ask(command, "bsybox:3.16").err
         assert "did you mean 'busybox'? See 'ocicat query --repository busybox'" in shelf.ask(command, "busbyox:9").err
-    assert "did you mean" not in shelf.ask("resolve", "zzzzz").err
+    for command in ("resolve", "query", "inspect"):
+        for text in ("zzzzz", "quay.io/acme/zzzzz:1", ":zzzzz", "zzzzz@sha256:" + 64 * "0"):
+            told = shelf.ask(command, text).err
+            assert "did you mean" not in told
+            assert "; 'ocicat find zzzzz' looks for parts of names, 'ocicat index' reads" in told
+        assert "'ocicat find" not in shelf.ask(command, "zz*").err
 
 
 def test_a_repository_in_upper_case_that_is_a_registry(cli: Own, layout: Callable[..., str]) -> None:
@@ -141,6 +146,7 @@ def test_a_name_in_capitals(shelf: Shelf) -> None:
         (("query", "--sort", "siz"), "did you mean 'size'?"),
         (("query", "--format", "{store"), "the format has no } after {store: write a field as '{store}'"),
         (("-v",), "no command was given: 'ocicat --help' lists the commands"),
+        (("query", "--repository", "Alpine"), "did you mean 'alpine'?"),
         (("resolve", "docker://alpine:3.16"), "leave out docker://, and write 'alpine:3.16'"),
         (("resolve", "SHA256:ABCDEF12"), "write it in lower case, 'sha256:abcdef12'"),
         (("resolve", "alpine@sha256:abcdef12"), "stands alone: write 'sha256:abcdef12', or all of the digest"),
