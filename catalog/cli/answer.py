@@ -238,10 +238,8 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
             freshen(None)
             if options.count and options.sort is None:
                 count = listing.counted(asking, narrowing)
-            elif _is_all_as_lines(options, narrowing, asking):
-                from catalog.cli import lines
-
-                count = lines.write_all(asking, options.limit)
+            elif _is_all(options, narrowing, asking):
+                count = _all_at_once(options, asking, show)
             found = iter(()) if count is not None else listing.without_ref(asking, narrowing)
             if narrowing is not None:
                 found = listing.narrowed(found, narrowing)
@@ -279,11 +277,23 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
     return worst[0]
 
 
-def _is_all_as_lines(options: Options, narrowing: Narrowing | None, asking: Asking) -> bool:
-    """Return whether all entries are listed as TSV, which is written in blocks."""
-    is_tsv = options.format == "tsv" or (options.format is None and not sys.stdout.isatty())
-    is_all = options.sort is None and (narrowing is None or narrowing.is_empty)
-    return is_tsv and is_all and asking.reader.past is None
+def _is_all(options: Options, narrowing: Narrowing | None, asking: Asking) -> bool:
+    """Return whether all entries are listed as they are."""
+    return options.sort is None and (narrowing is None or narrowing.is_empty) and asking.reader.past is None
+
+
+def _all_at_once(options: Options, asking: Asking, show: output.Format | None) -> int | None:
+    """Print all entries in a format that is written in blocks, and return how many; None if the format is another one."""
+    if options.format == "tsv" or (options.format is None and not sys.stdout.isatty()):
+        from catalog.cli import lines
+
+        return lines.write_all(asking, options.limit)
+    if options.format in ("json", "jsonl"):
+        from catalog.cli import objects
+        from catalog.cli.formats import Objects
+
+        return objects.write_all(asking, options.limit, show) if isinstance(show, Objects) else None
+    return None
 
 
 def for_people(reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:

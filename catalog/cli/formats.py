@@ -102,7 +102,15 @@ class _Csv(Format):
         write(",".join(quoted) + "\r\n")
 
 
-class _Json(Format):
+class Objects(Format):
+    """A format of JSON objects, which can be given as text, too."""
+
+    def objects(self, texts: Sequence[str]) -> None:
+        """Write objects that are JSON on one line each."""
+        raise NotImplementedError
+
+
+class _Json(Objects):
     """One array with one element per line. Brackets and commas have no lines of their own, so lines can be counted."""
 
     def __init__(self, fields: Sequence[str]) -> None:
@@ -115,6 +123,10 @@ class _Json(Format):
     def nothing(self) -> None:
         self._next("null")
 
+    def objects(self, texts: Sequence[str]) -> None:
+        if texts:
+            self._next(",\n".join(texts))
+
     def end(self) -> None:
         write("[]\n" if self._before == "[" else "]\n")
 
@@ -123,12 +135,15 @@ class _Json(Format):
         self._before = ",\n"
 
 
-class _JsonLines(Format):
+class _JsonLines(Objects):
     def __init__(self, fields: Sequence[str]) -> None:
         self._fields = fields
 
     def row(self, get: Get) -> None:
         write(json_text({field: get(field) for field in self._fields}) + "\n")
+
+    def objects(self, texts: Sequence[str]) -> None:
+        write("\n".join(texts) + "\n" if texts else "")
 
 
 class _Template(Format):

@@ -521,6 +521,14 @@ STATEMENTS: dict[str, Select[Any]] = {
     .select_from(entry_annotation.join(annotation_key, annotation_key.c.id == entry_annotation.c.key_id))
     .where(entry_annotation.c.entry_id == bindparam("entry_id"))
     .order_by(annotation_key.c.name),
+    # the same of many entries
+    "NAMES_OF_ENTRIES": select(name.c.entry_id, name.c.name)
+    .where(Among(name.c.entry_id), name.c.name.is_not(None))
+    .order_by(name.c.entry_id, name.c.source, name.c.id),
+    "ANNOTATIONS_OF_ENTRIES": select(entry_annotation.c.entry_id, annotation_key.c.name, entry_annotation.c.value)
+    .select_from(entry_annotation.join(annotation_key, annotation_key.c.id == entry_annotation.c.key_id))
+    .where(Among(entry_annotation.c.entry_id)),
+    "HAS_BLOBS": select(store_blob.c.content_id).where(store_blob.c.store_id == _store).limit(literal_column("1")),
     # stores
     "STORE_NAMES": select(store.c.id, store.c.name).order_by(store.c.priority, store.c.name),
     "STORES": select(
