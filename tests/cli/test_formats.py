@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
@@ -10,9 +11,14 @@ import os
 import pty
 import subprocess
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 
+from catalog.cli import objects as written
+from catalog.cli.formats import Objects
+from catalog.engine.open import open_reader
+from catalog.lookup.resolve import Asking
 from catalog.names.escape import escape
 from tests import writers
 from tests.cli.conftest import NASTY, SHOWN, Own, Shelf, objects
@@ -50,6 +56,32 @@ def ask(shelf: Shelf, listing: str, *arguments: str) -> str:
 
 def cells(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.split("\n")[:-1]]
+
+
+class _Kept(Objects):
+    """Keeps the objects."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def objects(self, texts: Sequence[str]) -> None:
+        self.texts += texts
+
+
+def test_all_objects_in_blocks_are_those_that_each_entry_has_by_itself(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ask(shelf, "query", "--format", "jsonl").splitlines()
+    alone = ask(shelf, "query", "--format", "jsonl", "--sort", "digest").splitlines()  # each for itself
+    assert sorted(lines) == sorted(alone)
+    assert {json.loads(line)["store"].partition("/")[2] for line in lines} >= {"alpine", "multi", "none", "hurt"}
+    assert ask(shelf, "query", "--format", "jsonl", "--limit", "4").splitlines() == lines[:4]
+    monkeypatch.setattr(written, "_BLOCK", 2)  # a store with more entries than a block of 1,000 would be slow to make
+    with contextlib.closing(open_reader(shelf.db)) as reader:
+        for limit in (None, 0, 1, 2, 3, 7, len(lines)):
+            kept = _Kept()
+            assert written.write_all(Asking(reader, lambda _: None), limit, kept) == len(kept.texts)
+            assert kept.texts == lines[:limit]
 
 
 def test_the_escapes() -> None:

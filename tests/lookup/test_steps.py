@@ -79,6 +79,7 @@ APP = "docker.io/library/app-0-01"
 MANY = "docker.io/many/app-1"
 ASKED = [
     Asked("SCHEMA_VERSION", {}, 1),
+    Asked("HAS_BLOBS", {"store_id": "large"}, 0),
     Asked("BY_NAME", {"name": f"{APP}:1.1"}, 1),
     Asked("BY_NAME", {"name": f"{MANY}:t0.1"}, 2),
     Asked("BY_NAME", {"name": "docker.io/library/nosuch:1"}, 0),
@@ -244,6 +245,8 @@ ASKED = [
     Asked("ENTRIES_OF", {"ids": ("content", digest("0-3"))}, 2),
     Asked("ENTRIES_IN_ORDER", {"ids": ("entry", 2)}, 1),
     Asked("BY_ENTRIES", {"ids": ("entry", 2)}, 1),
+    Asked("NAMES_OF_ENTRIES", {"ids": ("entry", 2)}, 1),
+    Asked("ANNOTATIONS_OF_ENTRIES", {"ids": ("entry", 4)}, 1),
     Asked("CLAIMING_PLATFORMS", {"ids": ("platform", "linux/s390x")}, 0),
     Asked("CLAIMING_ARTIFACT_TYPES", {"ids": ("media_type", RARE)}, 0),
     Asked("ANSWERING_FROM", {"number": 1 << 60}, 0),
