@@ -238,7 +238,7 @@ class _Walk:
         elif reason is None and is_good is not None and not is_good:
             reason = "its bytes do not match its digest"
         elif reason is None and size is not None and held != size:
-            reason = f"has {in_bytes(held)} instead of {size}"
+            reason = f"has {in_bytes(held or 0)} instead of {size}"
         elif reason is None:
             reason = _unclear(kind, flaws=flaws, looked=bool(looked))
         if reason is not None and (self.doubt is None or digest < self.doubt.subject):

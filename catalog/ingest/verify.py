@@ -167,7 +167,7 @@ class Verification:
     def _check_time(self) -> None:
         if self._end is not None and time.monotonic() >= self._end:
             raise NotInTime(
-                f"this took longer than {in_seconds(self._seconds)}: the verdicts so far are kept; run it again for the rest,"
+                f"this took longer than {in_seconds(self._seconds or 0)}: the verdicts so far are kept; run it again for the rest,"
                 " or allow more time with --timeout"
             )
 
