@@ -13,7 +13,7 @@ _LINGER_SECONDS = 2.0
 """How long what a refused client still sends is read. To close before would make its browser drop the page unread."""
 
 
-class Connection(H11Protocol):
+class PageConnection(H11Protocol):
     """A connection of a client."""
 
     _is_refused = False

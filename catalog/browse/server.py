@@ -18,7 +18,7 @@ from datasette.app import Datasette
 from datasette.plugins import pm
 
 from catalog.browse import cells, home, image, plots, store_page
-from catalog.browse.connection import HEAD_BYTES, Connection
+from catalog.browse.connection import HEAD_BYTES, PageConnection
 from catalog.browse.database import PUBLIC, THREADS, ViewsDatabase
 from catalog.browse.description import DATABASE, FOUND, IMAGE, PLOTS, SCRIPT, STORE, STYLE, metadata
 from catalog.browse.error_page import ErrorPage
@@ -98,7 +98,7 @@ def serve(
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     config = uvicorn.Config(
         middleware,
-        http=Connection,
+        http=PageConnection,
         h11_max_incomplete_event_size=HEAD_BYTES,
         log_level="critical",  # middleware.py and error_page.py report errors
         access_log=False,

@@ -78,7 +78,7 @@ def _advice(reader: Reader, search: TextSearch) -> str:
         return "each word occurs by itself, so leave one out"
     from catalog.names.nearest import did_you_mean
 
-    rows = islice(reader.rows("REPOSITORIES_WITH", {"part": "%", "low": ""}), _REPOSITORIES)
+    rows = islice(reader.rows("REPOSITORIES_WITH", {"part": "%", "low": "", "count": _REPOSITORIES}), _REPOSITORIES)
     known = {part for row in rows for part in row[1].split("/")}
     known |= {part for row in reader.rows("STORE_NAMES", {}) for part in row[1].split("/")}
     hint = did_you_mean(unknown[0], sorted(known))

@@ -239,6 +239,14 @@ repository = Table(
     Column("familiar", _text, nullable=False, index=True, comment="Docker's short form: alpine"),
 )
 
+
+def has_capitals(text: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition that a text is not all lower case."""
+    return text != func.lower(text)
+
+
+_partial("ix_repository_capitals", repository.c.name, where=has_capitals(repository.c.name))
+
 content = Table(
     "content",
     metadata,

@@ -35,6 +35,7 @@ from catalog.db.schema import (
     descriptor_annotation,
     entry,
     entry_annotation,
+    has_capitals,
     name,
     repository,
     store,
@@ -65,6 +66,28 @@ def _like(element: _Like, compiler: Any, **options: Any) -> str:
     operator = "LIKE" if compiler.dialect.name == "sqlite" else "ILIKE"
     column, pattern = (compiler.process(each, **options) for each in (element.column, element.pattern))
     return f"({column} {operator} {pattern} ESCAPE '\\')"
+
+
+class _Component(ColumnElement[bool]):
+    """The condition that the word in the parameter `part`, as in a pattern of LIKE, is a component of a lower-case name: `/part/`."""
+
+    type = Boolean()
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.column = column
+        self.part: ColumnElement[str] = bindparam("part", type_=String)
+
+
+@compiles(_Component)
+def _component(element: _Component, compiler: Any, **options: Any) -> str:
+    column, part = (compiler.process(each, **options) for each in (element.column, element.part))
+    escape = "ESCAPE '\\'"
+    if compiler.dialect.name == "sqlite":
+        return f"('/' || {column} || '/' LIKE '%/' || {part} || '/%' {escape})"
+    # The planner knows what is in the column, and so whether a plan can end soon; of an expression it knows nothing.
+    patterns = (f"'%%/' || {part} || '/%%'", f"{part} || '/%%'", f"'%%/' || {part}", part)
+    return f"({' OR '.join(f'{column} LIKE {pattern} {escape}' for pattern in patterns)})"
 
 
 _KEY = (name.c.id, name.c.entry_id, name.c.store_id, repository.c.name.label("repository"), name.c.tag)
@@ -114,17 +137,32 @@ def _tags_with() -> Select[Any]:
 
 
 _slash: ColumnElement[str] = literal_column("'/'")
+_slashed = _slash + repository.c.name + _slash
+
+
+def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
+    """The first repositories by name after `low` with a condition: at most `count`, so that a server's plan can end there."""
+    return (
+        select(repository.c.id, repository.c.name)
+        .where(*where, repository.c.name > bindparam("low"))
+        .order_by(repository.c.name)
+        .limit(bindparam("count", type_=BigInteger))
+    )
+
+
+def _has(column: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition that a text matches the pattern in `part`, on PostgreSQL in just that case: half the time of _Like."""
+    return column.like(bindparam("part", type_=String), escape="\\")
+
 
 STATEMENTS: dict[str, Select[Any]] = {
     "SEARCHED_STORES": select(store.c.id, store.c.name, store.c.entries)
     .where(store.c.state != "missing")
     .order_by(store.c.priority, store.c.name),
-    "REPOSITORIES_WITH": select(repository.c.id, repository.c.name)
-    .where(_Like(repository.c.name), repository.c.name > bindparam("low"))
-    .order_by(repository.c.name),
-    "REPOSITORIES_WITH_COMPONENT": select(repository.c.id, repository.c.name)
-    .where(_Like(_slash + repository.c.name + _slash))
-    .order_by(repository.c.name),
+    # Only the registry of a repository may have capitals, and hardly any has: those are found by an index of their own.
+    "REPOSITORIES_WITH": _repositories(_has(repository.c.name)),
+    "REPOSITORIES_WITH_COMPONENT": _repositories(_Component(repository.c.name)),
+    "CAPITAL_REPOSITORIES_WITH": _repositories(has_capitals(repository.c.name), _Like(_slashed)),
     "NEXT_TAG_OF": select(name.c.tag)
     .select_from(name.join(entry, entry.c.id == name.c.entry_id).join(store, store.c.id == entry.c.store_id))
     .where(

@@ -49,7 +49,7 @@ from catalog.db.changing import (
 )
 from catalog.db.comparing import PARTS, STORE_KEYS, STORE_STATES
 from catalog.db.facts import STATEMENTS as FACTS
-from catalog.db.fetching import ALL, FEW, WIDE
+from catalog.db.fetching import ALL, FEW, WHOLE, WIDE
 from catalog.db.filtering import STATEMENTS as FILTERS
 from catalog.db.filtering import Among
 from catalog.db.inspecting import (
@@ -745,8 +745,9 @@ FETCH: dict[str, str] = {
          "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but a cursor is planned for its parameters: any other plan reads too much
         WIDE,
     ),
-    **dict.fromkeys(("SEARCHED_STORES", "REPOSITORIES_WITH", "REPOSITORIES_WITH_COMPONENT", "KEYS_WITH", "TITLES_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_KEYS", "SPANS",
+    **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_KEYS", "SPANS",
                      "KEYS_OF_ANNOTATIONS", "MEDIA_TYPES", "PLATFORMS", "OF_MEDIA_TYPES", "WITHOUT_KEYS", "COUNT_OF_STORES"), ALL),
+    **dict.fromkeys(("SEARCHED_STORES", "REPOSITORIES_WITH", "REPOSITORIES_WITH_COMPONENT", "CAPITAL_REPOSITORIES_WITH", "TITLES_WITH"), WHOLE),
 }  # fmt: skip
 """Hints on how to fetch rows from a server (catalog.db.fetching); ONE for all other statements."""
 

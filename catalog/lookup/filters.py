@@ -370,4 +370,8 @@ class _Repository:
             yield from reader.rows("BY_REPOSITORY", {"repository": name})
 
     def _matching(self, reader: Reader) -> list[str]:
-        return [row[1] for row in list(reader.rows("REPOSITORIES_WITH", {"part": "%", "low": ""})) if self(row[1])]
+        return [
+            row[1]
+            for row in list(reader.rows("REPOSITORIES_WITH", {"part": "%", "low": "", "count": 1 << 62}))
+            if self(row[1])
+        ]

@@ -34,6 +34,8 @@ _ENOUGH = 2_000
 """How many keys are looked at for better results once there are enough results."""
 _COMMON = 2_000
 """A word that is in more repositories than this is not looked up in all of them at once."""
+_ALL = 1 << 62
+"""As many repositories as there are."""
 _BATCH = 100
 """The keys of how many repositories are asked for at once."""
 _MOST_WORDS = 32
@@ -83,6 +85,7 @@ class TextSearch:
         self._pages: dict[int, list[tuple[int, str]]] = {}
         self._titles = [self._titled(word) for word in self.words]
         self._known: dict[tuple[str, str], int] = {}
+        self._has_capitals: bool | None = None
 
     def matches(self, limit: int | None = MOST) -> Iterator[Match]:
         """Yield the entries that have all words, each once, the best first: at most `limit`, or all if that is None."""
@@ -213,8 +216,25 @@ class TextSearch:
 
     def _page(self, word: str, low: str) -> list[tuple[int, str]]:
         """Return the repositories with a word and a name after `low`, at most _COMMON."""
-        rows = self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(word)}%", "low": low})
-        return [(row[0], row[1]) for row in islice(rows, _COMMON)]
+        return self._repositories("REPOSITORIES_WITH", f"%{_pattern(word)}%", low, _COMMON)
+
+    def _repositories(self, statement: Name, part: str, low: str, most: int) -> list[tuple[int, str]]:
+        """Return the first repositories after `low` that have a part, `most` at most: id and name."""
+        asked = {"part": part, "low": low, "count": most}
+        found: dict[int, str] = dict(self._reader.rows(statement, asked))
+        if self._has_capitals is None:
+            any_at_all = {"part": "%", "low": "", "count": 1}
+            self._has_capitals = self._reader.row("CAPITAL_REPOSITORIES_WITH", any_at_all) is not None
+        if self._has_capitals:  # it compares `/NAME/`
+            asked["part"] = (
+                f"%/{part}/%"
+                if statement == "REPOSITORIES_WITH_COMPONENT"
+                else part
+                if part.endswith("%")
+                else f"{part}/"
+            )
+            found |= dict(self._reader.rows("CAPITAL_REPOSITORIES_WITH", asked))
+        return sorted(found.items(), key=lambda each: each[1])[:most]
 
     def _repositories_of(self, number: int) -> dict[int, str]:
         """Return the repositories that have a word, or end with what stands before its last colon: id and lower-case name.
@@ -225,10 +245,9 @@ class TextSearch:
         head, colon, _ = word.rpartition(":")
         rows = list(self._page_of(number))
         if self._is_common(number):
-            part = f"%/{_pattern(word)}/%"
-            rows += islice(self._reader.rows("REPOSITORIES_WITH_COMPONENT", {"part": part}), _COMMON)
+            rows += self._repositories("REPOSITORIES_WITH_COMPONENT", _pattern(word), "", _COMMON)
         if colon and head:
-            rows += self._reader.rows("REPOSITORIES_WITH", {"part": f"%{_pattern(head)}", "low": ""})
+            rows += self._repositories("REPOSITORIES_WITH", f"%{_pattern(head)}", "", _ALL)
         names = {row[0]: row[1].lower() for row in rows}
         return {id_: name for id_, name in names.items() if word in name or (colon and name.endswith(head))}
 

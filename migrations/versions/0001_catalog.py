@@ -56,6 +56,7 @@ _SQLITE = (
     CONSTRAINT pk_repository PRIMARY KEY (id),
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
+    """CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
     """CREATE TABLE config (
     content_id INTEGER NOT NULL,
@@ -356,6 +357,7 @@ _POSTGRESQL = (
     CONSTRAINT pk_repository PRIMARY KEY (id),
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
+    """CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
     """CREATE TABLE config (
     content_id BIGINT NOT NULL,

@@ -113,3 +113,25 @@ def test_all_repositories_are_looked_at_for_few_of_the_words(catalogue: Catalogu
     small, large = counts
     for text in SEVERAL:
         assert large[text][0] <= FACTOR * 2 * small[text][0], (text, small[text], large[text])
+
+
+def test_a_registry_in_capitals_is_found_in_any_case(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Only the registry of a repository may have capitals. PostgreSQL finds such repositories by an index of their own."""
+    layout = writers.make_layout(str(tmp_path / "crowd"))
+    one = writers.fake_descriptor("one")
+    capitals = [("Acme/tool", "1"), ("Registry.ACME:5000/tool/x", "2"), ("zZ/x", "3")]
+    elements = [writers.name_entry(one, "canonical", *pair) for pair in (*pairs(2_200), *capitals)]
+    writers.write_index(layout, writers.empty_index(*elements))
+    catalogue.add(layout)
+
+    def found(*words: str) -> list[tuple[str | None, str | None]]:
+        matches = list(TextSearch(catalogue.reader, words).matches(None))
+        assert len({match.entry_id for match in matches}) == len(matches)
+        return [(match.repository, match.tag) for match in matches]
+
+    assert sorted(found("ACME")) == sorted(found("acme")) == sorted(capitals[:2])
+    assert found("acme/tool:1") == found("Acme/TOOL:1") == found("me/tool:1") == capitals[:1]
+    assert found("tool", "acme:5") == capitals[1:2]
+    assert found("zz/") == found("zz") == capitals[2:]
+    assert set(found("tool")) >= set(capitals[:2]), "a word in more repositories than a page has"
+    assert len(found("tool")) == 2_202

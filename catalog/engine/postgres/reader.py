@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import psycopg
 
-from catalog.db.fetching import ALL, FEW, ONE, WIDE
+from catalog.db.fetching import ALL, FEW, ONE, WHOLE, WIDE
 from catalog.db.view import ONCE
 from catalog.engine.moments import Past, of_shared_past, past_of
 from catalog.engine.names import Name
@@ -97,8 +97,8 @@ class PostgresReader:
         text, fetch = statement
         values = {**parameters, **self._asof()}
         with self._explained():
-            if fetch in (WIDE, ALL):
-                yield from self._session.stream(text, values, freely=fetch == ALL)
+            if fetch in (WIDE, ALL, WHOLE):
+                yield from self._session.stream(text, values, freely=fetch == ALL, wholly=fetch == WHOLE)
             elif fetch == FEW:
                 first = self._session.ask(first_rows(text, fetch), values).fetchall()
                 yield from first

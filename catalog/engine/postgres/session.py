@@ -35,10 +35,14 @@ def _planner(freely: str) -> dict[str, str]:
     return dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
 
 
-_SEARCHING, _FREELY = (
-    f"SELECT {', '.join(f'set_config({name!r}, {value!r}, true)' for name, value in _planner(freely).items())}"
-    for freely in ("off", "on")
-)
+def _set(values: dict[str, str]) -> str:
+    return f"SELECT {', '.join(f'set_config({name!r}, {value!r}, true)' for name, value in values.items())}"
+
+
+_FRACTION = "cursor_tuple_fraction"
+_SEARCHING = _set(_planner("off"))
+_FREELY = _set(_planner("on") | {_FRACTION: "0.1"})  # the server's default
+_WHOLLY = _set(_planner("on") | {_FRACTION: "1"})
 _READING = {"transaction_read_only": "on", "max_parallel_workers_per_gather": "0", **_planner("off")}
 
 
@@ -87,8 +91,13 @@ class Session:
         cursor.nextset()
         return cursor
 
-    def stream(self, statement: str, values: Mapping[str, Any], *, freely: bool) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a statement and keep few of them in memory. With `freely`, the planner may join in any way."""
+    def stream(
+        self, statement: str, values: Mapping[str, Any], *, freely: bool, wholly: bool = False
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a statement and keep few of them in memory. With `freely`, the planner may join in any way.
+
+        With `wholly`, it may, too, and plans for all rows instead of the first ones.
+        """
         name = f"wide_{next(self._numbers)}"
         is_first = not self._open
         self._open += 1
@@ -97,10 +106,10 @@ class Session:
                 if is_first:
                     self.connection.execute("BEGIN READ ONLY")
                     self.connection.execute(*self._settings)
-                if freely:
-                    self.connection.execute(_FREELY)
+                if freely or wholly:
+                    self.connection.execute(_WHOLLY if wholly else _FREELY)
                 self.connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {statement}", values)
-                if freely:
+                if freely or wholly:
                     self.connection.execute(_SEARCHING)
                 fetched = self.connection.execute(f"FETCH {_CHUNK} FROM {name}")
             while rows := fetched.fetchall():
