@@ -17,6 +17,8 @@ from catalog.browse.description import STYLE
 _INTERRUPTED = "SQL Interrupted"
 """Datasette's title for a statement that took too long. Its text names a setting that `ocicat browse` does not have."""
 
+_INVALID = "A parameter of the address is invalid. Its value is not one that these pages write."
+
 
 class ErrorPage:
     """Makes error pages. Unexpected exceptions are also passed to `defect`."""
@@ -66,10 +68,10 @@ class ErrorPage:
             return {
                 "status": 400,
                 "title": "Invalid request",
-                "error": f"A parameter of the address is invalid: {exception}",
+                "error": _INVALID,
             }
         if has_parameters and _is_of_datasette(exception):
-            return {"status": 400, "title": "Invalid request", "error": "A parameter of the address is invalid."}
+            return {"status": 400, "title": "Invalid request", "error": _INVALID}
         self._defect(exception)
         return {
             "status": 500,

@@ -10,9 +10,8 @@ from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 
 from catalog.cli import output
-from catalog.lookup.below import UNREAD
+from catalog.lookup.below import UNREAD, platforms_of
 from catalog.lookup.ids import ids_text
-from catalog.lookup.match import ENTRY_ID, Match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,64 +27,83 @@ if TYPE_CHECKING:
 _BLOCK = 1_000
 _IMAGE_NAME = '"io.containerd.image.name":'
 _REF_NAME = '"org.opencontainers.image.ref.name":'
-"""As JSON; in this order, and after them any other key that is greater."""
+"""As JSON; in this order."""
+_UNKNOWN = ',"total_size":null,"created":null,"labels":{}}'
 
 
 def write_all(asking: Asking, limit: int | None, show: Objects) -> int:
     """Print an object for each entry, and at most `limit`; return how many."""
     from catalog.lookup.listing import note_stale
+    from catalog.names.moment import rfc3339
 
     reader, count = asking.reader, 0
     for row in list(reader.rows("STORES", {})):
-        store_id, name, state = row[0], row[1], row[3]
+        store_id, name, path, state, indexed_at = row[0], row[1], row[2], row[3], row[9]
         if state == "missing" or (asking.stores is not None and store_id not in asking.stores):
             continue
-        before = count
-        rows = reader.rows("STORE_ENTRIES", {"store_id": store_id})
-        has_blobs = reader.row("HAS_BLOBS", {"store_id": store_id}) is not None
+        rows = reader.rows("STORE_OBJECTS", {"store_id": store_id})
+        head = f'{{"store":{quoted(name)},"path":{quoted(path)},"name":'
+        block: list[Row]
+        texts: _Texts | None = None
         while block := list(islice(rows, _BLOCK if limit is None else min(_BLOCK, limit - count))):
-            if count == before:
+            if texts is None:
                 note_stale(asking, name, state, row[4])
+                texts = _Texts(reader, store_id, head, f',"indexed_at":{_text(rfc3339(indexed_at))}')
             count += len(block)
-            show.objects(list(_texts(reader, block, has_blobs=has_blobs)))
+            show.objects(list(texts.of(block)))
         if count == limit:
             break
     return count
 
 
-def _texts(reader: Reader, block: list[Row], *, has_blobs: bool) -> Iterator[str]:
-    """Yield the objects of some entries of a store."""
-    ids = {"ids": ids_text([row[ENTRY_ID] for row in block])}
-    names: dict[int, list[str]] = {}
-    for entry_id, name in list(reader.rows("NAMES_OF_ENTRIES", ids)):
-        names.setdefault(entry_id, []).append(quoted(name))
-    others: dict[int, dict[str, str]] = {}
-    for entry_id, key, value in list(reader.rows("ANNOTATIONS_OF_ENTRIES", ids)):
-        others.setdefault(entry_id, {})[key] = value
-    before: tuple[object, ...] = ()
-    head = indexed = ""
-    # The columns of catalog.lookup.match.COLUMNS.
-    for row in block:
-        (entry_id, _, _, _, _, _, _, store, path, _, name, repository, tag, shadowed, ref_name, image_name, digest,
-         media_type, size, artifact_type, platform, indexed_at, content_id, kind, _, _) = row  # fmt: skip
-        if before != (store, path, indexed_at):
-            before = store, path, indexed_at
-            head = f'{{"store":{quoted(store)},"path":{quoted(path)},"name":'
-            indexed = _text(Match(reader, row).indexed_at)
-        platforms, total, created, labels = "" if platform is None else quoted(platform), "null", "null", "{}"
-        if has_blobs or (kind != UNREAD and content_id is not None):
-            match = Match(reader, row)
-            platforms = ",".join(map(quoted, match.platforms))
-            total, created = output.json_text(match.total_size), _text(match.created)
-            labels = output.json_text(match.labels)
-        yield (
-            f'{head}{_text(name)},"names":[{",".join(names.get(entry_id, ()))}],"repository":{_text(repository)},"tag":{_text(tag)}'
-            f',"ref_name":{_text(ref_name)},"image_name":{_text(image_name)},"digest":{quoted(digest)}'
-            f',"media_type":{_text(media_type)},"size":{"null" if size is None else size},"artifact_type":{_text(artifact_type)}'
-            f',"platforms":[{platforms}]'
-            f',"annotations":{_annotations(image_name, ref_name, others.get(entry_id))}'
-            f',"listed":true,"shadowed":{"true" if shadowed else "false"},"fallback":false,"indexed_at":{indexed}'
-            f',"total_size":{total},"created":{created},"labels":{labels}}}'
+class _Texts:
+    """Makes the objects of the entries of a store. They begin with `head`, and have `indexed` behind what the entry says."""
+
+    def __init__(self, reader: Reader, store_id: int, head: str, indexed: str) -> None:
+        self._reader = reader
+        self._store_id = store_id
+        self._head = head
+        self._listed = f',"listed":true,"shadowed":false,"fallback":false{indexed}'
+        self._shadowed = f',"listed":true,"shadowed":true,"fallback":false{indexed}'
+        self._has_blobs = reader.row("HAS_BLOBS", {"store_id": store_id}) is not None
+
+    def of(self, block: list[Row]) -> Iterator[str]:
+        """Yield the objects of some entries."""
+        ids = {"ids": ids_text([row[0] for row in block])}
+        names: dict[int, str] = {}
+        for entry_id, name in list(self._reader.rows("NAMES_OF_ENTRIES", ids)):
+            names[entry_id] = f"{names[entry_id]},{quoted(name)}" if entry_id in names else quoted(name)
+        others: dict[int, dict[str, str]] = {}
+        for entry_id, key, value in list(self._reader.rows("ANNOTATIONS_OF_ENTRIES", ids)):
+            others.setdefault(entry_id, {})[key] = value
+        # The columns of STORE_OBJECTS in catalog/db/statements.py.
+        for (entry_id, name, repository, tag, shadowed, ref_name, image_name, digest, media_type, size, artifact_type,
+             platform, content_id, kind) in block:  # fmt: skip
+            platforms, facts = "" if platform is None else quoted(platform), _UNKNOWN
+            if self._has_blobs or kind != UNREAD:
+                if platform is None:
+                    platforms = ",".join(map(quoted, platforms_of(self._reader, self._store_id, content_id, kind)))
+                facts = self._facts(content_id, kind)
+            yield (
+                f'{self._head}{_text(name)},"names":[{names.get(entry_id, "")}],"repository":{_text(repository)}'
+                f',"tag":{_text(tag)},"ref_name":{_text(ref_name)},"image_name":{_text(image_name)},"digest":"{digest}"'
+                f',"media_type":{_text(media_type)},"size":{"null" if size is None else size}'
+                f',"artifact_type":{_text(artifact_type)},"platforms":[{platforms}]'
+                f',"annotations":{_annotations(image_name, ref_name, others.get(entry_id))}'
+                f"{self._shadowed if shadowed else self._listed}{facts}"
+            )
+
+    def _facts(self, content_id: int, kind: int) -> str:
+        """Return the end of the object of an entry of which something was read."""
+        from catalog.lookup import facts
+        from catalog.names.moment import rfc3339
+
+        total = facts.total_size(self._reader, self._store_id, content_id, kind)
+        created = rfc3339(facts.created(self._reader, self._store_id, content_id, kind))
+        labels = facts.labels(self._reader, self._store_id, content_id)
+        return (
+            f',"total_size":{"null" if total is None else total},"created":{_text(created)}'
+            f',"labels":{output.json_text(labels)}}}'
         )
 
 

@@ -134,6 +134,9 @@ MATCH: dict[str, ColumnElement[Any]] = {
 }
 """The columns of a match, by name, in the order in which catalog.lookup.match reads them."""
 
+_OF_OBJECT = ("entry_id", "name", "repository", "tag", "shadowed", "ref_name", "image_name", "digest", "media_type", "size",
+              "artifact_type", "platform", "content_id", "content_kind")  # fmt: skip
+
 _COLUMNS = [column.label(label) for label, column in MATCH.items()]
 
 
@@ -497,6 +500,18 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .where(_entry_in_store)
     .order_by(entry.c.sort),
+    # What the object of an entry needs, for catalog.cli.objects, besides its store.
+    "STORE_OBJECTS": select(*(MATCH[column].label(column) for column in _OF_OBJECT))
+    .select_from(
+        entry.join(content, content.c.id == entry.c.content_id)
+        .join(media_type, media_type.c.id == entry.c.media_type_id)
+        .outerjoin(_artifact, _artifact.c.id == entry.c.artifact_type_id)
+        .outerjoin(platform, platform.c.id == entry.c.platform_id)
+        .outerjoin(name, _display())
+        .outerjoin(repository, repository.c.id == name.c.repository_id)
+    )
+    .where(_entry_in_store)
+    .order_by(entry.c.sort),
     # `shadowed` has a condition with both values so that the index search includes the store; every store may have the name.
     "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
@@ -745,7 +760,7 @@ FETCH: dict[str, str] = {
          "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but a cursor is planned for its parameters: any other plan reads too much
         WIDE,
     ),
-    **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_KEYS", "SPANS",
+    **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_OBJECTS", "STORE_KEYS", "SPANS",
                      "KEYS_OF_ANNOTATIONS", "MEDIA_TYPES", "PLATFORMS", "OF_MEDIA_TYPES", "WITHOUT_KEYS", "COUNT_OF_STORES"), ALL),
     **dict.fromkeys(("SEARCHED_STORES", "REPOSITORIES_WITH", "REPOSITORIES_WITH_COMPONENT", "CAPITAL_REPOSITORIES_WITH", "TITLES_WITH"), WHOLE),
 }  # fmt: skip

@@ -18,6 +18,7 @@ Name = Literal[
     "BY_ANY_TAG",
     "STORE_ENTRIES",
     "STORE_LINES",
+    "STORE_OBJECTS",
     "STORE_ANSWER_BY_NAME",
     "STORE_BY_NAME",
     "STORE_BY_IMAGE_NAME",

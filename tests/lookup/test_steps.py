@@ -46,6 +46,7 @@ LISTINGS: dict[str, Parameters] = {
     "STORES_OF_HOST": {"host_id": 1},
     "STORE_ENTRIES": {"store_id": "large"},
     "STORE_LINES": {"store_id": "large"},
+    "STORE_OBJECTS": {"store_id": "large"},
     "STORE_FILES": {},
     "STANDINGS": {"host": 1},
     "SPANS": {},
