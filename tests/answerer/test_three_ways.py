@@ -74,6 +74,7 @@ def test_these_are_answered(shelf: Shelf, launcher: Launcher, asked: dict[str, s
         (["resolve", "-"], {}), (["query", "--fresh"], {}), (["index"], {}), (["sql", "select 1"], {}), (["--help"], {}),
         (["resolve", "x", "--timeout", "0.5"], {}), (["resolve", "x", "-s./y"], {}), (["query"], {"OCICAT_QUERY_FRESH": "1"}),
         (["query"], {"LANG": "de_DE.ISO-8859-1"}), (["query"], {"OCICAT_DEBUG": "1"}), (["resolve", "--", "x"], {}), ([], {}),
+        (["resolve", "oci:images/ctr:@0"], {}),
     ],
 )  # fmt: skip
 def test_these_are_left_to_the_program(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import sqlite3
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
 from catalog.watch.rereading import Rereading
-from tests.watch.harness import Followed, wait_for
+from tests.watch.harness import Followed, followed, wait_for
 from tests.watch.test_daemon import tag
 from tests.writers import make_layout
 
@@ -29,6 +34,30 @@ def test_a_store_that_looks_unchanged_is_read_again(quick: Followed) -> None:
     quick.configure(settle_ms=10, reread_seconds=0.2)
     quick.start("--rescan", "0.1")
     wait_for(lambda: quick("resolve", "oci:" + store).out.strip() == digest, what=quick.log)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no tmpfs")
+def test_a_change_by_a_mapping_on_a_tmpfs_is_found_by_full() -> None:
+    """It changes no time, so that nothing else may claim to see it; who keeps the file open is waited for as usual."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ocicat-", dir="/dev/shm") as directory,
+        followed(Path(directory), settle_ms=10, held_ms=50) as catalog,
+    ):
+        store = make_layout(catalog.path("root/a"))
+        before = tag(store, "1", "one")
+        catalog.add_root("root")
+        digest = f"sha256:{'1' * 64}"
+        with open(f"{store}/index.json", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            at = mapped.find(before.encode())
+            mapped[at : at + len(before)] = mapped[at : at + len(before)]  # the first write may change the times
+            time.sleep(0.1)  # longer than it is waited for
+            catalog.done("index", "--full")
+            looks = os.stat(f"{store}/index.json")
+            mapped[at : at + len(digest)] = digest.encode()
+            assert os.stat(f"{store}/index.json") == looks
+            assert catalog("resolve", "--fresh", "oci:" + store).out.strip() == before
+            catalog.done("index", "--full")
+            assert catalog("resolve", "oci:" + store).out.strip() == digest
 
 
 @pytest.mark.parametrize("count", [100, 1000])

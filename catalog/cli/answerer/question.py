@@ -188,6 +188,8 @@ def _check_words(words: list[str]) -> None:
             raise Declined
         return
     for number, word in enumerate(words):
+        if word.strip().startswith("oci:") and ":@" in word:
+            raise Declined  # the number of an entry, which is counted in a layout's own file
         if word.partition("=")[0] in _REFUSED or (word[:1] == "-" and word[:2] != "--" and len(word) > _SHORT):
             raise Declined  # -sVALUE: a value that is not seen here may be a path
         if word.startswith("--timeout"):
