@@ -12,8 +12,9 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +38,7 @@ from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
-from tests import effort, order, programs
+from tests import effort, forking, order, programs
 from tests.postgres import Server
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 # A shell starts background programs with SIGINT ignored, and every program that the suite starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+subprocess.Popen = forking.Popen  # type: ignore[misc]
 
 # With it, pytest would rewrite all tests in every process, and the thousand programs that tests start would compile all modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -63,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "deep: repeats on other data what another test shows; only `make stress` runs it"
     )
+    config.addinivalue_line("markers", "whole_start: starts ocicat in full, not as a fork (tests/forking.py)")
     config.addinivalue_line("markers", "without_catalog: the fixture `cli` has no catalog yet, instead of an empty one")
     if config.option.record_slow and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_SlowTests())
@@ -114,6 +118,17 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return order.ByFileAndEngine(config, log) if config.option.dist == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    forking.Popen.is_whole = not effort.is_short() or item.get_closest_marker("whole_start") is not None
+    return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    if forking.Popen.server is not None:
+        forking.Popen.server.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import writers
-from tests.cli.program import CLEAN, OCICAT, called
+from tests.cli.program import called
 from tests.conftest import Place
+from tests.forking import CLEAN, OCICAT
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"

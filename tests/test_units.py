@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import CLEAN, OCICAT, ran
+from tests.cli.program import ran
+from tests.forking import CLEAN, OCICAT
 
 ROOT = Path(__file__).parent.parent
 UNITS = {"ocicat.service": "system", "ocicat-user.service": "user"}

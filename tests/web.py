@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 
-from tests.cli.program import CLEAN
+from tests.forking import CLEAN
 
 SECONDS = 120
 """No test waits this long, even on a loaded machine. The limit only prevents a hanging program from hanging the tests."""

@@ -15,7 +15,8 @@ import pytest
 
 from catalog._version import __version__
 from tests.cli.conftest import cli, layout, shelf, shelves  # noqa: F401 - the fixtures that this room shares with cli
-from tests.cli.program import CLEAN, OCICAT, SECONDS, Ran
+from tests.cli.program import SECONDS, Ran
+from tests.forking import CLEAN, OCICAT
 from tests.watch.conftest import quick  # noqa: F401 - likewise, of watch
 
 SOURCE = Path(__file__).resolve().parents[2]

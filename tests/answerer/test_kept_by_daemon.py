@@ -13,7 +13,8 @@ import pytest
 
 from tests import writers
 from tests.answerer.conftest import Launcher, until_answered
-from tests.cli.program import CLEAN, OCICAT, SECONDS
+from tests.cli.program import SECONDS
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed, on_both, wait_for
 
 

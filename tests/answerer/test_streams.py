@@ -22,8 +22,9 @@ from tests import writers
 from tests.answerer.conftest import Answerer, Launcher, until_answered
 from tests.answerer.test_faults import begin, request, retag
 from tests.cli.conftest import Own
-from tests.cli.program import CLEAN, SECONDS
+from tests.cli.program import SECONDS
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN
 from tests.watch.harness import wait_for
 
 Start = Callable[..., Answerer]

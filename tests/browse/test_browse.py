@@ -24,7 +24,8 @@ from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.browse.served import Place, Site, browsing
-from tests.cli.program import CLEAN, one_error, ran
+from tests.cli.program import one_error, ran
+from tests.forking import CLEAN
 from tests.reports.test_gate import ENDLESS, PRIVATE, REFUSED, state
 from tests.watch.harness import wait_for
 

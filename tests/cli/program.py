@@ -19,17 +19,10 @@ from typing import NamedTuple
 import pytest
 
 from catalog.cli import colour, messages, start
+from tests.forking import CLEAN, OCICAT
 
-OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
 SECONDS = 60.0
 """No test waits this long. The limit only prevents a hanging program from hanging the tests."""
-
-CLEAN = {
-    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-    "LANG": "C.UTF-8",
-    "HOME": "/nonexistent",
-    "PYTHONWARNINGS": "error",
-}
 
 
 class Ran(NamedTuple):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.cli.program import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT
 
 END = "|end|"
 _SECONDS = 60.0

@@ -10,8 +10,10 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Shelf
-from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import ON_SQLITE, stamp
+from tests.forking import CLEAN, OCICAT
+
+pytestmark = pytest.mark.whole_start
 
 OURS = {
     "__future__",  # what annotations cost: 0.1 ms

@@ -15,8 +15,9 @@ import pytest
 
 from catalog.engine.postgres.connect import connect
 from tests.cli.conftest import Own, Shelf, retag
-from tests.cli.program import CLEAN, OCICAT, called, one_error
+from tests.cli.program import called, one_error
 from tests.conftest import ON_POSTGRESQL, ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 
 Layout = Callable[..., str]
 SECONDS = 60.0

@@ -19,9 +19,10 @@ from catalog.engine.sqlite.brief import SqliteBriefReader
 from catalog.lookup.complete import MOST, Completer
 from tests import effort, writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, called, one_error
+from tests.cli.program import called, one_error
 from tests.cli.shells import Terminal, fish
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.lookup.sizes import Sized
 from tests.programs import needs
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
-from tests.cli.program import CLEAN, OCICAT, Ran, one_error
+from tests.cli.program import Ran, one_error
+from tests.forking import CLEAN, OCICAT
 
 FLAG = "--build-context"
 

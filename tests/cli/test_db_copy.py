@@ -25,8 +25,9 @@ from catalog.engine.postgres.connect import conninfo
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.cli.conftest import Own, Shelf, no_settling, retag
-from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
+from tests.cli.program import Ran, called, one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.postgres import Server
 from tests.reports import worlds
 from tests.reports.conftest import FIXTURES, fixtures

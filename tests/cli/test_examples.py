@@ -14,7 +14,8 @@ import pytest
 
 from catalog.cli.examples import EXAMPLES
 from tests import samples, writers
-from tests.cli.program import CLEAN, OCICAT, called
+from tests.cli.program import called
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import wait_for
 
 RUNNING = ("watch", "answer", "browse", "serve")

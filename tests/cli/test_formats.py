@@ -22,8 +22,9 @@ from catalog.lookup.resolve import Asking
 from catalog.names.escape import escape
 from tests import writers
 from tests.cli.conftest import NASTY, SHOWN, Own, Shelf, objects
-from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error
+from tests.cli.program import Ran, called, one_error
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 
 LISTINGS = {
     "query": ("query",),

@@ -15,7 +15,8 @@ import pytest
 
 from catalog.engine.locks import WRITER, FileLock
 from tests.cli.conftest import Own, objects, retag
-from tests.cli.program import CLEAN, OCICAT, Ran, needs_root, one_error, ran_as_nobody
+from tests.cli.program import Ran, needs_root, one_error, ran_as_nobody
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import DEADLINE, Followed, followed, wait_for
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, read_index, torn, write_index
 

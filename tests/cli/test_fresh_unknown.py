@@ -15,7 +15,8 @@ from catalog.ingest.settings import Place, StoreSettings
 from catalog.ingest.unregistered import unregistered
 from catalog.names.keys import Naming
 from tests import writers
-from tests.cli.program import CLEAN, OCICAT, Ran, one_error
+from tests.cli.program import Ran, one_error
+from tests.forking import CLEAN, OCICAT
 from tests.postgres import Server
 from tests.watch.harness import Followed, followed
 

@@ -14,8 +14,8 @@ import pytest
 from catalog.lookup.parts import MOST_ROWS, Images
 from tests import writers
 from tests.cli.conftest import NASTY, Own
-from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import Catalogue, stamp
+from tests.forking import CLEAN, OCICAT
 from tests.growth.layouts import Layout, chain
 
 MANY = 600

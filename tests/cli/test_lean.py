@@ -19,10 +19,13 @@ from catalog.errors import InvalidReference
 from catalog.names.query import NAME, parse_query
 from catalog.names.reference import repository_name, split_reference
 from tests.cli.conftest import Shelf
-from tests.cli.program import CLEAN, OCICAT, called, ran
+from tests.cli.program import called, ran
 from tests.cli.test_two_ways import REFS, VARIABLES, arguments
 from tests.conftest import ON_SQLITE
 from tests.effort import examples
+from tests.forking import CLEAN, OCICAT
+
+pytestmark = pytest.mark.whole_start
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,9 @@ import pytest
 from catalog.watch.figures import Figures
 from catalog.watch.metrics import _Collector
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, called, common_directory, needs_root, one_error, ran_as_nobody
+from tests.cli.program import called, common_directory, needs_root, one_error, ran_as_nobody
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 

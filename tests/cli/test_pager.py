@@ -16,8 +16,8 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own
-from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.programs import needs
 
 LINES = 20

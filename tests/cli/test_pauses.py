@@ -12,8 +12,9 @@ import pytest
 
 from catalog.api import PAGE, Catalog
 from catalog.cli.output import KEPT_BYTES
-from tests.cli.program import CLEAN, OCICAT, called
+from tests.cli.program import called
 from tests.conftest import file_of
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import wait_for
 from tests.writers import MANIFEST_TYPE, empty_index, fake_descriptor, make_layout, name_entry, write_index
 

@@ -15,8 +15,11 @@ from catalog._version import __version__
 from catalog.cli import messages
 from catalog.cli.main import COMMANDS
 from tests.cli.conftest import Shelf
-from tests.cli.program import CLEAN, OCICAT, SECONDS, Ran, called, one_error, ran
+from tests.cli.program import SECONDS, Ran, called, one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
+
+pytestmark = pytest.mark.whole_start
 
 SUBCOMMANDS = ("check", "copy", "path", "upgrade", "vacuum")
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from tests.cli.conftest import TAGS, Own, Shelf, objects
-from tests.cli.program import CLEAN, OCICAT, one_error
+from tests.cli.program import one_error
+from tests.forking import CLEAN, OCICAT
 
 
 def rows(shelf: Shelf, *arguments: str) -> list[list[str]]:

@@ -12,7 +12,8 @@ import pytest
 
 from catalog import Catalog
 from catalog.errors import CatalogUnavailable
-from tests.cli.program import CLEAN, OCICAT, called
+from tests.cli.program import called
+from tests.forking import CLEAN, OCICAT
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
 
 

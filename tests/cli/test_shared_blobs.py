@@ -13,7 +13,8 @@ import pytest
 from catalog.engine.open import open_reader
 from tests import writers
 from tests.cli.conftest import Own
-from tests.cli.program import CLEAN, one_error
+from tests.cli.program import one_error
+from tests.forking import CLEAN
 from tests.programs import needs
 
 FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures"

@@ -14,8 +14,9 @@ import pytest
 
 from catalog.db.views import VIEWS
 from tests.cli.conftest import SHOWN, Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, one_error, ran
+from tests.cli.program import one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import wait_for
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"

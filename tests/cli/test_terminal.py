@@ -21,8 +21,9 @@ import pytest
 from catalog.cli.widths import short
 from tests import writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, called, drained, ran
+from tests.cli.program import called, drained, ran
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 
 PAINT = re.compile(r"\x1b\[(?:1|31|0)m")
 LISTINGS = {

@@ -18,8 +18,9 @@ import pytest
 from catalog.engine.open import open_writer
 from tests import writers
 from tests.cli.conftest import Own
-from tests.cli.program import CLEAN, OCICAT, one_error, ran
+from tests.cli.program import one_error, ran
 from tests.conftest import ON_POSTGRESQL, ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import wait_for
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"

@@ -12,8 +12,9 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own, Shelf
-from tests.cli.program import CLEAN, OCICAT, drained
+from tests.cli.program import drained
 from tests.cli.test_terminal import Seen, terminal
+from tests.forking import CLEAN, OCICAT
 
 
 def said(cli: Own, *arguments: str) -> str:

@@ -16,8 +16,9 @@ import pytest
 from catalog.engine.open import open_reader
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
-from tests.cli.program import CLEAN, OCICAT, SECONDS, common_directory, needs_root, one_error, ran_as_nobody
+from tests.cli.program import SECONDS, common_directory, needs_root, one_error, ran_as_nobody
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 
 SKIPPED = "ocicat: blobs: {} read; {} skipped, which were good and have not changed since (--full reads them too)"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Own, retag
-from tests.cli.program import CLEAN, OCICAT, one_error, ran
+from tests.cli.program import one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import followed, wait_for
 from tests.writers import fake_descriptor, make_layout, name_entry, read_index, retag_replace, write_index
 

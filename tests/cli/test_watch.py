@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Own
-from tests.cli.program import CLEAN, OCICAT, needs_root, one_error, ran_as_nobody
+from tests.cli.program import needs_root, one_error, ran_as_nobody
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import followed, wait_for
 
 

@@ -17,9 +17,10 @@ from catalog.db.views import VIEWS
 from catalog.ingest import blob_reading, content, listing
 from tests import writers
 from tests.cli.conftest import no_settling
-from tests.cli.program import CLEAN, called
+from tests.cli.program import called
 from tests.content.layouts import digest_of, file_of, index, layer, layout, manifest, named, on, put, put_as, write
 from tests.effort import examples
+from tests.forking import CLEAN
 
 AMD64 = {"os": "linux", "architecture": "amd64"}
 

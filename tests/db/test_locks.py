@@ -19,7 +19,8 @@ import pytest
 from catalog.engine.locks import DAEMON, DAEMON_LOCK, OLD_WRITER, WRITER, FileLock, StateFile, is_held, read_held
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogLocked
-from tests.cli.program import CLEAN, OCICAT, called, one_error
+from tests.cli.program import called, one_error
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed
 from tests.writers import make_layout
 

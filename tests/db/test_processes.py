@@ -20,7 +20,8 @@ import pytest
 from catalog.engine.sqlite import writer as engine
 from catalog.engine.sqlite.reader import SqliteReader
 from tests import writers
-from tests.cli.program import CLEAN, OCICAT, called, one_error, ran
+from tests.cli.program import called, one_error, ran
+from tests.forking import CLEAN, OCICAT
 
 _SERVER = """
 import os, sys

@@ -19,8 +19,9 @@ from catalog.ingest.intake import BATCH_BYTES
 from catalog.reports.reports import REPORTS
 from tests.browse.served import browsing
 from tests.cli.conftest import no_settling
-from tests.cli.program import CLEAN, Ran, called
+from tests.cli.program import Ran, called
 from tests.conftest import Catalogue, Place
+from tests.forking import CLEAN
 from tests.growth.counting import cost
 from tests.growth.fields import FIELDS, TEXTS, dump, make
 from tests.serve.served import serving

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
+from tests.cli.program import Ran, called, ran
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import DEADLINE, wait_for
 
 _USUAL = re.compile(

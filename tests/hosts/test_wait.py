@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.cli.program import CLEAN, OCICAT, Ran
+from tests.cli.program import Ran
+from tests.forking import CLEAN, OCICAT
 from tests.hosts.conftest import NewHost, layout
 from tests.hosts.host import Host
 from tests.postgres import Server

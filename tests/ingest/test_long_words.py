@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests import writers
-from tests.cli.program import OCICAT
 from tests.conftest import Catalogue
 from tests.content.layouts import layout, manifest, named, put, write
+from tests.forking import OCICAT
 
 DIGITS = random.Random(7)
 LONG = "".join(DIGITS.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=8000))  # it does not compress below the limit

@@ -189,7 +189,7 @@ def test_paths_of_any_bytes(cli: Own, tmp_path: Path) -> None:
 
 
 def cli_program() -> str:
-    from tests.cli.program import OCICAT
+    from tests.forking import OCICAT
 
     return OCICAT
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import CLEAN, OCICAT, Ran, called, one_error, ran
+from tests.cli.program import Ran, called, one_error, ran
 from tests.conftest import ON_POSTGRESQL, ON_SQLITE, Catalogue
+from tests.forking import CLEAN, OCICAT
 from tests.reports.test_gate import PRIVATE
 from tests.watch.harness import wait_for
 

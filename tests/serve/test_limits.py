@@ -20,7 +20,8 @@ from catalog.serve.blobs import Opened
 from catalog.serve.conditions import Part
 from catalog.serve.transfers import Transfers
 from catalog.web.asgi import Message
-from tests.cli.program import CLEAN, OCICAT, called
+from tests.cli.program import called
+from tests.forking import CLEAN, OCICAT
 from tests.programs import needs
 from tests.serve.served import Layouts, Registry, serving
 from tests.serve.test_faults import begin, large_blob

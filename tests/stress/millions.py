@@ -25,8 +25,8 @@ from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.reports.reports import REPORTS
 from tests import writers
-from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import file_of
+from tests.forking import CLEAN, OCICAT
 from tests.growth.test_walks import steps
 
 ENTRIES = 1_000

@@ -17,8 +17,8 @@ import psycopg
 from catalog.engine.open import open_writer
 from catalog.engine.postgres.connect import conninfo
 from catalog.engine.postgres.reader import PostgresReader
-from tests.cli.program import CLEAN, OCICAT
 from tests.conftest import Catalogue
+from tests.forking import CLEAN, OCICAT
 from tests.lookup.sizes import build
 from tests.lookup.test_plans import looked_at, planned, question, read_whole
 from tests.lookup.test_steps import ASKED, FIRST

@@ -19,7 +19,7 @@ from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import OcicatError
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
-from tests.cli.program import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT
 from tests.stress.world import Place, places
 
 _AT_ONCE = 8

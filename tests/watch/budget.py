@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests import writers
-from tests.cli.program import OCICAT
+from tests.forking import OCICAT
 from tests.postgres import Server
 from tests.watch.harness import Load, followed, wait_for
 from tests.watch.hostile import KINDS, change

@@ -31,7 +31,8 @@ from catalog.lookup.past import spans
 from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
-from tests.cli.program import CLEAN, OCICAT, Ran, called, ran
+from tests.cli.program import Ran, called, ran
+from tests.forking import CLEAN, OCICAT
 from tests.oracle import UNREADABLE, Oracle, OracleStore, Outcome, Scan, scan_raw
 
 DEADLINE = 60.0

@@ -20,16 +20,8 @@ from catalog.exhausted import exhausted
 from catalog.watch.service import Service
 from catalog.watch.status import LATE_SECONDS, why_late
 from tests import writers
-from tests.cli.program import (
-    CLEAN,
-    OCICAT,
-    Ran,
-    called,
-    needs_root,
-    one_error,
-    ran_as_nobody,
-    reachable,
-)
+from tests.cli.program import Ran, called, needs_root, one_error, ran_as_nobody, reachable
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import DEADLINE, Followed, followed, wait_for
 from tests.watch.test_config import said_of
 from tests.watch.test_daemon import APP, pid, tag

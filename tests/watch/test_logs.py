@@ -20,7 +20,8 @@ import pytest
 from catalog.cli.log_pipe import WAITING_BYTES, LogPipe
 from catalog.ingest.notice import EVENTS, Notice
 from catalog.watch.status import kernel_limit, watches_advised
-from tests.cli.program import OCICAT, ran
+from tests.cli.program import ran
+from tests.forking import OCICAT
 from tests.watch.harness import Followed, wait_for
 from tests.watch.test_config import configure
 from tests.watch.test_daemon import pid, tag, writer_lock

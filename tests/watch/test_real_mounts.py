@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from catalog.watch.status import read_daemon
-from tests.cli.program import CLEAN
+from tests.forking import CLEAN
 from tests.watch.harness import DEADLINE, Followed, wait_for
 from tests.watch.test_daemon import APP, pid
 from tests.watch.test_mounts import needs_namespaces

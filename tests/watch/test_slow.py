@@ -23,7 +23,8 @@ from catalog.layout.beneath import opened_path
 from catalog.layout.files import stat_index
 from catalog.layout.held import OpenFiles
 from catalog.names.query import parse_query
-from tests.cli.program import _AS_NOBODY, CLEAN, OCICAT, needs_root
+from tests.cli.program import _AS_NOBODY, needs_root
+from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
