@@ -19,6 +19,7 @@ from benchmarks import instructions
 from benchmarks.report import Report, say
 from benchmarks.rows import (
     answered,
+    archives,
     change,
     compare,
     content,
@@ -54,6 +55,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "link": plans.link,
     "serve": serve.serve,
     "content": content.content,
+    "archives": archives.archives,
     "bytes": first.size,
 }
 

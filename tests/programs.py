@@ -28,6 +28,8 @@ PACKAGES = {
     "podman": "podman",
     "rsync": "rsync",
     "skopeo": "skopeo",
+    "bsdtar": "libarchive-tools",
+    "tar": "tar",
     "umoci": "umoci",
     "zsh": "zsh",
 }

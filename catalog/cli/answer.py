@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from catalog.lookup.filters import EntryFilters, Narrowing
 
 QUERY_COLUMNS = ("store", "name", "tag", "ref_name", "digest", "media_type", "size")
+PLACES = ("oci-layout", "oci-archive")
+"""The formats of `resolve` that are references for another tool (catalog.cli.archive_place)."""
 SPARE = ("media_type", "ref_name", "size")
 
 
@@ -94,7 +96,7 @@ def run_resolve(options: Options) -> int:
 def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
     format_ = options.format
     try:
-        show = _resolve_format(format_)
+        show = _resolve_format(reader, format_)
         moment = _moment(options)
         then = reader if moment is None else reader.at(moment)
         asking = Asking(then, note, strict=options.strict)
@@ -133,18 +135,25 @@ def _resolve(options: Options, limits: Limits, reader: Reader) -> int:
 
 
 class _Shown:
-    """How `resolve` prints: with a Format, or in one of its own two forms (the digest alone, and oci-layout)."""
+    """How `resolve` prints: with a Format, or in one of its own forms (the digest alone, and a reference for another tool)."""
 
-    def __init__(self, format_: output.Format | None, *, layout: bool = False) -> None:
+    def __init__(self, format_: output.Format | None, reader: Reader | None = None, scheme: str = "") -> None:
         self._format = format_
-        self._layout = layout
+        self._reader = reader
+        self._scheme = scheme
 
     def match(self, text: str, match: Match) -> None:
         """Print the answer for the reference `text`."""
         if self._format is not None:
             self._format.row(lambda field: text if field == "reference" else match.value(field))
-        elif self._layout:
-            output.write(f"oci-layout://{_buildx_path(match)}@{match.digest}\n")
+        elif self._scheme == "oci-layout" and self._reader is not None:
+            output.write(f"oci-layout://{directory_for(self._reader, match)}@{match.digest}\n")
+        elif self._reader is not None:
+            from catalog.cli.archive_place import archive_for
+
+            output.write(
+                f"{archive_for(self._reader, match, path_of(match), is_archive=is_archive(self._reader, match))}\n"
+            )
         else:
             output.write(match.digest + "\n")
 
@@ -170,22 +179,43 @@ class _Shown:
 
 def _checks_blobs(options: Options) -> bool:
     """Return whether an answer must have all of its blobs, which a build from the layout needs."""
-    return options.strict and options.format == "oci-layout"
+    return options.strict and options.format in PLACES
 
 
-def _resolve_format(format_: str | None) -> _Shown:
+def _resolve_format(reader: Reader, format_: str | None) -> _Shown:
     if format_ in (None, "tsv"):
         return _Shown(None)
-    if format_ == "oci-layout":
-        return _Shown(None, layout=True)
+    if format_ in PLACES:
+        return _Shown(None, reader, format_)
     from catalog.cli import formats
 
     columns = ("reference", "store", "name", "digest") if format_ == "table" else ("digest",)
-    return _Shown(formats.open_format(format_, columns, (*FIELDS, "reference"), header=False, also=("oci-layout",)))
+    return _Shown(formats.open_format(format_, columns, (*FIELDS, "reference"), header=False, also=PLACES))
 
 
-def _buildx_path(match: Match) -> str:
-    """Return the path of the match's store for buildx.
+def directory_for(reader: Reader, match: Match) -> str:
+    """Return the path of the match's store for buildx. `reader` reads the present.
+
+    Raises UsageError if the store is an archive, or `path_of` does.
+    """
+    path = path_of(match)
+    if is_archive(reader, match):
+        raise UsageError(
+            f"store {shown(match.store)} is a tar archive, which buildx cannot read: use --format oci-archive for skopeo and podman"
+        )
+    return path
+
+
+def is_archive(reader: Reader, match: Match) -> bool:
+    """Return whether the match's store is an archive, as far as it was last read."""
+    row = next(
+        iter(reader.select("SELECT archive FROM store WHERE id = :store_id", {"store_id": match.store_id})), None
+    )
+    return row is not None and bool(row[0])
+
+
+def path_of(match: Match) -> str:
+    """Return the path of the match's store.
 
     Raises UsageError if the store is on another host, or if its path cannot be printed unchanged.
     """

@@ -66,8 +66,10 @@ FLAGS = {"watch.answer": "answer"}
 """Settings of catalog.watch.configuration that are true or false."""
 
 TABLES = {"roots": True, "stores": False}
-PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse")
-"""The keys of `[[roots]]` and of `[[stores]]`; only `path` is required."""
+PLACE_KEYS = ("path", "name", "naming", "prefix", "priority", "shared_blob_dir", "shared_as", "sparse", "archives")
+"""The keys of `[[roots]]`; only `path` is required."""
+STORE_KEYS = tuple(key for key in PLACE_KEYS if key != "archives")
+"""The keys of `[[stores]]`."""
 
 
 def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
@@ -212,13 +214,14 @@ class _File:
         from catalog.names.paths import checked_name
 
         table = "[[roots]]" if is_root else "[[stores]]"
+        keys = PLACE_KEYS if is_root else STORE_KEYS
         if not isinstance(values, dict):
-            raise self._wrong(f"{table} must be a table with the keys {', '.join(PLACE_KEYS)}")
+            raise self._wrong(f"{table} must be a table with the keys {', '.join(keys)}")
         for key in values:
-            if key not in PLACE_KEYS:
-                hint = did_you_mean(key, PLACE_KEYS)
+            if key not in keys:
+                hint = did_you_mean(key, keys)
                 place = self._line_of(table, key, number)
-                raise self._wrong(f"{table} has no key {shown(key)}{place}: {hint}its keys are {', '.join(PLACE_KEYS)}")
+                raise self._wrong(f"{table} has no key {shown(key)}{place}: {hint}its keys are {', '.join(keys)}")
         line = functools.partial(self._line, table, number=number)
         with line("path"):
             path = self._path(f"path of {table}", values.get("path", ""))
@@ -250,11 +253,12 @@ class _File:
         if shared_as:
             with line("shared_as"):
                 self._checked(table, lambda: checked_name(shared_as))
-        sparse = values.get("sparse")
-        if sparse is not None and not isinstance(sparse, bool):
-            with line("sparse"):
-                raise self._wrong(f"sparse of {table} must be true or false")
-        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse))
+        for key in ("sparse", "archives"):
+            if not isinstance(values.get(key), bool | None):
+                with line(key):
+                    raise self._wrong(f"{key} of {table} must be true or false")
+        sparse, archives = values.get("sparse"), values.get("archives")
+        return Place(path, is_root, StoreSettings(name, policy, prefix, priority, shared, shared_as, sparse), archives)
 
     def _check_prefix(self, table: str, prefix: str | None, policy: Naming | None) -> None:
         from catalog.names.keys import Naming

@@ -52,10 +52,11 @@ def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first
     by_name: dict[str, list[Image]] = {}
     for image in images:
         by_name.setdefault(image.context, []).append(image)
-    shared = {row[0] for row in asking.reader.rows("STORES", {}) if row[11] is not None}
+    stores = list(asking.reader.rows("STORES", {}))
+    shared, archives = {row[0] for row in stores if row[11] is not None}, {row[0] for row in stores if row[15]}
     for together in by_name.values():
         try:
-            match, digest = _one(asking, together, _Building(asking.reader, builder, shared), first=first)
+            match, digest = _one(asking, together, _Building(asking.reader, builder, shared, archives), first=first)
         except OcicatError as error:
             if isinstance(error, CatalogUnavailable) and not isinstance(error, NotInTime):
                 raise
@@ -67,14 +68,15 @@ def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first
 class _Building:
     """What buildx needs of a layout: all blobs of an image, in the directory of the layout itself, on this host."""
 
-    def __init__(self, reader: Reader, builder: Platform, shared: set[int]) -> None:
+    def __init__(self, reader: Reader, builder: Platform, shared: set[int], archives: set[int]) -> None:
         self._reader = reader
         self._builder = builder
         self._shared = shared
+        self._archives = archives
 
     def needs(self, platforms: tuple[Platform | None, ...]) -> Needs:
         """Return which blobs a build for these platforms needs of a base image."""
-        return Needs(self._reader, platforms, self._builder, self._is_there)
+        return Needs(self._reader, platforms, self._builder, self._is_there, self._archives)
 
     def _is_there(self, match: Match, digest: str) -> bool:
         return match.store_id not in self._shared or self._has_own(match, digest)

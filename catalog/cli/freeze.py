@@ -10,6 +10,7 @@ import sys
 import click
 
 from catalog.cli import formats
+from catalog.cli.answer import PLACES
 from catalog.cli.guides import GUIDES
 from catalog.cli.main import COMMANDS, group, listed_options
 from catalog.cli.schemas import OBJECTS
@@ -110,7 +111,7 @@ def _options(command: click.Command, name: str = "") -> dict[str, object]:
         for text in (*option.opts, *option.secondary_opts):
             found[text] = _kind(option, OPTIONS.get(text, ""))
     if name == "resolve":
-        found["--format"] = ("oci-layout", *formats.NAMES)
+        found["--format"] = (*PLACES, *formats.NAMES)
     if name == "report":
         found["-p"] = "parameters"
     return {**found, "--help": None}

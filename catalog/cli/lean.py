@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from _thread import LockType
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 """The version of the catalogs that are read here, as `frozen` has it (tests/cli/test_lean.py)."""
 _IGNORED = ("OCICAT_DB", "OCICAT_PAGER", "OCICAT_HOST", "OCICAT_SOCKET")
 """Variables that do not change what is asked here; `start` reads the others."""
@@ -113,7 +113,7 @@ def canonical(text: str) -> str | None:
     if "@" in text or not path or (colon and not tag):
         return None
     if not slash:
-        if len(text) == 64 or path in ("oci", "sha256", "sha384", "sha512"):
+        if len(text) == 64 or path in ("oci", "oci-archive", "docker-archive", "sha256", "sha384", "sha512"):
             return None
         path = f"docker.io/library/{path}"
     elif first == "docker.io":

@@ -72,7 +72,7 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
             "name": "string", "path": "string", "state": "string", "error": "string?", "entries": "integer",
             "naming": "string", "priority": "integer", "indexed_at": "time?", "changed_at": "time?",
             "shared_blob_dir": "string?", "host": "string", "shared_as": "string?", "sparse": "boolean",
-            "unjudged": "string?",
+            "archive": "boolean", "unjudged": "string?",
         },
     ),
     "inspect": (

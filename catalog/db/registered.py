@@ -39,7 +39,7 @@ STORE_FILES = (
 """The id and name of each store, followed by the columns of STANDINGS."""
 ROOT_SETTINGS = select(
     *(root.c[column] for column in (
-        "path", "path_bytes", "name", "naming", "prefix", "priority", "shared_blobs", "sparse", "shared_as",
+        "path", "path_bytes", "name", "naming", "prefix", "priority", "shared_blobs", "sparse", "archives", "shared_as",
     ))
 ).order_by(root.c.path)  # fmt: skip
 """The settings of each root."""
@@ -47,7 +47,7 @@ STORE_SETTINGS = select(
     *(store.c[column] for column in ("name", "naming", "prefix", "priority", "shared_blobs", "sparse", "own_settings"))
 ).where(store.c.path == bindparam("path", type_=String))
 """The settings of the store at a path."""
-STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, *_BOTH[5:]))
+STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, store.c.archive, *_BOTH[5:]))
 """The fields of catalog.ingest.store_state.Store in order, followed by the bytes of its paths, for all stores of a host."""
 STANDINGS = _of_host(_STANDING)
 """The same for catalog.ingest.store_state.Standing."""

@@ -38,7 +38,7 @@ from sqlalchemy import (
 from catalog.db import kinds
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 2
+SCHEMA_MINOR = 3
 APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
@@ -114,6 +114,7 @@ root = Table(
     Column("shared_blobs_bytes", LargeBinary, comment="that path, raw, if it is not UTF-8"),
     Column("shared_as", _text, comment="the name for this root on all hosts that share its file system"),
     _flag("sparse", "layers of its layouts may be absent"),
+    _flag("archives", "layouts in tar archives below it are stores, too"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a directory that is searched for layouts",
@@ -168,6 +169,7 @@ store = Table(
     _flag("unlisted", "a blob directory could not be listed, so nothing counts as missing"),
     _flag("shares", "another store finds, or once found, blobs in its directories: see blob_place and removed_place"),
     _born(),
+    _flag("archive", "it is a tar archive, as far as it was last read"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",

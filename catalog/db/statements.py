@@ -562,6 +562,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         host.c.name.label("host"),
         store.c.shared_as,
         store.c.sparse,
+        store.c.archive,
         case(
             (
                 store.c.state.not_in([literal_column("'ok'"), literal_column("'empty'")]),

@@ -141,6 +141,7 @@ VIEWS = (
             ("pending", "store.content_pending", "1 while its manifests are not all read yet"),
             ("host", "(SELECT host.name FROM host WHERE host.id = store.host_id)", "the machine that it is on"),
             ("sparse", "store.sparse", "1 if its layers may be absent"),
+            ("archive", "store.archive", "1 if it is a tar archive"),
             ("shared_as", "store.shared_as", "equal in stores of several hosts that are the same layout; else null"),
             ("sha256", "store.sha256", "SHA-256 of the index.json that was read last, in hex"),
         ),

@@ -16,6 +16,7 @@ from catalog.ingest.records import SnapshotRow, StoreRow
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
+from catalog.layout.files import ArchiveState
 from catalog.layout.history import told_spans
 from catalog.layout.index import IndexContent, IndexProblem, Marker
 from catalog.names.keys import Unnamed
@@ -117,10 +118,12 @@ def write_content(
         if marker.problem is not None or found.layout_version != LAYOUT_VERSION:
             _one_problem(rows, found.id, marker.problem, subject="oci-layout")
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
+    is_archive = isinstance(content.file, ArchiveState)
+    rewritten = is_archive and content.file.identity != found.file_identity  # its blobs are others, too
     generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:
         generation, changed_at = generation + 1, now
-        size = content.file.size
+        size = content.size
         rows.snapshot(SnapshotRow(found.id, generation, now, content.sha256, size, entries, *applied, took_ms=took_ms))
     elif rekeyed:
         generation, changed_at = generation + 1, now
@@ -143,8 +146,9 @@ def write_content(
             generation=generation,
             indexed_at=now,
             changed_at=changed_at,
-            content_pending=applied is not None and changed,  # the statement keeps it set if it was
+            content_pending=(applied is not None and changed) or rewritten,  # the statement keeps it set if it was
             first_at=first_at,
+            archive=is_archive,
         ),
     )
     return Outcome(state, None, applied if changed else None)

@@ -23,6 +23,7 @@ from catalog.layout.index import read_index
 from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_both, parse_manifest
 from catalog.layout.mentions import mentions_digest
+from catalog.names.paths import encode_path
 
 BATCH = 500
 BATCH_BYTES = 16 << 20
@@ -84,12 +85,15 @@ class ContentReading:
         return self._embedded.get(digest)
 
     def reasons(self) -> dict[str, str]:
-        """Return why blobs of the store could not be read, by digest."""
-        return (
+        """Return why blobs of the store could not be read, by digest, and what else leaves its use in doubt, by path."""
+        reasons = (
             self.mislabelled
             | self.skipped
             | {digest: problem.reason for digest, problem in self.all_problems().items()}
         )
+        if self.blobs.archive is not None:  # Then it is in doubt for good, so that nothing in it is ever called unused.
+            reasons[encode_path(self.blobs.archive)[0]] = "is an archive, of which nothing is called unused"
+        return reasons
 
     def all_problems(self) -> dict[str, BlobProblem]:
         """Return what is wrong with the store's blobs, by digest, including what listing its directories found."""

@@ -142,5 +142,5 @@ def _may_open(blobs: BlobDirectories, digest: str) -> bool:
         return False
     if opened is None:
         return False
-    os.close(opened[0])
+    os.close(opened.descriptor)
     return True

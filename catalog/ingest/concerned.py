@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from catalog.engine.interface import Reader
 from catalog.errors import InvalidReference, UnknownStore
+from catalog.ingest.store_state import ROOT_ARCHIVES
 from catalog.layout.beneath import opened_below
 from catalog.layout.discover import discover
 from catalog.lookup.stores import ids_by_glob, place_of, store_id
@@ -42,6 +44,10 @@ class Concerned(NamedTuple):
 
     ids: frozenset[int] | None
     searches: tuple[Search, ...]
+
+
+def _ignore(_path: str, _error: OSError) -> None:
+    pass
 
 
 EVERYTHING = Concerned(None, (Search(),))
@@ -127,8 +133,11 @@ def known_paths(reader: Reader) -> frozenset[str]:
 
 def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
     """Return the paths of the layouts below roots that one of `searches` means and that are not `known`."""
-    roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in reader.rows("ROOTS", {})]
+    rows = list(reader.rows("ROOTS", {}))
+    archives = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in rows}
+    roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in rows]
     roots.sort(key=lambda root: -len(root[0]))
+    has_any = any(archives.values())
     by_directory: dict[str, list[Search]] = {}
     for search in searches:
         directories = [search.directory] if search.directory is not None else _searched(roots, search)
@@ -138,9 +147,18 @@ def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str
     paths = {path for path, _ in roots}
     for directory, its_searches in by_directory.items():
         opened = opened_below(directory, paths)
-        for path in () if opened is None else discover(opened, lambda _path, _error: None):
+        if opened is None:
+            continue
+        # `known` saves a look at archives only: with them, every directory is listed.
+        for path in discover(opened, _ignore, known=known if has_any else (), archives=has_any):
             root = _root_above(path, roots)
-            if root is None or path in found or is_too_long(path) or encode_path(path)[0] in known:
+            if (
+                root is None
+                or (has_any and not archives[root[0]] and os.path.isfile(path))
+                or path in found
+                or is_too_long(path)
+                or encode_path(path)[0] in known
+            ):
                 continue
             name = derived_name(path, *root)
             if any(search.accepts(path, name) for search in its_searches):

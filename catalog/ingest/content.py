@@ -169,7 +169,7 @@ class ContentStage:
                 for each in left:
                     list_shared(self._writer, each.store, each.blobs)
             for each in left:
-                if each.blobs.unlisted:
+                if each.blobs.unlisted and not each.blobs.is_torn:
                     each.identity = None  # A later listing may succeed although the directory looks the same.
                 yield from self._look_at_suspects(each)
             left = yield from self._finish(left)

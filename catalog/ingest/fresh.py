@@ -21,7 +21,16 @@ from catalog.errors import CatalogLocked, CatalogUnavailable, NotInTime
 from catalog.ingest.completed import completed_of
 from catalog.ingest.concerned import concerned, known_paths, new_layouts
 from catalog.ingest.settings import Place, Settings
-from catalog.ingest.store_state import Standing, differs, has_problem, has_unread_content, keys_are_old, standing
+from catalog.ingest.store_state import (
+    ROOT_ARCHIVES,
+    Standing,
+    differs,
+    has_archives,
+    has_problem,
+    has_unread_content,
+    keys_are_old,
+    standing,
+)
 from catalog.ingest.unregistered import unregistered
 from catalog.layout.beneath import opened_below
 from catalog.layout.blobs_identity import blobs_identity
@@ -205,9 +214,9 @@ def _is_current(store: Standing) -> bool:
 
 def _is_layout(reader: Reader, path: str) -> bool:
     """Return whether there is still a layout at `path`, which was found below a root."""
-    roots = [decode_path(root, root_bytes) for root, root_bytes, *_ in reader.rows("ROOTS", {})]
+    roots = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in reader.rows("ROOTS", {})}
     opened = opened_below(path, roots)
-    return opened is not None and is_layout(opened)
+    return opened is not None and is_layout(opened, archives=has_archives(path, roots))
 
 
 def _stored(path: str) -> str:

@@ -36,6 +36,7 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, differs, has_problem
 from catalog.ingest.turns import LARGE_BYTES, PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first, had_turn
 from catalog.layout.beneath import Found
+from catalog.layout.files import NoArchive
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
     FileState,
@@ -254,7 +255,7 @@ class Intake:
                 self._listener.looked(waiting.store, None)
                 return self._look_at_problem(waiting, now, problem)
             self._listener.looked(waiting.store, file)
-            waiting.size = file.size
+            waiting.size = file.list_bytes
             if not waiting.full and not differs(waiting.store, file):
                 self.done += 1
                 return True
@@ -318,7 +319,8 @@ class Intake:
             # The time that reading took is lost, so as much is left to other stores first.
             took = time.monotonic() - began
             self._put_off(waiting, time.monotonic() + max(_RETRY_SECONDS, took), "it changes while it is read")
-        except IndexProblem as problem:
+        except IndexProblem as found:
+            problem = _of_archive(found, file) if store.archive and isinstance(found, NoArchive) else found
             if problem.file is None and has_problem(store, problem):
                 self.done += 1  # As before, it may not be opened, or its directory is a link.
                 return True
@@ -370,7 +372,7 @@ class Intake:
         self._batch[reading.store.id] = reading
         if reading.content is not None:
             self._batch_entries += reading.content.elements
-            self._batch_bytes += reading.content.file.size
+            self._batch_bytes += reading.content.size
         is_full = self._batch_entries >= self._entries_at_once or self._batch_bytes >= BATCH_BYTES
         if is_alone or is_full or len(self._batch) >= BATCH_STORES:
             self.commit()
@@ -454,6 +456,13 @@ class Intake:
         waiting = reading.waiting
         waiting.looks, waiting.since = (), now
         self._put_off(waiting, now + _RETRY_SECONDS, "it changes while it is read")
+
+
+def _of_archive(problem: NoArchive, file: FileState) -> IndexProblem:
+    """Return the problem of an archive that is overwritten with something else: it is still there, so its last entries answer."""
+    invalid = IndexProblem("invalid", problem.reason.replace("directory", "archive"))
+    invalid.file = file
+    return invalid
 
 
 def _no_pause() -> None:

@@ -13,17 +13,18 @@ from catalog.ingest.clock import now_ms
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Place
+from catalog.ingest.unregistered import is_there
 from catalog.names.escape import shown
 from catalog.names.paths import kept_path
 
 
 def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
-    """Register these, or change their settings, in one transaction; return those that are not directories now.
+    """Register these, or change their settings, in one transaction; return those that do not exist now.
 
     Those may be on a file system that is mounted later. Places that were removed from the configuration stay registered;
     `ocicat remove` removes them. Raises UsageError, and registers nothing then.
     """
-    present = [place for place in places if os.path.isdir(place.path)]
+    present = [place for place in places if is_there(place)]
     if present:
 
         def register(connection: Connection) -> None:
@@ -50,7 +51,7 @@ def _register(registry: Registry, place: Place) -> None:
     settings = place.settings._replace(shared_blobs=kept_path(shared) if shared else shared)
     try:
         if place.is_root:
-            registry.add_root(path, settings)
+            registry.add_root(path, settings, place.archives)
         else:
             registry.add_store(path, settings, now_ms())
     except UsageError as error:
@@ -59,4 +60,4 @@ def _register(registry: Registry, place: Place) -> None:
 
 def now_there(places: Iterable[Place]) -> bool:
     """Return whether one of these is a directory now. Costs a stat each."""
-    return any(os.path.isdir(place.path) for place in places)
+    return any(is_there(place) for place in places)

@@ -26,6 +26,7 @@ class StoreRow(NamedTuple):
     changed_at: int | None
     content_pending: bool
     first_at: int
+    archive: bool
 
 
 class SnapshotRow(NamedTuple):

@@ -45,6 +45,7 @@ class Root(NamedTuple):
     shared_blobs: str | None
     shared_as: str | None
     sparse: bool
+    archives: bool
 
 
 class Discovered(NamedTuple):
@@ -122,7 +123,7 @@ class Registry:
         statements = (
             select(func.count(), func.max(store.c.id), func.max(store.c.state_since)).where(of_host[1]),
             select(func.count(), func.max(left_out.c.path)).where(of_host[2]),
-            select(root.c.id, root.c.path).where(of_host[0]).order_by(root.c.id),
+            select(root.c.id, root.c.path, root.c.archives).where(of_host[0]).order_by(root.c.id),
         )
         return tuple(tuple(row) for statement in statements for row in self.connection.execute(statement))
 
@@ -146,11 +147,16 @@ class Registry:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def add_root(self, path: str, settings: StoreSettings) -> int:
-        """Register the directory `path` as a root, or change its settings; return its id."""
+    def add_root(self, path: str, settings: StoreSettings, archives: bool | None = None) -> int:
+        """Register the directory `path` as a root, or change its settings; return its id.
+
+        `archives` is whether layouts in archives below it are stores; None changes nothing.
+        """
         text, raw = encode_path(path)
         row = self._row_at(root, text)
         values = _values(settings)
+        if archives is not None:
+            values["archives"] = archives
         if row is None:
             name = self._new_name(settings.name, derived_name(path))
             values = {"naming": "annotations", "priority": 0} | values
@@ -274,6 +280,7 @@ class Registry:
             **_shared_blobs(above.shared_blobs if above else None),
             "shared_as": _shared_as(above, text) if above else None,
             "sparse": above.sparse if above else False,
+            "archive": os.path.isfile(decode_path(text, raw)),  # until it is read
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
@@ -393,4 +400,5 @@ def _root(row: RowMapping) -> Root:
         decoded(row["shared_blobs"], row["shared_blobs_bytes"]),
         row["shared_as"],
         row["sparse"],
+        row["archives"],
     )

@@ -46,8 +46,12 @@ class StoreSettings(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A root or store in a configuration: its absolute path, and its settings, like the options of `add`."""
+    """A root or store in a configuration: its absolute path, and its settings, like the options of `add`.
+
+    `archives` is whether layouts in archives below a root are stores; None if that is not set.
+    """
 
     path: str
     is_root: bool
     settings: StoreSettings
+    archives: bool | None = None

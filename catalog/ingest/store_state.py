@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from catalog.layout.beneath import Found, opened_path
@@ -21,6 +21,8 @@ from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
 from catalog.names.paths import decode_path, is_too_long
 from catalog.names.sizes import counted
 
+ROOT_ARCHIVES = 8
+"""The place of `archives` in a row of ROOTS (catalog.db.registered)."""
 RETENTION_MS = 86_400_000
 """Retention scans whole tables, so it runs once a day."""
 
@@ -66,6 +68,7 @@ class Store(NamedTuple):
     blobs_identity: str | None
     content_pending: bool
     sparse: bool
+    archive: bool
 
     @property
     def opened(self) -> str:
@@ -225,7 +228,7 @@ def _blobs_changed(store: Store | Standing, at: Found | None) -> bool:
 
 
 def unknown_layouts(
-    roots: Iterable[str],
+    roots: Mapping[str, bool],
     known: Container[str],
     on_error: Callable[[str, OSError], None],
     on_directory: Callable[[], None] = lambda: None,
@@ -234,16 +237,26 @@ def unknown_layouts(
 ) -> Iterator[str]:
     """Yield the paths of layouts below `roots` that are not `known`. For the other parameters see `discover`.
 
-    A layout whose path is too long for the catalog is passed to `on_error`.
+    The value of a root is whether archives below it count. A layout whose path is too long for the catalog is passed to `on_error`.
     """
-    for root in roots:
-        for path in discover(root, on_error, on_directory, listings, known, is_leaf):
-            if path in known:
+    for root, archives in roots.items():
+        for path in discover(root, on_error, on_directory, listings, known, is_leaf, archives=archives):
+            if path in known or (archives and not has_archives(path, roots) and os.path.isfile(path)):
                 continue
             if is_too_long(path):
                 on_error(path, OSError(errno.ENAMETOOLONG, f"the path takes more than {PATH_BYTES} bytes"))
             else:
                 yield path
+
+
+def has_archives(path: str, roots: Mapping[str, bool]) -> bool:
+    """Return whether archives count below the deepest of `roots` that is above `path`."""
+    above = path
+    while (parent := os.path.dirname(above)) != above:
+        above = parent
+        if above in roots:
+            return roots[above]
+    return False
 
 
 def is_retention_due(last: str | None, now: int) -> bool:

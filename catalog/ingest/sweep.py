@@ -142,7 +142,7 @@ def find_new(
         text = f"{shown(path)}: cannot be searched for layouts: {reason}"
         report(Notice("unsearchable", text, path=path, error=reason))
 
-    paths = (root.path for root in roots)
+    paths = {root.path: root.archives for root in roots}
     return register(writer, list(unknown_layouts(paths, known, unreadable, on_directory, listings)), report)
 
 

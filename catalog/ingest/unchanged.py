@@ -16,6 +16,7 @@ from catalog.engine.open import open_reader
 from catalog.errors import OcicatError
 from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.store_state import (
+    ROOT_ARCHIVES,
     Standing,
     Summary,
     differs,
@@ -71,7 +72,7 @@ def _look(reader: Reader) -> Summary | None:
         return None
     stores = [standing(*row) for row in reader.rows("STANDINGS", {"host": hosts[0]})]
     known = {row[0] for row in reader.rows("LEFT_OUT", {})}.union(store.path for store in stores)
-    roots = [decode_path(path, path_bytes) for path, path_bytes, *_ in reader.rows("ROOTS", {})]
+    roots = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in reader.rows("ROOTS", {})}
     reader.release_state()
     leaves: set[str] = set()
     with Parents() as parents:

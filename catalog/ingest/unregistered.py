@@ -9,20 +9,25 @@ import os
 from collections.abc import Iterable
 
 from catalog.engine.interface import Reader
-from catalog.ingest.settings import Place, StoreSettings
+from catalog.ingest.settings import Place
 from catalog.names.paths import encode_path, kept_path
 
-_SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse")
+_SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse", "archives")
 """The settings of roots and stores in the order of the frozen statements. `shared_as` is left out, because no answer depends on it."""
 
 
 def unregistered(reader: Reader, places: Iterable[Place]) -> list[Place]:
-    """Return those of `places` that are directories now, and are missing in the catalog or have other settings there."""
-    places = [place for place in places if os.path.isdir(place.path)]
+    """Return those of `places` that exist now, and are missing in the catalog or have other settings there."""
+    places = [place for place in places if is_there(place)]
     if not places:
         return []
     roots = {row[0]: row[2:] for row in reader.rows("ROOTS", {})}
     return [place for place in places if not _is_registered(reader, place, roots)]
+
+
+def is_there(place: Place) -> bool:
+    """Return whether there is a directory at a place now, or a file, which may be the archive of a store."""
+    return os.path.isdir(place.path) or (not place.is_root and os.path.isfile(place.path))
 
 
 def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, ...]]) -> bool:
@@ -39,12 +44,13 @@ def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, 
         return False
     if not place.is_root and place.settings.given and not found[-1]:
         return False  # It still has the settings of its root.
-    pairs = zip(_given(place.settings), found[1:], strict=False)
+    pairs = zip(_given(place), found[1:], strict=False)
     return all(given is None or given == has or (given == "" and has is None) for given, has in pairs)
 
 
-def _given(settings: StoreSettings) -> tuple[object, ...]:
+def _given(place: Place) -> tuple[object, ...]:
     """Return the given settings as the catalog stores them, in the order of _SETTINGS; None for those that are not given."""
+    settings = place.settings
     shared = settings.shared_blobs
     return (
         None if settings.naming is None else str(settings.naming),
@@ -52,4 +58,5 @@ def _given(settings: StoreSettings) -> tuple[object, ...]:
         settings.priority,
         encode_path(kept_path(shared))[0] if shared else shared,
         settings.sparse,
+        place.archives,
     )

@@ -32,7 +32,6 @@ from catalog.ingest.listener import Report
 from catalog.ingest.listing import list_blobs
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
-from catalog.layout.beneath import open_directory
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import missing
 from catalog.layout.hashing import file_identity, hash_blob, hole_bytes
@@ -175,10 +174,8 @@ class Verification:
 
     def _plan(self, store: Store, files: dict[tuple[int, int, str], _File]) -> None:
         """Collect the files of a store that have to be read."""
-        try:
-            os.close(open_directory(store.opened))
-        except OSError as error:
-            reason = missing(store.opened, error)
+        reason = missing(store.opened)
+        if reason is not None:
             self._report(f"{shown(store.name)}: {reason}: nothing to verify ({shown(store.path)})")
             return
         with BlobDirectories(store.opened, store.shared_blobs) as blobs:
@@ -277,21 +274,21 @@ class Verification:
                 for reason in blobs.unlisted.values():
                     return _Verdict("unreadable-blob", reason)
                 return _Verdict(None)
-            descriptor, before = opened
+            descriptor, before, begin = opened
             try:
                 # A later write within the same tick of the clock would not change the file's times.
                 young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
                 if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
-                    before = os.fstat(descriptor)
+                    before = opened.look()
                 if before.st_size > most:
                     return _Verdict(
                         "truncated-blob", f"has {in_bytes(before.st_size)} instead of {most}: it is not read"
                     )
-                if self._is_empty(store, descriptor, before):
+                if self._is_empty(store, descriptor, before, begin):
                     why = f"has {in_bytes(before.st_size)}, of which most are holes: it is not read, write it again"
                     return _Verdict("unreadable-blob", why)
-                found = hash_blob(descriptor, algorithm, before, self._on_piece)
-                after = os.fstat(descriptor)
+                found = hash_blob(descriptor, algorithm, before, self._on_piece, begin)
+                after = opened.look()
             except OSError as error:
                 return _Verdict("unreadable-blob", error.strerror or str(error))
             finally:
@@ -305,9 +302,9 @@ class Verification:
                 return _Verdict("digest-differs", why, identity, inode)
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 
-    def _is_empty(self, store: Store, descriptor: int, found: os.stat_result) -> bool:
-        """Return whether the file has more holes than are allowed for its store. Raises OSError."""
-        holes = hole_bytes(descriptor, found, HOLE_BYTES)
+    def _is_empty(self, store: Store, descriptor: int, found: os.stat_result, begin: int) -> bool:
+        """Return whether the blob, at `begin` of the file, has more holes than are allowed for its store. Raises OSError."""
+        holes = hole_bytes(descriptor, found, HOLE_BYTES, begin)
         if not holes:
             return False
         with self._count:

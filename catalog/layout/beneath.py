@@ -19,7 +19,10 @@ from collections.abc import Container
 from typing import NamedTuple, Self
 
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # works on a directory that may be searched but not listed
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 MARK = "/./"
+ARCHIVE_NAMES = (".tar",)
+"""How the name of a file ends that may be an archive below a root that has them."""
 _FEW = 4
 """Up to this many components are opened one by one, which takes less time than loading ctypes."""
 
@@ -84,6 +87,27 @@ def stat_directory(opened: str) -> os.stat_result:
         os.close(above)
 
 
+def stat_file(opened: str) -> os.stat_result:
+    """Return the stat of what is at a path from `opened_path`, whether it is a directory or a file. Raises OSError."""
+    top, names, name, follow = _parts(opened)
+    if name is None:
+        return os.stat(top.removesuffix("/.") or "/", follow_symlinks=follow)
+    above = _descend(os.open(top, _SEARCH), names)
+    try:
+        return os.stat(name, dir_fd=above, follow_symlinks=follow)
+    finally:
+        os.close(above)
+
+
+def open_file(opened: str) -> int:
+    """Open the regular file at a path from `opened_path` for reading, without blocking, and return its descriptor. Raises OSError."""
+    top, names, name, follow = _parts(opened)
+    flags = _READ if follow else _READ | os.O_NOFOLLOW
+    if name is None:
+        return os.open(top.removesuffix("/.") or "/", flags)
+    return _step(_descend(os.open(top, _SEARCH), names), name, flags)
+
+
 def leads_out(opened: str) -> bool:
     """Return whether a directory between the registered one and this one is a symbolic link now.
 
@@ -125,10 +149,15 @@ def opened_below(path: str, roots: Container[str]) -> str | None:
 
 
 class Found(NamedTuple):
-    """A directory that is open for searching, and its stat."""
+    """A directory that is open for searching, and its stat; or the stat of a regular file, perhaps an archive, which is not opened."""
 
     directory: int
     stat: os.stat_result
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return self.directory < 0
 
     def look(self, name: str) -> os.stat_result:
         """Return the stat of `name` in the directory, or of `above/name`. No link is followed on the way. Raises OSError."""
@@ -176,7 +205,7 @@ class Parents:
         return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
 
     def find(self, opened: str) -> Found | None:
-        """Return the directory for stats of its files, valid until the next call; None if there is no such directory."""
+        """Return the directory for stats of its files, valid until the next call, or a regular file; None if there is neither."""
         above, _, name = opened.rpartition("/")
         self._close_found()
         try:
@@ -186,8 +215,18 @@ class Parents:
                 _check_length(opened)
                 directory = self._found = open_below(self.directory(above), name)
             return Found(directory, os.fstat(directory))
+        except NotADirectoryError:
+            return self._file(opened)
         except OSError:
             return None
+
+    def _file(self, opened: str) -> Found | None:
+        is_alone = opened.endswith("/.") or MARK not in opened
+        try:
+            found = stat_file(opened) if is_alone else self.stat(opened)
+        except OSError:
+            return None
+        return Found(-1, found) if stat.S_ISREG(found.st_mode) else None
 
     def directory(self, opened: str) -> int:
         """Return a descriptor of the directory, which the caller must not close. Raises OSError."""

@@ -15,16 +15,21 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import Self
+from typing import NamedTuple, Self
 
 from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import open_below, open_directory, plain
 from catalog.layout.blob_places import directory_places, link_advice, link_places, path_of
 from catalog.layout.blobs_identity import ALGORITHMS
-from catalog.layout.files import file_type, lstat
+from catalog.layout.files import IndexChanged, IndexProblem, file_type, is_file, lstat, open_archive
+from catalog.layout.member_stat import member_stat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.paths import encode_path
 from catalog.names.sizes import in_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.layout.archive import Archive, MemberPlace
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,10 +49,31 @@ class BlobProblem(Exception):
         self.reason = reason
 
 
+class OpenBlob(NamedTuple):
+    """A blob that is open for reading: a descriptor, which the caller closes, and its stat.
+
+    Its bytes begin at `begin` of what is open: those of a member are a part of an archive, whose stat it has except for the size.
+    """
+
+    descriptor: int
+    stat: os.stat_result
+    begin: int = 0
+
+    def look(self) -> os.stat_result:
+        """Return its stat now. Raises OSError."""
+        found = os.fstat(self.descriptor)
+        return member_stat(found, self.stat.st_size) if self.begin else found
+
+    def read(self, size: int) -> bytes:
+        """Return its first `size` bytes, or all if it has fewer. Raises OSError."""
+        return _read(self.descriptor, min(size, self.stat.st_size) if self.begin else size, self.begin)
+
+
 class BlobDirectories:
     """The directories that contain the blobs of a store: that of the layout, and a shared one if any.
 
-    This is a context manager. It keeps the directories open, so that replacing one with a link has no effect on it.
+    The blobs of an archive are found by the same methods. This is a context manager. It keeps the directories, or the archive, open,
+    so that replacing one with a link has no effect on it.
     """
 
     def __init__(self, store_path: str, shared: str | None = None) -> None:
@@ -58,8 +84,11 @@ class BlobDirectories:
         self._open: dict[tuple[str, str], int] = {}
         self._odd: dict[str, str] = {}  # digest: what the file is instead of a regular file
         self._not_directories: dict[str, BlobProblem] = {}
+        self._archive: Archive | None = None
         self.unlisted: dict[str, str] = {}
         """Directories that could not be read, each with the reason. Which blobs they contain is not known."""
+        self.is_torn = False
+        """Whether the store is an archive that cannot be read until it changes."""
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +98,9 @@ class BlobDirectories:
             if descriptor >= 0:
                 os.close(descriptor)
         self._open.clear()
+        archive, self._archive = self._archive, None
+        if archive is not None:
+            archive.close()
 
     def list(self) -> Iterator[tuple[str, int, int]]:
         """Yield digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
@@ -81,7 +113,10 @@ class BlobDirectories:
         try:
             algorithms, others = _algorithms(self._top(top))
         except OSError as error:
-            self._note(top, error)
+            if self._is_archive(error):
+                yield from self._members()
+            else:
+                self._note(top, error)
             return
         for name in others:
             self._note_no_directory(f"{top}/{name}")
@@ -113,6 +148,45 @@ class BlobDirectories:
         finally:
             os.close(descriptor)
 
+    def _is_archive(self, error: OSError) -> bool:
+        """Return whether the store is an archive, given the error of opening it as a directory; open the archive then.
+
+        An archive that cannot be read is noted as unlisted.
+        """
+        if self._archive is not None:
+            return True
+        if error.errno != errno.ENOTDIR or not is_file(self._store):
+            return False
+        try:
+            self._archive = open_archive(self._store)
+        except IndexProblem as problem:
+            self.unlisted[plain(self._store)] = problem.reason
+            self.is_torn = problem.state in ("invalid", "missing")
+        except IndexChanged as changed:
+            self.unlisted[plain(self._store)] = str(changed)
+        return True
+
+    def _members(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the blobs of the archive, as `list` does. Each has the time of the archive."""
+        archive = self._archive
+        if archive is None:
+            return
+        mtime = archive.found.st_mtime_ns // 1_000_000
+        for digest, place in archive.contents.blobs():
+            if place.reason:
+                self._odd[digest] = place.reason
+            else:
+                yield digest, place.size, mtime
+        for name, reason in archive.contents.not_directories():
+            self._not_directories[f"{plain(self._store)}/{name}"] = BlobProblem(
+                "bad-blob", f"{reason}, not a directory of blobs"
+            )
+
+    @property
+    def archive(self) -> str | None:
+        """The path of the archive that the store is, once that is known; None if it is a directory."""
+        return None if self._archive is None else plain(self._store)
+
     def problems(self) -> dict[str, BlobProblem]:
         """Return the problems found so far, by the path of a directory, as the catalog stores it, or the digest of a blob.
 
@@ -120,6 +194,8 @@ class BlobDirectories:
         """
         problems = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted()}
         problems |= self._not_directories
+        if self._archive is not None:
+            problems |= self._odd_members(self._archive)
         odd = self._odd_here()
         if len(odd) > _MOST_ODD:
             rest = len(odd) - _MOST_ODD
@@ -132,6 +208,13 @@ class BlobDirectories:
             problems[self._tops[0]] = BlobProblem("bad-blob", more)
         problems = {encode_path(path)[0]: problem for path, problem in problems.items()}
         return problems | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
+
+    def _odd_members(self, archive: Archive) -> dict[str, BlobProblem]:
+        path = plain(self._store)
+        found = {f"{path}/{name}": BlobProblem("odd-member", reason) for name, reason in archive.contents.odd}
+        if archive.contents.more_odd:
+            found[path] = BlobProblem("odd-member", f"{archive.contents.more_odd} more of its members do not count")
+        return found
 
     def unknown(self) -> dict[str, str]:
         """Return the directories whose blobs are not all known, each with the reason."""
@@ -189,8 +272,8 @@ class BlobDirectories:
     def _unlisted(self) -> Iterator[tuple[str, str]]:
         return ((path, f"the directory cannot be listed: {reason}") for path, reason in self.unlisted.items())
 
-    def open(self, digest: str) -> tuple[int, os.stat_result] | None:
-        """Return a descriptor of the blob, open for reading, and its stat; None if it is absent. The caller closes it.
+    def open(self, digest: str) -> OpenBlob | None:
+        """Return the blob, open for reading; None if it is absent. The caller closes its descriptor.
 
         Raises BlobProblem if the blob cannot be opened or is not a regular file, and Exhausted.
         """
@@ -201,7 +284,7 @@ class BlobDirectories:
                     descriptor = os.open(encoded, _FLAGS, dir_fd=directory)
                     opened = os.fstat(descriptor)
                     if stat.S_ISREG(opened.st_mode):
-                        return descriptor, opened
+                        return OpenBlob(descriptor, opened)
                     os.close(descriptor)
                 problem = problem or BlobProblem("bad-blob", "is not a regular file")
             except FileNotFoundError:
@@ -209,9 +292,30 @@ class BlobDirectories:
             except OSError as error:
                 refuse_exhausted(error)
                 problem = problem or BlobProblem("unreadable-blob", error.strerror or str(error))
+        place = self._place(digest)
+        if self._archive is not None and place is not None:
+            if not place.reason:
+                return self._open_member(self._archive, place)
+            problem = problem or BlobProblem("bad-blob", place.reason)
         if problem is not None:
             raise problem
         return None
+
+    @staticmethod
+    def _open_member(archive: Archive, place: MemberPlace) -> OpenBlob:
+        """Return the bytes at a place in the archive. Raises BlobProblem if it has changed since its headers were read."""
+        try:
+            found = os.fstat(archive.descriptor)
+            if not archive.is_as_read(found):
+                raise BlobProblem("unreadable-blob", "is in an archive that has changed meanwhile")
+            return OpenBlob(os.dup(archive.descriptor), member_stat(found, place.size), place.offset)
+        except OSError as error:
+            refuse_exhausted(error)
+            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
+
+    def _place(self, digest: str) -> MemberPlace | None:
+        """Return where a blob is in the archive; None if it is absent, or the store is a directory."""
+        return None if self._archive is None or not is_digest(digest) else self._archive.contents.blob(digest)
 
     def beginning(self, digest: str, size: int) -> bytes:
         """Return the first `size` bytes of a blob, or all if it has fewer; b"" if it is absent.
@@ -222,12 +326,12 @@ class BlobDirectories:
         if opened is None:
             return b""
         try:
-            return _read(opened[0], size)
+            return opened.read(size)
         except OSError as error:
             refuse_exhausted(error)
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
         finally:
-            os.close(opened[0])
+            os.close(opened.descriptor)
 
     def stat(self, digest: str) -> os.stat_result | None:
         """Return the stat of the file that `open` would open, or None. Never raises OSError."""
@@ -239,6 +343,11 @@ class BlobDirectories:
             if stat.S_ISREG(found.st_mode):
                 return found
             self._note_odd(digest, found)
+        place = self._place(digest)
+        if self._archive is not None and place is not None:
+            if not place.reason:
+                return member_stat(self._archive.found, place.size)
+            self._odd[digest] = place.reason
         return None
 
     def _places(self, digest: str) -> Iterator[tuple[int, str]]:
@@ -263,7 +372,8 @@ class BlobDirectories:
                 finally:
                     os.close(above)
             except OSError as error:
-                self._note(path, error)
+                if top == self._shared or not self._is_archive(error):
+                    self._note(path, error)
             self._open[top, algorithm] = known
         return known
 
@@ -352,16 +462,16 @@ class BlobDirectories:
         opened = self.open(digest)
         if opened is None:
             return None
-        descriptor, found = opened
+        size = opened.stat.st_size
         try:
-            if found.st_size > limit:
-                raise BlobProblem("large-manifest", f"has {found.st_size} bytes, more than the limit of {limit}")
-            data = _read(descriptor, found.st_size + 1)
+            if size > limit:
+                raise BlobProblem("large-manifest", f"has {size} bytes, more than the limit of {limit}")
+            data = opened.read(size + 1)
         except OSError as error:
             refuse_exhausted(error)
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
         finally:
-            os.close(descriptor)
+            os.close(opened.descriptor)
         import hashlib  # loaded only here: that takes as long as checking 300 stores for new blobs
 
         algorithm, _, encoded = digest.partition(":")
@@ -379,11 +489,12 @@ def _open_blobs(store_path: str) -> int:
         os.close(directory)
 
 
-def _read(descriptor: int, size: int) -> bytes:
+def _read(descriptor: int, size: int, begin: int) -> bytes:
     pieces: list[bytes] = []
-    while size > 0 and (piece := os.read(descriptor, size)):
+    while size > 0 and (piece := os.pread(descriptor, size, begin)):
         pieces.append(piece)
         size -= len(piece)
+        begin += len(piece)
     return b"".join(pieces)
 
 

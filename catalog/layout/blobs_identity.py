@@ -17,16 +17,24 @@ _TICK_NS = 2_000_000_000
 def blobs_identity(store_path: str, shared: str | None = None, at: Found | None = None) -> str:
     """Return a text that changes if a blob with one of ALGORITHMS is added or removed: inodes and mtimes of directories.
 
+    That of an archive is its own inode, size and times.
+
     A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
     rule; FAT has ticks of two seconds). Until that has passed, each call returns another text. Costs a stat for each
     directory, and no more than exist if the file system counts subdirectories as links. Never raises OSError.
-    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is what was just found there, if anything was.
     """
     pieces: list[str] = []
     with Parents() as parents:
         at = at or parents.find(store_path)
         now = time.time_ns()
-        racy = _identify(pieces, at.look, now) if at is not None else False
+        if at is not None and at.is_file:
+            # An archive. Nothing is added to it without a change of its own stat, which has to settle, as index.json has.
+            found = at.stat
+            pieces.append(f"tar:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
+            racy = False
+        else:
+            racy = _identify(pieces, at.look, now) if at is not None else False
     if shared:
         racy = _identify(pieces, lambda name: os.lstat(f"{shared}/.{name.removeprefix('blobs')}"), now) or racy
     return " ".join([*pieces, f"racy:{now}"] if racy else pieces)

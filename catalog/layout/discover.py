@@ -13,14 +13,23 @@ import os
 import stat
 import time
 from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import MARK, Found, Parents, open_directory, plain
+from catalog.layout.beneath import ARCHIVE_NAMES, MARK, Found, Parents, open_directory, plain
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TICK_NS = 2_000_000_000  # the coarsest clock of any file system (FAT)
 
 _Identity = tuple[int, int, int, int]
+
+
+class Listing(NamedTuple):
+    """What a directory holds: whether it is a layout, the directories in it to search, and the files named like archives."""
+
+    is_layout: bool
+    below: list[str]
+    archives: list[str]
 
 
 class Listings:
@@ -33,15 +42,15 @@ class Listings:
     """
 
     def __init__(self) -> None:
-        self._before: dict[str, tuple[_Identity, bool, list[str]]] = {}
-        self._now: dict[str, tuple[_Identity, bool, list[str]]] = {}
+        self._before: dict[str, tuple[_Identity, Listing]] = {}
+        self._now: dict[str, tuple[_Identity, Listing]] = {}
 
     def begin(self, *, anew: bool = False) -> None:
         """Begin a search. Directories that the search before did not visit are forgotten; with `anew`, all are."""
         self._before, self._now = {} if anew else self._now, {}
 
-    def get(self, path: str, look: Callable[[], os.stat_result]) -> tuple[bool, list[str]] | None:
-        """Return whether the directory is a layout, and which directories in it to search; None if it must be listed.
+    def get(self, path: str, look: Callable[[], os.stat_result]) -> Listing | None:
+        """Return what is in the directory; None if it must be listed.
 
         `look` returns its stat or raises OSError.
         """
@@ -55,22 +64,32 @@ class Listings:
         if _identity(found) != known[0]:
             return None
         self._now[path] = known
-        return known[1], known[2]
+        return known[1]
 
     def put(self, path: str, found: os.stat_result, at: int, layout: bool, below: list[str]) -> None:
         """Store a listing. `found` is the stat of the directory before it was listed, at time `at` in nanoseconds."""
         if abs(at - max(found.st_mtime_ns, found.st_ctime_ns)) > _TICK_NS:
-            self._now[path] = (_identity(found), layout, below)
+            self._now[path] = (_identity(found), Listing(layout, below, []))
+
+    def put_archives(self, path: str, archives: list[str]) -> None:
+        """Add the files that are named like archives to the listing of a directory, if it is stored."""
+        if archives and path in self._now:
+            identity, listing = self._now[path]
+            self._now[path] = (identity, listing._replace(archives=archives))
 
 
-def is_layout(path: str) -> bool:
+def is_layout(path: str, *, archives: bool = False) -> bool:
     """Return whether the directory `path` is a layout; False if it cannot be opened. Never raises OSError.
+
+    With `archives`, a tar archive with a layout is one, too.
 
     Of a path from `catalog.layout.beneath.opened_path`, only the registered part may be a link. Any other path may be a
     link or lead through one.
     """
     try:
         directory = open_directory(path if MARK in path else f"{path}/.")
+    except NotADirectoryError:
+        return archives and _is_archive(path if MARK in path else f"{path}/.")
     except OSError:
         return False
     try:
@@ -89,6 +108,8 @@ def discover(
     listings: Listings | None = None,
     known: Container[str] = (),
     is_leaf: Callable[[str], bool] | None = None,
+    *,
+    archives: bool = False,
 ) -> Iterator[str]:
     """Yield the absolute paths of all layouts at or below `root`, each before those inside it, ordered by name.
 
@@ -97,7 +118,9 @@ def discover(
     symbolic link; it may also be a path from `catalog.layout.beneath.opened_path`. `on_directory` is called before each
     directory is read, because there may be many without a layout. With `listings`, unchanged directories are not listed
     again. Layouts in `known` are not listed either if `blobs` is the only directory in them (`is_leaf` says so, if given).
-    Raises Exhausted.
+
+    With `archives`, also yield files whose names end like those of archives, and that are tar archives of layouts. Those in `known`
+    are yielded without a look. Raises Exhausted.
     """
     opened = root if MARK in root else f"{os.path.abspath(root)}/."
     # For each directory on the way down: its path with a slash, the path to open it with, and the names in it that are
@@ -114,15 +137,20 @@ def discover(
             on_directory()
             before = None if listings is None else listings.get(path, functools.partial(parents.stat, where))
             if before is not None:
-                layout, below = before
-            elif path in known and (_is_leaf(parents, where) if is_leaf is None else is_leaf(path)):
-                layout, below = True, []
+                listing = before
+            elif not archives and path in known and (_is_leaf(parents, where) if is_leaf is None else is_leaf(path)):
+                listing = Listing(True, [], [])
             else:
-                layout, below = _look(path, where, parents, on_error, listings)
-            if layout:
+                listing = _look(path, where, parents, on_error, listings)
+            if listing.is_layout:
                 yield path
-            if below:
-                pending.append((f"{path.rstrip('/')}/", where, sorted(below, reverse=True)))
+            if archives:
+                for name in sorted(listing.archives):
+                    file = f"{path.rstrip('/')}/{name}"
+                    if file in known or _is_archive(f"{where}/{name}"):
+                        yield file
+            if listing.below:
+                pending.append((f"{path.rstrip('/')}/", where, sorted(listing.below, reverse=True)))
 
 
 def holds_blobs_alone(found: Found, *, blobs: bool = False) -> bool:
@@ -147,17 +175,18 @@ def _is_leaf(parents: Parents, where: str) -> bool:
 
 def _look(
     path: str, where: str, parents: Parents, on_error: Callable[[str, OSError], None], listings: Listings | None
-) -> tuple[bool, list[str]]:
-    """Return whether the directory is a layout, and the names of the directories in it to search."""
+) -> Listing:
+    """Return what the directory holds."""
     marker = index = blobs = False
     below: list[str] = []
+    archives: list[str] = []
     try:
         # This follows no link: the directory may have been replaced by one since its parent was read.
         directory = parents.open(where, _DIRECTORY)
     except OSError as error:
         refuse_exhausted(error)
         on_error(path, error)
-        return False, below
+        return Listing(False, [], [])
     complete = False
     at = time.time_ns()
     try:
@@ -175,16 +204,25 @@ def _look(
                         blobs = True
                     elif not name.startswith("."):
                         below.append(name)
+                elif name.endswith(ARCHIVE_NAMES) and not name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    archives.append(name)
         complete = True
     except OSError as error:
         refuse_exhausted(error)
         on_error(path, error)
     finally:
         os.close(directory)
-    layout = marker or (index and blobs)
+    listing = Listing(marker or (index and blobs), below, archives)
     if listings is not None and complete:
-        listings.put(path, before, at, layout, below)
-    return layout, below
+        listings.put(path, before, at, listing.is_layout, below)
+        listings.put_archives(path, archives)
+    return listing
+
+
+def _is_archive(opened: str) -> bool:
+    from catalog.layout.archive import is_archive  # This loads hashlib, which a search without archives does not need.
+
+    return is_archive(opened)
 
 
 def _identity(found: os.stat_result) -> _Identity:

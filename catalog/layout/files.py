@@ -13,11 +13,17 @@ import stat
 from typing import NamedTuple
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import Found, leads_out, open_directory, stat_directory
+from catalog.layout.beneath import ARCHIVE_NAMES, Found, leads_out, open_directory, plain, stat_directory, stat_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.layout.archive import Archive
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
 """Errors of open for a name that was a regular file a moment ago. It is now absent, a link, a socket, or under a lease."""
+
+_HEADER_BYTES = 512
 
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
@@ -43,6 +49,22 @@ class FileState(NamedTuple):
         """All fields as one text, as the catalog stores it. If it is equal, the contents have not changed."""
         return "%d:%d:%d:%d:%d" % self  # noqa: UP031 - a third faster, and each pass needs it for every store
 
+    @property
+    def list_bytes(self) -> int:
+        """The size of `index.json` in bytes, as far as the stat shows it."""
+        return self.size
+
+
+class ArchiveState(FileState):
+    """The stat of an archive, in which `index.json` is a member: any change of the archive may be one of its index.json."""
+
+    __slots__ = ()
+
+    @property
+    def list_bytes(self) -> int:
+        """As FileState has it: 0, because it is not known before the archive is read."""
+        return 0
+
 
 class IndexProblem(Exception):
     """A store cannot be read. `state` is "invalid", "unreadable" or "missing" (docs/resolution.md)."""
@@ -53,6 +75,13 @@ class IndexProblem(Exception):
         self.reason = reason
         self.file: FileState | None = None
         """The state of the file that was read and is not usable; None if no file was read."""
+
+
+class NoArchive(IndexProblem):
+    """There is a file at the path of a store that does not even begin like a tar archive: whatever was there is missing."""
+
+    def __init__(self) -> None:
+        super().__init__("missing", "the directory has become a file, which is not a tar archive")
 
 
 class IndexChanged(Exception):
@@ -77,16 +106,22 @@ def lstat(path: str) -> os.stat_result | None:
 def stat_index(store_path: str, at: Found | None = None) -> FileState:
     """Return the state of the store's `index.json` without opening it. Raises IndexProblem as `read_index` does.
 
-    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory if it was just found.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory, or archive, if it was just found.
     """
     own = -1
     try:
         if at is not None:
+            if at.is_file:
+                if (archive := _of_archive(store_path, at.stat)) is None:
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                return archive
             found = at.look("index.json")
         else:
             own = open_directory(store_path)
             found = os.stat("index.json", dir_fd=own, follow_symlinks=False)
     except OSError as error:
+        if at is None and (archive := _archive_state(store_path, error)) is not None:
+            return archive
         raise _no_file(store_path, "index.json", error) from None
     finally:
         if own >= 0:
@@ -96,15 +131,44 @@ def stat_index(store_path: str, at: Found | None = None) -> FileState:
     return _state(found)
 
 
-class StoreFile:
-    """A regular file in the directory of a store, open for reading. `state` is its state when it was opened.
+def is_file(store_path: str) -> bool:
+    """Return whether there is a regular file at the path of a store: an archive, or nothing that can be read."""
+    try:
+        return stat.S_ISREG(stat_file(store_path).st_mode)
+    except OSError:
+        return False
 
-    Opening raises IndexProblem, and IndexChanged if the file is being replaced at this moment.
+
+def _archive_state(store_path: str, error: OSError) -> ArchiveState | None:
+    """Return the state of the file at the path of a store, which could not be opened as a directory; None if there is none."""
+    if error.errno != errno.ENOTDIR:
+        return None
+    try:
+        found = stat_file(store_path)
+    except OSError:
+        return None
+    return _of_archive(store_path, found)
+
+
+def _of_archive(store_path: str, found: os.stat_result) -> ArchiveState | None:
+    """Return the state of what is at the path of a store if it may be an archive. An empty file is one only if it is called so."""
+    if not stat.S_ISREG(found.st_mode) or not (found.st_size or plain(store_path).endswith(ARCHIVE_NAMES)):
+        return None
+    return ArchiveState(*_state(found))
+
+
+class StoreFile:
+    """A regular file in the directory of a store, or in its archive, open for reading.
+
+    `state` is that of the file, or of the archive, when it was opened, and `size` is the number of bytes of the file itself. Opening raises IndexProblem, and IndexChanged if the file is being replaced at this moment.
     """
 
     def __init__(self, store_path: str, name: str) -> None:
         self.name = name
         self._file = self._directory = -1
+        self._begin = 0
+        self._archive = ""  # the path of the archive, if it is in one
+        self._size: int | None = None  # in an archive
         try:
             self.state = self._open(store_path)
         except BaseException:
@@ -115,6 +179,8 @@ class StoreFile:
         try:
             self._directory = open_directory(store_path)
         except OSError as error:
+            if _archive_state(store_path, error) is not None:
+                return self._open_in_archive(store_path)
             raise _no_file(store_path, self.name, error) from None
         try:
             before = os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)
@@ -136,8 +202,32 @@ class StoreFile:
             raise IndexChanged(f"{self.name} is being replaced")
         return _state(after)
 
+    def _open_in_archive(self, store_path: str) -> FileState:
+        archive = open_archive(store_path)
+        try:
+            place = archive.contents.get(self.name)
+            state = ArchiveState(*_state(archive.found))
+            if place is None or place.reason:
+                reason = f"no {self.name}" if place is None else f"{self.name} {place.reason}"
+                problem = IndexProblem("invalid", reason)
+                problem.file = state
+                raise problem
+            self._archive, self._begin, self._size = store_path, place.offset, place.size
+            self._file = archive.take()
+            return state
+        finally:
+            archive.close()
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return self.state.size if self._size is None else self._size
+
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes from `offset` on; fewer only at the end of the file. Raises IndexProblem."""
+        if self._size is not None:
+            size = min(size, max(self._size - offset, 0))
+            offset += self._begin
         pieces = []
         while size > 0:
             try:
@@ -157,15 +247,17 @@ class StoreFile:
         Raises IndexProblem if that cannot be determined.
         """
         try:
-            states = (
-                _state(os.fstat(self._file)),
-                _state(os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)),
+            named = (
+                stat_file(self._archive)
+                if self._archive
+                else os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)
             )
+            states = _state(os.fstat(self._file)), _state(named)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise IndexChanged(f"{self.name} was removed after it was opened") from None
             raise _unreadable(self.name, error) from None
-        if states != (self.state, self.state) or size not in (None, self.state.size):
+        if states != (self.state, self.state) or size not in (None, self.size):
             raise IndexChanged(f"{self.name} changed while it was read")
 
     def close(self) -> None:
@@ -184,10 +276,39 @@ def _state(found: os.stat_result) -> FileState:
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def missing(store_path: str, error: OSError) -> str:
-    """Return the reason why a store's directory could not be opened, given the OSError. Raises Exhausted."""
-    problem = _no_file(store_path, "index.json", error)
-    return problem.reason if problem.state == "missing" else error.strerror or str(error)
+def open_archive(store_path: str) -> Archive:
+    """Open the archive of a store. Raises IndexProblem, IndexChanged if it changed while its headers were read, and Exhausted."""
+    from catalog.layout.archive import Archive  # This loads hashlib, which no directory needs.
+    from catalog.layout.tar_headers import NOT_TAR, Torn
+
+    try:
+        before = stat_file(store_path)
+        try:
+            return Archive(store_path)
+        except Torn as torn:
+            if _state(stat_file(store_path)) != _state(before):
+                raise IndexChanged("the archive changed while it was read") from None
+            if before.st_size < _HEADER_BYTES or str(torn) == NOT_TAR:
+                raise NoArchive from None
+            problem = IndexProblem("invalid", f"the archive {torn}")
+            problem.file = ArchiveState(*_state(before))
+            raise problem from None
+    except OSError as error:
+        if error.errno in _IN_MOTION or error.errno == errno.ENOTDIR:
+            raise IndexChanged("the archive is being replaced") from None
+        raise _unreadable("the archive", error) from None
+
+
+def missing(store_path: str) -> str | None:
+    """Return the reason why a store's directory cannot be opened, if it is no archive either; None if it can. Raises Exhausted."""
+    try:
+        os.close(open_directory(store_path))
+    except OSError as error:
+        if _archive_state(store_path, error) is not None:
+            return None
+        problem = _no_file(store_path, "index.json", error)
+        return problem.reason if problem.state == "missing" else error.strerror or str(error)
+    return None
 
 
 def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:

@@ -17,20 +17,22 @@ def file_identity(found: os.stat_result) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}:{found.st_ino}"
 
 
-def hash_blob(descriptor: int, algorithm: str, found: os.stat_result, each: Callable[[int], None]) -> str:
+def hash_blob(
+    descriptor: int, algorithm: str, found: os.stat_result, each: Callable[[int], None], begin: int = 0
+) -> str:
     """Return the digest, in hex, of an open file, as far as its size in the stat `found`, or of all if it has fewer bytes.
 
-    `each` is called with the number of bytes of every piece that was read; what it raises is passed on. Raises OSError.
+    With `begin`, those bytes are a part of the file, which begins there. `each` is called with the number of bytes of every piece that was read; what it raises is passed on. Raises OSError.
     """
     size = found.st_size
     if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # Most are like this, and a search for holes takes as long.
-        piece = os.pread(descriptor, size, 0)
+        piece = os.pread(descriptor, size, begin)
         if len(piece) == size:
             each(size)
             return hashlib.new(algorithm, piece).hexdigest()
     digest = hashlib.new(algorithm)
-    for begin, end, is_hole in _extents(descriptor, size):
-        at = begin
+    for start, end, is_hole in _extents(descriptor, begin, begin + size):
+        at = start
         while at < end:
             wanted = min(end - at, _CHUNK)
             piece = _ZEROS[:wanted] if is_hole else os.pread(descriptor, wanted, at)
@@ -42,24 +44,23 @@ def hash_blob(descriptor: int, algorithm: str, found: os.stat_result, each: Call
     return digest.hexdigest()
 
 
-def hole_bytes(descriptor: int, found: os.stat_result, most: int) -> int:
-    """Return how many bytes of an open file are in holes. Counting stops above `most`. Raises OSError.
+def hole_bytes(descriptor: int, found: os.stat_result, most: int, begin: int = 0) -> int:
+    """Return how many bytes of an open file, or of the part that begins at `begin`, are in holes. Raises OSError.
 
-    `found` is the stat of the file; if all its blocks are allocated, there are no holes to look for.
+    Counting stops above `most`. `found` is the stat of the file; if all its blocks are allocated, there are no holes to look for.
     """
     if found.st_blocks * _BLOCK >= found.st_size:
         return 0
     count = 0
-    for begin, end, is_hole in _extents(descriptor, found.st_size):
-        count += (end - begin) * is_hole
+    for at, end, is_hole in _extents(descriptor, begin, begin + found.st_size):
+        count += (end - at) * is_hole
         if count > most:
             break
     return count
 
 
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the extents of a file up to `size`, in order: where each begins and ends, and whether it is a hole."""
-    at = 0
+def _extents(descriptor: int, at: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield the extents of a file from `at` up to `size`, in order: where each begins and ends, and whether it is a hole."""
     while at < size:
         try:
             data = min(os.lseek(descriptor, at, os.SEEK_DATA), size)

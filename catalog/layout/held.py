@@ -13,11 +13,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from catalog.layout.beneath import open_directory
-from catalog.layout.files import FileState
+from catalog.layout.beneath import ARCHIVE_NAMES, open_directory, open_file, plain
+from catalog.layout.files import ArchiveState, FileState
 
-_NAME = "/index.json"
+_NAMES = ("/index.json", *ARCHIVE_NAMES)
 _MOST_FILES = 4096  # per process
+_MOST_LOOKS = 1000  # that are remembered: one for each file system, and for each archive with another name
 _LOOK_SECONDS = 0.25
 """How much processor time a look at all processes may take, the youngest first, because a writer rarely lives long. By the clock,
 a look on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
@@ -27,16 +28,16 @@ _WRITABLE = 0o200  # permission of the link in /proc/PID/fd of a file that is op
 
 
 class OpenFiles:
-    """Tells whether an `index.json` is open for writing. One look at all processes serves many files."""
+    """Tells whether an `index.json`, or an archive, is open for writing. One look at all processes serves many files."""
 
     def __init__(self) -> None:
-        self._looks: dict[str, tuple[int, frozenset[int]]] = {}
+        self._looks: dict[tuple[str, tuple[str, ...]], tuple[int, frozenset[int]]] = {}
         self._devices: dict[int, str] = {}  # by st_dev; forgotten with each look, since file systems come and go
         self.took = 0.0
         """How many seconds the last look took."""
 
     def has(self, store_path: str, file: FileState, changed_ns: int, pause: Callable[[], None] = lambda: None) -> bool:
-        """Return whether `file`, the store's `index.json`, is open for writing in a process that this one may inspect.
+        """Return whether `file`, the store's `index.json` or the archive that it is, is open for writing in a process that this one may inspect.
 
         `store_path` is a path from `catalog.layout.beneath.opened_path`; `changed_ns` is when the file last changed, in
         nanoseconds since 1970. A look made after that is reused if it did not find the file open, because whoever has
@@ -44,23 +45,30 @@ class OpenFiles:
         and may raise to end the look.
         """
         ino, device = file.ino, self._devices.get(file.dev)
+        is_archive = isinstance(file, ArchiveState)
+        name = os.path.basename(plain(store_path)) if is_archive else ""
+        names = (f"/{name}",) if name and not name.endswith(ARCHIVE_NAMES) else _NAMES
         if device is None:
             try:
-                device = self._devices[file.dev] = _device_of_index(store_path)
+                device = self._devices[file.dev] = (
+                    _device_of(open_file(store_path)) if is_archive else _device_of_index(store_path)
+                )
             except (OSError, ValueError):
                 return False
-        at, found = self._looks.get(device, (0, frozenset[int]()))
+        at, found = self._looks.get((device, names), (0, frozenset[int]()))
         now = time.time_ns()
         if not (changed_ns + _TICK_NS < at <= now and (ino not in found or now - at < _SHOWS_STILL_NS)):
-            found = frozenset(_inodes(device, pause))
-            self._looks[device] = now, found
+            found = frozenset(_inodes(device, names, pause))
+            if len(self._looks) >= _MOST_LOOKS:
+                self._looks.clear()
+            self._looks[device, names] = now, found
             self._devices = {file.dev: device}
             self.took = (time.time_ns() - now) / 1e9
         return ino in found
 
 
-def _inodes(device: str, pause: Callable[[], None]) -> Iterator[int]:
-    """Yield the inodes of all files named `index.json` on the file system `device` that are open for writing."""
+def _inodes(device: str, names: tuple[str, ...], pause: Callable[[], None]) -> Iterator[int]:
+    """Yield the inodes of all files whose paths end in one of `names` on the file system `device` that are open for writing."""
     until = time.thread_time() + _LOOK_SECONDS
     try:
         processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
@@ -71,16 +79,16 @@ def _inodes(device: str, pause: Callable[[], None]) -> Iterator[int]:
             return
         pause()
         with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
-            yield from _inodes_of(process, device, until)
+            yield from _inodes_of(process, device, names, until)
 
 
-def _inodes_of(process: int, device: str, until: float) -> Iterator[int]:
+def _inodes_of(process: int, device: str, names: tuple[str, ...], until: float) -> Iterator[int]:
     with os.scandir(f"/proc/{process}/fd") as entries:
         for number, entry in enumerate(entries):
             if number >= _MOST_FILES or time.thread_time() > until:
                 return
             with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                if os.readlink(entry.path).endswith(_NAME) and entry.stat(follow_symlinks=False).st_mode & _WRITABLE:
+                if os.readlink(entry.path).endswith(names) and entry.stat(follow_symlinks=False).st_mode & _WRITABLE:
                     yield _inode(entry.path, process, device)
 
 
@@ -101,6 +109,11 @@ def _device_of_index(store_path: str) -> str:
         opened = os.open("index.json", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
+    return _device_of(opened)
+
+
+def _device_of(opened: int) -> str:
+    """Return the device of an open file, which is closed. Raises OSError, and ValueError if it is not known."""
     try:
         return _device(opened, os.getpid())
     finally:

@@ -107,8 +107,8 @@ def read_index(
     """
     opened = StoreFile(store_path, "index.json")
     try:
-        if opened.state.size > limits.index_bytes:
-            raise IndexProblem("invalid", f"{opened.state.size} bytes, more than the limit of {limits.index_bytes}")
+        if opened.size > limits.index_bytes:
+            raise IndexProblem("invalid", f"{opened.size} bytes, more than the limit of {limits.index_bytes}")
         content = IndexContent(opened, limits, pause, number)
     except IndexProblem as problem:
         problem.file = opened.state
@@ -127,8 +127,8 @@ def read_marker(store_path: str) -> Marker:
     try:
         opened = StoreFile(store_path, "oci-layout")
         try:
-            if opened.state.size > MARKER_BYTES:
-                return _bad_marker(f"has {opened.state.size} bytes, more than {MARKER_BYTES}")
+            if opened.size > MARKER_BYTES:
+                return _bad_marker(f"has {opened.size} bytes, more than {MARKER_BYTES}")
             text = opened.read(MARKER_BYTES, 0)
             plain = gojson.rewrite(text, gojson.MARKER)
             marker = loads(plain[0] if plain else text)
@@ -175,6 +175,8 @@ class IndexContent:
         self._number = number
         self._held: list[Descriptor] = []
         self.file = opened.state
+        self.size = opened.size
+        """The size of the file in bytes. In an archive, `file` is the state of the archive."""
         self.sha256 = ""
         """The SHA-256 of the file, in hex."""
         self.elements = 0
@@ -187,9 +189,9 @@ class IndexContent:
         """The raw history that the layout records (catalog.layout.history); b"" if it has none."""
         self.numbered: Descriptor | None = None
         """The element with the number that was asked for; None if the list has none, or if it is not usable."""
-        self.streamed = self.file.size > limits.in_memory_bytes
+        self.streamed = self.size > limits.in_memory_bytes
         if not self.streamed:
-            if self.file.size <= limits.descriptor_bytes:
+            if self.size <= limits.descriptor_bytes:
                 self._load_at_once()
             else:
                 self._load_in_batches()
@@ -208,7 +210,7 @@ class IndexContent:
         self._opened.close()
 
     def _load_at_once(self) -> None:
-        data = self._opened.read(self.file.size + 1, 0)
+        data = self._opened.read(self.size + 1, 0)
         self._opened.check(len(data))
         self.sha256 = hashlib.sha256(data).hexdigest()
         index = None
@@ -300,7 +302,7 @@ class _Reader:
             self._opened.check()  # stop early if the file is being rewritten
         data = self._opened.read(size, self.offset)
         self.offset += len(data)
-        if self.offset > self._opened.state.size:
+        if self.offset > self._opened.size:
             raise IndexChanged("index.json grows while it is read")  # and may never stop growing
         self.sha256.update(data)
         if self._count_quotes:

@@ -16,7 +16,7 @@ from catalog.names.platform import Platform, normalize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from catalog.engine.interface import Reader
@@ -39,7 +39,7 @@ class Needs:
     `platforms` are those that the build needs; None means whatever the builder uses. Of an index, the builder uses the
     image for its own platform. An index without one is complete if any of its images is, because the builder may be
     another machine. `is_there` is called for each blob that the catalog lists in the store, and returns False if a build
-    cannot see it there.
+    cannot see it there. `archives` are the ids of stores that a build cannot read at all, because they are archives.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class Needs:
         platforms: tuple[Platform | None, ...] = (None,),
         builder: Platform | None = None,
         is_there: Callable[[Match, str], bool] | None = None,
+        archives: Container[int] = (),
     ) -> None:
         self._reader = reader
         self._platforms = platforms
         self._builder = this_machine() if builder is None else builder
         self._is_there = is_there
+        self._archives = archives
 
     def images(self, match: Match) -> tuple[str, ...]:
         """Return the digest that the build uses for each platform: that of the image, or that of the entry for None.
@@ -66,6 +68,11 @@ class Needs:
             raise
 
     def _image(self, match: Match, platform: Platform | None) -> str:
+        if match.store_id in self._archives:
+            raise NotFound(
+                f"{_described(match)} is in a tar archive, which buildx cannot read",
+                "copy the image to a layout in a directory",
+            )
         itself = self._row(match, match.digest)
         _, content_id, _, kind, *_ = itself
         match = match.replaced(content_id=content_id, content_kind=kind)

@@ -25,6 +25,7 @@ STORE_FIELDS = (
     "host",
     "shared_as",
     "sparse",
+    "archive",
     "unjudged",
 )
 """The keys of a JSON object of `stores`, in order."""
@@ -37,10 +38,11 @@ class ListedStore:
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (_, self.name, self.path, self.state, _, self.error, self.entries, self.naming, self.priority,
-         indexed_at, changed_at, self.shared_blob_dir, self.host, self.shared_as, sparse, self.unjudged) = row  # fmt: skip
+         indexed_at, changed_at, self.shared_blob_dir, self.host, self.shared_as, sparse, archive, self.unjudged) = row  # fmt: skip
         self.indexed_at = rfc3339(indexed_at)
         self.changed_at = rfc3339(changed_at)
         self.sparse = bool(sparse)
+        self.archive = bool(archive)
 
     def __repr__(self) -> str:
         return f"ListedStore({self.name!r}, {self.path!r}, {self.state!r})"

@@ -175,7 +175,7 @@ def _refuse_nul(path: str) -> None:
 def _is_layout(path: str) -> bool:
     from catalog.layout.discover import is_layout
 
-    return is_layout(path)
+    return is_layout(path, archives=True)
 
 
 def image_behind(query: Query, behind: str) -> str | None:

@@ -25,7 +25,7 @@ PATTERN = "pattern"
 OCI_LAYOUT = "oci-layout"
 """BuildKit's form: `place` is STORE[/IMAGE]; `tag` and `digest` if the text has them."""
 OCI = "oci"
-"""skopeo's form: `place` is the path; `tag` is the raw ref.name, None if the text has none."""
+"""skopeo's forms `oci:` and `oci-archive:`: `place` is the path; `tag` is the raw ref.name, None if the text has none."""
 OCIDIR = "ocidir"
 """regctl's form: `place` is the path; `tag` and `digest` if the text has them."""
 
@@ -76,11 +76,17 @@ def parse_query(text: str) -> Query:
             return _oci_layout(text)
         if text.startswith("ocidir://"):
             return _ocidir(text)
-        if text.startswith("oci:"):
-            path, colon, ref_name = text[4:].partition(":")
+        if text.startswith(("oci:", "oci-archive:")):
+            scheme, _, rest = text.partition(":")
+            path, colon, ref_name = rest.partition(":")
             if not path:
-                raise InvalidReference(f"{shown(text)} names no layout: write oci:PATH or oci:PATH:REF")
+                raise InvalidReference(f"{shown(text)} names no layout: write {scheme}:PATH or {scheme}:PATH:REF")
             return Query(text, OCI, place=path, tag=clean(ref_name) if colon and ref_name else None)
+    if text.startswith("docker-archive:"):
+        raise InvalidReference(
+            f"{shown(text)} names an archive by Docker's own list in it, which ocicat does not read: write oci-archive:PATH if"
+            " 'tar tf' shows an index.json there, as docker save has written it since version 25"
+        )
     if text.startswith(":"):
         return _tag(text)
     if (digest := _digest(text)) is not None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from catalog.db.kinds import INDEX
 from catalog.engine.interface import Reader
 from catalog.errors import Incomplete, NotFound, UsageError
+from catalog.layout.files import is_file
 from catalog.lookup.content import check_pending, for_platform
 from catalog.lookup.match import CONTENT_ID, CONTENT_KIND, PLATFORM, Match
 from catalog.names.escape import shown
@@ -169,6 +170,12 @@ class CopyPlan:
     def _not_there(self, blob: NeededBlob) -> Incomplete:
         check_pending(self._reader, frozenset(self._sources), blob.what)
         stores = ",".join(map(str, self._sources))
+        archives = [shown(self._stores[each].name) for each in self._sources if is_file(self._stores[each].opened)]
+        if archives:
+            return Incomplete(
+                f"{blob.what} is in the tar archive {', '.join(sorted(archives))}, of which no file can be copied:"
+                " 'ocicat resolve --format oci-archive' has the source for 'skopeo copy'"
+            )
         is_bad = next(iter(self._reader.select(_BAD.format(stores), {"content_id": blob.content_id})), None)
         where = ", ".join(sorted(shown(self._stores[each].name) for each in self._sources))
         return Incomplete(

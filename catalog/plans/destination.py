@@ -144,9 +144,9 @@ def elements(opened: str) -> list[dict[str, Any]]:
     except IndexChanged as error:
         raise CatalogUnavailable(f"index.json is changing at this moment: plan again ({error})") from error
     try:
-        if file.state.size > MOST_BYTES:
+        if file.size > MOST_BYTES:
             raise CatalogUnavailable("an index.json is too large for a plan: 'ocicat add' the layout")
-        found = json.loads(file.read(file.state.size + 1, 0))
+        found = json.loads(file.read(file.size + 1, 0))
         listed = found.get("manifests") if isinstance(found, dict) else None
     except (IndexProblem, IndexChanged, ValueError, RecursionError) as error:
         raise CatalogUnavailable(f"an index.json cannot be read: {shown(str(error))}") from error

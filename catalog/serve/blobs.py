@@ -24,12 +24,13 @@ MANIFEST_BYTES = ListLimits().descriptor_bytes
 class Opened(NamedTuple):
     """A blob that is open for reading: its descriptor, which the caller closes, and its size in bytes.
 
-    `is_in_memory` is true for an embedded blob, whose file is a copy in memory.
+    `is_in_memory` is true for an embedded blob, whose file is a copy in memory. In an archive, its bytes begin at `begin`.
     """
 
     descriptor: int
     size: int
     is_in_memory: bool = False
+    begin: int = 0
 
 
 class ReadManifest(NamedTuple):
@@ -56,12 +57,12 @@ def open_blob(digest: str, holders: Iterable[Holder], carried: Iterable[Carried]
         if opened is None:
             reasons.append(f"it is not in {where} any more")
             continue
-        descriptor, found = opened
+        descriptor, found, begin = opened
         if holder.is_good is False and holder.verified_as == file_identity(found):
             os.close(descriptor)
             reasons.append(f"in {where} its bytes do not match the digest")
             continue
-        return Opened(descriptor, found.st_size)
+        return Opened(descriptor, found.st_size, begin=begin)
     data = read_carried(carried)
     if data is not None:
         return _in_memory(data)

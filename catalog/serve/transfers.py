@@ -57,7 +57,7 @@ class Transfers:
                     "headers": [*headers, (b"content-length", b"%d" % part.length), *SAFE],
                 }
             )
-            if not await self._body(scope, send, opened.descriptor, part):
+            if not await self._body(scope, send, opened, part):
                 self.cut += 1
                 cut_off(scope)
         except asyncio.CancelledError:
@@ -76,7 +76,7 @@ class Transfers:
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, length, *SAFE]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _body(self, scope: Scope, send: Send, descriptor: int, part: Part) -> bool:
+    async def _body(self, scope: Scope, send: Send, opened: Opened, part: Part) -> bool:
         """Send the bytes; return False if the file is shorter than it was, cannot be read, or the client does not take them."""
         loop = asyncio.get_running_loop()
         at, end = part
@@ -85,7 +85,9 @@ class Transfers:
             wanted = min(next(size for most, size in _PIECES if self.count <= most), end - at)
             try:
                 async with asyncio.timeout(_READ_SECONDS):
-                    piece = await loop.run_in_executor(self._files, os.pread, descriptor, wanted, at)
+                    piece = await loop.run_in_executor(
+                        self._files, os.pread, opened.descriptor, wanted, opened.begin + at
+                    )
             except (OSError, TimeoutError):
                 return False
             if not piece or is_gone(scope):

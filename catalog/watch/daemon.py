@@ -33,6 +33,7 @@ from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.retention import retain
 from catalog.ingest.sharing import forget_gone
+from catalog.ingest.store_state import has_archives
 from catalog.ingest.sweep import find_new, register
 from catalog.layout.beneath import Parents, opened_below
 from catalog.layout.discover import Listings, is_layout
@@ -432,11 +433,13 @@ class Daemon:
             known |= {path for path in here.stores if is_below_any(path, trees)}
             self._watched.search(trees)
         self._offers.take_first(writer, intake)
-        roots = here.root_paths
+        roots = {root.path: root.archives for root in here.roots}
         new = [
             path
             for path in stores - known
-            if (opened := opened_below(path, roots)) and encode_path(path)[0] not in here.left_out and is_layout(opened)
+            if (opened := opened_below(path, roots))
+            and encode_path(path)[0] not in here.left_out
+            and is_layout(opened, archives=has_archives(path, roots))
         ]
         if new and register(writer, new, self._report):
             known |= self._reload(writer)
@@ -458,7 +461,11 @@ class Daemon:
         event for what happened before they were watched.
         """
         if not self._registered.read(writer):
-            present = (path for path, store in self._registered.stores.items() if store.state != "missing")
+            present = (
+                path
+                for path, store in self._registered.stores.items()
+                if store.state != "missing" and path not in self._watched.files
+            )
             if not self._watched.is_outdated(present):
                 return set()
         changed = self._watch()
@@ -474,7 +481,15 @@ class Daemon:
     def _watch(self, *, again: bool = False) -> set[str]:
         here = self._registered
         followed = [path for path, store in here.stores.items() if store.by_name]
-        return self._watched.follow(here.root_paths, here.stores, followed=followed, again=again)
+        files = {path for path, store in here.stores.items() if store.archive}
+        return self._watched.follow(
+            here.root_paths,
+            here.stores.keys() - files,
+            files=files,
+            with_archives=(root.path for root in here.roots if root.archives),
+            followed=followed,
+            again=again,
+        )
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, WatchDescriptor
 from watchdog.utils import BaseThread
 
-from catalog.layout.beneath import open_directory, opened_path, stat_directory
+from catalog.layout.beneath import ARCHIVE_NAMES, open_directory, opened_path, stat_directory
 from catalog.watch.hints import Hint, OverflowHint, StoreHint, TreeHint
 from catalog.watch.inotify import MASK, InotifyDescriptor
 from catalog.watch.path_tree import PathTree
@@ -40,6 +40,7 @@ from catalog.watch.path_tree import PathTree
 _DESCRIPTORS = b"/proc/self/fd"
 """A watch is set on a directory that is already open, so that a link which replaces the directory meanwhile is not followed."""
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
+_ARCHIVES = tuple(os.fsencode(each) for each in ARCHIVE_NAMES)
 _WAIT_SECONDS = 0.1  # between two calls of `while_waiting`
 _BEHIND_BYTES = 1 << 16  # of events: a few thousand
 _BUSY_EVENTS = 200
@@ -85,6 +86,8 @@ class TreeObserver(BaseThread):
         self._links: frozenset[bytes] = frozenset()
         self._anchors: frozenset[bytes] = frozenset()
         self._parents: frozenset[bytes] = frozenset()
+        self._files: frozenset[bytes] = frozenset()
+        self._with_archives: frozenset[bytes] = frozenset()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
         """Called about ten times a second while somebody waits for a tree to be watched: a large one takes many seconds."""
@@ -106,16 +109,24 @@ class TreeObserver(BaseThread):
                 return
 
     def follow(
-        self, roots: Iterable[bytes], links: Iterable[bytes], anchors: Iterable[bytes], parents: Iterable[bytes]
+        self,
+        roots: Iterable[bytes],
+        links: Iterable[bytes],
+        anchors: Iterable[bytes],
+        parents: Iterable[bytes],
+        files: Iterable[bytes] = (),
+        with_archives: Iterable[bytes] = (),
     ) -> None:
         """Follow the symbolic links `links`, and give a hint of each of `anchors` whose name is removed or taken.
 
-        In the directories `parents` only the names of anchors matter. No other link below `roots` is followed.
+        In the directories `parents` only the names of anchors matter. No other link below `roots` is followed. `files` are stores
+        that are archives, and below the roots `with_archives` others may appear.
         """
         with self._lock:
             self._roots = frozenset(roots)
             self._links, self._anchors, before = frozenset(links), frozenset(anchors), self._parents
             self._parents = frozenset(parents)
+            self._files, self._with_archives = frozenset(files), frozenset(with_archives)
             unused = before - self._parents
             self._busy -= unused
             self._drop([path for path in unused if path in self._watch_of])
@@ -257,6 +268,8 @@ class TreeObserver(BaseThread):
             self._take(StoreHint(os.fsdecode(path)))
         for name, is_directory in found:
             below = os.path.join(path, name)
+            if self._is_archive(below):
+                self._take(StoreHint(os.fsdecode(below)))
             if is_directory and _is_searched(name) and not self.is_watched(below):
                 self._adopt(below, deep=True, anew=False)
 
@@ -269,7 +282,7 @@ class TreeObserver(BaseThread):
             os.close(directory)
         with self._lock:
             has_changed = self._watch_of.get(path) != before
-        if has_changed:
+        if has_changed or path in self._files:
             self._take(TreeHint(os.fsdecode(path)))
 
     def _adopt(self, top: bytes, *, deep: bool, anew: bool) -> None:
@@ -288,6 +301,8 @@ class TreeObserver(BaseThread):
                         name = os.fsencode(entry.name)
                         if name in _MARKERS:
                             marked = True
+                        elif self._is_archive(os.path.join(path, name)):
+                            self._take(StoreHint(os.fsdecode(os.path.join(path, name))))
                         if deep and _is_searched(name) and entry.is_dir(follow_symlinks=False):
                             pending.append(os.path.join(path, name))
             except OSError:
@@ -366,6 +381,9 @@ class TreeObserver(BaseThread):
             bases = self._paths_of.get(event.wd, ())
             if event.name == b"index.json":
                 self._note(bases, event.mask)
+            elif self._files or self._with_archives:
+                paths = (os.path.join(base, event.name) for base in bases)
+                self._note(tuple(path for path in paths if self._is_archive(path)), event.mask)
         if event.mask & InotifyConstants.IN_MODIFY:
             return
         self._count(event.wd, bases)
@@ -387,9 +405,23 @@ class TreeObserver(BaseThread):
                 self._on_directory(base, event.name, event.mask)
             elif event.name in _MARKERS:
                 self._take(StoreHint(os.fsdecode(base)))
+            elif self._is_archive(os.path.join(base, event.name)):
+                self._take(StoreHint(os.path.join(os.fsdecode(base), os.fsdecode(event.name))))
+
+    def _is_archive(self, path: bytes) -> bool:
+        """Return whether a file is a store, or may become one by its name and place."""
+        if path in self._files:
+            return True
+        if not (self._with_archives and path.endswith(_ARCHIVES)):
+            return False
+        above = os.path.dirname(path)
+        while above not in self._with_archives:
+            if above == (above := os.path.dirname(above)):
+                return False
+        return True
 
     def _note(self, bases: tuple[bytes, ...], mask: int) -> None:
-        """Record whether the index.json in these directories is being written."""
+        """Record whether the index.json in these directories, or these archives, are being written."""
         for base in bases:
             if mask & InotifyConstants.IN_MODIFY:
                 self._closed[base] = 0

@@ -28,6 +28,6 @@ def changed_smaller(
             file = stat_index(store.opened)
         except IndexProblem:
             return True
-        if file.size < size and differs(store, file):
+        if file.list_bytes < size and differs(store, file):
             return True
     return False

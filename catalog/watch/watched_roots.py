@@ -46,13 +46,24 @@ class WatchedRoots:
         self.followed: set[str] = set()
         """The paths at which a symbolic link is followed."""
         self._roots: set[str] = set()
+        self.files: set[str] = set()
+        """The stores that are archives."""
         self.links: set[str] = set()
         """The anchors that may be symbolic links, and are."""
 
     def follow(
-        self, roots: set[str], stores: Iterable[str], *, followed: Iterable[str] = (), again: bool = False
+        self,
+        roots: set[str],
+        stores: Iterable[str],
+        *,
+        files: Iterable[str] = (),
+        with_archives: Iterable[str] = (),
+        followed: Iterable[str] = (),
+        again: bool = False,
     ) -> set[str]:
         """Watch these roots and stores, and nothing else any more. Return when all watches are set.
+
+        `files` are stores that are archives, which are watched through their parents. Below the roots `with_archives` others may appear.
 
         A root may be a symbolic link, and so may the stores `followed`: the target is watched, and the directory of the link
         is watched too, so that a replaced link is noticed. With `again`, search every root even if it is watched; use that after
@@ -60,13 +71,14 @@ class WatchedRoots:
         there, because the event was lost with the old watch.
         """
         stores = set(stores)
+        self.files = set(files)
         self.followed = by_name = roots.union(followed)
         self._roots = roots
         # One look finds both the directory and whether it is a link. A second look might meet a link that has just appeared.
         found = {path: self._now(path) for path in by_name}
         self.links = {path for path, identity in found.items() if identity is not None and identity.is_link}
         self.links |= {path for path, identity in found.items() if identity is None and os.path.islink(path)}
-        alone = self.links | {path for path in stores if not is_reached(path, roots)}
+        alone = self.links | {path for path in stores | self.files if not is_reached(path, roots)}
         anchors = by_name | alone
         before = self._identity
         self._identity = {path: found[path] if path in found else self._now(path) for path in anchors}
@@ -76,7 +88,9 @@ class WatchedRoots:
         parents_before = self._parents
         self._parents = {path: self._now(path) for path in map(os.path.dirname, alone)}
         between = {path for path in self._parents if path not in stores and not is_reached(path, roots)}
-        self._trees.follow(*(map(os.fsencode, paths) for paths in (roots, self.links, anchors, between)))
+        self._trees.follow(
+            *(map(os.fsencode, paths) for paths in (roots, self.links, anchors, between, self.files, with_archives))
+        )
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))

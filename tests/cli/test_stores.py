@@ -68,7 +68,7 @@ def test_the_object_of_a_store(shelf: Shelf) -> None:
     for each in found:
         assert list(each) == [
             "name", "path", "state", "error", "entries", "naming", "priority", "indexed_at", "changed_at",
-            "shared_blob_dir", "host", "shared_as", "sparse", "unjudged",
+            "shared_blob_dir", "host", "shared_as", "sparse", "archive", "unjudged",
         ]  # fmt: skip
         assert (each["error"] is None) == (each["state"] in ("ok", "empty"))
         assert isinstance(each["entries"], int)

@@ -24,6 +24,7 @@ from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.store_state import Store
 from catalog.ingest.sweep import Sweep
+from catalog.layout.archive import why_no_archive
 from catalog.layout.discover import is_layout
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
@@ -61,6 +62,11 @@ _MOST = (1 << 31) - 1
     help="Do not report absent layers as a problem: the tools that write these layouts, such as pack and rules_img,"
     " leave layers out.",
 )
+@click.option(
+    "--archives/--no-archives",
+    default=None,
+    help="Below a directory, take tar archives with a layout (*.tar) as stores, too, now and later.",
+)
 @click.option("--no-index", is_flag=True, help="Register the paths without reading any layout.")
 @writing_limit("What was read until then is kept, and the next run continues from there.")
 @click.pass_obj
@@ -74,12 +80,13 @@ def command(
     shared_blob_dir: str | None,
     shared_as: str | None,
     sparse: bool | None,
+    archives: bool | None,
     no_index: bool,
     timeout: float | None,
 ) -> int:
     """Register each PATH and index it.
 
-    A layout becomes a store. Any other directory becomes a root: ocicat finds every layout below it, now and later.
+    A layout, or a tar archive with a layout in it, becomes a store. Any other directory becomes a root: ocicat finds every layout below it, now and later.
     Adding a path again changes its settings.
     """
     if name is not None and len(paths) > 1:
@@ -91,15 +98,17 @@ def command(
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     known_as = checked_name(shared_as) if shared_as else shared_as
     given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
-    given_paths = [_directory(path) for path in paths]
+    given_paths = [_place(path) for path in paths]
+    if archives is not None and all(os.path.isfile(path) for path in given_paths):
+        raise UsageError("--archives is about the archives below a directory: leave it out for a file")
 
     def register(connection: Connection) -> tuple[list[Root], list[Store], list[str]]:
         registry = Registry(connection)
         root_ids: set[int] = set()
         store_ids: set[int] = set()
         for path in given_paths:
-            if registry.is_root(path) or not is_layout(path):
-                root_ids.add(registry.add_root(path, given))
+            if registry.is_root(path) or not (os.path.isfile(path) or is_layout(path)):
+                root_ids.add(registry.add_root(path, given, archives))
             else:
                 store_ids.add(registry.add_store(path, given, now_ms()))
         roots = [root for root in registry.roots() if root.id in root_ids]
@@ -129,6 +138,21 @@ def command(
             f"{shown(left_out[0])} was removed, so it is left out{others}: 'ocicat add' with its path brings it back"
         )
     return 0
+
+
+def _place(path: str) -> str:
+    """Return the path of an archive, or of a directory, in the form in which it is registered. Raises UsageError."""
+    if not os.path.isfile(path):
+        return _directory(path)
+    kept = kept_path(path)
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{shown(path)} cannot be read: give this user permission, or run ocicat as a user who has it")
+    if is_too_long(kept):
+        raise UsageError(f"the path {shown(kept, 60)} is longer than {PATH_BYTES} bytes: mount it elsewhere")
+    why = why_no_archive(f"{kept}/.")
+    if why is not None:
+        raise UsageError(f"{shown(path)} is not an archive of a layout: it {why}")
+    return kept
 
 
 def _directory(path: str, wanted: str = "a layout, or of a directory that holds layouts") -> str:

@@ -92,7 +92,7 @@ def command(
     """List every entry that matches a REF; without a REF, every entry. '-' reads references from stdin.
 
     REF is a name (alpine:3.16), ':TAG', a digest or the beginning of one, a pattern (alpine:3.*), or one of
-    oci-layout://STORE[/IMAGE][:TAG][@DIGEST], oci:PATH[:REF], ocidir://PATH[:TAG][@DIGEST].
+    oci-layout://STORE[/IMAGE][:TAG][@DIGEST], oci:PATH[:REF], oci-archive:PATH[:REF], ocidir://PATH[:TAG][@DIGEST].
     """
     options = Options("query", refs)
     options.db = globals_.db

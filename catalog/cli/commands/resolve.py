@@ -19,7 +19,7 @@ from catalog.cli.time_limit import time_limit
     "--strict",
     is_flag=True,
     help="Refuse answers by buildx's single-entry rule or from stores that cannot be read and, with --format"
-    " oci-layout, incomplete images.",
+    " oci-layout or oci-archive, incomplete images.",
 )
 @click.option("--fresh", is_flag=True, help="Bring the catalog up to date with the layouts first.")
 @click.option(
@@ -28,7 +28,9 @@ from catalog.cli.time_limit import time_limit
     help="Answer as of TIME: a time (2026-01-31T12:00:00Z), an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(ASK_SECONDS, " for each REF")
-@click.option("--format", "format_", metavar="F", help="oci-layout, table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.option(
+    "--format", "format_", metavar="F", help="oci-layout, oci-archive, table, tsv, csv, json, jsonl or a TEMPLATE."
+)
 @click.pass_obj
 def command(
     globals_: Globals,
