@@ -325,7 +325,7 @@ name = Table(
     Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same as a moment"),
     comment="a lookup key of an entry",
 )
-Index("ix_name_entry", name.c.entry_id)
+Index("ix_name_entry", name.c.entry_id, name.c.source)  # so that the key with which an entry is shown is the first one
 Index("ix_name_answers_from", name.c.answers_from)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))
 _partial("ix_name_tag", name.c.tag, name.c.store_id, name.c.source, name.c.sort, where=name.c.tag.is_not(None))

@@ -273,7 +273,7 @@ _SQLITE = (
     CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
 )""",
-    """CREATE INDEX ix_name_entry ON name (entry_id)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id, source)""",
     """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
     """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
     """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",
@@ -570,7 +570,7 @@ _POSTGRESQL = (
     CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
 )""",
-    """CREATE INDEX ix_name_entry ON name (entry_id)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id, source)""",
     """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
     """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
     """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",
