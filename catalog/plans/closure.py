@@ -11,7 +11,7 @@ from catalog.engine.interface import Reader
 from catalog.errors import Incomplete
 from catalog.lookup.content import check_pending
 from catalog.names.escape import shown
-from catalog.plans.walk import AT_ONCE
+from catalog.plans.walk import AT_ONCE, in_stores
 
 _EDGES = (
     "SELECT edge.parent_id, edge.child_id, content.digest, edge.role, content.kind, edge.size, content.size, edge.embedded,"
@@ -25,19 +25,18 @@ _CONTENTS = (
     " LEFT JOIN manifest ON manifest.content_id = content.id WHERE content.id IN ({0})"
 )
 _BY_SUBJECT = (
-    "SELECT edge.child_id, edge.parent_id FROM edge JOIN store_blob ON store_blob.content_id = edge.parent_id"
-    f" AND store_blob.store_id IN ({{1}}) WHERE edge.child_id IN ({{0}}) AND edge.role = {SUBJECT}"
+    f"SELECT edge.child_id, edge.parent_id FROM edge WHERE edge.child_id IN ({{0}}) AND edge.role = {SUBJECT}"
+    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.content_id = edge.parent_id AND {1})"
 )
 _BY_ENTRY = (
     "SELECT referrer.subject_id, referrer.referrer_id, entry.content_id, entry.id FROM referrer"
-    " JOIN entry ON entry.id = referrer.entry_id WHERE referrer.subject_id IN ({0}) AND entry.store_id IN ({1})"
+    " JOIN entry ON entry.id = referrer.entry_id WHERE referrer.subject_id IN ({0}) AND {1}"
 )
 _BY_CONTENT = (
-    "SELECT referrer.subject_id, referrer.referrer_id FROM referrer"
-    " JOIN store_blob ON store_blob.content_id = referrer.content_id AND store_blob.store_id IN ({1})"
-    " WHERE referrer.subject_id IN ({0})"
+    "SELECT referrer.subject_id, referrer.referrer_id FROM referrer WHERE referrer.subject_id IN ({0})"
+    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.content_id = referrer.content_id AND {1})"
 )
-_LISTED = "SELECT id FROM entry WHERE content_id IN ({0}) AND store_id IN ({1}) ORDER BY id"
+_LISTED = "SELECT id FROM entry WHERE content_id IN ({0}) AND {1} ORDER BY id"
 _ROLES = ("manifest", "config", "layer")
 
 
@@ -64,7 +63,8 @@ class Closure:
         self.blobs: dict[int, NeededBlob] = {}
         self.entries: dict[int, None] = {}
         self._reader = reader
-        self._stores = ",".join(map(str, sorted(stores)))
+        self._holding = in_stores("store_blob.store_id", stores)
+        self._listing = in_stores("entry.store_id", stores)
         self._referrers = referrers
         self._below: dict[int, list[int]] = {}
         self._known: dict[int, NeededBlob] = {}
@@ -152,18 +152,18 @@ class Closure:
         found = [
             referrer
             for statement in (_BY_SUBJECT, _BY_CONTENT)
-            for subject, referrer in self._in(statement, new)
+            for subject, referrer in self._in(statement, new, self._holding)
             if subject != referrer
         ]
         yield from found
-        self.entries.update((row[0], None) for row in self._in(_LISTED, found))
-        for subject, referrer, listed, entry in self._in(_BY_ENTRY, new):
+        self.entries.update((row[0], None) for row in self._in(_LISTED, found, self._listing))
+        for subject, referrer, listed, entry in self._in(_BY_ENTRY, new, self._listing):
             if subject not in (referrer, listed):
                 self.entries[entry] = None
                 yield referrer
                 yield listed
 
-    def _in(self, statement: str, ids: Sequence[int]) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _in(self, statement: str, ids: Sequence[int], stores: str = "") -> Iterator[tuple]:  # type: ignore[type-arg]
         for at in range(0, len(ids), AT_ONCE):
             marks = ",".join(map(str, ids[at : at + AT_ONCE]))
-            yield from self._reader.select(statement.format(marks, self._stores), {})
+            yield from self._reader.select(statement.format(marks, stores), {})

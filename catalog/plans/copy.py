@@ -25,7 +25,7 @@ from catalog.plans.closure import Closure, NeededBlob
 from catalog.plans.destination import IMAGE_NAME, REF_NAME, Destination, elements, ref_name
 from catalog.plans.files import BlobFiles, File
 from catalog.plans.stores import PlanStore
-from catalog.plans.walk import AT_ONCE
+from catalog.plans.walk import AT_ONCE, in_stores
 
 _OF_ENTRY = (
     "SELECT entry.id, entry.store_id, entry.content_id, content.digest, media_type.name, COALESCE(entry.size, content.size),"
@@ -36,7 +36,7 @@ _OF_ENTRY = (
 )
 _CONTENT = "SELECT id FROM content WHERE digest = :digest"
 _HERE = (
-    "SELECT content_id, store_id, size FROM store_blob WHERE content_id IN ({0}) AND store_id IN ({1}) AND NOT embedded"
+    "SELECT content_id, store_id, size FROM store_blob WHERE content_id IN ({0}) AND {1} AND NOT embedded"
     " AND (is_good IS NULL OR is_good) ORDER BY content_id, store_id"
 )
 _ELSEWHERE = (
@@ -123,7 +123,7 @@ class CopyPlan:
         lacking = [
             blob for one, blob in needed.items() if not self._destination.has(blob.digest, blob.size, known.get(one))
         ]
-        found = self._sought(lacking, _HERE, ",".join(map(str, self._sources)))
+        found = self._sought(lacking, _HERE, in_stores("store_id", self._sources))
         missing = [blob for blob in lacking if blob.content_id not in found]
         found |= self._sought(missing, _ELSEWHERE)
         copied = []

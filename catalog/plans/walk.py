@@ -42,6 +42,14 @@ def marks(ids: Collection[int]) -> tuple[str, dict[str, int]]:
     return ",".join(f":{name}" for name in bound), bound
 
 
+def in_stores(column: str, stores: Collection[int]) -> str:
+    """Return the condition of SQL that a column is the id of one of these stores.
+
+    For many stores the `+` keeps SQLite from looking into each of them for each content; then it looks at all holders of the content.
+    """
+    return f"{'+' if len(stores) > _BOUND else ''}{column} IN ({','.join(map(str, sorted(stores)))})"
+
+
 class Graph:
     """What each content points to. The catalog is asked once for each."""
 
