@@ -56,7 +56,6 @@ _SQLITE = (
     CONSTRAINT pk_repository PRIMARY KEY (id),
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
-    """CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
     """CREATE TABLE config (
     content_id INTEGER NOT NULL,
@@ -273,7 +272,7 @@ _SQLITE = (
     CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
 )""",
-    """CREATE INDEX ix_name_entry ON name (entry_id, source)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id)""",
     """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
     """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
     """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",
@@ -357,7 +356,6 @@ _POSTGRESQL = (
     CONSTRAINT pk_repository PRIMARY KEY (id),
     CONSTRAINT uq_repository_name UNIQUE (name)
 )""",
-    """CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)""",
     """CREATE INDEX ix_repository_familiar ON repository (familiar)""",
     """CREATE TABLE config (
     content_id BIGINT NOT NULL,
@@ -570,7 +568,7 @@ _POSTGRESQL = (
     CONSTRAINT fk_name_entry_id FOREIGN KEY(entry_id) REFERENCES entry (id) ON DELETE CASCADE,
     CONSTRAINT fk_name_repository_id FOREIGN KEY(repository_id) REFERENCES repository (id)
 )""",
-    """CREATE INDEX ix_name_entry ON name (entry_id, source)""",
+    """CREATE INDEX ix_name_entry ON name (entry_id)""",
     """CREATE INDEX ix_name_name ON name (name, shadowed, store_id) WHERE name IS NOT NULL""",
     """CREATE INDEX ix_name_repository ON name (repository_id, tag) WHERE repository_id IS NOT NULL""",
     """CREATE INDEX ix_name_tag ON name (tag, store_id, source, sort) WHERE tag IS NOT NULL""",

@@ -1,4 +1,4 @@
-"""Layouts in tar archives (schema 1.3)."""
+"""Layouts in tar archives, and indexes for the first key of an entry and for registries in capitals (schema 1.3)."""
 
 from alembic import op
 
@@ -13,6 +13,9 @@ def upgrade() -> None:
     for statement in (
         f"ALTER TABLE root ADD COLUMN archives {flag}",
         f"ALTER TABLE store ADD COLUMN archive {flag}",
+        "DROP INDEX ix_name_entry",
+        "CREATE INDEX ix_name_entry ON name (entry_id, source)",
+        "CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)",
         "UPDATE meta SET value = '1.3' WHERE key = 'schema'",
     ):
         op.get_bind().exec_driver_sql(statement)
