@@ -94,8 +94,9 @@ def test_a_question_takes_as_many_round_trips_of_many_entries_as_of_few(
     running, _ = begin(own, layout, answerer, launcher)
 
     def trips(*words: str) -> int:
-        found = 0
-        for _ in range(12):  # several processes, each of which prepares a statement when it first needs it
+        """Return the fewest of several times: each of the answerer's processes prepares a statement once, which takes one more."""
+        found = []
+        for _ in range(12):
             logins, before = counting.logins, counting.trips
             with socket.socket(socket.AF_UNIX) as asking:  # the launcher would give up on a busy machine
                 asking.settimeout(SECONDS)
@@ -104,8 +105,8 @@ def test_a_question_takes_as_many_round_trips_of_many_entries_as_of_few(
                 with asking.makefile("rb") as answer:
                     assert b"sha256:" in answer.read()
             assert counting.logins == logins
-            found = counting.trips - before
-        return found
+            found.append(counting.trips - before)
+        return min(found)
 
     few = {words: trips(*words) for words in (("resolve", ":1"), ("query", ":1"), ("query", "--limit", "1"))}
     cli.done("add", *(layout(f"more{number}", f"t{number}") for number in range(30)))

@@ -53,7 +53,7 @@ def ask(db: str, *line: str) -> list[str]:
         (("--quiet", "--db", "x", "reso"), ["resolve"]),
         (("stores", "--state", "un"), ["unreadable"]),
         (("stores", "--state=un"), ["--state=unreadable"]),
-        (("resolve", "--format", "oci"), ["oci-layout"]),
+        (("resolve", "--format", "oci"), ["oci-layout", "oci-archive"]),
         (("query", "--sort", "-si"), ["-size"]),
         (("query", "--platform", "linux/s"), ["linux/s390x"]),
         (("completion", ""), ["bash", "zsh", "fish"]),

@@ -47,7 +47,7 @@ def test_a_name_takes_precedence_over_a_path(
     cli.done("add", str(tmp_path / "r"), "--name", "images")
     cli.done("add", str(tmp_path / "third"), "--name", "r")
     monkeypatch.chdir(tmp_path)
-    assert "1 stores" in cli("--verbose", "index", "x").err
+    assert "1 store," in cli("--verbose", "index", "x").err
     cli.done("remove", "x")
     assert list(cli.stores()) == ["images/one", "r", "y"]
     cli.done("remove", "r")
