@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import writers
-from tests.cli.conftest import Shelf
+from tests.cli.conftest import Own, Shelf
 from tests.conftest import ON_SQLITE, stamp
 from tests.forking import CLEAN, OCICAT
 
@@ -208,3 +209,21 @@ def test_an_index_without_changes_loads_neither_sqlalchemy_nor_click(shelf: Shel
     assert "catalog.ingest.unchanged" in loaded(own, "index")
     writers.write_index(path, writers.empty_index(writers.fake_descriptor("new")))
     assert "sqlalchemy" in loaded(own, "index")
+
+
+@ON_SQLITE
+def test_an_entry_takes_no_memory_that_is_given_back_for_the_next_one(cli: Own) -> None:
+    """Each statement about an image has temporary tables. Pages that the kernel gives anew cost more than the statement."""
+    path = writers.make_layout(f"{cli.directory}/images")
+    images = [writers.make_index_image(path, [writers.make_image(path, f"{number}")]) for number in range(80)]
+    writers.write_index(path, writers.empty_index(*images))
+    cli.done("add", path)
+
+    def faults(*words: str) -> int:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        arguments = [OCICAT, "--db", cli.db, "query", "--format", "jsonl", *words]
+        found = subprocess.run(arguments, capture_output=True, env=CLEAN, timeout=60, check=True).stdout
+        assert found.count(b'"total_size":null') == 0
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+    assert faults() - faults("--limit", "40") <= 5 * 40

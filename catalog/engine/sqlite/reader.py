@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _VERSION = frozen.STATEMENTS["SCHEMA_VERSION"]
 _SCHEMA = f"{frozen.SCHEMA_MAJOR}.{frozen.SCHEMA_MINOR}"
+_MAPPED_BYTES = 4 << 20
 _BUSY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
@@ -48,6 +49,10 @@ class SqliteReader:
         except BaseException:
             self.connection.close()
             raise
+        # SQLite allocates and frees 80 KiB for each temporary table of a statement. If that is at the top of the heap, glibc gives it
+        # back to the kernel each time, which takes longer than the statement. Freeing a block that was mapped by itself raises the
+        # thresholds for that (mallopt(3), M_MMAP_THRESHOLD). The pages of the block are never used.
+        bytes(_MAPPED_BYTES)
 
     def close(self) -> None:
         """Close the connection."""
