@@ -7,6 +7,7 @@ case are the tests of ALWAYS, whose subject is the server itself, and one of eac
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
@@ -88,6 +89,7 @@ def repeated(asked: dict[str, set[str]], seconds: dict[str, float]) -> list[str]
 
 def main() -> int:
     """Run the tests, all that the list leaves out included, and write the list. Returns the status of pytest."""
+    argparse.ArgumentParser(prog="python -m tests.repeated", description=__doc__).parse_args()
     LIST.write_text("", encoding="utf-8")
     recorder = Recorder()
     status = pytest.main(["-q", "-k", "postgresql", *(str(HERE / room) for room in ROOMS)], plugins=[recorder])

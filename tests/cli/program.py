@@ -19,8 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from catalog.cli import colour, messages, start
-from tests.forking import CLEAN as CLEAN  # noqa: PLC0414
-from tests.forking import OCICAT as OCICAT  # noqa: PLC0414
+from tests.forking import CLEAN, OCICAT
 
 SECONDS = 60.0
 """No test waits this long. The limit only prevents a hanging program from hanging the tests."""
