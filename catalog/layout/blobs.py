@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import open_below, open_directory, plain
+from catalog.layout.beneath import open_below, open_directory, plain, stat_file
 from catalog.layout.blob_places import directory_places, link_advice, link_places, path_of
 from catalog.layout.blobs_identity import ALGORITHMS
-from catalog.layout.files import IndexChanged, IndexProblem, file_type, is_file, lstat, open_archive
+from catalog.layout.files import IndexChanged, IndexProblem, file_type, lstat, open_archive
 from catalog.layout.member_stat import member_stat
 from catalog.names.digest import is_digest, is_docker_digest
 from catalog.names.paths import encode_path
@@ -155,15 +155,22 @@ class BlobDirectories:
         """
         if self._archive is not None:
             return True
-        if error.errno != errno.ENOTDIR or not is_file(self._store):
+        if error.errno != errno.ENOTDIR:
             return False
         try:
+            if not stat.S_ISREG(stat_file(self._store).st_mode):
+                return False
             self._archive = open_archive(self._store)
         except IndexProblem as problem:
             self.unlisted[plain(self._store)] = problem.reason
             self.is_torn = problem.state in ("invalid", "missing")
         except IndexChanged as changed:
             self.unlisted[plain(self._store)] = str(changed)
+        except OSError as failure:
+            refuse_exhausted(failure)
+            if failure.errno in _NOT_THERE:
+                return False
+            self.unlisted[plain(self._store)] = failure.strerror or str(failure)
         return True
 
     def _members(self) -> Iterator[tuple[str, int, int]]:

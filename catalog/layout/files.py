@@ -132,10 +132,11 @@ def stat_index(store_path: str, at: Found | None = None) -> FileState:
 
 
 def is_file(store_path: str) -> bool:
-    """Return whether there is a regular file at the path of a store: an archive, or nothing that can be read."""
+    """Return whether there is a regular file at the path of a store: an archive, or nothing that can be read. Raises Exhausted."""
     try:
         return stat.S_ISREG(stat_file(store_path).st_mode)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return False
 
 
