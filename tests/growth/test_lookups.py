@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,14 +147,10 @@ QUESTIONS: dict[str, Callable[[Catalogue], None]] = {
 
 
 @pytest.mark.parametrize("shape", some(LAYOUTS, 3))
-def test_questions_are_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str) -> None:
+def test_questions_are_linear(filled: Callable[[str, int], Catalogue], shape: str) -> None:
     counted: list[dict[str, int]] = []
     for size in SIZES:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(f"{directory}/layouts")
-        LAYOUTS[shape](f"{directory}/layouts", size)
-        catalogue = new_sqlite_catalogue(directory)
-        catalogue.add(f"{directory}/layouts")
+        catalogue = filled(shape, size)
         connection = file_of(catalogue.reader)
         counted.append({name: steps([connection], lambda ask=ask: ask(catalogue)) for name, ask in QUESTIONS.items()})  # type: ignore[misc]  # noqa: B023
         catalogue.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,17 +57,13 @@ def planned(catalogue: Catalogue, directory: str) -> dict[str, Callable[[], obje
 
 
 @pytest.mark.parametrize("shape", some(LAYOUTS, 6))
-def test_plans_are_linear(tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str) -> None:
+def test_plans_are_linear(tmp_path: Path, filled: Callable[[str, int], Catalogue], shape: str) -> None:
     counted: list[dict[str, int]] = []
     for size in SIZES:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(f"{directory}/layouts")
-        LAYOUTS[shape](f"{directory}/layouts", size)
-        catalogue = new_sqlite_catalogue(directory)
-        catalogue.add(f"{directory}/layouts")
+        catalogue = filled(shape, size)
         called("verify", db=catalogue.path)
         found: dict[str, int] = {}
-        for name, plan in planned(catalogue, directory).items():
+        for name, plan in planned(catalogue, str(tmp_path / f"{size}")).items():
             plan()  # what is imported and compiled at first use does not count
             lines: list[int] = []
             found[name] = steps([file_of(catalogue.reader)], lambda plan=plan, lines=lines: lines.append(cost(plan)))  # type: ignore[misc]

@@ -106,16 +106,10 @@ def test_reports_and_views_are_linear_on_a_server(tmp_path: Path, server: Server
 
 
 @pytest.mark.parametrize("shape", some(LAYOUTS))
-def test_reports_and_views_are_linear(
-    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue], shape: str
-) -> None:
+def test_reports_and_views_are_linear(filled: Callable[[str, int], Catalogue], shape: str) -> None:
     counted = []
     for size in SIZES:
-        directory = str(tmp_path / f"{size}")
-        os.makedirs(f"{directory}/layouts")
-        LAYOUTS[shape](f"{directory}/layouts", size)
-        catalogue = new_sqlite_catalogue(directory)
-        catalogue.add(f"{directory}/layouts")
+        catalogue = filled(shape, size)
         counted.append(costs(file_of(catalogue.reader)))
         catalogue.close()
     small, large = counted
