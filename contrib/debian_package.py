@@ -22,7 +22,11 @@ PYTHON = "/usr/bin/python3"
 LIBRARY = "usr/lib/ocicat"
 MAINTAINER = "The authors of ocicat <ocicat@localhost>"
 PROGRAM = f"""#!{PYTHON} -IS
+import _signal
 import sys
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C while modules are loaded prints no traceback
 
 sys.path.append("/{LIBRARY}")
 from catalog.cli.lean import answer

@@ -232,6 +232,7 @@ def _become_program(request: Mapping[str, Any], descriptors: Sequence[int]) -> N
         _open_streams(request["numbers"])
         sys.argv = request["arguments"]
         sys.path[0] = os.path.dirname(OCICAT)  # as for a script
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         from catalog.cli.lean import answer
 
         answer()

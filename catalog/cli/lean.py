@@ -10,7 +10,6 @@ normalize.go does, gives a key that is there. What is not a name but could be co
 scheme) is left to `start`. tests/cli/test_lean.py and tests/answerer/test_three_ways.py compare both ways.
 """
 
-import _signal  # type: ignore[import-not-found]  # `signal` loads enum
 import os
 import sys
 
@@ -46,8 +45,6 @@ QUERY = (
 
 def answer() -> None:
     """Print the answer for the command line of this process and end it with status 0; or return, having printed nothing."""
-    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl-C while modules are loaded prints no traceback
     try:
         text = None if sys.stdout is None else answered(sys.argv[1:])
         if text is None:

@@ -52,7 +52,7 @@ def main() -> NoReturn:
 
 
 def _main() -> NoReturn:
-    if _signal.getsignal(_signal.SIGINT) is _signal.SIG_DFL:  # catalog.cli.lean
+    if _signal.getsignal(_signal.SIGINT) is _signal.SIG_DFL:  # contrib/launcher/ocicat
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     # A stream that the caller has closed becomes /dev/null: the exit status still shows the result.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

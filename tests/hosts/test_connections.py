@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import Connection
 
-from catalog.engine.open import open_writer
+from catalog.engine.open import open_reader, open_writer
 from catalog.engine.postgres.connect import EDGES_SHARED, OF_HOST, TOGETHER, conninfo
-from catalog.errors import CatalogConflict
+from catalog.errors import CatalogConflict, CatalogUnreachable
 from tests import writers
 from tests.cli.program import one_error
 from tests.hosts.conftest import NewHost, layout
 from tests.hosts.host import Host
 from tests.postgres import Server
-from tests.watch.harness import wait_for
+from tests.watch.harness import DEADLINE, wait_for
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'ocicat'"
 SNAPSHOTS = "SELECT count(*) FROM snapshot"
@@ -77,6 +82,57 @@ def test_every_connection_is_killed_between_two_changes(mortal: Server, url: str
     answers(here, "app:1", layout(here.path("images/app"), seed="second"))
     layout(here.path("images/other"), "docker.io/library/other:1", "other")
     wait_for(lambda: here.call("resolve", "other:1").status == 0, what=here.log)
+
+
+def _relay(listening: socket.socket, address: str) -> None:
+    """Copy between one client after the other and a server, until one sends ROLLBACK; answer that as a pooler does whose server has ended."""
+    with listening:
+        while True:
+            with listening.accept()[0] as client, socket.socket(socket.AF_UNIX) as server:
+                server.connect(address)
+                data = b"begin"
+                while data:
+                    for each in select.select([client, server], [], [])[0]:
+                        data = each.recv(65536)
+                        if b"ROLLBACK" in data:
+                            client.sendall(
+                                _error(b"57P01", b"terminating connection") + _error(b"08P01", b"server conn crashed?")
+                            )
+                            return
+                        if not data:
+                            break
+                        (client if each is server else server).sendall(data)
+
+
+def _error(state: bytes, text: bytes) -> bytes:
+    """An ErrorResponse (PostgreSQL, "Message Formats")."""
+    fields = b"SFATAL\0C%b\0M%b\0\0" % (state, text)
+    return b"E" + struct.pack("!I", 4 + len(fields)) + fields
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_connection_that_ends_while_a_transaction_is_undone_is_a_lost_one(
+    mortal: Server, url: str, tmp_path: Path, number: int
+) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(f"{tmp_path}/.s.PGSQL.5432")
+    listening.listen(1)
+    relay = threading.Thread(target=_relay, args=(listening, f"{mortal.directory}/.s.PGSQL.5432"), daemon=True)
+    relay.start()
+    with pytest.raises(CatalogUnreachable, match="cannot reach"):
+        (_write, _read)[number](url.replace(mortal.directory, str(tmp_path)))
+    relay.join(DEADLINE)
+
+
+def _write(url: str) -> None:
+    with open_writer(url) as writer, writer.transaction():
+        raise KeyError
+
+
+def _read(url: str) -> None:
+    with contextlib.closing(open_reader(url)) as reader:
+        reader.hold_state()
+        reader.release_state()
 
 
 def test_a_server_that_is_away_is_waited_for_and_what_changed_meanwhile_is_taken(

@@ -221,7 +221,13 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         )
     if state in _READ_ONLY:  # It may be promoted, so a daemon tries again.
         return CatalogUnreachable(f"{where} is a replica, or read-only for now ({reason}): write to the primary server")
-    if state.startswith(_UNREACHABLE) or (not state and isinstance(error, psycopg.OperationalError)):
+    if not state and isinstance(
+        error, psycopg.InternalError
+    ):  # "received 2 results": the server's last word and the pooler's
+        reason = "it ended the connection"
+    if state.startswith(_UNREACHABLE) or (
+        not state and isinstance(error, psycopg.OperationalError | psycopg.InternalError)
+    ):
         return CatalogUnreachable(
             f"cannot reach {where} ({reason}): check that the server is running and lets you log in"
         )
