@@ -18,6 +18,8 @@ import struct
 from collections.abc import Container
 from typing import NamedTuple, Self
 
+from catalog.exhausted import refuse_exhausted
+
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # works on a directory that may be searched but not listed
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 MARK = "/./"
@@ -67,11 +69,12 @@ def open_below(directory: int, name: str, flags: int = _SEARCH) -> int:
 def open_on_mount(directory: int, path: str) -> int:
     """Open the directory `path` as O_PATH, following links, but without entering another mount, where it could hang.
 
-    Returns -1 if it cannot be opened like that.
+    Returns -1 if it cannot be opened like that. Raises Exhausted.
     """
     try:
         return _openat2(directory, path, _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return -1
 
 
@@ -205,7 +208,10 @@ class Parents:
         return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
 
     def find(self, opened: str) -> Found | None:
-        """Return the directory for stats of its files, valid until the next call, or a regular file; None if there is neither."""
+        """Return the directory for stats of its files, valid until the next call, or a regular file; None if there is neither.
+
+        Raises Exhausted.
+        """
         above, _, name = opened.rpartition("/")
         self._close_found()
         try:
@@ -217,14 +223,16 @@ class Parents:
             return Found(directory, os.fstat(directory))
         except NotADirectoryError:
             return self._file(opened)
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return None
 
     def _file(self, opened: str) -> Found | None:
         is_alone = opened.endswith("/.") or MARK not in opened
         try:
             found = stat_file(opened) if is_alone else self.stat(opened)
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return None
         return Found(-1, found) if stat.S_ISREG(found.st_mode) else None
 

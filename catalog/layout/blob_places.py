@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import open_on_mount
 from catalog.names.paths import encode_path
 
@@ -35,12 +36,16 @@ def path_of(descriptor: int) -> str | None:
 
 
 def link_places(near: str, target: str) -> set[str]:
-    """Return the texts of the directory at `target`, a normalized absolute path to which a link in the directory `near` leads."""
+    """Return the texts of the directory at `target`, a normalized absolute path to which a link in the directory `near` leads.
+
+    Raises Exhausted.
+    """
     common = os.path.commonpath((near, target))
     places = {target}
     try:
         directory = os.open(common, _SEARCH)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return places
     try:
         found = open_on_mount(directory, os.path.relpath(target, common))
@@ -49,7 +54,8 @@ def link_places(near: str, target: str) -> set[str]:
                 places |= directory_places(found)
             finally:
                 os.close(found)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return places
     finally:
         os.close(directory)

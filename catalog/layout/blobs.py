@@ -426,7 +426,8 @@ class BlobDirectories:
                 return os.stat(os.path.basename(path), dir_fd=directory, follow_symlinks=False)
             finally:
                 os.close(directory)
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return None
 
     def _is_shared(self, path: str) -> bool:
@@ -439,7 +440,8 @@ class BlobDirectories:
             return False
         try:
             _, target = self._target(path)
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             return False
         # The link is read, not followed, so one that leads there through another link is not recognised.
         return target in {f"{top}{path[len(own) :]}" for top in (self._shared, os.path.realpath(self._shared))}

@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Callable
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import Found, Parents
 
 ALGORITHMS = ("sha256", "sha384", "sha512", "blake3")
@@ -21,7 +22,8 @@ def blobs_identity(store_path: str, shared: str | None = None, at: Found | None 
 
     A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
     rule; FAT has ticks of two seconds). Until that has passed, each call returns another text. Costs a stat for each
-    directory, and no more than exist if the file system counts subdirectories as links. Never raises OSError.
+    directory, and no more than exist if the file system counts subdirectories as links. Never raises OSError,
+    but Exhausted.
     `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is what was just found there, if anything was.
     """
     pieces: list[str] = []
@@ -44,7 +46,8 @@ def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int
     """Add the identity of a directory of blobs to `pieces`; return whether it changed just before `now`."""
     try:
         found = look("blobs")
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return False
     if not stat.S_ISDIR(found.st_mode):
         # A link is not followed. If it is replaced, other stores may find their blobs shared.
@@ -57,7 +60,8 @@ def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int
     for name in ALGORITHMS:
         try:
             found = look(f"blobs/{name}")
-        except OSError:
+        except OSError as error:
+            refuse_exhausted(error)
             continue
         changed = found.st_mtime_ns
         pieces.append(f"{name}:{found.st_ino}:{changed}")

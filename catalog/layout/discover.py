@@ -79,7 +79,7 @@ class Listings:
 
 
 def is_layout(path: str, *, archives: bool = False) -> bool:
-    """Return whether the directory `path` is a layout; False if it cannot be opened. Never raises OSError.
+    """Return whether the directory `path` is a layout; False if it cannot be opened. Never raises OSError, but Exhausted.
 
     With `archives`, a tar archive with a layout is one, too.
 
@@ -90,7 +90,8 @@ def is_layout(path: str, *, archives: bool = False) -> bool:
         directory = open_directory(path if MARK in path else f"{path}/.")
     except NotADirectoryError:
         return archives and _is_archive(path if MARK in path else f"{path}/.")
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return False
     try:
         marker = _mode(directory, "oci-layout")

@@ -141,12 +141,16 @@ def is_file(store_path: str) -> bool:
 
 
 def _archive_state(store_path: str, error: OSError) -> ArchiveState | None:
-    """Return the state of the file at the path of a store, which could not be opened as a directory; None if there is none."""
+    """Return the state of the file at the path of a store, which could not be opened as a directory; None if there is none.
+
+    Raises Exhausted.
+    """
     if error.errno != errno.ENOTDIR:
         return None
     try:
         found = stat_file(store_path)
-    except OSError:
+    except OSError as gone:
+        refuse_exhausted(gone)
         return None
     return _of_archive(store_path, found)
 

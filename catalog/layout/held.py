@@ -8,11 +8,11 @@ of the store, because a file system of another user might never answer.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 
+from catalog.exhausted import refuse_exhausted
 from catalog.layout.beneath import ARCHIVE_NAMES, open_directory, open_file, plain
 from catalog.layout.files import ArchiveState, FileState
 
@@ -42,7 +42,7 @@ class OpenFiles:
         `store_path` is a path from `catalog.layout.beneath.opened_path`; `changed_ns` is when the file last changed, in
         nanoseconds since 1970. A look made after that is reused if it did not find the file open, because whoever has
         opened it since then has not written yet. Returns False if it cannot be determined. `pause` is called between two processes,
-        and may raise to end the look.
+        and may raise to end the look. Raises Exhausted.
         """
         ino, device = file.ino, self._devices.get(file.dev)
         is_archive = isinstance(file, ArchiveState)
@@ -53,7 +53,10 @@ class OpenFiles:
                 device = self._devices[file.dev] = (
                     _device_of(open_file(store_path)) if is_archive else _device_of_index(store_path)
                 )
-            except (OSError, ValueError):
+            except ValueError:
+                return False
+            except OSError as error:
+                refuse_exhausted(error)
                 return False
         at, found = self._looks.get((device, names), (0, frozenset[int]()))
         now = time.time_ns()
@@ -72,14 +75,17 @@ def _inodes(device: str, names: tuple[str, ...], pause: Callable[[], None]) -> I
     until = time.thread_time() + _LOOK_SECONDS
     try:
         processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error)
         return
     for process in processes:
         if time.thread_time() > until:
             return
         pause()
-        with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
+        try:
             yield from _inodes_of(process, device, names, until)
+        except OSError as error:  # the process has ended, or belongs to another user
+            refuse_exhausted(error)
 
 
 def _inodes_of(process: int, device: str, names: tuple[str, ...], until: float) -> Iterator[int]:
@@ -87,9 +93,13 @@ def _inodes_of(process: int, device: str, names: tuple[str, ...], until: float) 
         for number, entry in enumerate(entries):
             if number >= _MOST_FILES or time.thread_time() > until:
                 return
-            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            try:
                 if os.readlink(entry.path).endswith(names) and entry.stat(follow_symlinks=False).st_mode & _WRITABLE:
                     yield _inode(entry.path, process, device)
+            except ValueError:
+                continue
+            except OSError as error:  # closed meanwhile
+                refuse_exhausted(error)
 
 
 def _inode(path: str, process: int, device: str) -> int:
