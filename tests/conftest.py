@@ -228,7 +228,7 @@ class Catalogue:
         with self.writer.transaction() as connection:
             registry = Registry(connection)
             root_id = store_id = None
-            if registry.is_root(real) or not is_layout(real):
+            if registry.is_root(real) or not is_layout(real, archives=True):
                 root_id = registry.add_root(real, given)
             else:
                 store_id = registry.add_store(real, given, 1)

@@ -6,14 +6,18 @@ them is wrong. Every question reads the files again; nothing is kept from one qu
 
 from __future__ import annotations
 
+import atexit
 import glob
 import hashlib
 import json
 import os
 import re
+import shutil
 import stat
+import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
@@ -53,7 +57,7 @@ class OracleStore:
 class Key:
     repository: str | None
     tag: str | None
-    source: Literal["containerd", "ref"]  # these sort in the order in which they answer
+    source: Literal["containerd", "ref", "saved by docker"]  # these sort in the order in which they answer
 
 
 @dataclass(frozen=True)
@@ -155,15 +159,18 @@ def policy(store: OracleStore) -> str | None:
     return name.repository if name and name.bare else None
 
 
+def repeats(keys: Sequence[Key], repository: str | None, tag: str | None) -> bool:
+    """Return whether a key only says again what one of these says."""
+    return any(key.tag == tag and repository in (key.repository, None) for key in keys)
+
+
 def derive(image_name: str | None, ref_name: str | None, digest: str, policy: str | None) -> tuple[Key, ...]:
     """Return the keys of an entry. A name that is empty, invalid, or has another digest than the descriptor gives no key."""
     keys: list[Key] = []
 
     def add(repository: str | None, tag: str | None, source: Literal["containerd", "ref"]) -> None:
-        repeats = any(
-            key.tag == tag and repository in (key.repository, None) for key in keys
-        )  # a key that repeats another is left out
-        if not repeats and len(f"{repository or ''}:{tag or ''}".encode()) <= 1024:  # longer texts are not keys
+        is_long = len(f"{repository or ''}:{tag or ''}".encode()) > 1024
+        if not repeats(keys, repository, tag) and not is_long:
             keys.append(Key(repository, tag, source))
 
     name = parse(image_name or "")
@@ -225,9 +232,101 @@ def manifests(file: str) -> list[dict[str, Any]]:
     return [element if isinstance(element, dict) else {} for element in elements or []]
 
 
+_unpacked: dict[str, tuple[tuple[int, ...], str]] = {}  # by the path of an archive: its stat, and where its files are
+
+
+@atexit.register
+def forget_unpacked() -> None:
+    for _, directory in _unpacked.values():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def place(path: str) -> str:
+    """Return the directory in which the files of a store are: the store itself, or what its archive unpacks to."""
+    if not os.path.isfile(path):
+        return path
+    found = os.stat(path)
+    state = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    known = _unpacked.pop(path, None)
+    if known is None or known[0] != state:
+        if known is not None:
+            shutil.rmtree(known[1])
+        known = state, tempfile.mkdtemp(prefix="oracle")
+        unpack(path, known[1])
+    _unpacked[path] = known
+    return known[1]
+
+
+def unpack(path: str, to: str) -> None:
+    """Write the regular files of an archive into a directory. Raises UNREADABLE."""
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.isreg() or member.islnk():
+                    file = os.path.join(to, os.path.normpath(member.name))
+                    os.makedirs(os.path.dirname(file), exist_ok=True)
+                    with tar.extractfile(member) as opened, open(file, "wb") as out:  # type: ignore[union-attr]
+                        shutil.copyfileobj(opened, out)
+    except tarfile.TarError as error:
+        raise OSError(str(error)) from error
+
+
 def scan_raw(path: str) -> list[dict[str, Any]]:
     """Return the raw elements of a layout's index.json. Raises UNREADABLE."""
-    return manifests(f"{path}/index.json")
+    return manifests(f"{place(path)}/index.json")
+
+
+def repo_tags(path: str) -> dict[str, list[str]]:
+    """Return the RepoTags in the manifest.json of an archive, by the digest of the config; {} if it cannot be used."""
+    try:
+        with open(f"{place(path)}/manifest.json", "rb") as file:
+            items = json.loads(file.read().decode("utf-8", "replace"), object_pairs_hook=Members, parse_constant=int)
+    except UNREADABLE:
+        return {}
+    found: dict[str, list[str]] = {}
+    for item in items if isinstance(items, list) and not isinstance(items, Members) else []:
+        fields = {"config": "", "repotags": []}
+        for key, value in item if isinstance(item, Members) else []:
+            if value is not None or key.lower() == "repotags":
+                fields[key.lower()] = value
+        config, tags = fields["config"], fields["repotags"]
+        if isinstance(config, str) and isinstance(tags, list) and not isinstance(tags, Members):
+            blob_of = re.fullmatch("blobs/([^/]+)/([^/]+)", config)
+            digest = f"{blob_of[1]}:{blob_of[2]}" if blob_of else ""
+            names = [
+                as_text(tag) or ""
+                for tag in tags
+                if isinstance(tag, str) and len(tag.encode("utf-8", "replace")) <= 1024
+            ]
+            found.setdefault(digest, []).extend(names)
+    return {digest: list(dict.fromkeys(names))[:1000] for digest, names in found.items() if DIGEST.fullmatch(digest)}
+
+
+def with_repo_tags(store: OracleStore, entries: list[Entry]) -> list[Entry]:
+    """Add the names of `docker save` that no annotation carries to the first entry of their image."""
+    left = repo_tags(store.path) if os.path.isfile(store.path) else {}
+    carried = {
+        (key.repository, key.tag)
+        for each in entries
+        for key in derive(each.image_name, each.ref_name, each.digest, None)
+    }
+    result = []
+    for entry in entries:
+        config = blob(entry.digest, store.path).get("config") if left and entry.media_type in MANIFESTS else None
+        tags = left.pop(str(config.get("digest")), []) if isinstance(config, dict) else []
+        own = (
+            []
+            if entry.ref_name is None and entry.image_name is None and not store.naming.startswith("annotation=")
+            else [*entry.keys]
+        )
+        keys = own
+        for name in map(parse, tags):
+            if not name or name.digest not in (None, entry.digest) or (name.repository, name.tag) in carried:
+                continue
+            if not repeats(keys, name.repository, name.tag):
+                keys = [*keys, Key(name.repository, name.tag, "saved by docker")]
+        result.append(entry if keys == own else replace(entry, keys=tuple(keys)))
+    return result
 
 
 def as_text(value: Any) -> str | None:
@@ -258,6 +357,7 @@ def entry_of(store: OracleStore, position: int, element: dict[str, Any], element
 def file_of(path: str, digest: str) -> str | None:
     """Return the path of a blob in a store; links are not followed."""
     algorithm, _, encoded = digest.partition(":")
+    path = place(path)
     steps = [f"{path}/blobs", f"{path}/blobs/{algorithm}", f"{path}/blobs/{algorithm}/{encoded}"]
     there = not any(map(os.path.islink, steps)) and os.path.isfile(steps[2])
     return steps[2] if there else None
@@ -405,6 +505,9 @@ def fits(platform: str, asked: str, found: str) -> tuple[int, int] | None:
 # What matches, and in which order
 
 
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json", "", None,
+)  # fmt: skip
 IMAGES = (
     "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -531,7 +634,7 @@ class Oracle:
             entries = [
                 entry for i, element in enumerate(elements) if (entry := entry_of(store, i, element, len(elements)))
             ]
-            scans.append(Scan(store, len(elements), entries))
+            scans.append(Scan(store, len(elements), with_repo_tags(store, entries)))
         return scans
 
     def keys(self, entry: Entry) -> tuple[Key, ...]:
@@ -680,7 +783,7 @@ class Oracle:
         """Return the manifests and indexes of a store that none of its entries reaches, as entries without names."""
         listed = set().union(*(reached(entry, self._paths()) for entry in scan.entries))
         found = []
-        for file in sorted(glob.glob(f"{glob.escape(scan.store.path)}/blobs/*/*")):
+        for file in sorted(glob.glob(f"{glob.escape(place(scan.store.path))}/blobs/*/*")):
             digest = ":".join(file.split("/")[-2:])
             document = blob(digest, scan.store.path, self._paths()) if SPEC_DIGEST.fullmatch(digest) else {}
             lists = [document.get("manifests"), document.get("layers")]

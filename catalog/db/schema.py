@@ -286,6 +286,9 @@ entry = Table(
     _flag("embedded", "the descriptor contains the manifest in its field `data`"),
     Column("fingerprint", LargeBinary, comment="128-bit hash of the descriptor; null if it has to be read again"),
     _born(),
+    Column(
+        "saved_names", _text, comment="JSON list of the names from docker save that no annotation has; null if none"
+    ),
     comment="a descriptor in an index.json",
 )
 Index("ix_entry_store_sort", entry.c.store_id, entry.c.sort)
@@ -316,7 +319,7 @@ name = Table(
         "source",
         SmallInteger,
         nullable=False,
-        comment="0: io.containerd.image.name, 1: ref.name; plus 2 if the entry is not an image",
+        comment="0: io.containerd.image.name, 1: ref.name, 2: RepoTags of docker save; plus 3 if the entry is not an image",
     ),
     Column("sort", BigInteger, nullable=False, comment="copied from the entry"),
     Column("shadowed", Boolean, nullable=False, comment="another key of the store answers for this name"),

@@ -168,6 +168,14 @@ VIEWS = (
             ("since", "@name.since", "since when this name has had this digest in this store"),
             ("shadowed", "name.shadowed", "1 if another entry of the store answers for this name"),
             *_REACHED,
+            (
+                "source",
+                "CASE name.source % 3 WHEN 0 THEN 'containerd' WHEN 1 THEN 'ref' ELSE 'docker-save' END",
+                (
+                    "where the name is written: containerd (image_name, or the annotation of the naming policy), ref (ref_name, or the "
+                    "path), docker-save (RepoTags in manifest.json of an archive)"
+                ),
+            ),
         ),
         f"""FROM name
 JOIN entry ON entry.id = name.entry_id

@@ -85,7 +85,9 @@ def write_content(
     now = max(rows.moment.at, (found.changed_at or 0) + 1)  # Clocks may go backwards, but the spans of a name must not.
     repository, naming_problem = found.repository()
     keyed_by = found.keys_should_be()
-    same = not full and not content.streamed and content.sha256 == found.sha256
+    is_archive = isinstance(content.file, ArchiveState)
+    # In an archive, names may have changed although index.json did not (catalog.layout.docker_save).
+    same = not (full or content.streamed or is_archive or found.archive) and content.sha256 == found.sha256
     first = found.entries == 0
     unnamed, alone = found.unnamed(), content.elements == 1
     names = StoreNames(
@@ -110,7 +112,8 @@ def write_content(
     if not same:
         spans, troubles = told_spans(content.history)
         tell(rows, found.id, repository, spans, first_at)
-        problems = [*content.skipped, *troubles, *(one for one in (naming_problem, marker.problem) if one)]
+        others = [one for one in (naming_problem, marker.problem) if one]
+        problems = [*content.skipped, *content.troubles, *troubles, *others]
         _store_problems(rows, found.id, problems)
     else:
         if found.keyed_by != keyed_by:
@@ -118,7 +121,6 @@ def write_content(
         if marker.problem is not None or found.layout_version != LAYOUT_VERSION:
             _one_problem(rows, found.id, marker.problem, subject="oci-layout")
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
-    is_archive = isinstance(content.file, ArchiveState)
     rewritten = is_archive and content.file.identity != found.file_identity  # its blobs are others, too
     generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:

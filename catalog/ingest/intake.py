@@ -36,6 +36,7 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store, differs, has_problem
 from catalog.ingest.turns import LARGE_BYTES, PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first, had_turn
 from catalog.layout.beneath import Found
+from catalog.layout.docker_save import add_saved_names
 from catalog.layout.files import NoArchive
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
@@ -313,6 +314,7 @@ class Intake:
             content = self._kept_of(store, file) if waiting.is_large else None
             if content is None:
                 content = read_index(store.opened, self._settings.limits, pause=self._pause)
+                add_saved_names(content, store.opened, self._settings.limits.descriptor_bytes, self._pause)
         except MemoryError:
             self._take(IndexReading(waiting, None, no_memory(file)))
         except IndexChanged:

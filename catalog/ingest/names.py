@@ -6,6 +6,7 @@ of `index.json`.
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from catalog.ingest.rows import Row, Rows, chunks, marks
 from catalog.ingest.shadowing import NameKey, Shadowing
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
 from catalog.names.digest import is_docker_digest
-from catalog.names.keys import Key, NameProblem, Unnamed, derive_keys
+from catalog.names.keys import SOURCES, Key, NameProblem, Unnamed, derive_keys
 from catalog.names.limits import KEY_BYTES, is_long
 from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
@@ -125,20 +126,23 @@ class StoreNames:
         """
         cursor = self._rows.cursor
         entries = cursor.execute(
-            "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name, media_type.name"
-            " FROM entry JOIN content ON content.id = entry.content_id"
+            "SELECT entry.id, entry.sort, content.digest, entry.ref_name, entry.image_name, media_type.name,"
+            " entry.saved_names FROM entry JOIN content ON content.id = entry.content_id"
             " JOIN media_type ON media_type.id = entry.media_type_id WHERE entry.store_id = ? ORDER BY entry.sort",
             (self._store_id,),
         ).fetchall()
         changed = 0
-        for entry_id, sort, digest, ref_name, image_name, media_type in entries:
+        for entry_id, sort, digest, ref_name, image_name, media_type, saved in entries:
             self._rows.pause()
             rank = source_rank(media_type)
             other = None
             if self._unnamed.annotation is not None:
                 row = cursor.execute(_ANNOTATION, (entry_id, self._unnamed.annotation)).fetchone()
                 other = None if row is None else row[0]
-            keys, problems = derive_keys(ref_name, image_name, digest, self._repository, self._unnamed, other)
+            saved_names = () if saved is None else json.loads(saved)
+            keys, problems = derive_keys(
+                ref_name, image_name, digest, self._repository, self._unnamed, other, saved_names
+            )
             stored = cursor.execute(
                 "SELECT name.id, repository.name, name.tag, name.source, name.repository_id, name.name FROM name"
                 " LEFT JOIN repository ON repository.id = name.repository_id WHERE name.entry_id = ? ORDER BY name.id",
@@ -177,7 +181,10 @@ class StoreNames:
         ref_name, image_name = annotations.get(REF_NAME), annotations.get(IMAGE_NAME)
         asked = self._unnamed.annotation
         other = None if asked is None else descriptor.other_annotations.get(asked)
-        keys, problems = derive_keys(ref_name, image_name, descriptor.digest, self._repository, self._unnamed, other)
+        saved_names = descriptor.saved_names
+        keys, problems = derive_keys(
+            ref_name, image_name, descriptor.digest, self._repository, self._unnamed, other, saved_names
+        )
         rank = source_rank(descriptor.media_type)
         platform = descriptor.platform_text if descriptor.platform is not None else None
         media_type = descriptor.media_type
@@ -205,6 +212,7 @@ class StoreNames:
                 rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
                 fingerprint,
                 rows.born,
+                json.dumps(saved_names) if saved_names else None,
             ]
         )
         self._write_keys(entry_id, sort, keys, problems, rank, touch=True)
@@ -316,7 +324,7 @@ def source_rank(media_type: str) -> int:
 
     The media type of an image is that of an OCI or Docker manifest or index, or is missing (docs/resolution.md).
     """
-    return 0 if not media_type or media_type in IMAGES else 2
+    return 0 if not media_type or media_type in IMAGES else SOURCES
 
 
 def long_words_of(descriptor: Descriptor) -> Iterator[str]:

@@ -103,7 +103,8 @@ class Rows:
 
     def entry(self, row: list[Any]) -> None:
         """Add an entry. `row` is [id, store_id, sort, digest, media type id, size, artifact type id, platform id, ref_name,
-        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born]. The digest is replaced by its id.
+        image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born, saved_names]. The digest is replaced by
+        its id.
         """
         # This is called for each entry, so it does without the calls of `_digest` and `_add`, which would add a hundredth.
         self._digests.add(row[3])

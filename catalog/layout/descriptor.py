@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -82,6 +83,11 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
         return ()
 
     @property
+    def saved_names(self) -> tuple[str, ...]:
+        """The names that `docker save` wrote beside the layout and no annotation carries (docker_save.py)."""
+        return ()
+
+    @property
     def ref_name(self) -> str | None:
         """The raw annotation `org.opencontainers.image.ref.name`, or None."""
         return self.annotations.get(REF_NAME) if self.annotations else None
@@ -141,6 +147,31 @@ class FlawedDescriptor(Descriptor, frozen=True, gc=False):
     @property
     def flaws(self) -> tuple[str, ...]:
         return self.unusable
+
+
+class SavedDescriptor(FlawedDescriptor, frozen=True, gc=False):
+    """A descriptor with names from outside of it, made by docker_save.py. They are part of the fingerprint."""
+
+    repo_tags: tuple[str, ...] = ()
+
+    @property
+    def saved_names(self) -> tuple[str, ...]:
+        return self.repo_tags
+
+    @classmethod
+    def of(cls, found: Descriptor, names: Sequence[str]) -> SavedDescriptor:
+        """Return `found` with these names."""
+        return cls(
+            found.digest,
+            found.media_type,
+            found.size,
+            found.artifact_type,
+            found.platform,
+            found.annotations,
+            found.data,
+            found.flaws,
+            tuple(names),
+        )
 
 
 _blake2b = hashlib.blake2b

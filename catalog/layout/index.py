@@ -183,6 +183,8 @@ class IndexContent:
         """The number of elements of `manifests`, including the skipped ones."""
         self.skipped: list[Problem] = []
         """The problems of skipped elements and of the file itself."""
+        self.troubles: list[Problem] = []
+        """The problems of the file beside it with more names (docker_save.py)."""
         self.annotations: dict[str, str] = {}
         """The annotations of the index itself whose values are strings."""
         self.history = b""
@@ -198,6 +200,10 @@ class IndexContent:
 
     def __iter__(self) -> Iterator[Descriptor]:
         return self._stream() if self.streamed else iter(self._held)
+
+    def replace(self, place: int, descriptor: Descriptor) -> None:
+        """Have iterations yield another descriptor at a place among the usable ones. It must not be streamed."""
+        self._held[place] = descriptor
 
     def __enter__(self) -> Self:
         return self

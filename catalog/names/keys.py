@@ -6,6 +6,7 @@ This happens once, when `index.json` changes. Every other tool does this work ag
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from catalog.errors import UsageError
@@ -21,6 +22,14 @@ CONTAINERD = 0
 """The source of a key from `io.containerd.image.name`. Such a key precedes one from `ref.name`."""
 REF = 1
 """The source of a key from `org.opencontainers.image.ref.name`."""
+DOCKER_SAVE = 2
+"""The source of a key from the RepoTags that `docker save` writes beside a layout (catalog.layout.docker_save)."""
+SOURCES = 3
+"""The number of sources, each of which precedes the next one."""
+
+
+REPO_TAGS = "RepoTags"
+"""The subject of a problem with a name of DOCKER_SAVE: the field in which it is written."""
 
 
 class Key(NamedTuple):
@@ -37,7 +46,7 @@ class Key(NamedTuple):
 
 
 class NameProblem(NamedTuple):
-    """A name that cannot be used, which `ocicat check` reports. `subject` is the annotation, `detail` the reason."""
+    """A name that cannot be used, which `ocicat check` reports. `subject` is where it is written, `detail` the reason."""
 
     kind: str
     subject: str
@@ -76,11 +85,13 @@ def derive_keys(
     repository: str | None,
     unnamed: Unnamed = Unnamed(),  # noqa: B008 - a constant
     other: str | None = None,
+    saved_names: Sequence[str] = (),
 ) -> tuple[list[Key], list[NameProblem]]:
-    """Return the keys of a descriptor, containerd's first, and the problems of its two name annotations.
+    """Return the keys of a descriptor, in the order of their sources, and the problems of its names.
 
     `digest` is that of the descriptor. The store's naming policy provides `repository`, for a bare tag, and `unnamed`,
-    for an entry without a name. `other` is the value of the annotation `unnamed.annotation`.
+    for an entry without a name. `other` is the value of the annotation `unnamed.annotation`. `saved_names` are what
+    `docker save` wrote elsewhere; each is read as `io.containerd.image.name` is.
     """
     keys = _Keys()
     problems = keys.problems
@@ -95,7 +106,9 @@ def derive_keys(
                 _from_ref_name(part, digest, repository, keys)
     if other is not None and not keys.found:
         _from_image_name(other, digest, keys, unnamed.annotation or "")
-    if unnamed.tag is not None and ref_name is None and image_name is None:
+    for name in saved_names:
+        _from_image_name(name, digest, keys, REPO_TAGS, DOCKER_SAVE)
+    if unnamed.tag is not None and ref_name is None and image_name is None and not keys.found:
         keys.add(Key(unnamed.repository, unnamed.tag, REF))
     return keys.found, problems
 
@@ -141,6 +154,7 @@ def _from_image_name(
     digest: str,
     keys: _Keys,
     subject: str = "io.containerd.image.name",
+    source: int = CONTAINERD,
 ) -> None:
     parts = split_reference(text)
     if parts is None:
@@ -155,7 +169,7 @@ def _from_image_name(
         return
     if tag is None and named_digest is None:
         tag = "latest"
-    keys.add(Key(repository_name(domain, path), tag, CONTAINERD))
+    keys.add(Key(repository_name(domain, path), tag, source))
 
 
 def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) -> None:

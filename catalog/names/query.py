@@ -84,7 +84,7 @@ def parse_query(text: str) -> Query:
             return Query(text, OCI, place=path, tag=clean(ref_name) if colon and ref_name else None)
     if text.startswith("docker-archive:"):
         raise InvalidReference(
-            f"{shown(text)} names an archive by Docker's own list in it, which ocicat does not read: write oci-archive:PATH if"
+            f"{shown(text)} names an archive by Docker's own list in it: ask for the name alone, or write oci-archive:PATH, if"
             " 'tar tf' shows an index.json there, as docker save has written it since version 25"
         )
     if text.startswith(":"):

@@ -6,6 +6,7 @@ revision = "0004"
 down_revision = "0003"
 
 _FLAG = {"sqlite": "BOOLEAN DEFAULT 0 NOT NULL", "postgresql": "BOOLEAN DEFAULT false NOT NULL"}
+_TEXT = {"sqlite": "VARCHAR", "postgresql": 'VARCHAR COLLATE "C"'}
 
 
 def upgrade() -> None:
@@ -13,6 +14,10 @@ def upgrade() -> None:
     for statement in (
         f"ALTER TABLE root ADD COLUMN archives {flag}",
         f"ALTER TABLE store ADD COLUMN archive {flag}",
+        f"ALTER TABLE entry ADD COLUMN saved_names {_TEXT[op.get_bind().dialect.name]}",
+        # A third source of names has its place before those of entries that are not images.
+        "UPDATE name SET source = source + 1 WHERE source >= 2",
+        "UPDATE past_name SET source = source + 1 WHERE source >= 2",
         "DROP INDEX ix_name_entry",
         "CREATE INDEX ix_name_entry ON name (entry_id, source)",
         "CREATE INDEX ix_repository_capitals ON repository (name) WHERE name != lower(name)",
