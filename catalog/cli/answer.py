@@ -30,6 +30,10 @@ PLACES = ("oci-layout", "oci-archive")
 SPARE = ("media_type", "ref_name", "size")
 
 
+_OF_CONTENT = ("total_size", "created", "labels", "platforms")
+"""The fields that are asked of the content of an entry."""
+
+
 class Options:
     """The command, references and options of a command line, however it was read."""
 
@@ -275,14 +279,21 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
                 found = listing.narrowed(found, narrowing)
             if also:
                 found = once(found)
+        labels = options.format in ("json", "jsonl") or "{labels}" in (options.format or "")
         if options.sort is not None:
-            from catalog.lookup.listing import in_order
+            from catalog.lookup.listing import in_order, of_content
 
+            if options.sort.removeprefix("-") in ("size", "total_size", "created"):
+                found = of_content(then, found, labels=labels)
             found = iter(in_order(found, options.sort, fields, options.limit))
         if options.limit is not None:
             from catalog.lookup.listing import limited
 
             found = limited(found, options.limit)
+        if count is None and _is_long(options) and _asks_content(options, is_shown=cells is not None):
+            from catalog.lookup.listing import of_content
+
+            found = of_content(then, found, labels=labels)
         count = 0 if count is None else count if options.limit is None else min(count, options.limit)
         for match in found:
             count += 1
@@ -305,6 +316,22 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()
     return worst[0]
+
+
+def _is_long(options: Options) -> bool:
+    """Return whether there may be many matches, and none is waited for: '-' reads a reference when the last one is answered."""
+    refs = options.refs
+    return options.sort is not None or not refs or ("-" not in refs and any(_may_list(ref) for ref in refs))
+
+
+def _may_list(ref: str) -> bool:
+    return ref[:1] == ":" or any(each in ref for each in "*?[")
+
+
+def _asks_content(options: Options, *, is_shown: bool) -> bool:
+    """Return whether the list shows what has to be asked of the images of the entries; `is_shown` says that it is for a person."""
+    format_ = options.format or ""
+    return is_shown or format_ in ("json", "jsonl") or any(f"{{{field}}}" in format_ for field in _OF_CONTENT)
 
 
 def _is_all(options: Options, narrowing: Narrowing | None, asking: Asking) -> bool:

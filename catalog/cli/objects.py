@@ -1,6 +1,7 @@
 """The list of all entries as JSON, written in blocks: what `catalog.cli.answer` prints object by object, in a fifth of the time.
 
-The names and annotations of a block are read with one statement each. If nothing was read of what an entry consists of, as in a
+The names and annotations of a block are read with one statement each, and what is known of its images with a few
+(catalog.lookup.blocks). If nothing was read of what an entry consists of, as in a
 layout of descriptors alone, its object needs nothing more.
 """
 
@@ -15,16 +16,18 @@ from catalog.lookup.ids import ids_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from catalog.cli.formats import Objects
     from catalog.engine.interface import Reader
+    from catalog.lookup.blocks import Blocks
     from catalog.lookup.resolve import Asking
 
     Row = tuple[Any, ...]
 
 _BLOCK = 1_000
+_CONTENT_ID, _KIND = 12, 13
 _IMAGE_NAME = '"io.containerd.image.name":'
 _REF_NAME = '"org.opencontainers.image.ref.name":'
 """As JSON; in this order."""
@@ -66,6 +69,10 @@ class _Texts:
         self._listed = f',"listed":true,"shadowed":false,"fallback":false{indexed}'
         self._shadowed = f',"listed":true,"shadowed":true,"fallback":false{indexed}'
         self._has_blobs = reader.row("HAS_BLOBS", {"store_id": store_id}) is not None
+        self._blocks: Blocks | None = None
+
+    def _content_of(self, row: Row) -> tuple[int, int | None, int]:
+        return self._store_id, row[_CONTENT_ID], row[_KIND]
 
     def of(self, block: list[Row]) -> Iterator[str]:
         """Yield the objects of some entries."""
@@ -76,9 +83,12 @@ class _Texts:
         others: dict[int, dict[str, str]] = {}
         for entry_id, key, value in list(self._reader.rows("ANNOTATIONS_OF_ENTRIES", ids)):
             others.setdefault(entry_id, {})[key] = value
+        rows: Iterable[Row] = block
+        if self._has_blobs or any(row[_KIND] != UNREAD for row in block):
+            rows = self._learned(block)
         # The columns of STORE_OBJECTS in catalog/db/statements.py.
         for (entry_id, name, repository, tag, shadowed, ref_name, image_name, digest, media_type, size, artifact_type,
-             platform, content_id, kind) in block:  # fmt: skip
+             platform, content_id, kind) in rows:  # fmt: skip
             platforms, facts = "" if platform is None else quoted(platform), _UNKNOWN
             if self._has_blobs or kind != UNREAD:
                 if platform is None:
@@ -92,6 +102,13 @@ class _Texts:
                 f',"annotations":{_annotations(image_name, ref_name, others.get(entry_id))}'
                 f"{self._shadowed if shadowed else self._listed}{facts}"
             )
+
+    def _learned(self, block: list[Row]) -> Iterable[Row]:
+        if self._blocks is None:
+            from catalog.lookup.blocks import Blocks
+
+            self._blocks = Blocks(self._reader, self._content_of, first=_BLOCK)
+        return self._blocks.learned(block)
 
     def _facts(self, content_id: int, kind: int) -> str:
         """Return the end of the object of an entry of which something was read."""

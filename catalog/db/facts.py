@@ -11,7 +11,9 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    FromClause,
     Select,
+    and_,
     bindparam,
     func,
     literal_column,
@@ -21,9 +23,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 
+from catalog.db.filtering import Among
 from catalog.db.kinds import INDEX
-from catalog.db.recursive import CREATED, TOTAL_SIZE
-from catalog.db.schema import CHILD, CONFIG, LAYER, config, content, edge, manifest, media_type
+from catalog.db.recursive import CREATED, MOST_PARTS, TOTAL_SIZE
+from catalog.db.schema import (
+    CHILD,
+    CONFIG,
+    LAYER,
+    annotation_key,
+    config,
+    content,
+    content_annotation,
+    edge,
+    manifest,
+    media_type,
+    platform,
+    store_blob,
+)
 from catalog.db.view import rendered
 
 _ENTRY = (
@@ -86,7 +102,91 @@ def _only_child() -> Select[Any]:
     )
 
 
+_here = store_blob.alias("here")
+_store: BindParameter[int] = bindparam("store_id", type_=BigInteger)
+
+
+def _is_here(content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    return and_(_here.c.store_id == _store, _here.c.content_id == content_id)
+
+
+def _is_whole(of: FromClause) -> ColumnElement[bool]:
+    return or_(_here.c.embedded, of.c.size.is_(None), _here.c.size == of.c.size)
+
+
+def _tops_among() -> Select[Any]:
+    """Of some contents: whether the media type of a manifest leads no further, and how the store has them."""
+    return (
+        select(content.c.id, media_type.c.is_leaf, _here.c.size, _is_whole(content).label("is_whole"), _here.c.looked)
+        .select_from(
+            content.outerjoin(manifest, manifest.c.content_id == content.c.id)
+            .outerjoin(media_type, media_type.c.id == manifest.c.media_type_id)
+            .outerjoin(_here, _is_here(content.c.id))
+        )
+        .where(Among(content.c.id))
+    )
+
+
+def _parts_among() -> Select[Any]:
+    """The manifests and configs in some indexes and manifests, in no order, and at most one row more than MOST_PARTS."""
+    child, own, said = content.alias("child"), platform.alias("own"), platform.alias("said")
+    is_config = and_(edge.c.role == _role(CONFIG), config.c.content_id == edge.c.child_id)
+    return (
+        select(
+            edge.c.parent_id,
+            edge.c.role,
+            edge.c.position,
+            edge.c.child_id,
+            child.c.kind,
+            media_type.c.is_leaf,
+            said.c.name,
+            _here.c.size,
+            _here.c.looked,
+            config.c.created,
+            own.c.name.label("own_name"),
+        )
+        .select_from(
+            edge.join(child, child.c.id == edge.c.child_id)
+            .join(media_type, media_type.c.id == edge.c.media_type_id)
+            .outerjoin(said, said.c.id == edge.c.platform_id)
+            .outerjoin(_here, _is_here(edge.c.child_id))
+            .outerjoin(config, is_config)
+            .outerjoin(own, own.c.id == config.c.platform_id)
+        )
+        .where(Among(edge.c.parent_id), edge.c.role.in_([_role(each) for each in (CHILD, CONFIG)]))
+        .limit(literal_column(str(MOST_PARTS + 1)))
+    )
+
+
+def _layers_among() -> Select[Any]:
+    """The layers of some manifests, most of what there is to read: in no order, and at most one row more than MOST_PARTS."""
+    return (
+        select(edge.c.parent_id, edge.c.child_id, _here.c.size)
+        .select_from(edge.outerjoin(_here, _is_here(edge.c.child_id)))
+        .where(Among(edge.c.parent_id), edge.c.role == _role(LAYER))
+        .limit(literal_column(str(MOST_PARTS + 1)))
+    )
+
+
+def _labels_among() -> Select[Any]:
+    """The labels of some configs, in no order, and at most one row more than MOST_PARTS."""
+    return (
+        select(content_annotation.c.content_id, annotation_key.c.name, content_annotation.c.value)
+        .select_from(content_annotation.join(annotation_key, annotation_key.c.id == content_annotation.c.key_id))
+        .where(Among(content_annotation.c.content_id), content_annotation.c.is_label)
+        .limit(literal_column(str(MOST_PARTS + 1)))
+    )
+
+
+def _role(role: int) -> ColumnElement[int]:
+    return literal_column(str(role))
+
+
 STATEMENTS: dict[str, Select[Any]] = {
+    "TOPS_AMONG": _tops_among(),
+    "PARTS_AMONG": _parts_among(),
+    "LAYERS_AMONG": _layers_among(),
+    "LABELS_AMONG": _labels_among(),
     "TOTAL_SIZE": _of_image(TOTAL_SIZE),
     "ONLY_CHILD": _only_child(),
     "CREATED": _of_image(CREATED.removeprefix("@")),

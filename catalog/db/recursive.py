@@ -22,6 +22,8 @@ MOST_MANIFESTS = 1_000
 limit, many entries above one long chain of indexes would cost their number times its length."""
 MOST_BLOBS = 10_000
 """The maximum number of blobs of one image whose sizes a view adds up. Artifacts with thousands of files exist."""
+MOST_PARTS = 20_000
+"""How many parts of images one statement returns for a block of entries: some 8 MB."""
 
 ATTESTATION = "unknown/unknown"
 """The platform that BuildKit writes for an attestation, which is not an image."""

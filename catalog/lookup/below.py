@@ -64,8 +64,12 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
     The list is empty if they are not known yet.
     """
     if kind == MANIFEST:
-        config = config_of(reader, content_id, store_id)
-        names: tuple[str, ...] = () if config is None else (config[0],)
+        # Only blocks.py keeps it: that is no cheaper than to ask for it once.
+        kept: str | bool | None = reader.known.get(("platform", store_id, content_id), False)
+        if isinstance(kept, bool):
+            config = config_of(reader, content_id, store_id)
+            kept = None if config is None else config[0]
+        names: tuple[str, ...] = () if kept is None else (kept,)
     else:
         names = platforms_below(reader, store_id, content_id)
     return [name for name in names if name != ATTESTATION]

@@ -9,6 +9,8 @@ from catalog.lookup.below import INDEX, MANIFEST, UNREAD, known_results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from catalog.engine.interface import Reader
     from catalog.engine.names import Name
 
@@ -63,14 +65,20 @@ def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
         for key, value in reader.rows("LABELS_OF", {"content_id": each}):
             found.setdefault(key, value)
     found = dict(sorted(found.items()))
+    keep_labels(known, (store_id, content_id), found)
+    return dict(found)
+
+
+def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, str]) -> None:
+    """Keep the labels of an image, given the ids of its store and content, and forget others if they are too long together."""
+    kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     characters = sum(len(key) + len(value) for key, value in found.items())
     known["characters"] = known.get("characters", 0) + characters
     if known["characters"] > _MOST_CHARACTERS:
         kept.clear()
         known["characters"] = characters
     if characters <= _MOST_CHARACTERS:
-        kept[store_id, content_id] = found
-    return dict(found)
+        kept[of] = found
 
 
 def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tuple[list[int], int]:

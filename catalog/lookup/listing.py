@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.errors import UsageError
-from catalog.lookup.match import COLUMNS, ENTRY_ID, STORE_ID, Match, once
+from catalog.lookup.match import COLUMNS, CONTENT_ID, CONTENT_KIND, ENTRY_ID, STORE_ID, Match, once
 from catalog.names.escape import shown
 from catalog.names.query import Query
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from catalog.engine.interface import Reader
     from catalog.lookup.filters import Narrowing
     from catalog.lookup.resolve import Asking
     from catalog.lookup.starts import Start
@@ -148,10 +149,16 @@ def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...], limit:
 
     is_reverse = key.startswith("-")
     if limit is None:
-        return sorted(matches, key=value, reverse=is_reverse)
+        # Not `key=value`, which would ask for all values after the last match was read (blocks.py).
+        valued = sorted([(value(match), match) for match in matches], key=_first, reverse=is_reverse)
+        return [match for _, match in valued]
     import heapq
 
     return (heapq.nlargest if is_reverse else heapq.nsmallest)(limit, matches, key=value)
+
+
+def _first(valued: tuple[tuple[bool, Any], Match]) -> tuple[bool, Any]:
+    return valued[0]
 
 
 def sort_field(key: str, fields: tuple[str, ...]) -> str:
@@ -166,6 +173,18 @@ def sort_field(key: str, fields: tuple[str, ...]) -> str:
             f"cannot sort by {shown(key)}: {did_you_mean(field, fields)}use a key of the output such as name, tag or size, or '-size' for reverse order"
         )
     return field
+
+
+def of_content(reader: Reader, matches: Iterable[Match], *, labels: bool = True) -> Iterator[Match]:
+    """Yield the matches, after what is asked about their images, with `labels` these too, was read for many of them at once."""
+    from catalog.lookup.blocks import Blocks
+
+    return Blocks(reader, _content_of, labels=labels).learned(matches)
+
+
+def _content_of(match: Match) -> tuple[int, int | None, int]:
+    row = match.row
+    return row[STORE_ID], row[CONTENT_ID], row[CONTENT_KIND]
 
 
 def limited(matches: Iterable[Match], limit: int) -> Iterator[Match]:

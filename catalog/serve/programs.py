@@ -122,7 +122,8 @@ class Programs:
             found = (match for text in texts for match in asking.matches(parse_query(text)))
         if narrowing is not None:
             found = listing.narrowed(found, narrowing)
-        return _items((_entry(match) for match in once(found)), asked.limit(), notes)
+        first = listing.of_content(reader, listing.limited(once(found), asked.limit() + 1))
+        return _items((_entry(match) for match in first), asked.limit(), notes)
 
     def _history(self, reader: Reader, *, asked: _Asked) -> Response:
         text = asked.one("ref") or ""
