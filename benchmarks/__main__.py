@@ -32,6 +32,7 @@ from benchmarks.rows import (
     spread,
     start,
     stream,
+    verify,
 )
 from benchmarks.world import World
 
@@ -55,6 +56,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
     "link": plans.link,
     "serve": serve.serve,
     "content": content.content,
+    "verify": verify.verify,
     "archives": archives.archives,
     "bytes": first.size,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -38,6 +39,18 @@ def big(path: str, entries: int) -> Big:
         last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
         _stream(f"{path}/index.json", writers.big_entries(entries - 1), last)
     return Big(path, entries)
+
+
+def blobs(path: str, count: int, size: int) -> str:
+    """Make a layout without entries, with so many blobs of `size` random bytes."""
+    if not os.path.exists(path):
+        made = f"{path}.new"
+        shutil.rmtree(made, ignore_errors=True)
+        writers.make_layout(made)
+        for _ in range(count):
+            writers.write_blob(made, os.urandom(size), "application/octet-stream")
+        os.rename(made, path)
+    return path
 
 
 def altered(path: str, entries: int) -> Big:

@@ -157,12 +157,14 @@ def _difference(rows: Rows, found: Store, blobs: BlobDirectories, there: dict[st
     gone: list[tuple[int, int]] = []
     touched: list[tuple[int, int, int]] = []
     for content_id, digest, size, mtime, embedded in rows.cursor.execute(_HELD, (found.id,)):
-        known = new.get(digest)
+        known = new.pop(digest, None)
         if known is not None and known[0] == size and not embedded:
             if known[1] != mtime:
                 touched.append((known[1], found.id, content_id))
-            del new[digest]
-        elif known is not None or not (embedded or blobs.unlisted):
+        elif known is not None:
+            new[digest] = known
+            gone.append((found.id, content_id))
+        elif not (embedded or blobs.unlisted):
             gone.append((found.id, content_id))
     return _Difference(new, gone, touched)
 

@@ -14,6 +14,8 @@ store are limited.
 from __future__ import annotations
 
 import contextlib
+import gc
+import hashlib
 import os
 import threading
 import time
@@ -27,43 +29,46 @@ from sqlalchemy import Connection
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.clock import now_ms
+from catalog.ingest.collector import CollectorPaused
+from catalog.ingest.files_to_verify import BlobFile, Directories
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listener import Report
 from catalog.ingest.listing import list_blobs
+from catalog.ingest.one_at_a_time import OneAtATime
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
-from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.blobs import TICK_NS, BlobDirectories, BlobProblem
 from catalog.layout.files import missing
-from catalog.layout.hashing import file_identity, hash_blob, hole_bytes
+from catalog.layout.hashing import file_identity, hash_blob, hole_bytes, identity_of
 from catalog.names.age import in_seconds
-from catalog.names.digest import is_docker_digest
+from catalog.names.digest import HEX_LENGTHS, is_docker_digest
 from catalog.names.escape import shown
 from catalog.names.sizes import in_bytes
 
 Progress = Callable[[str, int, int], None]
 
-BATCH = 300
+BATCH = 2_000
 """How many verdicts are recorded in one transaction, or fewer after BATCH_SECONDS."""
 BATCH_SECONDS = 5.0
 
 HOLE_BYTES = 64 << 30
 """How many bytes of holes are hashed in the files of one store, which takes a minute or two. A file with more is not read."""
-CLAIMED_BYTES = 1 << 30
-"""A larger file is not read if it is also larger than every descriptor in the store claims."""
 
-_TOGETHER, _TOGETHER_BYTES = 64, 4 << 20
+_TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
 """The most files, or bytes of files, that a thread reads in one go: to hand a file over takes longer than to hash a small one."""
+_SMALL_BYTES = 1 << 20
+_ALONE_BYTES = 32 << 10
+"""Threads take turns with files that are smaller on average. Hashing, which works without Python's lock, is little of the work."""
 _WAIT_SECONDS = 0.2  # between two updates of the progress
 _TRIES = 3  # for a file that changes while it is read
-_TICK_NS = 20_000_000  # The kernel's clock for the times of files ticks every 1 to 10 ms.
 
 _HELD = (
-    "SELECT content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
-    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? AND NOT store_blob.embedded ORDER BY content.digest"
+    "SELECT content.id, content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? AND NOT store_blob.embedded"
 )
-_RECORD = (
+_RECORD = (  # The digest is compared, because a row that was deleted meanwhile may have left its id to another digest.
     "UPDATE store_blob SET is_good = ?, verified_as = ?, verified_at = ?"
-    " WHERE store_id = ? AND content_id = (SELECT id FROM content WHERE digest = ?)"
+    " WHERE store_id = ? AND content_id = (SELECT id FROM content WHERE id = ? AND digest = ?)"
 )
 _CLAIMED = (
     "SELECT max(claim.size) FROM (SELECT entry.size FROM content JOIN entry ON entry.content_id = content.id"
@@ -73,6 +78,9 @@ _CLAIMED = (
 )
 _DOUBTED = "SELECT subject FROM problem WHERE store_id = ? AND stage = 1"
 _LOOK_AGAIN = "UPDATE store SET blobs_identity = NULL WHERE id = ?"
+
+
+_HASHES = {each: getattr(hashlib, each) for each in HEX_LENGTHS}
 
 
 class Trouble(NamedTuple):
@@ -91,22 +99,8 @@ class _Verdict(NamedTuple):
     detail: str = ""
     file: str | None = None
     """The identity of the file that was hashed, as stored in the catalog."""
-    inode: tuple[int, int] | None = None
-
-
-class _File:
-    """A file to check against one digest: the stores that have it, and when one of them has already verified it."""
-
-    __slots__ = ("digest", "identity", "inode", "most", "size", "stores", "verified_at")
-
-    def __init__(self, digest: str, found: os.stat_result) -> None:
-        self.digest = digest
-        self.size = found.st_size
-        self.inode = found.st_dev, found.st_ino
-        self.identity = file_identity(found)
-        self.most = CLAIMED_BYTES
-        self.stores: list[Store] = []
-        self.verified_at: int | None = None
+    dev: int = 0
+    ino: int = 0
 
 
 class _Stopped(Exception):
@@ -133,9 +127,10 @@ class Verification:
         self._end = None if seconds is None else time.monotonic() + seconds
         self._stop = threading.Event()
         self._count = threading.Lock()
+        self._small = OneAtATime()
         self._read = 0
         self._holes: dict[int, int] = {}
-        self._waiting: list[tuple[Store, str, _Verdict, int]] = []
+        self._waiting: list[tuple[Store, BlobFile, _Verdict, int]] = []
         self._recorded = time.monotonic()
         self._doubted: set[tuple[int, str]] = set()
         self.troubles: list[Trouble] = []
@@ -146,21 +141,24 @@ class Verification:
 
         Raises NotInTime after `seconds`. Before that or KeyboardInterrupt is raised, the verdicts so far are recorded.
         """
-        files: dict[tuple[int, int, str], _File] = {}
-        for each in stores:
-            self._check_time()
-            self._plan(each, files)
-        to_read: list[_File] = []
+        files: dict[tuple[int, int, str], BlobFile] = {}
+        with CollectorPaused():
+            for each in stores:
+                self._check_time()
+                self._plan(each, files)
+        to_read: list[BlobFile] = []
         for file in files.values():
             if file.stores and file.verified_at is None:
                 to_read.append(file)
                 continue
             self.skipped += 1
             for each in file.stores:  # Another store has verified the same file.
-                self._waiting.append((each, file.digest, _Verdict("", file=file.identity), file.verified_at or 0))
+                self._waiting.append((each, file, _Verdict("", file=file.verified_as), file.verified_at or 0))
+        gc.freeze()  # The files stay until the end, and none is in a cycle.
         try:
             self._read_all(to_read, progress)
         finally:
+            gc.unfreeze()
             self._record()
 
     def _check_time(self) -> None:
@@ -172,13 +170,13 @@ class Verification:
 
     # --- what there is ------------------------------------------------------------------------------------------
 
-    def _plan(self, store: Store, files: dict[tuple[int, int, str], _File]) -> None:
+    def _plan(self, store: Store, files: dict[tuple[int, int, str], BlobFile]) -> None:
         """Collect the files of a store that have to be read."""
         reason = missing(store.opened)
         if reason is not None:
             self._report(f"{shown(store.name)}: {reason}: nothing to verify ({shown(store.path)})")
             return
-        with BlobDirectories(store.opened, store.shared_blobs) as blobs:
+        with Directories(store) as blobs:
             for _ in list_blobs(self._writer, [(store, blobs)]):
                 pass
             for subject, problem in blobs.problems().items():
@@ -188,36 +186,37 @@ class Verification:
                 cursor = Rows(connection).cursor
                 held = cursor.execute(_HELD, (store.id,)).fetchall()
                 self._doubted.update((store.id, row[0]) for row in cursor.execute(_DOUBTED, (store.id,)))
-            for digest, is_good, verified_as, verified_at in held:
+            for content_id, digest, is_good, verified_as, verified_at in held:
                 self._check_time()
                 if not is_docker_digest(digest):
                     self.unproved += 1
                     continue
-                found = blobs.stat(digest)
-                if found is None:
+                seen = blobs.seen(digest)
+                if seen is None:
                     self.gone += not blobs.unlisted  # A directory that could not be listed was already reported.
                     continue
-                key = found.st_dev, found.st_ino, digest
+                dev, ino, size, mtime_ns, ctime_ns = seen
+                key = dev, ino, digest
                 file = files.get(key)
                 if file is None:
-                    file = files[key] = _File(digest, found)
-                if found.st_size > file.most:
+                    file = files[key] = BlobFile(content_id, digest, seen)
+                if size > file.most:
                     with self._writer.snapshot() as connection:
                         values = digest, store.id, digest, store.id
                         claimed = Rows(connection).cursor.execute(_CLAIMED, values).fetchone()[0]
-                    file.most = max(file.most, found.st_size if claimed is None else claimed)
-                if is_good and verified_as == file.identity and not self._full:
-                    file.verified_at = verified_at
+                    file.most = max(file.most, size if claimed is None else claimed)
+                if is_good and not self._full and verified_as == identity_of(size, mtime_ns, ctime_ns, ino):
+                    file.verified_as, file.verified_at = verified_as, verified_at
                 else:
                     file.stores.append(store)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def _read_all(self, files: list[_File], progress: Progress) -> None:
+    def _read_all(self, files: list[BlobFile], progress: Progress) -> None:
         total = sum(file.size for file in files)
         most = max(1, min(_TOGETHER, len(files) // (4 * self._jobs)))  # so that each thread has several groups
         todo = grouped(files, most, lambda file: file.size, _TOGETHER_BYTES)
-        running: set[Future[list[tuple[list[Store], str, _Verdict]]]] = set()
+        running: set[Future[list[tuple[list[Store], BlobFile, _Verdict]]]] = set()
         with ThreadPoolExecutor(self._jobs, "verify") as pool:
             try:
                 while True:
@@ -245,9 +244,18 @@ class Verification:
                 raise
         progress("verifying", total, total)
 
-    def _look(self, files: list[_File]) -> list[tuple[list[Store], str, _Verdict]]:
+    def _look(self, files: list[BlobFile]) -> list[tuple[list[Store], BlobFile, _Verdict]]:
         """Return the verdicts on files: one for all stores of a file, unless they have different files by now. Runs in a thread."""
-        verdicts: list[tuple[list[Store], str, _Verdict]] = []
+        if sum(file.size for file in files) >= _ALONE_BYTES * len(files):
+            return self._look_at(files)
+        turn = self._small.begin()
+        try:
+            return self._look_at(files)
+        finally:
+            self._small.end(turn, len(files))
+
+    def _look_at(self, files: list[BlobFile]) -> list[tuple[list[Store], BlobFile, _Verdict]]:
+        verdicts: list[tuple[list[Store], BlobFile, _Verdict]] = []
         with contextlib.ExitStack() as stack:
             of, blobs = -1, None
             for file in files:
@@ -257,11 +265,26 @@ class Verification:
                         stack.close()
                         of, blobs = stores[0].id, BlobDirectories(stores[0].opened, stores[0].shared_blobs)
                         stack.enter_context(blobs)
-                    verdict = self._hash(stores[0], blobs, file.digest, file.most)
-                    same = len(stores) if verdict.inode == file.inode else 1
-                    verdicts.append((stores[:same], file.digest, verdict))
-                    stores = stores[same:]
+                    verdict = self._hash_small(blobs, file) or self._hash(stores[0], blobs, file.digest, file.most)
+                    if len(stores) == 1 or (verdict.ino == file.ino and verdict.dev == file.dev):
+                        verdicts.append((stores, file, verdict))
+                        break
+                    verdicts.append((stores[:1], file, verdict))
+                    stores = stores[1:]
         return verdicts
+
+    def _hash_small(self, blobs: BlobDirectories, file: BlobFile) -> _Verdict | None:
+        """Return the verdict on a small file that is good and stands still, as most do; None if `_hash` has to look closer."""
+        if file.size > _SMALL_BYTES:
+            return None
+        algorithm, _, encoded = file.digest.partition(":")
+        read = blobs.read_still(algorithm, encoded, _SMALL_BYTES, self._on_piece)
+        if read is None:
+            return None
+        data, found = read
+        if _HASHES[algorithm](data).hexdigest() != encoded:
+            return None
+        return _Verdict("", "", file_identity(found), found.st_dev, found.st_ino)
 
     def _hash(self, store: Store, blobs: BlobDirectories, digest: str, most: int) -> _Verdict:
         algorithm, _, encoded = digest.partition(":")
@@ -277,8 +300,8 @@ class Verification:
             descriptor, before, begin = opened
             try:
                 # A later write within the same tick of the clock would not change the file's times.
-                young = max(before.st_mtime_ns, before.st_ctime_ns) + _TICK_NS - time.time_ns()
-                if 0 < young <= _TICK_NS and not self._stop.wait(young / 1e9):
+                young = max(before.st_mtime_ns, before.st_ctime_ns) + TICK_NS - time.time_ns()
+                if 0 < young <= TICK_NS and not self._stop.wait(young / 1e9):
                     before = opened.look()
                 if before.st_size > most:
                     return _Verdict(
@@ -295,11 +318,10 @@ class Verification:
                 os.close(descriptor)
             identity = file_identity(after)
             if file_identity(before) == identity:
-                inode = after.st_dev, after.st_ino
                 if found == encoded:
-                    return _Verdict("", "", identity, inode)
+                    return _Verdict("", "", identity, after.st_dev, after.st_ino)
                 why = f"its {in_bytes(after.st_size)} have the digest {algorithm}:{found}"
-                return _Verdict("digest-differs", why, identity, inode)
+                return _Verdict("digest-differs", why, identity, after.st_dev, after.st_ino)
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 
     def _is_empty(self, store: Store, descriptor: int, found: os.stat_result, begin: int) -> bool:
@@ -321,17 +343,17 @@ class Verification:
 
     # --- recording ----------------------------------------------------------------------------------------------
 
-    def _take(self, verdicts: list[tuple[list[Store], str, _Verdict]]) -> None:
+    def _take(self, verdicts: list[tuple[list[Store], BlobFile, _Verdict]]) -> None:
         now = now_ms()
-        for stores, digest, verdict in verdicts:
+        for stores, file, verdict in verdicts:
             if verdict.kind is None:
                 self.gone += 1
                 continue
             self.verified += 1
             for store in stores:
-                self._waiting.append((store, digest, verdict, now))
+                self._waiting.append((store, file, verdict, now))
                 if verdict.kind:
-                    self.troubles.append(Trouble(store.name, verdict.kind, digest, verdict.detail))
+                    self.troubles.append(Trouble(store.name, verdict.kind, file.digest, verdict.detail))
 
     def _record(self) -> None:
         """Write the collected verdicts. A blob that could not be read has none, because it is neither good nor bad."""
@@ -345,13 +367,14 @@ class Verification:
         cursor = Rows(connection).cursor
         cursor.executemany(_RECORD, _rows(self._waiting))
         # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
-        good = {(store.id, digest) for store, digest, verdict, _ in self._waiting if verdict.kind == ""}
-        cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
+        if self._doubted:
+            good = {(store.id, file.digest) for store, file, verdict, _ in self._waiting if verdict.kind == ""}
+            cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
 
 
-def _rows(waiting: Iterable[tuple[Store, str, _Verdict, int]]) -> Iterator[tuple[object, ...]]:
-    for store, digest, verdict, at in waiting:
+def _rows(waiting: Iterable[tuple[Store, BlobFile, _Verdict, int]]) -> Iterator[tuple[object, ...]]:
+    for store, file, verdict, at in waiting:
         if verdict.file is None:
-            yield None, None, None, store.id, digest
+            yield None, None, None, store.id, file.content_id, file.digest
         else:
-            yield verdict.kind == "", verdict.file, at, store.id, digest
+            yield verdict.kind == "", verdict.file, at, store.id, file.content_id, file.digest

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.store_state import Store
 from catalog.ingest.verify import Trouble, Verification
+from catalog.layout.blobs import TICK_NS, BlobDirectories
 from tests import writers
 from tests.conftest import Catalogue
 
@@ -336,6 +338,37 @@ def test_a_blob_that_changes_once_is_read_again(catalogue: Catalogue) -> None:
     assert run.go().troubles == []
     assert len(touched) == 4
     assert Run(catalogue).go().counts == (0, 4)
+
+
+def test_a_small_blob_is_read_while_it_stands_still_or_not_at_all(catalogue: Catalogue) -> None:
+    path = writers.make_layout(f"{os.getcwd()}/a")
+    good, link, pipe, sparse_blob, gone = (
+        put(path, each) for each in (b"good", b"link", b"pipe", bytes(8192), b"gone")
+    )
+    other = writers.make_layout(f"{os.getcwd()}/b")
+    target = blob(other, put(other, b"link"))
+    for digest in (link, pipe, gone, sparse_blob):
+        os.unlink(blob(path, digest))
+    os.symlink(target, blob(path, link))
+    os.mkfifo(blob(path, pipe))
+    with open(blob(path, sparse_blob), "wb") as file:
+        file.truncate(8192)
+    settled = time.time_ns() + TICK_NS
+    while time.time_ns() <= settled:
+        time.sleep(0.01)
+    read: list[int] = []
+    with BlobDirectories(f"{path}/.") as blobs:
+        found = {
+            each: blobs.read_still("sha256", each[7:], 1 << 20, read.append)
+            for each in (good, link, pipe, sparse_blob, gone)
+        }
+        assert {each: result and result[0] for each, result in found.items() if result} == {good: b"good"}
+        assert read == [4]
+        assert blobs.read_still("sha256", "../" * 21 + "x", 1 << 20, read.append) is None
+        assert blobs.read_still("sha256", good[7:], 3, read.append) is None
+        changing = blobs.read_still("sha256", good[7:], 4, lambda _: os.chmod(blob(path, good), 0o600))
+        assert changing is None
+    assert read == [4]
 
 
 def test_a_hard_link_that_becomes_another_file_is_looked_at_by_itself(catalogue: Catalogue) -> None:

@@ -1,0 +1,42 @@
+"""`ocicat verify` beside `sha256sum`, and what its threads are good for."""
+
+from __future__ import annotations
+
+import os
+
+from benchmarks import data
+from benchmarks.clock import Spread, cold, in_turn
+from benchmarks.report import Report
+from benchmarks.world import World
+
+SMALL, SMALL_BYTES = 85_000, 1_500
+LARGE, LARGE_BYTES = 32, 30_000_000
+TIMES = 2.6
+"""For small blobs; docs/performance.md says why it is not 2."""
+GAIN = 1.3
+
+
+def verify(world: World, report: Report) -> None:
+    """Read many small blobs and few large ones, with one thread and with two."""
+    share = 10 if world.quick else 1
+    for what, count, size in (("small", SMALL // share, SMALL_BYTES), ("large", LARGE // share, LARGE_BYTES)):
+        report.title(f"ocicat verify of {count:,} blobs of {size:,} bytes ({world.slow_runs} runs each)")
+        path = data.blobs(f"{world.directory}/blobs-{what}-{count}", count, size)
+        db = world.registered("verify", path)
+        world.ocicat(db, "index")()
+        hashing = ["sh", "-c", 'cd "$0" && ls | xargs sha256sum', f"{path}/blobs/sha256"]
+        one, two = "ocicat verify --jobs 1", "ocicat verify --jobs 2"
+        seconds = in_turn(
+            {
+                "sha256sum": cold(hashing, world.environment | {"PATH": os.defpath}),
+                one: world.ocicat(db, "verify", "--full", "--jobs", "1"),
+                two: world.ocicat(db, "verify", "--full", "--jobs", "2"),
+            },
+            world.slow_runs,
+            warm_up=1,
+        )
+        report.times(seconds)
+        report.pairs(f"verify / sha256sum, {what} blobs", seconds[one], seconds["sha256sum"], TIMES)
+        gain = Spread.of([a / b for a, b in zip(seconds[one], seconds[two], strict=True)]).median
+        # Python's lock leaves small blobs that are in memory to one thread: two must not be slower.
+        report.holds(f"--jobs 1 / --jobs 2, {what} blobs", gain, GAIN if what == "large" else 0.9, at_least=True)
