@@ -278,7 +278,12 @@ class Intake:
         # If its times are in the future they say nothing, so the time since it was first seen like this counts.
         remaining = self._settle - age if age >= 0 else waiting.since + self._settle - now
         if remaining > 0:
-            self._put_off(waiting, now + remaining, "its file keeps changing")
+            sooner = None
+            if age >= 0 and not waiting.is_large:
+                sooner = self._listener.may_read_sooner(waiting.store, file, age)
+            if sooner == 0:
+                return True
+            self._put_off(waiting, now + min(remaining, sooner or remaining), "its file keeps changing")
             return False
         if waiting.is_large and self._turn is None:
             waiting.is_queued = True

@@ -31,6 +31,13 @@ class Listener:
     def heard(self, notice: Notice) -> None:
         """Something happened that is not a problem."""
 
+    def may_read_sooner(self, store: Store, file: FileState, age: float) -> float | None:  # noqa: ARG002
+        """Return in how many seconds to look at `store` again because its `file` may count before it has settled, 0 if it counts now.
+
+        It last changed `age` seconds ago. None if it has to settle.
+        """
+        return None
+
     def is_held(self, store: Store, file: FileState) -> bool | None:  # noqa: ARG002
         """Return whether somebody has the `index.json` of `store` open for writing; None if events do not tell."""
         return None

@@ -473,6 +473,7 @@ class Daemon:
 
     def _find_silent(self) -> None:
         new = self._silent.follow(self._registered.root_paths, self._registered.stores)
+        self._service.renamed.silent = frozenset(self._silent.paths)
         if new:
             every = self._configured.now.silent
             text = f"looks every {in_seconds(every)} at {shown(', '.join(new))}, because there are no events of changes there"

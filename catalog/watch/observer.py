@@ -29,18 +29,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, WatchDescriptor
+from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 from watchdog.utils import BaseThread
 
 from catalog.layout.beneath import ARCHIVE_NAMES, open_directory, opened_path, stat_directory
 from catalog.watch.hints import Hint, OverflowHint, StoreHint, TreeHint
 from catalog.watch.inotify import MASK, InotifyDescriptor
+from catalog.watch.marker import EventMarker
 from catalog.watch.path_tree import PathTree
 
 _DESCRIPTORS = b"/proc/self/fd"
 """A watch is set on a directory that is already open, so that a link which replaces the directory meanwhile is not followed."""
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
 _ARCHIVES = tuple(os.fsencode(each) for each in ARCHIVE_NAMES)
+_MARKER_MASK = Mask(InotifyConstants.IN_ATTRIB)
 _WAIT_SECONDS = 0.1  # between two calls of `while_waiting`
 _BEHIND_BYTES = 1 << 16  # of events: a few thousand
 _BUSY_EVENTS = 200
@@ -82,6 +84,11 @@ class TreeObserver(BaseThread):
         self._unwatched: dict[bytes, int | None] = {}  # with the errno of the kernel
         # When the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
         self._closed: dict[bytes, int] = {}
+        self._renamed: set[bytes] = (
+            set()
+        )  # directories of which the last event of their index.json was that it was moved there
+        self._marker = EventMarker()
+        self._marker_watch: WatchDescriptor | None = None
         self._roots: frozenset[bytes] = frozenset()
         self._links: frozenset[bytes] = frozenset()
         self._anchors: frozenset[bytes] = frozenset()
@@ -186,6 +193,23 @@ class TreeObserver(BaseThread):
             return None
         return closed == 0
 
+    def is_renamed(self, path: bytes) -> bool:
+        """Return whether the last event of the `index.json` in the directory `path` is that it was moved there."""
+        return path in self._renamed  # without the lock, see above
+
+    def mark(self) -> int | None:
+        """Make an event, and return its number for `has_read`; None if that is not possible now."""
+        if self._marker_watch is None:
+            try:
+                self._marker_watch = self._inotify.add_callback(self._marker.path, _MARKER_MASK, self, self._id)
+            except OSError:
+                return None  # The kernel has no watches left.
+        return self._marker.send()
+
+    def has_read(self, number: int) -> bool:
+        """Return whether all events from before that one were read, and none was lost."""
+        return self._marker.has_passed(number)
+
     def is_behind(self) -> bool:
         """Return whether so many events wait to be read that looking finds changes sooner."""
         return self._inotify.unread() > _BEHIND_BYTES
@@ -210,6 +234,7 @@ class TreeObserver(BaseThread):
     def on_thread_stop(self) -> None:
         """Stop reading events. The kernel drops the watches with the descriptor."""
         self._requests.put(_Request(None))
+        self._marker.close()
         if self._inotify.is_alive():
             self._inotify.stop()
         else:
@@ -362,6 +387,7 @@ class TreeObserver(BaseThread):
         with self._lock:
             for path in paths:
                 self._closed.pop(path, None)
+                self._renamed.discard(path)
                 watch = self._watch_of.pop(path, None)
                 if watch is None:
                     continue
@@ -377,6 +403,9 @@ class TreeObserver(BaseThread):
 
     def on_event(self, event: InotifyEvent) -> None:
         """Turn an event into hints: a directory came or went, or something in a layout changed."""
+        if event.wd == self._marker_watch:
+            self._marker.came()
+            return
         with self._lock:
             bases = self._paths_of.get(event.wd, ())
             if event.name == b"index.json":
@@ -423,6 +452,10 @@ class TreeObserver(BaseThread):
     def _note(self, bases: tuple[bytes, ...], mask: int) -> None:
         """Record whether the index.json in these directories, or these archives, are being written."""
         for base in bases:
+            if mask & InotifyConstants.IN_MOVED_TO:
+                self._renamed.add(base)
+            else:
+                self._renamed.discard(base)
             if mask & InotifyConstants.IN_MODIFY:
                 self._closed[base] = 0
             elif mask & (InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO):
@@ -468,11 +501,14 @@ class TreeObserver(BaseThread):
                     del self._watch_of[path]
                     self._watched.discard(path)
                     self._closed.pop(path, None)
+                    self._renamed.discard(path)
 
     def on_queue_overflow(self) -> None:
         """Hint that events were lost. Watches were not lost; the daemon looks at everything once."""
         with self._lock:
             self._closed.clear()
+            self._renamed.clear()
+            self._marker.lose()
         self._take(OverflowHint())
 
 

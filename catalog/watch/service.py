@@ -23,6 +23,7 @@ from catalog.watch.figures import Figures
 from catalog.watch.inodes import Inodes
 from catalog.watch.notify import Notifier
 from catalog.watch.observer import TreeObserver
+from catalog.watch.renamed import Renamed
 from catalog.watch.status import encode, kernel_limit, watches_advised
 
 PUT_OFF_SECONDS = 2.0
@@ -52,6 +53,7 @@ class Service(Listener):
         self._unwatched = self._over_limit = False
         self._recovered: set[str] = set()
         self.inodes = Inodes()
+        self.renamed = Renamed()
         self.trees: TreeObserver | None = None
         """The observer; None if nothing can be watched."""
 
@@ -79,6 +81,9 @@ class Service(Listener):
             return None
         # ctime may be later than the last write, for example after a change of permissions.
         return self.trees.is_held(os.fsencode(store.path), min(file.mtime_ns, file.ctime_ns))
+
+    def may_read_sooner(self, store: Store, file: FileState, age: float) -> float | None:
+        return None if self.trees is None else self.renamed.wait(self.trees, store, file, age)
 
     def shares(self, store: Store) -> bool:
         return self.inodes.shares(store.path)

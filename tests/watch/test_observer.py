@@ -542,3 +542,52 @@ def test_a_store_in_a_busy_parent_is_followed_when_it_is_replaced(tmp_path: Path
         wait_for(lambda: StoreHint(store) in list(watching.hints))
     finally:
         watching.close()
+
+
+def test_what_was_renamed_is_known_once_all_events_before_were_read(watching: Watching) -> None:
+    store = watching.make("a")
+    wait_for(watching.hinted(StoreHint, "a"))
+    path, trees, index = os.fsencode(store), watching.trees, f"{store}/index.json"
+
+    def renamed() -> bool:
+        """Whether the last event of the index.json is a rename, once every event until now was read."""
+        number = None
+        while number is None:
+            number = trees.mark()
+        wait_for(lambda: trees.has_read(number))
+        return trees.is_renamed(path)
+
+    def replace() -> None:
+        Path(f"{store}/new").write_text("{}")
+        os.replace(f"{store}/new", index)
+
+    assert not renamed()
+    replace()
+    assert renamed()
+    replace()
+    replace()
+    assert renamed()
+    with open(index, "a") as file:
+        file.write(" ")
+        file.flush()
+        assert not renamed()
+    assert not renamed()
+    replace()
+    with open(f"{store}/other", "w") as file:  # a writer that goes on after its rename
+        os.replace(f"{store}/other", index)
+        assert renamed()
+        file.write("{")
+        file.flush()
+        assert not renamed()
+    replace()
+    os.chmod(index, 0o600)
+    assert not renamed()
+    replace()
+    number = trees.mark()
+    trees.on_queue_overflow()
+    assert not trees.is_renamed(path)
+    assert number is None or not trees.has_read(number)
+    replace()
+    assert renamed()
+    os.unlink(index)
+    assert not renamed()
