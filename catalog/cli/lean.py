@@ -1,12 +1,13 @@
-"""The shortest way to the commonest answers: `resolve NAME` and `query NAME` of a catalog in a file, with `--db` or without.
+"""The shortest way to the commonest answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
 
 Starting Python is most of the cost of an answer, and importing modules most of the rest. So this module imports none of ours,
 uses `_sqlite3` without the package around it, and asks one statement. It answers only what it is certain of. Everything else
 (any other option or variable, no answer or several, a note, an error, a slow catalog) it leaves to `catalog.cli.start`, which does
 not know that this was tried. Nothing has been printed by then.
 
-A name needs no grammar here, because keys in the catalog are canonical names: `text` means NAME if completing `text`, as
-normalize.go does, gives a key that is there. What is not a name but could be completed to one (a digest, the id of an image, a
+A tag and a digest are only asked for if they have a form that can be nothing else, and a digest is only answered if the entries
+with it are all that can be found by it. A name needs no more grammar than that of its tag, because repositories in the catalog are
+canonical: `text` means NAME if completing `text`, as normalize.go does, gives a key that is there. What is not a name but could be completed to one (a digest, the id of an image, a
 scheme) is left to `start`. tests/cli/test_lean.py and tests/answerer/test_three_ways.py compare both ways.
 """
 
@@ -29,18 +30,64 @@ _SECONDS = {"resolve": 60.0, "query": 600.0}
 """As ASK_SECONDS and LIST_SECONDS in catalog.cli.limits."""
 
 _STATE = "SELECT (SELECT value FROM meta WHERE \"key\"='schema'),store.state,"
-_FROM = (
-    " FROM name JOIN entry ON entry.id=name.entry_id JOIN store ON store.id=entry.store_id"
-    " JOIN content ON content.id=entry.content_id"
+_ENTRY = " JOIN store ON store.id=entry.store_id JOIN content ON content.id=entry.content_id"
+_NAME = f" FROM name JOIN entry ON entry.id=name.entry_id{_ENTRY}"
+_TYPE = " JOIN media_type ON media_type.id=entry.media_type_id"
+_SHOWN = (
+    "entry.id,store.name AS store_name,name.name AS name_name,name.tag,entry.ref_name,content.digest,"
+    "nullif(media_type.name,'') AS type,entry.size"
 )
-RESOLVE = (
-    f"{_STATE}content.digest{_FROM} WHERE name.name=? AND name.shadowed=0 AND store.state!='missing' LIMIT {_MOST_ROWS}"
-)
+_KEY = "(SELECT id FROM name AS f WHERE f.entry_id=entry.id ORDER BY f.source,f.id LIMIT 1)"
+_FIRST = f"{_TYPE} LEFT JOIN name ON name.id={_KEY}"
+"""The key with which an entry is shown that was not found by one."""
+_IS_THERE = " AND store.state!='missing'"
+RESOLVE = f"{_STATE}content.digest{_NAME} WHERE name.name=?1 AND name.shadowed=0{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY = (
-    f"{_STATE}entry.id,store.name,name.name,name.tag,entry.ref_name,content.digest,nullif(media_type.name,''),entry.size{_FROM}"
-    " JOIN media_type ON media_type.id=entry.media_type_id WHERE name.name=? AND store.state!='missing'"
+    f"{_STATE}{_SHOWN}{_NAME}{_TYPE} WHERE name.name=?1{_IS_THERE}"
     f" ORDER BY store.priority,store.name,name.source,name.sort,name.id LIMIT {_MOST_ROWS}"
 )
+# A tag is that of a key, or either of the two annotations as it stands.
+_RAW = ("entry.ref_name=?1 AND entry.long_ref_name=0", "entry.image_name=?1 AND entry.long_image_name=0")
+RESOLVE_TAG = (
+    f"{_STATE}content.digest{_NAME} WHERE name.tag=?1{_IS_THERE}"
+    + "".join(f" UNION ALL {_STATE}content.digest FROM entry{_ENTRY} WHERE {raw}{_IS_THERE}" for raw in _RAW)
+    + f" LIMIT {_MOST_ROWS}"
+)
+_ORDERED = f"{_STATE}{_SHOWN},store.priority AS place,name.source,name.sort"
+_NO_KEY = " AND NOT EXISTS (SELECT 1 FROM name AS o WHERE o.entry_id=entry.id AND o.tag=?1)"
+_BY_TAG = f"{_ORDERED}{_NAME}{_TYPE} WHERE name.tag=?1{_IS_THERE}" + "".join(
+    f" UNION ALL {_ORDERED} FROM entry{_ENTRY}{_FIRST} WHERE {raw}{_NO_KEY}{_IS_THERE}" for raw in _RAW
+)
+QUERY_TAG = (
+    f"SELECT * FROM ({_BY_TAG})"  # noqa: S608 - constants
+    f" ORDER BY place,store_name,source NULLS FIRST,sort,name_name NULLS LAST LIMIT {_MOST_ROWS}"
+)
+_BY_CONTENT = " FROM content JOIN entry ON entry.content_id=content.id JOIN store ON store.id=entry.store_id"
+_ALONE = (
+    " WHERE content.digest>=?1 AND content.digest<?2"
+    " AND (SELECT count(*) FROM (SELECT 1 FROM content AS c WHERE c.digest>=?1 AND c.digest<?2 LIMIT 2))=1"
+    " AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.child_id=content.id AND edge.role=0)"
+    " AND NOT EXISTS (SELECT 1 FROM store_blob AS b WHERE b.content_id=content.id AND coalesce(b.reach,3)<3)"
+    " AND NOT EXISTS (SELECT 1 FROM store AS s WHERE s.content_pending=1)"
+)
+"""The entries with a digest, or the beginning of one, if nothing else can have it: no other content begins alike, no index has it
+below, no store has it unlisted, and no manifest is still to be read."""
+RESOLVE_DIGEST = f"{_STATE}content.digest{_BY_CONTENT}{_ALONE}{_IS_THERE} LIMIT {_MOST_ROWS}"
+QUERY_DIGEST = f"{_STATE}{_SHOWN}{_BY_CONTENT}{_FIRST}{_ALONE}{_IS_THERE} ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
+_COLUMNS = 10
+"""How many columns of a row count; those behind are for its place."""
+STATEMENTS = {
+    ("resolve", "name"): RESOLVE,
+    ("resolve", "tag"): RESOLVE_TAG,
+    ("resolve", "digest"): RESOLVE_DIGEST,
+    ("query", "name"): QUERY,
+    ("query", "tag"): QUERY_TAG,
+    ("query", "digest"): QUERY_DIGEST,
+}
+"""By command and kind of reference. The parameters are those of `asked`."""
+_PREFIX_DIGITS, _DIGITS = 6, 64  # of a sha256 digest
+_MOST_TAG = 128  # characters
+_IN_TAGS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-")
 
 
 def answer() -> None:
@@ -68,14 +115,14 @@ def answered(words: list[str]) -> bytes | None:
     question = _question(words)
     if question is None:
         return None
-    command, name, path = question
+    command, kind, parameters, path = question
     if command == "query" and os.isatty(1):
         return None  # as a table
-    return _ask(path, command, name)
+    return _ask(path, command, STATEMENTS[command, kind], parameters)
 
 
-def _question(words: list[str]) -> tuple[str, str, str] | None:
-    """Return the command, the canonical name and the path of the catalog; None if this is not a question for this module."""
+def _question(words: list[str]) -> tuple[str, str, tuple[str, ...], str] | None:
+    """Return the command, what `asked` returns, and the path of the catalog; None if this is not a question for this module."""
     command = text = given = None
     rest = iter(words)
     for word in rest:
@@ -96,8 +143,21 @@ def _question(words: list[str]) -> tuple[str, str, str] | None:
     for variable in os.environ:
         if variable[:7] == "OCICAT_" and variable not in _IGNORED:
             return None
-    name, path = canonical(text), _catalog(given)
-    return (command, name, path) if name is not None and path is not None else None
+    found, path = asked(text), _catalog(given)
+    return (command, *found, path) if found is not None and path is not None else None
+
+
+def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the kind of a reference, and what is searched for: a key, a tag, or the bounds of digests. None for any other."""
+    if text[:1] == ":":
+        return ("tag", (text[1:],)) if is_tag(text[1:]) else None
+    bare = text[1:] if text[:1] == "@" else text
+    digits = bare[7:] if bare[:7] == "sha256:" else text if len(text) == _DIGITS else ""
+    if _PREFIX_DIGITS <= len(digits) <= _DIGITS and not digits.strip("0123456789abcdef"):
+        low = f"sha256:{digits}"
+        return "digest", (low, low[:-1] + chr(ord(low[-1]) + 1))
+    name = canonical(text)
+    return None if name is None else ("name", (name,))
 
 
 def canonical(text: str) -> str | None:
@@ -107,7 +167,7 @@ def canonical(text: str) -> str | None:
     """
     first, slash, rest = text.partition("/")
     path, colon, tag = (rest if slash else text).partition(":")
-    if "@" in text or not path or (colon and not tag):
+    if "@" in text or not path or (colon and not is_tag(tag)):
         return None
     if not slash:
         if len(text) == 64 or path in ("oci", "oci-archive", "docker-archive", "sha256", "sha384", "sha512"):
@@ -122,6 +182,11 @@ def canonical(text: str) -> str | None:
     else:
         path = f"docker.io/{first}/{path}"
     return f"{path}:{tag or 'latest'}"
+
+
+def is_tag(text: str) -> bool:
+    """Return whether this is a tag, as the grammar of references has it: a naming policy makes keys of other texts, too."""
+    return 0 < len(text) <= _MOST_TAG and text[0] not in ".-" and _IN_TAGS.issuperset(text)
 
 
 def _catalog(given: str | None) -> str | None:
@@ -142,7 +207,7 @@ def _catalog(given: str | None) -> str | None:
     return os.path.abspath(given)
 
 
-def _ask(path: str, command: str, name: str) -> bytes | None:
+def _ask(path: str, command: str, statement: str, parameters: tuple[str, ...]) -> bytes | None:
     """Return what to print; None if `start` has to answer. Raises Exception if the catalog cannot be used like this."""
     found = os.lstat(path)
     if found.st_mode & 0o170000 != 0o100000 or not _are_plain(path, found) or "%" in path or "?" in path or "#" in path:
@@ -156,7 +221,7 @@ def _ask(path: str, command: str, name: str) -> bytes | None:
     try:
         connection: sqlite3.Connection = _sqlite3.connect(f"file://{path}?mode=ro", 0.0, 0, None, uri=True)
         connection.set_progress_handler(lambda: 1, _MOST_STEPS)
-        rows = connection.execute(RESOLVE if command == "resolve" else QUERY, (name,)).fetchall()
+        rows = connection.execute(statement, parameters).fetchall()
         connection.close()
     finally:
         over.release()
@@ -167,7 +232,8 @@ def _ask(path: str, command: str, name: str) -> bytes | None:
         if row[1] not in ("ok", "empty"):
             return None  # with a note
         if row[2] not in lines:
-            lines[row[2]] = "\t".join(["" if cell is None else str(cell) for cell in row[3:]] if row[3:] else row[2:])
+            cells = row[3:_COLUMNS] or row[2:]
+            lines[row[2]] = "\t".join(["" if cell is None else str(cell) for cell in cells])
     if command == "resolve" and len(lines) > 1:
         return None
     for line in lines.values():

@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,20 @@ from hypothesis import strategies as st
 from catalog.cli import lean, limits
 from catalog.engine.sqlite import frozen
 from catalog.errors import InvalidReference
-from catalog.names.query import NAME, parse_query
+from catalog.names.limits import is_long
+from catalog.names.pattern import upper_bound
+from catalog.names.query import DIGEST, DIGEST_PREFIX, NAME, TAG, parse_query
 from catalog.names.reference import repository_name, split_reference
+from tests import writers
 from tests.cli.conftest import Shelf
 from tests.cli.program import called, ran
 from tests.cli.test_two_ways import REFS, VARIABLES, arguments
-from tests.conftest import ON_SQLITE
-from tests.effort import examples
+from tests.conftest import ON_SQLITE, Catalogue
+from tests.content.worlds import World, make, references, worlds
+from tests.effort import examples, some
 from tests.forking import CLEAN, OCICAT
+from tests.lookup import asking
+from tests.lookup import worlds as lookup_worlds
 
 pytestmark = pytest.mark.whole_start
 
@@ -65,14 +73,99 @@ def test_it_answers_every_name_of_a_catalog(shelf: Shelf) -> None:
     with sqlite3.connect(shelf.db) as connection:
         names = [name for (name,) in connection.execute("SELECT DISTINCT name FROM name ORDER BY name")]
     connection.close()
+    assert compared(shelf.db, names) > len(names)
+
+
+@ON_SQLITE
+def test_it_answers_tags_and_digests_of_a_catalog(shelf: Shelf) -> None:
+    with sqlite3.connect(shelf.db) as connection:
+        tags = [f":{tag}" for (tag,) in connection.execute("SELECT tag FROM name UNION SELECT ref_name FROM entry")]
+        digests = [digest for (digest,) in connection.execute("SELECT digest FROM content WHERE digest LIKE 'sha256%'")]
+    connection.close()
+    assert compared(shelf.db, tags)
+    assert compared(shelf.db, digests) > len(digests) / 4  # most are configs and layers
+    assert compared(shelf.db, [f"@{digest[:20]}" for digest in digests]) > len(digests) / 4
+    assert compared(shelf.db, [digest[7:] for digest in digests[:5]])
+    assert compared(shelf.db, [digest[:13] for digest in digests])
+
+
+def compared(db: str, refs: Iterable[str]) -> int:
+    """Ask each, and compare what is answered with what the program says; return how many are."""
     answered = 0
-    for name in names:
+    for ref in refs:
         for command in ("resolve", "query"):
-            found = lean_answer([command, name], shelf.db)
+            found = lean_answer([command, ref], db)
             if found is not None:
                 answered += 1
-                assert called(command, name, db=shelf.db) == (0, found, "")
-    assert answered > len(names)
+                assert called(command, ref, db=db) == (0, found, ""), ref
+    return answered
+
+
+def test_nested_and_unlisted_manifests(new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
+    """A digest that is below an index, or that no entry reaches, is left to the program, or answered as it does."""
+    answered = 0
+
+    @settings(max_examples=examples(60))
+    @given(worlds(), st.booleans())
+    def alike(world: World, is_pending: bool) -> None:
+        nonlocal answered
+        with tempfile.TemporaryDirectory() as made:
+            directory, before = os.path.realpath(made), os.getcwd()
+            os.chdir(directory)
+            catalogue = new_sqlite_catalogue(directory)
+            try:
+                stores = make(world, catalogue, directory)
+                if is_pending:
+                    with catalogue.writer.transaction() as connection:
+                        connection.exec_driver_sql("UPDATE store SET content_pending = 1")
+                path = str(catalogue.reader.path)
+                answered += compared(path, references(world, stores))
+            finally:
+                catalogue.close()
+                os.chdir(before)
+
+    alike()
+    assert answered
+
+
+def test_names_that_collide(new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
+    """Few names, tags and raw annotations on many entries, and digests that begin alike."""
+    answered = 0
+
+    @settings(max_examples=examples(40))
+    @given(lookup_worlds.worlds())
+    def alike(world: lookup_worlds.World) -> None:
+        nonlocal answered
+        with tempfile.TemporaryDirectory() as made:
+            directory, before = os.path.realpath(made), os.getcwd()
+            os.chdir(directory)
+            catalogue = new_sqlite_catalogue(directory)
+            try:
+                stores = lookup_worlds.make(world, catalogue, directory)
+                refs = asking.references(asking.Still(stores), directory)
+                answered += compared(str(catalogue.reader.path), some([ref for ref in refs if "\0" not in ref]))
+            finally:
+                catalogue.close()
+                os.chdir(before)
+
+    alike()
+    assert answered
+
+
+def test_digests_that_begin_alike_are_left_to_the_program(
+    new_sqlite_catalogue: Callable[[str], Catalogue], tmp_path: Path
+) -> None:
+    """The program orders them by digest, and asks of each what is above it."""
+    catalogue = new_sqlite_catalogue(str(tmp_path))
+    alike = lookup_worlds.DIGESTS[:2]
+    for number, digest in enumerate(reversed(alike)):
+        path = writers.make_layout(str(tmp_path / str(number)))
+        writers.write_index(path, writers.empty_index(writers.fake_descriptor("x") | {"digest": digest}))
+        catalogue.add(path)
+    db = str(catalogue.reader.path)
+    assert lean_answer(["query", "sha256:aaaaaa"], db) is None
+    assert compared(db, [*alike, "sha256:aaaaaa", f"@{alike[1][:25]}"]) == 6
+    catalogue.close()
 
 
 _PIECES = st.one_of(
@@ -104,6 +197,31 @@ def test_a_text_means_a_key_only_if_the_grammar_says_so(text: str) -> None:
     assert not is_key
 
 
+@settings(max_examples=examples(2000))
+@given(st.lists(_PIECES, max_size=5).map("".join))
+@example(":3.16")
+@example(":x" * 200)
+@example(":" + "x" * 128)
+@example(":é")
+@example("sha256:abcde")
+@example("@sha256:abcdef")
+@example("sha256:abcdef…")
+@example("sha256:" + "a" * 65)
+@example("@" + "f" * 64)
+@example("f" * 64)
+def test_a_tag_or_digest_is_one_for_the_program(text: str) -> None:
+    found = lean.asked(text)
+    if found is None or found[0] == "name":
+        return
+    query = parse_query(text)
+    if found[0] == "tag":
+        assert (query.kind, query.tag) == (TAG, found[1][0])
+        assert not is_long(found[1][0])
+    else:
+        assert query.kind in (DIGEST, DIGEST_PREFIX)
+        assert found[1] == (query.digest, upper_bound(query.digest or ""))
+
+
 def test_its_constants_are_those_of_the_program() -> None:
     assert f"{frozen.SCHEMA_MAJOR}.{frozen.SCHEMA_MINOR}" == lean.SCHEMA
     assert {"resolve": limits.ASK_SECONDS, "query": limits.LIST_SECONDS} == lean._SECONDS
@@ -112,17 +230,26 @@ def test_its_constants_are_those_of_the_program() -> None:
 @ON_SQLITE
 def test_its_statements_search_indexes(shelf: Shelf) -> None:
     connection = sqlite3.connect(shelf.db)
-    for statement in (lean.RESOLVE, lean.QUERY):
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("x",))]
-        assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN CONSTANT ROW"], plan
+    for (_, kind), statement in lean.STATEMENTS.items():
+        asked = ("x", "y") if kind == "digest" else ("x",)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", asked)]
+        scans = ("SCAN CONSTANT ROW", "SCAN (subquery-")  # of what was found: the schema, and one row of a count
+        assert not [line for line in plan if line.startswith("SCAN") and not line.startswith(scans)], plan
     connection.close()
 
 
 @ON_SQLITE
 def test_the_installed_program_loads_nothing_else(shelf: Shelf) -> None:
-    for command in ("resolve", "query"):
+    digest = shelf.digests["ctr", "3.16"]
+    for command, ref in (
+        ("resolve", "ctr:3.16"),
+        ("query", "ctr:3.16"),
+        ("query", ":1"),
+        ("query", digest),
+        ("resolve", digest[:20]),
+    ):
         done = subprocess.run(
-            [sys.executable, "-I", "-X", "importtime", OCICAT, "--db", shelf.db, command, "ctr:3.16"],
+            [sys.executable, "-I", "-X", "importtime", OCICAT, "--db", shelf.db, command, ref],
             capture_output=True, env=CLEAN, timeout=60, check=True,
         )  # fmt: skip
         names = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
