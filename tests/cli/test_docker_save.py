@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from catalog.layout import docker_save
+from catalog.layout.index import ListLimits, read_index
 from tests import writers
 from tests.cli.conftest import Own, objects
 from tests.lookup.test_saved_names import put
@@ -240,3 +241,16 @@ def test_lists_that_cannot_be_used(cli: Own, tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     cli.done("index", "--full")
     assert cli.done("resolve", "acme/app:2").out.strip() == two["digest"]
+
+
+def test_a_list_beside_a_streamed_index_is_not_read(tmp_path: Path) -> None:
+    """The names of all entries are compared with it, so they have to fit into memory."""
+    saved = Saved(tmp_path)
+    one = saved.image("one")
+    for tags, told in (((), 0), (("acme/app:2",), 1)):
+        saved.write([tagged(one, "1")], [saved.item(one, *tags)])
+        with read_index(saved.path, ListLimits(in_memory_bytes=10)) as content:
+            assert content.streamed
+            docker_save.add_saved_names(content, saved.path, 4 << 20, lambda: None)
+            assert [each.saved_names for each in content] == [()]
+            assert len(content.troubles) == told

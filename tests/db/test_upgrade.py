@@ -33,6 +33,7 @@ def of_first_version(path: str, like: str) -> None:
     for table in set(tables) - {"meta", "alembic_version"}:
         columns = ", ".join(f'"{row[1]}"' for row in old.execute(f"PRAGMA main.table_info({table})"))
         old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM now.{table}")
+    old.execute("UPDATE main.name SET source = source - 1 WHERE source >= 3")  # there were two sources until 1.3
     old.close()
 
 
@@ -40,7 +41,12 @@ def of_first_version(path: str, like: str) -> None:
 def test_a_catalog_of_the_first_version(tmp_path: Path, command: tuple[str, ...]) -> None:
     now, old = str(tmp_path / "now.db"), str(tmp_path / "old.db")
     for name in ("a", "b"):
-        writers.big_layout(str(tmp_path / "root" / name), 30)
+        path = writers.big_layout(str(tmp_path / "root" / name), 30)
+        signature = writers.fake_descriptor(name) | {"mediaType": "application/vnd.dev.example.signature"}
+        named = [
+            writers.name_entry(signature, style, "docker.io/library/x", style) for style in ("containerd", "short")
+        ]
+        writers.write_index(path, writers.append(writers.read_index(path), *named))
     assert called("add", str(tmp_path / "root"), db=now).status == 0
     of_first_version(old, now)
     one_error(called("query", db=old), 4, "older ocicat", "'ocicat db upgrade'")
