@@ -203,7 +203,7 @@ def default_of(key: str) -> str:
 
 
 def unit_of(key: str) -> str:
-    units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds"}
+    units = {"bytes": "bytes", "ms": "milliseconds", "days": "days", "seconds": "seconds", "ratio": "times"}
     texts = {
         "watch.metrics": "HOST:PORT", "watch.answer": "true or false", "log.format": "text or json",
         "log.level": "debug, info, warning or error",

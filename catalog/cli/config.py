@@ -42,6 +42,8 @@ class _Number(NamedTuple):
 NUMBERS = {
     "limits.index_bytes": _Number("index_bytes", 1, 1),
     "limits.descriptor_bytes": _Number("descriptor_bytes", 1, 1),
+    "limits.archive_bytes": _Number("archive_bytes", 1, 1),
+    "limits.archive_ratio": _Number("archive_ratio", 1, 1),
     "watch.settle_ms": _Number("settle_ms", 1, 0),
     "watch.patience_ms": _Number("patience_ms", 1, 0),
     "watch.held_ms": _Number("held_ms", 1, 0),

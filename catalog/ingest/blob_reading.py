@@ -54,10 +54,11 @@ class ContentReading:
     calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
     else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
     when all is read. `is_large` is whether the store has more blobs than one question is about. `findings` are those that
-    are still to be written.
+    are still to be written. `pause` is called while an archive is read.
     """
 
-    def __init__(self, store: Store, blobs: BlobDirectories) -> None:
+    def __init__(self, store: Store, blobs: BlobDirectories, pause: Callable[[], None] = lambda: None) -> None:
+        self._pause = pause
         self.store = store
         self.blobs = blobs
         self.identity: str | None = blobs_identity(store.opened, store.shared_blobs)
@@ -76,7 +77,11 @@ class ContentReading:
         """Return the bytes that a descriptor of index.json carries in its field `data`; None if there is none."""
         if self._embedded is None:
             self._embedded = {}
-            with contextlib.suppress(IndexProblem, IndexChanged), read_index(self.store.opened, limits) as index:
+            pause = self._pause
+            with (
+                contextlib.suppress(IndexProblem, IndexChanged),
+                read_index(self.store.opened, limits, pause=pause) as index,
+            ):
                 for descriptor in index:
                     if descriptor.data is not None:
                         data = descriptor.embedded(limits.descriptor_bytes)

@@ -71,7 +71,8 @@ class ContentStage:
     `known` is how many blobs are known to be left to read when the current group of stores began; more may be found while reading.
     `woken` collects the ids of stores that turned out to have more to read, even if they were already read to the end.
     `pause` is called now and then during a transaction. If it raises TurnEnded, the transaction is undone, and made again
-    when the caller continues to iterate over `run`. Any other exception passes through.
+    when the caller continues to iterate over `run`. Any other exception passes through. So does TurnEnded while an archive is read:
+    then `run` has ended, and is called again later. `pause_in_archive` is called there instead, if it is given.
     """
 
     def __init__(
@@ -80,9 +81,11 @@ class ContentStage:
         settings: Settings,
         woken: set[int] | None = None,
         pause: Callable[[], None] = lambda: None,
+        pause_in_archive: Callable[[], None] | None = None,
     ) -> None:
         self._writer = writer
         self._pause = pause
+        self._pause_in_archive = pause if pause_in_archive is None else pause_in_archive
         self._limits = settings.limits
         self._max_bytes = settings.limits.descriptor_bytes
         self.known = 0
@@ -127,7 +130,7 @@ class ContentStage:
         reserve()
         try:
             with contextlib.ExitStack() as opened:
-                yield from self._run([ContentReading(s, opened.enter_context(_blobs(s))) for s in group])
+                yield from self._run([self._reading(s, opened) for s in group])
             return
         except MemoryError:
             give_back()
@@ -136,6 +139,11 @@ class ContentStage:
                 return
         for store in group:
             yield from self._run_group([store])
+
+    def _reading(self, store: Store, opened: contextlib.ExitStack) -> ContentReading:
+        pause = self._pause_in_archive
+        blobs = BlobDirectories(store.opened, store.shared_blobs, limits=self._limits, pause=pause)
+        return ContentReading(store, opened.enter_context(blobs), pause)
 
     def _give_up(self, store: Store) -> None:
         """Record that reading a store takes more memory than there is. It is not read again until something in it changes."""
@@ -387,7 +395,3 @@ def _unread(
 ) -> list[UnreadBlob]:
     blobs = unread_blobs(connection, reading.store.id, max_bytes, among=among, page=page)
     return [blob for blob in blobs if not reading.left_out(blob.digest)]
-
-
-def _blobs(store: Store) -> BlobDirectories:
-    return BlobDirectories(store.opened, store.shared_blobs)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from catalog.exhausted import TOO_LARGE, out_of_memory
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import LARGE_BYTES, LARGE_ENTRIES
-from catalog.layout.files import FileState, IndexChanged, IndexProblem
+from catalog.layout.files import ArchiveState, FileState, IndexChanged, IndexProblem
 from catalog.layout.index import IndexContent, Marker, read_index, stat_index
 
 _BLAMED_BYTES = 1 << 20
@@ -30,7 +30,8 @@ class WaitingStore:
     `first` is when it began to wait, `looks` what it last looked like, `since` when it began to look so, `due` when to look again, and
     `why` the reason. Times are seconds of the monotonic clock. `size` is that of its index.json in bytes when last seen, `ended`
     how many of its turns were ended (turns.py), `long_turns` how many of those were longer turns since it last changed, `turn_began`
-    when its last turn began, and `full` whether to read it even if it looks unchanged.
+    when its last turn began, `is_long` whether it is an archive that took long to read, and `full` whether to read it even if it
+    looks unchanged.
     """
 
     def __init__(self, store: Store, now: float, *, full: bool) -> None:
@@ -41,7 +42,7 @@ class WaitingStore:
         self.since = now
         self.due = now
         self.size = 0
-        self.is_queued = False
+        self.is_queued = self.is_long = False
         self.ended = 0
         self.long_turns = 0
         self.turn_began = now
@@ -50,7 +51,12 @@ class WaitingStore:
     @property
     def is_large(self) -> bool:
         """Whether it is read and written alone, in a turn that may be ended."""
-        return self.size > LARGE_BYTES or self.store.entries > LARGE_ENTRIES
+        return self.is_long or self.size > LARGE_BYTES or self.store.entries > LARGE_ENTRIES
+
+    def take_size(self, file: FileState) -> None:
+        """Note the size of its file. That of an archive says nothing about its list, but how long it may take to read."""
+        is_large = isinstance(file, ArchiveState) and self.is_large
+        self.size = max(file.size, LARGE_BYTES + 1) if is_large else file.list_bytes
 
     def seen(self, now: float, looks: tuple[object, ...]) -> None:
         """Record what the store looks like now."""

@@ -37,7 +37,7 @@ from catalog.ingest.store_state import Store, differs, has_problem
 from catalog.ingest.turns import LARGE_BYTES, PAUSE_SECONDS, Turn, TurnEnded, TurnRules, comes_first, had_turn
 from catalog.layout.beneath import Found
 from catalog.layout.docker_save import add_saved_names
-from catalog.layout.files import NoArchive
+from catalog.layout.files import ArchiveState, NoArchive
 from catalog.layout.held import OpenFiles
 from catalog.layout.index import (
     FileState,
@@ -58,6 +58,7 @@ BATCH_BYTES = 16 << 20
 
 _RETRY_SECONDS = 0.02  # until the next look at a file that was just changing
 _HELD_SECONDS = 0.1  # until the next look at a file that somebody has open for writing
+_PAUSES = 32  # An archive that takes more pauses, a tenth of a second, is read in a turn.
 _HELD_SHARE = 10  # wait at least this many times as long as it took to find out who has it open
 
 
@@ -256,7 +257,7 @@ class Intake:
                 self._listener.looked(waiting.store, None)
                 return self._look_at_problem(waiting, now, problem)
             self._listener.looked(waiting.store, file)
-            waiting.size = file.list_bytes
+            waiting.take_size(file)
             if not waiting.full and not differs(waiting.store, file):
                 self.done += 1
                 return True
@@ -318,8 +319,16 @@ class Intake:
         try:
             content = self._kept_of(store, file) if waiting.is_large else None
             if content is None:
-                content = read_index(store.opened, self._settings.limits, pause=self._pause)
-                add_saved_names(content, store.opened, self._settings.limits.descriptor_bytes, self._pause)
+                content = read_index(store.opened, self._settings.limits, pause=self._pause_in(waiting, file))
+                if content.streamed and not waiting.is_large:
+                    content.close()
+                    raise _TakesLong
+                add_saved_names(content, store.opened, self._settings.limits, self._pause_in(waiting, file))
+            marker = read_marker(store.opened, self._settings.limits, self._pause)
+        except _TakesLong:
+            waiting.is_long = waiting.is_queued = True
+            waiting.take_size(file)
+            self._put_off(waiting, now, "it takes long to read, and others are read first")
         except MemoryError:
             self._take(IndexReading(waiting, None, no_memory(file)))
         except IndexChanged:
@@ -343,13 +352,25 @@ class Intake:
                 self._put_off(waiting, now + _RETRY_SECONDS)
                 return False
             took_ms = int((time.monotonic() - began) * 1000)
-            self._take(IndexReading(waiting, content, None, read_marker(store.opened), took_ms))
+            self._take(IndexReading(waiting, content, None, marker, took_ms))
         return False
 
     @property
     def _pause(self) -> Callable[[], None]:
         """What to call often while reading and writing: it ends the turn of a large store if that is over."""
         return _no_pause if self._turn is None else self._turn.pause
+
+    def _pause_in(self, waiting: WaitingStore, file: FileState) -> Callable[[], None]:
+        """Return what to call while a store is read, outside of a turn: it stops reading an archive that takes long."""
+        if waiting.is_large or not isinstance(file, ArchiveState):
+            return self._pause
+        left = iter(range(_PAUSES))
+
+        def pause() -> None:
+            if next(left, None) is None:
+                raise _TakesLong
+
+        return pause
 
     def _kept_of(self, store: Store, file: FileState) -> IndexContent | None:
         """Return what was read of that file in a turn that was ended, and forget it; None if it was another file."""
@@ -463,6 +484,10 @@ class Intake:
         waiting = reading.waiting
         waiting.looks, waiting.since = (), now
         self._put_off(waiting, now + _RETRY_SECONDS, "it changes while it is read")
+
+
+class _TakesLong(Exception):
+    """An archive is read that takes long: it needs a turn, and goes on in that."""
 
 
 def _of_archive(problem: NoArchive, file: FileState) -> IndexProblem:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from catalog.layout.beneath import Found, opened_path
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import Listings, discover
-from catalog.layout.files import FileState, IndexProblem
+from catalog.layout.files import ArchiveState, FileState, IndexProblem
 from catalog.names.keys import RULES_VERSION, NameProblem, Naming, Unnamed
 from catalog.names.limits import LAYOUT_VERSION, PATH_BYTES
 from catalog.names.paths import decode_path, is_too_long
@@ -191,7 +191,7 @@ def differs(store: Store | Standing, file: FileState) -> bool:
         store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or keys_are_old(store)
-        or _marker_changed(store)
+        or (not isinstance(file, ArchiveState) and _marker_changed(store))  # in an archive it cannot change alone
     )
 
 

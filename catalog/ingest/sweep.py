@@ -17,6 +17,7 @@ from catalog.ingest.registry import Registry, Root
 from catalog.ingest.settings import Settings
 from catalog.ingest.sharing import forget_gone, removed_layouts
 from catalog.ingest.store_state import Store, Summary, unknown_layouts
+from catalog.ingest.turns import TurnEnded
 from catalog.layout.beneath import Parents
 from catalog.layout.discover import Listings
 from catalog.names.escape import shown
@@ -108,16 +109,24 @@ class Sweep:
 
     def _read_content(self, store_ids: set[int], until: float, *, full: bool) -> None:
         """Read the content of these stores, whose names are committed."""
-        stage = ContentStage(self._writer, self._settings)
+
+        def pause() -> None:
+            if time.monotonic() >= until:
+                raise TurnEnded
+
+        stage = ContentStage(self._writer, self._settings, pause_in_archive=pause)
         to_read = [store_id for store_id in stage.pending(look=True, even_read=full) if store_id in store_ids]
         number = 0
         while number < len(to_read) and (number == 0 or time.monotonic() < until):
             some = to_read[number : number + GROUP]
-            for done in stage.run(some):
-                part = min(done * _PARTS * len(some) // (stage.known + 1), _PARTS * len(some) - 1)
-                self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
-                if done and time.monotonic() >= until:
-                    return  # Each pass makes some progress, however little time it has.
+            try:
+                for done in stage.run(some):
+                    part = min(done * _PARTS * len(some) // (stage.known + 1), _PARTS * len(some) - 1)
+                    self._progress(READING, number * _PARTS + part, len(to_read) * _PARTS)
+                    if done and time.monotonic() >= until:
+                        return  # Each pass makes some progress, however little time it has.
+            except TurnEnded:
+                return  # in the middle of an archive
             number += len(some)
             self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
             to_read += stage.woken - set(to_read[number:])

@@ -37,6 +37,7 @@ from catalog.ingest.listing import list_blobs
 from catalog.ingest.one_at_a_time import OneAtATime
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
+from catalog.layout.archive import compression_at
 from catalog.layout.blobs import TICK_NS, BlobDirectories, BlobProblem
 from catalog.layout.files import missing
 from catalog.layout.hashing import file_identity, hash_blob, hole_bytes, identity_of
@@ -175,6 +176,11 @@ class Verification:
         reason = missing(store.opened)
         if reason is not None:
             self._report(f"{shown(store.name)}: {reason}: nothing to verify ({shown(store.path)})")
+            return
+        how = compression_at(store.opened)
+        if how is not None:
+            text = f"compressed with {how}, so its blobs are not read, and not verified"
+            self._report(f"{shown(store.name)}: {text} ({shown(store.path)})")
             return
         with Directories(store) as blobs:
             for _ in list_blobs(self._writer, [(store, blobs)]):

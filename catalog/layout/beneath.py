@@ -23,7 +23,7 @@ from catalog.exhausted import refuse_exhausted
 _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # works on a directory that may be searched but not listed
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 MARK = "/./"
-ARCHIVE_NAMES = (".tar",)
+ARCHIVE_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 """How the name of a file ends that may be an archive below a root that has them."""
 _FEW = 4
 """Up to this many components are opened one by one, which takes less time than loading ctypes."""

@@ -5,7 +5,8 @@ are not opened; both are recorded as problems, so that such a blob is not report
 (skopeo's `--shared-blob-dir`) lies outside the layout and has the same structure, `ALGORITHM/ENCODED`. An operator chose
 it, not the layout, so a link at its path is followed.
 
-This module is longer than others because listing and reading open every path by the same rules, which stand here once.
+The blobs of an archive are found by the same methods (member_blobs.py). This module is longer than others because listing and reading
+open every path by the same rules, which stand here once.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Self
+from typing import Self
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import open_below, open_directory, plain, stat_file
+from catalog.layout.beneath import open_below, open_directory, plain
 from catalog.layout.blob_places import directory_places, link_advice, link_places, path_of
 from catalog.layout.blobs_identity import ALGORITHMS
-from catalog.layout.files import IndexChanged, IndexProblem, file_type, lstat, open_archive
-from catalog.layout.member_stat import member_stat
+from catalog.layout.files import file_type, lstat
+from catalog.layout.list_limits import ListLimits
+from catalog.layout.member_blobs import MemberBlobs
+from catalog.layout.open_blob import BlobProblem, OpenBlob, check_size
 from catalog.names.digest import HEX_LENGTHS, is_digest, is_docker_digest
 from catalog.names.paths import encode_path
 from catalog.names.sizes import in_bytes
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from catalog.layout.archive import Archive, MemberPlace
+__all__ = ["BlobDirectories", "BlobProblem", "OpenBlob"]
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,35 +44,6 @@ _MOST_ODD = 100
 _ODD_LINK = "is a symbolic link, which is not followed: put a copy of the file in its place"
 
 
-class BlobProblem(Exception):
-    """A blob that exists but cannot be read or trusted. `kind` is a problem of docs/problems.md."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-
-
-class OpenBlob(NamedTuple):
-    """A blob that is open for reading: a descriptor, which the caller closes, and its stat.
-
-    Its bytes begin at `begin` of what is open: those of a member are a part of an archive, whose stat it has except for the size.
-    """
-
-    descriptor: int
-    stat: os.stat_result
-    begin: int = 0
-
-    def look(self) -> os.stat_result:
-        """Return its stat now. Raises OSError."""
-        found = os.fstat(self.descriptor)
-        return member_stat(found, self.stat.st_size) if self.begin else found
-
-    def read(self, size: int) -> bytes:
-        """Return its first `size` bytes, or all if it has fewer. Raises OSError."""
-        return _read(self.descriptor, min(size, self.stat.st_size) if self.begin else size, self.begin)
-
-
 class BlobDirectories:
     """The directories that contain the blobs of a store: that of the layout, and a shared one if any.
 
@@ -79,19 +51,27 @@ class BlobDirectories:
     so that replacing one with a link has no effect on it.
     """
 
-    def __init__(self, store_path: str, shared: str | None = None) -> None:
-        """Prepare without opening anything. `store_path` is a path from `catalog.layout.beneath.opened_path`."""
+    def __init__(
+        self,
+        store_path: str,
+        shared: str | None = None,
+        *,
+        limits: ListLimits | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare without opening anything. `store_path` is a path from `catalog.layout.beneath.opened_path`.
+
+        A compressed archive is inflated only with `limits`; otherwise it is unlisted, and opening a blob of it is a problem. What
+        `pause` raises while an archive is read is passed on.
+        """
         self._store = store_path
         self._tops = [f"{plain(store_path).rstrip('/')}/blobs", *([shared] if shared else [])]
         self._shared = shared
         self._open: dict[tuple[str, str], int] = {}
         self._odd: dict[str, str] = {}  # digest: what the file is instead of a regular file
         self._not_directories: dict[str, BlobProblem] = {}
-        self._archive: Archive | None = None
-        self.unlisted: dict[str, str] = {}
-        """Directories that could not be read, each with the reason. Which blobs they contain is not known."""
-        self.is_torn = False
-        """Whether the store is an archive that cannot be read until it changes."""
+        self._members = MemberBlobs(store_path, limits, pause)
+        self._unlisted: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -101,9 +81,17 @@ class BlobDirectories:
             if descriptor >= 0:
                 os.close(descriptor)
         self._open.clear()
-        archive, self._archive = self._archive, None
-        if archive is not None:
-            archive.close()
+        self._members.close()
+
+    @property
+    def unlisted(self) -> dict[str, str]:
+        """Directories that could not be read, each with the reason. Which blobs they contain is not known."""
+        return self._unlisted | self._members.unlisted
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the store is an archive that cannot be read until it changes."""
+        return self._members.is_torn
 
     def list(self) -> Iterator[tuple[str, int, int]]:
         """Yield digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
@@ -121,8 +109,8 @@ class BlobDirectories:
         try:
             algorithms, others = _algorithms(self._top(top))
         except OSError as error:
-            if self._is_archive(error):
-                yield from self._members()
+            if self._members.are_meant(error):
+                yield from self._members.stats()
             else:
                 self._note(top, error)
             return
@@ -156,61 +144,19 @@ class BlobDirectories:
         finally:
             os.close(descriptor)
 
-    def _is_archive(self, error: OSError) -> bool:
-        """Return whether the store is an archive, given the error of opening it as a directory; open the archive then.
-
-        An archive that cannot be read is noted as unlisted.
-        """
-        if self._archive is not None:
-            return True
-        if error.errno != errno.ENOTDIR:
-            return False
-        try:
-            if not stat.S_ISREG(stat_file(self._store).st_mode):
-                return False
-            self._archive = open_archive(self._store)
-        except IndexProblem as problem:
-            self.unlisted[plain(self._store)] = problem.reason
-            self.is_torn = problem.state in ("invalid", "missing")
-        except IndexChanged as changed:
-            self.unlisted[plain(self._store)] = str(changed)
-        except OSError as failure:
-            refuse_exhausted(failure)
-            if failure.errno in _NOT_THERE:
-                return False
-            self.unlisted[plain(self._store)] = failure.strerror or str(failure)
-        return True
-
-    def _members(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the blobs of the archive, as `stats` does. Each has the times of the archive."""
-        archive = self._archive
-        if archive is None:
-            return
-        for digest, place in archive.contents.blobs():
-            if place.reason:
-                self._odd[digest] = place.reason
-            else:
-                yield digest, member_stat(archive.found, place.size)
-        for name, reason in archive.contents.not_directories():
-            self._not_directories[f"{plain(self._store)}/{name}"] = BlobProblem(
-                "bad-blob", f"{reason}, not a directory of blobs"
-            )
-
     @property
     def archive(self) -> str | None:
         """The path of the archive that the store is, once that is known; None if it is a directory."""
-        return None if self._archive is None else plain(self._store)
+        return self._members.path
 
     def problems(self) -> dict[str, BlobProblem]:
         """Return the problems found so far, by the path of a directory, as the catalog stores it, or the digest of a blob.
 
         A blob that is a regular file in another directory of the store is not a problem.
         """
-        problems = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted()}
-        problems |= self._not_directories
-        if self._archive is not None:
-            problems |= self._odd_members(self._archive)
-        odd = self._odd_here()
+        problems = {path: BlobProblem("unreadable-blob", reason) for path, reason in self._unlisted_reasons()}
+        problems |= self._not_directories | self._members.problems()
+        odd, reasons = self._odd_here(), self._odd | self._members.odd
         if len(odd) > _MOST_ODD:
             rest = len(odd) - _MOST_ODD
             what = (
@@ -221,18 +167,12 @@ class BlobDirectories:
             more = f"{rest} more {what}, and {'is' if rest == 1 else 'are'} not read"
             problems[self._tops[0]] = BlobProblem("bad-blob", more)
         problems = {encode_path(path)[0]: problem for path, problem in problems.items()}
-        return problems | {digest: BlobProblem("bad-blob", self._odd[digest]) for digest in odd[:_MOST_ODD]}
-
-    def _odd_members(self, archive: Archive) -> dict[str, BlobProblem]:
-        path = plain(self._store)
-        found = {f"{path}/{name}": BlobProblem("odd-member", reason) for name, reason in archive.contents.odd}
-        if archive.contents.more_odd:
-            found[path] = BlobProblem("odd-member", f"{archive.contents.more_odd} more of its members do not count")
-        return found
+        return problems | {digest: BlobProblem("bad-blob", reasons[digest]) for digest in odd[:_MOST_ODD]}
 
     def unknown(self) -> dict[str, str]:
         """Return the directories whose blobs are not all known, each with the reason."""
-        unknown = dict(self._unlisted()) | {path: each.reason for path, each in self._not_directories.items()}
+        not_directories = self._not_directories | self._members.not_directories
+        unknown = dict(self._unlisted_reasons()) | {path: each.reason for path, each in not_directories.items()}
         return unknown | ({self._tops[0]: "holds many symbolic links"} if len(self._odd_here()) > _MOST_ODD else {})
 
     def places(self) -> dict[str, bool]:
@@ -278,12 +218,13 @@ class BlobDirectories:
     @property
     def odd(self) -> int:
         """The number of blobs that are not regular files, and of blob directories that are not directories."""
-        return len(self._odd_here()) + len(self._not_directories)
+        return len(self._odd_here()) + len(self._not_directories) + len(self._members.not_directories)
 
     def _odd_here(self) -> tuple[str, ...]:
-        return tuple(sorted(each for each in self._odd if self._shared is None or self.stat(each) is None))
+        odd = sorted(self._odd | self._members.odd)
+        return tuple(each for each in odd if self._shared is None or self.stat(each) is None)
 
-    def _unlisted(self) -> Iterator[tuple[str, str]]:
+    def _unlisted_reasons(self) -> Iterator[tuple[str, str]]:
         return ((path, f"the directory cannot be listed: {reason}") for path, reason in self.unlisted.items())
 
     def open(self, digest: str) -> OpenBlob | None:
@@ -306,14 +247,13 @@ class BlobDirectories:
             except OSError as error:
                 refuse_exhausted(error)
                 problem = problem or BlobProblem("unreadable-blob", error.strerror or str(error))
-        place = self._place(digest)
-        if self._archive is not None and place is not None:
-            if not place.reason:
-                return self._open_member(self._archive, place)
-            problem = problem or BlobProblem("bad-blob", place.reason)
-        if problem is not None:
+        try:
+            member = self._members.open(digest)
+        except BlobProblem as found:
+            raise problem or found from None
+        if member is None and problem is not None:
             raise problem
-        return None
+        return member
 
     def read_still(
         self, algorithm: str, encoded: str, limit: int, each: Callable[[int], None]
@@ -352,27 +292,15 @@ class BlobDirectories:
         )
         return (data, after) if is_same else None
 
-    @staticmethod
-    def _open_member(archive: Archive, place: MemberPlace) -> OpenBlob:
-        """Return the bytes at a place in the archive. Raises BlobProblem if it has changed since its headers were read."""
-        try:
-            found = os.fstat(archive.descriptor)
-            if not archive.is_as_read(found):
-                raise BlobProblem("unreadable-blob", "is in an archive that has changed meanwhile")
-            return OpenBlob(os.dup(archive.descriptor), member_stat(found, place.size), place.offset)
-        except OSError as error:
-            refuse_exhausted(error)
-            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
-
-    def _place(self, digest: str) -> MemberPlace | None:
-        """Return where a blob is in the archive; None if it is absent, or the store is a directory."""
-        return None if self._archive is None or not is_digest(digest) else self._archive.contents.blob(digest)
-
     def beginning(self, digest: str, size: int) -> bytes:
         """Return the first `size` bytes of a blob, or all if it has fewer; b"" if it is absent.
 
         Raises BlobProblem and Exhausted.
         """
+        self._find(digest)
+        held = self._members.beginning(digest, size)
+        if held is not None:
+            return held
         opened = self.open(digest)
         if opened is None:
             return b""
@@ -394,12 +322,11 @@ class BlobDirectories:
             if stat.S_ISREG(found.st_mode):
                 return found
             self._note_odd(digest, found)
-        place = self._place(digest)
-        if self._archive is not None and place is not None:
-            if not place.reason:
-                return member_stat(self._archive.found, place.size)
-            self._odd[digest] = place.reason
-        return None
+        return self._members.stat(digest)
+
+    def _find(self, digest: str) -> None:
+        """Open what the blob may be in, if that was not done yet."""
+        next(self._places(digest), None)
 
     def _places(self, digest: str) -> Iterator[tuple[int, str]]:
         """Yield each directory in which a blob may lie, and its name there."""
@@ -423,7 +350,7 @@ class BlobDirectories:
                 finally:
                     os.close(above)
             except OSError as error:
-                if top == self._shared or not self._is_archive(error):
+                if top == self._shared or not self._members.are_meant(error):
                     self._note(path, error)
             self._open[top, algorithm] = known
         return known
@@ -438,7 +365,7 @@ class BlobDirectories:
         refuse_exhausted(error)
         # An operator chose the shared directory, so it is reported if it is absent.
         if error.errno not in _NOT_THERE or path == self._shared:
-            self.unlisted[path] = error.strerror or str(error)
+            self._unlisted[path] = error.strerror or str(error)
         elif error.errno != errno.ENOENT:
             self._note_no_directory(path)
 
@@ -512,25 +439,38 @@ class BlobDirectories:
         """
         if not is_docker_digest(digest):
             raise BlobProblem("unproved-blob", "has a digest of an algorithm that cannot be checked")
-        opened = self.open(digest)
-        if opened is None:
-            return None
-        size = opened.stat.st_size
+        self._find(digest)
         try:
-            if size > limit:
-                raise BlobProblem("large-manifest", f"has {size} bytes, more than the limit of {limit}")
-            data = opened.read(size + 1)
-        except OSError as error:
-            refuse_exhausted(error)
-            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
-        finally:
-            os.close(opened.descriptor)
+            data = self._members.read(digest, limit)
+        except BlobProblem:
+            if self._shared is None:
+                raise
+            data = None
+        if data is None:
+            data = self._read(digest, limit)
+        if data is None:
+            return None
         import hashlib  # loaded only here: that takes as long as checking 300 stores for new blobs
 
         algorithm, _, encoded = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != encoded:
             raise BlobProblem("digest-differs", f"its {in_bytes(len(data))} do not match its digest")
         return data
+
+    def _read(self, digest: str, limit: int) -> bytes | None:
+        """Return the bytes of a blob without a check; None if it is absent. Raises BlobProblem and Exhausted."""
+        opened = self.open(digest)
+        if opened is None:
+            return None
+        size = opened.stat.st_size
+        try:
+            check_size(size, limit)
+            return opened.read(size + 1)
+        except OSError as error:
+            refuse_exhausted(error)
+            raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
+        finally:
+            os.close(opened.descriptor)
 
 
 def _open_blobs(store_path: str) -> int:
@@ -540,15 +480,6 @@ def _open_blobs(store_path: str) -> int:
         return open_below(directory, "blobs")
     finally:
         os.close(directory)
-
-
-def _read(descriptor: int, size: int, begin: int) -> bytes:
-    pieces: list[bytes] = []
-    while size > 0 and (piece := os.pread(descriptor, size, begin)):
-        pieces.append(piece)
-        size -= len(piece)
-        begin += len(piece)
-    return b"".join(pieces)
 
 
 def _algorithms(top: int) -> tuple[list[str], list[str]]:

@@ -20,6 +20,7 @@ from catalog.layout.descriptor import Descriptor, SavedDescriptor
 from catalog.layout.files import ArchiveState, FileState, IndexChanged, IndexProblem, StoreFile, stat_index
 from catalog.layout.gojson import fold
 from catalog.layout.index import IndexContent
+from catalog.layout.list_limits import ListLimits
 from catalog.layout.manifest import AmbiguousManifest, parse_manifest
 from catalog.layout.room import ensure_room
 from catalog.layout.stream import Problem
@@ -45,16 +46,16 @@ _Item = tuple[Any, Any]
 _NOTHING: _Item = (None, None)
 
 
-def add_saved_names(content: IndexContent, store_path: str, manifest_bytes: int, pause: Callable[[], None]) -> None:
+def add_saved_names(content: IndexContent, store_path: str, limits: ListLimits, pause: Callable[[], None]) -> None:
     """Give the descriptors of an archive the names that only its `manifest.json` has, and note what is wrong with that.
 
-    A manifest of more than `manifest_bytes` is not read. `pause` is called before each is read; what it raises is passed on.
+    A manifest of more than `limits.descriptor_bytes` is not read. `pause` is called before each is read; what it raises is passed on.
     Raises IndexProblem, IndexChanged, Exhausted and MemoryError, as `read_index` does.
     """
     if not isinstance(content.file, ArchiveState):
         return
     try:
-        data = _read(store_path, content.file)
+        data = _read(store_path, content.file, limits, pause)
         wanted = {} if data is None else _names_by_config(_items(data), content.troubles)
     except ValueError as error:
         _note(content.troubles, str(error))
@@ -64,7 +65,7 @@ def add_saved_names(content: IndexContent, store_path: str, manifest_bytes: int,
         return
     wanted = _not_carried(wanted, content) if wanted else wanted
     if wanted:
-        _attach(wanted, content, store_path, manifest_bytes, pause)
+        _attach(wanted, content, store_path, limits, pause)
         if stat_index(store_path) != content.file:
             raise IndexChanged("the archive changed while it was read")
 
@@ -73,10 +74,10 @@ def _note(troubles: list[Problem], detail: str) -> None:
     troubles.append(Problem("docker-list", LIST, detail))
 
 
-def _read(store_path: str, file: FileState) -> bytes | None:
+def _read(store_path: str, file: FileState, limits: ListLimits, pause: Callable[[], None]) -> bytes | None:
     """Return the list of the archive that is `file`; None if it has none. Raises ValueError if it is too large."""
     try:
-        opened = StoreFile(store_path, LIST)
+        opened = StoreFile(store_path, LIST, limits, pause)
     except IndexProblem as problem:
         if problem.state != "invalid":
             raise
@@ -176,12 +177,12 @@ def _key(name: str) -> tuple[str | None, str | None]:
 
 
 def _attach(
-    wanted: dict[str, list[str]], content: IndexContent, store_path: str, manifest_bytes: int, pause: Callable[[], None]
+    wanted: dict[str, list[str]], content: IndexContent, store_path: str, limits: ListLimits, pause: Callable[[], None]
 ) -> None:
     """Give the names to the first entry of each config. `wanted` is what is left of them."""
     looked: set[str] = set()
-    left = READ_BYTES
-    with BlobDirectories(store_path) as blobs:
+    left, manifest_bytes = READ_BYTES, limits.descriptor_bytes
+    with BlobDirectories(store_path, limits=limits, pause=pause) as blobs:
         for place, descriptor in enumerate(list(content)):
             if descriptor.digest in looked or descriptor.media_type not in _TYPES:
                 continue

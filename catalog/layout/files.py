@@ -17,13 +17,18 @@ from catalog.layout.beneath import ARCHIVE_NAMES, Found, leads_out, open_directo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from catalog.layout.archive import Archive
+    from catalog.layout.list_limits import ListLimits
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
 """Errors of open for a name that was a regular file a moment ago. It is now absent, a link, a socket, or under a lease."""
 
 _HEADER_BYTES = 512
+ROOM = "more than is kept of a compressed archive: decompress it"
+"""The end of a sentence about a file of a compressed archive for which there was no room."""
 
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
@@ -75,6 +80,15 @@ class IndexProblem(Exception):
         self.reason = reason
         self.file: FileState | None = None
         """The state of the file that was read and is not usable; None if no file was read."""
+
+
+class CompressedArchive(IndexProblem):
+    """The store is a compressed archive, and the caller did not ask for inflating it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            "unreadable", f"is in an archive compressed with {how}, of which no blob is read: decompress it"
+        )
 
 
 class NoArchive(IndexProblem):
@@ -166,10 +180,19 @@ class StoreFile:
     """A regular file in the directory of a store, or in its archive, open for reading.
 
     `state` is that of the file, or of the archive, when it was opened, and `size` is the number of bytes of the file itself. Opening raises IndexProblem, and IndexChanged if the file is being replaced at this moment.
+    A compressed archive is only inflated with `limits`; what `pause` raises meanwhile is passed on.
     """
 
-    def __init__(self, store_path: str, name: str) -> None:
+    def __init__(
+        self,
+        store_path: str,
+        name: str,
+        limits: ListLimits | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
+        self._limits, self._pause = limits, pause
+        self._data: bytes | None = None  # in a compressed archive
         self._file = self._directory = -1
         self._begin = 0
         self._archive = ""  # the path of the archive, if it is in one
@@ -208,7 +231,7 @@ class StoreFile:
         return _state(after)
 
     def _open_in_archive(self, store_path: str) -> FileState:
-        archive = open_archive(store_path)
+        archive = open_archive(store_path, self._limits, self._pause)
         try:
             place = archive.contents.get(self.name)
             state = ArchiveState(*_state(archive.found))
@@ -217,6 +240,12 @@ class StoreFile:
                 problem = IndexProblem("invalid", reason)
                 problem.file = state
                 raise problem
+            if archive.contents.small is not None:
+                self._data = archive.contents.small.get(place.offset)
+                if self._data is None:
+                    problem = IndexProblem("invalid", f"{self.name} has {place.size} bytes, {ROOM}")
+                    problem.file = state
+                    raise problem
             self._archive, self._begin, self._size = store_path, place.offset, place.size
             self._file = archive.take()
             return state
@@ -230,6 +259,8 @@ class StoreFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes from `offset` on; fewer only at the end of the file. Raises IndexProblem."""
+        if self._data is not None:
+            return self._data[offset : offset + size]
         if self._size is not None:
             size = min(size, max(self._size - offset, 0))
             offset += self._begin
@@ -281,19 +312,30 @@ def _state(found: os.stat_result) -> FileState:
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def open_archive(store_path: str) -> Archive:
-    """Open the archive of a store. Raises IndexProblem, IndexChanged if it changed while its headers were read, and Exhausted."""
-    from catalog.layout.archive import Archive  # This loads hashlib, which no directory needs.
+def open_archive(
+    store_path: str, limits: ListLimits | None = None, pause: Callable[[], None] = lambda: None
+) -> Archive:
+    """Open the archive of a store. A compressed one is only inflated with `limits`.
+
+    Raises IndexProblem, CompressedArchive, IndexChanged if it changed while its headers were read, Exhausted, and what `pause` raises.
+    """
+    from catalog.layout.archive import Archive, compression_at  # This loads hashlib, which no directory needs.
+    from catalog.layout.archive_pass import Compressed
+    from catalog.layout.inflating import NotInstalled
     from catalog.layout.tar_headers import NOT_TAR, Torn
 
     try:
         before = stat_file(store_path)
         try:
-            return Archive(store_path)
+            return Archive(store_path, limits, pause)
+        except Compressed as compressed:
+            raise CompressedArchive(str(compressed)) from None
+        except NotInstalled as needed:
+            raise IndexProblem("unreadable", f"the archive {needed}") from None
         except Torn as torn:
             if _state(stat_file(store_path)) != _state(before):
                 raise IndexChanged("the archive changed while it was read") from None
-            if before.st_size < _HEADER_BYTES or str(torn) == NOT_TAR:
+            if str(torn) == NOT_TAR or (before.st_size < _HEADER_BYTES and compression_at(store_path) is None):
                 raise NoArchive from None
             problem = IndexProblem("invalid", f"the archive {torn}")
             problem.file = ArchiveState(*_state(before))

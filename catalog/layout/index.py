@@ -102,10 +102,10 @@ def read_index(
     """Read the store's `index.json`. Close the result, or use it in a `with`, because a streamed one keeps the file open.
 
     Raises IndexProblem, IndexChanged and Exhausted; of a streamed one, so does iterating.
-    `pause` is called between the pieces of a large file; what it raises is passed on. `number` is that of an element of
+    `pause` is called between the pieces of a large file, or of an archive; what it raises is passed on. `number` is that of an element of
     `manifests`, which is kept as `numbered`.
     """
-    opened = StoreFile(store_path, "index.json")
+    opened = StoreFile(store_path, "index.json", limits, pause)
     try:
         if opened.size > limits.index_bytes:
             raise IndexProblem("invalid", f"{opened.size} bytes, more than the limit of {limits.index_bytes}")
@@ -122,10 +122,14 @@ def read_index(
     return content
 
 
-def read_marker(store_path: str) -> Marker:
+def read_marker(
+    store_path: str,
+    limits: ListLimits = ListLimits(),  # noqa: B008 - a constant
+    pause: Callable[[], None] = _no_pause,
+) -> Marker:
     """Read the store's `oci-layout` (image-layout.md). A file that is changing at this moment has no problem."""
     try:
-        opened = StoreFile(store_path, "oci-layout")
+        opened = StoreFile(store_path, "oci-layout", limits, pause)
         try:
             if opened.size > MARKER_BYTES:
                 return _bad_marker(f"has {opened.size} bytes, more than {MARKER_BYTES}")

@@ -1,4 +1,4 @@
-"""The limits for reading an `index.json`, apart from the code that reads it, which loads msgspec."""
+"""The limits for reading an `index.json`, and a compressed archive, apart from the code that reads it, which loads msgspec."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ListLimits(NamedTuple):
-    """The limits for reading an `index.json`."""
+    """The limits for reading a layout's list: an `index.json`, also in a compressed archive."""
 
     index_bytes: int = 512 << 20
     """The maximum size of an `index.json`; a larger one is invalid."""
@@ -19,3 +19,7 @@ class ListLimits(NamedTuple):
     elements: int = 10_000_000
     """The maximum number of elements of `manifests`; a file with more is invalid. 512 MiB can have six million of them,
     each with nothing but a sha256 digest."""
+    archive_bytes: int = 16 << 30
+    """How many bytes of a compressed archive are inflated at most; one with more is invalid."""
+    archive_ratio: int = 200
+    """How many times as large as the compressed bytes what they inflate to may be, after the first 64 MiB."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 BLOCK = 512
@@ -58,10 +58,15 @@ class Member(NamedTuple):
 
 
 def members(read: Callable[[int, int], bytes], size: int | None = None) -> Iterator[Member]:
-    """Yield the members in their order. `read(size, offset)` returns fewer bytes only at the end of the archive.
+    """Yield the members in their order, without the pauses of `steps`."""
+    return (each for each in steps(read, size) if each is not None)
 
-    `size` is that of the archive in bytes, if it is known: no member may end behind it. The offsets that are asked for never
-    decrease. Raises Torn, and what `read` raises.
+
+def steps(read: Callable[[int, int], bytes], size: int | None = None) -> Iterator[Member | None]:
+    """Yield the members in their order, and None after other headers, of which there may be many before the next member.
+
+    `read(size, offset)` returns fewer bytes only at the end of the archive. `size` is that of the archive in bytes, if it is known:
+    no member may end behind it. The offsets that are asked for never decrease. Raises Torn, and what `read` raises.
     """
     blocks = _Blocks(read, size)
     count = itertools.count(1)
@@ -79,14 +84,16 @@ def members(read: Callable[[int, int], bytes], size: int | None = None) -> Itera
         at += BLOCK
         if kind in b"xXLK":
             _extend(extended, kind, _extension(blocks, at, length))
+            yield None
         elif kind == b"g":
             if {b"path", b"linkpath", b"size"} & _records(_extension(blocks, at, length)).keys():
                 raise Torn("has a global header with a path or a size, which programs read differently")
+            yield None
         else:
             if next(count) > MOST_MEMBERS:
                 raise Torn(f"has more than {MOST_MEMBERS} members")
             if kind == b"S":
-                at = blocks.behind_map(block, at)
+                at = yield from blocks.behind_map(block, at)
             member = _member(block, kind, at, length, extended)
             extended = {}
             blocks.check(member)
@@ -125,12 +132,13 @@ class _Blocks:
             self._window, self._begin, begin = self._read(wanted, at) if wanted > 0 else b"", at, 0
         return self._window[begin : begin + size]
 
-    def behind_map(self, block: bytes, at: int) -> int:
+    def behind_map(self, block: bytes, at: int) -> Generator[None, None, int]:
         """Return where the data of a sparse member of GNU tar begins: behind the blocks with the rest of its map."""
         more = block[482]
         while more:
             more = self.header(at)[504]
             at += BLOCK
+            yield
         return at
 
     def check(self, member: Member) -> None:

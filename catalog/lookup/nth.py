@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 << 20
 """The largest index.json that is read to answer a question, in bytes."""
+MOST_INFLATED = 256 << 20
+"""How much of a compressed archive is inflated to answer a question, in bytes."""
 _HELD_BYTES = 4 << 20
 """Of a larger one no descriptors are kept in memory but the one that is asked for. A server answers several such questions at once."""
 
@@ -35,7 +37,7 @@ def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | 
     row = reader.row("STORE_INDEX", {"store_id": place.store_id})
     path, sha256 = (decode_path(row[0], row[1]), row[2]) if row else (place.path, None)
     try:
-        limits = ListLimits(index_bytes=MOST_BYTES, in_memory_bytes=_HELD_BYTES)
+        limits = ListLimits(index_bytes=MOST_BYTES, in_memory_bytes=_HELD_BYTES, archive_bytes=MOST_INFLATED)
         with read_index(path, limits, number=int(number)) as content:
             deque(content, maxlen=0)  # what is streamed is certain at the end
     except IndexChanged as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from catalog.exhausted import refuse_exhausted
+from catalog.layout.archive import compression_at
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.descriptor import Descriptor
 from catalog.layout.index import IndexChanged, IndexProblem, ListLimits, read_index
@@ -33,6 +34,8 @@ def read_carried(places: Iterable[Carried]) -> bytes | None:
 def _read(carried: Carried) -> bytes | None:
     first, *rest = carried.chain
     if first == IN_LIST:
+        if compression_at(carried.place.opened) is not None:
+            return None
         with read_index(carried.place.opened) as entries:
             data = _embedded(entries, rest.pop(0))
     else:

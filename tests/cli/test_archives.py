@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import random
 import shutil
@@ -14,7 +15,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.cli.conftest import Own, objects
 from tests.cli.test_podman_buildah import Tools
 from tests.programs import needs
 
+T = TypeVar("T")
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
 
@@ -111,44 +113,53 @@ def answers(cli: Own, store: str) -> Iterator[tuple[object, Any]]:
     yield "missing", sorted(json.dumps(plain(each), sort_keys=True) for each in objects(said) if each["store"] == store)
 
 
-def assert_alike(cli: Own, archive: str, directory: str) -> None:
-    for (question, here), (_, there) in zip(answers(cli, archive), answers(cli, directory), strict=True):
+def assert_alike(cli: Own, archive: str, directory: str | list[tuple[object, Any]]) -> None:
+    """Everything that is said about two stores is the same; `directory` may be what is said about that."""
+    wanted = answers(cli, directory) if isinstance(directory, str) else directory
+    for (question, here), (_, there) in zip(answers(cli, archive), wanted, strict=True):
         assert here == there, question
+
+
+def few(cli: Own, values: list[T]) -> list[T]:
+    """All of them on SQLite, and the first on a server, which is asked the same whatever an archive looks like."""
+    return values if cli.db.startswith("/") else values[:1]
 
 
 def test_every_order_and_format_of_tarfile(cli: Own, tmp_path: Path) -> None:
     layout = made(str(tmp_path / "d"))
     cli.done("add", layout)
+    wanted = list(answers(cli, "d"))
     orders = ("sorted", "reversed", *(f"random{n}" for n in range(4)))
-    for number, (form, order) in enumerate(effort.some([(form, order) for form in FORMATS for order in orders], 5)):
+    tried = effort.some([(form, order) for form in FORMATS for order in orders], 5)
+    for number, (form, order) in enumerate(few(cli, tried)):
         name = f"a{number}"
         path = packed(layout, str(tmp_path / f"{name}.tar"), form, order=order, prefix=("", "./")[number % 2])
         cli.done("add", path, "--name", name)
-        assert_alike(cli, name, "d")
+        assert_alike(cli, name, wanted)
 
 
 @needs("tar", "bsdtar")
 def test_the_formats_of_gnu_tar_and_bsdtar(cli: Own, tmp_path: Path) -> None:
     layout = made(str(tmp_path / "d"))
     cli.done("add", layout)
-    for number, words in enumerate(
-        (
-            ("tar", "--format=v7"),
-            ("tar", "--format=oldgnu"),
-            ("tar", "--format=gnu"),
-            ("tar", "--format=ustar"),
-            ("tar", "--format=posix"),
-            ("tar", "--format=gnu", "--sparse", "--blocking-factor=1"),
-            ("bsdtar", "--format=ustar"),
-            ("bsdtar", "--format=pax"),
-            ("bsdtar", "--format=gnutar"),
-            ("bsdtar", "--format=v7"),
-        )
-    ):
+    wanted = list(answers(cli, "d"))
+    programs = [
+        ("tar", "--format=v7"),
+        ("tar", "--format=oldgnu"),
+        ("tar", "--format=gnu"),
+        ("tar", "--format=ustar"),
+        ("tar", "--format=posix"),
+        ("tar", "--format=gnu", "--sparse", "--blocking-factor=1"),
+        ("bsdtar", "--format=ustar"),
+        ("bsdtar", "--format=pax"),
+        ("bsdtar", "--format=gnutar"),
+        ("bsdtar", "--format=v7"),
+    ]
+    for number, words in enumerate(few(cli, programs)):
         path = str(tmp_path / f"t{number}.tar")
         subprocess.run([*words, "-cf", path, "-C", layout, "."], check=True)
         cli.done("add", path, "--name", f"t{number}")
-        assert_alike(cli, f"t{number}", "d")
+        assert_alike(cli, f"t{number}", wanted)
 
 
 @needs("tar")
@@ -240,7 +251,8 @@ def test_what_is_not_an_archive_of_a_layout_is_refused(cli: Own, tmp_path: Path)
     file = tmp_path / "a.tar"
     for data, why in (
         (b"", "without an end"), (b"text", "cut off"), (b"x" * 2000, "not a tar archive"), (bytes(2000), "neither oci-layout"),
-        (gzip.compress(os.urandom(2000)), "compressed with gzip"),
+        (gzip.compress(os.urandom(2000)), "not a tar archive"), (lzma.compress(os.urandom(2000)), "compressed with xz"),
+        (gzip.compress(bytes(2000)), "neither oci-layout"), (gzip.compress(os.urandom(2000))[:-9], "cut off"),
     ):  # fmt: skip
         file.write_bytes(data)
         said = cli("add", str(file))

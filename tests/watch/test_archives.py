@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -42,17 +43,21 @@ def by_rename(path: str, data: bytes) -> None:
 def test_archives_are_followed_by_events_alone(quick: Followed) -> None:
     """No sweep comes in time."""
     os.mkdir(quick.path("R"))
-    alone, odd = quick.path("alone.tar"), quick.path("no-suffix")
-    for path, name in ((alone, "alone"), (odd, "odd")):
-        in_place(path, packed(quick, name, "first")[0])
+    alone, odd, zipped = quick.path("alone.tar"), quick.path("no-suffix"), quick.path("zipped.tgz")
+    for path, name in ((alone, "alone"), (odd, "odd"), (zipped, "zipped")):
+        data = packed(quick, name, "first")[0]
+        in_place(path, gzip.compress(data) if path == zipped else data)
         quick.done("add", path)
     quick.done("add", quick.path("R"), "--archives")
     quick.start("--rescan", "3600")
     for number, write in enumerate((in_place, by_rename, in_place, by_rename)):
-        for path, name in ((alone, "alone"), (odd, "odd"), (quick.path("R/sub/new.tar"), "new")):
+        new, newer = quick.path("R/sub/new.tar"), quick.path("R/sub/newer.tar.gz")
+        for path, name in (
+            (alone, "alone"), (odd, "odd"), (zipped, "zipped"), (new, "new"), (newer, "newer")
+        ):  # fmt: skip
             os.makedirs(quick.path("R/sub"), exist_ok=True)
             data, digest = packed(quick, name, str(number))
-            write(path, data)
+            write(path, gzip.compress(data) if path in (zipped, newer) else data)
             answers(quick, name, digest)
             assert quick("query", f"{name}:1", "--platform", "linux/amd64", "--fresh").status == 0
     data, digest = packed(quick, "slow", "1")
@@ -80,3 +85,33 @@ def test_archives_are_followed_by_events_alone(quick: Followed) -> None:
     os.mkdir(quick.path("d"))
     make_layout(alone)  # a directory where an archive was
     wait_for(lambda: quick.stores()["alone.tar"]["state"] == "empty", 10, what=quick.log)
+
+
+def test_others_are_noticed_while_a_large_archive_is_read(quick: Followed) -> None:
+    """It inflates to 1 GB."""
+    layout = make_layout(quick.path("small"))
+    quick.done("add", layout)
+    data, digest = packed(quick, "large", "1")
+    first = tarfile.TarInfo(f"blobs/sha256/{0:064x}")
+    first.size = 1 << 30
+    zeros = gzip.compress(bytes(16 << 20))
+    packed_large = gzip.compress(first.tobuf()) + zeros * (first.size >> 24) + gzip.compress(data)
+    with open(quick.config, "a") as file:
+        file.write("[limits]\narchive_ratio = 2000\n")
+    quick.start("--rescan", "3600")
+    os.mkdir(quick.path("R"))
+    quick.done("add", quick.path("R"), "--archives")
+    by_rename(quick.path("R/many.tar"), b"".join(
+        tarfile.TarInfo(f"blobs/sha256/{number:064x}").tobuf() for number in range(40_000)
+    ) + data)  # fmt: skip
+    by_rename(quick.path("R/large.tgz"), packed_large)
+    stores = quick.stores
+    wait_for(lambda: {"R/large.tgz", "R/many.tar"} <= stores().keys(), what=quick.log)
+    image = name_entry(make_image(layout, "small"), "containerd", "docker.io/library/small", "1")
+    write_index(layout, empty_index(image))
+    answers(quick, "small", str(image["digest"]))
+    assert stores()["R/large.tgz"]["entries"] == 0
+    wait_for(lambda: stores()["R/large.tgz"]["entries"] == 1, what=quick.log)
+    answers(quick, "large", digest)
+    wait_for(lambda: quick("query", "large:1", "--platform", "linux/amd64").status == 0, what=quick.log)
+    wait_for(lambda: stores()["R/many.tar"]["error"] is None, what=quick.log)

@@ -26,6 +26,7 @@ from catalog.ingest.store_state import Store
 from catalog.ingest.sweep import Sweep
 from catalog.layout.archive import why_no_archive
 from catalog.layout.discover import is_layout
+from catalog.layout.list_limits import ListLimits
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
 from catalog.names.limits import PATH_BYTES
@@ -65,7 +66,7 @@ _MOST = (1 << 31) - 1
 @click.option(
     "--archives/--no-archives",
     default=None,
-    help="Below a directory, take tar archives with a layout (*.tar) as stores, too, now and later.",
+    help="Below a directory, take tar archives with a layout (*.tar, *.tar.gz, *.tgz, *.tar.zst) as stores, too, now and later.",
 )
 @click.option("--no-index", is_flag=True, help="Register the paths without reading any layout.")
 @writing_limit("What was read until then is kept, and the next run continues from there.")
@@ -98,7 +99,7 @@ def command(
     shared = _directory(shared_blob_dir, "a directory of blobs") if shared_blob_dir else shared_blob_dir
     known_as = checked_name(shared_as) if shared_as else shared_as
     given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
-    given_paths = [_place(path) for path in paths]
+    given_paths = [_place(path, settings.limits) for path in paths]
     if archives is not None and all(os.path.isfile(path) for path in given_paths):
         raise UsageError("--archives is about the archives below a directory: leave it out for a file")
 
@@ -140,7 +141,7 @@ def command(
     return 0
 
 
-def _place(path: str) -> str:
+def _place(path: str, list_limits: ListLimits) -> str:
     """Return the path of an archive, or of a directory, in the form in which it is registered. Raises UsageError."""
     if not os.path.isfile(path):
         return _directory(path)
@@ -149,7 +150,7 @@ def _place(path: str) -> str:
         raise UsageError(f"{shown(path)} cannot be read: give this user permission, or run ocicat as a user who has it")
     if is_too_long(kept):
         raise UsageError(f"the path {shown(kept, 60)} is longer than {PATH_BYTES} bytes: mount it elsewhere")
-    why = why_no_archive(f"{kept}/.")
+    why = why_no_archive(f"{kept}/.", list_limits)
     if why is not None:
         raise UsageError(f"{shown(path)} is not an archive of a layout: it {why}")
     return kept

@@ -1,0 +1,90 @@
+"""What is kept of a compressed archive while it is inflated once: the files of the layout that are lists, manifests or configs.
+
+What a manifest is, is not known before all of them are read. So blobs that begin like JSON are kept, as far as there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from catalog.layout.list_limits import ListLimits
+from catalog.layout.member_names import digest_of, normal_name
+from catalog.layout.tar_headers import FILE, Member
+
+INDEX_BYTES = 8 << 20
+"""The largest `index.json` of a compressed archive, and how much is kept of all of them if there are several."""
+_BESIDE_BYTES = 4 << 20  # the same for other files of a layout
+JSON_BYTES = 12 << 20
+"""How many bytes of manifests and configs are kept."""
+_LARGE = 256 << 10  # Manifests and configs are smaller than this, but an SBOM may not be.
+_LARGE_BYTES = 6 << 20  # how much of JSON_BYTES such blobs may take
+_OTHER_BYTES = (
+    2 << 20
+)  # for blobs that are not JSON, and names outside of the layout, to which its names may be hard links
+_TINY = 4 << 10
+_BEGINNING = 64
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LISTS = {b"index.json": INDEX_BYTES, b"oci-layout": _BESIDE_BYTES, b"manifest.json": _BESIDE_BYTES}
+
+
+class SmallMembers:
+    """The bytes of small members, by the offset of the member in what the archive inflates to."""
+
+    def __init__(self) -> None:
+        self._by_offset: dict[int, bytes] = {}
+        self._left_out: set[int] = set()
+        self._lists = dict(_LISTS)  # how many bytes are left for each
+        self._json = self._large = self._other = 0
+        self.bytes = 0
+        """How many bytes are kept."""
+
+    def get(self, offset: int) -> bytes | None:
+        """Return the bytes of a member; None if they are not kept."""
+        return self._by_offset.get(offset)
+
+    def is_left_out(self, offset: int) -> bool:
+        """Return whether a member begins like JSON and is not kept, because there was no room for it."""
+        return offset in self._left_out
+
+    def take(self, member: Member, read: Callable[[int, int], bytes]) -> None:
+        """Keep the bytes of a member if they may be needed. `read(size, offset)` reads it. Raises what `read` raises."""
+        name = normal_name(member.name) if member.kind == FILE else None
+        if name is None:
+            return
+        if name in _LISTS:
+            if member.size <= self._lists[name]:
+                self._lists[name] -= member.size
+                self._keep(member, read)
+            return
+        if not _is_json(read(min(_BEGINNING, member.size), member.offset)):
+            if member.size <= _TINY and self._other + member.size <= _OTHER_BYTES:
+                self._other += member.size
+                self._keep(member, read)
+        elif member.size > ListLimits().descriptor_bytes or not self._has_room(name, member.size):
+            self._left_out.add(member.offset)
+        else:
+            self._keep(member, read)
+
+    def _has_room(self, name: bytes, size: int) -> bool:
+        """Return whether a member that begins like JSON is to be kept, and count it then."""
+        if digest_of(name) is None:
+            if self._other + size > _OTHER_BYTES:
+                return False
+            self._other += size
+            return True
+        is_large = size > _LARGE
+        if self._json + size > JSON_BYTES or (is_large and self._large + size > _LARGE_BYTES):
+            return False
+        self._json += size
+        self._large += size if is_large else 0
+        return True
+
+    def _keep(self, member: Member, read: Callable[[int, int], bytes]) -> None:
+        data = read(member.size, member.offset)
+        if len(data) == member.size:  # Otherwise the archive ends here, which the next header shows.
+            self._by_offset[member.offset] = data
+            self.bytes += member.size
+
+
+def _is_json(beginning: bytes) -> bool:
+    return beginning.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t\r\n")[:1] == b"{"
