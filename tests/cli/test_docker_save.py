@@ -251,6 +251,6 @@ def test_a_list_beside_a_streamed_index_is_not_read(tmp_path: Path) -> None:
         saved.write([tagged(one, "1")], [saved.item(one, *tags)])
         with read_index(saved.path, ListLimits(in_memory_bytes=10)) as content:
             assert content.streamed
-            docker_save.add_saved_names(content, saved.path, 4 << 20, lambda: None)
+            docker_save.add_saved_names(content, saved.path, ListLimits(), lambda: None)
             assert [each.saved_names for each in content] == [()]
             assert len(content.troubles) == told
