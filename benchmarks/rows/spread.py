@@ -26,13 +26,21 @@ def spread(world: World, report: Report) -> None:
         f"ocicat query, {kind}, {data.FEW} matches": world.ocicat(db, "query", text) for kind, text in few.items()
     }
     takes |= {f"ocicat query, {kind}, many": world.ocicat(db, "query", text) for kind, text in many.items()}
+    # With an option, few rows are answered by the same modules as many (catalog/cli/lean.py).
+    takes |= {
+        f"ocicat query --format tsv, {kind}, {data.FEW}": world.ocicat(db, "query", "--format", "tsv", text)
+        for kind, text in few.items()
+    }
     seconds = in_turn(takes, runs)
     report.times(seconds)
     plain = seconds["ocicat resolve NAME"]
     for kind in few:
         report.pairs(f"query, {kind} / resolve", seconds[f"ocicat query, {kind}, {data.FEW} matches"], plain, LIMIT)
     for kind in few:
-        one, other = (seconds[f"ocicat query, {kind}, {which}"] for which in ("many", f"{data.FEW} matches"))
+        one, other = (
+            seconds[label]
+            for label in (f"ocicat query, {kind}, many", f"ocicat query --format tsv, {kind}, {data.FEW}")
+        )
         rows = min(data.MANY, world.stores) - data.FEW
         each = Spread.of([1e6 * (a - b) / rows for a, b in zip(one, other, strict=True)])
         more = f"microseconds, quartiles {each.low:.1f} - {each.high:.1f}"

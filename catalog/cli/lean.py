@@ -41,9 +41,11 @@ _KEY = "(SELECT id FROM name AS f WHERE f.entry_id=entry.id ORDER BY f.source,f.
 _FIRST = f"{_TYPE} LEFT JOIN name ON name.id={_KEY}"
 """The key with which an entry is shown that was not found by one."""
 _IS_THERE = " AND store.state!='missing'"
+_FEW = f" AND (SELECT count(*) FROM (SELECT 1 FROM %s LIMIT {_MOST_ROWS}))<{_MOST_ROWS}"  # noqa: S608 - constants
+"""What `start` answers is not sorted here first. In a UNION this stands in every part, so that no part answers alone."""
 RESOLVE = f"{_STATE}content.digest{_NAME} WHERE name.name=?1 AND name.shadowed=0{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY = (
-    f"{_STATE}{_SHOWN}{_NAME}{_TYPE} WHERE name.name=?1{_IS_THERE}"
+    f"{_STATE}{_SHOWN}{_NAME}{_TYPE} WHERE name.name=?1{_IS_THERE}{_FEW % 'name AS c WHERE c.name=?1'}"
     f" ORDER BY store.priority,store.name,name.source,name.sort,name.id LIMIT {_MOST_ROWS}"
 )
 # A tag is that of a key, or either of the two annotations as it stands.
@@ -55,8 +57,9 @@ RESOLVE_TAG = (
 )
 _ORDERED = f"{_STATE}{_SHOWN},store.priority AS place,name.source,name.sort"
 _NO_KEY = " AND NOT EXISTS (SELECT 1 FROM name AS o WHERE o.entry_id=entry.id AND o.tag=?1)"
-_BY_TAG = f"{_ORDERED}{_NAME}{_TYPE} WHERE name.tag=?1{_IS_THERE}" + "".join(
-    f" UNION ALL {_ORDERED} FROM entry{_ENTRY}{_FIRST} WHERE {raw}{_NO_KEY}{_IS_THERE}" for raw in _RAW
+_FEW_TAGS = _FEW % "name AS c WHERE c.tag=?1"
+_BY_TAG = f"{_ORDERED}{_NAME}{_TYPE} WHERE name.tag=?1{_IS_THERE}{_FEW_TAGS}" + "".join(
+    f" UNION ALL {_ORDERED} FROM entry{_ENTRY}{_FIRST} WHERE {raw}{_NO_KEY}{_IS_THERE}{_FEW_TAGS}" for raw in _RAW
 )
 QUERY_TAG = (
     f"SELECT * FROM ({_BY_TAG})"  # noqa: S608 - constants
@@ -73,7 +76,10 @@ _ALONE = (
 """The entries with a digest, or the beginning of one, if nothing else can have it: no other content begins alike, no index has it
 below, no store has it unlisted, and no manifest is still to be read."""
 RESOLVE_DIGEST = f"{_STATE}content.digest{_BY_CONTENT}{_ALONE}{_IS_THERE} LIMIT {_MOST_ROWS}"
-QUERY_DIGEST = f"{_STATE}{_SHOWN}{_BY_CONTENT}{_FIRST}{_ALONE}{_IS_THERE} ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
+QUERY_DIGEST = (
+    f"{_STATE}{_SHOWN}{_BY_CONTENT}{_FIRST}{_ALONE}{_IS_THERE}{_FEW % 'entry AS c WHERE c.content_id=content.id'}"
+    f" ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
+)
 _COLUMNS = 10
 """How many columns of a row count; those behind are for its place."""
 STATEMENTS = {
