@@ -1,4 +1,4 @@
-# make demo · make test · make quick · make check · make coverage · make bench · make count · make stress · make docs · make deb · make wheels · make lock
+# make demo · make test · make quick · make check · make coverage · make bench · make count · make stress · make fuzz · make docs · make deb · make wheels · make lock
 MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # The demo needs ocicat alone. Where there is the environment of a developer, that will do.
 DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
-.PHONY: demo test quick check coverage bench count stress docs deb wheels freeze format lock clean
+.PHONY: demo test quick check coverage bench count stress fuzz docs deb wheels freeze format lock clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt contrib/launcher/ocicat contrib/launcher/ocicat.c
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,13 @@ stress: $(VENV)/.ready
 	$(BIN)/python -m tests.hosts
 	$(BIN)/python -m tests.growth
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Of the readers of archives, for an hour, guided by coverage. What it finds is written here as crash-* or timeout-*.
+FUZZ_SECONDS ?= 3600
+fuzz:
+	$(PYTHON) -m venv build/fuzz
+	build/fuzz/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' atheris
+	build/fuzz/bin/python -m tests.fuzz build/corpus -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=512
 
 freeze: $(VENV)/.ready
 	$(BIN)/python -m catalog.db.freeze
