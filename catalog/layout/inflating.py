@@ -122,7 +122,8 @@ class Inflating:
             self.step()
         while len(self._kept) < size and self.step():
             pass
-        return bytes(self._kept[:size])
+        with memoryview(self._kept) as view, view[:size] as part:  # A slice of the array would be one copy more.
+            return bytes(part)
 
     def is_at(self, offset: int) -> bool:
         """Return whether what comes before `offset` is dropped, or `offset` is behind the end; else call `step`."""

@@ -11,13 +11,13 @@ from catalog.layout.list_limits import ListLimits
 from catalog.layout.member_names import digest_of, normal_name
 from catalog.layout.tar_headers import FILE, Member
 
-INDEX_BYTES = 8 << 20
+INDEX_BYTES = 4 << 20
 """The largest `index.json` of a compressed archive, and how much is kept of all of them if there are several."""
 _BESIDE_BYTES = 4 << 20  # the same for other files of a layout
-JSON_BYTES = 12 << 20
+JSON_BYTES = 8 << 20
 """How many bytes of manifests and configs are kept."""
 _LARGE = 256 << 10  # Manifests and configs are smaller than this, but an SBOM may not be.
-_LARGE_BYTES = 6 << 20  # how much of JSON_BYTES such blobs may take
+_LARGE_BYTES = 4 << 20  # how much of JSON_BYTES such blobs may take
 _OTHER_BYTES = (
     2 << 20
 )  # for blobs that are not JSON, and names outside of the layout, to which its names may be hard links

@@ -25,7 +25,7 @@ from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.files import IndexProblem, StoreFile
 from catalog.layout.inflating import Inflating, compression
 from catalog.layout.list_limits import ListLimits
-from catalog.layout.small_members import JSON_BYTES
+from catalog.layout.small_members import INDEX_BYTES, JSON_BYTES
 from catalog.layout.tar_headers import Torn
 from tests.layout.test_archive import (
     END,
@@ -297,3 +297,12 @@ def test_formats_of_tarfile_through_gzip_and_zstd() -> None:
     for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         data = archive(("index.json", b"{}" * 300), (f"blobs/sha256/{HEX}", b"x" * 700), form=form)
         assert_same(inflated(zstd.compress(data)), contents(data), data)
+
+
+def test_a_list_that_is_too_large_for_a_compressed_archive_is_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "a.tgz"
+    path.write_bytes(gzip.compress(archive(("index.json", b"{" + b" " * INDEX_BYTES), ("oci-layout", b"{}")), 1))
+    with pytest.raises(IndexProblem, match=r"index.json has 4194305 bytes, .* decompress it") as caught:
+        StoreFile(str(path), "index.json", LIMITS)
+    assert caught.value.state == "invalid"
+    assert caught.value.file is not None  # so that it is not read again until it changes
