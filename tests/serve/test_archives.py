@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import subprocess
 import tarfile
@@ -49,3 +50,19 @@ def test_blobs_ranges_and_a_whole_image(tmp_path: Path) -> None:
         assert writers.read_index(str(to))["manifests"][0]["digest"] == digest
         (tmp_path / "app.tar").write_bytes((tmp_path / "app.tar").read_bytes()[:3000])
         assert site.get(f"/v2/acme/app/blobs/{layer['digest']}").status == 404
+
+
+def test_of_a_compressed_archive_nothing_is_sent_and_another_store_is(tmp_path: Path) -> None:
+    db, digest = archive(tmp_path)
+    path = tmp_path / "app.tar"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    settings = no_settling(tmp_path)
+    assert called("--config", settings, "index", db=db).status == 0
+    with serving(db) as site:
+        for kind in ("manifests", "blobs"):
+            reply = site.get(f"/v2/acme/app/{kind}/{digest}")
+            assert reply.status == 404
+            assert "in app it is in an archive compressed with gzip" in reply.json["errors"][0]["message"]
+        assert called("--config", settings, "add", str(tmp_path / "d"), "--name", "d", db=db).status == 0
+        for kind in ("manifests", "blobs"):
+            assert site.get(f"/v2/acme/app/{kind}/{digest}").status == 200
