@@ -219,14 +219,14 @@ def _unwritten(error: OSError) -> Exception:
 
 def cell(value: object) -> str:
     """Return a value as the text of one cell: null is empty, strings are escaped, lists and objects are JSON."""
+    if isinstance(value, str):
+        return escape(value)
     if value is None:
         return ""
     if value is True:
         return "true"
     if value is False:
         return "false"
-    if isinstance(value, str):
-        return escape(value)
     if isinstance(value, (list, dict)):
         return json_text(value)
     if isinstance(value, bytes):
