@@ -7,6 +7,7 @@ clock of the file system may be too coarse to distinguish the two.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import shutil
@@ -108,6 +109,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         repeated = order.repeats_on_server(items)
         keep(lambda item: item.get_closest_marker("deep") is None and item not in repeated)
     items.sort(key=order.place)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep the collector from looking at seven thousand tests again and again: that takes a twentieth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

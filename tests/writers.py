@@ -267,6 +267,9 @@ WRITE_STYLES: dict[str, Write] = {
     "recreate": write_recreate,
 }
 
+RENAMING = frozenset({"umoci", "regctl", "zot"})
+"""The styles that rename a whole file into place."""
+
 
 def slow_in_place(path: str, data: bytes, *, chunk: int, pause: float) -> None:
     """Write data of the present length in chunks, like a slow writer that never truncates."""

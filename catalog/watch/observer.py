@@ -84,9 +84,8 @@ class TreeObserver(BaseThread):
         self._unwatched: dict[bytes, int | None] = {}  # with the errno of the kernel
         # When the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
         self._closed: dict[bytes, int] = {}
-        self._renamed: set[bytes] = (
-            set()
-        )  # directories of which the last event of their index.json was that it was moved there
+        # Directories of which the last event of their index.json was that it was moved there.
+        self._renamed: set[bytes] = set()
         self._marker = EventMarker()
         self._marker_watch: WatchDescriptor | None = None
         self._roots: frozenset[bytes] = frozenset()

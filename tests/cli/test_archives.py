@@ -250,7 +250,7 @@ def test_questions_in_every_form(cli: Own, tmp_path: Path) -> None:
 def test_what_is_not_an_archive_of_a_layout_is_refused(cli: Own, tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
     for data, why in (
-        (b"", "without an end"), (b"text", "cut off"), (b"x" * 2000, "not a tar archive"), (bytes(2000), "neither oci-layout"),
+        (b"", "without an end"), (b"text", "cut off"), (b"x" * 2000, "not a tar archive"), (b"\xff" * 2000, "not a tar archive"), (bytes(2000), "neither oci-layout"),
         (gzip.compress(os.urandom(2000)), "not a tar archive"), (lzma.compress(os.urandom(2000)), "compressed with xz"),
         (gzip.compress(bytes(2000)), "neither oci-layout"), (gzip.compress(os.urandom(2000))[:-9], "cut off"),
     ):  # fmt: skip

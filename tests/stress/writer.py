@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.stress.world import Place, first, following, places, same_length
-from tests.writers import WRITE_STYLES, Index, dump, read_index, write_skopeo
+from tests.writers import RENAMING, WRITE_STYLES, Index, dump, read_index, write_skopeo
 
 HOT = 3
 """How many stores at a time get most of a writer's writes, so that they never stand still for long."""
@@ -28,15 +28,26 @@ _SLOW_PAUSE = 0.35
 
 class Notes:
     """What a thread wrote. Times are those of the monotonic clock, which all processes share: from `last`, at the latest,
-    until after the next one's `first` the state stood; `begin` and `end` are around all of the write.
+    until after the next one's `first` the state stood; `begin` and `end` are around all of the write. `renamed` says that a whole
+    file was renamed into place.
     """
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
-    def write(self, place: Place, state: int, digest: str | None, begin: float, first_: float, last: float) -> None:
+    def write(
+        self,
+        place: Place,
+        state: int,
+        digest: str | None,
+        begin: float,
+        first_: float,
+        last: float,
+        *,
+        renamed: bool = False,
+    ) -> None:
         end = time.monotonic()
-        note = [place.number, state, digest, begin, min(first_, end), last, end, time.time()]
+        note = [place.number, state, digest, begin, min(first_, end), last, end, time.time(), renamed]
         self._file.write(json.dumps(note) + "\n")
         self._file.flush()
 
@@ -117,7 +128,7 @@ class Thread:
             os.utime(f"{path}/index.json", ns=(times.st_atime_ns, times.st_mtime_ns))
         else:
             WRITE_STYLES[style](path, data)
-        self._notes.write(place, state, digest, begin, time.monotonic(), begin)
+        self._notes.write(place, state, digest, begin, time.monotonic(), begin, renamed=style in RENAMING)
         return index
 
     def slow(self, place: Place, path: str) -> None:

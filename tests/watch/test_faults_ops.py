@@ -80,11 +80,14 @@ def test_no_descriptor_is_no_trouble_of_the_stores(quick: Followed) -> None:
 
 
 def test_few_descriptors_are_the_calls_trouble_and_no_stores(quick: Followed) -> None:
-    """With fewer than some, `index` ends with status 4 and a line that says why; whatever the number, no store is blamed."""
+    """With fewer than some, `index` ends with status 4 and a line that says why; whatever the number, no store is blamed.
+
+    How many it needs also depends on the machine: finding out who writes a file takes three more if somebody writes one like it.
+    """
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
     statuses = set()
-    for limit in (5, 9, 10, 12):
+    for limit in (5, 9, 10, 20):
         tag(store, "1", f"x{limit}")
         result = with_limit(quick, limit, "index")
         statuses.add(result.status)
