@@ -11,9 +11,10 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,17 @@ from tests import effort, writers
 from tests.cli.conftest import Own, objects
 from tests.cli.test_podman_buildah import Tools
 from tests.programs import needs
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
+    (".tar.gz", gzip.compress),
+    (".tar.zst", zstd.compress),
+    (".tgz", lambda data: gzip.compress(data[:5000], 1) + gzip.compress(data[5000:], 9)),
+]
 
 T = TypeVar("T")
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -211,6 +223,11 @@ def test_archives_by_skopeo_podman_buildah_and_umoci(cli: Own, tmp_path: Path) -
         manifest = cli.done("resolve", asked).out.strip()
         assert manifest == "sha256:" + hashlib.sha256(raw).hexdigest()
         assert cli.done("resolve", manifest, "--store", f"{name}.tar", "--format", "oci-archive").out == f"{asked}\n"
+        for suffix, pack in few(cli, PACKERS[:2]):
+            inflated = Path(tmp_path / f"{name}.tar").read_bytes()
+            Path(tmp_path / f"{name}{suffix}").write_bytes(pack(inflated))
+            cli.done("add", str(tmp_path / f"{name}{suffix}"))
+            assert_alike(cli, f"{name}{suffix}", unpacked.name)
 
 
 def test_questions_in_every_form(cli: Own, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,20 +15,11 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own, objects
 from tests.cli.program import ran
-from tests.cli.test_archives import answers, assert_alike, few, made, packed
+from tests.cli.test_archives import PACKERS, answers, assert_alike, few, made, packed
 from tests.conftest import ON_SQLITE
 from tests.programs import needs
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
-    (".tar.gz", gzip.compress),
-    (".tar.zst", zstd.compress),
-    (".tgz", lambda data: gzip.compress(data[:5000], 1) + gzip.compress(data[5000:], 9)),
-]
+COMPRESS_ZSTD = dict(PACKERS)[".tar.zst"]
 
 
 def compressed(layout: str, target: str, pack: Callable[[bytes], bytes] = gzip.compress, form: str = "pax") -> str:
@@ -103,7 +93,7 @@ def test_what_is_torn_or_over_a_limit_keeps_its_last_answers(cli: Own, tmp_path:
     new = writers.name_entry(writers.make_image(layout, "x"), "tag", "", "new")
     writers.write_index(layout, writers.append(writers.read_index(layout), new))
     os.replace(
-        compressed(layout, f"{path}.part", zstd.compress), path
+        compressed(layout, f"{path}.part", COMPRESS_ZSTD), path
     )  # another way of compressing, under the old name
     assert cli("resolve", f"oci-archive:{path}:new", "--fresh").out.strip() == new["digest"]
 
@@ -113,7 +103,7 @@ def test_nothing_is_said_about_blobs_that_are_not_read(cli: Own, tmp_path: Path)
     layout = writers.make_layout(str(tmp_path / "d"))
     image = writers.make_image(layout, "one")
     writers.write_index(layout, writers.empty_index(writers.name_entry(image, "tag", "", "v1")))
-    path = compressed(layout, str(tmp_path / "a.tar.zst"), zstd.compress)
+    path = compressed(layout, str(tmp_path / "a.tar.zst"), COMPRESS_ZSTD)
     before = Path(path).read_bytes()
     cli.done("add", path)
     said = cli("verify")
@@ -157,7 +147,7 @@ def test_compressed_archives_below_a_root(cli: Own, tmp_path: Path) -> None:
 def test_what_to_install_for_zstd(cli: Own, tmp_path: Path) -> None:
     """Where the package is absent: one of that name that cannot be imported stands in for that, because tests need the other."""
     layout = made(str(tmp_path / "d"))
-    path = compressed(layout, str(tmp_path / "a.tar.zst"), zstd.compress)
+    path = compressed(layout, str(tmp_path / "a.tar.zst"), COMPRESS_ZSTD)
     (tmp_path / "none/backports").mkdir(parents=True)
     (tmp_path / "none/backports/__init__.py").write_text("raise ImportError")
     (tmp_path / "none/compression").mkdir()

@@ -16,6 +16,7 @@ from catalog.layout import docker_save
 from catalog.layout.index import ListLimits, read_index
 from tests import writers
 from tests.cli.conftest import Own, objects
+from tests.cli.test_archives import PACKERS, few
 from tests.lookup.test_saved_names import put
 from tests.programs import needs
 
@@ -122,6 +123,20 @@ def test_names_as_skopeo_reads_them(cli: Own, tmp_path: Path) -> None:
         check=True,
     )
     assert "docker save before 25" in cli("add", str(tmp_path / "old.tar")).err  # skopeo writes no layout there
+
+
+def test_compressed_archives_have_them_too(cli: Own, tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    one, two = saved.image("one"), saved.image("two")
+    listed = [saved.item(one, "acme/app:1", "acme/app:extra"), saved.item(two, "acme/tool:2")]
+    saved.write([tagged(one, "1"), two], listed)
+    for suffix, pack in few(cli, PACKERS):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(pack(Path(saved.path).read_bytes()))
+        cli.done("add", str(path))
+        for tag, image in {"acme/app:1": one, "acme/app:extra": one, "acme/tool:2": two}.items():
+            assert cli.done("resolve", tag, "--store", path.name).out.strip() == image["digest"]
+    assert lists(cli) == []
 
 
 def test_a_change_of_the_list_alone_is_a_change(cli: Own, tmp_path: Path) -> None:
