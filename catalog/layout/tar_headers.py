@@ -151,9 +151,10 @@ class _Blocks:
 def _header(block: bytes, at: int) -> tuple[bytes, int]:
     """Return the type of a header and the size of what follows it, in bytes. Raises Torn."""
     # POSIX adds the bytes as unsigned numbers, with spaces in place of the checksum; some programs added signed ones.
+    is_octal = not block[148] & 0x80  # GNU tar reads no checksum in base 256
+    checksum = _number(block[148:156], at) if is_octal else -1
     total = sum(block) - sum(block[148:156]) + 8 * 32
-    signed = total - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
-    if block[148] & 0x80 or _number(block[148:156], at) not in (total, signed):  # never in base 256, as in GNU tar
+    if checksum != total and checksum != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
         raise Torn(f"has a header with a wrong checksum at byte {at}" if at else NOT_TAR)
     kind = block[156:157]
     length = _number(block[124:136], at)
