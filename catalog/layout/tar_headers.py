@@ -151,8 +151,8 @@ class _Blocks:
 def _header(block: bytes, at: int) -> tuple[bytes, int]:
     """Return the type of a header and the size of what follows it, in bytes. Raises Torn."""
     # POSIX adds the bytes as unsigned numbers, with spaces in place of the checksum; some programs added signed ones.
-    is_octal = not block[148] & 0x80  # GNU tar reads no checksum in base 256
-    checksum = _number(block[148:156], at) if is_octal else -1
+    # GNU tar reads no checksum in base 256.
+    checksum = None if block[148] & 0x80 else _number(block[148:156], at)
     total = sum(block) - sum(block[148:156]) + 8 * 32
     if checksum != total and checksum != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
         raise Torn(f"has a header with a wrong checksum at byte {at}" if at else NOT_TAR)

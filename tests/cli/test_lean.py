@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,15 @@ def compared(db: str, refs: Iterable[str]) -> int:
     return answered
 
 
+@contextlib.contextmanager
+def in_directory(new_catalogue: Callable[[str], Catalogue]) -> Iterator[tuple[Catalogue, str]]:
+    """A new catalog and its temporary directory, which is the working directory meanwhile."""
+    with tempfile.TemporaryDirectory() as made:
+        directory = os.path.realpath(made)
+        with contextlib.chdir(directory), contextlib.closing(new_catalogue(directory)) as catalogue:
+            yield catalogue, directory
+
+
 def test_nested_and_unlisted_manifests(new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
     """A digest that is below an index, or that no entry reaches, is left to the program, or answered as it does."""
     answered = 0
@@ -109,20 +119,13 @@ def test_nested_and_unlisted_manifests(new_sqlite_catalogue: Callable[[str], Cat
     @given(worlds(), st.booleans())
     def alike(world: World, is_pending: bool) -> None:
         nonlocal answered
-        with tempfile.TemporaryDirectory() as made:
-            directory, before = os.path.realpath(made), os.getcwd()
-            os.chdir(directory)
-            catalogue = new_sqlite_catalogue(directory)
-            try:
-                stores = make(world, catalogue, directory)
-                if is_pending:
-                    with catalogue.writer.transaction() as connection:
-                        connection.exec_driver_sql("UPDATE store SET content_pending = 1")
-                path = str(catalogue.reader.path)
-                answered += compared(path, references(world, stores))
-            finally:
-                catalogue.close()
-                os.chdir(before)
+        with in_directory(new_sqlite_catalogue) as (catalogue, directory):
+            stores = make(world, catalogue, directory)
+            if is_pending:
+                with catalogue.writer.transaction() as connection:
+                    connection.exec_driver_sql("UPDATE store SET content_pending = 1")
+            path = str(catalogue.reader.path)
+            answered += compared(path, references(world, stores))
 
     alike()
     assert answered
@@ -136,17 +139,10 @@ def test_names_that_collide(new_sqlite_catalogue: Callable[[str], Catalogue]) ->
     @given(lookup_worlds.worlds())
     def alike(world: lookup_worlds.World) -> None:
         nonlocal answered
-        with tempfile.TemporaryDirectory() as made:
-            directory, before = os.path.realpath(made), os.getcwd()
-            os.chdir(directory)
-            catalogue = new_sqlite_catalogue(directory)
-            try:
-                stores = lookup_worlds.make(world, catalogue, directory)
-                refs = asking.references(asking.Still(stores), directory)
-                answered += compared(str(catalogue.reader.path), some([ref for ref in refs if "\0" not in ref]))
-            finally:
-                catalogue.close()
-                os.chdir(before)
+        with in_directory(new_sqlite_catalogue) as (catalogue, directory):
+            stores = lookup_worlds.make(world, catalogue, directory)
+            refs = asking.references(asking.Still(stores), directory)
+            answered += compared(str(catalogue.reader.path), some([ref for ref in refs if "\0" not in ref]))
 
     alike()
     assert answered

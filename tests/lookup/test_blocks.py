@@ -1,4 +1,4 @@
-"""What is read of images for many entries at once is what each entry is told by itself, and costs few statements."""
+"""Reading the images of many entries at once gives what reading each by itself gives, and costs few statements."""
 
 from __future__ import annotations
 
