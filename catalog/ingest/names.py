@@ -6,6 +6,7 @@ of `index.json`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
 from catalog.ingest.rows import Row, Rows, chunks, marks
 from catalog.ingest.shadowing import NameKey, Shadowing
-from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor
+from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor, fingerprints
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import SOURCES, Key, NameProblem, Unnamed, derive_keys
 from catalog.names.limits import KEY_BYTES, is_long
@@ -24,6 +25,9 @@ from catalog.names.reference import is_tag
 
 PENDING = 10_000
 """How many new entries are collected before they get sort keys although no old entry has followed yet."""
+
+RUN = 128
+"""How many entries are compared with those in the catalog in one step, if nothing differs."""
 
 EMBEDDED_BYTES = 4 << 20
 """The largest manifest that is read from the field `data` of a descriptor."""
@@ -93,20 +97,27 @@ class StoreNames:
                 order.append(self._add(descriptor, fingerprint, sort))
             pending.clear()
 
-        for descriptor in descriptors:
+        each = iter(descriptors)
+        while some := list(itertools.islice(each, RUN)):
             rows.pause()
-            fingerprint = descriptor.fingerprint()
-            at = None if self._first else diff.match(fingerprint)
-            if at is None:
-                added += 1
-                pending.append((descriptor, fingerprint))
-                if len(pending) >= PENDING:
-                    place(diff.flush(len(pending)))
-            else:
-                sorts = diff.before(at, len(pending))
-                if pending:
-                    place(sorts)
-                order.append(old.ids[at])
+            prints = fingerprints(some)
+            begin = None if self._first or pending else diff.run(prints)
+            if begin is not None:
+                order.extend(old.ids[begin : begin + len(some)])
+                continue
+            for descriptor, fingerprint in zip(some, prints, strict=True):
+                rows.pause()
+                at = None if self._first else diff.match(fingerprint)
+                if at is None:
+                    added += 1
+                    pending.append((descriptor, fingerprint))
+                    if len(pending) >= PENDING:
+                        place(diff.flush(len(pending)))
+                else:
+                    sorts = diff.before(at, len(pending))
+                    if pending:
+                        place(sorts)
+                    order.append(old.ids[at])
         place(diff.end(len(pending)))
         removed = [old.ids[at] for at in diff.removed()]
         self._remove(removed)

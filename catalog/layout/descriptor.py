@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -125,7 +125,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
         BLAKE2b of the canonical JSON. Two descriptors with equal fingerprints count as equal, so 128 bits are needed: a
         collision of 64 bits can be found in minutes, and a change between two such descriptors would go unnoticed.
         """
-        return _blake2b(_encode(self), digest_size=FINGERPRINT).digest()
+        return fingerprints((self,))[0]
 
 
 class Layer(Descriptor, frozen=True, gc=False, omit_defaults=True, rename="camel"):
@@ -177,6 +177,11 @@ class SavedDescriptor(FlawedDescriptor, frozen=True, gc=False):
 _blake2b = hashlib.blake2b
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode_strict = msgspec.json.Decoder(Descriptor).decode
+
+
+def fingerprints(descriptors: Iterable[Descriptor]) -> list[bytes]:
+    """Return `Descriptor.fingerprint` of each."""
+    return [_blake2b(_encode(each), digest_size=FINGERPRINT).digest() for each in descriptors]
 
 
 def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:

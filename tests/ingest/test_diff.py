@@ -29,10 +29,12 @@ def printed(element: int) -> bytes:
 class Model:
     """A store's entries as rows: an element is a number, and elements that are equal modulo `groups` share a name."""
 
-    def __init__(self, groups: int, pending: int = 10_000) -> None:
+    def __init__(self, groups: int, pending: int = 10_000, run: int = 0) -> None:
         self.rows: list[Stored] = []
         self.groups = groups
         self.pending = pending
+        self.run = run
+        """How many elements are compared in one step where nothing differs; 0 for one by one."""
         self.written = 0
         self.next_id = 1
         self.unordered = False
@@ -51,7 +53,15 @@ class Model:
             waiting.clear()
 
         added = 0
-        for element in elements:
+        left = list(elements)
+        while left:
+            some = left[: self.run]
+            begin = diff.run([printed(element) for element in some]) if self.run and not waiting else None
+            if begin is not None:
+                listed += self.rows[begin : begin + len(some)]
+                left = left[len(some) :]
+                continue
+            element = left.pop(0)
             at = diff.match(printed(element))
             if at is None:
                 added += 1
@@ -88,7 +98,32 @@ def test_descriptors_that_share_half_of_a_fingerprint_are_two() -> None:
         diff = Diff(Old([(number, number * GAP, print_) for number, print_ in enumerate(stored)]))
         assert diff.match(new) is None
         assert diff.match(old) == 0
+        assert Diff(Old([(number, number * GAP, print_) for number, print_ in enumerate(stored)])).run([new]) is None
     assert Diff(Old([(1, GAP, None)])).match(old) is None, "an entry of an upgraded catalog equals nothing"
+    assert Diff(Old([(1, GAP, None)])).run([old]) is None
+
+
+def test_a_run_is_all_or_nothing() -> None:
+    diff = Diff(Old([(number, number * GAP, printed(number)) for number in range(6)]))
+    assert diff.run([printed(0), printed(1)]) == 0
+    assert diff.run([printed(2), printed(4)]) is None
+    assert diff.run([printed(3), printed(4)]) is None, "the next one is 2"
+    assert diff.match(printed(4)) == 4
+    assert diff.before(4, 0) == []
+    assert diff.run([printed(5), printed(6)]) is None, "it ends with the old list"
+    assert diff.run([printed(5)]) == 5
+    assert diff.run([printed(5)]) is None
+    assert diff.removed() == [2, 3]
+    assert not diff.unordered
+
+
+def test_a_run_after_a_later_entry_is_out_of_order() -> None:
+    diff = Diff(Old([(number, number * GAP, printed(number)) for number in range(4)]))
+    for number in (3, 0):
+        assert diff.match(printed(number)) == number
+        assert diff.before(number, 0) == []
+    assert diff.run([printed(1), printed(2)]) is None
+    assert diff.unordered
 
 
 LISTS = st.lists(st.integers(0, 9), max_size=10)
@@ -100,8 +135,12 @@ LISTS = st.lists(st.integers(0, 9), max_size=10)
 @example([[0, 1, 2], [4, 1, 0]], 4, 10_000)  # before the first that stands, where another one stands
 def test_any_lists_one_after_the_other(lists: list[list[int]], groups: int, pending: int) -> None:
     model = Model(groups, pending)
+    in_runs = [Model(groups, pending, run) for run in (1, 2, 3)]
     for each in lists:
         model.apply(each)
+        for other in in_runs:
+            other.apply(each)
+            assert (other.rows, other.unordered) == (model.rows, model.unordered)
 
 
 @settings(max_examples=examples(100))

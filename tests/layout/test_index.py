@@ -127,6 +127,22 @@ def test_a_valid_index_is_read_in_order_with_its_digest_and_annotations(tmp_path
 
 
 @every_way
+@pytest.mark.parametrize("number", [0, 1, 30, 59])
+@pytest.mark.parametrize(
+    "bad", [f"{DIGEST}\n", f"\n{DIGEST}", f"{DIGEST}\n{DIGEST}", f"{DIGEST[:-1]}\n", DIGEST.upper()]
+)
+def test_one_bad_digest_among_many_good_ones_is_skipped(
+    tmp_path: Path, limits: ListLimits, number: int, bad: str
+) -> None:
+    elements = [element(each) for each in range(60)]
+    elements[number] |= {"digest": bad}
+    found = Read(store(tmp_path / "s", index(*elements)), limits)
+    assert [one.digest for one in found.descriptors] == [digest(each) for each in range(60) if each != number]
+    assert [each.subject for each in found.skipped] == [f"manifests[{number}]"]
+    assert found.elements == 60
+
+
+@every_way
 @pytest.mark.parametrize(
     "data", [b"{}", b' {"manifests" : null } \n', b'{"manifests":[]}', b'{"manifests":[ ]}', b'{"x":1,"annotations":3}']
 )
