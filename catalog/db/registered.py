@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, String, bindparam, or_, select
+from sqlalchemy import Select, String, and_, bindparam, func, not_, or_, select
 
 from catalog.db.schema import root, store
+from catalog.names.limits import LAYOUT_VERSION
 
 _OWN = (
     "id", "root_id", "name", "path", "naming", "prefix", "state", "error", "state_since", "file_identity", "sha256",
@@ -49,5 +50,24 @@ STORE_SETTINGS = select(
 """The settings of the store at a path."""
 STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, store.c.archive, *_BOTH[5:]))
 """The fields of catalog.ingest.store_state.Store in order, followed by the bytes of its paths, for all stores of a host."""
-STANDINGS = _of_host(_STANDING)
-"""The same for catalog.ingest.store_state.Standing."""
+_IS_PLAIN = and_(
+    or_(store.c.state == "ok", store.c.state == "empty"),
+    func.coalesce(store.c.layout_version, "") == LAYOUT_VERSION,
+    store.c.keyed_by.is_not(None),
+    store.c.naming != "path",
+    store.c.naming != "path:tag",
+    store.c.shared_blobs.is_(None),
+    store.c.path_bytes.is_(None),
+    root.c.path_bytes.is_(None),
+    not_(store.c.content_pending),
+    not_(store.c.archive),
+)
+"""Of nearly all stores: the stats of files alone show whether such a store is as it was, if its naming policy is."""
+PLAIN_NAMINGS = _of_host(("naming", "prefix", "keyed_by"), ()).where(_IS_PLAIN).distinct()
+"""What the names of plain stores depend on."""
+PLAIN_STANDINGS = _of_host(
+    ("path",), (root.c.path.label("root_path"), BY_NAME, store.c.file_identity, store.c.blobs_identity)
+).where(_IS_PLAIN)
+"""The part of a plain store that the disk is compared with."""
+STANDINGS = _of_host(_STANDING).where(not_(_IS_PLAIN))
+"""The fields of catalog.ingest.store_state.Standing in order, followed by the bytes of its paths, for all other stores of a host."""

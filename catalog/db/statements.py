@@ -63,7 +63,7 @@ from catalog.db.inspecting import (
     SHARING,
 )
 from catalog.db.recursive import USED_ELSEWHERE, USER
-from catalog.db.registered import ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
+from catalog.db.registered import PLAIN_NAMINGS, PLAIN_STANDINGS, ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
     CONFIG,
@@ -682,6 +682,8 @@ STATEMENTS: dict[str, Select[Any]] = {
     "HOST_BY_NAME": select(host.c.id).where(host.c.name == bindparam("host_name", type_=String)),
     "STORES_OF_HOST": select(store.c.id).where(store.c.host_id == bindparam("host_id", type_=BigInteger)),
     "STANDINGS": STANDINGS,
+    "PLAIN_STANDINGS": PLAIN_STANDINGS,
+    "PLAIN_NAMINGS": PLAIN_NAMINGS,
     "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
     # completion in a shell
     "NEXT_NAME": _next(name.c.name),

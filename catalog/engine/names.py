@@ -65,6 +65,8 @@ Name = Literal[
     "HOST_BY_NAME",
     "STORES_OF_HOST",
     "STANDINGS",
+    "PLAIN_STANDINGS",
+    "PLAIN_NAMINGS",
     "PRUNED",
     "NEXT_NAME",
     "NEXT_TAG",

@@ -147,7 +147,7 @@ class ContentStage:
 
     def _give_up(self, store: Store) -> None:
         """Record that reading a store takes more memory than there is. It is not read again until something in it changes."""
-        identity = blobs_identity(store.path, store.shared_blobs)
+        identity = blobs_identity(store.opened, store.shared_blobs)
 
         def write(connection: Connection) -> None:
             rows = Rows(connection)

@@ -1,7 +1,8 @@
 """Whether a pass of `ocicat index` over everything would find nothing to do, found out by one reader and stats alone.
 
 That is the usual result of a pass from cron. Loading SQLAlchemy, alembic and click for it takes longer than looking at 10,000 stores
-(docs/performance.md), so none of them is imported here. The rules are those of the pass itself (store_state.py). This never
+(docs/performance.md), so none of them is imported here. The rules are those of the pass itself (store_state.py). Nearly all stores are
+plain (catalog.db.registered), so that a few stats tell, which are compared without more ado. This never
 predicts the result of a pass, only that a pass would report and write nothing; in every other case the pass is run. Nothing is
 written here. tests/ingest/test_unchanged.py compares this with real passes.
 """
@@ -9,11 +10,13 @@ written here. tests/ingest/test_unchanged.py compares this with real passes.
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from catalog.engine.locks import WRITER, is_held
 from catalog.engine.open import open_reader
 from catalog.errors import OcicatError
+from catalog.exhausted import refuse_exhausted
 from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.store_state import (
     ROOT_ARCHIVES,
@@ -23,12 +26,14 @@ from catalog.ingest.store_state import (
     has_problem,
     has_unread_content,
     is_retention_due,
+    keyed_by,
     standing,
     unknown_layouts,
 )
-from catalog.layout.beneath import Found, Parents
+from catalog.layout.beneath import Found, Parents, opened_path
+from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import holds_blobs_alone
-from catalog.layout.files import IndexProblem, stat_index
+from catalog.layout.files import IndexProblem, identity_of, stat_index
 from catalog.names.paths import decode_path
 
 TYPE_CHECKING = False
@@ -70,26 +75,47 @@ def _look(reader: Reader) -> Summary | None:
     hosts = [row[0] for row in reader.rows("HOSTS", {})]
     if len(hosts) != 1 or is_retention_due((reader.row("PRUNED", {}) or (None,))[0], time.time_ns() // 1_000_000):
         return None
-    stores = [standing(*row) for row in reader.rows("STANDINGS", {"host": hosts[0]})]
-    known = {row[0] for row in reader.rows("LEFT_OUT", {})}.union(store.path for store in stores)
+    host = {"host": hosts[0]}
+    plain = list(reader.rows("PLAIN_STANDINGS", host))
+    namings = list(reader.rows("PLAIN_NAMINGS", host))
+    stores = [standing(*row) for row in reader.rows("STANDINGS", host)]
+    left_out = [row[0] for row in reader.rows("LEFT_OUT", {})]
     roots = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in reader.rows("ROOTS", {})}
     reader.release_state()
+    if any(key != keyed_by(naming, None, prefix) for naming, prefix, key in namings):
+        return None
     leaves: set[str] = set()
     with Parents() as parents:
+        for path, root, by_name, index, blobs in plain:
+            opened = opened_path(path, root, follow=by_name)
+            at = parents.find(opened)
+            if at is None or index != _index_identity(at) or (blobs or "") != blobs_identity(opened, None, at):
+                return None
+            if holds_blobs_alone(at, blobs=bool(blobs)):  # If they have an identity, there is such a directory.
+                leaves.add(path)
         for store in stores:
             if store.state == "missing":
                 return None  # Its rows may be due to be dropped.
             at = parents.find(store.opened)
             if not _is_as_known(store, at):
                 return None
-            # The identity of the blob directories was just compared and is the same, so there is such a directory.
-            blobs = store.keyed_by is not None and bool(store.blobs_identity)
-            if at is not None and holds_blobs_alone(at, blobs=blobs):
+            if at is not None and holds_blobs_alone(at):
                 leaves.add(store.path)
+    known = {store.path for store in stores}.union(left_out, (row[0] for row in plain))
     errors: list[str] = []
-    for _ in unknown_layouts(roots, known, lambda where, _error: errors.append(where), is_leaf=leaves.__contains__):
+    for _ in unknown_layouts(roots, known, lambda where, _error: errors.append(where), leaves=leaves):
         return None
-    return None if errors else Summary(len(stores), found=0, changed=0, unsettled=0)
+    return None if errors else Summary(len(plain) + len(stores), found=0, changed=0, unsettled=0)
+
+
+def _index_identity(at: Found) -> str | None:
+    """Return what `FileState.identity` of the directory's `index.json` is; None if there is no such file, or no directory."""
+    try:
+        found = at.look("index.json")
+    except OSError as error:
+        refuse_exhausted(error)
+        return None
+    return identity_of(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _is_as_known(store: Standing, at: Found | None) -> bool:

@@ -12,6 +12,7 @@ look at a store does not grow with its depth. The caller trusts a path without `
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 import struct
@@ -34,6 +35,7 @@ _OPENAT2 = 437
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 
 
+@functools.lru_cache(maxsize=8)  # A pass asks several times for one store.
 def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
     """Return the path with which to open the directory `path`, which is at or below the registered `root`, if given.
 
@@ -163,15 +165,8 @@ class Found(NamedTuple):
         return self.directory < 0
 
     def look(self, name: str) -> os.stat_result:
-        """Return the stat of `name` in the directory, or of `above/name`. No link is followed on the way. Raises OSError."""
-        above, slash, last = name.rpartition("/")
-        if not slash:
-            return os.stat(name, dir_fd=self.directory, follow_symlinks=False)
-        directory = open_below(self.directory, above)
-        try:
-            return os.stat(last, dir_fd=directory, follow_symlinks=False)
-        finally:
-            os.close(directory)
+        """Return the stat of `name` in the directory, which is not followed if it is a link. Raises OSError."""
+        return os.stat(name, dir_fd=self.directory, follow_symlinks=False)
 
 
 class Parents:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
 
 from catalog.exhausted import refuse_exhausted
-from catalog.layout.beneath import Found, Parents
+from catalog.layout.beneath import Found, Parents, open_below, open_directory
 
 ALGORITHMS = ("sha256", "sha384", "sha512", "blake3")
 """The digest algorithms whose directories are checked, and listed first."""
@@ -26,48 +25,72 @@ def blobs_identity(store_path: str, shared: str | None = None, at: Found | None 
     but Exhausted.
     `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is what was just found there, if anything was.
     """
-    pieces: list[str] = []
+    if at is not None:
+        return _identity(at, shared)
     with Parents() as parents:
-        at = at or parents.find(store_path)
-        now = time.time_ns()
-        if at is not None and at.is_file:
-            # An archive. Nothing is added to it without a change of its own stat, which has to settle, as index.json has.
-            found = at.stat
-            pieces.append(f"tar:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
-            racy = False
+        return _identity(parents.find(store_path), shared)
+
+
+def _identity(at: Found | None, shared: str | None) -> str:
+    pieces: list[str] = []
+    now = time.time_ns()
+    racy = False
+    if at is not None and at.is_file:
+        # An archive. Nothing is added to it without a change of its own stat, which has to settle, as index.json has.
+        found = at.stat
+        pieces.append(f"tar:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
+    elif at is not None:
+        try:
+            directory = open_below(at.directory, "blobs")
+        except OSError as error:
+            refuse_exhausted(error)
+            pieces += _not_a_directory(at)
         else:
-            racy = _identify(pieces, at.look, now) if at is not None else False
+            racy = _identify(pieces, directory, now)
     if shared:
-        racy = _identify(pieces, lambda name: os.lstat(f"{shared}/.{name.removeprefix('blobs')}"), now) or racy
+        try:
+            directory = open_directory(f"{shared}/.")
+        except OSError as error:
+            refuse_exhausted(error)
+        else:
+            racy = _identify(pieces, directory, now) or racy
     return " ".join([*pieces, f"racy:{now}"] if racy else pieces)
 
 
-def _identify(pieces: list[str], look: Callable[[str], os.stat_result], now: int) -> bool:
-    """Add the identity of a directory of blobs to `pieces`; return whether it changed just before `now`."""
+def _not_a_directory(at: Found) -> list[str]:
+    """Return the identity of what is called `blobs` and is not a directory, if anything is.
+
+    A link is not followed. If it is replaced, other stores may find their blobs shared.
+    """
     try:
-        found = look("blobs")
+        found = at.look("blobs")
     except OSError as error:
         refuse_exhausted(error)
-        return False
-    if not stat.S_ISDIR(found.st_mode):
-        # A link is not followed. If it is replaced, other stores may find their blobs shared.
-        pieces.append(f"link:{found.st_ino}:{found.st_mtime_ns}")
-        return False
-    changed = found.st_mtime_ns
-    pieces.append(f".:{found.st_ino}:{changed}")
-    racy = abs(now - changed) < _TICK_NS
-    left = found.st_nlink - 2  # Some file systems report 1 or 2 for every directory.
-    for name in ALGORITHMS:
-        try:
-            found = look(f"blobs/{name}")
-        except OSError as error:
-            refuse_exhausted(error)
-            continue
+        return []
+    return [] if stat.S_ISDIR(found.st_mode) else [f"link:{found.st_ino}:{found.st_mtime_ns}"]
+
+
+def _identify(pieces: list[str], directory: int, now: int) -> bool:
+    """Add the identity of an open directory of blobs to `pieces`, and close it; return whether it changed just before `now`."""
+    try:
+        found = os.fstat(directory)
         changed = found.st_mtime_ns
-        pieces.append(f"{name}:{found.st_ino}:{changed}")
-        racy = racy or abs(now - changed) < _TICK_NS
-        if stat.S_ISDIR(found.st_mode):
-            left -= 1
-            if left == 0:
-                break
-    return racy
+        pieces.append(f".:{found.st_ino}:{changed}")
+        racy = abs(now - changed) < _TICK_NS
+        left = found.st_nlink - 2  # Some file systems report 1 or 2 for every directory.
+        for name in ALGORITHMS:
+            try:
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except OSError as error:
+                refuse_exhausted(error)
+                continue
+            changed = found.st_mtime_ns
+            pieces.append(f"{name}:{found.st_ino}:{changed}")
+            racy = racy or abs(now - changed) < _TICK_NS
+            if stat.S_ISDIR(found.st_mode):
+                left -= 1
+                if left == 0:
+                    break
+        return racy
+    finally:
+        os.close(directory)

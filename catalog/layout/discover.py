@@ -108,8 +108,8 @@ def discover(
     on_directory: Callable[[], None] = lambda: None,
     listings: Listings | None = None,
     known: Container[str] = (),
-    is_leaf: Callable[[str], bool] | None = None,
     *,
+    passed_over: Container[str] = (),
     archives: bool = False,
 ) -> Iterator[str]:
     """Yield the absolute paths of all layouts at or below `root`, each before those inside it, ordered by name.
@@ -118,7 +118,8 @@ def discover(
     read or that has disappeared since its parent was read, and the search continues. `root` itself may be hidden or a
     symbolic link; it may also be a path from `catalog.layout.beneath.opened_path`. `on_directory` is called before each
     directory is read, because there may be many without a layout. With `listings`, unchanged directories are not listed
-    again. Layouts in `known` are not listed either if `blobs` is the only directory in them (`is_leaf` says so, if given).
+    again. Layouts in `known` are not listed either if `blobs` is the only directory in them. What is below `root` and in `passed_over` is
+    neither yielded nor looked at.
 
     With `archives`, also yield files whose names end like those of archives, and that are tar archives of layouts. Those in `known`
     are yielded without a look. Raises Exhausted.
@@ -139,7 +140,7 @@ def discover(
             before = None if listings is None else listings.get(path, functools.partial(parents.stat, where))
             if before is not None:
                 listing = before
-            elif not archives and path in known and (_is_leaf(parents, where) if is_leaf is None else is_leaf(path)):
+            elif not archives and path in known and _is_leaf(parents, where):
                 listing = Listing(True, [], [])
             else:
                 listing = _look(path, where, parents, on_error, listings)
@@ -151,7 +152,9 @@ def discover(
                     if file in known or _is_archive(f"{where}/{name}"):
                         yield file
             if listing.below:
-                pending.append((f"{path.rstrip('/')}/", where, sorted(listing.below, reverse=True)))
+                inside = f"{path.rstrip('/')}/"
+                below = [name for name in listing.below if inside + name not in passed_over]
+                pending.append((inside, where, sorted(below, reverse=True)))
 
 
 def holds_blobs_alone(found: Found, *, blobs: bool = False) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog.ingest.content import ContentStage
+from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.layout.blobs_identity import blobs_identity
 from tests import writers
@@ -104,6 +106,22 @@ def test_a_blob_that_comes_within_the_tick_of_a_clock(catalogue: Catalogue, tmp_
     assert blobs_identity(path) != blobs_identity(path)
     old(path)
     assert blobs_identity(path) == blobs_identity(path)
+
+
+def test_a_store_that_takes_too_much_memory_is_not_read_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = layout(tmp_path / "s")
+    write(path, named(manifest(path, AMD64, layer("x"))))
+    old(path)
+    catalogue.add(path, name="s")
+    stage = ContentStage(catalogue.writer, Settings())
+    with catalogue.writer.snapshot() as connection:
+        (store,) = Registry(connection).stores()
+    assert stage.pending(look=True) == []
+    stage._give_up(store)  # What a lack of memory leads to. Memory cannot be made to end at this point.
+    assert stage.pending(look=True) == []
+    assert catalogue.sql("SELECT kind FROM problems WHERE kind = 'unreadable-blob'") == [("unreadable-blob",)]
+    put(path, {"another": "blob"})
+    assert stage.pending(look=True) == [store.id]
 
 
 def test_blobs_that_go(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.discover import discover, is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index, read_marker, stat_index
+from tests.conftest import stamp
 from tests.writers import empty_index, fake_descriptor, make_layout, name_entry, write_index
 
 DEPTHS = [1, 2, 3, 4, 5, 6, 7, 40]
@@ -90,17 +91,21 @@ def test_what_was_found_stays_what_it_was_when_a_link_takes_its_place(tmp_path: 
     made(tmp_path / "outside", "outside")
     (store / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     (tmp_path / "outside" / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-    there = [os.stat(store / name).st_ino for name in ("index.json", "blobs", "blobs/sha256")]
+    there = [os.stat(store / name).st_ino for name in ("index.json", "blobs")]
+    stamp(str(store / "blobs" / "sha256"))
+    stamp(str(store / "blobs"))
     with Parents() as parents:
         found = parents.find(opened_path(str(store), str(root), follow=False))
         assert found is not None
+        identity = blobs_identity("", None, found)
+        assert f":{os.stat(store / 'blobs' / 'sha256').st_ino}:" in identity
         store.rename(tmp_path / "away")
         store.symlink_to(tmp_path / "outside")
-        assert [found.look(name).st_ino for name in ("index.json", "blobs", "blobs/sha256")] == there
+        assert [found.look(name).st_ino for name in ("index.json", "blobs")] == there
+        assert blobs_identity("", None, found) == identity
         (tmp_path / "away" / "blobs").rename(tmp_path / "blobs")
         (tmp_path / "away" / "blobs").symlink_to(tmp_path / "outside" / "blobs")
-        with pytest.raises(OSError, match=r"."):
-            found.look("blobs/sha256")
+        assert blobs_identity("", None, found).startswith("link:")
         assert parents.find(opened_path(str(store), str(root), follow=False)) is None
     assert open_descriptors_below(tmp_path) == []
 

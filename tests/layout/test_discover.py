@@ -325,6 +325,14 @@ def test_a_known_layout_with_nothing_but_blobs_is_not_listed(tmp_path: Path, mon
     assert len(listed) == 1
 
 
+def test_what_is_passed_over_is_neither_yielded_nor_searched(tmp_path: Path) -> None:
+    for name in ("a", "b", "b/inside", "deep/c"):
+        layout(tmp_path / name)
+    over = {f"{tmp_path}/b", f"{tmp_path}/deep/c", "b"}
+    assert list(discover(str(tmp_path), ignore, passed_over=over)) == [f"{tmp_path}/a"]
+    assert list(discover(f"{tmp_path}/b", ignore, passed_over=over)) == [f"{tmp_path}/b", f"{tmp_path}/b/inside"]
+
+
 def test_a_new_layout_in_a_known_one_is_found(tmp_path: Path) -> None:
     outer = str(layout(tmp_path / "outer"))
     inner = str(layout(Path(outer, "team", "inner")))

@@ -48,6 +48,8 @@ LISTINGS: dict[str, Parameters] = {
     "STORE_LINES": {"store_id": "large"},
     "STORE_OBJECTS": {"store_id": "large"},
     "STORE_FILES": {},
+    "PLAIN_NAMINGS": {"host": 1},
+    "PLAIN_STANDINGS": {"host": 1},
     "STANDINGS": {"host": 1},
     "SPANS": {},
     "STORE_STATES": {},
@@ -65,6 +67,8 @@ LISTINGS: dict[str, Parameters] = {
     "WITHOUT_KEYS": {},
     "STORES_AFTER": {"low": "", "count": 1_000_000},
 }
+
+OF_ALL_STORES = ("PLAIN_NAMINGS", "STANDINGS")
 
 
 def digest(seed: str) -> str:
@@ -337,7 +341,7 @@ def test_a_lookup_costs_the_same_at_any_size(sized: Build, asked: Asked) -> None
 
 @pytest.mark.parametrize("statement", LISTINGS)
 def test_a_listing_costs_the_same_per_row(sized: Build, statement: str) -> None:
-    """A sort may multiply the steps by the logarithm of the number of rows."""
+    """A sort may multiply the steps by the logarithm of the number of rows. Some statements look at all stores and return few."""
     costs = []
     for size in (SMALL, LISTED):
         found = sized(size)
@@ -347,7 +351,8 @@ def test_a_listing_costs_the_same_per_row(sized: Build, statement: str) -> None:
             bound(found, LISTINGS[statement]),
             of=10 if size == SMALL else 100,
         )
-        costs.append(count / rows)
+        looked_at = found.catalogue.sql("SELECT count(*) FROM store")[0][0] if statement in OF_ALL_STORES else rows
+        costs.append(count / looked_at)
     assert costs[1] <= costs[0] * FACTOR + 10
 
 
