@@ -50,21 +50,26 @@ STORE_SETTINGS = select(
 """The settings of the store at a path."""
 STORES = _of_host(_OWN, (*_BOTH[:5], store.c.sparse, store.c.archive, *_BOTH[5:]))
 """The fields of catalog.ingest.store_state.Store in order, followed by the bytes of its paths, for all stores of a host."""
+_HAS_OWN_RULES = and_(store.c.naming != "path", store.c.naming != "path:tag")
+"""Whether the names of a store do not depend on its path."""
+NAMINGS = (
+    select(store.c.naming, store.c.prefix, store.c.keyed_by)
+    .where(store.c.host_id == bindparam("host"), store.c.keyed_by.is_not(None), _HAS_OWN_RULES)
+    .distinct()
+)
+"""What the names of these stores depend on, and what they were derived from."""
 _IS_PLAIN = and_(
     or_(store.c.state == "ok", store.c.state == "empty"),
     func.coalesce(store.c.layout_version, "") == LAYOUT_VERSION,
     store.c.keyed_by.is_not(None),
-    store.c.naming != "path",
-    store.c.naming != "path:tag",
+    _HAS_OWN_RULES,
     store.c.shared_blobs.is_(None),
     store.c.path_bytes.is_(None),
     root.c.path_bytes.is_(None),
     not_(store.c.content_pending),
     not_(store.c.archive),
 )
-"""Of nearly all stores: the stats of files alone show whether such a store is as it was, if its naming policy is."""
-PLAIN_NAMINGS = _of_host(("naming", "prefix", "keyed_by"), ()).where(_IS_PLAIN).distinct()
-"""What the names of plain stores depend on."""
+"""Of nearly all stores: the stats of files alone show whether such a store is as it was, if the rules for its names are."""
 PLAIN_STANDINGS = _of_host(
     ("path",), (root.c.path.label("root_path"), BY_NAME, store.c.file_identity, store.c.blobs_identity)
 ).where(_IS_PLAIN)

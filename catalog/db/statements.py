@@ -63,7 +63,7 @@ from catalog.db.inspecting import (
     SHARING,
 )
 from catalog.db.recursive import USED_ELSEWHERE, USER
-from catalog.db.registered import PLAIN_NAMINGS, PLAIN_STANDINGS, ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
+from catalog.db.registered import NAMINGS, PLAIN_STANDINGS, ROOT_SETTINGS, STANDINGS, STORE_FILES, STORE_SETTINGS
 from catalog.db.schema import (
     CHILD,
     CONFIG,
@@ -683,7 +683,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "STORES_OF_HOST": select(store.c.id).where(store.c.host_id == bindparam("host_id", type_=BigInteger)),
     "STANDINGS": STANDINGS,
     "PLAIN_STANDINGS": PLAIN_STANDINGS,
-    "PLAIN_NAMINGS": PLAIN_NAMINGS,
+    "NAMINGS": NAMINGS,
     "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
     # completion in a shell
     "NEXT_NAME": _next(name.c.name),

@@ -66,7 +66,7 @@ Name = Literal[
     "STORES_OF_HOST",
     "STANDINGS",
     "PLAIN_STANDINGS",
-    "PLAIN_NAMINGS",
+    "NAMINGS",
     "PRUNED",
     "NEXT_NAME",
     "NEXT_TAG",

@@ -77,7 +77,7 @@ def _look(reader: Reader) -> Summary | None:
         return None
     host = {"host": hosts[0]}
     plain = list(reader.rows("PLAIN_STANDINGS", host))
-    namings = list(reader.rows("PLAIN_NAMINGS", host))
+    namings = list(reader.rows("NAMINGS", host))
     stores = [standing(*row) for row in reader.rows("STANDINGS", host)]
     left_out = [row[0] for row in reader.rows("LEFT_OUT", {})]
     roots = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in reader.rows("ROOTS", {})}

@@ -48,7 +48,7 @@ LISTINGS: dict[str, Parameters] = {
     "STORE_LINES": {"store_id": "large"},
     "STORE_OBJECTS": {"store_id": "large"},
     "STORE_FILES": {},
-    "PLAIN_NAMINGS": {"host": 1},
+    "NAMINGS": {"host": 1},
     "PLAIN_STANDINGS": {"host": 1},
     "STANDINGS": {"host": 1},
     "SPANS": {},
@@ -68,7 +68,7 @@ LISTINGS: dict[str, Parameters] = {
     "STORES_AFTER": {"low": "", "count": 1_000_000},
 }
 
-OF_ALL_STORES = ("PLAIN_NAMINGS", "STANDINGS")
+OF_ALL_STORES = ("NAMINGS", "STANDINGS")
 
 
 def digest(seed: str) -> str:
