@@ -467,3 +467,19 @@ def sized(
         return sizes.build(new_sqlite_catalogue(directory), directory, size)
 
     return make
+
+
+@pytest.fixture
+def unreadable_link(tmp_path: Path) -> Iterator[str]:
+    """The path of a link that nobody can read, as most users cannot read `/proc/1/root`: the kernel has no path for its target."""
+    at = os.open(tmp_path, os.O_PATH)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_PATH, dir_fd=at)
+        os.close(at)
+        at = below
+    link = f"{tmp_path}/link"
+    os.symlink(f"/proc/{os.getpid()}/fd/{at}", link)
+    yield link
+    os.close(at)
+    os.remove(link)

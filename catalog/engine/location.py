@@ -29,7 +29,11 @@ def catalog_path(given: str | None) -> str:
     looks like one; the message does not repeat it. Raises it also if the default is `/var/lib/ocicat`, which may not be read.
     """
     path = _place(given)
-    return os.path.realpath(path) if os.path.islink(path) else path
+    if not os.path.islink(path):
+        return path
+    from catalog.names.paths import real_path
+
+    return real_path(path)
 
 
 def _place(given: str | None) -> str:

@@ -109,7 +109,7 @@ class Diff:
         return keys
 
     def _between(self, place: int, count: int) -> list[int] | None:
-        """Return sort keys for `count` new entries before the old one at `place` and after the last; None if there is no room.
+        """Return sort keys for `count` new entries, at least one, before the old one at `place` and after the last; None if there is no room.
 
         The keys of unmatched old entries are not used, because those may come later in the list.
         """
@@ -117,7 +117,7 @@ class Diff:
         high = sorts[place]
         low = sorts[0] - GAP * (count + 1) if self._last is None else self._last
         step = (high - low) // (count + 1)
-        taken = bisect_right(sorts, low) if count else 0
+        taken = bisect_right(sorts, low)
         keys: list[int] = []
         for number in range(1, count + 1):
             key = max(low + step * number, keys[-1] + 1 if keys else low + 1)

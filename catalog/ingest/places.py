@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
@@ -15,7 +14,7 @@ from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Place
 from catalog.ingest.unregistered import is_there
 from catalog.names.escape import shown
-from catalog.names.paths import kept_path
+from catalog.names.paths import kept_path, real_path
 
 
 def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
@@ -44,7 +43,7 @@ def not_there(place: Place) -> Notice:
 
 
 def _register(registry: Registry, place: Place) -> None:
-    path, real, name = kept_path(place.path), os.path.realpath(place.path), place.settings.name
+    path, real, name = kept_path(place.path), real_path(place.path), place.settings.name
     if path != real and name is not None and registry.is_called(real, name):
         path = real  # ocicat up to 0.3 registered the target of the link. That stays.
     shared = place.settings.shared_blobs

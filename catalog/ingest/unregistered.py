@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from catalog.engine.interface import Reader
 from catalog.ingest.settings import Place
-from catalog.names.paths import encode_path, kept_path
+from catalog.names.paths import encode_path, kept_path, real_path
 
 _SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse", "archives")
 """The settings of roots and stores in the order of the frozen statements. `shared_as` is left out, because no answer depends on it."""
@@ -31,7 +31,7 @@ def is_there(place: Place) -> bool:
 
 
 def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, ...]]) -> bool:
-    kept, real, name = kept_path(place.path), os.path.realpath(place.path), place.settings.name
+    kept, real, name = kept_path(place.path), real_path(place.path), place.settings.name
 
     def row(path: str) -> tuple[object, ...] | None:
         text = encode_path(path)[0]

@@ -28,7 +28,7 @@ from catalog.layout.list_limits import ListLimits
 from catalog.layout.member_blobs import MemberBlobs
 from catalog.layout.open_blob import BlobProblem, OpenBlob, check_size
 from catalog.names.digest import HEX_LENGTHS, is_digest, is_docker_digest
-from catalog.names.paths import encode_path
+from catalog.names.paths import encode_path, real_path
 from catalog.names.sizes import in_bytes
 
 __all__ = ["BlobDirectories", "BlobProblem", "OpenBlob"]
@@ -415,7 +415,7 @@ class BlobDirectories:
             refuse_exhausted(error)
             return False
         # The link is read, not followed, so one that leads there through another link is not recognised.
-        return target in {f"{top}{path[len(own) :]}" for top in (self._shared, os.path.realpath(self._shared))}
+        return target in {f"{top}{path[len(own) :]}" for top in (self._shared, real_path(self._shared))}
 
     def _target(self, path: str) -> tuple[str, str]:
         """Return where a link is that stands in place of a blob directory of the layout, and its target. Raises OSError.

@@ -37,6 +37,17 @@ def is_too_long(path: str) -> bool:
     return max(len(text.encode("utf-8", "replace")) for text in (encode_path(path)[0], _encoded(path))) > PATH_BYTES
 
 
+def real_path(path: str) -> str:
+    """Return the absolute form of `path` without symbolic links, of which the last part may not exist.
+
+    If a link in it cannot be read, as `/proc/1/root` by most users, no link is resolved.
+    """
+    try:
+        return os.path.realpath(path)  # noqa: TID251 - whose errors are caught here
+    except OSError:
+        return os.path.abspath(path)
+
+
 def kept_path(path: str) -> str:
     """Return the absolute path under which `path` is registered.
 
@@ -47,8 +58,8 @@ def kept_path(path: str) -> str:
         raise UsageError(f"the path {shown(path, 60)} is too long: it may have at most {MAX_PATH} bytes")
     head, tail = os.path.split(path.rstrip("/"))
     if tail in ("", ".", ".."):
-        return os.path.realpath(path)
-    return os.path.join(os.path.realpath(head), tail)
+        return real_path(path)
+    return os.path.join(real_path(head), tail)
 
 
 def registered_as(path: str) -> list[str]:
@@ -83,9 +94,8 @@ def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
                 break
             if links < MAX_LINKS and os.path.islink(real):
                 links += 1
-                real = os.path.realpath(real)
+                real = real_path(real)
                 spelt = list(dict.fromkeys((*spelt, real)))
-                spelt.append(spelt.pop(spelt.index(real)))
         found.append((length, spelt))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.errors import UsageError
 from catalog.names.escape import shown
+from catalog.names.paths import real_path
 from catalog.names.platform import Platform
 from catalog.plans.copy import Copied, CopyPlan, Listed
 from catalog.plans.destination import Destination, elements, ref_name
@@ -61,7 +62,7 @@ def _command(entry: Listed, rows: Sequence[Copied], to: Destination, names: _Nam
         words.append("--all")
     shared = entry.store.standing.shared_blobs
     if shared is not None:
-        top = os.path.realpath(shared)
+        top = real_path(shared)
         if any(row.source_store == entry.store.name and not row.source.startswith(f"{top}/") for row in rows):
             raise UsageError(
                 f"{shown(entry.store.name)} has blobs in two directories, of which skopeo reads one: use --format rsync"

@@ -19,7 +19,7 @@ from catalog.layout.beneath import plain
 from catalog.layout.discover import is_layout
 from catalog.layout.index import IndexChanged, IndexProblem, read_index
 from catalog.names.escape import shown
-from catalog.names.paths import encode_path
+from catalog.names.paths import encode_path, real_path
 from catalog.plans.files import ALGORITHMS, BlobFiles, Inode
 from catalog.plans.stores import PlanStore
 
@@ -143,7 +143,7 @@ class Outsiders:
             places[os.path.dirname(plain(store.opened))] = None
             shared = store.standing.shared_blobs
             if shared is not None:
-                places |= dict.fromkeys((shared, os.path.dirname(shared), os.path.dirname(os.path.realpath(shared))))
+                places |= dict.fromkeys((shared, os.path.dirname(shared), os.path.dirname(real_path(shared))))
         yield from self._left_out
         for place in places:
             if place not in self._beside:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from catalog.layout.discover import discover
+from catalog.names.paths import real_path
 from catalog.watch.hints import is_below_any, is_reached
 
 _MOUNTINFO = "/proc/self/mountinfo"
@@ -63,7 +64,7 @@ class Mounts:
 
     def of(self, path: str) -> Mount | None:
         """Return the mount that the absolute `path` is on; a link is followed."""
-        path = os.path.realpath(path)
+        path = real_path(path)
         while path not in self._at:
             parent = os.path.dirname(path)
             if parent == path:

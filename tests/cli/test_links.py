@@ -190,3 +190,12 @@ def test_an_image_id_or_a_layer_gets_a_hint_at_contains(cli: Own, layout: Layout
             one_error(cli("resolve", text), 1, f"--contains {part}")
             one_error(cli("query", text), 1, f"--contains {part}")
     assert len(cli.done("query", "--contains", part).lines) == 1
+
+
+def test_a_path_through_a_link_that_cannot_be_read(cli: Own, unreadable_link: str) -> None:
+    below = f"{unreadable_link}/app"
+    one_error(cli("add", below), 2, "does not exist")
+    for form in ("oci:{}:1", "oci-layout://{}/app:1", "ocidir://{}:1"):
+        one_error(cli("resolve", form.format(below)), 2, "'ocicat add PATH' adds one")
+    one_error(cli("--db", f"{below}.db", "resolve", "app:1"), 4, "there is no catalog")
+    one_error(cli("--db", unreadable_link, "resolve", "app:1"), 4, "is a directory")

@@ -138,6 +138,7 @@ def test_the_length_of_a_key_includes_the_repository_of_the_policy() -> None:
     assert derive_keys(tag, None, D, None)[0] == [r(None, tag)]
     keys, problems = derive_keys(tag, None, D, ALPINE + "/" + "z" * 20)
     assert (keys, [problem.kind for problem in problems]) == ([], ["long-name"])
+    assert len(problems[0].subject) == 60  # the beginning, by which the entry is found
 
 
 @pytest.mark.parametrize(

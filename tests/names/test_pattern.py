@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from catalog.names.pattern import Glob, has_wildcard, name_globs, upper_bound
+from catalog.names.pattern import Glob, has_wildcard, name_globs, repository_globs, upper_bound
 from catalog.names.reference import split_reference
 from tests import oracle
 
@@ -70,6 +70,22 @@ def test_a_glob_knows_its_literal_prefix(glob: str, prefix: str, literal: bool) 
     assert (found.prefix, found.literal) == (prefix, literal)
     bounds = found.bounds()
     assert bounds == ({"low": prefix, "high": upper_bound(prefix)} if prefix else None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("app*", "docker.io/library/apple", "docker.io/other/apple"),
+        ("quay.io/*", "quay.io/app", "docker.io/quay.io/app"),
+        ("[::1]/a*", "[::1]/app", ":/app"),
+        ("[:1]/a*", "[:1]/app", ":/app"),
+        ("[!:]/a*", "b/app", "[!:]/app"),
+    ],
+)
+def test_a_pattern_stands_for_globs_over_full_repositories(pattern: str, matching: str, other: str) -> None:
+    globs = repository_globs(pattern)
+    assert any(glob.matches(matching) for glob in globs)
+    assert not any(glob.matches(other) for glob in globs)
 
 
 def test_brackets_are_an_ipv6_domain_only_at_the_beginning_of_a_name() -> None:
@@ -221,6 +237,12 @@ def test_a_long_text_matches_what_fnmatch_matches(pieces: list[str], text: str) 
     pattern = "".join(pieces)
     for glob, long in ((pattern, text), (f"*{pattern}", "abc" * 50 + text), (f"{pattern}*{pattern}", text * 3)):
         assert Glob(glob)._matches_long(long) == fnmatchcase(long, glob)
+
+
+def test_a_text_that_takes_an_expression_too_many_steps_is_matched_all_the_same() -> None:
+    wanted = Glob(f"*{'a?' * 300}")
+    assert wanted.matches("ab" * 1_000)
+    assert not wanted.matches("ab" * 700 + "b" * 600)
 
 
 def test_a_range_of_one_character_matches_it() -> None:

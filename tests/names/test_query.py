@@ -145,6 +145,35 @@ def test_a_text_of_no_known_form_is_refused(text: str) -> None:
     assert len(message) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", "is empty: write a name (alpine:3.16)"),
+        ("docker-archive:app.tar", "write oci-archive:PATH"),
+        ("docker-archive:app.tar:alpine:3.16", "write oci-archive:PATH"),
+        ("oci-archive::1", "write oci-archive:PATH or oci-archive:PATH:REF"),
+        ("Alpine:3.16", "write the repository in lower case, 'alpine:3.16'"),
+        ("Alpine:Edge", "write the repository in lower case, 'alpine:Edge'"),
+        ("Library/Alpine", "write the repository in lower case, 'library/alpine'"),
+        ("localhost:5000/App", "write the repository in lower case, 'localhost:5000/app'"),
+        ("https://quay.io/app:1", "leave out https://, and write 'quay.io/app:1'"),
+        (f"alpine@{D[:20]}", f"a short digest, which stands alone: write '{D[:20]}'"),
+        (D.upper(), f"write it in lower case, '{D}'"),
+        ("@alpine", f"write '@sha256:' and at least {kinds.PREFIX_DIGITS} hex digits"),
+        ("alpine::3", "is not a reference, digest or pattern"),
+    ],
+)
+def test_a_refused_text_gets_advice(text: str, advice: str) -> None:
+    with pytest.raises(InvalidReference) as caught:
+        parse_query(text)
+    assert advice in str(caught.value)
+
+
+def test_a_query_shows_the_parts_that_it_has() -> None:
+    """In the report of a failed test, for example."""
+    assert repr(parse_query(":3.16")) == "Query(kind='tag', tag='3.16', text=':3.16')"
+
+
 def test_a_bare_identifier_of_another_length_is_a_name() -> None:
     assert parse_query(H[1:]).kind == kinds.NAME
     assert parse_query(f"{H}0").kind == kinds.NAME
@@ -171,7 +200,7 @@ def test_parse_digest_reads_a_digest_like_parse_query(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "alpine", ":3.16", f"alpine@{D}", "sha256:abc12", "sha256:abc*", "@*"])
 def test_parse_digest_refuses_anything_else(text: str) -> None:
-    with pytest.raises(InvalidReference):
+    with pytest.raises(InvalidReference, match="hex digits"):
         parse_digest(text)
 
 

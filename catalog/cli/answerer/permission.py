@@ -8,6 +8,8 @@ import stat
 import struct
 from typing import NamedTuple
 
+from catalog.names.paths import real_path
+
 _SO_PEERGROUPS = 59
 _CREDENTIALS = struct.Struct("=iII")
 _MOST_GROUPS = 65_536
@@ -52,7 +54,7 @@ def may_read(peer: Peer, file: str | None) -> bool:
         return True
     if file is None:
         return False  # the server knows who may read it, and this process logs in as its own user
-    path = os.path.realpath(file)
+    path = real_path(file)
     try:
         if not _lets(path, peer, stat.S_IROTH):
             return False

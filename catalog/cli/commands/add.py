@@ -30,7 +30,7 @@ from catalog.layout.list_limits import ListLimits
 from catalog.names.escape import shown
 from catalog.names.keys import Naming
 from catalog.names.limits import PATH_BYTES
-from catalog.names.paths import checked_name, is_too_long, kept_path
+from catalog.names.paths import checked_name, is_too_long, kept_path, real_path
 from catalog.names.sizes import counted
 
 _MOST = (1 << 31) - 1
@@ -162,7 +162,7 @@ def _directory(path: str, wanted: str = "a layout, or of a directory that holds 
     Raises UsageError, whose message asks for `wanted`, if it is not a readable directory.
     """
     kept = kept_path(path)
-    real = os.path.realpath(path)
+    real = real_path(path)
     if not os.path.isdir(real):
         what = "is not a directory" if os.path.lexists(real) else "does not exist"
         raise UsageError(f"{shown(path)} {what}: give the path of {wanted}")
