@@ -23,9 +23,9 @@ import catalog
 from catalog import errors
 from catalog.api import Filters
 from catalog.cli import config, stated
-from catalog.cli.answer import QUERY_COLUMNS
 from catalog.cli.commands import changes, check, diff, history, stores
 from catalog.cli.main import COMMANDS, group, listed_options
+from catalog.cli.queried import QUERY_COLUMNS
 from catalog.db.views import VIEWS
 from catalog.ingest.settings import Settings
 from catalog.lookup import changes as followed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import islice
 
-from catalog.cli.answer import for_people, query_format
 from catalog.cli.limits import LIST_SECONDS, Limits
 from catalog.cli.messages import note
+from catalog.cli.queried import for_people, query_format
 from catalog.engine.location import catalog_path
 from catalog.errors import NotFound, UsageError
 from catalog.lookup.match import FIELDS

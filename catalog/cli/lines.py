@@ -1,6 +1,6 @@
 """The list of all entries as TSV, written in blocks of lines that the database has made most of.
 
-It prints what `catalog.cli.answer` prints row by row, in a third of the time: that is what a script reads when it reads everything.
+It prints what `catalog.cli.queried` prints row by row, in a third of the time: that is what a script reads when it reads everything.
 """
 
 from __future__ import annotations

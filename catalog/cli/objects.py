@@ -1,4 +1,4 @@
-"""The list of all entries as JSON, written in blocks: what `catalog.cli.answer` prints object by object, in a fifth of the time.
+"""The list of all entries as JSON, written in blocks: what `catalog.cli.queried` prints object by object, in a fifth of the time.
 
 The names and annotations of a block are read with one statement each, and what is known of its images with a few
 (catalog.lookup.blocks). If nothing was read of what an entry consists of, as in a

@@ -110,15 +110,17 @@ def _answer(arguments: list[str]) -> int:
         from catalog.cli.stated import run_status
 
         return run_status(options)
-    from catalog.cli.answer import run_query, run_resolve
-
     if options.command == "resolve":
+        from catalog.cli.resolved import run_resolve
+
         return run_resolve(options)
     if options.tag is not None or options.platform is not None:
         from catalog.lookup.filters import EntryFilters
 
         options.filters = EntryFilters(tag=options.tag, platform=options.platform)
         options.platform = None
+    from catalog.cli.queried import run_query
+
     return run_query(options)
 
 

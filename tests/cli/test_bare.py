@@ -20,7 +20,9 @@ OURS = {
     "__future__",  # what annotations cost: 0.1 ms
     "catalog", "catalog.cli", "catalog.cli.answer", "catalog.cli.limits", "catalog.cli.messages", "catalog.cli.output",
     "catalog.cli.start",
-    "catalog.cli.formats",  # of query
+    "catalog.cli.formats", "catalog.cli.queried",  # of query
+    "catalog.cli.resolved",  # of resolve
+    "catalog.cli.image_places",  # of --format oci-layout
     "catalog.cli.lines",  # where everything is listed
     "catalog.cli.table",  # where one is asked for
     "catalog.cli.widths",  # where there is a table

@@ -256,7 +256,7 @@ def test_an_internal_error_is_one_line_too(shelf: Shelf, monkeypatch: pytest.Mon
         raise ZeroDivisionError("a\nb")
 
     # Replaced because no defect is known that could be shown.
-    monkeypatch.setattr("catalog.cli.answer.run_query", broken)
+    monkeypatch.setattr("catalog.cli.queried.run_query", broken)
     result = shelf.ask("query")
     assert result.status == 4
     assert len(result.said) == 1

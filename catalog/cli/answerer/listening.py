@@ -34,8 +34,8 @@ _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WAITED = {*_ENDS, signal.SIGCHLD}
 _ROOMS = ("catalog.names", "catalog.lookup")
 _MODULES = (
-    "json", "decimal", "catalog.cli.answer", "catalog.cli.colour", "catalog.cli.complete", "catalog.cli.for_people", "catalog.cli.formats",
-    "catalog.cli.found", "catalog.cli.inspected", "catalog.cli.main", "catalog.cli.stated", "catalog.cli.status_page", "catalog.cli.table",
+    "json", "decimal", "catalog.cli.colour", "catalog.cli.complete", "catalog.cli.for_people", "catalog.cli.formats",
+    "catalog.cli.found", "catalog.cli.inspected", "catalog.cli.main", "catalog.cli.queried", "catalog.cli.resolved", "catalog.cli.stated", "catalog.cli.status_page", "catalog.cli.table",
     "catalog.engine.brief", "catalog.engine.moments", "catalog.exhausted", "catalog.layout.discover",
     "encodings.ascii", "encodings.idna", "textwrap", "traceback", "unicodedata",
 )  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from catalog.cli.answer import Options, run_query
+from catalog.cli.answer import Options
 from catalog.cli.limits import LIST_SECONDS
 from catalog.cli.main import Globals
+from catalog.cli.queried import run_query
 from catalog.cli.time_limit import time_limit
 from catalog.cli.utc import utc_option
 from catalog.cli.whole_numbers import Whole

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from catalog.cli.answer import Options, run_resolve
+from catalog.cli.answer import Options
 from catalog.cli.limits import ASK_SECONDS
 from catalog.cli.main import Globals
+from catalog.cli.resolved import run_resolve
 from catalog.cli.time_limit import time_limit
 
 

@@ -1,14 +1,12 @@
-"""The reference to an answer that skopeo, podman and buildah take for an image in an archive: `oci-archive:PATH:REF`."""
+"""References to an answer for other tools: `oci-layout://PATH@DIGEST`, which buildx takes, and `oci-archive:PATH:REF`, which skopeo, podman
+and buildah take for an image in an archive.
+"""
 
 from __future__ import annotations
-
-from itertools import islice
 
 from catalog.errors import UsageError
 from catalog.lookup.match import COLUMNS
 from catalog.names.escape import shown
-from catalog.names.limits import is_long
-from catalog.names.media_types import IMAGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,24 +14,44 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
     from catalog.lookup.match import Match
 
-_ELEMENTS = "SELECT elements FROM store WHERE id = :store_id"
+_STORE = "SELECT archive, elements FROM store WHERE id = :store_id"
 _MOST = 1_000
 """How many entries with one ref.name are looked at for the one that skopeo takes."""
 
 
-def archive_for(reader: Reader, match: Match, path: str, *, is_archive: bool) -> str:
-    """Return skopeo's reference to `match`: `oci-archive:PATH`, with `:REF` if there are several images.
+def place_of(reader: Reader, match: Match, format_: str) -> str:
+    """Return the reference to `match` in a format of PLACES, by the path of its store. `reader` reads the present.
 
-    `path` is that of its store, and `is_archive` whether that is an archive. `reader` reads the present. Raises UsageError if there
-    is none: the store is a directory, or skopeo would take another entry.
+    Raises UsageError if there is none: the store is on another host, its path cannot be printed unchanged, or the tool could not read it.
     """
+    if (host := match.host) is not None:
+        raise UsageError(
+            f"store {shown(match.store)} is on the host {shown(host)}: run this there, or ask for the digest alone"
+        )
+    if match.path_bytes is not None or not match.path.isprintable():
+        raise UsageError(f"the path of store {shown(match.store)} cannot be printed unchanged: use --format json")
+    row = next(iter(reader.select(_STORE, {"store_id": match.store_id})), (False, 0))
+    if format_ == "oci-archive":
+        return _archive(reader, match, is_archive=bool(row[0]), elements=row[1])
+    if row[0]:
+        raise UsageError(
+            f"store {shown(match.store)} is a tar archive, which buildx cannot read: use --format oci-archive for skopeo and podman"
+        )
+    return f"oci-layout://{match.path}@{match.digest}"
+
+
+def _archive(reader: Reader, match: Match, *, is_archive: bool, elements: int) -> str:
+    """Return `oci-archive:PATH`, with `:REF` if `elements`, the length of the list in the store's index.json, is not 1.
+
+    Raises UsageError if the store is a directory, or skopeo would take another entry.
+    """
+    path = match.path
     if not is_archive:
         raise UsageError(f"store {shown(match.store)} is a directory and no archive: use --format oci-layout")
     if ":" in path:
         raise UsageError(
             f"skopeo splits a path at ':', so it cannot read {shown(path)}: move the archive to a path without ':'"
         )
-    elements = next(iter(reader.select(_ELEMENTS, {"store_id": match.store_id})), (0,))[0]
     if match.listed and elements == 1:  # skopeo counts unusable entries, too
         return f"oci-archive:{path}"
     ref_name = match.ref_name
@@ -48,6 +66,11 @@ def archive_for(reader: Reader, match: Match, path: str, *, is_archive: bool) ->
 
 def _taken(reader: Reader, match: Match, ref_name: str) -> str | None:
     """Return the digest of the entry that skopeo takes for a ref.name: the first that is an image."""
+    from itertools import islice
+
+    from catalog.names.limits import is_long
+    from catalog.names.media_types import IMAGES
+
     statement: Name = "STORE_BY_LONG_REF_NAME" if is_long(ref_name) else "STORE_BY_REF_NAME"
     media_type, digest = COLUMNS.index("media_type"), COLUMNS.index("digest")
     rows = reader.rows(statement, {"tag": ref_name, "store_id": match.store_id})
