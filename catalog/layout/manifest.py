@@ -66,9 +66,9 @@ class Config(NamedTuple):
     variant: str
     created: str | None
     labels: dict[str, str]
-    os_version: str = ""
-    os_features: Sequence[str] = ()
-    odd: Sequence[str] = ()
+    os_version: str
+    os_features: Sequence[str]
+    odd: Sequence[str]
 
 
 class _BlobSum(msgspec.Struct, gc=False):
@@ -270,9 +270,9 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
     is_index = _kind_of(media_type, lists)
     if is_index is None:
         return None
-    if "blobs" in lists:
+    if not layers and "blobs" in lists:
         layers = _layers(fields.get("blobs"), "blobs", flaws)
-    elif "fsLayers" in lists:
+    if not layers and "fsLayers" in lists:
         layers = _layers(_blob_sums(fields["fsLayers"]), "fsLayers", flaws)
     manifests = _descriptors(fields.get("manifests"), "manifests", flaws)
     subject = _descriptor(fields.get("subject"), "subject", flaws)

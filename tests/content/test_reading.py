@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from catalog.engine.interface import Writer
+from catalog.exhausted import TOO_LARGE
+from catalog.ingest import content, listing
+from catalog.ingest.store_state import Store
+from catalog.layout.blobs import BlobDirectories
 from tests import writers
-from tests.conftest import Catalogue, Said
+from tests.conftest import Catalogue, Said, stamp
 from tests.content.asking import resolved
 from tests.content.layouts import (
     EMPTY_LAYER,
@@ -239,3 +245,37 @@ def test_sha384_and_sha512_are_read_too(catalogue: Catalogue, tmp_path: Path) ->
         write(path, named({"digest": outer}))
         catalogue.add(path)
         assert resolved(catalogue, "alpine:1", "linux/s390x") == Said(0, outer, "s")
+
+
+def test_a_store_that_takes_more_memory_than_there_is_keeps_no_other_from_being_read(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "large", "z"):
+        path = layout(tmp_path / name)
+        write(path, named(manifest(path, {"os": "linux", "architecture": "amd64"}, layer(name)), f"app:{name}"))
+        for directory in (f"{path}/blobs", f"{path}/blobs/sha256"):
+            stamp(directory)
+        catalogue.add(path, index=False)
+    list_blobs = listing.list_blobs
+
+    def out_of_memory(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
+        found = list(stores)
+        if any(store.name == "large" for store, _ in found):
+            raise MemoryError
+        return list_blobs(writer, found)
+
+    # Replaced because no limit on memory is met at the same place on every machine.
+    with monkeypatch.context() as patch:
+        patch.setattr(content, "list_blobs", out_of_memory)
+        catalogue.index()
+    assert catalogue.sql("SELECT DISTINCT store FROM blobs ORDER BY store") == [("a",), ("z",)]
+    unread = ("unreadable-blob", f"{tmp_path}/large/blobs", f"all of them {TOO_LARGE}")
+    told = "SELECT kind, subject, detail FROM problems WHERE store = 'large'"
+    assert unread in catalogue.sql(told)
+    assert catalogue.sql("SELECT name FROM store WHERE content_pending") == []
+    catalogue.index()
+    assert unread in catalogue.sql(told), "it is not tried again as long as nothing changes"
+    put(f"{tmp_path}/large", {})
+    catalogue.index()
+    assert unread not in catalogue.sql(told)
+    assert catalogue.sql("SELECT DISTINCT store FROM blobs ORDER BY store") == [("a",), ("large",), ("z",)]
