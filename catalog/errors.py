@@ -8,7 +8,7 @@
     │   └── RefusedSQL            not SQL, or a statement that does more than read the public views
     ├── NotFound              1  nothing matches
     ├── Ambiguous             3  several digests match
-    ├── Incomplete            4  a blob of an image is nowhere, or what the image needs cannot be known
+    ├── Incomplete            4  a blob of an image is in no store, or what the image needs cannot be known
     └── CatalogUnavailable    4  the catalog cannot be used
         ├── CatalogMissing        there is no catalog
         ├── CatalogLocked         another process was writing until the time limit

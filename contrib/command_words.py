@@ -250,7 +250,7 @@ mirror/patched	3	849	849	0
         {
             0: "there is something to remove",
             1: "there is nothing to remove",
-            2: f"an age or a number that is none, or {_UNKNOWN}",
+            2: f"an invalid age or number, or {_UNKNOWN}",
         },
         r"""$ ocicat plan prune; echo "status $?"
 ocicat: nothing to remove: …

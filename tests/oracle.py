@@ -303,7 +303,7 @@ def repo_tags(path: str) -> dict[str, list[str]]:
 
 
 def with_repo_tags(store: OracleStore, entries: list[Entry]) -> list[Entry]:
-    """Add the names of `docker save` that no annotation carries to the first entry of their image."""
+    """Add the names of `docker save` that no annotation contains to the first entry of their image."""
     left = repo_tags(store.path) if os.path.isfile(store.path) else {}
     carried = {
         (key.repository, key.tag)

@@ -31,7 +31,7 @@ _WITH_TESTS = 'pgbouncer --quiet "$0" & cat; kill $!; wait'
 
 
 class Pooler:
-    """A pooler that has at most `sessions` sessions of `server` for a database and role; it lets `roles` in."""
+    """A pooler that has at most `sessions` sessions of `server` for a database and role. It accepts connections of `roles`."""
 
     def __init__(self, server: Server, sessions: int, roles: tuple[str, ...] = ("ocicat",)) -> None:
         self._server = server

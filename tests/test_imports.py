@@ -105,7 +105,7 @@ def test_one_module_asks_which_engine_a_catalog_is_on() -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_only_the_opening_module_imports_an_engine(engine: str) -> None:
-    """Everything else uses the interface, except the copy to a server, which is made for one."""
+    """Everything else uses the interface, except the copy to a server, which needs both engines."""
     package = f"catalog.engine.{engine}"
     importing = {
         module

@@ -42,7 +42,7 @@ _FIRST = f"{_TYPE} LEFT JOIN name ON name.id={_KEY}"
 """The key with which an entry is shown that was not found by one."""
 _IS_THERE = " AND store.state!='missing'"
 _FEW = f" AND (SELECT count(*) FROM (SELECT 1 FROM %s LIMIT {_MOST_ROWS}))<{_MOST_ROWS}"  # noqa: S608 - constants
-"""What `start` answers is not sorted here first. In a UNION this stands in every part, so that no part answers alone."""
+"""Leaves long lists to `start`, which need not be sorted here first. Each part of a UNION has this condition, so that no part answers alone."""
 RESOLVE = f"{_STATE}content.digest{_NAME} WHERE name.name=?1 AND name.shadowed=0{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY = (
     f"{_STATE}{_SHOWN}{_NAME}{_TYPE} WHERE name.name=?1{_IS_THERE}{_FEW % 'name AS c WHERE c.name=?1'}"
@@ -167,9 +167,9 @@ def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def canonical(text: str) -> str | None:
-    """Return the key that a name means (docs/resolution.md). None for what may be anything else than a name.
+    """Return the key that a name means (docs/resolution.md); None for a text that may be something else than a name.
 
-    For what is no reference the result is no key either, because a key is a reference that completing leaves as it is.
+    If `text` is not a reference, the result is not a key of any entry, because a key is a reference that completing does not change.
     """
     first, slash, rest = text.partition("/")
     path, colon, tag = (rest if slash else text).partition(":")

@@ -32,7 +32,7 @@ LIST_SECONDS = 600.0
 LONGEST_SECONDS = 1e6
 """Eleven days. A longer `--timeout` counts as this, because poll(2) takes at most 24 days."""
 LEAST_INTERVAL, MOST_INTERVAL = 0.05, 86_400
-"""How often the daemon may be told to do something, in seconds."""
+"""The shortest and the longest interval that may be set for something that the daemon repeats, in seconds."""
 MEMORY_BYTES = 2 << 30
 """How much memory a command may use in addition to what it has when it begins."""
 

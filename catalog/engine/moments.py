@@ -93,7 +93,9 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
 
 @functools.cache
 def of_shared_past(statement: str) -> str:
-    """Return `statement` of PostgreSQL over the rows of each of `%(hosts)s` as of its moment in `%(numbers)s`."""
+    """Return `statement`, for PostgreSQL, as a question about the past: it reads the rows of each host in `%(hosts)s` as they were at that
+    host's moment in `%(numbers)s`.
+    """
     # In a WITH RECURSIVE, PostgreSQL would take the live table for the expression of the same name.
     inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement
     return f"WITH {_SHARED} {inner}"

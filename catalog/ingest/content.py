@@ -14,7 +14,7 @@ does not depend on the order of stores. Small stores go through these steps toge
 determines how long it takes.
 
 Each step asks the database what is left to do, so after a kill the stage continues where it was: a store is `content_pending`
-from the commit of its names until a pass over it is complete. Children that lie nowhere are normal (sparse layouts).
+from the commit of its names until a pass over it is complete. Children that are in no store are normal (sparse layouts).
 """
 
 from __future__ import annotations

@@ -357,11 +357,11 @@ class Intake:
 
     @property
     def _pause(self) -> Callable[[], None]:
-        """What to call often while reading and writing: it ends the turn of a large store if that is over."""
+        """A function to call often while reading and writing. It ends the turn of a large store when its time is up."""
         return _no_pause if self._turn is None else self._turn.pause
 
     def _pause_in(self, waiting: WaitingStore, file: FileState) -> Callable[[], None]:
-        """Return what to call while a store is read, outside of a turn: it stops reading an archive that takes long."""
+        """Return a function to call while a store is read, outside of a turn. It stops reading an archive that takes long."""
         if waiting.is_large or not isinstance(file, ArchiveState):
             return self._pause
         left = iter(range(_PAUSES))

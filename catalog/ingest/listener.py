@@ -13,7 +13,7 @@ Report = Callable[[str], None]
 
 
 class Listener:
-    """Is told everything that an intake does. This one ignores it."""
+    """Receives everything that an intake does. This one ignores it."""
 
     def committed(self, seconds: float, lags: list[float]) -> None:
         """Reading and writing a transaction took `seconds`.

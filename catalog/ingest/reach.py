@@ -1,4 +1,4 @@
-"""Which blobs of a store are in use, and whether that can be told: the columns `store_blob.reach` and `store.doubt`.
+"""Which blobs of a store are in use, and whether that can be known: the columns `store_blob.reach` and `store.doubt`.
 
 People delete blobs that nothing reaches, so an unread manifest must never make a blob look unused. The walk starts at the entries of
 the store and follows the manifests and indexes in it. Manifests that no entry lists but whose subject is in use count too
@@ -86,7 +86,7 @@ _STANDING = (
 
 
 class Doubt(NamedTuple):
-    """Why it cannot be told what is unused in a store: a digest, directory or file, and the reason."""
+    """Why it is not known what is unused in a store: a digest, directory or file, and the reason."""
 
     subject: str
     reason: str

@@ -97,7 +97,7 @@ class Store(NamedTuple):
 
     @property
     def keys_are_old(self) -> bool:
-        """Return whether the store has keys, and they come from other rules or settings than the current ones."""
+        """Return whether the store has keys that were derived with other rules or settings than the current ones."""
         return keys_are_old(self)
 
 
@@ -135,7 +135,7 @@ def _relative(store: Store | Standing) -> str | None:
 
 
 def keys_are_old(store: Store | Standing) -> bool:
-    """Return whether the store has keys, and they come from other rules or settings than the current ones."""
+    """Return whether the store has keys that were derived with other rules or settings than the current ones."""
     return store.keyed_by is not None and store.keyed_by != keyed_by(store.naming, _relative(store), store.prefix)
 
 

@@ -78,7 +78,7 @@ def is_archive(opened: str) -> bool:
     """Return whether there is a tar archive with a layout at a path from `opened_path`. Never raises OSError.
 
     Most of a file that holds something else is not read: one of its first members has to look like part of a layout. Of a compressed
-    one nothing more is read, and one that cannot be inflated is none.
+    file no more than that is read. One that cannot be inflated is not an archive.
     """
     try:
         found = stat_file(opened)

@@ -84,7 +84,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
 
     @property
     def saved_names(self) -> tuple[str, ...]:
-        """The names that `docker save` wrote beside the layout and no annotation carries (docker_save.py)."""
+        """The names that `docker save` wrote beside the layout and that no annotation contains (docker_save.py)."""
         return ()
 
     @property

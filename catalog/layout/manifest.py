@@ -230,7 +230,7 @@ def _decode_plain(data: bytes) -> _Wire | None:
 
 
 def _repeats(data: bytes, wire: _Wire) -> bool:
-    """Return whether an object may have a field twice, which Go would merge (gojson.py)."""
+    """Return whether an object may contain the same field twice; Go merges the two (gojson.py)."""
     single = [one for one in (wire.config, wire.subject) if one is not None]
     found = [*(wire.manifests or ()), *(wire.layers or ()), *(wire.blobs or ()), *single]
     also = {

@@ -133,7 +133,7 @@ class _Blocks:
         return self._window[begin : begin + size]
 
     def behind_map(self, block: bytes, at: int) -> Generator[None, None, int]:
-        """Return where the data of a sparse member of GNU tar begins: behind the blocks with the rest of its map."""
+        """Return where the data of a sparse member of GNU tar begins: after the blocks that contain the rest of its map."""
         more = block[482]
         while more:
             more = self.header(at)[504]

@@ -263,7 +263,7 @@ def from_time(reader: Reader, at: int) -> Followed:
 
 
 def parsed(cursor: str) -> Followed:
-    """The changes after a cursor; raises UsageError if the text is none."""
+    """The changes after a cursor; raises UsageError if the text is not a cursor."""
     positions: dict[int, Position] = {}
     for part in cursor.split("-"):
         numbers = part.split(".")

@@ -34,7 +34,7 @@ class Unlisted(NamedTuple):
 def read_unlisted(store: PlanStore, digests: Iterable[str], *, others_matter: bool = True) -> dict[str, Unlisted]:
     """Return those of these blobs that are manifests, by digest.
 
-    Raises Unclear for one that cannot be understood; if `others_matter`, also for what is no manifest and mentions digests.
+    Raises Unclear for one that cannot be understood; if `others_matter`, also for a blob that mentions digests but is not a manifest.
     """
     found: dict[str, Unlisted] = {}
     limit = ListLimits().descriptor_bytes

@@ -204,7 +204,7 @@ def left_after(db: str, steps: int) -> None:
 def test_however_many_stores_are_read_together_the_views_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: int, entries: int, blobs: int
 ) -> None:
-    """So many at once, or of so many entries; so many blobs, and listed ones, a transaction."""
+    """The parameters are the most stores and entries in a group, and the most blobs per transaction."""
     config = no_settling(tmp_path)
     root = world(tmp_path)
     usual, other = f"{tmp_path}/usual.db", f"{tmp_path}/other.db"

@@ -160,7 +160,7 @@ def put(path: str, digest: str, data: bytes) -> None:
 
 
 def lie(world: World, digest: str) -> bytes:
-    """An index that pretends to be the blob: it lists itself, everything there is, and what is nowhere."""
+    """An index that pretends to be the blob: it lists itself, all blobs that exist, and some that do not."""
     listed = [{"digest": digest}, *world.nodes, {"digest": f"sha256:{'0' * 64}"}]
     return writers.dump({"schemaVersion": 2, "manifests": listed})
 

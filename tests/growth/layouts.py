@@ -142,7 +142,7 @@ def _a_list_under_many(made: Layout, number: int) -> None:
 
 
 def _alike_digests(made: Layout, number: int) -> None:
-    """Manifests that lie nowhere and whose digests begin alike, in an index that many entries name."""
+    """Manifests that are in no store and whose digests begin alike, in an index that many entries name."""
     children = [
         layer("absent") | {"digest": f"sha256:{each:064x}", "mediaType": writers.MANIFEST_TYPE}
         for each in range(number)

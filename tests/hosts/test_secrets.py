@@ -1,4 +1,4 @@
-"""A password stands nowhere but where its user wrote it: in no line, log, metric, state or name of a file."""
+"""A password appears only where its user wrote it: in no output, log, metric, state file or file name."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_policy_may_make_two_names_one(catalogue: Catalogue, tmp_path: Path) -
 
 
 def test_a_new_policy_and_a_new_index_in_one_pass_are_one_change(catalogue: Catalogue, tmp_path: Path) -> None:
-    """The name stands before and after, by another entry: it never went away."""
+    """Another entry has the name afterwards, so the name never went away."""
     path = layout(tmp_path / "s", entry("a", "3.16"))
     catalogue.add(path, naming="fixed=alpine")
     layout(path, entry("a", "alpine:3.16"), entry("b", "3.16"))

@@ -251,7 +251,7 @@ def test_entries_without_a_tag_come_and_go_by_their_digests(catalogue: Catalogue
 
 
 def test_a_naming_policy_names_an_entry_and_takes_the_name_away(catalogue: Catalogue, tmp_path: Path) -> None:
-    """The entry stays as it is, so only its keys tell that it has a tag since."""
+    """The entry itself does not change, so only its keys show that it now has a tag."""
     bare = writers.fake_descriptor("x")
     digest = str(bare["digest"])
     entry = {**bare, "annotations": {"title": "app:1"}}

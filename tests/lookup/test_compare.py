@@ -184,7 +184,7 @@ def test_the_parts_of_an_image_and_of_an_index(
 def test_what_is_not_known_is_null_and_never_0(
     catalogue: Catalogue, two: tuple[str, list[writers.Descriptor], writers.Descriptor]
 ) -> None:
-    """A manifest that lies nowhere says neither its layers nor its bytes; its index still says its platform."""
+    """The layers and the size of a manifest that is in no store are unknown. Its platform is known from its index."""
     path, both, index = two
     absent = writers.fake_descriptor("absent") | {"platform": writers.platform("linux", "riscv64")}
     wider = writers.make_index_image(path, [*both, absent])

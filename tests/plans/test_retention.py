@@ -70,7 +70,7 @@ class Garden:
         return self.put(document, writers.MANIFEST_TYPE)
 
     def refer(self, image: dict[str, Any]) -> None:
-        """Perhaps something that is about an image, in one of the ways of the field."""
+        """Add a referrer of an image in one of the ways that tools use, or none."""
         subject = {key: image[key] for key in ("mediaType", "digest", "size")}
         encoded = image["digest"].replace(":", "-")
         kind = self.rng.choice(("none", "unlisted", "cosign", "fallback", "buildkit", "listed"))
