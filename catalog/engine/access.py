@@ -12,7 +12,7 @@ from catalog.names.escape import shown
 
 
 def system_refused(path: str) -> CatalogUnavailable:
-    """Return the error for the catalog of the system, at `path`, which this user may not read, so that nobody makes another."""
+    """Return the error for a user who may not read the system's catalog, at `path`. Otherwise they would create another one."""
     return CatalogUnavailable(
         f"the catalog of this system is in {os.path.dirname(path)}, which you may not read: {how_to_read(path)}; "
         "or name a catalog of your own with --db or OCICAT_DB"

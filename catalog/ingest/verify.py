@@ -362,7 +362,7 @@ class Verification:
                     self.troubles.append(Trouble(store.name, verdict.kind, file.digest, verdict.detail))
 
     def _record(self) -> None:
-        """Write the collected verdicts. A blob that could not be read has none, because it is neither good nor bad."""
+        """Write the collected verdicts. A blob that could not be read gets none, because it is neither good nor bad."""
         self._recorded = time.monotonic()
         if not self._waiting:
             return

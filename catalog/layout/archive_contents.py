@@ -114,7 +114,7 @@ class ArchiveContents:
                     yield digest, place
 
     def not_directories(self) -> Iterator[tuple[str, str]]:
-        """Yield `blobs`, or a directory in it, if it is not a directory, and what it is."""
+        """Yield each of `blobs` and the directories in it that is something else, and what it is."""
         for name in ("blobs", *(f"blobs/{algorithm}" for algorithm in ALGORITHMS)):
             place = self._places.get(name.encode())
             if place is not None and place.reason != f"is {DIRECTORY}":

@@ -153,7 +153,7 @@ def _names_by_config(items: list[Any], troubles: list[Problem]) -> dict[str, lis
 
 
 def _not_carried(wanted: dict[str, list[str]], content: IndexContent) -> dict[str, list[str]]:
-    """Return what is left of `wanted` without the names that annotations of the index have, whatever entry they are of."""
+    """Return those names of `wanted` that no annotation in the index contains, whichever entry it belongs to."""
     carried: set[tuple[str | None, str | None]] = set()
     for descriptor in content:
         if descriptor.annotations:

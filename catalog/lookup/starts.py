@@ -104,7 +104,7 @@ class _OfContents(Start):
 
 
 class _Pairs:
-    """The annotations or labels with a key, and with `value` that value."""
+    """The annotations or labels with a key and, if `value` is given, with that value."""
 
     def __init__(self, reader: Reader, key: Wanted, value: Wanted | None) -> None:
         self._reader = reader

@@ -106,7 +106,7 @@ def entries_of(reader: Reader, store_id: int) -> list[Entry]:
 
 
 def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], rules: Rules, now: int) -> Judgement:
-    """Return which entries of a store the rules give up at the time `now`, referrers judged like all others."""
+    """Return which entries of a store the rules do not keep at the time `now`. Referrers are judged like all other entries."""
     keeps = [_Keep(text) for text in rules.keep]
     held: set[int] = set()
     keeping: set[str] = set()

@@ -1,6 +1,6 @@
 """Which stores to read again although nothing shows that their `index.json` changed.
 
-On a tmpfs, a writer who has the file mapped changes neither its times nor makes an event, and neither does a failing disk. So
+On a tmpfs, a writer who has the file mapped neither changes its times nor causes an event, and the same is true of a failing disk. So
 each store is read once per long interval, at a time of its own, so that they are not all read at once.
 """
 
