@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from catalog.ingest.intake import Intake
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
@@ -76,6 +78,51 @@ def test_a_large_store_has_a_turn_although_small_ones_take_all_the_time(catalogu
         return store(catalogue, "large").entries == ENTRIES
 
     wait_for(has_come, 120)
+
+
+@pytest.mark.parametrize(("others_wait", "longest_seconds"), [(True, 600.0), (False, 0.0)])
+def test_a_turn_goes_on_until_its_time_is_up_and_others_wait(
+    catalogue: Catalogue, tmp_path: Path, others_wait: bool, longest_seconds: float
+) -> None:
+    large = writers.make_layout(str(tmp_path / "large"))
+    small = writers.make_layout(str(tmp_path / "small"))
+    catalogue.add(large)
+    catalogue.add(small)
+    listed(small, "s", 1)
+    listed(large, "l", ENTRIES)
+    at_once = Settings(settle_ms=0)
+    rules = TurnRules(patience=lambda _size: 0.0, longest=lambda _ended: longest_seconds)
+    intake = Intake(
+        catalogue.writer, at_once, lambda _line: None, others_wait=lambda _path, _size: others_wait, rules=rules
+    )
+    intake.offer(store(catalogue, "large"))
+    intake.use(Settings(settle_ms=600_000))
+    intake.offer(store(catalogue, "small"))  # It is due in ten minutes, so the large one need not wait for it.
+    intake.use(at_once)
+    intake.look_again()
+    assert intake.ended == 0
+    assert [each.name for each in intake.waiting] == ["small"]
+    assert store(catalogue, "large").entries == ENTRIES
+
+
+def test_stores_that_come_before_all_others_are_taken_alone(catalogue: Catalogue, tmp_path: Path) -> None:
+    known = writers.make_layout(str(tmp_path / "known"))
+    catalogue.add(known)
+    new = writers.make_layout(str(tmp_path / "new"))
+    catalogue.add(new, index=False)
+    listed(known, "k", 2)
+    listed(new, "n", 1)
+    intake = Intake(catalogue.writer, Settings(settle_ms=100), lambda _line: None)
+    for name in ("known", "new"):
+        intake.offer(store(catalogue, name))
+
+    def is_taken(name: str, *, first_only: bool) -> bool:
+        intake.look_again(first_only=first_only)
+        return store(catalogue, name).entries > 0
+
+    wait_for(lambda: is_taken("known", first_only=True))
+    assert [each.name for each in intake.waiting] == ["new"]
+    wait_for(lambda: is_taken("new", first_only=False))
 
 
 def test_longer_turns_grow_and_have_an_end() -> None:
