@@ -73,6 +73,7 @@ def test_the_layouts_history_comes_before_what_was_seen(cli: Own, tmp_path: Path
     ]
     for day, digest in ((1, A), (2, B), (3, C), (20, C)):
         assert cli.done("resolve", ":t", "--at", at(day, 12)).lines == [digest]
+        assert cli.done("query", ":t", "--at", at(day, 12), "--format", "{tag} {digest}").lines == [f"t {digest}"]
     assert cli("resolve", ":t", "--at", "2024-02-01T00:00:00Z").status == 1
 
 

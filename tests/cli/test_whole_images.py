@@ -193,6 +193,32 @@ def test_an_index_without_an_image_for_the_builder_needs_one_complete_image(cli:
     left_out(cli, images[0]["digest"])
 
 
+def test_an_incomplete_image_that_is_passed_over_is_noted_once(cli: Own, store: str, tmp_path: Path) -> None:
+    """A name leads to two images, of which one is complete; `--strict` takes that one, and says why it is not the other."""
+    whole, broken = image_with(store), image_with(store, writers.fake_descriptor("gone"))
+    other = writers.make_layout(str(tmp_path / "other"))
+    shutil.copytree(f"{store}/blobs", f"{other}/blobs", dirs_exist_ok=True)
+    named(store, whole)
+    named(other, broken)
+    for path in (store, other):
+        cli("add", path)
+    result = cli("resolve", "--strict", "--format", "oci-layout", "app:1", "app:1")
+    assert result.status == 0
+    assert [line.rpartition("@")[2] for line in result.lines] == [whole["digest"]] * 2
+    assert len(result.said) == 1
+    assert str(writers.fake_descriptor("gone")["digest"]) in result.said[0]
+
+
+def test_a_platform_that_an_image_does_not_have_is_named(cli: Own, store: str) -> None:
+    image = on(writers.make_image(store, "app", arch=HERE), HERE)
+    named(store, writers.make_index_image(store, [image]))
+    cli("add", store)
+    for ref in ("app:1", f"@{image['digest']}", f"app:2@{writers.fake_descriptor('x')['digest']}"):
+        result = cli("resolve", "--platform", f"linux/{OTHER}", ref)
+        assert result.status == 1
+        assert f"{ref} for linux/{OTHER}" in result.said[-1]
+
+
 def test_attestations_are_not_needed(cli: Own, store: str) -> None:
     image = on(writers.make_image(store, "app", arch=HERE), HERE)
     attestation = writers.fake_descriptor("attestation") | {"platform": writers.platform("unknown", "unknown")}
