@@ -8,7 +8,7 @@ import sys
 import time
 
 from catalog.engine.sqlite.writer import SqliteWriter
-from catalog.ingest.intake import Intake
+from catalog.ingest.intake import BULK_ENTRIES, Intake
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 
@@ -18,12 +18,13 @@ def main(db: str) -> None:
     began = time.perf_counter()
     with writer.snapshot() as connection:
         stores = Registry(connection).stores()
-    intake = Intake(writer, Settings(), lambda line: sys.exit(str(line)))
+    intake = Intake(writer, Settings(), lambda line: sys.exit(str(line)), bulk_from=BULK_ENTRIES)
     for store in stores:
         intake.offer(store)
     intake.look_again()  # A large store has its turn after the others.
     if intake.waiting or intake.done != len(stores):
         sys.exit("a store does not stand still")
+    writer.end_bulk()
     writer.close()
     print(time.perf_counter() - began, peak())
 

@@ -11,7 +11,7 @@ from benchmarks.clock import Spread
 from benchmarks.report import Report
 from benchmarks.world import SETTLED, World, drop
 
-LIMIT = 2.0
+LIMIT = 1.7
 """What is held. The goal is 1.5; docs/performance.md has the profile that says why it is not reached."""
 MIB = 250.0
 BYTES_A_NAME = 480.0

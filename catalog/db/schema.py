@@ -42,6 +42,9 @@ SCHEMA_MINOR = 3
 APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
+DROPPED_INDEXES = "dropped_indexes"
+"""The key in `meta` that is there while indexes are missing (catalog.engine.sqlite.bulk)."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -81,7 +84,7 @@ meta = Table(
     metadata,
     Column("key", _text, primary_key=True),
     Column("value", _text, nullable=False),
-    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran",
+    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran; dropped_indexes: a first index is not finished",
 )
 
 host = Table(

@@ -67,6 +67,7 @@ from catalog.db.registered import NAMINGS, PLAIN_STANDINGS, ROOT_SETTINGS, STAND
 from catalog.db.schema import (
     CHILD,
     CONFIG,
+    DROPPED_INDEXES,
     INDEX,
     LAYER,
     LISTED,
@@ -685,6 +686,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "PLAIN_STANDINGS": PLAIN_STANDINGS,
     "NAMINGS": NAMINGS,
     "PRUNED": select(meta.c.value).where(meta.c.key == "pruned_ms"),
+    "DROPPED_INDEXES": select(meta.c.value).where(meta.c.key == DROPPED_INDEXES),
     # completion in a shell
     "NEXT_NAME": _next(name.c.name),
     "NEXT_TAG": _next(name.c.tag),

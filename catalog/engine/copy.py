@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from sqlalchemy import Table
 
 from catalog.db.schema import (
+    DROPPED_INDEXES,
     UNREAD,
     annotation_key,
     answer_span,
@@ -125,7 +126,9 @@ class _Copy:
             else:
                 self._insert(table, host_id)
                 self._execute(SQL("DROP TABLE {}").format(_staged(table)))
-        for row in self._source.execute("SELECT key, value FROM meta WHERE key <> 'schema'").fetchall():
+        for row in self._source.execute(
+            "SELECT key, value FROM meta WHERE key NOT IN ('schema', ?)", (DROPPED_INDEXES,)
+        ).fetchall():
             self._target.execute("INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", row)
         for table in _TABLES:  # Otherwise the planner has no statistics until autovacuum runs.
             self._execute(SQL("ANALYZE {}").format(Identifier(table.name)))

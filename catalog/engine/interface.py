@@ -125,8 +125,8 @@ class Writer(Protocol):
     def transaction(self, *, alone: bool = False, unchecked: bool = False) -> AbstractContextManager[Connection]:
         """Return a transaction under the writer's lock: committed at the end of the block, rolled back if the block raises.
 
-        `alone` keeps out the writers of other hosts too. `unchecked` skips the checks of foreign keys, for deletes that have
-        made sure that no row refers to what they delete.
+        `alone` keeps out the writers of other hosts too. `unchecked` skips the checks of foreign keys, and what they delete, for work
+        that has made sure itself that each row refers to one that is there.
         """
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
@@ -134,6 +134,16 @@ class Writer(Protocol):
 
         After a conflict with a writer of another host, `work` is called again, so it must not keep anything of a failed call.
         """
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether indexes are missing because of `begin_bulk`. Within a transaction this does not change."""
+
+    def begin_bulk(self) -> None:
+        """Do without the indexes that only questions use, if the catalog is nearly empty, until `end_bulk`; do nothing on a server."""
+
+    def end_bulk(self) -> None:
+        """Make the indexes that are missing, whoever dropped them."""
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a read-only transaction. It needs no lock, and sees one state of the catalog whoever writes meanwhile."""

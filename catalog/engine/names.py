@@ -68,6 +68,7 @@ Name = Literal[
     "PLAIN_STANDINGS",
     "NAMINGS",
     "PRUNED",
+    "DROPPED_INDEXES",
     "NEXT_NAME",
     "NEXT_TAG",
     "NEXT_DIGEST",

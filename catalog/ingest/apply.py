@@ -38,21 +38,30 @@ class Written(NamedTuple):
     outcomes: list[tuple[Store, IndexReading, Outcome]]
 
 
-def write_readings(connection: Connection, batch: Sequence[IndexReading], pause: Callable[[], None]) -> Written:
+def write_readings(
+    connection: Connection,
+    batch: Sequence[IndexReading],
+    pause: Callable[[], None],
+    *,
+    first: bool = False,
+    is_bulk: bool = False,
+) -> Written:
     """Write what was read of several stores, except those that look different by now. `pause` is called often.
 
+    `first` says that none of them had entries when it was read; then foreign keys need not be checked, and one that has some by now is
+    left for later. With `is_bulk`, the indexes by keys are missing.
     Raises what reading a streamed file raises, and MemoryError; then the transaction must be undone.
     """
     written = Written([], [])
     try:
         registry, rows = Registry(connection), Rows(connection)
-        rows.pause = pause
+        rows.pause, rows.is_bulk = pause, is_bulk
         current = {store.id: store for store in registry.stores([reading.store.id for reading in batch])}
         for reading in batch:
             store = current.get(reading.store.id)
             if store is None:
                 continue  # Another process has removed it meanwhile.
-            if not reading.is_current(store.opened):
+            if (first and store.entries) or not reading.is_current(store.opened):
                 written.later.append(reading)
             elif reading.content is not None:
                 full = reading.waiting.full

@@ -53,6 +53,8 @@ from catalog.names.sizes import counted
 
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
+BULK_ENTRIES = 20_000
+"""From how many entries in one transaction on it pays to make indexes at the end."""
 BATCH_BYTES = 16 << 20
 """How much of `index.json` files is kept for one transaction, in bytes. An entry may have a long text."""
 
@@ -67,7 +69,8 @@ class Intake:
 
     `others_wait` is called during the turn of a large store, with its path and the size of its index.json in bytes. It returns
     whether a smaller store waits that the intake does not know of, or time is up. One transaction writes at most
-    `entries_at_once` entries, unless one store has more.
+    `entries_at_once` entries, unless one store has more. From `bulk_from` entries in one transaction on, an empty catalog is written
+    without its indexes, until the caller has the writer `end_bulk`.
     `changed` counts the stores whose entries changed, `done` those that were dealt with, `ended` the turns that were ended.
     """
 
@@ -81,9 +84,11 @@ class Intake:
         *,
         entries_at_once: int = BATCH_ENTRIES,
         rules: TurnRules | None = None,
+        bulk_from: float = math.inf,
     ) -> None:
         self._writer = writer
         self._entries_at_once = entries_at_once
+        self._bulk_from = bulk_from
         self._rules = rules or TurnRules()
         self._last_turns: dict[int, float] = {}  # when stores last had a turn or were read, by id
         self._last_turn = time.monotonic()
@@ -450,9 +455,16 @@ class Intake:
     def _write(self, batch: list[IndexReading]) -> None:
         began = time.monotonic()
         reserve()
+        first = not any(reading.store.entries for reading in batch)
+        if self._bulk_from < math.inf:
+            self._look_at_bulk(batch, first=first)
         with CollectorPaused():
-            pause = self._pause
-            later, written = self._writer.write(lambda connection: write_readings(connection, batch, pause))
+            later, written = self._writer.write(
+                lambda connection: write_readings(
+                    connection, batch, self._pause, first=first, is_bulk=self._writer.is_bulk
+                ),
+                unchecked=first,
+            )
         for reading in later:
             self._read_later(reading)
         self.done += len(batch) - len(later)
@@ -464,6 +476,20 @@ class Intake:
                     lags.append(_age(reading.content.file))
             self._report_outcome(store, outcome)
         self._listener.committed(time.monotonic() - began + sum(reading.took_ms for reading in batch) / 1000, lags)
+
+    def _look_at_bulk(self, batch: list[IndexReading], *, first: bool) -> None:
+        """Do without indexes from the first large batch on, until one has a store with entries, which are looked for by these indexes."""
+        if self._writer.is_bulk and not first:
+            self._writer.end_bulk()
+        elif first and not self._writer.is_bulk:
+            contents = [reading.content for reading in batch if reading.content is not None]
+            if sum(content.elements for content in contents) >= self._bulk_from or any(
+                one.streamed for one in contents
+            ):
+                self._writer.begin_bulk()
+                first = self._writer.is_bulk
+        if not first:
+            self._bulk_from = math.inf
 
     def _report_outcome(self, store: Store, outcome: Outcome) -> None:
         fields = {"store": store.name, "path": store.path, "state": outcome.state}

@@ -91,6 +91,8 @@ class Rows:
         self._count = 0
         self.pause: Callable[[], None] = _no_pause
         """Called now and then while there is much to write. If it raises, the transaction must be undone."""
+        self.is_bulk = False
+        """Whether the indexes by keys are missing (Writer.begin_bulk)."""
         self.long_words = 0
         """How many words were too long. They are truncated, except annotation keys and label keys, which are left out."""
 

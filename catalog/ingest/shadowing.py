@@ -7,7 +7,8 @@ history records what the first one answered. A span continues if the answer move
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from catalog.ingest.records import AnswerSpanRow
 from catalog.ingest.rows import Rows
@@ -29,6 +30,8 @@ class HeldBy(NamedTuple):
     answers_from: int
 
 
+_ROWS = "SELECT name.id, entry.content_id, name.shadowed, name.since, name.answers_from"
+_ORDER = "ORDER BY name.source, name.sort, name.id"
 _BY_NAME = "name.name = ? AND name.store_id = ?"
 _BY_TAG = "name.tag = ? AND name.store_id = ? AND name.repository_id IS NULL"
 
@@ -56,15 +59,9 @@ class Shadowing:
     def settle(self) -> None:
         """Set `shadowed` and `since` of the touched keys according to their rows, and write the spans that ended."""
         cursor = self._rows.cursor
-        for key, before in self._before.items():
+        for key, standing in self._standing():
             self._rows.pause()
-            where, what = self._where(key)
-            standing = cursor.execute(
-                "SELECT name.id, entry.content_id, name.shadowed, name.since, name.answers_from FROM name"
-                " JOIN entry ON entry.id = name.entry_id"
-                f" WHERE {where} ORDER BY name.source, name.sort, name.id",
-                (what, self._store_id),
-            ).fetchall()
+            before = self._before[key]
             if before is not None and (not standing or standing[0][1] != before.content_id):
                 self._rows.answer_span(
                     AnswerSpanRow(
@@ -89,6 +86,29 @@ class Shadowing:
                         "UPDATE name SET shadowed = ?, since = ?, answers_from = ? WHERE id = ?",
                         (place > 0, *should_be, name_id),
                     )
+
+    def _standing(self) -> Iterator[tuple[NameKey, list[tuple[Any, ...]]]]:
+        """Yield the touched keys, each with the rows that have it, the one that answers first."""
+        cursor = self._rows.cursor
+        if not self._rows.is_bulk:
+            for key in self._before:
+                where, what = self._where(key)
+                found = cursor.execute(
+                    f"{_ROWS} FROM name JOIN entry ON entry.id = name.entry_id WHERE {where} {_ORDER}",
+                    (what, self._store_id),
+                )
+                yield key, found.fetchall()
+            return
+        # There is no index by names, but by stores and entries. So all names of the store are read once.
+        rows: dict[NameKey, list[tuple[Any, ...]]] = {key: [] for key in self._before}
+        for *row, repository_id, tag, name in cursor.execute(
+            f"{_ROWS}, name.repository_id, name.tag, name.name FROM entry CROSS JOIN name ON name.entry_id = entry.id"
+            f" WHERE entry.store_id = ? {_ORDER}",
+            (self._store_id,),
+        ):
+            if (same := rows.get(NameKey(repository_id, tag, name))) is not None:
+                same.append(tuple(row))
+        yield from rows.items()
 
     def _current(self, key: NameKey) -> HeldBy | None:
         where, what = self._where(key)

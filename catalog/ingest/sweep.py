@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from catalog.engine.interface import Writer
 from catalog.ingest.clock import now_ms
 from catalog.ingest.content import GROUP, ContentStage
-from catalog.ingest.intake import Intake
+from catalog.ingest.intake import BULK_ENTRIES, Intake
 from catalog.ingest.listener import Report
 from catalog.ingest.notice import Notice
 from catalog.ingest.registry import Registry, Root
@@ -78,15 +78,22 @@ class Sweep:
             registered = [s for s in registered if s.id in wanted]
         # With little time left, a large store is left for later, because writing it would keep the lock from others.
         intake = Intake(
-            self._writer, self._settings, self._report, others_wait=lambda _path, _size: time.monotonic() >= deadline
+            self._writer,
+            self._settings,
+            self._report,
+            others_wait=lambda _path, _size: time.monotonic() >= deadline,
+            bulk_from=BULK_ENTRIES if deadline == math.inf else math.inf,
         )
-        with Parents() as parents:
-            for each in registered:
-                intake.offer(each, full=full, at=parents.find(each.opened))
-                self._progress(INDEXING, intake.done, len(registered))
-        intake.commit()
-        self._progress(INDEXING, intake.done, len(registered))
-        late = self._wait(intake, len(registered), deadline)
+        try:
+            with Parents() as parents:
+                for each in registered:
+                    intake.offer(each, full=full, at=parents.find(each.opened))
+                    self._progress(INDEXING, intake.done, len(registered))
+            intake.commit()
+            self._progress(INDEXING, intake.done, len(registered))
+            late = self._wait(intake, len(registered), deadline)
+        finally:
+            self._writer.end_bulk()
         until = min(time.monotonic() + content_seconds, deadline)
         self._read_content({s.id for s in registered}, until, full=full)
         return Summary(len(registered), len(found), intake.changed, late)

@@ -75,6 +75,8 @@ def _look(reader: Reader) -> Summary | None:
     hosts = [row[0] for row in reader.rows("HOSTS", {})]
     if len(hosts) != 1 or is_retention_due((reader.row("PRUNED", {}) or (None,))[0], time.time_ns() // 1_000_000):
         return None
+    if reader.row("DROPPED_INDEXES", {}) is not None:
+        return None  # A first pass was killed.
     host = {"host": hosts[0]}
     plain = list(reader.rows("PLAIN_STANDINGS", host))
     namings = list(reader.rows("NAMINGS", host))

@@ -5,6 +5,7 @@ This happens once, when `index.json` changes. Every other tool does this work ag
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,6 +28,9 @@ DOCKER_SAVE = 2
 SOURCES = 3
 """The number of sources, each of which precedes the next one."""
 
+
+_REMEMBERED = 300
+"""The longest name whose parts are kept, in characters: a longer one is hardly ever a repository, and a thousand of them take memory."""
 
 REPO_TAGS = "RepoTags"
 """The subject of a problem with a name of DOCKER_SAVE: the field in which it is written."""
@@ -121,9 +125,6 @@ class _Keys:
     def __init__(self) -> None:
         self.found: list[Key] = []
         self.problems: list[NameProblem] = []
-        # Sets, because comparing each name of a long list with all earlier keys would be quadratic.
-        self._tags: set[str | None] = set()
-        self._with_repository: set[tuple[str | None, str | None]] = set()
 
     def add(self, key: Key) -> None:
         """Add a key, unless it is too long or an earlier key already finds the same name."""
@@ -133,11 +134,21 @@ class _Keys:
             why = f"is longer than {KEY_BYTES} bytes and cannot be looked up"
             self.problems.append(NameProblem("long-name", shown(text, 60), why))
             return
+        if not self.found:  # Hardly any entry has more than one, so the sets are made for the second.
+            self.found.append(key)
+            return
+        if len(self.found) == 1:
+            self._begin_sets(self.found[0])
         if (tag in self._tags) if repository is None else ((repository, tag) in self._with_repository):
             return
         self._tags.add(tag)
         self._with_repository.add((repository, tag))
         self.found.append(key)
+
+    def _begin_sets(self, first: Key) -> None:
+        # Sets, because comparing each name of a long list with all earlier keys would be quadratic.
+        self._tags: set[str | None] = {first.tag}
+        self._with_repository: set[tuple[str | None, str | None]] = {first[:2]}
 
 
 def _parts(ref_name: str, problems: list[NameProblem]) -> list[str]:
@@ -156,7 +167,7 @@ def _from_image_name(
     subject: str = "io.containerd.image.name",
     source: int = CONTAINERD,
 ) -> None:
-    parts = split_reference(text)
+    parts = split_named(text)
     if parts is None:
         why = f"is not an image reference: {shown(text)}" if text else "is empty"
         keys.problems.append(NameProblem("unusable-name", subject, why))
@@ -170,6 +181,19 @@ def _from_image_name(
     if tag is None and named_digest is None:
         tag = "latest"
     keys.add(Key(repository_name(domain, path), tag, source))
+
+
+def split_named(text: str) -> tuple[str, str, str | None, str | None] | None:
+    """Return `split_reference(text)`, in less time if the repository of a name with a tag was seen just before, as is usual in a layout."""
+    name, colon, tag = text.rpartition(":")
+    # A name of 64 characters may be the id of an image, which only counts without a tag. A name with another colon has a port or two tags.
+    if not colon or len(name) > _REMEMBERED or len(name) == 64 or "/" in tag or "@" in text:
+        return split_reference(text)
+    parts = remembered(name)
+    return (*parts, tag, None) if parts is not None and is_tag(tag) else None
+
+
+remembered = functools.lru_cache(maxsize=1024)(split_repository)
 
 
 def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) -> None:
@@ -187,7 +211,7 @@ def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) 
         return  # containerd writes a bare `@sha256:...` for a name without a tag, which its image name gives in full
     if is_tag(base):
         key = Key(repository, base, REF)
-    elif (parts := split_reference(base)) is not None and parts[3] is None:
+    elif (parts := split_named(base)) is not None and parts[3] is None:
         domain, path, tag, _ = parts
         # Docker adds `latest` only if there is neither a tag nor a digest (TagNameOnly).
         key = Key(repository_name(domain, path), tag or (None if pinned else "latest"), REF)

@@ -385,6 +385,7 @@ class Daemon:
                 contents.look(store, at_once=at_once or lost, at=at)
         contents.look_for_completed(here.stores.values())
         intake.commit()
+        writer.end_bulk()  # if a first index in another process was killed
         if missed and not lost and self._service.figures.last_sweep is not None:
             self._watch(again=True)  # There was no event, so something may be unwatched.
         self._service.swept(len(here.stores), began)

@@ -242,6 +242,13 @@ def test_without_the_right_to_look_into_the_directory(others: str) -> None:
     one_error(ran_as_nobody("index", db=others), 4, "no permission to read", "ask root, its owner")
 
 
+def test_a_writer_that_only_read_leaves_the_wal_behind(others: str) -> None:
+    """As `index` does where nothing has changed. Without the WAL, a user who may not write the directory could not read."""
+    with SqliteWriter(others) as writer, writer.snapshot() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM store").fetchall()
+    assert {"c.db", "c.db-shm", "c.db-wal"} <= set(os.listdir(os.path.dirname(others)))
+
+
 @needs_root
 def test_a_reader_who_may_not_write_the_directory_reads_after_a_clean_close(others: str) -> None:
     """The writer leaves -wal and -shm behind, because without them such a reader could not open the catalog."""

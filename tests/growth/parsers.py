@@ -36,7 +36,7 @@ from catalog.lookup.search import _quality
 from catalog.names import age, escape, moment, paths
 from catalog.names.digest import is_digest
 from catalog.names.http_host import host_of, is_address, parse_address
-from catalog.names.keys import Naming, derive_keys
+from catalog.names.keys import Naming, derive_keys, remembered
 from catalog.names.nearest import did_you_mean, nearest, nearest_option
 from catalog.names.pattern import Glob, name_globs, upper_bound
 from catalog.names.platform import Platform, platform_text, split
@@ -258,6 +258,11 @@ def _naming(text: str) -> None:
         naming.repository(text, None)
         naming.unnamed(text, "example.com")
     Naming.parse(f"fixed={text}")
+
+
+def _keys(ref_name: str, image_name: str | None, repository: str | None) -> None:
+    remembered.cache_clear()  # What is remembered from the time before would make the small input cheap, and not the large one.
+    derive_keys(ref_name, image_name, DIGEST, repository)
 
 
 def _paths(text: str) -> None:
@@ -498,8 +503,8 @@ PARSERS: dict[str, tuple[Parse, dict[str, Make]]] = {
     "a digest": (lambda text: (is_digest(text), is_digest(f"{text}:a"), is_digest(f"a:{text}"), parse_digest(text)), TEXTS),
     "a pattern": (_matching, PATTERNS),
     "the end of a range": (upper_bound, TEXTS),
-    "names of an entry": (lambda text: derive_keys(text, text, DIGEST, None), TEXTS | LISTS),
-    "names under a policy": (lambda text: derive_keys(text, None, DIGEST, "a/b"), LISTS),
+    "names of an entry": (lambda text: _keys(text, text, None), TEXTS | LISTS),
+    "names under a policy": (lambda text: _keys(text, None, "a/b"), LISTS),
     "a naming policy": (_naming, TEXTS),
     "a platform": (_platform, TEXTS),
     "a moment": (lambda text: (moment.milliseconds(text), moment.parse_moment(text, 0)), TEXTS),

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from catalog.ingest import intake, names, rows
+from catalog.ingest import intake, names, rows, sweep
 from catalog.ingest.settings import Settings
 from catalog.layout.index import ListLimits
 from tests import writers
@@ -325,6 +325,7 @@ def test_whatever_happens_on_disk_the_catalog_says_what_the_layouts_say(
         monkeypatch.setattr(rows, "FLUSH_ROWS", 3)
         monkeypatch.setattr(names, "PENDING", 2)
         monkeypatch.setattr(intake, "BATCH_STORES", 2)
+        monkeypatch.setattr(sweep, "BULK_ENTRIES", 1)
     run_state_machine_as_test(
         Bound, settings=settings(max_examples=examples(12 if engine == "sqlite" else 3), stateful_step_count=25)
     )

@@ -171,6 +171,7 @@ ASKED = [
     Asked("HOSTS", {}, 1),
     Asked("HOST_BY_NAME", {"host_name": "nowhere"}, 0),
     Asked("PRUNED", {}, 0),
+    Asked("DROPPED_INDEXES", {}, 0),
     Asked("ROOTS", {}, 1),
     Asked("LEFT_OUT", {}, 0),
     Asked("SPANS_BY_NAME", {"name": f"{APP}:1.1"}, 2),

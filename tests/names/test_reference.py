@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from catalog.errors import InvalidReference
 from catalog.names.digest import is_docker_digest
+from catalog.names.keys import split_named
 from catalog.names.reference import (
     Reference,
     is_domain,
@@ -205,7 +206,7 @@ def test_the_oracle_agrees_with_every_own_vector() -> None:
 )
 def test_limits_and_corners(text: str, parts: Parts | None) -> None:
     """Limits just met and just exceeded. The vectors have none of these, so the oracle has to agree."""
-    assert split_reference(text) == oracle(text) == parts
+    assert split_reference(text) == split_named(text) == oracle(text) == parts
 
 
 def test_every_short_text_is_split_as_the_regular_expressions_do() -> None:
@@ -213,7 +214,7 @@ def test_every_short_text_is_split_as_the_regular_expressions_do() -> None:
     for length in range(6):
         for characters in product("aA0._-:/[]", repeat=length):
             text = "".join(characters)
-            assert split_reference(text) == oracle(text), text
+            assert split_reference(text) == split_named(text) == oracle(text), text
 
 
 DOMAINS = st.sampled_from(
@@ -288,8 +289,11 @@ VALID_COMPONENTS = [
 @given(st.one_of(near_misses(), st.text(max_size=20), st.text("ab0A._-/:@[]\n", max_size=12)))
 @settings(max_examples=examples(1500), deadline=None)
 def test_splits_any_text_as_the_regular_expressions_do(text: str) -> None:
-    """`split_reference` and the regular expressions of distribution/reference agree, above all on near misses."""
-    assert split_reference(text) == oracle(text)
+    """`split_reference` and the regular expressions of distribution/reference agree, above all on near misses.
+
+    So does the way of ingest, which remembers repositories.
+    """
+    assert split_reference(text) == split_named(text) == oracle(text)
 
 
 @given(st.one_of(DOMAINS, near_misses(), st.text("aA0.-:[]\n", max_size=8)))
@@ -309,7 +313,15 @@ def test_tags_are_those_of_the_regular_expression(text: str) -> None:
 def test_ref_names_are_split_as_the_regular_expressions_do() -> None:
     """Legal and illegal values of `org.opencontainers.image.ref.name`, some of which are also Docker references."""
     for row in own_vectors("refname.json"):
-        assert split_reference(row["refname"]) == oracle(row["refname"]), row["refname"]
+        assert split_reference(row["refname"]) == split_named(row["refname"]) == oracle(row["refname"]), row["refname"]
+
+
+@pytest.mark.parametrize("length", [63, 64, 65, 300, 301])
+@pytest.mark.parametrize("end", ["", ":", ":1", ":1:2", f"@{DIGEST}", f":1@{DIGEST}", ":\n", ":-"])
+def test_names_of_any_length_are_split_with_and_without_remembering(length: int, end: str) -> None:
+    """64 hex digits are the id of an image, but not with a tag."""
+    for name in ("a" * length, "g" * length, f"b.c/{'a' * (length - 4)}", f"[::1]:5000/{'a' * (length - 11)}"):
+        assert split_named(name + end) == split_reference(name + end) == oracle(name + end)
 
 
 @given(references())

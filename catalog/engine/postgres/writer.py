@@ -174,6 +174,17 @@ class PostgresWriter:
             raw_connection(connection).execute(*settings(**others))
             yield connection
 
+    @property
+    def is_bulk(self) -> bool:
+        """See Writer."""
+        return False
+
+    def begin_bulk(self) -> None:
+        """See Writer. Other hosts ask a server all the time."""
+
+    def end_bulk(self) -> None:
+        """See Writer."""
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """See Writer."""

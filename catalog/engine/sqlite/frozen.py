@@ -69,6 +69,7 @@ STATEMENTS = {
     'PLAIN_STANDINGS': "SELECT store.path, root.path AS root_path, store.root_id IS NULL OR store.own_settings = 1 OR store.path = root.path AS by_name, store.file_identity, store.blobs_identity FROM store LEFT OUTER JOIN root ON root.id = store.root_id WHERE store.host_id = :host AND (store.state = 'ok' OR store.state = 'empty') AND coalesce(store.layout_version, '') = '1.0.0' AND store.keyed_by IS NOT NULL AND store.naming != 'path' AND store.naming != 'path:tag' AND store.shared_blobs IS NULL AND store.path_bytes IS NULL AND root.path_bytes IS NULL AND store.content_pending = 0 AND store.archive = 0",
     'NAMINGS': "SELECT DISTINCT store.naming, store.prefix, store.keyed_by FROM store WHERE store.host_id = :host AND store.keyed_by IS NOT NULL AND store.naming != 'path' AND store.naming != 'path:tag'",
     'PRUNED': 'SELECT meta.value FROM meta WHERE meta."key" = \'pruned_ms\'',
+    'DROPPED_INDEXES': 'SELECT meta.value FROM meta WHERE meta."key" = \'dropped_indexes\'',
     'NEXT_NAME': 'SELECT name.name FROM name WHERE name.name >= :low AND name.name < :high ORDER BY name.name LIMIT 1 OFFSET 0',
     'NEXT_TAG': 'SELECT name.tag FROM name WHERE name.tag >= :low AND name.tag < :high ORDER BY name.tag LIMIT 1 OFFSET 0',
     'NEXT_DIGEST': 'SELECT content.digest FROM content WHERE content.digest >= :low AND content.digest < :high ORDER BY content.digest LIMIT 1 OFFSET 0',

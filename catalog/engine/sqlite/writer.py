@@ -22,6 +22,7 @@ from catalog.engine.driver import OPTION
 from catalog.engine.interface import Written
 from catalog.engine.location import sqlite_uri
 from catalog.engine.locks import LOCK_SECONDS, WRITER, FileLock, retire_old_lock
+from catalog.engine.sqlite import bulk
 from catalog.engine.sqlite.driver import DRIVER
 from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find
 from catalog.errors import CatalogUnavailable
@@ -52,6 +53,7 @@ class SqliteWriter:
 
     def __init__(self, path: str, *, timeout: float | None = None, create: bool = True) -> None:
         self.path = path
+        self.is_bulk = False
         self._timeout = LOCK_SECONDS if timeout is None else timeout
         self._lock = FileLock(path + WRITER, f"{shown(path)} is being written by another process: try again")
         self._keeper: sqlite3.Connection | None = None
@@ -68,6 +70,11 @@ class SqliteWriter:
             except BaseException:
                 self._close()
                 raise
+        try:
+            self.end_bulk()  # if a first index was killed
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +99,24 @@ class SqliteWriter:
         """See Writer."""
         with self.transaction(alone=alone, unchecked=unchecked) as connection:
             return work(connection)
+
+    def begin_bulk(self) -> None:
+        """See Writer."""
+        with self.transaction() as connection:
+            is_dropped = bulk.drop_indexes(connection)
+        self.is_bulk = is_dropped
+
+    def end_bulk(self) -> None:
+        """See Writer. Each index is made in a transaction of its own, so that the WAL does not hold all of them at once."""
+        with self.snapshot() as connection:
+            is_unfinished = bulk.is_unfinished(connection)
+        if is_unfinished:
+            for index in bulk.dropped():
+                with self.transaction() as connection:
+                    bulk.make_index(connection, index)
+            with self.transaction() as connection:
+                bulk.finish(connection)
+        self.is_bulk = False
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -141,12 +166,12 @@ class SqliteWriter:
             self._close()
 
     def _close(self) -> None:
-        for engine in (self._engine, self._reading):
-            if engine is not None:
-                engine.dispose()
-        for connection in (self._driver, self._keeper):
+        # In this order: an engine that was used closes its connection, and the one that keeps the WAL has to be the last.
+        for engine, connection in ((self._engine, self._driver), (self._reading, self._keeper)):
             if connection is not None:
                 connection.close()
+            if engine is not None:
+                engine.dispose()
         self._engine = self._reading = None
         self._driver = self._keeper = None
 
