@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,6 +236,40 @@ def test_without_the_right_to_read(others: str) -> None:
     one_error(ran_as_nobody("index", db=others), 4, others)
     os.chmod(others, 0o644)
     one_error(ran_as_nobody("index", db=others), 4, "you may read, but not write", "run this as root, its owner")
+
+
+NO_TEMPORARY_FILES = """
+for each in /tmp /var/tmp; do mount --bind $each $each && mount -o remount,ro,bind $each || exit; done
+cd /proc && exec "$0" -c '
+import sys
+from catalog.engine.sqlite.writer import SqliteWriter
+from catalog.errors import NoRoom
+many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000) SELECT randomblob(60) FROM n ORDER BY 1"
+try:
+    with SqliteWriter(sys.argv[1]) as writer, writer.transaction() as connection:
+        connection.exec_driver_sql(many).fetchone()
+except NoRoom as error:
+    print(error)
+' "$1"
+"""
+
+
+@needs_root
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
+    reason="this machine does not let root mount something for one process alone",
+)
+def test_without_a_directory_for_temporary_files(sound: bytes) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        path = f"{directory}/c.db"
+        Path(path).write_bytes(sound)
+        command = ["unshare", "-m", "sh", "-c", NO_TEMPORARY_FILES, sys.executable, path]
+        env = {name: value for name, value in os.environ.items() if name not in ("TMPDIR", "SQLITE_TMPDIR")}
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+        assert "no directory for temporary files" in done.stdout, done.stderr
+        assert "set SQLITE_TMPDIR" in done.stdout
+        with_one = env | {"SQLITE_TMPDIR": directory}
+        assert subprocess.run(command, capture_output=True, text=True, env=with_one, check=False).stdout == ""
 
 
 @needs_root

@@ -53,6 +53,11 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnav
         return CatalogLocked(f"{where} is locked by another process: try again")
     if code == sqlite3.SQLITE_FULL:
         return NoRoom(f"no room to write {where}: free some space on its disk, nothing was lost")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and not _has_temporary_directory():
+        return NoRoom(
+            f"no directory for temporary files, which {where} needs to sort much: make /var/tmp or /tmp writable, "
+            "or set SQLITE_TMPDIR to a directory that you may write"
+        )
     if code == sqlite3.SQLITE_IOERR:
         return NoRoom(f"reading or writing {where} failed ({error}): check whether its disk is full or failing")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM):
@@ -74,6 +79,13 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnav
             f"no permission to use {where} ({error}): check the permissions of the file and its directory"
         )
     return CatalogUnavailable(f"{where} cannot be used ({error}): 'ocicat db check' looks for damage")
+
+
+def _has_temporary_directory() -> bool:
+    """Return whether SQLite finds a directory for its temporary files (sqlite.org/tempfiles.html, section 5)."""
+    usual = ("/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - nothing is made there
+    places = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), *usual)
+    return any(each and os.path.isdir(each) and os.access(each, os.W_OK | os.X_OK) for each in places)
 
 
 def gone(path: str) -> CatalogUnavailable:
