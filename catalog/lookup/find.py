@@ -44,7 +44,6 @@ def find(
                 yield Match(reader, row, below=digest)
         for row in _lying(reader, query, place):
             if stores is None or row[STORE_ID] in stores:
-                seen.add(row[ENTRY_ID])
                 yield Match(reader, row)
     if place is not None and not seen and (stores is None or place.store_id in stores):
         single = _single_entry(reader, query, place)

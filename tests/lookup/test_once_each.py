@@ -7,6 +7,10 @@ import itertools
 import json
 from pathlib import Path
 
+import pytest
+
+from catalog.errors import Ambiguous
+from catalog.names.query import parse_query
 from tests import writers
 from tests.conftest import Catalogue, Said
 from tests.content.layouts import layout, named, pending, put, write
@@ -89,6 +93,9 @@ def test_by_several_manifests_below_it(catalogue: Catalogue, tmp_path: Path) -> 
     with_entry(tmp_path, catalogue, top, children)
     assert found(catalogue, prefix) == [("s", digest_of(top))]
     assert catalogue.resolve(prefix) == Said(3, candidates=frozenset(map(digest_of, children)))
+    with pytest.raises(Ambiguous) as caught:
+        catalogue.asking().resolve(parse_query(prefix))
+    assert (caught.value.total, len(caught.value.candidates)) == (2, 2)
 
 
 def test_two_entries_above_manifests_with_one_prefix(catalogue: Catalogue, tmp_path: Path) -> None:

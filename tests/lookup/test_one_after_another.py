@@ -68,7 +68,7 @@ def test_a_tag_that_moved_away_from_the_digest_that_is_asked_for(
     path = layout(tmp_path / "s")
     child, old, new = (manifest(path, {"n": number}) for number in range(3))
     top = index(path, child)
-    write(path, named(old, "alpine:2"), named(new, "alpine:1"), named(top, "alpine:3"))
+    write(path, named(new, "alpine:1"), named(old, "alpine:1"), named(top, "alpine:3"))  # the second is shadowed
     catalogue.add(path)
     catalogue.index()
     moved = form.format(old["digest"])
