@@ -18,6 +18,7 @@ from catalog.ingest import blob_reading, content, listing
 from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import called
+from tests.conftest import Catalogue
 from tests.content.layouts import digest_of, file_of, index, layer, layout, manifest, named, on, put, put_as, write
 from tests.effort import examples
 from tests.forking import CLEAN
@@ -234,3 +235,35 @@ def test_a_good_copy_in_the_same_group_is_read_though_the_first_is_bad(tmp_path:
         assert found.out == f"{image['digest']}\n"
         told = [line.split("\t")[:2] for line in called("check", db=db).lines]
         assert told == [[f"{bad}/{bad}", "digest-differs"]]
+
+
+def test_a_bad_copy_stays_a_problem_while_another_store_has_a_good_one(catalogue: Catalogue, tmp_path: Path) -> None:
+    """It need not be read any more, but it is as bad as before. Its size is right, so only its bytes say so."""
+    bad, good = layout(tmp_path / "bad"), layout(tmp_path / "good")
+    for path in (bad, good):
+        image = manifest(path, AMD64)
+        write(path, named(image))
+    put_as(bad, image["digest"], b"{" + b" " * (image["size"] - 2) + b"}")
+    told = "SELECT store FROM problems WHERE kind = 'digest-differs' AND subject = ?"
+    for path in (bad, good):
+        catalogue.add(path)
+        catalogue.index()
+        assert catalogue.sql(told, image["digest"]) == [("bad",)]
+    for number in range(2):
+        put(bad, {"more": number})
+        catalogue.index()
+        assert catalogue.sql(told, image["digest"]) == [("bad",)]
+    put_as(bad, image["digest"], Path(file_of(good, image["digest"])).read_bytes())
+    put(bad, {"more": 2})
+    catalogue.index()
+    assert catalogue.sql(told, image["digest"]) == []
+
+
+def test_a_blob_that_nothing_points_to_and_that_is_no_json_is_looked_at_once(tmp_path: Path) -> None:
+    config, db, path = no_settling(tmp_path), f"{tmp_path}/catalog.db", layout(tmp_path / "s")
+    write(path, named(manifest(path, AMD64)))
+    stray = writers.write_blob(path, b"a layer that an interrupted pull left here", writers.LAYER_TYPE)["digest"]
+    assert opened(db, config, "add", path)[stray] == 1
+    for number in range(2):
+        put(path, {"more": number})
+        assert opened(db, config, "index")[stray] == 0
