@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.lookup import listing
 from catalog.names.query import parse_query
 from tests.conftest import Catalogue
 from tests.content.layouts import index, layout, manifest, named, write
@@ -22,23 +23,27 @@ def notes(catalogue: Catalogue, *refs: str, stores: tuple[str, ...] = ()) -> lis
     return list(catalogue.lines)
 
 
-def test_what_a_question_found_out_is_forgotten_before_the_next(catalogue: Catalogue, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["resolve", "query", "query of all"])
+def test_what_a_question_found_out_is_forgotten_before_the_next(
+    catalogue: Catalogue, tmp_path: Path, command: str
+) -> None:
     away, path = layout(tmp_path / "away"), layout(tmp_path / "s")
     child = manifest(away, {"os": "linux", "architecture": "arm64"})
     write(path, named(index(path, child)))
     catalogue.add(path)
     catalogue.index()
-    asking = catalogue.asking()
-    query = parse_query("alpine:1")
+    asking, query = catalogue.asking(), parse_query("alpine:1")
 
-    def platforms() -> tuple[object, ...]:
-        """Return what `resolve`, and what `query`, says of the image."""
-        return next(asking.matches(query)).value("platforms"), asking.resolve(query).value("platforms")
+    def platforms() -> object:
+        if command == "query of all":
+            return next(iter(listing.without_ref(catalogue.asking(), None))).value("platforms")
+        match = asking.resolve(query) if command == "resolve" else next(asking.matches(query))
+        return match.value("platforms")
 
-    assert platforms() == ([], [])
+    assert platforms() == []
     shutil.copytree(f"{away}/blobs", f"{path}/blobs", dirs_exist_ok=True)
     catalogue.index()
-    assert platforms() == (["linux/arm64"],) * 2
+    assert platforms() == ["linux/arm64"]
 
 
 def test_a_store_that_cannot_be_read_is_noted_once(catalogue: Catalogue, tmp_path: Path) -> None:
