@@ -50,6 +50,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(*build(str(tmp_path_factory.mktemp("dist"))))
 
 
+@pytest.fixture(scope="module")
+def venv(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A venv with the wheel alone, in a path with a space."""
+    found = tmp_path_factory.mktemp("installed") / "the venv"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_COMPILE", "1")
+        install(built.wheel, str(found))
+    return found
+
+
 def wheel_files(path: str) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as wheel:
         return {name: wheel.read(name) for name in wheel.namelist()}
@@ -187,8 +197,8 @@ def test_nothing_of_this_machine_is_in_them(built: Built) -> None:
         assert not any(path in data for path in here), name
 
 
-def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(built: Built, tmp_path: Path) -> None:
-    bin_ = install(built.wheel, str(tmp_path / "venv"))
+def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(venv: Path, tmp_path: Path) -> None:
+    bin_ = venv / "bin"
     home, directory = tmp_path / "home", tmp_path / "empty"
     home.mkdir()
     directory.mkdir()
@@ -208,10 +218,8 @@ def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(b
 
     for shell, name in (("bash", "bash-completion/completions/ocicat"), ("zsh", "zsh/site-functions/_ocicat"),
                         ("fish", "fish/vendor_completions.d/ocicat.fish")):  # fmt: skip
-        assert run(f"{bin_}/ocicat", "completion", shell) == (tmp_path / "venv/share" / name).read_text(
-            encoding="utf-8"
-        )
-    assert run(f"{bin_}/python", "-c", "import catalog; print(catalog.__file__)").startswith(str(tmp_path / "venv"))
+        assert run(f"{bin_}/ocicat", "completion", shell) == (venv / "share" / name).read_text(encoding="utf-8")
+    assert run(f"{bin_}/python", "-c", "import catalog; print(catalog.__file__)").startswith(str(venv))
     catalog = run(f"{bin_}/ocicat", "db", "path").strip()
     assert catalog == f"{home}/.local/share/ocicat/catalog.db"
     assert not os.path.exists(catalog)
@@ -227,11 +235,10 @@ def test_the_wheel_works_in_an_empty_venv_an_empty_directory_and_an_empty_home(b
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler, so the wheel has no launcher")
 def test_the_launcher_finds_its_program_in_a_path_with_spaces_behind_a_link_and_after_a_move(
-    built: Built, tmp_path: Path
+    venv: Path, tmp_path: Path
 ) -> None:
     """pip installs both; an answer of the answerer and one of the program are the same."""
-    before, after = tmp_path / "the venv", tmp_path / "the venv, moved"
-    install(built.wheel, str(before))
+    before, after = venv, tmp_path / "the venv, moved"
     layout = writers.make_layout(str(tmp_path / "app"))
     image = writers.make_image(layout, "app")
     writers.write_index(layout, writers.empty_index(writers.name_entry(image, "tag", "", "1.0")))
@@ -262,8 +269,11 @@ def test_the_launcher_finds_its_program_in_a_path_with_spaces_behind_a_link_and_
     assert daemon.returncode == 0
     assert not (tmp_path / "catalog.db.answer").exists()
     before.rename(after)
-    assert run(after / "bin/ocicat", "resolve", ":1.0").stdout == answer
-    shutil.copy(after / "bin/ocicat", tmp_path / "lost")
+    try:
+        assert run(after / "bin/ocicat", "resolve", ":1.0").stdout == answer
+    finally:
+        after.rename(before)
+    shutil.copy(before / "bin/ocicat", tmp_path / "lost")
     lost = run(tmp_path / "lost", "resolve", ":1.0")
     assert (lost.returncode, lost.stdout) == (4, b"")
     assert b"install ocicat again" in lost.stderr
