@@ -25,6 +25,7 @@ from catalog import (
     UsageError,
 )
 from tests import writers
+from tests.forking import CLEAN, OCICAT
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
         index = writers.append(index, writers.name_entry(other, "tag", "docker.io/library/alpine", "edge"))
         writers.write_index(str(root / store), index, "umoci")
     found = str(top / "catalog.db")
-    program = [sys.executable, "-c", "from catalog.cli.start import main; main()"]
-    subprocess.run([*program, "--db", found, "add", str(root)], check=True, timeout=60)
+    subprocess.run([OCICAT, "--db", found, "add", str(root)], env=CLEAN, check=True, timeout=60)
     return found
 
 
@@ -131,8 +131,7 @@ def test_notes_explain_an_answer(path: str, tmp_path: Path) -> None:
     index = writers.append(writers.empty_index(), writers.make_image(str(tmp_path / "one"), "single"))
     writers.write_index(str(tmp_path / "one"), index, "skopeo")
     found = str(tmp_path / "catalog.db")
-    program = [sys.executable, "-c", "from catalog.cli.start import main; main()"]
-    subprocess.run([*program, "--db", found, "add", str(str(tmp_path / "one"))], check=True, timeout=60)
+    subprocess.run([OCICAT, "--db", found, "add", str(tmp_path / "one")], env=CLEAN, check=True, timeout=60)
     with Catalog.open(found) as opened:
         assert opened.resolve("oci-layout://one").fallback
         assert len(opened.notes) == 1
@@ -173,8 +172,8 @@ def test_its_types_are_there_for_those_who_use_it(tmp_path: Path) -> None:
 
 def printed(path: str, *arguments: str) -> Any:
     """What a command prints as JSON."""
-    program = [sys.executable, "-m", "ocicat", "--db", path, *arguments, "--format", "json"]
-    return json.loads(subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout)
+    program = [OCICAT, "--db", path, *arguments, "--format", "json"]
+    return json.loads(subprocess.run(program, env=CLEAN, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
 def test_the_other_questions_give_what_the_commands_print(path: str) -> None:

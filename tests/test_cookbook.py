@@ -7,7 +7,6 @@ not keep one from being answered.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -21,7 +20,7 @@ import pytest
 from tests import writers
 from tests.cli.program import called
 from tests.conftest import Place
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, on_path
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
@@ -236,7 +235,7 @@ def test_each_command_has_an_answer(world: World, place: Place, tmp_path: Path, 
     if "jq" in COMMANDS[question] and shutil.which("jq") is None:
         pytest.skip("jq is not installed")
     given = {"OCICAT_DB": db, "store": ONE, "other": TWO, "image": EDGE}
-    path = f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}"
+    path = f"{on_path()}:{CLEAN['PATH']}"
     done = subprocess.run(
         ["sh", "-c", COMMANDS[question]],
         env={**CLEAN, **given, "PATH": path},
@@ -282,7 +281,7 @@ def test_two_catalogs_anywhere_are_compared(place: Place, tmp_path: Path) -> Non
         writers.write_index(layout, writers.empty_index(*entries))
         assert called("add", layout, db=db).status == 0
     (script,) = re.findall(r"^```sh\n(names=.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    environment = {**CLEAN, "mine": mine, "theirs": theirs, "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}"}
+    environment = {**CLEAN, "mine": mine, "theirs": theirs, "PATH": f"{on_path()}:{CLEAN['PATH']}"}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     changed = [line.split()[:2] for line in done.stdout.splitlines() if line[0] in "<>"]
     assert (done.returncode, done.stderr) == (1, "")

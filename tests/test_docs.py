@@ -33,6 +33,7 @@ from catalog.lookup import compare, inspect
 from catalog.lookup.match import FIELDS, Match
 from catalog.watch.configuration import Configuration
 from tests import samples
+from tests.forking import on_path
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
@@ -79,7 +80,7 @@ class Shell:
         home = f"{self.srv}/home"
         os.mkdir(home)
         self.environment = {
-            "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+            "PATH": f"{on_path()}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
             "HOME": home,
             "OCICAT_DB": f"{home}/catalog.db",
             "LC_ALL": "C.UTF-8",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 
-from tests.forking import CLEAN
+from tests.forking import CLEAN, OCICAT
 
 SECONDS = 120
 """No test waits this long, even on a loaded machine. The limit only prevents a hanging program from hanging the tests."""
-
-_PROGRAM = "from catalog.cli import start; start.main()"
 
 
 @contextlib.contextmanager
@@ -26,7 +23,7 @@ def listening(
     """
     limited = () if files is None else ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh")
     process = subprocess.Popen(
-        [*limited, sys.executable, "-c", _PROGRAM, *arguments],
+        [*limited, OCICAT, *arguments],
         env={**CLEAN, **(env or {}), "OCICAT_DB": db}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip

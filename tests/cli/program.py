@@ -14,12 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from catalog.cli import colour, messages, start
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT, Popen
 
 SECONDS = 60.0
 """No test waits this long. The limit only prevents a hanging program from hanging the tests."""
@@ -83,15 +83,16 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 def ran_as_nobody(
     *arguments: str, db: str | None = None, before: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run the program as user 65534, who may not even read the interpreter, so everything is loaded before.
-
-    `before` are the words of a command that runs it, as root.
+    """Run the program as user 65534, who may not even read the interpreter, so everything is loaded before: in the process that is
+    forked, or, with `make stress` and with `before`, the words of a command that runs it as root, in the program itself.
     """
     whole = {**CLEAN, **(env or {}), **({} if db is None else {"OCICAT_DB": db})}
-    done = subprocess.run(
-        [*before, sys.executable, "-c", _AS_NOBODY, *arguments],
-        capture_output=True, env=whole, cwd="/", timeout=SECONDS, check=False,
-    )  # fmt: skip
+    if before or Popen.is_whole:
+        command: list[str] = [*before, sys.executable, "-c", _AS_NOBODY, *arguments]
+        user: dict[str, Any] = {}
+    else:
+        command, user = [OCICAT, *arguments], {"user": 65534, "group": 65534, "extra_groups": []}
+    done = subprocess.run(command, capture_output=True, env=whole, cwd="/", timeout=SECONDS, check=False, **user)
     return Ran(done.returncode, _text(done.stdout), _text(done.stderr))
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, on_path
 
 END = "|end|"
 _SECONDS = 60.0
@@ -64,7 +64,7 @@ class Terminal:
             "OCICAT_DB": db,
             "HOME": str(directory),
             "TERM": "dumb",
-            "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}",
+            "PATH": f"{on_path()}:{CLEAN['PATH']}",
         }
         self._process = subprocess.Popen(
             argv, stdin=inner, stdout=inner, stderr=inner, cwd=directory, env=environment, start_new_session=True
@@ -153,7 +153,7 @@ def fish(line: str, directory: Path, db: str) -> list[str]:
     environment = CLEAN | {
         "OCICAT_DB": db,
         "HOME": str(directory),
-        "PATH": f"{os.path.dirname(OCICAT)}:{CLEAN['PATH']}",
+        "PATH": f"{on_path()}:{CLEAN['PATH']}",
     }
     script = 'ocicat completion fish | source; complete -C "$argv[1]"'
     done = subprocess.run(

@@ -130,7 +130,6 @@ def test_each_example_runs_until_it_is_stopped(srv: str, tmp_path: Path, line: s
         "XDG_RUNTIME_DIR": f"{srv}/runtime",
         "OCICAT_BROWSE_PORT": "0",
         "OCICAT_SERVE_LISTEN": "127.0.0.1:0",
-        "PYTHONUNBUFFERED": "1",
     }
     said = tmp_path / "said"
     with (

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.cli.program import called
 from tests.conftest import Catalogue
 from tests.content.layouts import digest_of, file_of, index, layer, layout, manifest, named, on, put, put_as, write
 from tests.effort import examples
-from tests.forking import CLEAN
+from tests.forking import CLEAN, Code
 
 AMD64 = {"os": "linux", "architecture": "amd64"}
 
@@ -64,7 +63,7 @@ sys.exit(status)
 
 def opened(db: str, config: str, *arguments: str) -> Counter[str]:
     """How often each blob was opened by a run of the program."""
-    command = [sys.executable, "-c", _COUNTED, "--config", config, "--db", db, *arguments]
+    command = Code(_COUNTED, "--config", config, "--db", db, *arguments)
     done = subprocess.run(command, capture_output=True, env=CLEAN, check=True, text=True)
     return Counter(f"sha256:{line}" for line in done.stdout.split())
 
@@ -140,7 +139,7 @@ KILLS = examples(24)
 
 def killed(moment: int, config: str, db: str) -> int | None:
     """Run `ocicat index` until it is killed at a moment; how many calls it had left where it ended before."""
-    command = [sys.executable, "-c", _KILLED, str(moment), "--config", config, "--db", db, "index"]
+    command = Code(_KILLED, str(moment), "--config", config, "--db", db, "index")
     done = subprocess.run(command, capture_output=True, env=CLEAN, check=False, text=True)
     if done.returncode == -signal.SIGKILL:
         return None

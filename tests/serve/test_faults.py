@@ -11,6 +11,8 @@ import shutil
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.cli.program import called
 from tests.conftest import stamp
 from tests.serve.served import APP, Layouts, build, serving
@@ -176,6 +178,7 @@ def test_a_file_that_gets_shorter_and_a_store_that_vanishes_in_the_middle_of_a_p
         assert site.get("/v2/acme/app/manifests/1.0").status == 200
 
 
+@pytest.mark.whole_start  # a fork has all modules in memory
 def test_as_many_slow_readers_as_there_are_places_cost_little_memory_and_disturb_nobody(own: Layouts) -> None:
     """One more reader gets status 503 with Retry-After. Meanwhile thousands of requests are answered."""
     digest = large_blob(own)
