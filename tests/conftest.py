@@ -1,7 +1,7 @@
 """Shared fixtures: a catalog in process, used as `ocicat add`, `index`, `remove`, `query` and `resolve` use it.
 
-Settling is switched off, so a file counts at once. Tests that write a file twice set its times (`stamp`), because the
-clock of the file system may be too coarse to distinguish the two.
+A file counts at once (AT_ONCE). Tests that write a file twice set its times (`stamp`), because the clock of the file system
+may be too coarse to distinguish the two.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,6 +54,12 @@ subprocess.Popen = forking.Popen  # type: ignore[misc]
 # With it, pytest would rewrite all tests in every process, and the thousand programs that tests start would compile all modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+# Making files is a sixth of what the tests take of the processor, and a fraction of that in memory. With TMPDIR they are made there.
+if "TMPDIR" not in os.environ and (memory := programs.in_memory()):
+    os.environ["TMPDIR"] = memory
+    tempfile.tempdir = None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -116,6 +123,7 @@ def pytest_collection_finish() -> None:
     """Keep the collector from looking at seven thousand tests again and again: that takes a twentieth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -150,6 +158,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 effort.load()
+
+AT_ONCE = Settings(settle_ms=0, held_ms=0)
+"""A file need not stand still, and nobody is looked for who has it open for writing: with hundreds of processes, that look would take
+longer than everything else that a test does. tests/watch is about both."""
 
 _ticks = itertools.count(1)
 
@@ -188,7 +200,7 @@ class Catalogue:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.settings = Settings(settle_ms=0)
+        self.settings = AT_ONCE
         self.lines: list[str] = []
         self.kept: list[Catalogue] | None = None
         self.writer = open_writer(path)
@@ -215,7 +227,7 @@ class Catalogue:
         with self.writer.transaction() as connection:
             connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
             connection.exec_driver_sql("DELETE FROM meta WHERE key <> 'schema'")
-        self.settings = Settings(settle_ms=0)
+        self.settings = AT_ONCE
         self.lines = []
 
     # --- what changes it ----------------------------------------------------------------------------------------

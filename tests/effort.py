@@ -11,7 +11,9 @@ import os
 from collections.abc import Iterable
 from typing import TypeVar
 
-from hypothesis import HealthCheck, settings
+os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")  # that of trio, which loads it in every process of the tests
+
+from hypothesis import HealthCheck, settings  # it looks for plugins when it is loaded
 
 SHARE = 4
 """`make test` tries one of this many examples."""

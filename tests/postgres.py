@@ -18,6 +18,7 @@ import psycopg
 from catalog.engine.open import open_writer
 from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.settings import settings
+from tests.programs import in_memory
 
 _OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB"
 _PROGRAMS = "initdb", "pg_ctl", "pg_basebackup", "pg_dump", "pg_restore"
@@ -58,7 +59,7 @@ class Server:
     def __init__(self, of: Server | None = None) -> None:
         """Start it; as a standby that follows `of`, if that is given."""
         self._programs = programs()
-        self.directory = tempfile.mkdtemp(prefix="ocicat-pg-", dir=_in_memory())
+        self.directory = tempfile.mkdtemp(prefix="ocicat-pg-", dir=in_memory())
         self.user = _somebody() if os.geteuid() == 0 else None
         if self.user is not None:
             os.chown(self.directory, self.user, -1)
@@ -152,15 +153,6 @@ class Server:
             if done.returncode:
                 file.seek(0)
                 raise RuntimeError(f"{program} ended with {done.returncode}: {file.read()}")
-
-
-def _in_memory() -> str | None:
-    """Return a directory in memory with enough room; None for the default directory of temporary files."""
-    try:
-        room = os.statvfs("/dev/shm")
-    except OSError:
-        return None
-    return "/dev/shm" if room.f_bavail * room.f_frsize > 4 << 30 and os.access("/dev/shm", os.W_OK) else None
 
 
 def _somebody() -> int:

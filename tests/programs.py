@@ -1,5 +1,7 @@
-"""Other programs that tests run. If one is not installed, the tests that need it are skipped, and the end of the run says
-what to install; with TESTS_NEED_ALL=1, which `.ci/run` sets, they run and fail.
+"""What tests need of the machine: other programs, and a directory in memory.
+
+If a program is not installed, the tests that need it are skipped, and the end of the run says what to install; with
+TESTS_NEED_ALL=1, which `.ci/run` sets, they run and fail.
 """
 
 from __future__ import annotations
@@ -72,6 +74,15 @@ def skip_without(*programs: str) -> None:
     reason = _reason(programs)
     if reason is not None:
         pytest.skip(reason)
+
+
+def in_memory() -> str | None:
+    """Return a directory in memory with enough room for the files of all tests; None for the default directory of temporary files."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    return "/dev/shm" if room.f_bavail * room.f_frsize > 4 << 30 and os.access("/dev/shm", os.W_OK) else None
 
 
 def summary(reasons: Iterable[str]) -> list[str]:

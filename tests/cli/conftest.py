@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from tests import writers
 from tests.cli.program import Ran, called
-from tests.conftest import Place
+from tests.conftest import AT_ONCE, Place
 from tests.postgres import Server
 
 NASTY = "t\tn\nr\rb\\e\x1b[31mc\x9bd\x7fu\u202el\u2028p\u200f"
@@ -36,9 +37,9 @@ class Shelf(NamedTuple):
 
 
 def no_settling(directory: Path) -> str:
-    """A settings file that turns off settling, because the files of a test have only just changed."""
+    """A settings file with AT_ONCE, because the files of a test have only just changed."""
     path = directory / "settings.toml"
-    path.write_text("[watch]\nsettle_ms = 0\n")
+    path.write_text(f"[watch]\nsettle_ms = {AT_ONCE.settle_ms}\nheld_ms = {AT_ONCE.held_ms}\n")
     return str(path)
 
 
@@ -191,16 +192,17 @@ def cli(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> Iterator
     server.drop(url)
 
 
+def tagged(
+    directory: Path, name: str, *tags: str, style: str = "tag", repository: str = "docker.io/library/app"
+) -> str:
+    """Make a layout with bare tags below a directory: `tagged(directory, "images/alpine", "3.16", "3.17")`."""
+    path = writers.make_layout(str(directory / name))
+    entries = [writers.name_entry(writers.make_image(path, f"{name}:{tag}"), style, repository, tag) for tag in tags]
+    writers.write_index(path, writers.empty_index(*entries))
+    return path
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Callable[..., str]:
-    """A function that makes a layout with bare tags below the test's directory: `layout("images/alpine", "3.16", "3.17")`."""
-
-    def make(name: str, *tags: str, style: str = "tag", repository: str = "docker.io/library/app") -> str:
-        path = writers.make_layout(str(tmp_path / name))
-        entries = [
-            writers.name_entry(writers.make_image(path, f"{name}:{tag}"), style, repository, tag) for tag in tags
-        ]
-        writers.write_index(path, writers.empty_index(*entries))
-        return path
-
-    return make
+    """`tagged` for the test's directory."""
+    return functools.partial(tagged, tmp_path)

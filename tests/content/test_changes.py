@@ -16,7 +16,7 @@ from catalog.ingest.settings import Settings
 from catalog.layout.blobs_identity import blobs_identity
 from tests import writers
 from tests.cli.program import called, needs_root, ran_as_nobody, reachable
-from tests.conftest import Catalogue, Said
+from tests.conftest import AT_ONCE, Catalogue, Said
 from tests.content.asking import resolved
 from tests.content.layouts import (
     INDEX,
@@ -144,7 +144,7 @@ def test_blobs_that_go(catalogue: Catalogue, tmp_path: Path) -> None:
             assert resolved(catalogue, "alpine:1", "linux/amd64") == Said(0, image["digest"], "s")
     assert resolved(catalogue, image["digest"]) == Said(1)
     assert resolved(catalogue, "alpine:1") == Said(0, outer["digest"], "s")
-    catalogue.settings = Settings(settle_ms=0, history_ms=DAY)
+    catalogue.settings = AT_ONCE._replace(history_ms=DAY)
     catalogue.retire(int(time.time() * 1000) + 2 * DAY)  # until then --at needs them
     assert count(catalogue, *TABLES) == [1, 0, 0, 0, 0, 0, 0, 0]
     assert broken(catalogue, {}) == []
@@ -182,7 +182,7 @@ def everything(path: str, store: str) -> list[writers.Descriptor]:
 
 @pytest.mark.parametrize("how", ["removed", "grace", "emptied"])
 def test_the_last_store_that_held_it_is_gone(catalogue: Catalogue, tmp_path: Path, how: str) -> None:
-    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY, history_ms=30 * DAY)
+    catalogue.settings = AT_ONCE._replace(grace_ms=7 * DAY, history_ms=30 * DAY)
     for name in ("a", "b"):
         path = f"{tmp_path}/{name}"
         write(path, *everything(path, "same" if name == "a" else "other"), *everything(path, "both"))
@@ -215,7 +215,7 @@ def test_the_last_store_that_held_it_is_gone(catalogue: Catalogue, tmp_path: Pat
 
 
 def test_what_history_names_is_kept_until_it_ends(catalogue: Catalogue, tmp_path: Path) -> None:
-    catalogue.settings = Settings(settle_ms=0, history_ms=30 * DAY)
+    catalogue.settings = AT_ONCE._replace(history_ms=30 * DAY)
     path = f"{tmp_path}/s"
     outer, *_ = everything(path, "x")
     write(path, outer)
@@ -233,7 +233,7 @@ def test_what_history_names_is_kept_until_it_ends(catalogue: Catalogue, tmp_path
 
 def test_a_store_that_comes_back_is_read_again(catalogue: Catalogue, tmp_path: Path) -> None:
     """Within the grace time, and after it."""
-    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY, history_ms=DAY)
+    catalogue.settings = AT_ONCE._replace(grace_ms=7 * DAY, history_ms=DAY)
     path = f"{tmp_path}/s"
     layout(path)
     image = manifest(path, AMD64)

@@ -10,11 +10,10 @@ import pytest
 
 from catalog.db.schema import metadata
 from catalog.engine.open import is_url
-from catalog.ingest.settings import Settings
 from catalog.layout.blobs_identity import blobs_identity
 from catalog.layout.index import ListLimits
 from tests import writers
-from tests.conftest import Catalogue, Said
+from tests.conftest import AT_ONCE, Catalogue, Said
 from tests.content.asking import resolved
 from tests.content.layouts import (
     ALPINE,
@@ -277,7 +276,7 @@ def test_files_where_directories_should_be(catalogue: Catalogue, tmp_path: Path)
 
 
 def test_a_manifest_over_the_limit_is_not_read(catalogue: Catalogue, tmp_path: Path) -> None:
-    catalogue.settings = Settings(settle_ms=0, limits=ListLimits(descriptor_bytes=1000))
+    catalogue.settings = AT_ONCE._replace(limits=ListLimits(descriptor_bytes=1000))
     path = layout(tmp_path / "s")
     just = put(path, None, data=writers.dump({"layers": [], "x": ""}).replace(b'""', b'"%b"' % (b"x" * (1000 - 20))))
     over = put(path, None, data=b" " + Path(file_of(path, just["digest"])).read_bytes())
@@ -286,7 +285,7 @@ def test_a_manifest_over_the_limit_is_not_read(catalogue: Catalogue, tmp_path: P
     catalogue.add(path)
     assert [kind(catalogue, each) for each in (just, over)] == [MANIFEST, UNREAD]
     assert problems(catalogue) == {("s", "large-manifest", over["digest"])}
-    catalogue.settings = Settings(settle_ms=0)
+    catalogue.settings = AT_ONCE
     catalogue.index(full=True)
     assert kind(catalogue, over) == MANIFEST
     assert problems(catalogue) == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -19,7 +20,7 @@ import pytest
 from catalog.engine.locks import DAEMON, DAEMON_LOCK, OLD_WRITER, WRITER, FileLock, StateFile, is_held, read_held
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogLocked
-from tests.cli.program import called, one_error
+from tests.cli.program import called, one_error, reachable
 from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed
 from tests.writers import make_layout
@@ -71,13 +72,11 @@ def grabbed(*paths: str) -> Iterator[int]:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> str:
+def catalog(tmp_path: Path, empty_catalog: str) -> str:
     """Return a catalog that everybody may read, in a directory that everybody may enter."""
-    place = tmp_path
-    while place != place.parent and place.stat().st_uid == os.geteuid() and place != Path("/tmp"):
-        place.chmod(0o755)
-        place = place.parent
+    reachable(tmp_path)
     path = str(tmp_path / "c.db")
+    shutil.copy(empty_catalog, path)
     assert called("add", make_layout(str(tmp_path / "a")), db=path).status == 0
     for end in ("", "-wal", "-shm"):
         if os.path.exists(path + end):

@@ -24,10 +24,9 @@ from hypothesis.stateful import (
 )
 
 from catalog.ingest import intake, names, rows, sweep
-from catalog.ingest.settings import Settings
 from catalog.layout.index import ListLimits
 from tests import writers
-from tests.conftest import Catalogue, stamp
+from tests.conftest import AT_ONCE, Catalogue, stamp
 from tests.effort import examples
 from tests.ingest.history import Log
 from tests.ingest.invariants import broken
@@ -87,7 +86,7 @@ class Layouts(RuleBasedStateMachine):
         self.directory = os.path.realpath(tempfile.mkdtemp(dir=SHM))
         self.catalogue = self.make(self.directory)
         if self.streamed:
-            self.catalogue.settings = Settings(settle_ms=0, limits=ListLimits(in_memory_bytes=300))
+            self.catalogue.settings = AT_ONCE._replace(limits=ListLimits(in_memory_bytes=300))
         self.root = Policy()
         self.stores: dict[str, Policy] = {}
         self.left_out: set[str] = set()

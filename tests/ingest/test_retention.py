@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.ingest.settings import Settings
 from catalog.layout.index import ListLimits
 from catalog.lookup import past
 from catalog.names.query import parse_query
 from tests import writers
-from tests.conftest import Catalogue, Said
+from tests.conftest import AT_ONCE, Catalogue, Said
 from tests.ingest.invariants import broken
 from tests.ingest.test_policies import digest, entry, layout
 
@@ -23,7 +22,7 @@ DAY = 86_400_000
 @pytest.fixture
 def missing(catalogue: Catalogue, tmp_path: Path) -> tuple[str, int]:
     """A store below a root whose directory is gone, and when that was seen."""
-    catalogue.settings = Settings(settle_ms=0, grace_ms=7 * DAY, history_ms=30 * DAY)
+    catalogue.settings = AT_ONCE._replace(grace_ms=7 * DAY, history_ms=30 * DAY)
     path = layout(tmp_path / "R" / "s", entry("a", "alpine:1"), entry("b", "x y"), {"digest": "none"})
     catalogue.add(f"{tmp_path}/R")
     os.rename(path, tmp_path / "away")
@@ -94,7 +93,7 @@ def test_after_as_long_as_history_is_kept_a_store_below_a_root_is_forgotten(
 
 
 def test_the_past_is_pruned_once_a_day(catalogue: Catalogue, tmp_path: Path) -> None:
-    catalogue.settings = Settings(settle_ms=0, history_ms=30 * DAY)
+    catalogue.settings = AT_ONCE._replace(history_ms=30 * DAY)
     path = layout(tmp_path / "s", entry("a", "alpine:1"))
     catalogue.add(path)
     now = catalogue.sql("SELECT changed_at FROM store")[0][0]
@@ -114,7 +113,7 @@ def test_the_past_is_pruned_once_a_day(catalogue: Catalogue, tmp_path: Path) -> 
 
 def test_what_nothing_refers_to_goes_with_the_past(catalogue: Catalogue, tmp_path: Path) -> None:
     """Digests and repositories stay as long as the past has them, and no longer."""
-    catalogue.settings = Settings(settle_ms=0, history_ms=DAY)
+    catalogue.settings = AT_ONCE._replace(history_ms=DAY)
     path = layout(tmp_path / "s", entry("a", "alpine:1"), entry("b", "busybox:1"), entry("c"))
     catalogue.add(path)
     layout(path, entry("b", "busybox:1"))
@@ -149,7 +148,7 @@ def test_a_clock_that_steps_back_turns_no_span_round(catalogue: Catalogue, tmp_p
 
 def test_a_pass_over_a_mount_that_comes_and_goes(catalogue: Catalogue, tmp_path: Path) -> None:
     """Gone, back, gone for good, and another layout in its place: history tells each of it."""
-    catalogue.settings = Settings(settle_ms=0, grace_ms=0)
+    catalogue.settings = AT_ONCE._replace(grace_ms=0)
     path = layout(tmp_path / "s", entry("a", "alpine:1"))
     catalogue.add(path)
     for number in range(3):
@@ -181,7 +180,7 @@ def test_a_store_that_cannot_be_read_goes_on_with_what_it_last_said(
     if broken_by == "a directory":
         os.mkdir(index)
     if broken_by == "too large":
-        catalogue.settings = Settings(settle_ms=0, limits=ListLimits(index_bytes=10))
+        catalogue.settings = AT_ONCE._replace(limits=ListLimits(index_bytes=10))
         writers.write_recreate(path, b'{"manifests":[]}')
     catalogue.index()
     assert catalogue.sql("SELECT state, entries, error IS NULL FROM stores") == [("invalid", 1, 0)]
@@ -192,7 +191,7 @@ def test_a_store_that_cannot_be_read_goes_on_with_what_it_last_said(
         assert catalogue.resolve(ref, strict=True).status in (1, 4)
     if broken_by == "a directory":
         os.rmdir(index)
-    catalogue.settings = Settings(settle_ms=0)
+    catalogue.settings = AT_ONCE
     layout(path, entry("b", "alpine:1"))
     catalogue.index()
     assert catalogue.resolve("alpine:1", strict=True) == Said(0, digest("b"), "s")

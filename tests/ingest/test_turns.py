@@ -12,7 +12,7 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import LARGE_BYTES, LONGEST_SECONDS, TurnRules, longest
 from tests import writers
-from tests.conftest import Catalogue
+from tests.conftest import AT_ONCE, Catalogue
 from tests.watch.harness import wait_for
 
 ENTRIES = 12_000
@@ -40,9 +40,7 @@ def test_a_list_that_takes_longer_than_a_turn_comes_in_although_others_wait_all_
     # The first turns are too short to read so much, let alone to write it.
     rules = TurnRules(patience=lambda _size: 0.0, longest=lambda ended: 0.01 * 2**ended, pause_share=0.0)
     told: list[str] = []
-    intake = Intake(
-        catalogue.writer, Settings(settle_ms=0), told.append, others_wait=lambda _path, _size: True, rules=rules
-    )
+    intake = Intake(catalogue.writer, AT_ONCE, told.append, others_wait=lambda _path, _size: True, rules=rules)
     intake.offer(store(catalogue, "large"))
     number = 0
 
@@ -65,7 +63,7 @@ def test_a_large_store_has_a_turn_although_small_ones_take_all_the_time(catalogu
     catalogue.add(large)
     catalogue.add(small)
     listed(large, "l", ENTRIES)
-    intake = Intake(catalogue.writer, Settings(settle_ms=0), lambda _line: None, rules=TurnRules(large_every=0.0))
+    intake = Intake(catalogue.writer, AT_ONCE, lambda _line: None, rules=TurnRules(large_every=0.0))
     intake.offer(store(catalogue, "large"))
     number = 0
 
@@ -90,7 +88,7 @@ def test_a_turn_goes_on_until_its_time_is_up_and_others_wait(
     catalogue.add(small)
     listed(small, "s", 1)
     listed(large, "l", ENTRIES)
-    at_once = Settings(settle_ms=0)
+    at_once = AT_ONCE
     rules = TurnRules(patience=lambda _size: 0.0, longest=lambda _ended: longest_seconds)
     intake = Intake(
         catalogue.writer, at_once, lambda _line: None, others_wait=lambda _path, _size: others_wait, rules=rules
