@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from catalog.engine.open import open_writer
-from tests.cli.conftest import Own, retag
+from tests.cli.conftest import Own, retag, tagged
 from tests.cli.program import one_error
+from tests.conftest import Place
+from tests.forking import CLEAN, Code
 from tests.writers import empty_index, fake_descriptor, read_index, write_index
 
 Layout = Callable[..., str]
 
 
+class Stood(NamedTuple):
+    """A catalog with a past, and since when `app:1` pointed to which digest."""
+
+    cli: Own
+    past: list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def stood(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Stood:
+    """What several tests only read."""
+    directory = tmp_path_factory.mktemp("past")
+    cli = Own(directory, place(str(directory)))
+    return Stood(cli, make_past(cli))
+
+
 @pytest.fixture
-def past(cli: Own, layout: Layout) -> list[tuple[str, str]]:
-    """`app:1` pointed to three images in turn, in the store `one`: since when, and their digests."""
-    path = layout("one", "1", "2", style="short")
+def past(cli: Own) -> list[tuple[str, str]]:
+    return make_past(cli)
+
+
+def make_past(cli: Own) -> list[tuple[str, str]]:
+    """Let `app:1` point to three images in turn, in the store `one`; return since when, and their digests."""
+    path = tagged(Path(cli.directory), "one", "1", "2", style="short")
     cli.done("add", path)
     for seed in ("b", "c"):
         index = read_index(path)
@@ -34,8 +55,9 @@ def past(cli: Own, layout: Layout) -> list[tuple[str, str]]:
     return [(span["since"], span["digest"]) for span in spans]
 
 
-def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_a_moment_within_each_span(stood: Stood) -> None:
     """At the moment of a change the new answer applies, and a millisecond earlier the old one."""
+    cli, past = stood
     for number, (since, digest) in enumerate(past):
         assert cli.done("resolve", "app:1", "--at", since).out == digest + "\n"
         before = datetime.fromisoformat(since) - timedelta(milliseconds=1)
@@ -46,18 +68,21 @@ def test_a_moment_within_each_span(cli: Own, past: list[tuple[str, str]]) -> Non
     assert cli.done("resolve", "app:1", "--at", "2999-01-01").out == past[-1][1] + "\n"
 
 
-def test_a_time_before_the_first_change(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_a_time_before_the_first_change(stood: Stood) -> None:
+    cli = stood.cli
     one_error(cli("resolve", "app:1", "--at", "2001-01-01T00:00:00Z"), 1, "2001-01-01T00:00:00")
     one_error(cli("query", "app:1", "--at", "1000w"), 1)
     assert cli.done("--quiet", "query", "--at", "2001-01-01", "--format", "json").out == "[]\n"
 
 
-def test_times_beyond_all_dates(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_times_beyond_all_dates(stood: Stood) -> None:
+    cli, past = stood
     one_error(cli("resolve", "app:1", "--at", "9999999999999999999w"), 1, "0001-01-01T00:00:00.000Z")
     assert cli.done("resolve", "app:1", "--at", "@99999999999999999999").out == past[-1][1] + "\n"
 
 
-def test_fields_that_the_past_lacks_are_null(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_fields_that_the_past_lacks_are_null(stood: Stood) -> None:
+    cli, past = stood
     (found,) = json.loads(cli.done("query", "app:1", "--at", past[0][0], "--format", "json").out)
     (now,) = json.loads(cli.done("query", "app:1", "--format", "json").out)
     assert list(found) == list(now)
@@ -67,8 +92,9 @@ def test_fields_that_the_past_lacks_are_null(cli: Own, past: list[tuple[str, str
     assert (found["name"], found["names"], found["digest"]) == (now["name"], now["names"], past[0][1])
 
 
-def test_several_references_at_once(cli: Own, past: list[tuple[str, str]]) -> None:
+def test_several_references_at_once(stood: Stood) -> None:
     """Each reference is answered, and an entry that matches two of them is listed once."""
+    cli, past = stood
     assert len(cli.done("query", "app:1", "app:2", "--at", "0s").lines) == 2
     assert len(cli.done("query", "app:2", "app:1", ":1", "app:*", "--at", "0s").lines) == 2
     lines = cli.done("resolve", "app:1", "app:2", "--at", past[1][0]).lines
@@ -84,7 +110,8 @@ def test_several_references_at_once(cli: Own, past: list[tuple[str, str]]) -> No
      ("--label", "a"), ("--annotation", "a=b"), ("--artifact-type", "x/y"), ("--contains", "sha256:" + "0" * 64),
      ("--referrers-of", "sha256:" + "0" * 64), ("--since", "1h")],
 )  # fmt: skip
-def test_other_filters_have_status_2(cli: Own, past: list[tuple[str, str]], filters: tuple[str, ...]) -> None:
+def test_other_filters_have_status_2(stood: Stood, filters: tuple[str, ...]) -> None:
+    cli = stood.cli
     one_error(cli("query", "app:1", "--at", "0s", *filters), 2)
 
 
@@ -108,22 +135,25 @@ def test_filters_by_name_tag_and_store(cli: Own, past: list[tuple[str, str]], la
     "ref", ["app@{}", "{}", "{:.20}", "app:1@{}", "oci-layout://one@{}", "oci-layout://one:1", "oci:{path}:app:1",
             "ocidir://{path}:1"]
 )  # fmt: skip
-def test_every_form_asks_the_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path, ref: str) -> None:
+def test_every_form_asks_the_past(stood: Stood, ref: str) -> None:
+    cli, past = stood
     for since, digest in past:
-        asked = ref.format(digest, path=tmp_path / "one")
+        asked = ref.format(digest, path=Path(cli.directory) / "one")
         assert cli.done("resolve", asked, "--at", since).out == digest + "\n"
         assert len(cli.done("query", asked, "--at", since).lines) == 1
     if "{}" in ref or "{:" in ref:
         one_error(cli("resolve", ref.format(past[0][1]), "--at", past[1][0]), 1)
 
 
-def test_an_entry_by_its_number_has_no_past(cli: Own, past: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_an_entry_by_its_number_has_no_past(stood: Stood) -> None:
+    cli, past = stood
     for command in ("query", "resolve"):
-        one_error(cli(command, f"oci:{tmp_path}/one:@0", "--at", past[0][0]), 2, "oci:PATH:REF")
+        one_error(cli(command, f"oci:{Path(cli.directory)}/one:@0", "--at", past[0][0]), 2, "oci:PATH:REF")
 
 
 @pytest.mark.parametrize("text", ["someday", "", "2026-13-01", "12:00", "-5m", "5", "5y", "@", "@x", "9" * 5000 + "d"])
-def test_an_invalid_time_has_status_2(cli: Own, past: list[tuple[str, str]], text: str) -> None:
+def test_an_invalid_time_has_status_2(stood: Stood, text: str) -> None:
+    cli = stood.cli
     one_error(cli("query", f"--at={text}", "app:1"), 2)
 
 
@@ -164,8 +194,8 @@ def with_another_clock(cli: Own, by: int) -> Callable[[str], object]:
     """Return a function that runs a command while the clock is wrong by `seconds`."""
 
     def run(*arguments: str) -> object:
-        program = [sys.executable, "-c", _WITH_ANOTHER_CLOCK, str(by), "--db", cli.db, "--config", cli.config]
-        return subprocess.run([*program, *arguments], check=True, timeout=60)
+        program = Code(_WITH_ANOTHER_CLOCK, str(by), "--db", cli.db, "--config", cli.config, *arguments)
+        return subprocess.run(program, env=CLEAN, check=True, timeout=60)
 
     return run
 

@@ -24,8 +24,9 @@ Layout = Callable[..., str]
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Followed]:
+def catalog(tmp_path: Path, empty_catalog: str) -> Iterator[Followed]:
     """A root with the layouts `a` and `b`, each with the tag `t`, and no daemon yet."""
+    shutil.copy(empty_catalog, tmp_path / "catalog.db")
     with followed(tmp_path, settle_ms=20) as made:
         write_layouts(made)
         yield made

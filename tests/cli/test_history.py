@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from catalog.engine.open import open_writer
 from catalog.names.moment import parse_moment
 from tests import writers
-from tests.cli.conftest import Own, retag
+from tests.cli.conftest import Own, retag, tagged
 from tests.cli.program import one_error
 from tests.cli.test_at import YEAR, with_another_clock
+from tests.conftest import Place
 from tests.stress.overtime import now_ms
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, name_entry, read_index, write_index
 
@@ -36,10 +38,29 @@ def first(path: str) -> str:
     return found
 
 
+class Stood(NamedTuple):
+    """A catalog with the history that `make_moved` makes, and what that returns."""
+
+    cli: Own
+    moved: tuple[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def stood(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Stood:
+    """What several tests only read."""
+    directory = tmp_path_factory.mktemp("moved")
+    cli = Own(directory, place(str(directory)))
+    return Stood(cli, make_moved(cli))
+
+
 @pytest.fixture
-def moved(cli: Own, layout: Layout) -> tuple[str, list[str]]:
-    """The path of a layout `app` below a root, and the digests of the three images to which its tag 1 pointed in turn."""
-    path = layout("images/app", "1", "2", style="containerd")
+def moved(cli: Own) -> tuple[str, list[str]]:
+    return make_moved(cli)
+
+
+def make_moved(cli: Own) -> tuple[str, list[str]]:
+    """Add a layout `app` below a root, whose tag 1 points to three images in turn; return its path and their digests."""
+    path = tagged(Path(cli.directory), "images/app", "1", "2", style="containerd")
     cli.done("add", str(Path(path).parent))
     digests = [first(path)]
     for seed in ("b", "c"):
@@ -63,7 +84,8 @@ def test_since_leaves_out_what_ended_before(cli: Own, moved: tuple[str, list[str
     one_error(cli("history", "app:1", "--since", "noon"), 2, "noon is not a time")
 
 
-def test_spans_follow_one_another_without_a_gap(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_spans_follow_one_another_without_a_gap(stood: Stood) -> None:
+    cli, moved = stood
     found = objects(cli, "app:1")
     assert [span["digest"] for span in found] == moved[1]
     assert [span["until"] for span in found] == [*(span["since"] for span in found[1:]), None]
@@ -74,7 +96,8 @@ def test_spans_follow_one_another_without_a_gap(cli: Own, moved: tuple[str, list
     assert list(found[0])[:8] == ["since", "until", "store", "path", "name", "repository", "tag", "digest"]
 
 
-def test_the_columns_of_tsv(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_the_columns_of_tsv(stood: Stood) -> None:
+    cli, moved = stood
     rows = [line.split("\t") for line in cli.done("history", "app:1").lines]
     found = objects(cli, "app:1")
     assert rows == [[span[key] or "" for key in ("since", "until", "store", "name", "digest")] for span in found]
@@ -83,7 +106,8 @@ def test_the_columns_of_tsv(cli: Own, moved: tuple[str, list[str]]) -> None:
     assert cli.done("history", "app:1", "--format", "csv").lines[0].rstrip() == "since,until,store,name,digest"
 
 
-def test_times_are_of_one_width_and_sort_as_text(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_times_are_of_one_width_and_sort_as_text(stood: Stood) -> None:
+    cli = stood.cli
     times = [span["since"] for span in objects(cli, "app:1")]
     assert times == sorted(times)  # type: ignore[type-var]
     assert {len(str(each)) for each in times} == {24}
@@ -95,12 +119,14 @@ def test_times_are_of_one_width_and_sort_as_text(cli: Own, moved: tuple[str, lis
     ["app:1", "docker.io/library/app:1", ":1", "app:[1]", "ap*:1", ":?", "oci-layout://images/app:1",
      "oci-layout://images/app/app:1"],
 )  # fmt: skip
-def test_forms_that_history_answers(cli: Own, moved: tuple[str, list[str]], ref: str) -> None:
+def test_forms_that_history_answers(stood: Stood, ref: str) -> None:
+    cli, moved = stood
     found = [span["digest"] for span in objects(cli, ref) if span["tag"] == "1"]
     assert found == moved[1]
 
 
-def test_a_digest_gives_the_names_that_pointed_to_it(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_a_digest_gives_the_names_that_pointed_to_it(stood: Stood) -> None:
+    cli, moved = stood
     (span,) = objects(cli, moved[1][0])
     assert (span["name"], span["until"] is None) == ("docker.io/library/app:1", False)
 
@@ -112,7 +138,8 @@ def test_a_pattern_gives_the_oldest_first_whatever_it_matched_by(cli: Own, layou
     assert [span["store"] for span in objects(cli, "app*")] == ["one", "two", "three"]
 
 
-def test_a_name_without_history_has_status_1(cli: Own, moved: tuple[str, list[str]]) -> None:
+def test_a_name_without_history_has_status_1(stood: Stood) -> None:
+    cli = stood.cli
     for ref in ("app:none", ":none", "none*", digest("none")):
         one_error(cli("history", ref), 1, "no history")
     assert cli("history", "app:none", "--format", "json").out == "[]\n"
@@ -123,7 +150,8 @@ def test_a_name_without_history_has_status_1(cli: Own, moved: tuple[str, list[st
     ["app@sha256:" + "0" * 64, "app:1@sha256:" + "0" * 64, "oci:images/app:1", "ocidir://images/app:1",
      "oci-layout://images/app@sha256:" + "0" * 64, "UPPER", "", "oci-layout://nowhere:1"],
 )  # fmt: skip
-def test_forms_without_history_have_status_2(cli: Own, moved: tuple[str, list[str]], ref: str) -> None:
+def test_forms_without_history_have_status_2(stood: Stood, ref: str) -> None:
+    cli = stood.cli
     one_error(cli("history", ref), 2)
 
 

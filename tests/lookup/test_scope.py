@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,27 @@ from tests.conftest import Catalogue
 from tests.ingest.test_policies import entry, layout
 
 
-@pytest.fixture
-def three(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
+@pytest.fixture(scope="module")
+def stood(
+    tmp_path_factory: pytest.TempPathFactory, new_catalogue: Callable[[str], Catalogue]
+) -> Iterator[tuple[Catalogue, Path]]:
+    """A catalog of three stores in a directory, which tests only read."""
+    directory = tmp_path_factory.mktemp("three")
+    made = new_catalogue(str(directory))
     for place in ("R/a", "R/b", "c"):
-        layout(tmp_path / place, entry("a", "1"))
-    catalogue.add(f"{tmp_path}/R")
-    catalogue.add(f"{tmp_path}/c")
-    return catalogue
+        layout(directory / place, entry("a", "1"))
+    made.add(f"{directory}/R")
+    made.add(f"{directory}/c")
+    yield made, directory
+    made.close()
+
+
+@pytest.fixture
+def three(stood: tuple[Catalogue, Path], monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+    """That catalog, with its directory as the working directory."""
+    made, directory = stood
+    monkeypatch.chdir(directory)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -53,8 +68,9 @@ def test_a_scope_is_names_paths_and_globs(three: Catalogue, texts: list[str], na
     assert sorted(name for id_, name in three.sql("SELECT id, name FROM store") if id_ in found) == names.split()
 
 
-def test_a_path_is_matched_through_links(three: Catalogue, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "R")
+def test_a_path_is_matched_through_links(three: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(Path.cwd() / "R")
+    monkeypatch.chdir(tmp_path)
     assert store_ids(three.reader, ("./link/a",)) == store_ids(three.reader, ("R/a",))
     with pytest.raises(InvalidReference):
         store_ids(three.reader, ("/\0",))

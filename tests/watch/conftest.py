@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,10 @@ from tests.watch.harness import Followed, followed
 
 
 @contextlib.contextmanager
-def _url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """None for a file, which is what a test has that does not say `on_both`."""
+def _empty(request: pytest.FixtureRequest, directory: Path) -> Iterator[str]:
+    """An empty catalog: a file, which is what a test has that does not say `on_both`, or one on a server."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        yield None
+        yield str(shutil.copy(request.getfixturevalue("empty_catalog"), directory / "catalog.db"))
         return
     server: Server = request.getfixturevalue("server")
     url = server.new_catalog()
@@ -28,14 +29,14 @@ def _url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 @pytest.fixture
 def catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """A catalog of the test's own with the default settling time, without a daemon yet."""
-    with _url(request) as url, followed(tmp_path, url) as made:
+    with _empty(request, tmp_path) as db, followed(tmp_path, db) as made:
         yield made
 
 
 @pytest.fixture
 def quick(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
     """One that settles in a fifth of that, for tests that take many steps."""
-    with _url(request) as url, followed(tmp_path, url, settle_ms=50) as made:
+    with _empty(request, tmp_path) as db, followed(tmp_path, db, settle_ms=50) as made:
         yield made
 
 
