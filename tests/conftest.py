@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if effort.is_short():
         repeated = order.repeats_on_server(items)
         keep(lambda item: item.get_closest_marker("deep") is None and item not in repeated)
-    items.sort(key=order.place)
+    order.sort(items)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,8 +1,8 @@
 """In which order tests run and in which process, and which of them `make quick` runs.
 
 Most tests wait for a daemon or a server most of their time, so there are twice as many processes as cores. The tests of a file
-over one engine stay together in one process: they share layouts, catalogs and servers. Files whose tests wait, or take long,
-come first, so that no process is left with one of them at the end.
+over one engine stay together in one process: they share layouts, catalogs and servers. Files that take long come first, so that no
+process is left with one of them at the end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ SLOWEST = (
     "test_packaging.py",
     "browse/test_limits.py",
     "layout/test_index.py",
+    "growth/test_parsers.py",
+    "reports/test_both_engines.py",
+    "watch/test_faults_ops.py",
     "browse/test_browse.py",
     "db/test_locks.py",
     "hosts/test_shared.py",
@@ -31,21 +34,16 @@ SLOWEST = (
     "growth/test_reports.py",
     "watch/test_slow.py",
     "watch/test_thousand.py",
-    "content/test_once.py",
     "reports/test_limits.py",
     "browse/test_browser.py",
     "cli/test_at.py",
     "lookup/test_changes.py",
-    "test_api.py",
     "cli/test_db_copy.py",
     "hosts/test_many.py",
     "cli/test_timeouts.py",
     "watch/test_logs.py",
 )
 """The files that take longest, longest first. One that begins last would keep a single process busy at the end."""
-
-ROOMS = ("watch", "hosts", "cli", "browse", "serve", "plans", "db", "ingest", "content", "reports", "growth", "lookup")
-"""Directories of tests, the slowest first; what is in none of them comes last."""
 
 SLOW_FIXTURES = {"browser", "catalog", "followed", "mortal", "public", "quick", "secure", "server", "site", "terminal"}
 """Fixtures that start a daemon, a server, a browser or a shell."""
@@ -63,6 +61,9 @@ ONCE_ON_SERVER = ("cli", "content", "ingest", "plans", "watch")
 """Directories whose tests with many parameters run on the server with the first ones alone: the parameters change what is asked or
 what lies on the disk, not the statements. `make stress` runs them with all."""
 
+ONCE_TOO = {"test_fixtures_below_a_root", "test_the_views_follow_the_layouts", "test_they_are_those_of_the_views"}
+"""Tests of other directories of which the same holds."""
+
 EACH_ON_SERVER = {
     "test_each_report_runs_in_each_format",
     "test_every_form_asks_the_past",
@@ -71,7 +72,7 @@ EACH_ON_SERVER = {
     "test_what_is_printed_is_what_the_schema_says",
     "test_what_the_catalog_has",
 }
-"""Tests there whose parameters lead to other statements."""
+"""Tests of these directories whose parameters lead to other statements."""
 
 
 REPEATED_ON_SERVER = frozenset((Path(__file__).parent / "repeated_on_server.txt").read_text(encoding="utf-8").split())
@@ -92,7 +93,7 @@ def repeats_on_server(items: list[pytest.Item]) -> set[pytest.Item]:
         if name_of(item.nodeid) in REPEATED_ON_SERVER:
             found.add(item)
             continue
-        if len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER:
+        if name not in ONCE_TOO and (len(parts) < 3 or parts[1] not in ONCE_ON_SERVER or name in EACH_ON_SERVER):
             continue
         if (item.parent, name) in seen:
             found.add(item)
@@ -130,15 +131,16 @@ def processes() -> int:
     return int(given) if given.isdigit() else PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
 
 
-def place(item: pytest.Item) -> tuple[int, int]:
-    """What sorts tests by file, the slowest first."""
-    parts = item.nodeid.partition("::")[0].split("/")
-    name = "/".join(parts[1:])
-    room = parts[1] if len(parts) > 2 else ""
-    return (
-        SLOWEST.index(name) if name in SLOWEST else len(SLOWEST),
-        ROOMS.index(room) if room in ROOMS else len(ROOMS),
-    )
+def sort(items: list[pytest.Item]) -> None:
+    """Sort tests by file: those of SLOWEST, then those of all directories side by side, because the tests of some wait and the tests of
+    others compute."""
+    files: dict[str, dict[str, None]] = {}
+    for item in items:
+        name = item.nodeid.partition("::")[0].removeprefix("tests/")
+        files.setdefault(name.rpartition("/")[0], {}).setdefault(name)
+    places = {name: (len(SLOWEST), at / len(names), name) for names in files.values() for at, name in enumerate(names)}
+    places |= {name: (at, 0.0, "") for at, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places[item.nodeid.partition("::")[0].removeprefix("tests/")])
 
 
 def is_quick(item: pytest.Item) -> bool:

@@ -33,7 +33,7 @@ def shape(text: object) -> str:
     """Return a statement without its numbers and texts, and without the length of its lists."""
     found = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     found = re.sub(r"'(?:[^']|'')*'", "''", found)
-    found = re.sub(r"\b\d+\b", "0", found)
+    found = re.sub(r"\b(catalog_)?\d+\b", r"\g<1>0", found)  # each test has a database of its own
     found = re.sub(r"(%s|%\(\w+\)s|\$0)(::\w+)?(, *(%s|%\(\w+\)s|\$0)(::\w+)?)+", "%s, ..", found)
     found = re.sub(r"(\(%s, \.\.\)(, *)?)+", "(%s, ..)", found)
     return re.sub(r"\s+", " ", found)

@@ -18,6 +18,7 @@ from catalog.watch.metrics import _Collector
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, common_directory, needs_root, one_error, ran_as_nobody
 from tests.conftest import ON_SQLITE
+from tests.effort import is_short
 from tests.forking import CLEAN, OCICAT
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -127,7 +128,9 @@ def test_the_catalog_of_the_system_is_never_replaced_by_a_private_one(mode: str,
             )
             assert advice in error
         assert os.listdir(home) == []
-        # What the user names, or has already, comes first.
+        if is_short() and mode != "750":
+            return
+        # What the user names, or has already, comes first, whatever the mode.
         for own in ({"OCICAT_DB": f"{home}/own.db"}, {"XDG_DATA_HOME": f"{home}/data"}, {"HOME": str(home)}):
             if "HOME" in own:
                 (home / ".local/share").mkdir(parents=True)

@@ -20,6 +20,7 @@ import pytest
 from tests import writers
 from tests.cli.program import called
 from tests.conftest import Catalogue
+from tests.effort import examples
 
 MANIFEST, INDEX, LAYER, CONFIG = writers.MANIFEST_TYPE, writers.INDEX_TYPE, writers.LAYER_TYPE, writers.CONFIG_TYPE
 ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
@@ -149,7 +150,7 @@ class Grown:
         return {each for each in reached if "subject" in self.documents.get(each, {})}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(examples(3)))
 def test_nothing_that_a_reader_could_need_is_unreferenced(seed: int, catalogue: Catalogue, tmp_path: Path) -> None:
     rng = random.Random(seed)
     grown = {f"root/{n}": Grown(str(tmp_path / "root" / str(n)), rng) for n in range(80)}

@@ -27,6 +27,7 @@ from tests.cli.conftest import Own
 from tests.conftest import Catalogue
 from tests.conftest import file_of as file_of_reader
 from tests.content.layouts import file_of, index, layer, layout, manifest, named, put, write
+from tests.effort import examples
 from tests.growth.counting import FACTOR, SPARE, cost
 from tests.growth.test_walks import steps
 from tests.programs import needs
@@ -106,7 +107,7 @@ def shelf(path: str, rng: random.Random) -> list[writers.Descriptor]:
     return images
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(examples(4)))
 def test_a_copied_layout_is_complete(cli: Own, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     source, to = str(tmp_path / "source"), str(tmp_path / "to")

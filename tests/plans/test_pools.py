@@ -13,6 +13,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own
 from tests.content.layouts import digest_of, file_of
+from tests.effort import examples
 from tests.plans.played import AT_ONCE, digests, planned, play, unjudged
 
 
@@ -211,7 +212,7 @@ def test_a_layout_outside_the_catalog(how: str, cli: Own, tmp_path: Path) -> Non
         assert "not in the catalog" in unjudged(result)["one"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(examples(4)))
 def test_random_pools(seed: int, cli: Own, tmp_path: Path, shared: str) -> None:
     """Layouts that share a directory and have one of their own: what is listed is needed by none, garbage is all listed."""
     rng = random.Random(seed)

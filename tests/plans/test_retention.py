@@ -19,6 +19,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own
 from tests.content.layouts import file_of
+from tests.effort import examples
 from tests.plans.played import AT_ONCE, digests, planned, play
 
 SECONDS = 1_600_000_000
@@ -138,7 +139,7 @@ class Garden:
         return needed
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(examples(12)))
 def test_what_the_rules_keep_is_whole(seed: int, cli: Own, tmp_path: Path) -> None:
     rng = random.Random(seed)
     garden = Garden(str(tmp_path / "garden"), rng)

@@ -12,6 +12,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import Catalogue, stamp
+from tests.effort import examples
 from tests.reports import worlds
 from tests.reports.conftest import FIXTURES, World, fixtures
 from tests.reports.disk import NAMES, Disk, Row
@@ -138,7 +139,7 @@ COMPARED = (
 )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(examples(6)))
 def test_the_views_follow_the_layouts(seed: int, catalogue: Catalogue, tmp_path: Path) -> None:
     """Entries and blobs go, and a store vanishes and comes back: each view shows the present state."""
     rng = random.Random(1000 + seed)
