@@ -17,6 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt contrib/launcher/ocicat contrib/l
 $(VENV)-demo/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-demo
 	$(VENV)-demo/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(VENV)-demo/bin/python -m pip uninstall -qq --yes setuptools pip # a third of its size, and nothing that the demo runs
 	touch $@
 
 demo: $(DEMO)/.ready
