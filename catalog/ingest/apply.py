@@ -38,6 +38,10 @@ class Written(NamedTuple):
     outcomes: list[tuple[Store, IndexReading, Outcome]]
 
 
+class NotFirst(Exception):
+    """A store that seemed to have no entries has some: another process has read it meanwhile."""
+
+
 def write_readings(
     connection: Connection,
     batch: Sequence[IndexReading],
@@ -48,8 +52,8 @@ def write_readings(
 ) -> Written:
     """Write what was read of several stores, except those that look different by now. `pause` is called often.
 
-    `first` says that none of them had entries when it was read; then foreign keys need not be checked, and one that has some by now is
-    left for later. With `is_bulk`, the indexes by keys are missing.
+    With `first`, none of them may have entries, and foreign keys need not be checked: raises NotFirst if one has some. With `is_bulk`, the
+    indexes by keys are missing.
     Raises what reading a streamed file raises, and MemoryError; then the transaction must be undone.
     """
     written = Written([], [])
@@ -61,7 +65,9 @@ def write_readings(
             store = current.get(reading.store.id)
             if store is None:
                 continue  # Another process has removed it meanwhile.
-            if (first and store.entries) or not reading.is_current(store.opened):
+            if first and store.entries:
+                raise NotFirst
+            if not reading.is_current(store.opened):
                 written.later.append(reading)
             elif reading.content is not None:
                 full = reading.waiting.full

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.exhausted import out_of_memory, reserve
-from catalog.ingest.apply import Outcome, write_readings
+from catalog.ingest.apply import NotFirst, Outcome, Written, write_readings
 from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.index_reading import IndexReading, PutOff, WaitingStore, no_memory
 from catalog.ingest.listener import Listener, Report
@@ -459,12 +459,11 @@ class Intake:
         if self._bulk_from < math.inf:
             self._look_at_bulk(batch, first=first)
         with CollectorPaused():
-            later, written = self._writer.write(
-                lambda connection: write_readings(
-                    connection, batch, self._pause, first=first, is_bulk=self._writer.is_bulk
-                ),
-                unchecked=first,
-            )
+            try:
+                later, written = self._written(batch, first=first)
+            except NotFirst:
+                self._writer.end_bulk()
+                later, written = self._written(batch, first=False)
         for reading in later:
             self._read_later(reading)
         self.done += len(batch) - len(later)
@@ -476,6 +475,14 @@ class Intake:
                     lags.append(_age(reading.content.file))
             self._report_outcome(store, outcome)
         self._listener.committed(time.monotonic() - began + sum(reading.took_ms for reading in batch) / 1000, lags)
+
+    def _written(self, batch: list[IndexReading], *, first: bool) -> Written:
+        return self._writer.write(
+            lambda connection: write_readings(
+                connection, batch, self._pause, first=first, is_bulk=self._writer.is_bulk
+            ),
+            unchecked=first,
+        )
 
     def _look_at_bulk(self, batch: list[IndexReading], *, first: bool) -> None:
         """Do without indexes from the first large batch on, until one has a store with entries, which are looked for by these indexes."""

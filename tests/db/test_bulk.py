@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from catalog.engine.sqlite.bulk import dropped
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.ingest import sweep
-from catalog.ingest.apply import write_readings
+from catalog.ingest.apply import NotFirst, write_readings
 from catalog.ingest.index_reading import IndexReading, WaitingStore
+from catalog.ingest.intake import Intake
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.unchanged import nothing_to_do
@@ -177,7 +177,7 @@ def test_while_indexes_are_missing_there_is_something_to_do(catalogue: Catalogue
     catalogue.close()
 
 
-def test_a_store_that_has_got_entries_meanwhile_is_left_for_later(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_store_that_has_got_entries_meanwhile_is_written_with_checks(catalogue: Catalogue, tmp_path: Path) -> None:
     """Foreign keys are not checked then, so nothing that has rows may be replaced."""
     path = layout(tmp_path / "s", 3)
     catalogue.add(path, index=False)
@@ -186,13 +186,21 @@ def test_a_store_that_has_got_entries_meanwhile_is_left_for_later(catalogue: Cat
     catalogue.index()
     reading = IndexReading(WaitingStore(store, 0.0, full=True), read_index(path), None)
 
-    def write(connection: Connection) -> None:
-        found = write_readings(connection, [reading], lambda: None, first=True)
-        assert (found.later, found.outcomes) == ([reading], [])
-        found = write_readings(connection, [reading], lambda: None)
-        assert found.later == []
-
-    catalogue.writer.write(write)
+    with catalogue.writer.transaction() as connection:
+        with pytest.raises(NotFirst):
+            write_readings(connection, [reading], lambda: None, first=True)
+        assert write_readings(connection, [reading], lambda: None).later == []
+    before = catalogue.sql("SELECT id FROM entry ORDER BY id")
+    writers.write_index(path, writers.empty_index(writers.name_entry(writers.fake_descriptor("new"), "tag", "", "t1")))
+    stamp(f"{path}/index.json")
+    intake = Intake(catalogue.writer, catalogue.settings, lambda _: None, bulk_from=0)
+    intake.offer(store)  # As a daemon knows it that has not looked at the catalog since.
+    intake.commit()
+    assert intake.waiting == []
+    assert indexes(catalogue.path) == NAMES
+    assert catalogue.sql("SELECT count(*) FROM entry") == [(1,)]
+    assert not set(before) & set(catalogue.sql("SELECT entry_id FROM name"))
+    assert catalogue.reader.damage() == []
     catalogue.close()
 
 
