@@ -43,9 +43,16 @@ class EventMarker:
             self._back = self._sent
 
     def lose(self) -> None:
-        """Record that events were lost: what was sent until now tells nothing."""
+        """Record that events were lost: what was sent until now tells nothing. The caller has to watch `path` anew.
+
+        The event that was on its way may still come, or never. So the next one comes from another file, and is not taken for it.
+        """
         with self._lock:
             self._back = self._lost = self._sent
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC)
+                self.path = b"/proc/self/fd/%d" % self._file
 
     def has_passed(self, number: int) -> bool:
         """Return whether the event came."""

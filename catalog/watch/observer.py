@@ -88,6 +88,7 @@ class TreeObserver(BaseThread):
         self._renamed: set[bytes] = set()
         self._marker = EventMarker()
         self._marker_watch: WatchDescriptor | None = None
+        self._marker_lock = threading.Lock()
         self._roots: frozenset[bytes] = frozenset()
         self._links: frozenset[bytes] = frozenset()
         self._anchors: frozenset[bytes] = frozenset()
@@ -198,12 +199,13 @@ class TreeObserver(BaseThread):
 
     def mark(self) -> int | None:
         """Make an event, and return its number for `has_read`; None if that is not possible now."""
-        if self._marker_watch is None:
-            try:
-                self._marker_watch = self._inotify.add_callback(self._marker.path, _MARKER_MASK, self, self._id)
-            except OSError:
-                return None  # The kernel has no watches left.
-        return self._marker.send()
+        with self._marker_lock:  # The other lock may be held for long.
+            if self._marker_watch is None:
+                try:
+                    self._marker_watch = self._inotify.add_callback(self._marker.path, _MARKER_MASK, self, self._id)
+                except OSError:
+                    return None  # The kernel has no watches left.
+            return self._marker.send()
 
     def has_read(self, number: int) -> bool:
         """Return whether all events from before that one were read, and none was lost."""
@@ -507,7 +509,9 @@ class TreeObserver(BaseThread):
         with self._lock:
             self._closed.clear()
             self._renamed.clear()
+        with self._marker_lock:
             self._marker.lose()
+            self._marker_watch = None  # The old file is closed, so its watch is gone, too.
         self._take(OverflowHint())
 
 

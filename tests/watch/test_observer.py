@@ -544,6 +544,26 @@ def test_a_store_in_a_busy_parent_is_followed_when_it_is_replaced(tmp_path: Path
         watching.close()
 
 
+def test_an_event_from_before_a_loss_is_not_taken_for_a_later_one() -> None:
+    """The kernel may still deliver it, after the event that says that others were lost. So nothing is read here but what is given."""
+    trees = TreeObserver(lambda _: None)
+    try:
+        first, before = trees.mark(), trees._marker_watch
+        trees.on_queue_overflow()
+        second, after = trees.mark(), trees._marker_watch
+        assert first is not None
+        assert before is not None
+        assert second is not None
+        assert after is not None
+        trees.on_event(inotify_c.InotifyEvent(before, inotify_c.InotifyConstants.IN_ATTRIB, 0, b""))
+        assert not trees.has_read(second)
+        trees.on_event(inotify_c.InotifyEvent(after, inotify_c.InotifyConstants.IN_ATTRIB, 0, b""))
+        assert trees.has_read(second)
+        assert not trees.has_read(first)
+    finally:
+        trees.on_thread_stop()
+
+
 def test_what_was_renamed_is_known_once_all_events_before_were_read(watching: Watching) -> None:
     store = watching.make("a")
     wait_for(watching.hinted(StoreHint, "a"))
