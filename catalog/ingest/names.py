@@ -19,7 +19,7 @@ from catalog.ingest.shadowing import NameKey, Shadowing
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor, fingerprints
 from catalog.names.digest import is_docker_digest
 from catalog.names.keys import SOURCES, Key, NameProblem, Unnamed, derive_keys
-from catalog.names.limits import KEY_BYTES, SHORT, is_long
+from catalog.names.limits import KEY_BYTES, is_long
 from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
@@ -217,8 +217,8 @@ class StoreNames:
                 ref_name,
                 image_name,
                 ref_tail(ref_name),
-                rows.flags[ref_name is not None and len(ref_name) > SHORT and is_long(ref_name)],
-                rows.flags[image_name is not None and len(image_name) > SHORT and is_long(image_name)],
+                rows.flags[ref_name is not None and is_long(ref_name)],
+                rows.flags[image_name is not None and is_long(image_name)],
                 rows.flags[descriptor.data is not None and descriptor.embedded(EMBEDDED_BYTES) is not None],
                 fingerprint,
                 rows.born,

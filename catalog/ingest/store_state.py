@@ -242,7 +242,8 @@ def unknown_layouts(
 ) -> Iterator[str]:
     """Yield the paths of layouts below `roots` that are not `known`. For the other parameters see `discover`.
 
-    `leaves` are known layouts without directories but `blobs`, if somebody has just looked. The value of a root is whether archives below it count. A layout whose path is too long for the catalog is passed to `on_error`.
+    `leaves` are known layouts without directories but `blobs`, if somebody has just looked. The value of a root is whether archives below
+    it count. A layout whose path is too long for the catalog is passed to `on_error`.
     """
     for root, archives in roots.items():
         passed_over = () if archives else leaves  # An archive may lie in them.

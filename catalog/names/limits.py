@@ -9,13 +9,9 @@ MAX_NAMES = 1000
 """How many names of an annotation that lists several become keys. The rest are reported and cannot be looked up."""
 
 
-SHORT = KEY_BYTES // 4
-"""A text of so many characters fits into KEY_BYTES, whatever they are."""
-
-
 def is_long(text: str) -> bool:
     """Return whether `text` is longer than KEY_BYTES in UTF-8."""
-    if len(text) <= SHORT:
+    if len(text) <= KEY_BYTES // 4:
         return False
     return len(text) > KEY_BYTES or (not text.isascii() and len(text.encode("utf-8", "replace")) > KEY_BYTES)
 

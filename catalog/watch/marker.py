@@ -49,9 +49,15 @@ class EventMarker:
         """
         with self._lock:
             self._back = self._lost = self._sent
-            if self._file >= 0:
-                os.close(self._file)
+            if self._file < 0:
+                return
+            os.close(self._file)
+            try:
                 self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC)
+            except OSError:
+                # No descriptor or memory is left. This runs in the thread that reads events, which has to go on; renames then settle.
+                self._file = -1
+            else:
                 self.path = b"/proc/self/fd/%d" % self._file
 
     def has_passed(self, number: int) -> bool:

@@ -564,6 +564,22 @@ def test_an_event_from_before_a_loss_is_not_taken_for_a_later_one() -> None:
         trees.on_thread_stop()
 
 
+def test_a_loss_without_a_descriptor_left_ends_no_thread() -> None:
+    """Renames are not noticed then, and everything else is. In another process, because no test could open a file meanwhile."""
+    code = (
+        "import resource\n"
+        "from catalog.watch.marker import EventMarker\n"
+        "marker = EventMarker()\n"
+        "number = marker.send()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\n"
+        "marker.lose()\n"
+        "print(marker.send(), marker.has_passed(number))\n"
+        "marker.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "None False\n"), done.stderr
+
+
 def test_what_was_renamed_is_known_once_all_events_before_were_read(watching: Watching) -> None:
     store = watching.make("a")
     wait_for(watching.hinted(StoreHint, "a"))

@@ -53,7 +53,8 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnav
         return CatalogLocked(f"{where} is locked by another process: try again")
     if code == sqlite3.SQLITE_FULL:
         return NoRoom(f"no room to write {where}: free some space on its disk, nothing was lost")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and not _has_temporary_directory():
+    cannot_open = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+    if cannot_open and os.access(path, os.R_OK) and not _has_temporary_directory():
         return NoRoom(
             f"no directory for temporary files, which {where} needs to sort much: make /var/tmp or /tmp writable, "
             "or set SQLITE_TMPDIR to a directory that you may write"
