@@ -13,6 +13,7 @@ from typing import NamedTuple
 from catalog.db.schema import AMBIGUOUS, INDEX, MANIFEST, OPAQUE, OTHER, UNUSABLE
 from catalog.exhausted import TOO_LARGE
 from catalog.ingest.findings import Findings
+from catalog.ingest.rows import Row
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS
 from catalog.ingest.unread import UnreadBlob
@@ -54,7 +55,7 @@ class ContentReading:
     calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
     else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
     when all is read. `is_large` is whether the store has more blobs than one question is about. `findings` are those that
-    are still to be written. `pause` is called while an archive is read.
+    are still to be written, if they were found before the last transaction: of the store as `standing` says it was. `pause` is called while an archive is read.
     """
 
     def __init__(self, store: Store, blobs: BlobDirectories, pause: Callable[[], None] = lambda: None) -> None:
@@ -67,6 +68,7 @@ class ContentReading:
         self.mislabelled: dict[str, str] = {}
         self.is_large = False
         self.findings: Findings | None = None
+        self.standing: Row | None = None
         self._embedded: dict[str, bytes] | None = None
 
     def left_out(self, digest: str) -> bool:

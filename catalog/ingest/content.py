@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -35,6 +35,7 @@ from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import embedding, list_embedded
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listing import list_blobs, list_shared
+from catalog.ingest.reach import standing
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
@@ -45,13 +46,14 @@ from catalog.ingest.unread import (
     BlobPage,
     UnreadBlob,
     blobs_in_doubt,
+    first_pages,
     page_after,
     pointed_to,
     set_looked,
     small_blobs,
     suspects,
     unread_below,
-    unread_blobs,
+    unread_in,
 )
 from catalog.layout.blobs import BlobDirectories
 from catalog.layout.blobs_identity import blobs_identity
@@ -167,8 +169,7 @@ class ContentStage:
             yield self._done
         self._list_embedded(readings)
         yield self._done
-        for each in readings:
-            yield from self._read_in_doubt(each)
+        yield from self._read_in_doubt(readings)
         left = readings
         while left:
             while unread := (yield from self._all_unread(left)) or (yield from self._unlisted(left)):
@@ -179,7 +180,7 @@ class ContentStage:
             for each in left:
                 if each.blobs.unlisted and not each.blobs.is_torn:
                     each.identity = None  # A later listing may succeed although the directory looks the same.
-                yield from self._look_at_suspects(each)
+            yield from self._look_at_suspects(left)
             left = yield from self._finish(left)
         yield self._done
 
@@ -210,95 +211,93 @@ class ContentStage:
 
     def _all_unread(self, readings: list[ContentReading]) -> Generator[int, None, _Unread]:
         """Return the unread blobs of each store that has any."""
-        found: _Unread = []
-        for each in readings:
-            blobs: list[UnreadBlob] = []
-            for page in (yield from self._pages(each)):
-                with self._writer.snapshot() as connection:
-                    blobs += _unread(connection, each, self._max_bytes, page=page)
-                if page.is_one_of_many:
-                    yield self._done
-            if blobs:
-                found.append((each, blobs))
-        return found
+        found: dict[int, list[UnreadBlob]] = {}
+        for page in (yield from self._pages(readings)):
+            with self._writer.snapshot() as connection:
+                for store_id, blobs in unread_in(connection, page, self._max_bytes).items():
+                    found.setdefault(store_id, []).extend(blobs)
+            if page.is_one_of_many:
+                yield self._done
+        return _to_read(readings, found)
 
     def _unread_below(self, readings: list[ContentReading], parents: Sequence[int]) -> _Unread:
         """Return the unread blobs of each store that these manifests point to."""
         with self._writer.snapshot() as connection:
-            below = unread_below(connection, [each.store.id for each in readings], parents)
-            found = [
-                (each, _unread(connection, each, self._max_bytes, among=sorted(below[each.store.id])))
-                for each in readings
-                if each.store.id in below
-            ]
-        return [(each, blobs) for each, blobs in found if blobs]
+            found = unread_below(connection, [each.store.id for each in readings], parents, self._max_bytes)
+        return _to_read(readings, found)
 
-    def _pages(self, reading: ContentReading) -> Generator[int, None, list[BlobPage]]:
-        """Return the store's blobs in pages."""
+    def _pages(self, readings: Iterable[ContentReading]) -> Generator[int, None, list[BlobPage]]:
+        """Return the blobs of the stores in pages."""
+        by_id = {each.store.id: each for each in readings}
+        with self._writer.snapshot() as connection:
+            first = first_pages(connection, by_id)
         pages: list[BlobPage] = []
-        low = 0
-        while True:
-            with self._writer.snapshot() as connection:
-                page = page_after(connection, reading.store.id, low)
+        for each in first:
+            page = each
             pages.append(page)
-            reading.is_large = reading.is_large or page.is_one_of_many
-            if page.is_last:
-                return pages
-            low = page.high
-            yield self._done
+            if page.is_one_of_many:
+                by_id[page.store_ids[0]].is_large = True
+            while not page.is_last:
+                yield self._done
+                with self._writer.snapshot() as connection:
+                    page = page_after(connection, page)
+                pages.append(page)
+        return pages
 
     def _unlisted(self, readings: list[ContentReading]) -> Generator[int, None, _Unread]:
         """Return the blobs of each store that nothing points to and that begin like JSON; note the others as looked at."""
-        found: _Unread = []
+        by_id = {each.store.id: each for each in readings}
+        found: dict[int, list[UnreadBlob]] = {}
         looked: list[tuple[int, int]] = []
         until = time.monotonic() + SLICE_SECONDS
-        for each in readings:
-            to_read: list[UnreadBlob] = []
-            used: set[int] | None = None
-            pages = yield from self._pages(each)
-            for page in pages:
-                with self._writer.snapshot() as connection:
-                    small = small_blobs(connection, each.store.id, self._max_bytes, page)
-                if small and used is None:
-                    used = yield from self._pointed_to(each, pages)
-                for content_id, digest in small:
-                    if content_id in (used or ()) or digest in each.skipped:
-                        continue
-                    if begins_like_json(each.blobs, digest):
-                        to_read.append(UnreadBlob(content_id, digest, claimed=False))
-                    else:
-                        looked.append((each.store.id, content_id))
-                    if time.monotonic() >= until:
-                        yield self._done
-                        until = time.monotonic() + SLICE_SECONDS
-                if len(looked) >= PAGE:
-                    yield from self._note_looked(looked)
-                    looked = []
-            if to_read:
-                found.append((each, to_read))
+        used: set[tuple[int, int]] = set()
+        used_of: tuple[int, ...] = ()
+        pages = yield from self._pages(readings)
+        for page in pages:
+            with self._writer.snapshot() as connection:
+                small = small_blobs(connection, page, self._max_bytes)
+            if small and used_of != page.store_ids:
+                used_of = page.store_ids
+                used = yield from self._pointed_to([each for each in pages if each.store_ids == used_of])
+            for store_id, content_id, digest in small:
+                each = by_id[store_id]
+                if (store_id, content_id) in used or digest in each.skipped:
+                    continue
+                if begins_like_json(each.blobs, digest):
+                    found.setdefault(store_id, []).append(UnreadBlob(content_id, digest, claimed=False))
+                else:
+                    looked.append((store_id, content_id))
+                if time.monotonic() >= until:
+                    yield self._done
+                    until = time.monotonic() + SLICE_SECONDS
+            if len(looked) >= PAGE:
+                yield from self._note_looked(looked)
+                looked = []
         if looked:
             yield from self._note_looked(looked)
-        return found
+        return [(each, found[each.store.id]) for each in readings if each.store.id in found]
 
-    def _look_at_suspects(self, reading: ContentReading) -> Iterator[int]:
+    def _look_at_suspects(self, readings: Sequence[ContentReading]) -> Iterator[int]:
         """Note manifests that something calls a layer or the like: what they need is in use, and is not known."""
+        by_id = {each.store.id: each for each in readings}
         until = time.monotonic() + SLICE_SECONDS
-        for page in (yield from self._pages(reading)):
+        for page in (yield from self._pages(readings)):
             with self._writer.snapshot() as connection:
-                digests = suspects(connection, reading.store.id, self._max_bytes, page)
-            for digest in digests:
+                found = suspects(connection, page, self._max_bytes)
+            for store_id, digest in found:
+                reading = by_id[store_id]
                 if not reading.left_out(digest) and digest not in reading.mislabelled:
                     note_mislabelled(reading, digest, self._limits)
                 if time.monotonic() >= until:
                     yield self._done
                     until = time.monotonic() + SLICE_SECONDS
 
-    def _pointed_to(self, reading: ContentReading, pages: list[BlobPage]) -> Generator[int, None, set[int]]:
-        """Return the ids of all content that the store's manifests point to."""
-        used: set[int] = set()
+    def _pointed_to(self, pages: Iterable[BlobPage]) -> Generator[int, None, set[tuple[int, int]]]:
+        """Return the store and the id of all content that the manifests on these pages point to."""
+        used: set[tuple[int, int]] = set()
         for page in pages:
             with self._writer.snapshot() as connection:
-                used.update(pointed_to(connection, reading.store.id, page))
+                used.update(pointed_to(connection, page))
             if page.is_one_of_many:
                 yield self._done
         return used
@@ -312,18 +311,18 @@ class ContentStage:
                 parents = embedding(connection, parents)
             if not parents:
                 return
-        for each in readings:
-            list_embedded(self._writer, each.store.id, parents)
+        list_embedded(self._writer, [each.store.id for each in readings], parents)
 
     # --- reading and writing ------------------------------------------------------------------------------------
 
-    def _read_in_doubt(self, reading: ContentReading) -> Iterator[int]:
+    def _read_in_doubt(self, readings: Iterable[ContentReading]) -> Iterator[int]:
         """Look again at bad blobs that need not be read any more, because another store has a good copy."""
+        by_id = {each.store.id: each for each in readings}
         with self._writer.snapshot() as connection:
-            digests = blobs_in_doubt(connection, reading.store.id)
+            found = blobs_in_doubt(connection, tuple(by_id))
         until = time.monotonic() + SLICE_SECONDS
-        for digest in digests:
-            self._read(reading, UnreadBlob(0, digest))
+        for store_id, digest in found:
+            self._read(by_id[store_id], UnreadBlob(0, digest))
             if time.monotonic() >= until:
                 yield self._done
                 until = time.monotonic() + SLICE_SECONDS
@@ -361,9 +360,10 @@ class ContentStage:
 
     def _find(self, reading: ContentReading) -> Generator[int, None, None]:
         """Find what the entries and manifests of a store say about each other; write it if it is too much for one transaction."""
-        pages = yield from self._pages(reading)
+        pages = yield from self._pages([reading])
         ranges = [(page.low, page.high) for page in pages]
         ask = findings.asking_anew(self._writer)
+        reading.standing = standing(ask, reading.store.id)
         steps = findings.find(ask, reading.store, reading.reasons(), reading.blobs.unknown(), ranges)
         until = time.monotonic() + SLICE_SECONDS
         while True:
@@ -385,13 +385,9 @@ class ContentStage:
             yield self._done
 
 
-def _unread(
-    connection: Connection,
-    reading: ContentReading,
-    max_bytes: int,
-    *,
-    among: Sequence[int] | None = None,
-    page: BlobPage | None = None,
-) -> list[UnreadBlob]:
-    blobs = unread_blobs(connection, reading.store.id, max_bytes, among=among, page=page)
-    return [blob for blob in blobs if not reading.left_out(blob.digest)]
+def _to_read(readings: Iterable[ContentReading], found: Mapping[int, Iterable[UnreadBlob]]) -> _Unread:
+    """Return, for each store that has any, those of the unread blobs that were not tried yet."""
+    unread = [
+        (each, [one for one in found.get(each.store.id, ()) if not each.left_out(one.digest)]) for each in readings
+    ]
+    return [(each, blobs) for each, blobs in unread if blobs]

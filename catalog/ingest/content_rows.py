@@ -14,12 +14,11 @@ from catalog.ingest.blob_reading import BlobRead, ContentReading, parse_blob
 from catalog.ingest.reach import standing
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
-from catalog.ingest.unread import other_copies, unread_blobs, unread_elsewhere
+from catalog.ingest.unread import other_copies, unread_elsewhere, unread_of
 from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
 from catalog.layout.manifest import Config, Manifest
 from catalog.layout.text import shorten
 from catalog.names.moment import milliseconds
-from catalog.names.platform import platform_text
 
 _CONTAINERD_SUBJECT = "io.containerd.manifest.subject"
 _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
@@ -83,7 +82,8 @@ def write_end(
     something to read.
     """
     keep_edges(connection, still=True)
-    left = [each for each in readings if _has_more(connection, each, max_bytes)]  # by what another process has read
+    more = unread_of(connection, [each.store.id for each in readings], max_bytes)  # by what another process has read
+    left = [each for each in readings if any(not each.left_out(one.digest) for one in more.get(each.store.id, ()))]
     ids = [each.store.id for each in readings if each not in left]
     paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # others were removed meanwhile
     done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
@@ -113,7 +113,7 @@ def _write_findings(rows: Rows, reading: ContentReading) -> None:
     """Write what the entries and manifests of a store say about each other. Find it now if it was not, or the store has changed since."""
     ask = findings.asking(rows)
     found = reading.findings
-    if found is None or found.standing != standing(ask, reading.store.id):
+    if found is None or reading.standing != standing(ask, reading.store.id):
         steps = findings.find(ask, reading.store, reading.reasons(), reading.blobs.unknown())
         while True:
             rows.pause()
@@ -124,11 +124,6 @@ def _write_findings(rows: Rows, reading: ContentReading) -> None:
                 break
     assert found is not None
     findings.write(rows, reading.store, found)
-
-
-def _has_more(connection: Connection, reading: ContentReading, max_bytes: int) -> bool:
-    blobs = unread_blobs(connection, reading.store.id, max_bytes)
-    return any(not reading.left_out(blob.digest) for blob in blobs)
 
 
 def _set_pending(rows: Rows, store_ids: Collection[int]) -> None:
@@ -193,7 +188,7 @@ def _write_edge(
         role,
         position,
         child.digest,
-        child.platform_text,
+        rows.platform_of(child.platform),
         child.media_type,
         child.size,
         chain,
@@ -205,8 +200,8 @@ def _write_edge(
 
 def write_config(rows: Rows, content_id: int, config: Config) -> None:
     """Write what the config of an image says."""
-    platform = platform_text(config.os, config.architecture, config.variant, config.os_version, config.os_features)
-    rows.config(content_id, platform, None if config.created is None else milliseconds(config.created))
+    created = None if config.created is None else milliseconds(config.created)
+    rows.config(content_id, rows.platform_of(config), created)
     rows.content_annotations(content_id, config.labels, is_label=True)
 
 

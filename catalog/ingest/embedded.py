@@ -4,88 +4,118 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from catalog.engine.driver import Cursor, cursor_of
 from catalog.engine.interface import Writer
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.parameters import chunks, marks, of_stores
+from catalog.ingest.rows import Rows
 
 _BY_ENTRIES = (
-    "SELECT DISTINCT content.digest FROM entry JOIN content ON content.id = entry.content_id"
-    " WHERE entry.store_id = ? AND entry.embedded"
+    "SELECT DISTINCT entry.store_id, content.digest FROM entry CROSS JOIN content"
+    " WHERE %s AND entry.embedded AND content.id = entry.content_id"
 )
 _BY_MANIFESTS = (
-    "SELECT DISTINCT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
-    " JOIN content ON content.id = edge.child_id"
-    " WHERE store_blob.store_id = ? AND edge.embedded"
+    "SELECT DISTINCT store_blob.store_id, content.digest FROM store_blob CROSS JOIN edge CROSS JOIN content"
+    " WHERE %s AND edge.parent_id = store_blob.content_id AND edge.embedded AND content.id = edge.child_id"
 )
 _BY_SOME_MANIFESTS = (
-    "SELECT DISTINCT content.digest FROM edge JOIN content ON content.id = edge.child_id"
-    " WHERE edge.parent_id IN (%s) AND edge.embedded"
-    " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.parent_id)"
-    " AND NOT EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = edge.child_id)"
+    "SELECT DISTINCT store_blob.store_id, content.digest FROM edge CROSS JOIN content CROSS JOIN store_blob"
+    " WHERE edge.parent_id IN (%s) AND edge.embedded AND content.id = edge.child_id"
+    " AND store_blob.content_id = edge.parent_id AND %s"
+    " AND NOT EXISTS (SELECT 1 FROM store_blob AS held"
+    " WHERE held.store_id = store_blob.store_id AND held.content_id = edge.child_id)"
 )
 _EMBEDDING = "SELECT DISTINCT edge.parent_id FROM edge WHERE edge.parent_id IN (%s) AND edge.embedded"
 _ROWS = (
-    "SELECT content.digest, content.id, store_blob.embedded FROM store_blob"
-    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
+    "SELECT store_blob.store_id, content.digest, content.id FROM store_blob CROSS JOIN content"
+    " WHERE %s AND store_blob.embedded AND content.id = store_blob.content_id"
+)
+_HELD = (
+    "SELECT content.digest FROM content JOIN store_blob ON store_blob.content_id = content.id"
+    " WHERE content.digest IN (%s) AND store_blob.store_id = ?"
 )
 
 
-def list_embedded(writer: Writer, store_id: int, parents: Sequence[int] | None = None) -> None:
-    """Add to `store_blob` the embedded blobs of a store that no file holds, and remove those that are gone.
+class _Difference(NamedTuple):
+    """Embedded blobs without a row, as store and digest, and rows whose blob is no longer embedded, as store and content id."""
+
+    new: set[tuple[int, str]]
+    gone: set[tuple[int, int]]
+
+    @property
+    def store_ids(self) -> list[int]:
+        return sorted({each[0] for each in (*self.new, *self.gone)})
+
+
+def list_embedded(writer: Writer, store_ids: Sequence[int], parents: Sequence[int] | None = None) -> None:
+    """Add to `store_blob` the embedded blobs of some stores that no file holds, and remove those that are gone.
 
     With `parents`, only add what these manifests embed, and what is embedded in that in turn.
     """
-    more = True
-    while more:
+    while store_ids:
         with writer.snapshot() as connection:
-            new, gone = _difference(Rows(connection), store_id, parents)
-        if new or gone:
-            writer.write(functools.partial(_write, store_id=store_id, parents=parents))
-        more = bool(new) and parents is not None
+            found = _difference(cursor_of(connection), store_ids, parents)
+        if found.store_ids:
+            writer.write(functools.partial(_write, store_ids=found.store_ids, parents=parents))
+        if not found.new or parents is None:
+            return
 
 
 def embedding(connection: Connection, parents: Sequence[int]) -> list[int]:
     """Return those of these manifests that embed something, which hardly any does."""
-    cursor = Rows(connection).cursor
+    cursor = cursor_of(connection)
     return [
         row[0] for some in chunks(parents) for row in cursor.execute(_EMBEDDING % marks(some), tuple(some)).fetchall()
     ]
 
 
-def _difference(rows: Rows, store_id: int, parents: Sequence[int] | None) -> tuple[set[str], set[int]]:
-    """Return the digests of embedded blobs without a row, and the content ids of rows whose blob is no longer embedded."""
+def _difference(cursor: Cursor, store_ids: Sequence[int], parents: Sequence[int] | None) -> _Difference:
     if parents is not None:
-        new: set[str] = set()
+        where, ids = of_stores("store_blob.store_id", store_ids)
+        new: set[tuple[int, str]] = set()
         for some in chunks(parents):
-            values = (*some, store_id, store_id)
-            new.update(row[0] for row in rows.cursor.execute(_BY_SOME_MANIFESTS % marks(some), values).fetchall())
-        return new, set()
-    wanted = {
-        row[0]
-        for statement in (_BY_ENTRIES, _BY_MANIFESTS)
-        for row in rows.cursor.execute(statement, (store_id,)).fetchall()
+            new.update(cursor.execute(_BY_SOME_MANIFESTS % (marks(some), where), (*some, *ids)).fetchall())
+        return _Difference(new, set())
+    wanted: dict[int, set[str]] = {}
+    for statement, column in ((_BY_ENTRIES, "entry.store_id"), (_BY_MANIFESTS, "store_blob.store_id")):
+        where, ids = of_stores(column, store_ids)
+        for store_id, digest in cursor.execute(statement % where, ids).fetchall():
+            wanted.setdefault(store_id, set()).add(digest)
+    where, ids = of_stores("store_blob.store_id", store_ids)
+    gone = {
+        (store_id, content_id)
+        for store_id, digest, content_id in cursor.execute(_ROWS % where, ids).fetchall()
+        if digest not in wanted.get(store_id, ())
     }
-    held = set()
-    gone = set()
-    for digest, content_id, embedded in rows.cursor.execute(_ROWS, (store_id,)).fetchall():
-        held.add(digest)
-        if embedded and digest not in wanted:
-            gone.add(content_id)
-    return wanted - held, gone
+    new = set()
+    for store_id, digests in wanted.items():
+        new.update((store_id, digest) for digest in digests - _held(cursor, store_id, digests))
+    return _Difference(new, gone)
 
 
-def _write(connection: Connection, store_id: int, parents: Sequence[int] | None) -> None:
+def _held(cursor: Cursor, store_id: int, digests: set[str]) -> set[str]:
+    """Return those of the digests for which the store has a row."""
+    return {
+        row[0]
+        for some in chunks(sorted(digests))
+        for row in cursor.execute(_HELD % marks(some), (*some, store_id)).fetchall()
+    }
+
+
+def _write(connection: Connection, store_ids: Sequence[int], parents: Sequence[int] | None) -> None:
     rows = Rows(connection)
-    new, gone = _difference(rows, store_id, parents)
-    to_delete = [(store_id, each) for each in sorted(gone)]
+    new, gone = _difference(rows.cursor, store_ids, parents)
+    to_delete = sorted(gone)
     rows.moment.keep_blobs(to_delete)
     rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", to_delete)
     sizes: dict[str, int] = {}
-    for some in chunks(sorted(new)):
+    for some in chunks(sorted({digest for _, digest in new})):
         statement = f"SELECT digest, coalesce(size, 0) FROM content WHERE digest IN ({marks(some)})"
         sizes.update(rows.cursor.execute(statement, tuple(some)).fetchall())
-    for digest, size in sorted(sizes.items()):
-        rows.blob(store_id, digest, size, None)
+    for store_id, digest in sorted(new):
+        if digest in sizes:
+            rows.blob(store_id, digest, sizes[digest], None)
     rows.flush()

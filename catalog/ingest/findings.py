@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from catalog.engine.interface import Writer
 from catalog.ingest.claims import Claims, find_claims, write_claims
-from catalog.ingest.reach import Ask, Reach, find_reach, standing, write_changes, write_reach
+from catalog.ingest.reach import Ask, Reach, find_reach, write_changes, write_reach
 from catalog.ingest.referrals import Referrals, find_referrals, write_referrals, write_some_referrals
 from catalog.ingest.rows import Row, Rows
 from catalog.ingest.store_state import Store
@@ -30,9 +30,8 @@ _STILL = "SELECT 1 FROM store WHERE id = ? AND generation = ?"
 
 
 class Findings(NamedTuple):
-    """What is to be written about a store that was as `standing` says."""
+    """What is to be written about a store."""
 
-    standing: Row
     referrals: Referrals
     claims: Claims
     reach: Reach
@@ -50,11 +49,10 @@ def find(
     `reasons` says why blobs could not be read, by digest, and `unlisted` why directories could not be listed, by path. `pages` are
     those of `find_claims`.
     """
-    was = standing(ask, store.id)
     referrals = yield from find_referrals(ask, store.id)
     claims = yield from find_claims(ask, store.id, pages)
     reach = yield from find_reach(ask, store.id, reasons, unlisted, sparse=store.sparse)
-    return Findings(was, referrals, claims, reach)
+    return Findings(referrals, claims, reach)
 
 
 def asking(rows: Rows) -> Ask:

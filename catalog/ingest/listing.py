@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 
 from catalog.db.schema import SUBJECT
 from catalog.engine.interface import Writer
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.parameters import chunks, marks
+from catalog.ingest.rows import Rows
 from catalog.ingest.sharing import FoundBlobs, Places, hashed, write_places
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import SLICE_SECONDS

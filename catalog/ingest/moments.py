@@ -207,17 +207,14 @@ class Moment:
         self._cursor.execute(f"{_KEEP_NAME} id = ?", (self.id, self.id, name_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE id = ?", (self.id, name_id))
 
-    def keep_blobs(self, rows: Sequence[tuple[int, int]], *, stay: bool = False) -> None:
-        """Keep these manifests, each given as store id and content id, before they are removed from their store.
+    def keep_blobs(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Keep those of these blobs that are manifests, before they are removed from their store or their reach changes.
 
-        With `stay` they are not removed, but their reach changes.
+        Each is given as store id and content id. Whoever changes a row sets `store_blob.born` to `id`.
         """
-        if not rows:
-            return
-        each = " store_id = ? AND content_id = ?"
-        self._cursor.executemany(_KEEP_BLOB + each, [(self.id, self.id, *row) for row in rows])
-        if stay:
-            self._cursor.executemany(f"UPDATE store_blob SET born = ? WHERE {each}", [(self.id, *row) for row in rows])
+        if rows:
+            each = " store_id = ? AND content_id = ?"
+            self._cursor.executemany(_KEEP_BLOB + each, [(self.id, self.id, *row) for row in rows])
 
     def _host_id(self) -> int:
         if self._host is None:

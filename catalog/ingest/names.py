@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from catalog.ingest.diff import Diff, Old
 from catalog.ingest.order import mend
-from catalog.ingest.rows import Row, Rows, chunks, marks
+from catalog.ingest.parameters import chunks, marks
+from catalog.ingest.rows import Row, Rows
 from catalog.ingest.shadowing import NameKey, Shadowing
 from catalog.layout.descriptor import IMAGE_NAME, REF_NAME, Descriptor, fingerprints
 from catalog.names.digest import is_docker_digest
@@ -196,7 +197,6 @@ class StoreNames:
             ref_name, image_name, descriptor.digest, self._repository, self._unnamed, other, saved_names
         )
         rank = source_rank(descriptor.media_type)
-        platform = descriptor.platform_text if descriptor.platform is not None else None
         media_type = descriptor.media_type
         long_words = rows.long_words
         media_type_id = self._types.get(media_type)
@@ -213,7 +213,7 @@ class StoreNames:
                 media_type_id,
                 descriptor.size,
                 rows.media_type(descriptor.artifact_type) if descriptor.artifact_type else None,
-                rows.platform(platform) if platform else None,
+                rows.platform_of(descriptor.platform),
                 ref_name,
                 image_name,
                 ref_tail(ref_name),

@@ -35,7 +35,8 @@ from catalog.db.schema import (
     UNREAD,
     UNUSABLE,
 )
-from catalog.ingest.rows import Row, Rows, chunks, marks
+from catalog.ingest.parameters import chunks, marks
+from catalog.ingest.rows import Row, Rows
 from catalog.names.sizes import in_bytes
 
 AT_ONCE = 10_000
@@ -72,8 +73,12 @@ _INDEX_PROBLEM = (
     "SELECT kind, detail FROM problem WHERE store_id = ? AND stage = 0 AND entry_id IS NULL"
     " AND kind IN ('bad-descriptor', 'not-an-index') ORDER BY id LIMIT 1"
 )
-_HELD = "SELECT content_id, reach FROM store_blob WHERE store_id = ?"
+_HELD = (
+    f"SELECT store_blob.content_id, store_blob.reach, content.kind IN ({MANIFEST}, {INDEX}) FROM store_blob"
+    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
+)
 _SET = "UPDATE store_blob SET reach = ? WHERE store_id = ? AND content_id = ?"
+_SET_ANEW = "UPDATE store_blob SET reach = ?, born = ? WHERE store_id = ? AND content_id = ?"
 _STANDING = (
     "SELECT max(store.generation), count(store_blob.content_id), sum(store_blob.content_id),"
     " sum((store_blob.content_id % 65521) * (store_blob.content_id % 251)), sum(store_blob.size % 1000003),"
@@ -95,13 +100,14 @@ class Doubt(NamedTuple):
 class Reach(NamedTuple):
     """What reaches the blobs of a store.
 
-    `changed` are rows to change: the new value, the store and the blob. `before` has the old values by blob. `doubt` is the
-    store's doubt, if any, and `is_unlisted` whether there are directories whose blobs are not known.
+    `changed` are rows to change: the new value, the store and the blob. `before` has, by blob, the old value and whether it is
+    a manifest or index. `doubt` is the store's doubt, if any, and `is_unlisted` whether there are directories whose blobs are not
+    known.
     """
 
     store_id: int
     changed: list[tuple[int, int, int]]
-    before: dict[int, int | None]
+    before: dict[int, tuple[int | None, bool]]
     doubt: Doubt | None
     is_unlisted: bool
 
@@ -120,7 +126,7 @@ def find_reach(
     held = ask(_HELD, (store_id,))
     changed = [
         (reach, store_id, content_id)
-        for content_id, before in held
+        for content_id, before, _ in held
         if (reach := walk.reach.get(content_id, UNREACHED)) != before
     ]
     doubts = [Doubt(path, reason) for path, reason in sorted(unlisted.items())]
@@ -133,7 +139,8 @@ def find_reach(
     # A blob that could not be read may be a manifest whose subject is in use, or may be repaired.
     doubts += [Doubt(*each) for each in sorted(problems.items())]
     yield
-    return Reach(store_id, changed, dict(held), doubts[0] if doubts else None, bool(unlisted))
+    before = {content_id: (reach, bool(is_manifest)) for content_id, reach, is_manifest in held}
+    return Reach(store_id, changed, before, doubts[0] if doubts else None, bool(unlisted))
 
 
 def write_reach(rows: Rows, found: Reach) -> None:
@@ -150,13 +157,18 @@ def write_reach(rows: Rows, found: Reach) -> None:
 
 def write_changes(rows: Rows, found: Reach, changed: Sequence[tuple[int, int, int]]) -> None:
     """Write some of the rows of `found` that are to change."""
-    rows.moment.keep_blobs(
-        [(store_id, one) for reach, store_id, one in changed if _answers(reach) != _answers(found.before[one])],
-        stay=True,
-    )
-    for some in chunks(changed, AT_ONCE):
+    same: list[tuple[int, int, int]] = []
+    anew: list[tuple[int, int, int]] = []
+    for each in changed:
+        before, _ = found.before[each[2]]
+        (same if _answers(each[0]) == _answers(before) else anew).append(each)
+    rows.moment.keep_blobs([(store_id, one) for _, store_id, one in anew if found.before[one][1]])
+    for some in chunks(same, AT_ONCE):
         rows.pause()
         rows.cursor.executemany(_SET, some)
+    for some in chunks(anew, AT_ONCE):
+        rows.pause()
+        rows.cursor.executemany(_SET_ANEW, [(reach, rows.born, store_id, one) for reach, store_id, one in some])
 
 
 def standing(ask: Ask, store_id: int) -> Row:

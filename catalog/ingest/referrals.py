@@ -16,8 +16,9 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from catalog.db.schema import CHILD
+from catalog.ingest.parameters import chunks, marks
 from catalog.ingest.reach import Ask
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.rows import Rows
 from catalog.names.pattern import upper_bound
 
 BUILDKIT_SUBJECT = "vnd.docker.reference.digest"

@@ -37,8 +37,9 @@ from catalog.engine.boot import boot_id, ran_ms
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked
 from catalog.ingest.names import StoreNames
+from catalog.ingest.parameters import chunks
 from catalog.ingest.registry import Registry
-from catalog.ingest.rows import Rows, chunks
+from catalog.ingest.rows import Rows
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import is_retention_due
 from catalog.ingest.words import forget_words

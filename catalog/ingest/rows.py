@@ -12,8 +12,8 @@ in the end is deleted later, like any other (retention.py).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Table, update
 
@@ -43,14 +43,17 @@ from catalog.engine.driver import driver_of, new_ids
 from catalog.ingest.compiled import CompiledStatements
 from catalog.ingest.moments import Moment
 from catalog.ingest.new_words import NewWords
+from catalog.ingest.parameters import chunks, marks
 from catalog.ingest.records import AnswerSpanRow, NameSpanRow, SnapshotRow, StoreRow
+from catalog.layout.descriptor import Platform
+from catalog.layout.manifest import Config
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
 from catalog.names.media_types import is_leaf
+from catalog.names.platform import platform_text
 from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
-_T = TypeVar("_T")
 FLUSH_ROWS = 100_000
 """About 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are visited."""
 
@@ -83,7 +86,8 @@ class Rows:
         """False and True, as rows hold them."""
         self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
-        self._interned: dict[str, dict[str, int]] = {}
+        self._interned: dict[str, dict[str, int]] = {"media_type": {}}
+        self._platforms: dict[tuple[str | None, ...], int] = {}
         self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
         self._stores: list[Row] = []
         self._digests: set[str] = set()
@@ -172,9 +176,9 @@ class Rows:
         artifact_type_id = self.media_type(artifact_type) if artifact_type else None
         self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flaws))
 
-    def config(self, content_id: int, platform: str, created: int | None) -> None:
+    def config(self, content_id: int, platform_id: int | None, created: int | None) -> None:
         """Add what a config says. `created` is in milliseconds since 1970, UTC."""
-        self._add("config", (content_id, self.platform(platform), created))
+        self._add("config", (content_id, platform_id, created))
 
     def edge(
         self,
@@ -182,7 +186,7 @@ class Rows:
         role: int,
         position: int,
         child: str,
-        platform: str | None,
+        platform_id: int | None,
         media_type: str,
         size: int | None,
         chain: str | None,
@@ -192,7 +196,6 @@ class Rows:
     ) -> None:
         """Add that a manifest or index points to the digest `child`."""
         self._digest(child)
-        platform_id = self.platform(platform) if platform else None
         flags = self.flags[is_foreign], self.flags[embedded]
         media_type_id = self.media_type(media_type)
         self._add("edge", [parent_id, role, position, child, platform_id, media_type_id, size, chain, *flags])
@@ -314,12 +317,35 @@ class Rows:
 
     def media_type(self, text: str) -> int:
         """Return the id of a media type, which is inserted if it is new, and truncated if it is too long."""
+        known = self._interned["media_type"].get(text)
+        if known is not None:
+            return known
         text = self._word(text)
         return self._intern(media_type, text, (self.flags[is_leaf(text)],))
 
     def platform(self, text: str) -> int:
         """Return the id of a platform, which is inserted if it is new, and truncated if it is too long."""
         return self._intern(platform, self._word(text), ())
+
+    def platform_of(self, found: Platform | Config | None) -> int | None:
+        """Return the id of the platform that a descriptor or config says; None without an operating system or architecture.
+
+        Platforms repeat, so the text of each is made once.
+        """
+        if found is None or not found.os or not found.architecture:
+            return None
+        parts = (found.os, found.architecture, found.variant, found.os_version, *(found.os_features or ()))
+        known = self._platforms.get(parts)
+        if known is None:
+            long_words = self.long_words
+            known = self.platform(
+                platform_text(
+                    found.os, found.architecture, found.variant or "", found.os_version or "", found.os_features or ()
+                )
+            )
+            if self.long_words == long_words:  # One that is too long has to be counted again.
+                self._platforms[parts] = known
+        return known
 
     def annotation_key(self, text: str) -> int:
         """Return the id of an annotation key, which is inserted if it is new."""
@@ -370,13 +396,3 @@ def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
     """Have the content of these stores read again, because a blob in them was changed in place."""
     for some in chunks(store_ids):
         connection.execute(update(store).where(store.c.id.in_(some)).values(content_pending=True))
-
-
-def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
-    """Return `items` in pieces that are small enough for the parameters of one statement."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def marks(values: Collection[object]) -> str:
-    """Return as many `?` as there are values, for the IN of a statement."""
-    return ",".join("?" * len(values))

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 
 from catalog.engine.driver import cursor_of, own_host_id
 from catalog.engine.interface import Writer
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.ingest.parameters import chunks, marks
+from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
 from catalog.names.paths import decode_path, encode_path
 

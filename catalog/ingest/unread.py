@@ -1,22 +1,24 @@
 """Which blobs of a store still have to be read, asked of the database.
 
-Nothing here is remembered between two questions, so reading can be interrupted at any point and continued later. The questions
-about a whole store are asked page by page, because a store may hold any number of blobs.
+Nothing here is remembered between two questions, so reading can be interrupted at any point and continued later. A question is
+about a page of blobs: all of several small stores, or some of a large one, because a store may hold any number of blobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from catalog.db.schema import CHILD, CONFIG, SUBJECT, UNREAD
-from catalog.ingest.rows import Rows, chunks, marks
+from catalog.engine.driver import cursor_of
+from catalog.ingest.parameters import chunks, marks, of_stores
+from catalog.ingest.rows import Row, Rows
 from catalog.names.media_types import CONFIGS, MANIFESTS
 
 PAGE = 5_000
-"""How many blobs of a store one question is about."""
+"""How many blobs one question is about."""
 
 _MAX_BYTES = ":max_bytes"
 """In the statements below this stands for the largest size of a manifest in bytes, which is a setting."""
@@ -39,60 +41,64 @@ _ENTRY_CLAIM = (
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id AND {of})"
 )
 _UNREAD = (
-    "SELECT content.id, content.digest, store_blob.embedded,"
+    "SELECT store_blob.store_id, content.id, content.digest, store_blob.embedded,"
     f" ({_ENTRY_CLAIM.format(of=f'media_type.name IN ({_MANIFEST_TYPES})')}"
     f" OR EXISTS ({_CLAIM.format(role=CHILD, of=f'media_type.name IN ({_MANIFEST_TYPES})')})"
     f" OR EXISTS ({_CLAIM.format(role=CONFIG, of=f'media_type.name IN ({_CONFIG_TYPES})')})) AS claimed"
-    " FROM store_blob JOIN content ON content.id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked"
+    " FROM %s CROSS JOIN content WHERE content.id = store_blob.content_id"
+    f" AND content.kind = {UNREAD} AND NOT store_blob.looked"
     f" AND ({_IS_CHILD} OR {_ENTRY_CLAIM.format(of='NOT media_type.is_leaf')})"
 )
-_AMONG = " AND content.id IN (%s)"
-"""Narrows _UNREAD to what lies below some manifests. Searching the whole store for each level of a chain of indexes would be quadratic."""
-# CROSS JOIN keeps SQLite from starting with the blobs of the stores.
+"""The unread blobs of some rows of store_blob."""
+# Searching whole stores for each level of a chain of indexes would be quadratic. CROSS JOIN keeps SQLite from starting with the
+# blobs of the stores. A child of many manifests is looked at once.
 _BELOW = (
-    "SELECT DISTINCT store_blob.store_id, store_blob.content_id FROM edge CROSS JOIN content CROSS JOIN store_blob"
+    "(SELECT DISTINCT store_blob.store_id, store_blob.content_id, store_blob.size, store_blob.embedded, store_blob.looked"
+    " FROM edge CROSS JOIN content CROSS JOIN store_blob"
     f" WHERE edge.parent_id IN (%s) AND content.id = edge.child_id AND content.kind = {UNREAD}"
-    " AND store_blob.content_id = content.id AND store_blob.store_id IN (%s) AND NOT store_blob.looked"
+    " AND store_blob.content_id = content.id AND %s) AS store_blob"
 )
 _IN_PAGE = " AND store_blob.content_id > ? AND store_blob.content_id <= ?"
 _NO_END = (1 << 63) - 1
 _PAGE_END = (
-    "SELECT content_id FROM store_blob WHERE store_id = ? AND content_id > ?"
-    f" ORDER BY content_id LIMIT 1 OFFSET {PAGE - 1}"
+    "SELECT count(*), max(content_id) FROM (SELECT content_id FROM store_blob WHERE store_id = ? AND content_id > ?"
+    f" ORDER BY content_id LIMIT {PAGE}) AS page"
 )
 _SMALL = (
-    "SELECT content.id, content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND content.kind = {UNREAD} AND NOT store_blob.looked AND NOT store_blob.embedded"
-    f" AND store_blob.size BETWEEN 2 AND {_MAX_BYTES}{_IN_PAGE}"
+    "SELECT store_blob.store_id, content.id, content.digest FROM store_blob CROSS JOIN content"
+    f" WHERE %s AND content.id = store_blob.content_id AND content.kind = {UNREAD}"
+    " AND NOT store_blob.looked AND NOT store_blob.embedded"
+    f" AND store_blob.size BETWEEN 2 AND {_MAX_BYTES}"
     " AND NOT EXISTS (SELECT 1 FROM entry"
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
 )
 # How other stores use a blob does not count, because the result must not depend on the order in which stores are read. So this
 # question is asked once per store and not once per blob: any number of manifests in other stores may point to one blob.
 _POINTED_TO = (
-    "SELECT DISTINCT edge.child_id FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND edge.role <> {SUBJECT}{_IN_PAGE}"
+    "SELECT DISTINCT store_blob.store_id, edge.child_id FROM store_blob CROSS JOIN edge"
+    f" WHERE %s AND edge.parent_id = store_blob.content_id AND edge.role <> {SUBJECT}"
 )
 _IS_SMALL = f"NOT {{of}}.embedded AND {{of}}.size BETWEEN 2 AND {_MAX_BYTES}"
 _REAL_MANIFESTS = ", ".join(f"'{name}'" for name in sorted(MANIFESTS))
 _SUSPECT_ENTRIES = (
-    "SELECT content.digest FROM store_blob JOIN content ON content.id = store_blob.content_id"
-    f" WHERE store_blob.store_id = ? AND {_IS_SMALL.format(of='store_blob')}{_IN_PAGE}"
+    "SELECT store_blob.store_id, content.digest FROM store_blob CROSS JOIN content"
+    f" WHERE %s AND content.id = store_blob.content_id AND {_IS_SMALL.format(of='store_blob')}"
     f" AND {_ENTRY_CLAIM.format(of='media_type.is_leaf')}"
 )
 _SUSPECT_CHILDREN = (
-    "SELECT content.digest FROM store_blob JOIN edge ON edge.parent_id = store_blob.content_id"
-    " JOIN media_type ON media_type.id = edge.media_type_id JOIN content ON content.id = edge.child_id"
-    " JOIN store_blob AS held ON held.store_id = store_blob.store_id AND held.content_id = edge.child_id"
-    f" WHERE store_blob.store_id = ? AND {_IS_SMALL.format(of='held')}{_IN_PAGE} AND edge.role <> {SUBJECT}"
+    "SELECT store_blob.store_id, content.digest FROM store_blob CROSS JOIN edge CROSS JOIN media_type"
+    " CROSS JOIN store_blob AS held CROSS JOIN content"
+    f" WHERE %s AND edge.parent_id = store_blob.content_id AND edge.role <> {SUBJECT}"
+    " AND media_type.id = edge.media_type_id"
     f" AND (edge.role = {CHILD} AND media_type.is_leaf OR edge.role <> {CHILD} AND media_type.name IN ({_REAL_MANIFESTS}))"
+    " AND held.store_id = store_blob.store_id AND held.content_id = edge.child_id"
+    f" AND {_IS_SMALL.format(of='held')} AND content.id = edge.child_id"
 )
 _SET_LOOKED = "UPDATE store_blob SET looked = TRUE WHERE store_id = ? AND content_id = ?"
 _IN_DOUBT = (
-    "SELECT content.digest FROM problem JOIN content ON content.digest = problem.subject"
+    "SELECT problem.store_id, content.digest FROM problem JOIN content ON content.digest = problem.subject"
     " JOIN store_blob ON store_blob.store_id = problem.store_id AND store_blob.content_id = content.id"
-    f" WHERE problem.store_id = ? AND problem.stage = 1 AND content.kind <> {UNREAD}"
+    f" WHERE %s AND problem.stage = 1 AND content.kind <> {UNREAD}"
 )
 _UNREAD_ELSEWHERE = (
     "SELECT DISTINCT other.store_id FROM edge JOIN content ON content.id = edge.child_id"
@@ -100,7 +106,7 @@ _UNREAD_ELSEWHERE = (
     " JOIN store_blob AS other ON other.content_id = content.id AND NOT other.looked"
     f" WHERE edge.parent_id IN (%s) AND content.kind = {UNREAD}"
     f" AND (edge.role = {CHILD} AND NOT media_type.is_leaf OR edge.role = {CONFIG}) AND NOT EXISTS"
-    " (SELECT 1 FROM store_blob AS here WHERE here.store_id IN (%s) AND here.content_id = content.id)"
+    " (SELECT 1 FROM store_blob AS here WHERE here.content_id = content.id AND %s)"
 )
 _OTHER_COPIES = (
     "SELECT store_blob.store_id FROM content JOIN store_blob ON store_blob.content_id = content.id"
@@ -124,100 +130,135 @@ class UnreadBlob(NamedTuple):
 
 
 class BlobPage(NamedTuple):
-    """The blobs of a store with ids greater than `low`, up to and including `high`."""
+    """Blobs of some stores: those with ids greater than `low`, up to and including `high`.
 
-    low: int
-    high: int
-    is_one_of_many: bool
+    `is_one_of_many` is whether it has only some of the blobs of a store. Then there is no other store in it.
+    """
+
+    store_ids: tuple[int, ...]
+    low: int = 0
+    high: int = _NO_END
+    is_one_of_many: bool = False
 
     @property
     def is_last(self) -> bool:
         return self.high == _NO_END
 
 
-def page_after(connection: Connection, store_id: int, low: int) -> BlobPage:
-    """Return the page of a store's blobs, in the order of their ids, that begins after the id `low`; 0 gives the first."""
-    row = Rows(connection).cursor.execute(_PAGE_END, (store_id, low)).fetchone()
-    if row is None:
-        return BlobPage(low, _NO_END, is_one_of_many=low > 0)
-    return BlobPage(low, row[0], is_one_of_many=True)
+def first_pages(connection: Connection, store_ids: Iterable[int]) -> list[BlobPage]:
+    """Return pages with all blobs of those stores that have less than a page, and the first page of each of the others."""
+    pages: list[BlobPage] = []
+    together: list[int] = []
+    total = 0
+    for store_id in store_ids:
+        page, count = _page(connection, store_id, 0)
+        if page.is_one_of_many:
+            pages.append(page)
+            continue
+        if total + count > PAGE:
+            pages.append(BlobPage(tuple(together)))
+            together, total = [], 0
+        together.append(store_id)
+        total += count
+    if together:
+        pages.append(BlobPage(tuple(together)))
+    return pages
 
 
-def unread_blobs(
-    connection: Connection,
-    store_id: int,
-    max_bytes: int,
-    *,
-    among: Sequence[int] | None = None,
-    page: BlobPage | None = None,
-) -> list[UnreadBlob]:
-    """Return the blobs of a store that should be read and were not.
-
-    With `among`, only those with one of these ids. With `page`, only those of that page.
-    """
-    statement = _UNREAD.replace(_MAX_BYTES, str(max_bytes))
-    cursor = Rows(connection).cursor
-    queries: list[tuple[str, tuple[int, ...]]] = [(statement, (store_id,))]
-    if page is not None:
-        queries = [(statement + _IN_PAGE, (store_id, page.low, page.high))]
-    if among is not None:
-        queries = [(statement + _AMONG % marks(some), (store_id, *some)) for some in chunks(among)]
-    rows = {row[0]: row for text, values in queries for row in cursor.execute(text, values).fetchall()}
-    return [UnreadBlob(*row) for row in rows.values()]
+def page_after(connection: Connection, page: BlobPage) -> BlobPage:
+    """Return the next page of a large store, in the order of the ids of its blobs."""
+    return _page(connection, page.store_ids[0], page.high)[0]
 
 
-def unread_below(connection: Connection, store_ids: Sequence[int], parents: Sequence[int]) -> dict[int, set[int]]:
-    """Return the ids of the unread content in each of these stores that these manifests point to, by store."""
-    found: dict[int, set[int]] = {}
-    cursor = Rows(connection).cursor
+def _page(connection: Connection, store_id: int, low: int) -> tuple[BlobPage, int]:
+    """Return the page that begins after the id `low`, and how many blobs it has."""
+    count, high = cursor_of(connection).execute(_PAGE_END, (store_id, low)).fetchall()[0]
+    if count < PAGE:
+        return BlobPage((store_id,), low, is_one_of_many=low > 0), count
+    return BlobPage((store_id,), low, high, is_one_of_many=True), count
+
+
+def unread_in(connection: Connection, page: BlobPage, max_bytes: int) -> dict[int, list[UnreadBlob]]:
+    """Return the blobs of a page that should be read and were not, by store."""
+    return _by_store(_of_page(connection, f"{_UNREAD % 'store_blob'} AND %s", page, max_bytes))
+
+
+def unread_of(connection: Connection, store_ids: Sequence[int], max_bytes: int) -> dict[int, list[UnreadBlob]]:
+    """Return the blobs of these stores that should be read and were not, by store."""
+    where, ids = of_stores("store_blob.store_id", store_ids)
+    return _by_store(_asked(connection, f"{_UNREAD % 'store_blob'} AND {where}", ids, max_bytes))
+
+
+def unread_below(
+    connection: Connection, store_ids: Sequence[int], parents: Sequence[int], max_bytes: int
+) -> dict[int, list[UnreadBlob]]:
+    """Return the blobs that these manifests point to and that should be read and were not, by store, of these stores."""
+    where, ids = of_stores("store_blob.store_id", store_ids)
+    rows: dict[Row, None] = {}
     for some in chunks(parents):
-        statement = _BELOW % (marks(some), marks(store_ids))
-        for store_id, content_id in cursor.execute(statement, (*some, *store_ids)).fetchall():
-            found.setdefault(store_id, set()).add(content_id)
-    return found
+        statement = _UNREAD % (_BELOW % (marks(some), where))
+        rows.update(dict.fromkeys(_asked(connection, statement, (*some, *ids), max_bytes)))
+    return _by_store(rows)
 
 
-def small_blobs(connection: Connection, store_id: int, max_bytes: int, page: BlobPage) -> list[tuple[int, str]]:
-    """Return id and digest of the unread blobs of a page that are no entry of the store and small enough for a manifest."""
-    statement = _SMALL.replace(_MAX_BYTES, str(max_bytes))
-    return list(Rows(connection).cursor.execute(statement, (store_id, page.low, page.high)).fetchall())
+def small_blobs(connection: Connection, page: BlobPage, max_bytes: int) -> list[tuple[int, int, str]]:
+    """Return store, id and digest of the unread blobs of a page that are no entry of the store and small enough for a manifest."""
+    return _of_page(connection, _SMALL, page, max_bytes)
 
 
-def pointed_to(connection: Connection, store_id: int, page: BlobPage) -> list[int]:
-    """Return the ids of all content that the manifests of a page point to, except as their subject."""
-    rows = Rows(connection).cursor.execute(_POINTED_TO, (store_id, page.low, page.high)).fetchall()
-    return [row[0] for row in rows]
+def pointed_to(connection: Connection, page: BlobPage) -> list[tuple[int, int]]:
+    """Return the store and the id of all content that the manifests of a page point to, except as their subject."""
+    return _of_page(connection, _POINTED_TO, page)
 
 
-def suspects(connection: Connection, store_id: int, max_bytes: int, page: BlobPage) -> list[str]:
-    """Return the digests of blobs of a page, or that manifests of the page point to, which may be manifests although they are not read.
+def suspects(connection: Connection, page: BlobPage, max_bytes: int) -> list[tuple[int, str]]:
+    """Return the store and digest of blobs of a page, or that its manifests point to, which may be manifests although they are not read.
 
     An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
     """
-    cursor = Rows(connection).cursor
-    found: set[str] = set()
+    found: set[tuple[int, str]] = set()
     for statement in (_SUSPECT_ENTRIES, _SUSPECT_CHILDREN):
-        rows = cursor.execute(statement.replace(_MAX_BYTES, str(max_bytes)), (store_id, page.low, page.high)).fetchall()
-        found.update(row[0] for row in rows)
+        found.update(_of_page(connection, statement, page, max_bytes))
     return sorted(found)
+
+
+def _of_page(connection: Connection, statement: str, page: BlobPage, max_bytes: int = 0) -> list[Any]:
+    where, values = of_stores("store_blob.store_id", page.store_ids)
+    if page.is_one_of_many:  # Otherwise SQLite might search for the ids of all blobs of the catalog.
+        where += _IN_PAGE
+        values += (page.low, page.high)
+    return _asked(connection, statement % where, values, max_bytes)
+
+
+def _asked(connection: Connection, statement: str, values: Sequence[int], max_bytes: int) -> list[Any]:
+    return cursor_of(connection).execute(statement.replace(_MAX_BYTES, str(max_bytes)), values).fetchall()
+
+
+def _by_store(rows: Iterable[Row]) -> dict[int, list[UnreadBlob]]:
+    found: dict[int, list[UnreadBlob]] = {}
+    for store_id, *blob in rows:
+        found.setdefault(store_id, []).append(UnreadBlob(*blob))
+    return found
 
 
 def set_looked(connection: Connection, blobs: Iterable[tuple[int, int]]) -> None:
     """Note of blobs, given as store id and content id, that they were looked at and are no manifests."""
-    Rows(connection).cursor.executemany(_SET_LOOKED, blobs)
+    cursor_of(connection).executemany(_SET_LOOKED, blobs)
 
 
-def blobs_in_doubt(connection: Connection, store_id: int) -> list[str]:
-    """Return the digests of bad blobs in a store that need not be read any more, because another store has a good copy."""
-    return [row[0] for row in Rows(connection).cursor.execute(_IN_DOUBT, (store_id,)).fetchall()]
+def blobs_in_doubt(connection: Connection, store_ids: Sequence[int]) -> list[tuple[int, str]]:
+    """Return store and digest of bad blobs in these stores that need not be read any more, because another store has a good copy."""
+    where, ids = of_stores("problem.store_id", store_ids)
+    return _asked(connection, _IN_DOUBT % where, ids, 0)
 
 
 def unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int]) -> set[int]:
     """Return the ids of stores that hold an unread child of `parents` which is in none of `store_ids`."""
+    where, ids = of_stores("here.store_id", store_ids)
     found: set[int] = set()
     for some in chunks(parents):
-        statement = _UNREAD_ELSEWHERE % (marks(some), marks(store_ids))
-        found.update(row[0] for row in rows.cursor.execute(statement, (*some, *store_ids)).fetchall())
+        statement = _UNREAD_ELSEWHERE % (marks(some), where)
+        found.update(row[0] for row in rows.cursor.execute(statement, (*some, *ids)).fetchall())
     return found
 
 

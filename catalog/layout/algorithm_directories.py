@@ -84,6 +84,10 @@ class AlgorithmDirectories:
         """Return a descriptor (O_PATH) of the layout's own directory for an algorithm; -1 if there is none."""
         return self._directory(self.own, algorithm)
 
+    def is_open(self, algorithm: str) -> bool:
+        """Return whether the layout's own directory for an algorithm was opened, or could not be."""
+        return (self.own, algorithm) in self._open
+
     def with_blob(self, digest: str) -> Iterator[tuple[int, str]]:
         """Yield a descriptor (O_PATH) of each directory in which a blob may lie, and its name there."""
         if is_digest(digest):

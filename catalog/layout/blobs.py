@@ -280,7 +280,8 @@ class BlobDirectories:
 
     def _find(self, digest: str) -> None:
         """Open what the blob may be in, if that was not done yet."""
-        next(self._directories.with_blob(digest), None)
+        if not self._directories.is_open(digest.partition(":")[0]):
+            next(self._directories.with_blob(digest), None)
 
     def _note_odd(self, digest: str, found: os.stat_result) -> None:
         self._odd[digest] = _ODD_LINK if stat.S_ISLNK(found.st_mode) else f"is {file_type(found)}"
@@ -319,7 +320,7 @@ class BlobDirectories:
         size = opened.stat.st_size
         try:
             check_size(size, limit)
-            return opened.read(size + 1)
+            return opened.read(size)
         except OSError as error:
             refuse_exhausted(error)
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error

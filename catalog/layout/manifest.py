@@ -301,23 +301,20 @@ def _blob_sums(found: list[object]) -> list[object]:
 
 def _config(data: bytes, *, may_be_odd: bool) -> Config | None:
     odd: Sequence[str] = ()
+    wire = _decode_plain_config(data)
+    if not may_be_odd and wire is not None and not (wire.os and wire.architecture):
+        return None  # whatever occurs twice: the last value of a string counts
     if may_be_odd or any(data.count(name) > 1 for name in _ONCE):
         plain = gojson.rewrite(data, gojson.CONFIG)
         if plain is not None:
             data, odd = plain
-    if b"\\u0000" not in data:
-        try:
-            wire = _decode_config(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass
-        else:
-            if not wire.os or not wire.architecture:
-                return None
-            labels = (wire.config and wire.config.labels) or {}
-            features = wire.os_features or ()
-            return Config(
-                wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features, odd
-            )
+            wire = _decode_plain_config(data)
+    if wire is not None:
+        if not wire.os or not wire.architecture:
+            return None
+        labels = (wire.config and wire.config.labels) or {}
+        features = wire.os_features or ()
+        return Config(wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features, odd)
     fields = loads(data)
     if not isinstance(fields, dict):
         return None
@@ -337,6 +334,15 @@ def _config(data: bytes, *, may_be_odd: bool) -> Config | None:
         [clean(each) for each in found if isinstance(each, str)] if isinstance(found, list) else (),
         odd,
     )
+
+
+def _decode_plain_config(data: bytes) -> _WireConfig | None:
+    if b"\\u0000" in data:
+        return None
+    try:
+        return _decode_config(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 _ONCE = (b'"os"', b'"architecture"', b'"variant"', b'"config"', b'"Labels"')
