@@ -250,18 +250,16 @@ class ContentStage:
         found: dict[int, list[UnreadBlob]] = {}
         looked: list[tuple[int, int]] = []
         until = time.monotonic() + SLICE_SECONDS
-        used: set[tuple[int, int]] = set()
-        used_of: tuple[int, ...] = ()
+        used: dict[int, set[int]] = {}
         pages = yield from self._pages(readings)
         for page in pages:
             with self._writer.snapshot() as connection:
                 small = small_blobs(connection, page, self._max_bytes)
-            if small and used_of != page.store_ids:
-                used_of = page.store_ids
-                used = yield from self._pointed_to([each for each in pages if each.store_ids == used_of])
+            if small and page.store_ids[0] not in used:
+                used = yield from self._pointed_to([each for each in pages if each.store_ids == page.store_ids])
             for store_id, content_id, digest in small:
                 each = by_id[store_id]
-                if (store_id, content_id) in used or digest in each.skipped:
+                if content_id in used[store_id] or digest in each.skipped:
                     continue
                 if begins_like_json(each.blobs, digest):
                     found.setdefault(store_id, []).append(UnreadBlob(content_id, digest, claimed=False))
@@ -292,12 +290,13 @@ class ContentStage:
                     yield self._done
                     until = time.monotonic() + SLICE_SECONDS
 
-    def _pointed_to(self, pages: Iterable[BlobPage]) -> Generator[int, None, set[tuple[int, int]]]:
-        """Return the store and the id of all content that the manifests on these pages point to."""
-        used: set[tuple[int, int]] = set()
+    def _pointed_to(self, pages: Sequence[BlobPage]) -> Generator[int, None, dict[int, set[int]]]:
+        """Return the ids of all content that the manifests on these pages of the same stores point to, by store."""
+        used: dict[int, set[int]] = {store_id: set() for store_id in pages[0].store_ids}
         for page in pages:
             with self._writer.snapshot() as connection:
-                used.update(pointed_to(connection, page))
+                for store_id, content_id in pointed_to(connection, page):
+                    used[store_id].add(content_id)
             if page.is_one_of_many:
                 yield self._done
         return used
