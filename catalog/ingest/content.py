@@ -148,7 +148,10 @@ class ContentStage:
         return ContentReading(store, opened.enter_context(blobs), pause)
 
     def _give_up(self, store: Store) -> None:
-        """Record that reading a store takes more memory than there is. It is not read again until something in it changes."""
+        """Record that reading a store takes more memory than there is. It is not read again until something in it changes.
+
+        Its entries may be newer than what was found to reach each blob, so nothing in it may be called unused, or missing.
+        """
         identity = blobs_identity(store.opened, store.shared_blobs)
 
         def write(connection: Connection) -> None:
@@ -158,8 +161,9 @@ class ContentStage:
             rows.problem(store.id, None, "unreadable-blob", subject, f"all of them {TOO_LARGE}", stage=1)
             rows.flush()
             rows.cursor.execute(
-                "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",
-                (identity, store.id, store.generation),
+                "UPDATE store SET content_pending = FALSE, blobs_identity = ?, doubt = ?, doubt_reason = ?, unlisted = TRUE"
+                " WHERE id = ? AND generation = ?",
+                (identity, subject, TOO_LARGE, store.id, store.generation),
             )
 
         self._writer.write(write)

@@ -124,6 +124,37 @@ def test_a_store_that_takes_too_much_memory_is_not_read_again(catalogue: Catalog
     assert stage.pending(look=True) == [store.id]
 
 
+def test_nothing_is_called_unused_in_a_store_that_takes_too_much_memory(catalogue: Catalogue, tmp_path: Path) -> None:
+    """What reaches each blob was found before the entry came that needs them."""
+    path = layout(tmp_path / "s")
+    new = manifest(path, AMD64 | {"seed": "new"}, put(path, "layer", writers.LAYER_TYPE))
+    before = manifest(path, AMD64, layer("absent"))
+    write(path, named(before))
+    catalogue.add(path, name="s")
+    assert new["digest"] in {row[0] for row in catalogue.sql("SELECT digest FROM blobs WHERE NOT reachable")}
+    missing = catalogue.sql("SELECT digest FROM missing")
+
+    write(path, named(before), named(new, "alpine:2"))
+    take_names(catalogue)
+    with catalogue.writer.snapshot() as connection:
+        (store,) = Registry(connection).stores()
+    ContentStage(catalogue.writer, catalogue.settings)._give_up(store)
+    unjudged = f"s: {path}/blobs need more memory than there is: give this process more, and run 'ocicat index --full'"
+    plan = called("plan", "prune", "--older-than", "0s", "--format", "tsv", db=catalogue.path)
+    assert plan.out == ""
+    assert unjudged in plan.err
+    report = called("report", "unreferenced", "-p", "older_than=0", db=catalogue.path)
+    assert report.out == ""
+    assert catalogue.sql("SELECT store FROM unjudged") == [("s",)]
+    assert catalogue.sql("SELECT * FROM missing") == []
+    assert catalogue.sql("SELECT DISTINCT kind FROM problems") == [("unreadable-blob",)]
+
+    catalogue.index(full=True)
+    assert catalogue.sql("SELECT digest FROM blobs WHERE NOT reachable") == []
+    assert catalogue.sql("SELECT store FROM unjudged") == []
+    assert catalogue.sql("SELECT digest FROM missing") == missing != []
+
+
 def test_blobs_that_go(catalogue: Catalogue, tmp_path: Path) -> None:
     path = f"{tmp_path}/s"
     layout(path)
