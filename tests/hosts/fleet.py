@@ -318,6 +318,7 @@ class Fleet:
             if result.status == 4 and (self._down or self._going_back or outages != self._outages or outages == 1):
                 assert "cannot reach" in result.err, result
                 self._told["told that the server is away"] += 1
+                self._over.wait(0.1)  # Otherwise most of what is asked is asked of nobody.
                 continue
             assert result.status == 0, (how, place, result)
             assert "Traceback" not in result.err, result
