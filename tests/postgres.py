@@ -65,6 +65,7 @@ class Server:
             os.chown(self.directory, self.user, -1)
         os.chmod(self.directory, 0o755)
         self._numbers = itertools.count(1)
+        self._has_template = False
         data = f"{self.directory}/data"
         if of is None:
             self._run("initdb", "-D", data, "-U", "ocicat", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
@@ -125,9 +126,11 @@ class Server:
 
     def new_catalog(self) -> str:
         """Return the URL of a new, empty catalog."""
-        if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
-            self.ask(f"CREATE DATABASE {TEMPLATE}")
-            open_writer(self.url(TEMPLATE), upgrade=True).close()
+        if not self._has_template:
+            if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
+                self.ask(f"CREATE DATABASE {TEMPLATE}")
+                open_writer(self.url(TEMPLATE), upgrade=True).close()
+            self._has_template = True
         return self.new_database(TEMPLATE)
 
     def new_database(self, template: str = "template0") -> str:
