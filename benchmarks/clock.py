@@ -34,6 +34,7 @@ class Spread(NamedTuple):
 
 def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> dict[str, list[float]]:
     """Return the seconds of `runs` runs of each action, taken in turn. The first `warm_up` rounds do not count."""
+    os.sync()  # What the rows before have written would otherwise be written meanwhile, and those who write too would wait for it.
     seconds: dict[str, list[float]] = {label: [] for label in takes}
     for number in range(warm_up + runs):
         for label, take in takes.items():
