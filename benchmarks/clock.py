@@ -64,6 +64,23 @@ def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0,
     return take
 
 
+def processor(command: list[str], environment: Mapping[str, str]) -> Take:
+    """Return an action that runs a process and returns the seconds of processor time that it took, with all that it started."""
+
+    def take() -> float:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
+        _, result, used = os.wait4(pid, 0)
+        if result:
+            raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not 0")
+        return used.ru_utime + used.ru_stime
+
+    return take
+
+
 def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:
     """Run one of benchmarks/drivers; return the numbers that it prints: the seconds that it measured itself, and others."""
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)

@@ -49,8 +49,12 @@ class World:
 
     def ocicat(self, db: str, *arguments: str, status: int = 0, stdin: str = os.devnull) -> Take:
         """Return an action that runs `ocicat --db DB ...` in a new process, without the native launcher."""
+        return cold(self.command(db, *arguments), self.environment, status=status, stdin=stdin)
+
+    def command(self, db: str, *arguments: str) -> list[str]:
+        """Return the command `ocicat --db DB ...`, without the native launcher."""
         program = self.plain if os.path.exists(self.plain) else f"{self.bin}/ocicat"
-        return cold([program, "--db", db, *arguments], self.environment, status=status, stdin=stdin)
+        return [program, "--db", db, *arguments]
 
     def python(self, code: str, *arguments: str) -> Take:
         """Return an action that runs `python -c CODE ...` of the same venv in a new process."""
