@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import time
@@ -46,20 +47,11 @@ def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> 
 
 def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0, stdin: str = os.devnull) -> Take:
     """Return an action that runs a process from start to end. It raises RuntimeError for another exit status than `status`."""
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-    ]
 
     def take() -> float:
         began = time.perf_counter()
-        pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
-        _, result = os.waitpid(pid, 0)
-        took = time.perf_counter() - began
-        if os.waitstatus_to_exitcode(result) != status:
-            raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not {status}")
-        return took
+        _run(command, environment, status, stdin)
+        return time.perf_counter() - began
 
     return take
 
@@ -68,17 +60,23 @@ def processor(command: list[str], environment: Mapping[str, str]) -> Take:
     """Return an action that runs a process and returns the seconds of processor time that it took, with all that it started."""
 
     def take() -> float:
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ]
-        pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
-        _, result, used = os.wait4(pid, 0)
-        if result:
-            raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not 0")
+        used = _run(command, environment, 0, os.devnull)
         return used.ru_utime + used.ru_stime
 
     return take
+
+
+def _run(command: list[str], environment: Mapping[str, str], status: int, stdin: str) -> resource.struct_rusage:
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
+    pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
+    _, result, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(result) != status:
+        raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(result)}, not {status}")
+    return used
 
 
 def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:

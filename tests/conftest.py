@@ -478,6 +478,17 @@ def new_catalogue(place: Place, engine: str, request: pytest.FixtureRequest) -> 
     return functools.partial(made.new, place)
 
 
+@pytest.fixture
+def catalogue_in(new_catalogue: Callable[[str], Catalogue]) -> Callable[[Path], Catalogue]:
+    """Make a directory and a catalog in it, on either engine."""
+
+    def make(directory: Path) -> Catalogue:
+        directory.mkdir()
+        return new_catalogue(str(directory))
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def new_sqlite_catalogue(sqlite_place: Place, sqlite_catalogues: Catalogues) -> Callable[[str], Catalogue]:
     """Make a SQLite catalog in a directory. It is closed at the end, if not before."""

@@ -55,7 +55,8 @@ class ContentReading:
     calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
     else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
     when all is read. `is_large` is whether the store has more blobs than one question is about. `findings` are those that
-    are still to be written, if they were found before the last transaction: of the store as `standing` says it was. `pause` is called while an archive is read.
+    are still to be written, if they were found before the last transaction: of the store as `standing` says it was. `pause` is
+    called while an archive is read.
     """
 
     def __init__(self, store: Store, blobs: BlobDirectories, pause: Callable[[], None] = lambda: None) -> None:

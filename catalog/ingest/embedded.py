@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from catalog.engine.driver import Cursor, cursor_of
 from catalog.engine.interface import Writer
+from catalog.ingest.listing import held_of
 from catalog.ingest.parameters import chunks, marks, of_stores
 from catalog.ingest.rows import Rows
 
@@ -32,10 +33,6 @@ _EMBEDDING = "SELECT DISTINCT edge.parent_id FROM edge WHERE edge.parent_id IN (
 _ROWS = (
     "SELECT store_blob.store_id, content.digest, content.id FROM store_blob CROSS JOIN content"
     " WHERE %s AND store_blob.embedded AND content.id = store_blob.content_id"
-)
-_HELD = (
-    "SELECT content.digest FROM content JOIN store_blob ON store_blob.content_id = content.id"
-    " WHERE content.digest IN (%s) AND store_blob.store_id = ?"
 )
 
 
@@ -92,17 +89,8 @@ def _difference(cursor: Cursor, store_ids: Sequence[int], parents: Sequence[int]
     }
     new = set()
     for store_id, digests in wanted.items():
-        new.update((store_id, digest) for digest in digests - _held(cursor, store_id, digests))
+        new.update((store_id, digest) for digest in digests - held_of(cursor, store_id, digests))
     return _Difference(new, gone)
-
-
-def _held(cursor: Cursor, store_id: int, digests: set[str]) -> set[str]:
-    """Return those of the digests for which the store has a row."""
-    return {
-        row[0]
-        for some in chunks(sorted(digests))
-        for row in cursor.execute(_HELD % marks(some), (*some, store_id)).fetchall()
-    }
 
 
 def _write(connection: Connection, store_ids: Sequence[int], parents: Sequence[int] | None) -> None:

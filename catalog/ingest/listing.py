@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from catalog.db.schema import SUBJECT
+from catalog.engine.driver import Cursor
 from catalog.engine.interface import Writer
 from catalog.ingest.parameters import chunks, marks
 from catalog.ingest.rows import Rows
@@ -136,7 +137,7 @@ def _follow_large(writer: Writer, listed: _Listed) -> Iterator[None]:
 
     def write(connection: Connection, part: _Difference) -> None:
         rows = Rows(connection)
-        held = _held_of(rows, found, part.new)  # Another process may have written some meanwhile.
+        held = held_of(rows.cursor, found.id, part.new)  # Another process may have written some meanwhile.
         new = {digest: file for digest, file in part.new.items() if digest not in held}
         _write_difference(rows, found, part._replace(new=new))
         rows.flush()
@@ -180,12 +181,12 @@ def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None
     _write(rows, found, difference.new)
 
 
-def _held_of(rows: Rows, found: Store, digests: Iterable[str]) -> set[str]:
+def held_of(cursor: Cursor, store_id: int, digests: Iterable[str]) -> set[str]:
     """Return those of the digests that the store has a row for."""
     return {
         row[0]
         for some in chunks(sorted(digests))
-        for row in rows.cursor.execute(_HELD_OF % marks(some), (*some, found.id)).fetchall()
+        for row in cursor.execute(_HELD_OF % marks(some), (*some, store_id)).fetchall()
     }
 
 

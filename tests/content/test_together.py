@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from catalog.db.views import VIEWS
 from tests import writers
 from tests.conftest import Catalogue
@@ -19,15 +17,6 @@ APART = 9
 """So far apart that their ids are not searched for as one range (catalog.ingest.parameters)."""
 
 New = Callable[[Path], Catalogue]
-
-
-@pytest.fixture
-def new(new_catalogue: Callable[[str], Catalogue]) -> New:
-    def make(directory: Path) -> Catalogue:
-        directory.mkdir()
-        return new_catalogue(str(directory))
-
-    return make
 
 
 def fill(path: str, seed: str) -> str:
@@ -74,8 +63,8 @@ def said(catalogue: Catalogue) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def test_they_are_as_if_each_had_been_read_alone(new: New, tmp_path: Path) -> None:
-    together, alone = new(tmp_path / "together"), new(tmp_path / "alone")
+def test_they_are_as_if_each_had_been_read_alone(catalogue_in: New, tmp_path: Path) -> None:
+    together, alone = catalogue_in(tmp_path / "together"), catalogue_in(tmp_path / "alone")
     paths = [fill(layout(tmp_path / "root" / f"s{number:02}"), f"{number}") for number in range(STORES)]
     together.add(str(tmp_path / "root"))
     for path in paths:

@@ -31,15 +31,6 @@ def statements(catalogue: Catalogue, do: Callable[[], object]) -> int:
     return len(seen)
 
 
-@pytest.fixture
-def new(new_catalogue: Callable[[str], Catalogue]) -> New:
-    def make(directory: Path) -> Catalogue:
-        directory.mkdir()
-        return new_catalogue(str(directory))
-
-    return make
-
-
 def made(catalogue: Catalogue, path: str, size: int) -> list[writers.Descriptor]:
     writers.make_layout(path)
     elements = list(writers.big_entries(size))
@@ -57,10 +48,10 @@ def write(path: str, elements: list[writers.Descriptor]) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize("at", [3, 4], ids=["a pair of names", "no name"])
-def test_a_change_takes_as_many_statements_at_any_size(new: New, tmp_path: Path, at: int) -> None:
+def test_a_change_takes_as_many_statements_at_any_size(catalogue_in: New, tmp_path: Path, at: int) -> None:
     counts = []
     for size in (50, 5_000):
-        catalogue = new(tmp_path / f"{size}")
+        catalogue = catalogue_in(tmp_path / f"{size}")
         path = str(tmp_path / f"layout-{size}")
         elements = made(catalogue, path, size)
         elements[at] = {**elements[at], **writers.fake_descriptor("moved")}
@@ -70,12 +61,12 @@ def test_a_change_takes_as_many_statements_at_any_size(new: New, tmp_path: Path,
 
 
 @ON_SQLITE
-def test_a_first_reading_takes_a_statement_a_row(new: New, tmp_path: Path) -> None:
+def test_a_first_reading_takes_a_statement_a_row(catalogue_in: New, tmp_path: Path) -> None:
     """An entry of the mix: itself, its digest, its name, an annotation for a third of them; the rest is for all.
 
     The keys of new digests are asked for 500 at a time: that is the only query whose number grows with the file.
     """
-    catalogue = new(tmp_path / "catalog")
+    catalogue = catalogue_in(tmp_path / "catalog")
     path = str(tmp_path / "layout")
     writers.make_layout(path)
     write(path, list(writers.big_entries(5_000)))
@@ -88,11 +79,11 @@ def test_a_first_reading_takes_a_statement_a_row(new: New, tmp_path: Path) -> No
 
 @ON_SQLITE
 def test_a_pass_over_what_did_not_change_takes_as_many_statements_for_any_number_of_stores(
-    new: New, tmp_path: Path
+    catalogue_in: New, tmp_path: Path
 ) -> None:
     counts = []
     for stores in (2, 50):
-        catalogue = new(tmp_path / f"{stores}")
+        catalogue = catalogue_in(tmp_path / f"{stores}")
         root = tmp_path / f"root-{stores}"
         for number in range(stores):
             path = writers.make_layout(str(root / f"{number}"))
@@ -105,9 +96,9 @@ def test_a_pass_over_what_did_not_change_takes_as_many_statements_for_any_number
 
 
 @ON_SQLITE
-def test_no_row_is_written_by_a_statement_that_returns_something(new: New, tmp_path: Path) -> None:
+def test_no_row_is_written_by_a_statement_that_returns_something(catalogue_in: New, tmp_path: Path) -> None:
     """SQLAlchemy adds RETURNING where a key is a subquery; executemany of Python 3.12 and later then fails as misused."""
-    catalogue = new(tmp_path / "catalog")
+    catalogue = catalogue_in(tmp_path / "catalog")
     path = writers.make_layout(str(tmp_path / "layout"))
     writers.write_index(path, writers.empty_index(writers.make_image(path, "image", labels={"k": "v"})))
     driver = driver_of_file(catalogue.writer)
