@@ -57,12 +57,14 @@ def cost(do: Callable[[], object]) -> int:
     lines = 0
     through = 0
 
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
+    def enter(frame: FrameType, _: str, __: Any) -> Any:
+        return follow if "/catalog/" in frame.f_code.co_filename else None
+
+    def follow(_: FrameType, event: str, __: Any) -> Any:  # apart from `enter`, because it is called for each line
         nonlocal lines
-        if event == "call":
-            return trace if "/catalog/" in frame.f_code.co_filename else None
-        lines += event == "line"
-        return trace
+        if event == "line":
+            lines += 1
+        return follow
 
     def profile(_: FrameType, event: str, function: Any) -> None:
         nonlocal through
@@ -71,7 +73,7 @@ def cost(do: Callable[[], object]) -> int:
             if isinstance(owner, str | bytes | bytearray | list | dict):
                 through += len(owner)
 
-    sys.settrace(trace)
+    sys.settrace(enter)
     sys.setprofile(profile)
     try:
         do()

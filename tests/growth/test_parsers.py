@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -19,7 +20,7 @@ def costs_of(parser: str, shape: str, sizes: tuple[int, int]) -> tuple[int, int]
     """What a parser costs for a shape of input at two sizes; what it refuses counts until then."""
     parse, shapes = PARSERS[parser]
 
-    def count(size: int) -> int:
+    def reading(size: int) -> Callable[[], None]:
         text = shapes[shape](size)
 
         def do() -> None:
@@ -28,10 +29,11 @@ def costs_of(parser: str, shape: str, sizes: tuple[int, int]) -> tuple[int, int]
             except OcicatError:
                 return
 
-        return cost(do)
+        return do
 
-    count(sizes[0])  # what is imported and compiled at first use does not count
-    return count(sizes[0]), count(sizes[1])
+    small, large = (reading(size) for size in sizes)
+    small()  # what is imported and compiled at first use does not count
+    return cost(small), cost(large)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
