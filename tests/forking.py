@@ -26,6 +26,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -114,6 +115,7 @@ class Server:
     """The process that is forked."""
 
     def __init__(self) -> None:
+        self._asking = threading.Lock()  # Threads of a test may start programs at once.
         self.directory = tempfile.mkdtemp(prefix="ocicat-forking-")
         """The program that a shell finds, and the socket at which it asks for a fork."""
         listening = f"{self.directory}/socket"
@@ -137,9 +139,10 @@ class Server:
     def start(self, request: dict[str, Any], descriptors: Sequence[int]) -> int:
         """Return the number of a new process that has these descriptors, the first of which takes its status."""
         data = marshal.dumps(request)
-        socket.send_fds(self._socket, [_LENGTH.pack(len(data))], descriptors)
-        self._socket.sendall(data)
-        found: int = _NUMBER.unpack(_read(self._socket, _NUMBER.size))[0]
+        with self._asking:
+            socket.send_fds(self._socket, [_LENGTH.pack(len(data))], descriptors)
+            self._socket.sendall(data)
+            found: int = _NUMBER.unpack(_read(self._socket, _NUMBER.size))[0]
         return found
 
     def close(self) -> None:
@@ -150,11 +153,18 @@ class Server:
 
 def on_path() -> str:
     """Return the directory of the `ocicat` that a shell is to find."""
-    if Popen.is_whole:
-        return os.path.dirname(OCICAT)
-    if Popen.server is None:
-        Popen.server = Server()
-    return Popen.server.directory
+    return os.path.dirname(OCICAT) if Popen.is_whole else _server().directory
+
+
+_beginning = threading.Lock()
+
+
+def _server() -> Server:
+    """Return the server of this process; start it when it is first asked for."""
+    with _beginning:
+        if Popen.server is None:
+            Popen.server = Server()
+        return Popen.server
 
 
 class Popen(subprocess.Popen[Any]):
@@ -187,8 +197,7 @@ class Popen(subprocess.Popen[Any]):
                 start_new_session, *group,
             )  # fmt: skip
             return
-        if Popen.server is None:
-            Popen.server = Server()
+        server = _server()
         streams = [number if given == -1 else given for number, given in enumerate((p2cread, c2pwrite, errwrite))]
         request = {
             "arguments": [os.fsdecode(each) for each in args],
@@ -204,7 +213,7 @@ class Popen(subprocess.Popen[Any]):
         self._exit, theirs = socket.socketpair()
         try:
             given = [theirs.fileno(), *(stream for stream in streams if _is_open(stream)), *pass_fds]
-            self.pid = Popen.server.start(request, given)
+            self.pid = server.start(request, given)
             self._child_created = True
         finally:
             theirs.close()
