@@ -27,6 +27,7 @@ from tests import writers
 from tests.cli.conftest import Own, Shelf, no_settling, retag
 from tests.cli.program import Ran, called, one_error, ran
 from tests.conftest import ON_SQLITE
+from tests.effort import some
 from tests.forking import CLEAN, OCICAT
 from tests.postgres import Server
 from tests.reports import worlds
@@ -171,15 +172,15 @@ def test_every_answer_is_equal(moved: Moved) -> None:
     digests = {dict(row)["digest"] for row in ask(moved.db, "SELECT DISTINCT digest FROM manifests")}
     told = [name for name in sorted(names) if called("resolve", name, db=moved.db).status != 2]
     assert len(told) > 20
-    for name in told[:40]:
+    for name in some(told[:40]):
         moved.both("query", name, "--format", "jsonl")
         moved.both("resolve", name)
         moved.both("resolve", name, "--first", "--platform", "linux/amd64")
         moved.both("history", name, "--format", "jsonl")
-    for tag in sorted(tags)[:20]:
+    for tag in some(sorted(tags)[:20]):
         moved.both("query", f":{tag}", "--format", "jsonl")
         moved.both("history", f":{tag}", "--format", "jsonl")
-    for digest in sorted(digests)[:20]:
+    for digest in some(sorted(digests)[:20]):
         moved.both("query", "--referrers-of", digest, "--format", "jsonl")
         moved.both("query", "--contains", digest, "--format", "jsonl")
         moved.both("resolve", digest)

@@ -159,9 +159,10 @@ def test_a_walk_of_a_row_goes_no_further_on_a_server(tmp_path: Path, server: Ser
         catalogue.add(str(tmp_path / f"{depth}"))
         with asking(catalogue.path) as session:
             session.execute("SET enable_seqscan = off")
-            explained = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT platforms, created FROM images"
-            ((plans,),) = session.execute(explained).fetchall()
-            counted.append(plans_rows(plans[0]["Plan"], FEW))
+            if len(depths) > 1:  # It walks once more, and there is nothing to compare one number with.
+                explained = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT platforms, created FROM images"
+                ((plans,),) = session.execute(explained).fetchall()
+                counted.append(plans_rows(plans[0]["Plan"], FEW))
             assert session.execute("SELECT platforms, created FROM images").fetchone() == (None, None)
         catalogue.close()
-    assert counted[-1] <= counted[0] * 1.1
+    assert not counted or counted[-1] <= counted[0] * 1.1

@@ -231,7 +231,8 @@ def test_bases(world: World) -> None:
     columns = "base base_name image image_name layers size"
     same(rows(world.catalogue, "bases", columns), (row(*pair) for pair in pairs))
     everything = sorted({each["digest"] for layout in disk.layouts for each in layout.entries} | {*layers})
-    for asked in [*everything[:10], *sorted({each for some in names.values() for each in some})[:5], "nothing"]:
+    named = sorted({each for some in names.values() for each in some})
+    for asked in [*world.some(everything[:10]), *world.some(named[:5]), "nothing"]:
         named_so = {digest for digest in names if asked in names[digest]}
         if len(named_so) > 1 or asked == "nothing":  # as `resolve` answers: ambiguous, or not found
             result = called("report", "bases", "-p", f"image={asked}", db=world.catalogue.path)
