@@ -151,7 +151,7 @@ class Server:
         with open(log, "w+", encoding="utf-8") as file:  # no pipe: the server would keep it open
             done = subprocess.run(
                 [f"{self._programs}/{program}", *arguments], user=self.user, cwd=self.directory, stdin=subprocess.DEVNULL,
-                stdout=file, stderr=subprocess.STDOUT, check=False, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                stdout=file, stderr=subprocess.STDOUT, check=False, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "LD_BIND_NOW": "1"},
             )  # fmt: skip
             if done.returncode:
                 file.seek(0)

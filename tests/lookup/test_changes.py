@@ -16,6 +16,7 @@ from catalog.errors import UsageError
 from catalog.lookup.changes import Change, Followed, from_beginning, from_now, from_time, parsed
 from tests import writers
 from tests.conftest import Catalogue
+from tests.effort import examples
 from tests.lookup.test_compare import named, write
 from tests.lookup.test_differential import SHM
 from tests.lookup.test_past_steps import counted
@@ -36,7 +37,7 @@ def all_of(reader: Reader, followed: Followed | None = None) -> list[Change]:
 
 
 def test_played_back_they_are_what_scans_say(new_catalogue: New, engine: str) -> None:
-    @settings(max_examples=20 if engine == "sqlite" else 4)
+    @settings(max_examples=examples(20 if engine == "sqlite" else 8))
     @given(draw=st.data())
     def compare(draw: st.DataObject) -> None:
         with tempfile.TemporaryDirectory(dir=SHM) as made:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Catalogue
-from tests.effort import examples
+from tests.effort import examples, some
 from tests.lookup.asking import PLAIN, Options, Still, differences, references
 from tests.lookup.worlds import World, make, worlds
 
@@ -42,6 +42,8 @@ def test_every_answer_is_that_of_a_linear_scan(new_catalogue: New, engine: str) 
                 if bulk:
                     catalogue.writer.begin_bulk()
                 refs = references(oracle, directory)
+                if engine == "postgresql":
+                    refs = some(refs)
                 assert differences(catalogue, oracle, refs, directory, [PLAIN]) == []
                 assert differences(catalogue, oracle, refs[::3], directory, [options]) == []
             finally:
