@@ -8,7 +8,6 @@ import urllib.parse
 from collections.abc import Callable
 
 from catalog._version import __version__
-from catalog.browse.server import ADDRESSES
 from catalog.cli.answerer.protocol import PROTOCOL, NoRequest, Request, length_of
 from catalog.cli.answerer.question import _check_words, _may_be_path
 from catalog.cli.commands.sql import parameters_of
@@ -277,6 +276,9 @@ def _paths(text: str) -> None:
 
 def _address(text: str) -> None:
     """As a Host header, an address to listen at, and what follows an address of `serve` and of `browse`."""
+    # Not at the top: it loads datasette, which takes each process of the tests half a second, and one of them needs it.
+    from catalog.browse.server import ADDRESSES
+
     is_address(host_of(text))
     for path in (text, f"/v2/{text}/manifests/{text}", f"/v2/{text}/tags/list"):
         _PATH.fullmatch(path)
