@@ -20,7 +20,7 @@ from catalog.engine.postgres.connect import connect
 from catalog.engine.postgres.settings import settings
 from tests.programs import in_memory
 
-_OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB"
+_OPTIONS = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c autovacuum=off -c checkpoint_timeout=1h -c max_connections=200 -c shared_buffers=16MB -c wal_retrieve_retry_interval=200ms"
 _PROGRAMS = "initdb", "pg_ctl", "pg_basebackup", "pg_dump", "pg_restore"
 TEMPLATE = "ocicat_template"
 

@@ -35,6 +35,8 @@ Say = Callable[[str], None]
 
 _QUIET = ("duplicates", "shared", "usage", "drift")
 """Reports that are asked meanwhile."""
+_COUNTED = "SELECT host.name, count(*) FROM snapshot JOIN store ON store.id = store_id JOIN host ON host.id = store.host_id GROUP BY 1"
+"""How many changes of each host the catalog has."""
 _DOWN = 3.0
 """How long the server stays away, in seconds."""
 
@@ -49,7 +51,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(hosts=8, stores=20, rounds=50, readers=3)
-SHORT = Size(hosts=8, stores=3, rounds=3, readers=1)
+SHORT = Size(hosts=5, stores=2, rounds=2, readers=1)
 
 
 class Layout(NamedTuple):
@@ -215,13 +217,9 @@ class Fleet:
 
     def _count(self) -> None:
         """See how many changes of each host the catalog has."""
-        question = (
-            "SELECT host.name, count(*) FROM snapshot JOIN store ON store.id = store_id"
-            " JOIN host ON host.id = store.host_id GROUP BY 1"
-        )
         while not self._over.is_set():
             try:
-                rows = self._server.ask(question, self._database)
+                rows = self._server.ask(_COUNTED, self._database)
             except psycopg.OperationalError:
                 assert self._outages, "the server is away, and nobody stopped it"
                 rows = []
@@ -246,8 +244,14 @@ class Fleet:
         self._say(f"the server was away for {_DOWN:g} seconds when {sum(self._taken.values())} changes were taken")
 
     def _take_over(self) -> None:
-        """Let the second server take over while the layouts change. It may not have the last rows of the first one."""
+        """Let the second server take over while the layouts change. It may not have the last rows of the first one.
+
+        It has those of all rounds before this one: it follows the first server again only some time after that was started again, and
+        a state that was lost comes back only if the layout still has it.
+        """
         number = self._size.rounds + 1
+        standby, had = self._servers[-1], sorted(self._server.ask(_COUNTED, self._database))
+        wait_for(lambda: sorted(standby.ask(_COUNTED, self._database)) == had)
         self._down, self._going_back = True, True
         for host in self._hosts[::2]:
             self._round(host, number)
