@@ -38,7 +38,7 @@ def test_a_list_that_takes_longer_than_a_turn_comes_in_although_others_wait_all_
     listed(large, "l", ENTRIES)
     assert Path(f"{large}/index.json").stat().st_size > LARGE_BYTES
     # The first turns are too short to read so much, let alone to write it.
-    rules = TurnRules(patience=lambda _size: 0.0, longest=lambda ended: 0.01 * 2**ended, pause_share=0.0)
+    rules = TurnRules(patience=lambda _size: 0.0, longest=lambda ended: 0.01 * 4**ended, pause_share=0.0)
     told: list[str] = []
     intake = Intake(catalogue.writer, AT_ONCE, told.append, others_wait=lambda _path, _size: True, rules=rules)
     intake.offer(store(catalogue, "large"))

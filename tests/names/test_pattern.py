@@ -203,12 +203,12 @@ for glob, text in {PATHOLOGICAL!r}:
 
 
 LONG_PATHOLOGICAL = [
-    ("*" + "a" * 8_000 + "b", "a" * 4_000_000),
-    ("*" + "a?" * 4_000 + "b*", "a" * 1_000_000),
-    ("*" + "[a-c]" * 1_600 + "d*", "abc" * 300_000),
+    ("*" + "a" * 8_000 + "b", "a" * 2_000_000),
+    ("*" + "a?" * 4_000 + "b*", "a" * 500_000),
+    ("*" + "[a-c]" * 1_600 + "d*", "abc" * 150_000),
     (
         "*" + "".join(f"[!{chr(0x4E00 + n)}]" for n in range(1_600)) + "b*",
-        "".join(map(chr, range(0x3400, 0x9FFF))) * 10,
+        "".join(map(chr, range(0x3400, 0x9FFF))) * 5,
     ),
 ]
 
@@ -218,7 +218,7 @@ def test_a_long_text_and_a_long_pattern_are_matched_in_bounded_time() -> None:
     source = f"""
 import resource
 from catalog.names.pattern import Wanted
-resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
 for glob, text in {LONG_PATHOLOGICAL!r}:
     assert not Wanted(glob)(text)
 """

@@ -59,18 +59,27 @@ def worlds_made() -> dict[tuple[str, str], World]:
     return {}
 
 
-@pytest.fixture(scope="session", params=["by hand", "fixtures", *range(RANDOM_WORLDS)], ids=str)
-def world(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="session")
+def world_of(
     tmp_path_factory: pytest.TempPathFactory,
     new_catalogue: Callable[[str], Catalogue],
     engine: str,
     worlds_made: dict[tuple[str, str], World],
-) -> World:
-    key = engine, str(request.param)
-    if key not in worlds_made:
-        worlds_made[key] = make_world(request.param, tmp_path_factory, new_catalogue)
-    return worlds_made[key]
+) -> Callable[[str | int], World]:
+    """Gives the world with this name or number in a catalog of the engine under test."""
+
+    def find(which: str | int) -> World:
+        key = engine, str(which)
+        if key not in worlds_made:
+            worlds_made[key] = make_world(which, tmp_path_factory, new_catalogue)
+        return worlds_made[key]
+
+    return find
+
+
+@pytest.fixture(scope="session", params=["by hand", "fixtures", *range(RANDOM_WORLDS)], ids=str)
+def world(request: pytest.FixtureRequest, world_of: Callable[[str | int], World]) -> World:
+    return world_of(request.param)
 
 
 def make_world(

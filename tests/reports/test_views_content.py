@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests import writers
 from tests.conftest import Catalogue, stamp
 from tests.effort import examples
 from tests.reports import worlds
-from tests.reports.conftest import FIXTURES, World, fixtures
+from tests.reports.conftest import FIXTURES, World
 from tests.reports.disk import NAMES, Disk, Row
 
 
@@ -209,13 +209,8 @@ def test_problems_list_blobs_without_usable_content(catalogue: Catalogue, tmp_pa
 
 
 @pytest.fixture
-def of_fixtures(catalogue: Catalogue) -> World:
-    if not FIXTURES.exists():
-        pytest.skip(f"{FIXTURES} is not there: the shared fixtures are not part of the repository")
-    paths = fixtures()
-    for name, path in paths.items():
-        catalogue.add(path, name=name)
-    return World(Disk(paths), catalogue)
+def of_fixtures(world_of: Callable[[str | int], World]) -> World:
+    return world_of("fixtures")
 
 
 LIBS = "container-libs/image/oci/layout/fixtures"
