@@ -241,7 +241,7 @@ class Catalogue:
     def _open(self) -> None:
         self.writer = open_writer(self.path)
         self.reader = open_reader(self.path)
-        if isinstance(self.reader, PostgresReader):
+        if effort.is_short() and isinstance(self.reader, PostgresReader):
             # To plan a lookup takes ten times as long as to run it on a small catalog. So a statement that the session has prepared is
             # planned once, and not each time anew. tests/lookup/test_plans.py looks at both kinds of plans.
             self.reader._session.connection.execute("SET plan_cache_mode = force_generic_plan")
