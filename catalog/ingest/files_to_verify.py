@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from catalog.ingest.store_state import Store
@@ -20,10 +19,12 @@ class BlobFile:
 
     __slots__ = ("content_id", "dev", "digest", "ino", "most", "size", "stores", "verified_as", "verified_at")
 
-    def __init__(self, content_id: int, digest: str, seen: Seen) -> None:
+    def __init__(self, content_id: int, digest: str, dev: int, ino: int, size: int) -> None:
         self.content_id = content_id
         self.digest = digest
-        self.dev, self.ino, self.size, *_ = seen
+        self.dev = dev
+        self.ino = ino
+        self.size = size
         self.most = CLAIMED_BYTES
         self.stores: list[Store] = []
         self.verified_as = ""
@@ -35,21 +36,19 @@ class Directories(BlobDirectories):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.opened, store.shared_blobs)
-        self._seen: dict[str, Seen] = {}
+        self.listed: dict[str, Seen] = {}
+        """What each blob of the layout's own directory was when that was listed, by digest."""
 
-    def stats(self) -> Iterator[tuple[str, os.stat_result]]:
-        for digest, found in super().stats():
-            self._seen[digest] = _seen(found)
-            yield digest, found
+    def list(self) -> Iterator[tuple[str, int, int]]:
+        listed = self.listed
+        for digest, found in self.stats():
+            size, mtime_ns = found.st_size, found.st_mtime_ns
+            listed[digest] = found.st_dev, found.st_ino, size, mtime_ns, found.st_ctime_ns
+            yield digest, size, mtime_ns // 1_000_000
 
-    def seen(self, digest: str) -> Seen | None:
-        """Return what a blob was when it was listed, or is now, if it is in a shared directory; None if it is gone."""
-        seen = self._seen.get(digest)
-        if seen is None:
-            found = self.stat(digest)
-            seen = None if found is None else _seen(found)
-        return seen
-
-
-def _seen(found: os.stat_result) -> Seen:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    def look(self, digest: str) -> Seen | None:
+        """Return what a blob that was not listed is now, if it is in a shared directory; None if it is gone."""
+        found = self.stat(digest)
+        if found is None:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -13,10 +13,11 @@ def grouped(items: Iterable[T], most: int, weight: Callable[[T], int], heaviest:
     group: list[T] = []
     total = 0
     for item in items:
-        if group and (len(group) >= most or total + weight(item) > heaviest):
+        heavy = weight(item)
+        if group and (len(group) >= most or total + heavy > heaviest):
             yield group
             group, total = [], 0
         group.append(item)
-        total += weight(item)
+        total += heavy
     if group:
         yield group

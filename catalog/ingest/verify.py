@@ -61,6 +61,7 @@ _SMALL_BYTES = 1 << 20
 _ALONE_BYTES = 32 << 10
 """Threads take turns with files that are smaller on average. Hashing, which works without Python's lock, is little of the work."""
 _WAIT_SECONDS = 0.2  # between two updates of the progress
+_BETWEEN_LOOKS = 256  # so many listed blobs are planned between two looks at the clock
 _TRIES = 3  # for a file that changes while it is read
 
 _HELD = (
@@ -82,6 +83,7 @@ _LOOK_AGAIN = "UPDATE store SET blobs_identity = NULL WHERE id = ?"
 
 
 _HASHES = {each: getattr(hashlib, each) for each in HEX_LENGTHS}
+_PROVED = tuple(f"{each}:" for each in _HASHES)
 
 
 class Trouble(NamedTuple):
@@ -192,12 +194,15 @@ class Verification:
                 cursor = Rows(connection).cursor
                 held = cursor.execute(_HELD, (store.id,)).fetchall()
                 self._doubted.update((store.id, row[0]) for row in cursor.execute(_DOUBTED, (store.id,)))
-            for content_id, digest, is_good, verified_as, verified_at in held:
-                self._check_time()
-                if not is_docker_digest(digest):
+            for number, (content_id, digest, is_good, verified_as, verified_at) in enumerate(held):
+                seen = blobs.listed.get(digest)
+                if seen is None or not number % _BETWEEN_LOOKS:
+                    self._check_time()
+                # A name that was listed is a digest of its algorithm, so only the algorithm is looked at.
+                if not (digest.startswith(_PROVED) if seen else is_docker_digest(digest)):
                     self.unproved += 1
                     continue
-                seen = blobs.seen(digest)
+                seen = seen or blobs.look(digest)
                 if seen is None:
                     self.gone += not blobs.unlisted  # A directory that could not be listed was already reported.
                     continue
@@ -205,7 +210,7 @@ class Verification:
                 key = dev, ino, digest
                 file = files.get(key)
                 if file is None:
-                    file = files[key] = BlobFile(content_id, digest, seen)
+                    file = files[key] = BlobFile(content_id, digest, dev, ino, size)
                 if size > file.most:
                     with self._writer.snapshot() as connection:
                         values = digest, store.id, digest, store.id
@@ -285,11 +290,9 @@ class Verification:
             return None
         algorithm, _, encoded = file.digest.partition(":")
         read = blobs.read_still(algorithm, encoded, _SMALL_BYTES, self._on_piece)
-        if read is None:
+        if read is None or _HASHES[algorithm](read[0]).hexdigest() != encoded:
             return None
-        data, found = read
-        if _HASHES[algorithm](data).hexdigest() != encoded:
-            return None
+        found = read[1]
         return _Verdict("", "", file_identity(found), found.st_dev, found.st_ino)
 
     def _hash(self, store: Store, blobs: BlobDirectories, digest: str, most: int) -> _Verdict:

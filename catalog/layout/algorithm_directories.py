@@ -82,7 +82,8 @@ class AlgorithmDirectories:
 
     def of_layout(self, algorithm: str) -> int:
         """Return a descriptor (O_PATH) of the layout's own directory for an algorithm; -1 if there is none."""
-        return self._directory(self.own, algorithm)
+        known = self._open.get((self.own, algorithm))
+        return self._directory(self.own, algorithm) if known is None else known
 
     def is_open(self, algorithm: str) -> bool:
         """Return whether the layout's own directory for an algorithm was opened, or could not be."""

@@ -223,10 +223,11 @@ class BlobDirectories:
             return None
         try:
             before = os.stat(encoded, dir_fd=directory, follow_symlinks=False)
-            size, changed = before.st_size, max(before.st_mtime_ns, before.st_ctime_ns)
+            size, modified, changed = before.st_size, before.st_mtime_ns, before.st_ctime_ns
             if not stat.S_ISREG(before.st_mode) or size > limit or before.st_blocks * 512 < size:
                 return None
-            if time.time_ns() - changed <= TICK_NS:
+            settled = time.time_ns() - TICK_NS
+            if modified >= settled or changed >= settled:
                 return None
             descriptor = os.open(encoded, _FLAGS, dir_fd=directory)
             try:
@@ -241,8 +242,8 @@ class BlobDirectories:
             after.st_ino == before.st_ino
             and after.st_dev == before.st_dev
             and after.st_size == size == len(data)
-            and after.st_mtime_ns == before.st_mtime_ns
-            and after.st_ctime_ns == before.st_ctime_ns
+            and after.st_mtime_ns == modified
+            and after.st_ctime_ns == changed
         )
         return (data, after) if is_same else None
 
