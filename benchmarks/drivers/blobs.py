@@ -7,7 +7,8 @@ import sqlite3
 import sys
 import time
 
-from catalog.layout.manifest import parse_config, parse_manifest
+from catalog.layout.config import parse_config
+from catalog.layout.manifest import parse_manifest
 
 BLOBS = (
     "SELECT store.path, content.digest, content.kind FROM content JOIN store_blob ON store_blob.content_id = content.id"

@@ -19,10 +19,11 @@ from catalog.ingest.turns import SLICE_SECONDS
 from catalog.ingest.unread import UnreadBlob
 from catalog.layout.blobs import BlobDirectories, BlobProblem
 from catalog.layout.blobs_identity import blobs_identity
+from catalog.layout.config import Config
 from catalog.layout.files import IndexChanged, IndexProblem
 from catalog.layout.index import read_index
 from catalog.layout.list_limits import ListLimits
-from catalog.layout.manifest import AmbiguousManifest, Config, Manifest, parse_both, parse_manifest
+from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_both, parse_manifest
 from catalog.layout.mentions import mentions_digest
 from catalog.names.paths import encode_path
 

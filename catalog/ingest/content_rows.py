@@ -15,8 +15,9 @@ from catalog.ingest.reach import standing
 from catalog.ingest.registry import Registry
 from catalog.ingest.rows import Rows
 from catalog.ingest.unread import other_copies, unread_elsewhere, unread_of
+from catalog.layout.config import Config
 from catalog.layout.descriptor import MAX_SIZE, Descriptor, Layer
-from catalog.layout.manifest import Config, Manifest
+from catalog.layout.manifest import Manifest
 from catalog.layout.text import shorten
 from catalog.names.moment import milliseconds
 

@@ -45,8 +45,8 @@ from catalog.ingest.moments import Moment
 from catalog.ingest.new_words import NewWords
 from catalog.ingest.parameters import chunks, marks
 from catalog.ingest.records import AnswerSpanRow, NameSpanRow, SnapshotRow, StoreRow
+from catalog.layout.config import Config
 from catalog.layout.descriptor import Platform
-from catalog.layout.manifest import Config
 from catalog.names.digest import is_digest
 from catalog.names.limits import clipped, is_long
 from catalog.names.media_types import is_leaf
@@ -87,7 +87,7 @@ class Rows:
         self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {"media_type": {}}
-        self._platforms: dict[tuple[str | None, ...], int] = {}
+        self._platforms: dict[tuple[str | None, ...], int | None] = {}
         self._pending: dict[str, list[Any]] = {table.name: [] for table in _TABLES}
         self._stores: list[Row] = []
         self._digests: set[str] = set()
@@ -332,19 +332,16 @@ class Rows:
 
         Platforms repeat, so the text of each is made once.
         """
-        if found is None or not found.os or not found.architecture:
+        if found is None:
             return None
         parts = (found.os, found.architecture, found.variant, found.os_version, *(found.os_features or ()))
-        known = self._platforms.get(parts)
-        if known is None:
-            long_words = self.long_words
-            known = self.platform(
-                platform_text(
-                    found.os, found.architecture, found.variant or "", found.os_version or "", found.os_features or ()
-                )
-            )
-            if self.long_words == long_words:  # One that is too long has to be counted again.
-                self._platforms[parts] = known
+        if parts in self._platforms:
+            return self._platforms[parts]
+        text = platform_text(found.os, found.architecture, found.variant, found.os_version, found.os_features)
+        long_words = self.long_words
+        known = None if text is None else self.platform(text)
+        if self.long_words == long_words:  # One that is too long has to be counted again.
+            self._platforms[parts] = known
         return known
 
     def annotation_key(self, text: str) -> int:

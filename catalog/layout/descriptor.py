@@ -108,14 +108,10 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     def platform_text(self) -> str | None:
         """`os[(osversion[+feature…])]/arch[/variant]`, normalised as for `--platform`; None without os or architecture."""
         platform = self.platform
-        if platform is None or not platform.os or not platform.architecture:
+        if platform is None:
             return None
         return platform_text(
-            platform.os,
-            platform.architecture,
-            platform.variant or "",
-            platform.os_version or "",
-            platform.os_features or (),
+            platform.os, platform.architecture, platform.variant, platform.os_version, platform.os_features
         )
 
     def fingerprint(self) -> bytes:

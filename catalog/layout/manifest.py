@@ -1,10 +1,9 @@
-"""Parse manifests, indexes and configs (image-spec manifest.md, image-index.md, config.md; Docker's schemas 1 and 2).
+"""Parse manifests and indexes (image-spec manifest.md, image-index.md; Docker's schemas 1 and 2).
 
 The release candidates of OCI 1.1 had an artifact manifest; its `blobs` are treated as layers. A document with the fields
 of two kinds of manifest, or with fields that do not fit its media type, means different things to different readers
 (CVE-2021-41190), so nothing in it is used.
 
-Of a config, only the platform, the date and the labels are read, because Env, Cmd and history may contain secrets.
 The structure of a blob decides what it is, not the descriptor that points to it. Otherwise, someone's layout that lists
 another image's config as a manifest could change how ocicat reads that config.
 """
@@ -19,8 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from catalog.layout import gojson
+from catalog.layout.config import Config, config_in
 from catalog.layout.descriptor import Descriptor, Layer, bad_digest, decode
-from catalog.layout.text import clean, loads
+from catalog.layout.text import loads, strings_in, text_or_none
 from catalog.names.media_types import (
     DOCKER_MANIFEST,
     DOCKER_SCHEMA_1,
@@ -58,19 +58,6 @@ class AmbiguousManifest(Exception):
     """A document that one reader takes for a manifest and another for an index. The message says why, in one line."""
 
 
-class Config(NamedTuple):
-    """The parts of a config that are used: the platform, not normalised; `created`, as written; labels."""
-
-    os: str
-    architecture: str
-    variant: str
-    created: str | None
-    labels: dict[str, str]
-    os_version: str
-    os_features: Sequence[str]
-    odd: Sequence[str]
-
-
 class _BlobSum(msgspec.Struct, gc=False):
     """A layer of Docker's schema 1."""
 
@@ -91,22 +78,6 @@ class _Wire(msgspec.Struct, rename="camel", gc=False):
     annotations: dict[str, str] | None = None
 
 
-class _WireInner(msgspec.Struct, gc=False):
-    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
-
-
-class _WireConfig(msgspec.Struct, gc=False):
-    """An ordinary config. Its other fields are not decoded at all."""
-
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-    created: str | None = None
-    config: _WireInner | None = None
-    os_version: str = msgspec.field(name="os.version", default="")
-    os_features: list[str] | None = msgspec.field(name="os.features", default=None)
-
-
 class _Digest(msgspec.Struct, gc=False):
     digest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -121,7 +92,6 @@ class _Shape(msgspec.Struct, gc=False):
 
 _decode_shape = msgspec.json.Decoder(_Shape).decode
 _decode_wire = msgspec.json.Decoder(_Wire).decode
-_decode_config = msgspec.json.Decoder(_WireConfig).decode
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
@@ -132,15 +102,10 @@ def parse_manifest(data: bytes) -> Manifest | None:
     return _manifest(data, may_be_odd=gojson.is_odd(data))
 
 
-def parse_config(data: bytes) -> Config | None:
-    """Return the config in `data`; None if it is not an image config. Raises ValueError if `data` is not JSON."""
-    return _config(data, may_be_odd=gojson.is_odd(data))
-
-
 def parse_both(data: bytes) -> tuple[Manifest | None, Config | None]:
     """Return what `parse_manifest` and `parse_config` return, and look at the names of the fields once. Raises what they raise."""
     is_odd = gojson.is_odd(data)
-    return _manifest(data, may_be_odd=is_odd), _config(data, may_be_odd=is_odd)
+    return _manifest(data, may_be_odd=is_odd), config_in(data, may_be_odd=is_odd)
 
 
 def _manifest(data: bytes, *, may_be_odd: bool) -> Manifest | None:
@@ -258,7 +223,7 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
     if not isinstance(fields, dict):
         return None
     flaws: list[str] = []
-    media_type = _text(fields.get("mediaType")) or ""
+    media_type = text_or_none(fields.get("mediaType")) or ""
     lists = {name for name in ("manifests", "layers", "blobs", "fsLayers") if isinstance(fields.get(name), list)}
     # The field `config` of an image's config is not a descriptor, and neither are the `layers` of some other formats.
     config = _descriptor(fields.get("config"), "config", flaws) if isinstance(fields.get("config"), dict) else None
@@ -283,12 +248,12 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
     return Manifest(
         is_index,
         media_type,
-        _text(fields.get("artifactType")),
+        text_or_none(fields.get("artifactType")),
         manifests,
         None if is_index else config,
         [] if is_index else layers,
         subject,
-        _strings(fields.get("annotations")),
+        strings_in(fields.get("annotations")),
         flaws,
         odd,
     )
@@ -297,55 +262,6 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
 def _blob_sums(found: list[object]) -> list[object]:
     """Return the layers of Docker's schema 1 as descriptors, the lowest one first as in all other manifests."""
     return [{"digest": each.get("blobSum")} if isinstance(each, dict) else each for each in reversed(found)]
-
-
-def _config(data: bytes, *, may_be_odd: bool) -> Config | None:
-    odd: Sequence[str] = ()
-    wire = _decode_plain_config(data)
-    if not may_be_odd and wire is not None and not (wire.os and wire.architecture):
-        return None  # whatever occurs twice: the last value of a string counts
-    if may_be_odd or any(data.count(name) > 1 for name in _ONCE):
-        plain = gojson.rewrite(data, gojson.CONFIG)
-        if plain is not None:
-            data, odd = plain
-            wire = _decode_plain_config(data)
-    if wire is not None:
-        if not wire.os or not wire.architecture:
-            return None
-        labels = (wire.config and wire.config.labels) or {}
-        features = wire.os_features or ()
-        return Config(wire.os, wire.architecture, wire.variant, wire.created, labels, wire.os_version, features, odd)
-    fields = loads(data)
-    if not isinstance(fields, dict):
-        return None
-    os, architecture = _text(fields.get("os")), _text(fields.get("architecture"))
-    if not os or not architecture:
-        return None
-    inner = fields.get("config")
-    labels = _strings(inner.get("Labels")) if isinstance(inner, dict) else {}
-    found = fields.get("os.features")
-    return Config(
-        os,
-        architecture,
-        _text(fields.get("variant")) or "",
-        _text(fields.get("created")),
-        labels,
-        _text(fields.get("os.version")) or "",
-        [clean(each) for each in found if isinstance(each, str)] if isinstance(found, list) else (),
-        odd,
-    )
-
-
-def _decode_plain_config(data: bytes) -> _WireConfig | None:
-    if b"\\u0000" in data:
-        return None
-    try:
-        return _decode_config(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-_ONCE = (b'"os"', b'"architecture"', b'"variant"', b'"config"', b'"Labels"')
 
 
 def _descriptors(found: object, name: str, flaws: list[str]) -> list[Descriptor]:
@@ -393,13 +309,3 @@ def _descriptor(found: object, name: str, flaws: list[str]) -> Descriptor | None
         flaws.append(f"{name}: {descriptor}")
         return None
     return descriptor
-
-
-def _text(found: object) -> str | None:
-    return clean(found) if isinstance(found, str) else None
-
-
-def _strings(found: object) -> dict[str, str]:
-    if not isinstance(found, dict):
-        return {}
-    return {clean(key): clean(value) for key, value in found.items() if isinstance(value, str)}

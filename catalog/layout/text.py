@@ -107,3 +107,15 @@ def integer(digits: str) -> int:
 def refuse(constant: str) -> None:
     """Raise ValueError for NaN and the infinities, which Python accepts in JSON."""
     raise ValueError(f"{constant} is not JSON")
+
+
+def text_or_none(found: object) -> str | None:
+    """Return a JSON value if it is a string, clean; else None."""
+    return clean(found) if isinstance(found, str) else None
+
+
+def strings_in(found: object) -> dict[str, str]:
+    """Return those members of a JSON object that are strings, keys and values clean; {} for anything else."""
+    if not isinstance(found, dict):
+        return {}
+    return {clean(key): clean(value) for key, value in found.items() if isinstance(value, str)}

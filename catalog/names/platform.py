@@ -169,14 +169,23 @@ def normalize(os: str, arch: str, variant: str = "", version: str = "", features
     return Platform("darwin" if os == "macos" else os, arch, variant, version, tuple(sorted({*features} - {""})))
 
 
-def platform_text(os: str, arch: str, variant: str = "", version: str = "", features: Iterable[str] = ()) -> str:
+def platform_text(
+    os: str | None,
+    arch: str | None,
+    variant: str | None = None,
+    version: str | None = None,
+    features: Iterable[str] | None = None,
+) -> str | None:
     """Return `os[(osversion[+feature…])]/arch[/variant]` for values found in a layout, normalised. Never raises.
 
+    Values that are absent are None or empty. Without an operating system or an architecture there is no platform, so the result is None.
     A slash or parenthesis inside a part is percent-encoded, because it would make another platform; no question can ask
     for such a part. `unknown/unknown`, which is not an image, has no version. If version and features together take more
     than MAX_OPTIONS characters, the features are left out; if the version still does, so is the version.
     """
-    features = set(features)
+    if not os or not arch:
+        return None
+    variant, version, features = variant or "", version or "", set(features or ())
     # Encoding makes nothing shorter, so what is too long as it is need not be encoded.
     if len(version) > MAX_OPTIONS:
         version, features = "", set()

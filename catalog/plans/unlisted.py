@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from catalog.layout.blobs import BlobDirectories, BlobProblem
+from catalog.layout.config import parse_config
 from catalog.layout.list_limits import ListLimits
-from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_config, parse_manifest
+from catalog.layout.manifest import AmbiguousManifest, Manifest, parse_manifest
 from catalog.layout.mentions import mentions_digest
 from catalog.names.escape import shown
 from catalog.plans.files import File

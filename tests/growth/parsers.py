@@ -23,11 +23,12 @@ from catalog.engine.open import Declined
 from catalog.engine.postgres.connect import _reason, without_passwords
 from catalog.engine.postgres.placeholders import named, names, positional
 from catalog.errors import OcicatError
+from catalog.layout.config import parse_config
 from catalog.layout.descriptor import decode, string_map
 from catalog.layout.files import IndexProblem
 from catalog.layout.history import told_spans
 from catalog.layout.index import read_index, read_marker
-from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
+from catalog.layout.manifest import AmbiguousManifest, parse_manifest
 from catalog.layout.mentions import mentions_digest
 from catalog.lookup.changes import parsed
 from catalog.lookup.filters import EntryFilters

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from catalog.layout.config import parse_config
 from catalog.layout.gojson import INDEX, rewrite
 from catalog.layout.index import ListLimits, read_index
-from catalog.layout.manifest import AmbiguousManifest, parse_config, parse_manifest
+from catalog.layout.manifest import AmbiguousManifest, parse_manifest
 from tests.oracle import as_go
 
 TABLE: list[tuple[str, str]] = [

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from catalog.layout.manifest import MAX_CHILDREN, AmbiguousManifest, Manifest, parse_both, parse_config, parse_manifest
+from catalog.layout.config import parse_config
+from catalog.layout.manifest import MAX_CHILDREN, AmbiguousManifest, Manifest, parse_both, parse_manifest
 from catalog.names.media_types import DOCKER_SCHEMA_1, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from catalog.db.schema import INDEX, MANIFEST, OTHER
 from catalog.ingest import content_rows
 from catalog.ingest.rows import Rows
-from catalog.layout.manifest import parse_config, parse_manifest
+from catalog.layout.config import parse_config
+from catalog.layout.manifest import parse_manifest
 from tests import writers
 from tests.conftest import Catalogue, stamp
 from tests.writers import Descriptor

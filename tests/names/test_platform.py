@@ -200,6 +200,7 @@ def test_a_version_of_any_characters_survives_a_round_trip(version: str, feature
     except UnicodeEncodeError:
         return
     text = platform_text("windows", "amd64", "", version, features)
+    assert text is not None
     assert split(text) == ("windows", version, tuple(sorted({*features} - {""})), "amd64")
     assert Platform.parse(text) == normalize("windows", "amd64", "", version, features)
 
@@ -210,3 +211,4 @@ def test_a_version_that_is_too_long_is_left_out() -> None:
     assert platform_text("windows", "amd64", "", "1", ["a" * 300]) == "windows(1)/amd64"
     assert platform_text("windows(1)", "amd64") == "windows%281%29/amd64"
     assert platform_text("unknown", "unknown", "", "1") == "unknown/unknown"
+    assert platform_text(None, "amd64") is platform_text("linux", "") is None
