@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -47,6 +47,10 @@ _HELD = (
     "SELECT content.id, content.digest, store_blob.size, store_blob.mtime, store_blob.embedded FROM store_blob"
     " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ?"
 )
+HELD_AND_VERIFIED = _HELD.replace(
+    " FROM", ", store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM", 1
+)
+"""The rows of a store's blobs, each with what `verify` last found."""
 _HELD_OF = (
     "SELECT content.digest FROM content WHERE content.digest IN (%s)"
     " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = content.id)"
@@ -55,6 +59,7 @@ _HELD_OF = (
 
 File = tuple[int, int]
 """Size in bytes and modification time in milliseconds of the file of a blob."""
+Keep = Callable[[Sequence[tuple[Any, ...]]], None]
 
 
 class _Difference(NamedTuple):
@@ -74,11 +79,14 @@ class _Listed(NamedTuple):
     places: Places
 
 
-def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) -> Iterator[None]:
+def list_blobs(
+    writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]], keep: Keep | None = None
+) -> Iterator[None]:
     """Update `store_blob` to what is in the directories of these stores. Up to LISTED blobs are written in one transaction.
 
     If a directory could not be listed, no row is removed. Yields between two pieces of work, so that the caller can do
-    something else. A store with more than LISTED blobs is written in several transactions.
+    something else. A store with more than LISTED blobs is written in several transactions. `keep` is given the rows of a store, as
+    HELD_AND_VERIFIED has them, if they are those of its directories already, so that the caller need not ask for them again.
     """
     listed: list[_Listed] = []
     count = 0
@@ -93,24 +101,24 @@ def list_blobs(writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]]) 
         there |= _shared(writer, found, blobs, there)
         each = _Listed(found, blobs, there, hashed(blobs.places()))
         if len(there) > LISTED:
-            yield from _follow_large(writer, each)
+            yield from _follow_large(writer, each, keep)
             continue
         listed.append(each)
         count += len(there)
         if count >= LISTED:
-            yield from _follow(writer, listed)
+            yield from _follow(writer, listed, keep)
             yield
             listed, count = [], 0
     if listed:
-        yield from _follow(writer, listed)
+        yield from _follow(writer, listed, keep)
 
 
-def _follow(writer: Writer, listed: Sequence[_Listed]) -> Iterator[None]:
+def _follow(writer: Writer, listed: Sequence[_Listed], keep: Keep | None) -> Iterator[None]:
     def follow(connection: Connection) -> list[_Listed]:
         rows = Rows(connection)
         large = []
         for each in listed:
-            difference = _difference(rows, each.store, each.blobs, each.files)
+            difference = _difference(rows, each, keep)
             if sum(map(len, difference)) > LISTED:  # Many rows are obsolete.
                 large.append(each)
                 continue
@@ -120,7 +128,7 @@ def _follow(writer: Writer, listed: Sequence[_Listed]) -> Iterator[None]:
         return large
 
     for each in writer.write(follow):
-        yield from _follow_large(writer, each)
+        yield from _follow_large(writer, each, keep)
 
 
 def _write_places(rows: Rows, listed: Sequence[_Listed]) -> None:
@@ -128,12 +136,12 @@ def _write_places(rows: Rows, listed: Sequence[_Listed]) -> None:
     write_places(rows, [FoundBlobs(each.store, each.places, not each.blobs.unlisted) for each in there])
 
 
-def _follow_large(writer: Writer, listed: _Listed) -> Iterator[None]:
+def _follow_large(writer: Writer, listed: _Listed, keep: Keep | None) -> Iterator[None]:
     """The same for one store with many blobs, in pieces. Nobody relies on the rows until the store's content is completely read."""
     found = listed.store
     writer.write(lambda connection: _write_places(Rows(connection), [listed]))
     with writer.snapshot() as connection:
-        whole = _difference(Rows(connection), found, listed.blobs, listed.files)
+        whole = _difference(Rows(connection), listed, keep)
 
     def write(connection: Connection, part: _Difference) -> None:
         rows = Rows(connection)
@@ -154,20 +162,25 @@ def _follow_large(writer: Writer, listed: _Listed) -> Iterator[None]:
         yield
 
 
-def _difference(rows: Rows, found: Store, blobs: BlobDirectories, there: dict[str, File]) -> _Difference:
-    new = dict(there)
+def _difference(rows: Rows, listed: _Listed, keep: Keep | None) -> _Difference:
+    store_id = listed.store.id
+    new = dict(listed.files)
     gone: list[tuple[int, int]] = []
     touched: list[tuple[int, int, int]] = []
-    for content_id, digest, size, mtime, embedded in rows.cursor.execute(_HELD, (found.id,)):
+    found = rows.cursor.execute(_HELD if keep is None else HELD_AND_VERIFIED, (store_id,))
+    held = () if keep is None else found.fetchall()
+    for content_id, digest, size, mtime, embedded, *_ in found if keep is None else held:
         known = new.pop(digest, None)
         if known is not None and known[0] == size and not embedded:
             if known[1] != mtime:
-                touched.append((known[1], found.id, content_id))
+                touched.append((known[1], store_id, content_id))
         elif known is not None:
             new[digest] = known
-            gone.append((found.id, content_id))
-        elif not (embedded or blobs.unlisted):
-            gone.append((found.id, content_id))
+            gone.append((store_id, content_id))
+        elif not (embedded or listed.blobs.unlisted):
+            gone.append((store_id, content_id))
+    if keep is not None and not (new or gone or touched):
+        keep(held)
     return _Difference(new, gone, touched)
 
 

@@ -19,10 +19,10 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -33,7 +33,7 @@ from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.files_to_verify import BlobFile, Directories
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listener import Report
-from catalog.ingest.listing import list_blobs
+from catalog.ingest.listing import HELD_AND_VERIFIED, list_blobs
 from catalog.ingest.one_at_a_time import OneAtATime
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
@@ -64,10 +64,6 @@ _WAIT_SECONDS = 0.2  # between two updates of the progress
 _BETWEEN_LOOKS = 256  # so many listed blobs are planned between two looks at the clock
 _TRIES = 3  # for a file that changes while it is read
 
-_HELD = (
-    "SELECT content.id, content.digest, store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM store_blob"
-    " JOIN content ON content.id = store_blob.content_id WHERE store_blob.store_id = ? AND NOT store_blob.embedded"
-)
 _RECORD = (  # The digest is compared, because a row that was deleted meanwhile may have left its id to another digest.
     "UPDATE store_blob SET is_good = ?, verified_as = ?, verified_at = ?"
     " WHERE store_id = ? AND content_id = (SELECT id FROM content WHERE id = ? AND digest = ?)"
@@ -185,16 +181,19 @@ class Verification:
             self._report(f"{shown(store.name)}: {text} ({shown(store.path)})")
             return
         with Directories(store) as blobs:
-            for _ in list_blobs(self._writer, [(store, blobs)]):
+            kept: list[Sequence[tuple[Any, ...]]] = []
+            for _ in list_blobs(self._writer, [(store, blobs)], kept.append):
                 pass
             for subject, problem in blobs.problems().items():
                 self.troubles.append(Trouble(store.name, problem.kind, subject, problem.reason))
             self.odd += blobs.odd
             with self._writer.snapshot() as connection:
                 cursor = Rows(connection).cursor
-                held = cursor.execute(_HELD, (store.id,)).fetchall()
+                held = kept[-1] if kept else cursor.execute(HELD_AND_VERIFIED, (store.id,)).fetchall()
                 self._doubted.update((store.id, row[0]) for row in cursor.execute(_DOUBTED, (store.id,)))
-            for number, (content_id, digest, is_good, verified_as, verified_at) in enumerate(held):
+            for number, (content_id, digest, _, _, embedded, is_good, verified_as, verified_at) in enumerate(held):
+                if embedded:
+                    continue
                 seen = blobs.listed.get(digest)
                 if seen is None or not number % _BETWEEN_LOOKS:
                     self._check_time()
