@@ -19,7 +19,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, NamedTuple
@@ -102,6 +102,10 @@ class _Verdict(NamedTuple):
     ino: int = 0
 
 
+_Record = tuple[bool | None, str | None, int | None, int, int, str]
+"""What _RECORD takes: whether the blob is good, the file that was hashed and when, or None; ids of store and content; the digest."""
+
+
 class _Stopped(Exception):
     """The run ends, so a thread stops in the middle of a file."""
 
@@ -129,7 +133,7 @@ class Verification:
         self._small = OneAtATime()
         self._read = 0
         self._holes: dict[int, int] = {}
-        self._waiting: list[tuple[Store, BlobFile, _Verdict, int]] = []
+        self._waiting: list[_Record] = []
         self._recorded = time.monotonic()
         self._doubted: set[tuple[int, str]] = set()
         self.troubles: list[Trouble] = []
@@ -152,7 +156,7 @@ class Verification:
                 continue
             self.skipped += 1
             for each in file.stores:  # Another store has verified the same file.
-                self._waiting.append((each, file, _Verdict("", file=file.verified_as), file.verified_at or 0))
+                self._waiting.append((True, file.verified_as, file.verified_at, each.id, file.content_id, file.digest))
         gc.freeze()  # The files stay until the end, and none is in a cycle.
         try:
             self._read_all(to_read, progress)
@@ -358,8 +362,9 @@ class Verification:
                 self.gone += 1
                 continue
             self.verified += 1
+            is_good, at = (None, None) if verdict.file is None else (not verdict.kind, now)
             for store in stores:
-                self._waiting.append((store, file, verdict, now))
+                self._waiting.append((is_good, verdict.file, at, store.id, file.content_id, file.digest))
                 if verdict.kind:
                     self.troubles.append(Trouble(store.name, verdict.kind, file.digest, verdict.detail))
 
@@ -373,16 +378,8 @@ class Verification:
 
     def _write(self, connection: Connection) -> None:
         cursor = Rows(connection).cursor
-        cursor.executemany(_RECORD, _rows(self._waiting))
+        cursor.executemany(_RECORD, self._waiting)
         # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
         if self._doubted:
-            good = {(store.id, file.digest) for store, file, verdict, _ in self._waiting if verdict.kind == ""}
+            good = {(store_id, digest) for is_good, _, _, store_id, _, digest in self._waiting if is_good}
             cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))
-
-
-def _rows(waiting: Iterable[tuple[Store, BlobFile, _Verdict, int]]) -> Iterator[tuple[object, ...]]:
-    for store, file, verdict, at in waiting:
-        if verdict.file is None:
-            yield None, None, None, store.id, file.content_id, file.digest
-        else:
-            yield verdict.kind == "", verdict.file, at, store.id, file.content_id, file.digest
