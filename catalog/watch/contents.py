@@ -67,9 +67,11 @@ class Contents:
         *,
         slice_seconds: float = SLICE_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        find_seconds: float = FIND_SECONDS,
         rules: TurnRules | None = None,
     ) -> None:
         self._slice = slice_seconds
+        self._find_seconds = find_seconds
         self._patience = patience
         self._rules = rules or TurnRules()
         self._writer = writer
@@ -80,6 +82,7 @@ class Contents:
         self._changed_before = -1
         self._version = -1
         self._changed: set[int] = set()
+        self._not_pending: set[int] = set()  # stores to read, or being read, that are not pending in the catalog
         self._seen: dict[
             int, tuple[str, int]
         ] = {}  # the identity of blob directories that change, and in how many sweeps they did
@@ -191,6 +194,7 @@ class Contents:
         self._changed |= done & self._changed_again
         self._overtaken -= done
         self._changed_again -= done
+        self._not_pending -= done
         self._alone -= done
 
     @property
@@ -264,27 +268,34 @@ class Contents:
         self._to_read.clear()
         self._alone.clear()
         self._overtaken.clear()
-        self._changed |= self._changed_again
+        self._changed |= self._changed_again | self._not_pending
         self._changed_again.clear()
+        self._not_pending.clear()
         self._next_find = 0.0
 
     def _find(self, changed: int) -> None:
-        """Find out what there is to read. A store in progress that changed meanwhile is looked at again when it is finished."""
+        """Find out what there is to read. A store in progress that changed meanwhile is looked at again when it is finished.
+
+        A store that is to be read because its blobs changed is not pending, so the catalog does not say it again.
+        """
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
-            due = self._changed.union(registry.content_pending())
+            pending = set(registry.content_pending())
+            news = self._changed | pending
+            due = news | self._not_pending
             found = registry.stores(sorted(due))
         in_progress = {one for each in self._aside for one in each.store_ids}
         if self._reading is not None:
             in_progress.update(self._reading.store_ids)
-        self._overtaken |= due & in_progress
+        self._overtaken |= news & in_progress
         self._changed_again |= self._changed & in_progress
         self._changed_before, self._changed = changed, set()
         self._stores = {store.id: store for store in found}
+        self._not_pending = due & self._stores.keys() - pending
         due -= in_progress
         sizes = {store.id: store.entries for store in found}
         self._to_read = sorted(
             due, key=lambda one: (-sizes.get(one, 0), one)
         )  # The smallest is taken first, from the end.
         if self._to_read:
-            self._next_find = time.monotonic() + FIND_SECONDS
+            self._next_find = time.monotonic() + self._find_seconds

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from catalog.engine.interface import Writer
 from catalog.engine.sqlite.writer import SqliteWriter
+from catalog.ingest.content import GROUP
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store
@@ -85,6 +87,26 @@ def test_while_they_come_they_are_listed_now_and_then(writer: Writer) -> None:
         contents.look(store, at_once=False)
         times += bool(listed(contents))
     assert times == 3
+
+
+def test_all_are_listed_while_there_is_always_more_news(tmp_path: Path) -> None:
+    """As long as the daemon writes, it looks for more to read again and again, and forgets no store meanwhile."""
+    stores = [make_layout(f"{tmp_path}/root/{number}") for number in range(3 * GROUP)]
+    db = f"{tmp_path}/catalog.db"
+    assert called("add", f"{tmp_path}/root", db=db).status == 0
+    for path in stores:
+        write_blob(path, path.encode(), A_BLOB)
+    with SqliteWriter(db) as writer:
+        contents = Contents(writer, Settings, find_seconds=0)
+        with writer.snapshot() as connection:
+            for each in Registry(connection).stores():
+                contents.look(each, at_once=True)
+        steps = 0
+        while contents.step(0):
+            steps += 1
+            contents.heard(steps)
+        with writer.snapshot() as connection:
+            assert connection.execute(text("SELECT count(*) FROM blobs")).scalar() == len(stores)
 
 
 @on_both("quick")
