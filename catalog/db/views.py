@@ -313,18 +313,14 @@ WHERE store.shared_as IS NOT NULL AND (store.state = 'ok' OR store.state = 'empt
 )""",
             ),
             (
-                ("store.name", "'missing-blob'", "content.digest", "'the manifest of an entry'"),
-                _MISSING_ENTRIES,
-            ),
-            (
                 (
-                    "store.name",
+                    "missing.store",
                     "'missing-blob'",
-                    "content.digest",
-                    f"""CASE WHEN edge.role = {CONFIG} THEN 'config of ' ELSE 'layers[' || edge.position || '] of ' END
-  || parent.digest""",
+                    "missing.digest",
+                    """CASE missing.role WHEN 'manifest' THEN 'the manifest of an entry' WHEN 'config' THEN 'config of ' || missing.manifest
+  ELSE 'layers[' || missing.position || '] of ' || missing.manifest END""",
                 ),
-                _MISSING_PARTS,
+                "FROM missing",
             ),
             (
                 (
