@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 
-from benchmarks.clock import cold, in_turn
+from benchmarks.clock import Spread, cold, in_turn
 from benchmarks.report import Report
 from benchmarks.world import World
 from tests import writers
@@ -42,7 +42,11 @@ def archives(world: World, report: Report) -> None:
     report.times(seconds)
     if len(seconds) == 2:
         ours, theirs = seconds.values()
-        report.at_least("skopeo inspect / resolve, 200 MB", ours, theirs, TIMES)
+        each = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
+        more = f"median {each.median:.2f}, quartiles {each.low:.2f} - {each.high:.2f}"
+        # By the minima, because the kernel still throws away the 200 MB that skopeo unpacked while ocicat has its turn.
+        least = min(theirs) / min(ours)
+        report.holds("skopeo inspect / resolve, 200 MB, of the minima", least, TIMES, more, at_least=True)
     _pass(world, report, STORES // 10 if world.quick else STORES)
 
 

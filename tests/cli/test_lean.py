@@ -54,6 +54,30 @@ def lean_answer(words: list[str], db: str, variables: dict[str, str] | None = No
     return None if found is None else found.decode()
 
 
+WITHOUT_FUNCTOOLS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from catalog.cli import lean
+before = set(sys.modules)
+driver = lean.sqlite()
+assert set(sys.modules) - before <= {"_sqlite3", "_functools"}, set(sys.modules) - before
+assert driver is lean.sqlite() is sys.modules["_sqlite3"]
+import functools, sqlite3
+assert functools.__spec__ and functools.partial
+connection = sqlite3.connect(":memory:")
+for _ in range(2):
+    assert [connection.execute(f"SELECT {number}").fetchone() for number in range(300)] == [(number,) for number in range(300)]
+connection.close()
+"""
+
+
+def test_the_driver_takes_nothing_but_its_cache_from_functools_and_works_as_ever_afterwards() -> None:
+    source = os.path.dirname(os.path.dirname(os.path.dirname(lean.__file__)))
+    command = [sys.executable, "-I", "-S", "-c", WITHOUT_FUNCTOOLS, source]
+    done = subprocess.run(command, capture_output=True, text=True, env=CLEAN, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @ON_SQLITE
 @settings(max_examples=examples(300))
 @given(arguments(), VARIABLES)
