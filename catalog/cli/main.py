@@ -17,8 +17,8 @@ from catalog.cli import messages, output
 from catalog.cli.colour import HOW, chosen
 from catalog.cli.examples import epilog
 from catalog.cli.help_format import HelpContext
+from catalog.collector import CollectorPaused
 from catalog.errors import OcicatError, UsageError
-from catalog.ingest.collector import CollectorPaused
 from catalog.names.escape import shown
 
 COMMANDS = {

@@ -53,8 +53,11 @@ def open_reader(where: str) -> Reader:
 
 def _check_installed() -> None:
     """Raise CatalogUnavailable if the driver for a catalog on a server is not installed."""
+    from catalog.collector import CollectorPaused  # not for a file, which loads so little that it makes no difference
+
     try:
-        import psycopg  # noqa: F401 - only whether it can be imported
+        with CollectorPaused():
+            import psycopg  # noqa: F401 - only whether it can be imported
     except ImportError as error:
         raise CatalogUnavailable(
             f"a catalog on a server needs psycopg ({error}): install it with pip install 'ocicat[postgres]'"

@@ -26,11 +26,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from catalog.collector import CollectorPaused
 from catalog.engine.interface import Writer
 from catalog.exhausted import TOO_LARGE, give_back, reserve
 from catalog.ingest import findings
 from catalog.ingest.blob_reading import BlobRead, ContentReading, batches, begins_like_json, note_mislabelled, read_blob
-from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.content_rows import write_batch, write_end
 from catalog.ingest.embedded import embedding, list_embedded
 from catalog.ingest.grouping import grouped

@@ -24,11 +24,11 @@ import math
 import time
 from collections.abc import Callable
 
+from catalog.collector import CollectorPaused
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogUnavailable, Exhausted
 from catalog.exhausted import out_of_memory, reserve
 from catalog.ingest.apply import NotFirst, Outcome, Written, write_readings
-from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.index_reading import IndexReading, PutOff, WaitingStore, no_memory
 from catalog.ingest.listener import Listener, Report
 from catalog.ingest.notice import Notice

@@ -13,11 +13,11 @@ import os
 import stat
 import time
 
+from catalog.collector import CollectorPaused
 from catalog.engine.locks import WRITER, is_held
 from catalog.engine.open import open_reader
 from catalog.errors import OcicatError
 from catalog.exhausted import refuse_exhausted
-from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.store_state import (
     ROOT_ARCHIVES,
     Standing,

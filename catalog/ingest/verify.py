@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from catalog.collector import CollectorPaused
 from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.clock import now_ms
-from catalog.ingest.collector import CollectorPaused
 from catalog.ingest.files_to_verify import BlobFile, Directories
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listener import Report
