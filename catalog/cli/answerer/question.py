@@ -46,6 +46,7 @@ class Answers:
         self._own = dict(os.environ)
         self._mounts = _mounts()
         self._root = _identity("/")
+        self._environment: tuple[dict[str, str], int] | None = None
 
     def answer(self, request: Request, peer: Peer) -> tuple[int, list[tuple[int, bytes]]]:
         """Return the exit status and what was printed on 1 and 2, in order. Raises Declined."""
@@ -120,15 +121,18 @@ class Answers:
             raise Declined
 
     def _set(self, request: Request) -> None:
-        """Make this process one with the environment of the request."""
-        environ = os.environ
-        environ.clear()
-        environ.update(request.variables)
-        environ["OCICAT_DB"] = self._kept.path
-        if request.width:
-            given = environ.get("COLUMNS", "")
-            if not (given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS and int(given)):
-                environ["COLUMNS"] = str(request.width)
+        """Make this process one with the environment of the request, unless the last request had the same."""
+        if self._environment != (request.variables, request.width):
+            self._environment = None
+            environ = os.environ
+            environ.clear()
+            environ.update(request.variables)
+            environ["OCICAT_DB"] = self._kept.path
+            if request.width:
+                given = environ.get("COLUMNS", "")
+                if not (given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS and int(given)):
+                    environ["COLUMNS"] = str(request.width)
+            self._environment = request.variables, request.width
         volume = messages.volume
         volume.quiet = volume.verbose = volume.debug = False
         colour.chosen.how = "auto"
