@@ -537,6 +537,8 @@ def test_a_store_in_a_busy_parent_is_followed_when_it_is_replaced(tmp_path: Path
         os.rename(f"{tmp_path}/two", store)
         wait_for(lambda: TreeHint(store) in list(watching.hints))
         watching.hints.clear()
+        # As the daemon does for such a hint. The parent may have been quiet again when the store was replaced.
+        watching.trees.adopt(os.fsencode(store), deep=False)
         wait_for(lambda: watching.trees.is_watched(os.fsencode(store)))
         os.utime(f"{store}/index.json")
         wait_for(lambda: StoreHint(store) in list(watching.hints))
