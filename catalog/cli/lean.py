@@ -3,7 +3,8 @@
 Starting Python is most of the cost of an answer, and importing modules most of the rest. So this module imports none of ours,
 uses `_sqlite3` without the package around it and without `functools` behind it, and asks one statement. It answers only what it is certain of. Everything else
 (any other option or variable, no answer or several, a note, an error, a slow catalog) it leaves to `catalog.cli.start`, which does
-not know that this was tried. Nothing has been printed by then.
+not know that this was tried. Nothing has been printed by then. A resident process (catalog.cli.answerer) asks in the same way, on the
+connection that it keeps open.
 
 A tag and a digest are only asked for if they have a form that can be nothing else, and a digest is only answered if the entries
 with it are all that can be found by it. A name needs no more grammar than that of its tag, because repositories in the catalog are
@@ -18,7 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from _thread import LockType
+    from collections.abc import Iterable
     from types import ModuleType
+    from typing import Any
 
 SCHEMA = "1.3"
 """The version of the catalogs that are read here, as `frozen` has it (tests/cli/test_lean.py)."""
@@ -119,17 +122,21 @@ def answer() -> None:
 
 def answered(words: list[str]) -> bytes | None:
     """Return what to print for a command line; None if `start` has to answer. Raises Exception if the catalog cannot be asked like this."""
-    question = _question(words)
-    if question is None:
+    found = question(words, os.environ)
+    if found is None:
         return None
-    command, kind, parameters, path = question
-    if command == "query" and os.isatty(1):
-        return None  # as a table
-    return _ask(path, command, STATEMENTS[command, kind], parameters)
+    command, statement, parameters, given = found
+    path = _catalog(given)
+    if path is None or (command == "query" and os.isatty(1)):
+        return None  # a URL, or a table
+    return _ask(path, command, statement, parameters)
 
 
-def _question(words: list[str]) -> tuple[str, str, tuple[str, ...], str] | None:
-    """Return the command, what `asked` returns, and the path of the catalog; None if this is not a question for this module."""
+def question(words: list[str], variables: "Iterable[str]") -> tuple[str, str, tuple[str, ...], str | None] | None:
+    """Return the command, its statement with the parameters, and the value of --db, None without one.
+
+    Returns None if this is not a question for this module: `variables` are the names of those in the environment.
+    """
     command = text = given = None
     rest = iter(words)
     for word in rest:
@@ -147,11 +154,11 @@ def _question(words: list[str]) -> tuple[str, str, tuple[str, ...], str] | None:
             return None
     if command not in ("resolve", "query") or text is None:
         return None
-    for variable in os.environ:
+    for variable in variables:
         if variable[:7] == "OCICAT_" and variable not in _IGNORED:
             return None
-    found, path = asked(text), _catalog(given)
-    return (command, *found, path) if found is not None and path is not None else None
+    found = asked(text)
+    return None if found is None else (command, STATEMENTS[command, found[0]], found[1], given)
 
 
 def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
@@ -232,6 +239,11 @@ def _ask(path: str, command: str, statement: str, parameters: tuple[str, ...]) -
         connection.close()
     finally:
         over.release()
+    return printed(command, rows)
+
+
+def printed(command: str, rows: "list[tuple[Any, ...]]") -> bytes | None:
+    """Return what a command prints for the rows of its statement; None if `start` has to answer."""
     if not 0 < len(rows) < _MOST_ROWS or rows[0][0] != SCHEMA:
         return None
     lines: dict[object, str] = {}

@@ -100,6 +100,12 @@ class Kept(Protocol):
     def lend(self) -> Reader:
         """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""
 
+    def rows(self, statement: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement that compares the version of the catalog itself (catalog.cli.lean); none for a server.
+
+        It opens the catalog as `lend` does. Raises CatalogUnavailable.
+        """
+
     def identity(self) -> tuple[int, int]:
         """Return the device and inode of the file that is open; zeros if none is, and for a URL."""
 

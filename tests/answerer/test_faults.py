@@ -37,6 +37,10 @@ def retag(path: str, seed: str) -> str:
     return digest
 
 
+BOTH_WAYS = (("resolve", ":1"), ("resolve", ":1", "--strict"))
+"""An answerer answers the first by one statement (`Answers.shortly`), the second as the program does."""
+
+
 def begin(cli: Own, layout: Make, start: Start, launcher: Launcher, socket_: str = "") -> tuple[Answerer, str]:
     """Index one layout and start an answerer that has its catalog open; return it and the path of the layout."""
     path = layout("one", "1")
@@ -75,12 +79,13 @@ def test_a_catalog_that_is_replaced_deleted_or_written_in_place(
             os.unlink(other.db + end)
 
     def same(status: int) -> str:
-        plain = launcher.plainly("resolve", ":1", db=cli.db)
-        for _ in range(6):
-            assert launcher.ran("resolve", ":1", db=cli.db, env=env) == plain
-            found = launcher.alone("resolve", ":1", db=cli.db, env=env)
-            assert found is None or found == plain
-        assert plain.status == status, plain
+        for words in BOTH_WAYS:
+            plain = launcher.plainly(*words, db=cli.db)
+            for _ in range(4):
+                assert launcher.ran(*words, db=cli.db, env=env) == plain
+                found = launcher.alone(*words, db=cli.db, env=env)
+                assert found is None or found == plain
+            assert plain.status == status, plain
         return plain.out
 
     shutil.copy(other.db, f"{cli.db}.new")

@@ -20,7 +20,7 @@ import pytest
 
 from tests import writers
 from tests.answerer.conftest import Answerer, Launcher, until_answered
-from tests.answerer.test_faults import begin, request, retag
+from tests.answerer.test_faults import BOTH_WAYS, begin, request, retag
 from tests.cli.conftest import Own
 from tests.cli.program import SECONDS
 from tests.conftest import ON_SQLITE
@@ -205,13 +205,15 @@ def test_the_catalog_is_locked_or_of_another_version(
     answer = launcher.plainly("resolve", ":1", db=cli.db)
     with contextlib.closing(sqlite3.connect(cli.db, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
-        assert launcher.ran("resolve", ":1", db=cli.db, env=env) == answer
+        for words in BOTH_WAYS:
+            assert launcher.ran(*words, db=cli.db, env=env) == answer
         writer.execute("UPDATE meta SET value = '9999' WHERE key = 'schema'")
         writer.execute("COMMIT")
     newer = launcher.plainly("resolve", ":1", db=cli.db)
     assert newer.status == 4
     for _ in range(6):  # more than there are processes
-        assert launcher.ran("resolve", ":1", db=cli.db, env=env) == newer
+        for words in BOTH_WAYS:
+            assert launcher.ran(*words, db=cli.db, env=env) == newer
     assert Path(running.path).exists()
 
 

@@ -1,5 +1,7 @@
 """Answer one question of a launcher in this process, exactly as the program itself would, or decline it.
 
+As the program does, it first tries the shortest way (catalog.cli.lean), which takes a third of the time, and then all of it.
+
 What a command line does here must not show in the next one: the environment, the streams and the few settings of a process are set
 for each question. Whatever could make the answer another one than the program's own is declined, and then the program runs.
 """
@@ -10,11 +12,12 @@ import os
 import sys
 import time
 
-from catalog.cli import colour, messages, output, start
+from catalog.cli import colour, lean, messages, output, start
 from catalog.cli.answerer.permission import Peer, may_read
 from catalog.cli.answerer.protocol import LARGEST_REPLY, Request
 from catalog.engine.location import catalog_path
 from catalog.engine.open import Declined, lender
+from catalog.errors import OcicatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,15 +51,41 @@ class Answers:
         self._root = _identity("/")
         self._environment: tuple[dict[str, str], int] | None = None
 
-    def answer(self, request: Request, peer: Peer) -> tuple[int, list[tuple[int, bytes]]]:
-        """Return the exit status and what was printed on 1 and 2, in order. Raises Declined."""
+    def check(self, request: Request, peer: Peer) -> None:
+        """Raise Declined unless this process may answer such a question at all."""
         kept = self._kept
-        _check_words(request.words)
         self._check_variables(request.variables)
         if request.catalog != kept.path and (kept.file or catalog_path(request.catalog) != kept.path):
             raise Declined
         if not may_read(peer, kept.file):
             raise Declined
+
+    def shortly(self, request: Request) -> bytes | None:
+        """Return what is printed on 1, with exit status 0, if one statement tells; else None. Raises Declined.
+
+        It needs neither the environment nor the directory of the request, because no such answer depends on them.
+        """
+        found = lean.question(request.words, request.variables)
+        if found is None:
+            return None
+        command, statement, parameters, database = found
+        if database is not None or (command == "query" and "1" in request.terminals):
+            return None
+        kept = self._kept
+        try:
+            rows = kept.rows(statement, parameters)
+            if rows and kept.identity() != request.file:
+                raise Declined  # the launcher sees another file there
+        except OcicatError:
+            return None  # `answer` meets it again
+        finally:
+            kept.settle()
+        return lean.printed(command, rows)
+
+    def answer(self, request: Request, peer: Peer) -> tuple[int, list[tuple[int, bytes]]]:
+        """Return the exit status and what was printed on 1 and 2, in order. Raises Declined."""
+        kept = self._kept
+        _check_words(request.words)
         self._enter(request, peer)
         printed = _Printed()
         streams = sys.stdin, sys.stdout, sys.stderr

@@ -12,7 +12,7 @@ import sqlite3
 import weakref
 from typing import Any
 
-from catalog.engine.sqlite.failures import find
+from catalog.engine.sqlite.failures import DRIVER_ERRORS, explain, find
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.errors import CatalogUnavailable
 
@@ -75,6 +75,21 @@ class KeptSqlite:
 
     def lend(self) -> SqliteReader:
         """See Kept."""
+        reader = self._reader
+        now = self._current()
+        if now is reader:
+            now.again()
+        return now
+
+    def rows(self, statement: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """See Kept."""
+        try:
+            return self._current().connection.execute(statement, parameters).fetchall()
+        except DRIVER_ERRORS as error:
+            raise explain(error, self.path) from error
+
+    def _current(self) -> _Reader:
+        """Return the reader of the files that are there now. Raises CatalogUnavailable."""
         now = _signature(self.path)
         reader = self._reader
         if reader is None or now != self._signature:
@@ -82,8 +97,6 @@ class KeptSqlite:
             find(self.path)  # Refuses what must not be opened, before and after as the plain way does.
             reader = _Reader(self.path)
             self._reader, self._signature = reader, now
-        else:
-            reader.again()
         return reader
 
     def identity(self) -> tuple[int, int]:
