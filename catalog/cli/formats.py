@@ -6,13 +6,14 @@ import sys
 
 from catalog.cli.output import Format, cell, json_text, write
 from catalog.errors import UsageError
-from catalog.names.escape import csv_text, shown
+from catalog.names.escape import csv_text, escape, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from catalog.cli.output import Get
+    from catalog.lookup.match import Match
 
 NAMES = ("table", "tsv", "csv", "json", "jsonl")
 _LONGEST_ACTION = 200
@@ -65,9 +66,25 @@ def open_format(
 class _Tsv(Format):
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
+        self._places: list[int] | None = None
 
     def row(self, get: Get) -> None:
         write("\t".join([cell(get(column)) for column in self._columns]) + "\n")
+
+    def match(self, match: Match) -> None:
+        """Write the row of a match: as `row` does, in half the time, if all columns are shown as they are stored."""
+        if self._places is None:
+            from catalog.lookup.match import STORED
+
+            self._places = [STORED.get(column, -1) for column in self._columns]
+        if -1 in self._places:
+            self.row(match.value)
+            return
+        row = match.row
+        cells = ["" if row[place] is None else str(row[place]) for place in self._places]
+        if "\\" in (text := "".join(cells)) or not text.isprintable():
+            cells = list(map(escape, cells))
+        write("\t".join(cells) + "\n")
 
 
 def _csv_cell(value: object) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from catalog.cli.limits import Limits
+    from catalog.lookup.match import Match
 
     Get = Callable[[str], object]
 
@@ -250,6 +251,10 @@ class Format:
     def row(self, get: Get) -> None:
         """Write one row."""
         raise NotImplementedError
+
+    def match(self, match: Match) -> None:
+        """Write the row of a match."""
+        self.row(match.value)
 
     def nothing(self) -> None:
         """Write the placeholder for a missing row, for callers that promise one line per row."""

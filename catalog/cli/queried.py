@@ -84,8 +84,12 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
         count = 0 if count is None else count if options.limit is None else min(count, options.limit)
         for match in found:
             count += 1
-            if show is not None:
-                show.row(match.value if cells is None else cells(match))
+            if show is None:
+                continue
+            if cells is None:
+                show.match(match)
+            else:
+                show.row(cells(match))
         if show is None:
             output.write(f"{count}\n")
         else:

@@ -62,7 +62,7 @@ HELD = frozenset(
      "artifact_type", "listed", "shadowed", "fallback")
 )  # fmt: skip
 """The keys that have values for the past; the others are null then."""
-_STORED = {field: _AT[field] for field in HELD if field in _AT and field != "shadowed"}
+STORED = {field: _AT[field] for field in HELD if field in _AT and field != "shadowed"}
 """Where in a row the keys stand that are shown as they are stored, now and for the past: most of what is printed."""
 
 
@@ -246,7 +246,7 @@ class Match:
 
     def value(self, field: str) -> object:
         """Return the value of one of FIELDS, or of `how`, as in JSON."""
-        place = _STORED.get(field)
+        place = STORED.get(field)
         if place is not None:
             return self.row[place]
         if field == "fallback":
