@@ -6,8 +6,10 @@ may be too coarse to distinguish the two.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
+import importlib
 import itertools
 import os
 import shutil
@@ -91,6 +93,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.option.quick and len(parts) == 2 and parts[1] not in order.QUICK_ROOMS else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import another part of the tests first in each process.
+
+    Every process imports all tests, in the same order, and what pytest makes of a file it keeps for the next one who imports it. On
+    a fresh clone all processes would make the same of each file at the same moment.
+    """
+    given = getattr(session.config, "workerinput", None)
+    if given is None or session.config.option.quick:
+        return
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    for path in files[int(given["workerid"].removeprefix("gw")) :: given["workercount"]]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it meets that again, and reports it
+            importlib.import_module(".".join(path.relative_to(session.config.rootpath).with_suffix("").parts))
+
+
 class _SlowTests:
     """Records how long tests take, and writes tests/slow.txt."""
 
@@ -126,7 +144,7 @@ def pytest_collection_finish() -> None:
     """Keep the collector from looking at seven thousand tests again and again: that takes a twentieth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,6 +7,7 @@ HYPOTHESIS_PROFILE=hunt tries other examples each time.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable
 from typing import TypeVar
@@ -32,6 +33,7 @@ def examples(count: int) -> int:
 
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def is_short() -> bool:
@@ -43,6 +45,14 @@ def some(values: Iterable[T], share: int = SHARE) -> list[T]:
     """Return the values that a test tries: all in the long run; one of `share` in the short one, and the last."""
     every = list(values)
     return [*every[:-1:share], *every[-1:]] if is_short() else every
+
+
+def pairs(first: Iterable[T], second: Iterable[U]) -> list[tuple[T, U]]:
+    """Return the pairs of two kinds of values that a test tries: all in the long run; in the short one, each value once or more."""
+    one, other = list(first), list(second)
+    if not is_short():
+        return list(itertools.product(one, other))
+    return [(one[at % len(one)], other[at % len(other)]) for at in range(max(len(one), len(other)))]
 
 
 def load() -> None:

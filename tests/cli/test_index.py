@@ -14,6 +14,7 @@ from tests import writers
 from tests.cli.conftest import Own, retag
 from tests.cli.program import by_click, called, one_error
 from tests.conftest import ON_SQLITE, stamp
+from tests.effort import pairs
 
 Layout = Callable[..., str]
 
@@ -157,9 +158,12 @@ def _settled(cli: Own, layout: Layout, tmp_path: Path) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    "words", [["index"], ["--verbose", "index"], ["index", "--quiet"], ["--quiet", "index", "--verbose"]]
+    ("words", "change"),
+    pairs(
+        [["index"], ["--verbose", "index"], ["index", "--quiet"], ["--quiet", "index", "--verbose"]],
+        [None, "write", "tear", "remove", "discover"],
+    ),
 )
-@pytest.mark.parametrize("change", [None, "write", "tear", "remove", "discover"])
 def test_the_first_check_changes_no_output_and_no_result(
     cli: Own, layout: Layout, tmp_path: Path, words: list[str], change: str | None
 ) -> None:
