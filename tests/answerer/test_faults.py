@@ -236,7 +236,7 @@ def request(db: str, *words: str) -> bytes:
         str(len(words)),
         *words,
     ]
-    body = "".join(f"{field}\0" for field in fields).encode()
+    body = "".join(f"{field}\0" for field in fields).encode("utf-8", "surrogateescape")
     return struct.pack("=I", len(body)) + body
 
 

@@ -57,7 +57,7 @@ def test_a_digest_takes_one_statement(shelf: Shelf, kept: KeptSqlite) -> None:
     [
         (("resolve", "nope"), {}), (("query", ":3.16"), {}), (("resolve", "ctr:3.16", "--strict"), {}), (("find", "ctr"), {}),
         (("resolve", "ctr:3.16", "ctr:3.17"), {}), (("query",), {}), (("query", "ctr:3.16"), {"OCICAT_QUERY_FORMAT": "json"}),
-        (("query", "ctr:3.16"), {"OCICAT_QUIET": "1"}), (("query", "ctr:*"), {}), (("resolve", "--db", "x", "ctr:3.16"), {}),
+        (("query", "ctr:3.16"), {"OCICAT_QUIET": "1"}), (("resolve", "ctr:\udcff"), {}), (("resolve", "c\udcff"), {}), (("query", "ctr:*"), {}), (("resolve", "--db", "x", "ctr:3.16"), {}),
     ],
 )  # fmt: skip
 def test_all_others_are_not_answered_so(

@@ -39,6 +39,7 @@ def asked(shelf: Shelf, launcher: Launcher, tmp_path_factory: pytest.TempPathFac
 @example(["__complete", "resolve", "./"], {})
 @example(["status", "--check"], {})
 @example(["resolve", "UPPER"], {})
+@example(["resolve", "c\udcff"], {})
 @example(["resolve", "x", "--timeout", "600"], {"TZ": "Asia/Tokyo"})
 def test_through_the_answerer_it_is_the_same(
     shelf: Shelf, launcher: Launcher, asked: dict[str, str], words: list[str], variables: dict[str, str]

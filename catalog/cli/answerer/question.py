@@ -76,7 +76,7 @@ class Answers:
             rows = kept.rows(statement, parameters)
             if rows and kept.identity() != request.file:
                 raise Declined  # the launcher sees another file there
-        except OcicatError:
+        except (OcicatError, UnicodeEncodeError):  # words that are not UTF-8
             return None  # `answer` meets it again
         finally:
             kept.settle()
