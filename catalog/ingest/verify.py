@@ -4,7 +4,8 @@ The directories are listed first, so that exactly the present blobs are checked.
 it, by hard links or in a shared directory. The file's stat is recorded with the verdict, and a good file is not read again
 until its stat changes.
 
-Threads read and hash, which works without Python's lock. Only the main thread uses the catalog, in transactions of a few hundred
+Threads read and hash, which works without Python's lock; small files in memory are read by the main thread, because handing them over
+takes longer. Only the main thread uses the catalog, in transactions of a few hundred
 verdicts, so that a run of hours that is interrupted loses seconds. Files may change at any time, so each is
 opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first. No store can keep the
 run busy with bytes that do not exist: no more of a large file is read than its descriptors claim, and the bytes of holes per
@@ -14,6 +15,7 @@ store are limited.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
 import os
@@ -21,7 +23,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,10 +32,10 @@ from catalog.engine.interface import Writer
 from catalog.errors import CatalogLocked, CatalogUnreachable, NotInTime
 from catalog.ingest.clock import now_ms
 from catalog.ingest.files_to_verify import BlobFile, Directories
+from catalog.ingest.from_disk import FromDisk
 from catalog.ingest.grouping import grouped
 from catalog.ingest.listener import Report
 from catalog.ingest.listing import HELD_AND_VERIFIED, list_blobs
-from catalog.ingest.one_at_a_time import OneAtATime
 from catalog.ingest.rows import Rows
 from catalog.ingest.store_state import Store
 from catalog.layout.archive import compression_at
@@ -59,7 +60,7 @@ _TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
 """The most files, or bytes of files, that a thread reads in one go: to hand a file over takes longer than to hash a small one."""
 _SMALL_BYTES = 1 << 20
 _ALONE_BYTES = 32 << 10
-"""Threads take turns with files that are smaller on average. Hashing, which works without Python's lock, is little of the work."""
+"""Of files that are smaller on average, hashing, which works without Python's lock, is little of the work."""
 _WAIT_SECONDS = 0.2  # between two updates of the progress
 _BETWEEN_LOOKS = 256  # so many listed blobs are planned between two looks at the clock
 _TRIES = 3  # for a file that changes while it is read
@@ -102,6 +103,8 @@ class _Verdict(NamedTuple):
     ino: int = 0
 
 
+_Looked = tuple[list[Store], BlobFile, _Verdict]
+_Running = set[Future[list[_Looked]]]
 _Record = tuple[bool | None, str | None, int | None, int, int, str]
 """What _RECORD takes: whether the blob is good, the file that was hashed and when, or None; ids of store and content; the digest."""
 
@@ -130,7 +133,7 @@ class Verification:
         self._end = None if seconds is None else time.monotonic() + seconds
         self._stop = threading.Event()
         self._count = threading.Lock()
-        self._small = OneAtATime()
+        self._disk = FromDisk()
         self._read = 0
         self._holes: dict[int, int] = {}
         self._waiting: list[_Record] = []
@@ -229,25 +232,33 @@ class Verification:
     def _read_all(self, files: list[BlobFile], progress: Progress) -> None:
         total = sum(file.size for file in files)
         most = max(1, min(_TOGETHER, len(files) // (4 * self._jobs)))  # so that each thread has several groups
-        todo = grouped(files, most, lambda file: file.size, _TOGETHER_BYTES)
-        running: set[Future[list[tuple[list[Store], BlobFile, _Verdict]]]] = set()
+        running: _Running = set()
+
+        def take(seconds: float) -> None:
+            for each in wait(running, seconds, FIRST_COMPLETED).done:
+                running.discard(each)
+                self._take(each.result())
+            self._check_time()
+            progress("verifying", min(self._read, total), total)
+            if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
+                # If somebody writes for long, or the server is away, the verdicts are recorded later.
+                with contextlib.suppress(CatalogLocked, CatalogUnreachable):
+                    self._record()
+
         with ThreadPoolExecutor(self._jobs, "verify") as pool:
             try:
-                while True:
-                    running.update(
-                        pool.submit(self._look, some) for some in islice(todo, 2 * self._jobs - len(running))
-                    )
-                    if not running:
-                        break
-                    for each in wait(running, _WAIT_SECONDS, FIRST_COMPLETED).done:
-                        running.discard(each)
-                        self._take(each.result())
-                    self._check_time()
-                    progress("verifying", min(self._read, total), total)
-                    if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
-                        # If somebody writes for long, or the server is away, the verdicts are recorded later.
-                        with contextlib.suppress(CatalogLocked, CatalogUnreachable):
-                            self._record()
+                for some in grouped(files, most, lambda file: file.size, _TOGETHER_BYTES):
+                    if sum(file.size for file in some) >= _ALONE_BYTES * len(some) or self._disk.is_expected():
+                        while len(running) >= 2 * self._jobs:
+                            take(_WAIT_SECONDS)
+                        running.add(pool.submit(self._look, some))
+                    else:
+                        while len(running) >= self._jobs:
+                            take(_WAIT_SECONDS)
+                        self._take(self._disk.counted(functools.partial(self._look, some), len(some)))
+                    take(0)
+                while running:
+                    take(_WAIT_SECONDS)
             except BaseException:
                 self._stop.set()
                 for each in running:
@@ -258,18 +269,9 @@ class Verification:
                 raise
         progress("verifying", total, total)
 
-    def _look(self, files: list[BlobFile]) -> list[tuple[list[Store], BlobFile, _Verdict]]:
-        """Return the verdicts on files: one for all stores of a file, unless they have different files by now. Runs in a thread."""
-        if sum(file.size for file in files) >= _ALONE_BYTES * len(files):
-            return self._look_at(files)
-        turn = self._small.begin()
-        try:
-            return self._look_at(files)
-        finally:
-            self._small.end(turn, len(files))
-
-    def _look_at(self, files: list[BlobFile]) -> list[tuple[list[Store], BlobFile, _Verdict]]:
-        verdicts: list[tuple[list[Store], BlobFile, _Verdict]] = []
+    def _look(self, files: list[BlobFile]) -> list[_Looked]:
+        """Return the verdicts on files: one for all stores of a file, unless they have different files by now. Runs in any thread."""
+        verdicts: list[_Looked] = []
         with contextlib.ExitStack() as stack:
             of, blobs = -1, None
             for file in files:
@@ -355,7 +357,7 @@ class Verification:
 
     # --- recording ----------------------------------------------------------------------------------------------
 
-    def _take(self, verdicts: list[tuple[list[Store], BlobFile, _Verdict]]) -> None:
+    def _take(self, verdicts: list[_Looked]) -> None:
         now = now_ms()
         for stores, file, verdict in verdicts:
             if verdict.kind is None:
