@@ -29,9 +29,8 @@ def test_three_hundred_stores_and_a_hundred_watches(quick: Followed) -> None:
     assert (state["daemon_watched"], state["daemon_unwatched"]) == (ALLOWED, 1 + GROUPS + STORES - ALLOWED)
     advice = watches_advised(1 + GROUPS + STORES, kernel_limit("max_user_watches"))
     assert state["advice"] == advice
-    wait_for(
-        lambda: any("cannot be watched" in line for line in quick.log())
-    )  # it is logged after the state is written
+    # It is logged after the state is written.
+    wait_for(lambda: any("cannot be watched" in line for line in quick.log()))
     (line,) = [line for line in quick.log() if "cannot be watched" in line]
     assert line.endswith(f"are only looked at now and then: raise {advice}")
     # Everything that happens, whether to one that is watched or to one that is not.
