@@ -352,6 +352,7 @@ class Verification:
     def _on_piece(self, size: int) -> None:
         if self._stop.is_set():
             raise _Stopped
+        self._check_time()  # A group of small files on a slow disk takes long, too.
         with self._count:
             self._read += size
 

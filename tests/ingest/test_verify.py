@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from catalog.engine.open import open_reader, open_writer
+from catalog.errors import NotInTime
 from catalog.ingest.registry import Registry
 from catalog.ingest.settings import StoreSettings
 from catalog.ingest.store_state import Store
@@ -427,6 +428,22 @@ def test_what_was_verified_before_an_interruption_is_kept(catalogue: Catalogue) 
     assert len(good) == run.verified
     after = Run(catalogue).go()
     assert after.counts == (len(digests) - len(good), len(good))
+
+
+def test_time_is_over_in_the_middle_of_a_group_of_files(catalogue: Catalogue) -> None:
+    image(catalogue, "a", layers=20)
+    run = Run(catalogue)
+    pieces: list[str] = []
+
+    def piece(at: str) -> None:
+        pieces.append(at)
+        if len(pieces) == 2:  # of the five of a group
+            run._seconds = run._end = 0.0
+
+    run.piece = piece
+    with pytest.raises(NotInTime):
+        run.go()
+    assert len(pieces) == 2
 
 
 def test_verdicts_are_recorded_on_the_way(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
