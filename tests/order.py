@@ -20,6 +20,7 @@ PROCESSES_PER_CORE = 2.5
 SLOWEST = (
     "watch/test_daemon.py",
     "watch/test_slow.py",
+    "db/test_locks.py",
     "test_packaging.py",
     "browse/test_browse.py",
     "browse/test_browser.py",

@@ -21,7 +21,6 @@ from catalog.engine.locks import DAEMON, DAEMON_LOCK, OLD_WRITER, WRITER, FileLo
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import CatalogLocked
 from tests.cli.program import called, one_error, reachable
-from tests.effort import pairs
 from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed
 from tests.writers import make_layout
@@ -231,7 +230,8 @@ def put(what: str, path: str) -> None:
 
 
 @AS_ROOT
-@pytest.mark.parametrize(("what", "end"), pairs(PUT, FILES))
+@pytest.mark.parametrize("end", FILES)
+@pytest.mark.parametrize("what", PUT)
 @pytest.mark.usefixtures("soon")
 def test_files_of_others_beside_a_catalog_are_not_touched(catalog: str, what: str, end: str) -> None:
     """No command follows it, writes to it or hangs. The command works, or its message names the file."""
@@ -251,7 +251,8 @@ def test_files_of_others_beside_a_catalog_are_not_touched(catalog: str, what: st
 
 
 @AS_ROOT
-@pytest.mark.parametrize(("what", "end"), pairs(PUT, [DAEMON, DAEMON_LOCK]))
+@pytest.mark.parametrize("end", [DAEMON, DAEMON_LOCK])
+@pytest.mark.parametrize("what", PUT)
 def test_a_daemon_replaces_an_existing_state_file_or_reports_that_it_cannot(catalog: str, what: str, end: str) -> None:
     victim = Path(catalog).parent / "victim"
     victim.write_bytes(b"of value")

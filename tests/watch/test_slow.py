@@ -24,7 +24,6 @@ from catalog.layout.files import stat_index
 from catalog.layout.held import OpenFiles
 from catalog.names.query import parse_query
 from tests.cli.program import _AS_NOBODY, needs_root
-from tests.effort import pairs
 from tests.forking import CLEAN, OCICAT
 from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry, write_index
@@ -127,11 +126,8 @@ def test_beside_index_run_on_and_on(quick: Followed, store: str, code: str) -> N
     assert {span[3] for span in quick.spans()} == set(DIGESTS)
 
 
-@pytest.mark.parametrize(
-    ("code", "daemon"),
-    pairs([IN_PLACE, TRUNCATED], [False, True]),
-    ids=lambda each: "" if isinstance(each, str) else str(each),
-)
+@pytest.mark.parametrize("code", [IN_PLACE, TRUNCATED], ids=["in-place", "truncated"])
+@pytest.mark.parametrize("daemon", [False, True], ids=["alone", "daemon"])
 def test_with_fresh(quick: Followed, store: str, code: str, daemon: bool) -> None:
     """It answers what stood, or says that it is not in time."""
     if daemon:
