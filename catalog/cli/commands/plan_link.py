@@ -74,7 +74,7 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
 
 
 class _Saved:
-    """The totals of a plan. `bytes` are those of files all of whose names are replaced."""
+    """The totals of a plan. `bytes` counts a file only once all of its names are replaced."""
 
     def __init__(self) -> None:
         self.rows = self.bytes = 0

@@ -131,7 +131,7 @@ def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
 
 
 class _Totals:
-    """The totals of a plan. `freed` are the bytes of files all of whose names are removed."""
+    """The totals of a plan. A file counts once if all of its names are removed; other hard links keep the `_kept` bytes in use."""
 
     def __init__(self) -> None:
         self.rows = 0
