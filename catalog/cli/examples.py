@@ -65,7 +65,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "version": ("ocicat version",),
     "help": ("ocicat help resolve", "ocicat help scripts"),
 }
-"""By command; a command below another has both names, and the overview has the empty name."""
+"""Keyed by command; the key of a subcommand has both names, and the key of the overview is empty."""
 
 
 def epilog(name: str) -> str | None:
