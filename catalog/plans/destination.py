@@ -1,4 +1,4 @@
-"""Where blobs are to be copied to: a store of this host, a store of another host, or a path that need not exist yet."""
+"""The destination of a copy: a store of this host, a store of another host, or a path that need not exist yet."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Destination:
         return f"{self.blobs}/{digest.replace(':', '/', 1)}"
 
     def lists(self, descriptor: dict[str, Any]) -> bool:
-        """Return whether index.json has an entry with the same digest and names. For a store, the catalog answers that."""
+        """Return whether index.json has an entry with the same digest and names. For a store, this asks the catalog."""
         if self._id is not None:
             rows = self._reader.select(_ENTRIES, {"store_id": self._id, "digest": descriptor["digest"]})
             return any(tuple(row) == _key(descriptor) for row in rows)
@@ -108,7 +108,7 @@ class Destination:
         return _key(descriptor) in self._listed
 
     def _refuse_others(self) -> None:
-        """Raise UsageError if a directory to write to is something else, because a link there could lead anywhere."""
+        """Raise UsageError if a directory to write to is not one or is a link, because a link there could lead anywhere."""
         below = () if self.shared else (self.blobs,)
         for path in (self.path, *below, *(f"{self.blobs}/{each}" for each in ALGORITHMS)):
             try:
@@ -118,7 +118,7 @@ class Destination:
             except OSError as error:
                 raise UsageError(f"{shown(path)} cannot be copied to: {error.strerror}") from error
             if not stat.S_ISDIR(found.st_mode):
-                raise UsageError(f"{shown(path)} cannot be copied to: it is not a directory, or a symbolic link")
+                raise UsageError(f"{shown(path)} cannot be copied to: it is a symbolic link, or not a directory")
 
 
 def ref_name(element: dict[str, Any], annotation: str = REF_NAME) -> str | None:

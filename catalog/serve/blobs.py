@@ -1,4 +1,4 @@
-"""Open and read blobs of the stores, by the descriptor that catalog.layout opened safely; nothing is opened by its path again."""
+"""Open and read blobs of the stores through the descriptors that catalog.layout opened safely. No path is opened a second time."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _why(digest: str, reasons: list[str]) -> str:
 
 
 def _media_type(data: bytes, claimed: str | None) -> str:
-    """Return the media type of a manifest: that in its bytes, else `claimed`, else that of its form. Raises BlobProblem."""
+    """Return the media type of a manifest: the one in its bytes, else `claimed`, else the one for its form. Raises BlobProblem."""
     try:
         manifest = parse_manifest(data)
     except AmbiguousManifest as error:
