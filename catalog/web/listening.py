@@ -1,4 +1,4 @@
-"""The socket on which a server listens. It listens before its address is printed, so that whoever reads that can connect."""
+"""The socket on which a server listens. It listens before its address is printed, so that a reader of the address can connect."""
 
 from __future__ import annotations
 

@@ -178,9 +178,7 @@ class Listening:
                 return
             except OSError:
                 pass
-        raise UsageError(
-            f"an answerer already runs at {shown(path)}: end it first, or give another path with --socket"
-        )
+        raise UsageError(f"an answerer already runs at {shown(path)}: end it first, or give another path with --socket")
 
     def _share(self, path: str) -> None:
         """Let the users who may read the catalog's file connect, as far as this process may change the socket's owner and group."""

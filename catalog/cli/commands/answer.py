@@ -18,7 +18,9 @@ _PROCESSES = 4
 @click.option(
     "--socket", "socket_", metavar="PATH", help="Where to listen. [default: OCICAT_SOCKET, or CATALOG.answer]"
 )
-@click.option("--processes", type=Whole(min=1, max=64), metavar="N", help="Number of processes that answer. [default: 4]")
+@click.option(
+    "--processes", type=Whole(min=1, max=64), metavar="N", help="Number of processes that answer. [default: 4]"
+)
 @click.option("--parent", type=int, hidden=True)
 @click.pass_obj
 def command(globals_: Globals, socket_: str | None, processes: int | None, parent: int | None) -> int:
