@@ -90,7 +90,7 @@ def application(
 def serve(
     middleware: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
-    """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and call it with whether one was found.
+    """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and call `opened` with whether one was found.
 
     After a signal, unfinished responses get _END_SECONDS; then the processes of their statements are killed.
     """

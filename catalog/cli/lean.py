@@ -79,7 +79,7 @@ _ALONE = (
     " AND NOT EXISTS (SELECT 1 FROM store AS s WHERE s.content_pending=1)"
 )
 """The entries with a digest, or with one that has this prefix, if nothing else can match: no other content has the prefix, no index
-contains it, no store has it unlisted, and no manifest has still to be read."""
+contains it, no store has it unlisted, and no manifest is still unread."""
 RESOLVE_DIGEST = f"{_STATE}content.digest{_BY_CONTENT}{_ALONE}{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY_DIGEST = (
     f"{_STATE}{_SHOWN}{_BY_CONTENT}{_FIRST}{_ALONE}{_IS_THERE}{_FEW % 'entry AS c WHERE c.content_id=content.id'}"

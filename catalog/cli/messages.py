@@ -67,12 +67,12 @@ def _fitted(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` with its line ends and control characters as spaces."""
+    """Return `text` with line ends and control characters replaced by spaces."""
     return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
 
 
 def _error() -> str:
-    if not sys.stderr.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
+    if not sys.stderr.isatty() and "catalog.cli.colour" not in sys.modules:  # `--color` would have loaded it
         return "error:"
     from catalog.cli.colour import BAD, is_coloured, paint
 

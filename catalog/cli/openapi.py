@@ -9,10 +9,10 @@ from catalog.cli.schemas import OBJECTS, schema_of
 from catalog.serve.programs import FLAG, MOST_LIMIT, NUMBER, PARAMETERS, REQUIRED, SEVERAL, USUAL_LIMIT
 
 _TEXTS = {
-    "resolve": "The one answer for a reference, as from 'ocicat resolve'.",
-    "query": "The entries that match a reference or filters, as from 'ocicat query'.",
-    "history": "What a name pointed to, and when, as from 'ocicat history'.",
-    "status": "The state of the catalog and its daemon, as from 'ocicat status'.",
+    "resolve": "The one answer for a reference, like 'ocicat resolve'.",
+    "query": "The entries that match a reference or filters, like 'ocicat query'.",
+    "history": "What a name pointed to, and when, like 'ocicat history'.",
+    "status": "The state of the catalog and its daemon, like 'ocicat status'.",
 }
 _LISTS = ("query", "history")
 _REFUSED = {

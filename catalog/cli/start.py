@@ -231,7 +231,7 @@ def _is_counted(command: str, references: int) -> bool:
 
 
 def _are_numbers(options: Options, single: dict[str, str]) -> bool:
-    """Set the values of --timeout and --limit; return False if click must read them, because one may be out of range."""
+    """Set the values of --timeout and --limit; return False if click must read one of them, because it is not a number in range."""
     from catalog.cli.limits import LONGEST_SECONDS
 
     if "--timeout" in single:

@@ -57,7 +57,7 @@ def status_object(reader: Reader) -> dict[str, object]:
 
 
 def _values(reader: Reader) -> tuple[dict[str, object], dict[str, object] | None, str | None]:
-    """Return all values, what the daemon has published (None if no daemon runs), and why it is late (None if it is not)."""
+    """Return all values, what the daemon has published (None if no daemon runs), and why it is late or absent (None if it is not)."""
     values = _catalog(reader)
     daemon = read_daemon(reader.path)
     late = "no daemon runs" if daemon is None else why_late(daemon)

@@ -196,7 +196,7 @@ class Table(Format):
 
 
 def _is_coloured() -> bool:
-    if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
+    if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # `--color` would have loaded it
         return False
     from catalog.cli.colour import is_coloured
 

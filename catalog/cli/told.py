@@ -33,7 +33,7 @@ def interruptible(kept: str) -> Iterator[None]:
 
 
 def of_stores(writer: Writer, belongs: Callable[[Store], bool]) -> str:
-    """Return as text how many stores pass `belongs`, how many entries they have, and how many of their problems are known."""
+    """Return, as text, the number of stores that pass `belongs`, of their entries, and of their problems."""
     with writer.snapshot() as connection:
         stores = [store for store in Registry(connection).stores() if belongs(store)]
         problems = _problems(connection, [store.id for store in stores])

@@ -32,9 +32,10 @@ _ENTRIES = (
 
 
 class Destination:
-    """A destination, as a context manager. `store` is its name in the catalog or None; `host` is the name of another host or None.
+    """A destination, as a context manager. `path` is its path, and `host` the name of its host if that is another host, or None.
 
-    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm.
+    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm. `shared` is the same directory if it is
+    the store's shared one, or None.
     """
 
     def __init__(self, reader: Reader, text: str, stores: dict[int, PlanStore]) -> None:
@@ -108,7 +109,10 @@ class Destination:
         return _key(descriptor) in self._listed
 
     def _refuse_others(self) -> None:
-        """Raise UsageError if a directory to write to is not one or is a link, because a link there could lead anywhere."""
+        """Raise UsageError if a path to write below is not a directory or is a link, which could lead anywhere.
+
+        The path of the destination itself, and that of a shared directory, may be a link.
+        """
         below = () if self.shared else (self.blobs,)
         for path in (self.path, *below, *(f"{self.blobs}/{each}" for each in ALGORITHMS)):
             try:

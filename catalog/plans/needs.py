@@ -76,7 +76,7 @@ class PoolNeeds(NamedTuple):
 
     `blobs` are keyed by store. `owners` maps a content to the given-up entry that still needs it, and why that entry is given up.
     `kept` has the contents that are known to be needed so far; `referrers` and `graph` are used to find more of them.
-    `strangers` has the contents in a shared directory that no store of the pool has, keyed by digest.
+    `strangers` maps the digests of files in a shared directory that no store of the pool has to their content ids.
     """
 
     blobs: dict[int, list[Blob]]

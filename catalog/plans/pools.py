@@ -61,7 +61,7 @@ class Pools:
 
 
 def _directories(path: str, shared: str | None) -> Iterator[Inode]:
-    """Return the existing blob directories of a layout. Links are followed, because most other programs follow them."""
+    """Yield the existing blob directories of a layout. Links are followed, because most other programs follow them."""
     for top in (f"{path.rstrip('/')}/blobs", *([shared] if shared else [])):
         try:
             found = os.stat(top)
@@ -101,7 +101,7 @@ class Outsiders:
         self._looked: dict[str, _Outsider] = {}
 
     def user_of(self, stores: Sequence[PlanStore], directories: set[Inode]) -> str | None:
-        """Return why a layout that is not one of these stores may need their blobs, or None if none is known."""
+        """Return why a layout that is not one of these stores may need their blobs, or None if no such layout is known."""
         pool = {store.id for store in stores}
         for store in stores:
             for store_id, path in self._reader.select(_KNOWN_USERS, {"store_id": store.id}):
@@ -155,7 +155,7 @@ class Outsiders:
             yield from self._below_roots
 
     def _layouts_in(self, place: str) -> Iterator[str]:
-        """Return the layouts directly in a directory that are not stores, as far as they can be read."""
+        """Yield the layouts directly in a directory that are not stores, as far as they can be read."""
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 path = os.path.join(place, entry.name)

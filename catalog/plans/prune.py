@@ -269,7 +269,7 @@ class Prune:
         return others
 
     def _candidates(self, store: PlanStore, needs: PoolNeeds) -> Iterator[_Candidate]:
-        """Return the files of a store's blobs that may be removed according to the catalog, each once. Raises Unclear."""
+        """Yield the files of a store's blobs that may be removed according to the catalog, each once. Raises Unclear."""
         with BlobFiles(store.opened, store.standing.shared_blobs) as files:
             for blob in needs.blobs[store.id]:
                 if blob.content_id in needs.kept:
@@ -286,7 +286,7 @@ class Prune:
                         )
 
     def _strangers(self, stores: Sequence[PlanStore], needs: PoolNeeds) -> Iterator[_Candidate]:
-        """Return the files in the shared directories that no store of the pool knows. Raises Unclear."""
+        """Yield the files in the shared directories that no store of the pool knows. Raises Unclear."""
         known = content_ids(needs)
         seen: set[Inode] = set()
         for store in stores:

@@ -152,7 +152,10 @@ def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> se
 
 
 def _time(entry: Entry, key: EntryName | None, first_at: int | None) -> int | None:
-    """Return the time of an entry with this name (see above), in milliseconds since 1970, or None if its manifest has no file."""
+    """Return the time of an entry, as defined above, for one of its names or for none.
+
+    It is in milliseconds since 1970, or None if the manifest has no file.
+    """
     if entry.mtime is None:
         return None
     if key is not None and first_at is not None and key.since > first_at:

@@ -68,7 +68,7 @@ def _is_spent() -> bool:
 def _peak_kib() -> int:
     """Return the most memory that this program has used, in KiB.
 
-    `ru_maxrss` includes the memory of the process that started this one. If that one is large, every answer would be the last.
+    `ru_maxrss` includes the memory of the process that started this one. If that one is large, this one would end after every answer.
     """
     try:
         with open("/proc/self/status", "rb") as file:

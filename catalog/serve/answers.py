@@ -70,7 +70,7 @@ def refusal(status: int, code: str, message: str, headers: Headers = (), detail:
 
 
 class Codes(NamedTuple):
-    """The error codes of an endpoint: `invalid`, with the status `malformed`, for a malformed request, and `unknown`."""
+    """The error codes of an endpoint: `invalid` (with the status `malformed`) if a request is malformed, `unknown` if nothing matches."""
 
     invalid: str
     unknown: str

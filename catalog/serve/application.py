@@ -102,7 +102,7 @@ class Site:
         if self._names is not None and not names_this_server(scope, self._names):
             return refusal(421, "DENIED", "unrecognised Host header: see --host in 'ocicat help serve'")
         if not is_of_this_site(scope):
-            return refusal(403, "DENIED", "a page of another site asked for this")
+            return refusal(403, "DENIED", "a page of another site sent this request")
         return None
 
     async def _answer(self, scope: Scope, send: Send, refused: Response | None) -> None:

@@ -20,9 +20,9 @@ from catalog.web.asgi import Scope, Send
 PLACES = 256
 """How many blobs are sent at once."""
 _PIECES = ((4, 1 << 20), (16, 256 << 10), (PLACES, 64 << 10))
-"""The size of a piece in bytes, for each maximum number of transfers."""
+"""Pairs: while there are at most this many transfers, a piece has this many bytes."""
 _PLACE_BYTES = 256 << 10
-"""An embedded blob, which is in memory, takes a place for each of these bytes."""
+"""An embedded blob, which is in memory, takes one more place for every _PLACE_BYTES."""
 PIECE_SECONDS = 60.0
 """How long a client may take for a piece."""
 _READ_SECONDS = 30.0

@@ -1,4 +1,4 @@
-"""Check who may ask an answerer: the users whom the permissions of the catalog's file and its directories let read it."""
+"""Check who may ask an answerer: the users who may read the catalog's file, by its permissions and those of its directories."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _lets(path: str, peer: Peer, bit: int) -> bool:
 
 
 def socket_mode(file: str | None) -> int:
-    """Return the mode for the socket of a catalog, so that users who may read its file may connect, or only the owner without a file."""
+    """Return the mode of a catalog's socket: users who may read the catalog's file may connect, and if there is none, only the owner."""
     try:
         readable = 0 if file is None else stat.S_IMODE(os.stat(file).st_mode) & 0o444
     except OSError:

@@ -28,7 +28,7 @@ class NoRequest(Exception):
 
 
 class Request:
-    """A question: `words` is the command line without `--db`, and `catalog` the value of `--db`.
+    """A question: `words` is the command line without `--db`, and `catalog` the path or URL of the catalog.
 
     `terminals` contains the digit 1 if stdout is a terminal, and 2 if stderr is one. `width` is the width of the first of these
     terminals, or 0. `file` is the device and inode of the catalog as the launcher sees it, and `here` those of its working

@@ -44,7 +44,7 @@ PAIRS = "pairs0"
 )
 @click.pass_obj
 def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | None, format_: str | None) -> int:
-    """Print which identical blobs could share their bytes, in all stores or these ('ocicat help cleaning').
+    """Print which identical blobs could share their bytes, in all stores or in the given ones ('ocicat help cleaning').
 
     Both files of a row are on one file system, are not hard links to one file, and were found good by 'ocicat verify' since
     they last changed. The exit status is 1 if there is nothing to share.
