@@ -127,7 +127,7 @@ class Questions:
             given = {
                 key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
             }
-            entry_filters = EntryFilters(**given)  # type: ignore[arg-type]  # keys and values are apart
+            entry_filters = EntryFilters(**given)  # type: ignore[arg-type]  # mypy does not match keys with the types of their values
             if self._is_past and (refused := entry_filters.past_refuses()):
                 raise UsageError(f"{refused} cannot be used for the past: ask about the digests without it")
             narrowing = entry_filters.narrowing(asking)

@@ -1,4 +1,4 @@
-"""Pause the garbage collector while tens of thousands of objects without cycles are made, which it would scan again and again."""
+"""Pause the garbage collector while tens of thousands of objects without cycles are made: it would scan them again and again."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _reserve: list[bytearray] = []
 
 
 def reserve() -> None:
-    """Reserve some address space, without using its pages, for handling a later MemoryError. Does nothing if there is none.
+    """Reserve some address space, without using its pages, for handling a later MemoryError. Does nothing if none is left.
 
     Python up to 3.13 needs a few bytes to enter a `with` or `finally` while an exception propagates. If it cannot allocate
     them, it retries for ever.

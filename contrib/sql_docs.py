@@ -83,8 +83,8 @@ over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and n
 - `-p NAME=VALUE` sets a parameter, if the report has one. `ocicat report NAME --help` lists them, and shells complete them.
 - `-p image=REF` takes the same references as `ocicat resolve`, with the same statuses; `--store` then also limits where REF is
   looked up.
-- `--totals` prints one row instead: the number of `rows`, and the sum of each size column that can be added up. On a terminal,
-  a line on stderr shows the same below the table.
+- `--totals` prints one row instead: the number of rows (`rows`), and the sum of each size column that can be added up. On a
+  terminal, a line on stderr shows the same below the table.
 - A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.
 - Missing stores are left out. Until the content of a store has been read (`stores.pending` is 1), `missing` and
   `unreferenced` leave the store out, and the other reports may be incomplete.

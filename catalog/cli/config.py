@@ -135,7 +135,9 @@ class _File:
                 f"{self._where} is not a configuration file: a number in it has too many digits"
             ) from error
         self._values: dict[str, object] = {}
-        self._places: list[tuple[bool, int, object]] = []  # whether it is a root, its number among those, its table
+        self._places: list[
+            tuple[bool, int, object]
+        ] = []  # whether it is a root, its number among roots or stores, its table
         for section, values in tables.items():
             if section in TABLES:
                 if not isinstance(values, list):
@@ -170,7 +172,7 @@ class _File:
             if number.field in settings.limits._fields:
                 settings = settings._replace(limits=settings.limits._replace(**{number.field: value}))
             else:
-                settings = settings._replace(**{number.field: value})  # type: ignore[arg-type]  # one of milliseconds
+                settings = settings._replace(**{number.field: value})  # type: ignore[arg-type]  # the field is a number of milliseconds
         return settings
 
     def daemon(self) -> dict[str, Any]:

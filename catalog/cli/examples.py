@@ -69,6 +69,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def epilog(name: str) -> str | None:
-    """Return the end of the help of a command, as click takes it; None if it has no examples."""
+    """Return the epilog of a command's help for click, or None if the command has no examples."""
     examples = EXAMPLES.get(name)
     return None if examples is None else "\b\nExamples:\n" + "\n".join(f"  {each}" for each in examples)

@@ -229,7 +229,7 @@ def _show_help(ctx: click.Context, _parameter: click.Parameter, value: bool) -> 
 
 
 def _json(variable: str) -> click.Option:
-    """Return the option --json. It stands for --format json, and like that is overridden by a --format that follows it."""
+    """Return the option --json. It stands for --format json, and like it is overridden by a later --format."""
     return click.Option(
         ["--json", "json_"],
         is_flag=True,

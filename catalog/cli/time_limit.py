@@ -1,6 +1,6 @@
 """The option `--timeout` of the commands, for click.
 
-For the plain forms of `query` and `resolve`, start.py reads the option itself.
+For the plain forms of commands that need no click, start.py reads the option itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Times as a terminal shows them: relative, local, or with `--utc` as everywhere else, RFC 3339 in UTC."""
+"""Times as a terminal shows them: relative, local, or with `--utc` in RFC 3339 in UTC, as everywhere else."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class ReadManifest(NamedTuple):
 
 
 def open_blob(digest: str, holders: Iterable[Holder], carried: Iterable[Carried]) -> Opened:
-    """Open a blob in the first store that has it and in which it is not known to be bad; else take it from a descriptor.
+    """Open a blob in the first store that has it and whose copy is not known to be bad, or else take it from a descriptor.
 
     Raises Incomplete, which says why no store can serve it, and Exhausted.
     """

@@ -122,7 +122,10 @@ class CatalogThreads:
                 asked.reader = None
 
     def _reader(self) -> Reader:
-        """Return the reader of this thread. Opens it if it is not open, or again if the catalog's file was replaced."""
+        """Return the reader of this thread, which is opened if it is not open.
+
+        Raises CatalogUnavailable if the catalog's file was deleted or replaced since then; `_answer` then tries a new reader.
+        """
         reader = self._slot.reader
         if reader is not None:
             reader.check_current()
