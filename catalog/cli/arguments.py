@@ -21,7 +21,7 @@ def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
 
 
 def find(registry: Registry, text: str) -> tuple[list[Root], list[Store]]:
-    """Return the root or store with the name `text`, or else those at that path. Raises UnknownStore if there is none.
+    """Return the root or store with the name `text`, or else the roots and stores at that path. Raises UnknownStore if there is none.
 
     A name takes precedence, so that a directory with the same name in the working directory makes no difference.
     """

@@ -35,8 +35,8 @@ def open_format(
 
     The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
     `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
-    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` says
-    that the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
+    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` is
+    true if the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
     """
     if name is None:
         name = "table" if sys.stdout.isatty() else "tsv"

@@ -1,4 +1,4 @@
-"""The layout of `--help`: that of click, but words are never broken, and a narrow terminal gets narrow columns."""
+"""The layout of `--help`: like click's, but words are never broken, and a narrow terminal gets narrow columns."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _BAD_STATES = frozenset({"invalid", "unreadable", "missing"})
 class Table(Format):
     """A table with a header.
 
-    `spare` are columns to leave out, in this order, if there is no room. `prose` says that the last column holds sentences.
+    `spare` are columns to leave out, in this order, if there is no room. `prose` is true if the last column holds sentences.
     A terminal shows the times in the columns `ages` relative to now, and those in `times` in the local zone (catalog.cli.times).
     """
 

@@ -65,7 +65,7 @@ class Graph:
         found = set(seeds)
         walked = set(found)
         level = list(found)
-        new = set(found)  # whose referrers have not been looked for
+        new = set(found)  # the contents whose referrers have not been searched for
         while level:
             self.load(level)
             following: list[int] = []

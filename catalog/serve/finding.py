@@ -47,7 +47,7 @@ class Serving(NamedTuple):
 
 
 class FoundManifest(NamedTuple):
-    """A manifest: its digest, the media type in its descriptor, and the places that may hold it, that of the answering store first.
+    """A manifest: its digest, the media type in its descriptor, and the stores that may hold it, the one that answers first.
 
     `carried` has the descriptors that embed it. `is_unsure` is true if a store may have it although the catalog does not know that
     yet. `notes` are for people.

@@ -87,7 +87,7 @@ def is_manifest_digest(reference: str) -> bool:
 
 
 def registry_of(namespace: str | None) -> str | None:
-    """Return the registry that a parameter `ns` means, as the catalog writes it; None without one. Raises InvalidReference."""
+    """Return the registry that a parameter `ns` means, as the catalog writes it, or None without `ns`. Raises InvalidReference."""
     if namespace is not None and not is_domain(namespace):
         raise InvalidReference(f"ns={shown(namespace)} is not a registry: write HOST or HOST:PORT")
     return DEFAULT_DOMAIN if namespace in _HUB else namespace
