@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The demo needs ocicat alone. Where there is the environment of a developer, that will do.
+# The demo needs only ocicat. If there is a developer's environment, the demo uses that.
 DEMO := $(if $(wildcard $(VENV)/.ready),$(VENV),$(VENV)-demo)
 
 .PHONY: demo test quick check coverage bench count stress fuzz docs deb wheels freeze format lock clean
@@ -17,13 +17,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt contrib/launcher/ocicat contrib/l
 $(VENV)-demo/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-demo
 	$(VENV)-demo/bin/python -m pip install --quiet --constraint constraints.txt --editable .
-	$(VENV)-demo/bin/python -m pip uninstall -qq --yes setuptools pip # a third of its size, and nothing that the demo runs
+	$(VENV)-demo/bin/python -m pip uninstall -qq --yes setuptools pip # a third of the size of the environment, and not needed by the demo
 	touch $@
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python contrib/demo.py
 
-# tests/order.py says which tests run in which process, and which are quick.
+# tests/order.py decides which tests run in which process, and which are quick.
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
@@ -58,7 +58,7 @@ stress: $(VENV)/.ready
 	$(BIN)/python -m tests.growth
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Of the readers of archives, for an hour, guided by coverage. What it finds is written here as crash-* or timeout-*.
+# Fuzzes the readers of archives for an hour, guided by coverage. Writes its findings to this directory, as crash-* or timeout-*.
 FUZZ_SECONDS ?= 3600
 fuzz:
 	$(PYTHON) -m venv build/fuzz
@@ -80,11 +80,12 @@ docs: $(VENV)/.ready
 	$(BIN)/python contrib/man_pages.py
 	$(BIN)/python contrib/schema_files.py
 
-# A Debian package for the release of this machine: docs/install.md.
+# A Debian package for this machine's Debian release: docs/install.md.
 deb: $(VENV)/.ready
 	$(BIN)/python contrib/debian_package.py
 
-# The wheels of a release: for all machines, and with the native launcher, which a compiler from PyPI builds without libraries.
+# The wheels of a release: one for all machines, and one per architecture with the native launcher, which is built with a compiler
+# from PyPI and needs no libraries.
 wheels: $(VENV)/.ready
 	$(PYTHON) -m venv build/zig
 	build/zig/bin/python -m pip install --quiet ziglang
@@ -96,7 +97,7 @@ wheels: $(VENV)/.ready
 	done
 	rm -rf build/zig
 
-# The newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
+# Writes the newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock

@@ -1,4 +1,4 @@
-"""The public Python API (docs/python.md): the questions of the command line, without a process for each."""
+"""The public Python API (docs/python.md). It answers the questions of the command line without a process for each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Filters(TypedDict, total=False):
     """The filters of `Catalog.query`: the options of `ocicat query`, with underscores.
 
-    `annotations` and `labels` are one or several KEY or KEY=VALUE; `since` is a time or an age, as on the command line.
+    `annotations` and `labels` are each a KEY or KEY=VALUE, or a tuple of several; `since` is a time or an age, as on the
+    command line.
     """
 
     tag: str
@@ -58,9 +59,9 @@ MOST_PAGE = 100_000
 
 
 class Result:
-    """The answer to a SQL statement or a report: the names of its `columns`, and its rows, each a tuple, once, by iteration.
+    """The answer to a SQL statement or a report. `columns` has the column names; iterate once for the rows, which are tuples.
 
-    `close` stops the statement, and so does the end of a `with`. The rows may raise NotInTime and CatalogUnavailable.
+    `close` stops the statement, and so does the end of a `with` block. Iteration may raise NotInTime and CatalogUnavailable.
     """
 
     def __init__(self, columns: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> None:
@@ -74,7 +75,7 @@ class Result:
         return self._rows
 
     def objects(self) -> Iterator[dict[str, object]]:
-        """Yield each row as a dict by column."""
+        """Yield each row as a dict, keyed by column name."""
         for row in self._rows:
             yield dict(zip(self.columns, row, strict=True))
 
@@ -90,7 +91,7 @@ class Result:
 
 
 class Questions:
-    """What can be asked of the present and the past. Use Catalog for the present, and `Catalog.at` for the past."""
+    """The questions that can be asked about both the present (use Catalog) and the past (use `Catalog.at`)."""
 
     def __init__(self, reader: Reader, present: Reader) -> None:
         self._reader = reader
@@ -109,7 +110,7 @@ class Questions:
         return self._reader is not self._present
 
     def query(self, text: str, *, store: str | tuple[str, ...] = (), **filters: Unpack[Filters]) -> Iterator[Match]:
-        """Yield every entry that `text` matches, in the order in which they answer. It is not an error if there is none.
+        """Yield every entry that `text` matches, in order of precedence. It is not an error if there is none.
 
         A long answer is read in pages, and the catalog is not held open between them, so the caller may iterate slowly. An
         entry that changes meanwhile may be yielded as it was or as it is. An entry that stays is yielded exactly once.
@@ -126,7 +127,7 @@ class Questions:
             given = {
                 key: (value,) if key in _SEVERAL and isinstance(value, str) else value for key, value in filters.items()
             }
-            entry_filters = EntryFilters(**given)  # type: ignore[arg-type]  # keys and values are apart
+            entry_filters = EntryFilters(**given)  # type: ignore[arg-type]  # mypy does not match keys with the types of their values
             if self._is_past and (refused := entry_filters.past_refuses()):
                 raise UsageError(f"{refused} cannot be used for the past: ask about the digests without it")
             narrowing = entry_filters.narrowing(asking)
@@ -142,10 +143,10 @@ class Questions:
         first: bool = False,
         strict: bool = False,
     ) -> Match:
-        """Return the one answer for `text`. The arguments are the options of `ocicat resolve`.
+        """Return the one match for `text`. The arguments are the options of `ocicat resolve`.
 
-        Raises NotFound, Ambiguous, InvalidReference, UnknownStore, UsageError for a platform in the past, NotInTime and other
-        types of CatalogUnavailable.
+        Raises NotFound, Ambiguous, InvalidReference, UnknownStore, UsageError if `platform` is used for the past, NotInTime
+        and other types of CatalogUnavailable.
         """
         if platform is not None and self._is_past:
             raise UsageError("platform cannot be used for the past: resolve the digest, then ask the present about it")
@@ -165,7 +166,7 @@ class Questions:
         return Asking(self._reader, self.notes.append, stores=scope, strict=strict, platform=wanted)
 
     def _scope(self, store: str | tuple[str, ...]) -> frozenset[int] | None:
-        """Begin a question; return the ids of the stores that may answer, None for all."""
+        """Begin a question. Return the ids of the stores that may answer, or None for all stores."""
         self.notes = []
         self._present.check_current()
         texts = _several(store)
@@ -199,7 +200,7 @@ class Catalog(Questions):
         self.close()
 
     def at(self, moment: str | datetime) -> Questions:
-        """Return the same questions about the past, as `--at` answers them; it ends with this catalog.
+        """Return an object that answers the same questions about the past, as `--at` does, until this catalog is closed.
 
         `moment` is a time or an age, as on the command line, or a datetime, which is local time if it has no zone. Raises
         UsageError if it is neither.
@@ -208,9 +209,9 @@ class Catalog(Questions):
         return Questions(self._present.at(_milliseconds(moment)), self._present)
 
     def find(self, *words: str, store: str | tuple[str, ...] = (), limit: int | None = 50) -> list[Match]:
-        """Return the entries with all these parts of names, tags, stores or titles, the best first: at most `limit`, None for all.
+        """Return the entries that have each of `words` in a name, tag, store or title, best first.
 
-        Raises UnknownStore, UsageError if there is no word, and CatalogUnavailable.
+        Returns at most `limit` entries, or all if it is None. Raises UnknownStore, UsageError if there is no word, and CatalogUnavailable.
         """
         from catalog.lookup.search import TextSearch
 
@@ -218,16 +219,16 @@ class Catalog(Questions):
         return list(TextSearch(self._reader, words, scope).matches(limit))
 
     def stores(self) -> list[ListedStore]:
-        """Return all stores, in the order in which they answer. Raises CatalogUnavailable."""
+        """Return all stores, in order of precedence. Raises CatalogUnavailable."""
         from catalog.lookup.store_list import stores
 
         self._scope(())
         return list(stores(self._reader))
 
     def history(self, text: str, *, store: str | tuple[str, ...] = ()) -> list[Span]:
-        """Return what `text` pointed to and when, the oldest first, or for a digest the names that pointed to it.
+        """Return what `text` pointed to and when, oldest first. For a digest, return the names that pointed to it.
 
-        `store` is a name, also a former one, a path or a glob, or several of them. It is not an error if there is no history.
+        `store` is a current or former name, a path or a glob, or several of them. It is not an error if there is no history.
         Raises InvalidReference, UnknownStore, UsageError for forms that have no history, and CatalogUnavailable.
         """
         from catalog.lookup.past import in_stores, spans, spans_of_digest
@@ -243,10 +244,10 @@ class Catalog(Questions):
     def changes(
         self, *, since: str | datetime | None = None, cursor: str | None = None, store: str | tuple[str, ...] = ()
     ) -> Iterator[Change]:
-        """Yield what changed, the oldest first: after a time or age, after the change with this cursor, or all that is kept.
+        """Yield changes, oldest first: those after `since` (a time or an age) or after `cursor`, otherwise all that are kept.
 
         The catalog is not held open while the caller iterates. Raises UsageError if both `since` and `cursor` are given, or if
-        some of the changes are not kept any more, UnknownStore, and CatalogUnavailable.
+        some of the changes are no longer kept, UnknownStore, and CatalogUnavailable.
         """
         from catalog.lookup.changes import from_beginning, from_time, parsed
         from catalog.lookup.past import in_stores
@@ -286,8 +287,8 @@ class Catalog(Questions):
     def sql(self, statement: str, parameters: Mapping[str, str] | None = None, *, timeout: float = 60.0) -> Result:
         """Run a SQL statement over the public views, read-only; `parameters` are the values of `:name` in it.
 
-        It runs in a process of its own, for at most `timeout` seconds without those that the caller spends on the rows. Raises
-        RefusedSQL, NotInTime, and CatalogUnavailable.
+        The statement runs in its own process, for at most `timeout` seconds, not counting the time that the caller spends on
+        the rows. Raises RefusedSQL, NotInTime, and CatalogUnavailable.
         """
         from catalog.reports.gate import statements_of
 
@@ -302,7 +303,7 @@ class Catalog(Questions):
         store: str | tuple[str, ...] = (),
         timeout: float = 60.0,
     ) -> Result:
-        """Run a report, as `ocicat report` does; sizes are in bytes. `notes` has the stores that it leaves out.
+        """Run a report, as `ocicat report` does; sizes are in bytes. `notes` names the stores that the report leaves out.
 
         Raises UsageError for an unknown report or parameter, UnknownStore, NotInTime, and CatalogUnavailable.
         """
@@ -342,7 +343,7 @@ def _milliseconds(moment: str | datetime) -> int:
 
 
 def _changes(reader: Reader, followed: Followed, is_wanted: Callable[[Change], bool] | None) -> Iterator[Change]:
-    """Yield the changes, read PAGE at a time; the position moves with them."""
+    """Yield the changes, and advance the positions of `followed`. The changes are read PAGE at a time."""
     while True:
         page = list(itertools.islice(followed.changes(reader), PAGE))
         yield from (change for change in page if is_wanted is None or is_wanted(change))
@@ -351,7 +352,7 @@ def _changes(reader: Reader, followed: Followed, is_wanted: Callable[[Change], b
 
 
 def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield the matches that pass `narrowing`. They are read in pages, because an idle reader would hold a state of the catalog.
+    """Yield the matches that pass `narrowing`. They are read in pages, because an open cursor would hold a snapshot of the catalog.
 
     Each page runs the query again and skips the matches of earlier pages. Pages double in size, so all of them together
     read about twice the answer.

@@ -1,4 +1,4 @@
-"""Work with tens of thousands of objects, none of which is in a cycle, that the garbage collector would go through again and again."""
+"""Pause the garbage collector while tens of thousands of objects without cycles are made: it would scan them again and again."""
 
 from __future__ import annotations
 

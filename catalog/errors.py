@@ -8,7 +8,7 @@
     │   └── RefusedSQL            not SQL, or a statement that does more than read the public views
     ├── NotFound              1  nothing matches
     ├── Ambiguous             3  several digests match
-    ├── Incomplete            4  a blob of an image is in no store, or what the image needs cannot be known
+    ├── Incomplete            4  a blob of an image is in no store, or it is unknown what the image needs
     └── CatalogUnavailable    4  the catalog cannot be used
         ├── CatalogMissing        there is no catalog
         ├── CatalogLocked         another process was writing until the time limit
@@ -46,7 +46,7 @@ class InvalidReference(UsageError, ValueError):
 
 
 class UnknownStore(UsageError):
-    """The store or root is not registered. `is_layout` is true if there is a layout at the path that was asked for."""
+    """The store or root is not registered. `is_layout` is true if there is a layout at the given path."""
 
     def __init__(self, message: str, *, is_layout: bool = False) -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ class Ambiguous(OcicatError):
 
 
 class Incomplete(OcicatError):
-    """A blob that an image needs is in no store, or nobody can tell what the image needs."""
+    """A blob that an image needs is in no store, or it is unknown what the image needs."""
 
 
 class CatalogUnavailable(OcicatError):
@@ -99,7 +99,7 @@ class CatalogLocked(CatalogUnavailable):
 
 
 class CatalogConflict(CatalogLocked):
-    """The server aborted the transaction because of one of another host. It will probably succeed if run again."""
+    """The server aborted the transaction because of another host's transaction. It will probably succeed if run again."""
 
 
 class CatalogUnreachable(CatalogUnavailable):

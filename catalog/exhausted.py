@@ -1,4 +1,4 @@
-"""Recognise errors that mean that this process has run out of something, not that a file is bad."""
+"""Recognise errors which mean that this process or machine has run out of something, not that a file is bad."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MESSAGES = {
 }
 
 TOO_LARGE = "need more memory than there is: give this process more, and run 'ocicat index --full'"
-"""The end of a problem of a store, after what is too large."""
+"""The end of the text of a store's problem. The text begins with what is too large."""
 
 
 def exhausted(code: int | None) -> Exhausted | None:
@@ -32,7 +32,7 @@ _reserve: list[bytearray] = []
 
 
 def reserve() -> None:
-    """Reserve some address space, without using its pages, for handling a later MemoryError. Does nothing if there is none.
+    """Reserve some address space, without using its pages, for handling a later MemoryError. Does nothing if none is left.
 
     Python up to 3.13 needs a few bytes to enter a `with` or `finally` while an exception propagates. If it cannot allocate
     them, it retries for ever.

@@ -1,4 +1,4 @@
-"""How one process of ocicat starts another: with the same interpreter and modules, whatever PATH and the environment say."""
+"""Start another ocicat process with the same interpreter and modules, regardless of PATH and the environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`make docs`: write docs/commands.md from click's commands and options, and from command_words.py.
 
-With `--check` it writes nothing and exits with status 1 if the file is out of date. tests/test_docs.py runs the examples, as
-those of every document.
+With `--check` it writes nothing and exits with status 1 if the file is out of date. tests/test_docs.py runs the examples, as it
+does for every document.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ VARIABLES = {
     "OCICAT_CONFIG": "The configuration file, like `--config`.",
     "OCICAT_DEBUG": "`1`: like `--debug`.",
     "OCICAT_HOST": "The name of this host in a shared catalog, instead of the system's ('ocicat help postgres').",
-    "OCICAT_MACHINE": "`watch` on a shared catalog: any text that stays the same on this machine and that no other has, instead of /etc/machine-id.",
+    "OCICAT_MACHINE": "`watch` on a shared catalog: any text that stays the same and is unique to this machine, instead of /etc/machine-id.",
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
-    "NO_COLOR": "Set to anything: no colour. Without it only a terminal gets colour, unless `TERM` is unset or `dumb`.",
+    "NO_COLOR": "If set to anything, there is no colour. Otherwise only a terminal gets colour, unless `TERM` is unset or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
     "OCICAT_PAGER, PAGER, LESS": "The program that shows long output on a terminal ('ocicat help scripts').",
-    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd, to which the daemon reports its start, its end and that it is alive.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd. The daemon reports to it when it starts, when it stops, and that it is alive.",
     "NAME": "`contexts --build-arg NAME` without a value takes the value of this variable, as buildx does.",
 }
 """Environment variables besides those of options, and what each means."""
@@ -134,7 +134,7 @@ def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
 
 _WITHOUT = ("--version", "--help")
 _ANY_NUMBER = 1 << 30
-"""A larger limit is only that of the machine, and not worth printing."""
+"""Larger limits are those of the machine, and not worth printing."""
 
 
 def _help(option: click.Option) -> tuple[str, str]:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """All statuses except 4, which means the same everywhere; examples with their output; lines that no test runs."""
+    """The meaning of each exit status except 4, which means the same everywhere, `examples` with their output, and lines
+    `to_copy`, which no test runs.
+    """
 
     statuses: dict[int, str]
     examples: str = ""
@@ -265,7 +267,7 @@ status 1
         {
             0: "the destination lacks something",
             1: "it lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
-            2: f"a destination that cannot be one, a format that cannot express the plan, or {_UNKNOWN}",
+            2: f"an unusable destination, a format that cannot express the plan, or {_UNKNOWN}",
             3: "a REF is ambiguous",
             4: "a blob of a REF is in no store, or manifests that matter have not been read yet",
         },
@@ -305,7 +307,7 @@ status 0
     "db copy": Words(
         {
             0: "all of it was copied",
-            2: "this host already has stores there, or one of the two catalogs is not where it should be",
+            2: "this host already has stores there, the source is on a server, or the destination is not",
         },
         to_copy="""ocicat --db postgresql+psycopg://ocicat_owner@db.example.com/ocicat db upgrade
 ocicat db copy --to postgresql+psycopg://ocicat_owner@db.example.com/ocicat
@@ -335,4 +337,4 @@ status 2
 """,
     ),
 }
-"""Keyed by the name of the command; a command below `db` has both names."""
+"""Keyed by the name of the command; the key of a subcommand has both names (`db path`)."""

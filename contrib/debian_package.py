@@ -1,8 +1,8 @@
 """Build a Debian package with Debian's own dpkg-deb: dist/ocicat_VERSION_ARCHITECTURE.deb (`make deb`).
 
-It has a private copy of what ocicat needs below /usr/lib/ocicat, because Debian 12 has older versions, and uses the python3 of
-the system, so the package fits the Debian release on which it is built. It has the extras postgres and metrics; `ocicat browse`
-needs more and is installed with pip (docs/install.md).
+The package has its own copy of ocicat's dependencies below /usr/lib/ocicat, because those of Debian 12 are too old. It uses the
+system's python3, so it fits the Debian release on which it is built. It includes the extras postgres, metrics and serve. `ocicat
+browse` needs more and is installed with pip (docs/install.md).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def build(wheel: Path, stage: Path, into: Path) -> Path:
 
 
 def install_library(wheel: Path, tree: Path) -> bytes | None:
-    """Install the wheel and what it needs for the Python of the system, and compile all of it; return the wheel's native launcher."""
+    """Install and compile the wheel and its dependencies for the system's Python. Return the wheel's native launcher, or None."""
     library = tree / LIBRARY
     major, minor = system_python()
     run(
@@ -138,10 +138,10 @@ def install_library(wheel: Path, tree: Path) -> bytes | None:
     )  # fmt: skip
     has_launcher = (library / "bin/ocicat-plain").exists()
     launcher = (library / "bin/ocicat").read_bytes() if has_launcher else None
-    for directory in ("bin", "share"):  # what has other places in Debian
+    for directory in ("bin", "share"):  # Debian has other places for these files
         shutil.rmtree(library / directory, ignore_errors=True)
-    # Users cannot write there, so it is compiled now, and never compared with the sources. The order makes a package of
-    # the same sources the same.
+    # Users cannot write there, so the modules are compiled now, and never compared with their sources. compileall sorts
+    # the files, so that the same sources make the same package.
     script = (
         "import compileall, py_compile, sys; sys.exit(not compileall.compile_dir(sys.argv[1], quiet=1,"
         f" stripdir=sys.argv[2], prependdir='/{LIBRARY}',"
@@ -152,7 +152,7 @@ def install_library(wheel: Path, tree: Path) -> bytes | None:
 
 
 def install_program(tree: Path, launcher: bytes | None) -> None:
-    """Install the command: the program in Python, and before it the native launcher, if there is one, which finds it beside itself."""
+    """Install the Python program and, if there is one, the native launcher, which finds the program in its own directory."""
     if launcher is None:
         put(tree / "usr/bin/ocicat", PROGRAM.encode(), 0o755)
         return
@@ -163,7 +163,7 @@ def install_program(tree: Path, launcher: bytes | None) -> None:
 
 
 def install_others(tree: Path, version: str) -> None:
-    """Install manual pages, completion, units and documents where Debian has them."""
+    """Install manual pages, completion, units and documents where Debian expects them."""
     for page in sorted((SOURCE / "contrib/man").iterdir()):
         put(tree / f"usr/share/man/man1/{page.name}.gz", packed(page.read_bytes()))
     completion = SOURCE / "contrib/completion"
@@ -196,7 +196,7 @@ def install_others(tree: Path, version: str) -> None:
 
 
 def control(tree: Path, version: str) -> None:
-    """Write the files of the package that dpkg reads."""
+    """Write the control files of the package, which dpkg reads."""
     files = [path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink()]
     sums = "".join(f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n" for path in files)
     major, minor = system_python()

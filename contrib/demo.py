@@ -37,7 +37,7 @@ class Stage:
             for key, value in os.environ.items()
             if not key.startswith(("OCICAT_", "XDG_")) and key != "STATE_DIRECTORY"
         }
-        # A catalog of its own, because a user without one at home would use that under /var/lib.
+        # The demo has its own catalog, because a user without one at home would use the catalog under /var/lib.
         self.environment |= {"HOME": f"{directory}/home", "OCICAT_DB": f"{directory}/catalog.db"}
         os.mkdir(self.environment["HOME"])
 

@@ -15,7 +15,7 @@ from tests.browse.served import browsing, build, chromium
 
 WHERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "screenshots")
 NARROW = 390
-"""The width of the window of a telephone, in pixels."""
+"""The width of a phone's window, in pixels."""
 LIMIT = 150_000
 """The largest size of a picture in bytes, because every clone contains them."""
 

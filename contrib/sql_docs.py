@@ -32,7 +32,7 @@ they open the file read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 - `annotations`, `history`, `problems` and `referrers` consist of several parts. SQLite searches them for a value and for
   `IN (SELECT …)`, but materializes them to join them. `LEFT JOIN` materializes any view.
 - To search labels and annotations by value, write `WHERE key = ? AND beginning = ?`.
-- To search for a beginning, write a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
+- To search for a prefix, write a range: `name >= 'docker.io/acme/' AND name < 'docker.io/acme0'`.
 - Columns are never removed or renamed, only added.
 """
 
@@ -56,7 +56,7 @@ SELECT store, count(*) AS unnamed FROM unnamed GROUP BY store ORDER BY unnamed D
 -- The platforms, age and size of a name in each store that has it.
 SELECT store, digest, platforms, created, total_size FROM images WHERE name = 'docker.io/library/alpine:3.16';
 
--- The names of images with this layer: of manifests, and of image indexes that hold one.
+-- The names of images with this layer: manifests that have it, and image indexes with such a manifest.
 SELECT images.name FROM layers JOIN images ON images.digest = layers.manifest WHERE layers.digest = :layer
 UNION
 SELECT images.name FROM layers JOIN platforms ON platforms.digest = layers.manifest
@@ -81,12 +81,13 @@ over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and n
 - `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; everything else shows bytes.
 - `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
 - `-p NAME=VALUE` sets a parameter, if the report has one. `ocicat report NAME --help` lists them, and shells complete them.
-- `-p image=REF` takes what `ocicat resolve` takes, with the same statuses; `--store` then also says where REF is looked for.
-- `--totals` prints one row instead: `rows`, their number, and the sum of each size that adds up. On a terminal a line on stderr
-  says the same below the table.
+- `-p image=REF` takes the same references as `ocicat resolve`, with the same statuses; `--store` then also limits where REF is
+  looked up.
+- `--totals` prints one row instead: the number of rows (`rows`), and the sum of each size column that can be added up. On a
+  terminal, a line on stderr shows the same below the table.
 - A blob in a directory that layouts share (`--shared-blob-dir`) counts for each store that reaches it.
-- Missing stores are left out. What a store holds is known once its content was read: while `stores.pending` is 1, `missing`
-  and `unreferenced` leave the store out, and the others may be incomplete.
+- Missing stores are left out. Until the content of a store has been read (`stores.pending` is 1), `missing` and
+  `unreferenced` leave the store out, and the other reports may be incomplete.
 
 ```console
 $ ocicat add /srv/builds /srv/mirror

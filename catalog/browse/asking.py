@@ -1,6 +1,6 @@
-"""Questions that are not one SQL statement: a page runs the command that answers them, and shows its JSON.
+"""Run a command for a page whose question is not one SQL statement; the page shows the JSON that the command prints.
 
-`ocicat find` and `ocicat inspect` have limits of their own for time and memory, and a process can be killed.
+`ocicat find` and `ocicat inspect` limit their own time and memory, and a process can be killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_FOUND, AMBIGUOUS = 1, 3
 
 
 class Answered:
-    """What a command printed: its exit status, its `objects` (None if it failed), and its lines on stderr without the prefix."""
+    """The result of a command: its exit status, the `objects` it printed (None if it failed), and its stderr without prefixes."""
 
     def __init__(self, status: int, objects: Any, lines: Sequence[str]) -> None:
         self.status = status
@@ -33,7 +33,7 @@ class Answered:
 
 
 async def ask(datasette: Datasette, command: str, *arguments: str, words: Sequence[str]) -> Answered:
-    """Run a command with `--format json` on the catalog of the server. `words` are untrusted."""
+    """Run a command with `--format json` on the catalog of the server, and return its result. `words` are untrusted."""
     database = datasette.get_database(DATABASE)
     assert isinstance(database, ViewsDatabase)
     seconds = datasette.setting("sql_time_limit_ms") / 1000

@@ -19,10 +19,10 @@ from catalog.names.sizes import counted, human
 
 _NO_DIGESTS = frozenset({"chain", "value", "beginning", "detail"})
 _CHARACTERS = 2048
-"""How much of a value a page shows. JSON and CSV contain all of it."""
+"""How many characters of a value a page shows. JSON and CSV contain all of it."""
 _BYTES = 32
 _SHORT = 12
-"""How many digits of a digest a page shows; the link leads to all of them, and a button copies them."""
+"""How many digits of a digest a page shows. The link and the copy button have all of them."""
 _NAMES = frozenset({"name", "base_name", "image_name"})
 _SIZES = frozenset(
     {"size", "total_size", "layers_size", "config_size", "apparent", "unique", "shared", "saves", "bytes"}
@@ -51,7 +51,7 @@ def render_cell(value: object, column: str, table: str | None, database: str) ->
 
 
 def digest_of(digest: str) -> Markup:
-    """Return the short form of a digest, linked to the page about it; a script adds a button that copies all of it."""
+    """Return the short form of a digest, linked to its page. A script adds a button that copies the whole digest."""
     algorithm, _, encoded = digest.partition(":")
     short = f"{algorithm}:{encoded[:_SHORT]}{'…' if len(encoded) > _SHORT else ''}"
     return Markup('<a class="digest" data-copy="{0}" title="{0}" href="{1}?{2}">{3}</a>').format(
@@ -70,7 +70,7 @@ def link(address: str, parameters: dict[str, str], text: str) -> Markup:
 
 
 def safe(value: str) -> str:
-    """Return untrusted text without unprintable characters, cut if it is long."""
+    """Return untrusted text with unprintable characters escaped, truncated if it is long."""
     shown = value if len(value) <= _CHARACTERS else value[:_CHARACTERS]
     return (shown if shown.isprintable() else escape(shown)) + ("" if shown is value else "…")
 

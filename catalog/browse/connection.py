@@ -1,4 +1,4 @@
-"""Requests that uvicorn cannot read, and so never passes to the application: they get a page of ours, too."""
+"""Answer requests that uvicorn cannot parse, and so never passes to the application, with a page of ocicat's own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from catalog.browse.refusal import TOO_LONG, refusal
 
 HEAD_BYTES = 64 << 10
-"""How long the address and the headers of a request may be together."""
+"""The largest size of the address and the headers of a request together."""
 _LINGER_SECONDS = 2.0
-"""How long what a refused client still sends is read. To close before would make its browser drop the page unread."""
+"""How long to keep reading from a refused client. If the connection were closed sooner, a browser would drop the page unread."""
 
 
 class PageConnection(H11Protocol):
@@ -19,15 +19,15 @@ class PageConnection(H11Protocol):
     _is_refused = False
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request, or the rest of one that was refused, which is dropped."""
+        """Take bytes of a request, or drop them if the request was refused."""
         if not self._is_refused:
             super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of uvicorn
-        """Refuse a request that cannot be read."""
+        """Refuse a request that cannot be parsed."""
         self._is_refused = True
         head, _ = self.conn.trailing_data
-        status, text = 400, "This is not a request that a browser sends."
+        status, text = 400, "This is not a valid HTTP request."
         if len(head) > HEAD_BYTES:
             is_of_address = b"\n" not in head[:HEAD_BYTES]
             status, text = (414, TOO_LONG) if is_of_address else (431, "The headers of the request are too long.")

@@ -39,7 +39,7 @@ COUNT_MS = 1000
 """How many milliseconds a page may spend on counting all rows, in order to show their number."""
 
 PUBLIC = {view.name: view for view in VIEWS}
-"""Everything that pages can show."""
+"""The public views by name. Pages show nothing else."""
 
 HEAP_BYTES = 192 << 20
 """How much memory one statement of a page may take."""
@@ -197,7 +197,7 @@ def _columns(table: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _is_of_a_query() -> bool:
-    """Return whether the page shows a query. Such a page says that rows were left out, which the page of a view does not."""
+    """Return whether the page shows a query. The page of a query reports that rows were left out; that of a view does not."""
     return asked_path.get().rpartition("/")[2].partition(".")[0] not in PUBLIC
 
 
@@ -210,7 +210,7 @@ def _as_csv(value: object) -> object:
 def _wrong(message: str) -> Any:
     """Return an exception for a mistake in the request.
 
-    For CSV it is a DatasetteError, because Datasette would turn the other one into an empty file with status 200.
+    For CSV it is a DatasetteError, because Datasette would turn an OperationalError into an empty file with status 200.
     """
     if asked_path.get().endswith(".csv"):
         return DatasetteError(message, title="Invalid SQL", status=400)

@@ -1,4 +1,4 @@
-"""Draws plots as SVG text: days as a stepped line, and bars of two parts. Uses neither SQL nor Datasette.
+"""Draw plots as SVG text: days as a stepped line, and bars of two parts. This module uses neither SQL nor Datasette.
 
 SVG does not reflow, so each plot is drawn for wide and for narrow windows (WIDE, NARROW), and the style sheet shows one.
 """
@@ -33,8 +33,8 @@ class Bar(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The measures of a plot: its `width`, the room `left` of its axis, how many days have a label, the room for the label of a
-    bar (0: the label is above its bar), the height of a row, and the room for a size behind a bar.
+    """The dimensions of a plot: its `width`, the space `left` of its axis, how many `days` have a label, the width of a bar's
+    `label` (0: the label is above its bar), the height of a `row`, and the space for a size `behind` a bar.
     """
 
     name: str

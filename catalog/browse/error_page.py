@@ -1,4 +1,4 @@
-"""The error page: a Datasette plugin that replaces Datasette's own, because that one prints tracebacks on stdout."""
+"""The error page: a Datasette plugin that replaces Datasette's own error page, which prints tracebacks on stdout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from catalog.browse.description import STYLE
 _INTERRUPTED = "SQL Interrupted"
 """Datasette's title for a statement that took too long. Its text names a setting that `ocicat browse` does not have."""
 
-_INVALID = "A parameter of the address is invalid. Its value is not one that these pages write."
+_INVALID = "A parameter in the address has an invalid value."
 
 
 class ErrorPage:
@@ -83,8 +83,8 @@ class ErrorPage:
 def _is_of_datasette(exception: Exception) -> bool:
     """Return whether Datasette's own code raised `exception` because a parameter was malformed.
 
-    It expects parameters in the form in which its own pages write them, and raises TypeError or KeyError otherwise, for
-    example for `_through=1` or for CSV without a statement.
+    Datasette expects parameters as its own pages write them. It raises TypeError or KeyError for others, for example for
+    `_through=1` or for CSV without a statement.
     """
     trace = exception.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -27,9 +27,9 @@ from catalog.watch.status import read_daemon, why_late
 PAGES = os.path.join(os.path.dirname(__file__), "pages")
 """The directory of the templates."""
 _PROBLEMS = 10_000
-"""How many problems are counted, as _COUNT says."""
+"""The largest number of problems that _COUNT counts."""
 _MS = 1_000
-"""How long a statement of the first page may take: other sites may link to this page, so it must not cost much."""
+"""How many milliseconds a statement of the first page may take. Other sites may link to this page, so it must not cost much."""
 
 _STATES = "SELECT state, count(*) AS stores, sum(entries) AS entries, max(changed_at) AS changed, sum(pending) AS pending FROM stores GROUP BY state ORDER BY state"
 _COUNT = "SELECT count(*) AS problems FROM (SELECT 1 FROM problems LIMIT 10000)"
@@ -86,7 +86,7 @@ async def _state(datasette: Datasette) -> dict[str, Any]:
 
 
 async def _latest(datasette: Datasette) -> list[dict[str, Any]]:
-    """Return the latest changes; none if finding them takes too long."""
+    """Return the latest changes, or an empty list if finding them takes too long."""
     try:
         rows = (await datasette.get_database(DATABASE).execute(_LATEST, custom_time_limit=_MS)).rows
     except QueryInterrupted:
@@ -97,7 +97,7 @@ async def _latest(datasette: Datasette) -> list[dict[str, Any]]:
 
 
 def _daemon(datasette: Datasette) -> str | None:
-    """Return what the daemon of this machine does, in words; None if there is none."""
+    """Return a sentence about the daemon of this machine, or None if there is no daemon."""
     database = datasette.get_database(DATABASE)
     published = read_daemon(database.catalog)
     if published is None:

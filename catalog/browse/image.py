@@ -94,13 +94,13 @@ async def _page(
 
 
 def _named(item: Mapping[str, Any]) -> Markup | str:
-    """Return a name or tag with a link to its image: by the digest, because another store may have the name for another."""
+    """Return a name or tag, linked to its image by digest, because the name may mean another image in another store."""
     shown = item["name"] or (None if item["tag"] is None else f":{item['tag']}")
     return "" if shown is None else link(IMAGE, {"ref": item["digest"]}, shown)
 
 
 def _head(found: Mapping[str, Any]) -> list[tuple[str, Markup | str]]:
-    """Return the facts at the top of the page, by their titles."""
+    """Return the facts at the top of the page, as pairs of a title and a value."""
     facts: list[tuple[str, Markup | str]] = []
     for key in (
         "digest",
@@ -123,7 +123,7 @@ def _head(found: Mapping[str, Any]) -> list[tuple[str, Markup | str]]:
 
 
 def _bar(found: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Return the sizes of the layers for the bar; none if there are several images, whose layers follow each other."""
+    """Return the sizes of the layers for the bar, or an empty list if the layers belong to several images."""
     layers = found["layers"]["items"]
     if len({each["manifest"] for each in layers}) > 1:
         return []

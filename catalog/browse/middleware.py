@@ -1,4 +1,4 @@
-"""The checks that every request passes first: who may ask, for what, and what a browser may do with the response.
+"""Check where each request comes from and what it asks for, and restrict what a browser may do with the response.
 
 A request must name this server in its Host header (catalog.web.callers says why). A request from another site is answered only
 if a person follows a link to the first page.
@@ -7,7 +7,7 @@ Only GET and HEAD are allowed, because nothing can be changed here, and only kno
 log in or write. The content security policy in each response prevents a page from loading anything from the network, whatever
 a name on the page contains.
 
-A response is held back until it is complete, so that one that fails halfway becomes an error and not half a page. A few
+A response is held back until it is complete, so that a failure halfway leads to an error page and not to half a page. A few
 requests are answered at a time, each within a time limit; the others wait.
 """
 
@@ -60,7 +60,7 @@ class Middleware:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an ASGI request, or pass it on."""
+        """Refuse an ASGI request, or pass it to the application."""
         if scope["type"] != "http":
             if scope["type"] != "websocket":
                 await self._application(scope, receive, send)
@@ -149,7 +149,7 @@ def _is_of_this_site(scope: Scope) -> bool:
 
 
 async def _refuse_link(send: Send, scope: Scope) -> None:
-    """Refuse a request from another site, with a link by which a person can repeat it from here."""
+    """Refuse a request from another site, with a link that repeats the request from this site."""
     path = scope.get("raw_path") or b"/"
     address = path.decode("latin-1") + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
     link = html.escape(f"/{address.lstrip('/')}")  # not "//", which would be another host

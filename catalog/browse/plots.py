@@ -23,7 +23,7 @@ STORES = 25
 """How many stores are drawn, the largest first."""
 
 DAYS = 366
-"""How many days with a change are drawn, the latest ones."""
+"""How many days with a change are drawn: the latest ones."""
 
 _NOW = "SELECT coalesce(sum(entries), 0) AS entries FROM stores WHERE state <> 'missing'"
 _CHANGES = """SELECT substr(at, 1, 10) AS day, sum(added) - sum(removed) AS more

@@ -42,15 +42,15 @@ _ASKED = "(SELECT digest FROM asked)"
 
 
 def _is(column: str) -> str:
-    """Return the condition that a column has the digest that was asked for, or one that begins like it."""
+    """Return the condition that a column has a digest that begins with the requested one."""
     return f"{column} >= {_ASKED} AND {column} < {_ASKED} || 'g'"
 
 
 _WHERE = PageQuestion(
     WHERE,
     "Look up a digest",
-    "Everything that the catalog knows about a digest, or about those with one beginning (six digits or more): its names, the stores that hold it, what it refers to, and what"
-    " refers to it.",
+    "Everything that the catalog knows about a digest, or about all digests with a prefix of six digits or more: names, stores that hold them, what they refer to, and what"
+    " refers to them.",
     f"""WITH short AS (SELECT trim(:digest, ' @…') AS text),
 asked AS (SELECT CASE WHEN instr(text, ':') THEN text ELSE 'sha256:' || text END AS digest FROM short
   WHERE length(substr(text, instr(text, ':') + 1)) >= 6)

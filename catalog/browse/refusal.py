@@ -25,7 +25,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 def refusal(text: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return the headers and the body of a page that fits every window and follows the scheme of the browser.
+    """Return the headers and the body of a page that fits every window and follows the browser's colour scheme.
 
     `text` is HTML.
     """

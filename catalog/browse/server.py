@@ -35,7 +35,7 @@ ADDRESSES = re.compile(
     rf"|/{DATABASE}(?:\.json|\.csv)?|/{DATABASE}/(?:{_PAGES})(?:\.json|\.csv)?",
     re.ASCII,
 )
-"""All addresses that are answered: ocicat's pages, what they load, and three of Datasette's that say what runs here."""
+"""All addresses that are answered: ocicat's pages, the files they load, and three of Datasette's that describe the server."""
 _MORE_SECONDS = 5.0
 """How much longer than a statement a page may take."""
 _END_SECONDS = 2  # how long unfinished responses may take after a signal
@@ -48,7 +48,7 @@ class _ReadOnly(Datasette):  # type: ignore[misc]  # Datasette has no types
         """Do nothing: the schema does not change."""
 
     async def permission_allowed(self, actor: Any, action: str, resource: Any = None, default: Any = False) -> Any:
-        """Return whether `action` is allowed. A view may be seen if it is public and spelled exactly so."""
+        """Return whether `action` is allowed. A view may be seen if its name is exactly that of a public view."""
         if action == "view-table":
             return resource is not None and resource[1] in PUBLIC
         return await super().permission_allowed(actor, action, resource, default)
@@ -90,7 +90,7 @@ def application(
 def serve(
     middleware: Middleware, listening: socket.socket, url: str, workers: Workers, opened: Callable[[bool], None] | None
 ) -> None:
-    """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and pass it whether one was found.
+    """Print `url` and answer until SIGINT or SIGTERM. If `opened` is given, open a browser and call `opened` with whether one was found.
 
     After a signal, unfinished responses get _END_SECONDS; then the processes of their statements are killed.
     """

@@ -1,5 +1,5 @@
-"""What answers of `resolve`, `query`, `find`, `inspect` and `status` have in common, once their options are read: by click, or by
-`start` without click. Each of these commands has a module of its own beside this one.
+"""The code that `resolve`, `query`, `find`, `inspect` and `status` share after their options have been read, by click or, without
+click, by `start`. Each of these commands also has a module of its own beside this one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Options:
         self.at: str | None = None
         self.config: str | None = None
         self.timeout: float | None = None
-        self.quiet = False  # only without click, which sets it before
+        self.quiet = False  # only without click: click's callback sets the volume itself
         # only resolve
         self.first = False
         self.strict = False
@@ -69,14 +69,14 @@ class Options:
         self.host: str | None = None
         self.limit: int | None = None
         self.sort: str | None = None
-        self.tag: str | None = None  # only without click: else it is in `filters`
+        self.tag: str | None = None  # only without click: with click it is in `filters`
         self.count = False
         # only status
         self.check = False
 
     @property
     def checks_blobs(self) -> bool:
-        """Whether an answer must have all of its blobs, which a build from the layout needs."""
+        """Whether an answer must have all of its blobs, because a build from the layout needs them."""
         return self.strict and self.format in PLACES
 
 
@@ -134,7 +134,7 @@ def _as_it_is(_query: Query | None) -> None:
 def references(refs: tuple[str, ...], limits: Limits) -> Iterator[str]:
     """Yield the references in order, and restart the time limit before each.
 
-    `-` stands for those on stdin, one per line, which are read as they come.
+    `-` stands for the references on stdin, one per line, which are read as they arrive.
     """
     if "-" in refs:
         output.unpaged()

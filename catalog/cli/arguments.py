@@ -10,9 +10,9 @@ from catalog.ingest.store_state import Store
 
 
 def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001 - click passes all three
-    """Refuse an empty name or path. Raises UsageError.
+    """Return `values`. Raises UsageError if a name or path is empty.
 
-    A script passes one when a variable is not set. As a path it would mean the working directory, so the command would
+    A script passes an empty argument when a variable is not set. As a path it would mean the working directory, so the command would
     add or remove something that nobody meant.
     """
     if "" in values:
@@ -21,7 +21,7 @@ def filled(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
 
 
 def find(registry: Registry, text: str) -> tuple[list[Root], list[Store]]:
-    """Return the root or store with the name `text`, or else those at that path. Raises UnknownStore if there is none.
+    """Return the root or store with the name `text`, or else the roots and stores at that path. Raises UnknownStore if there is none.
 
     A name takes precedence, so that a directory with the same name in the working directory makes no difference.
     """

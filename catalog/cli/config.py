@@ -27,7 +27,7 @@ _MOST = 1 << 36  # This many days in milliseconds still fit into an integer of t
 _PRIORITY = (1 << 31) - 1
 _MOST_BYTES = 4 << 20
 _MOST_DOTS = 1000
-"""In one line. tomllib takes time in proportion to the square of the number of parts of a dotted key."""
+"""The largest number of dots in one line. tomllib takes time proportional to the square of the number of parts of a dotted key."""
 
 
 class _Number(NamedTuple):
@@ -98,7 +98,7 @@ def load_settings(path: str | None) -> Settings:
 def load(path: str | None) -> Configuration:
     """Return the configuration in the file at `path`, and defaults for what it lacks. Raises UsageError for any mistake.
 
-    If `path` is None, that is the default configuration file; if there is none, everything has its default.
+    If `path` is None, the default configuration file is used; if there is none, every setting has its default.
     """
     from catalog.watch.configuration import Configuration
 
@@ -130,12 +130,14 @@ class _File:
             raise UsageError(f"{self._where} is not valid TOML: {shown(str(error), 400)}") from error
         except RecursionError as error:
             raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply") from error
-        except ValueError as error:  # tomllib lets this one of Python's through.
+        except ValueError as error:  # Python's own, which tomllib does not convert.
             raise UsageError(
                 f"{self._where} is not a configuration file: a number in it has too many digits"
             ) from error
         self._values: dict[str, object] = {}
-        self._places: list[tuple[bool, int, object]] = []  # whether it is a root, its number among those, its table
+        self._places: list[
+            tuple[bool, int, object]
+        ] = []  # whether it is a root, its number among roots or stores, its table
         for section, values in tables.items():
             if section in TABLES:
                 if not isinstance(values, list):
@@ -149,7 +151,7 @@ class _File:
         for key in self._values:
             if key not in known:
                 hint = did_you_mean(key, known) or did_you_mean(key.rpartition(".")[2], known)
-                more = "'ocicat help settings' has them all" if hint else f"the settings are {', '.join(known)}"
+                more = "'ocicat help settings' lists them all" if hint else f"the settings are {', '.join(known)}"
                 raise self._wrong(f"there is no setting {self._placed(key)}: {hint}{more}")
 
     def _checked_text(self, read: bytes) -> str:
@@ -170,7 +172,7 @@ class _File:
             if number.field in settings.limits._fields:
                 settings = settings._replace(limits=settings.limits._replace(**{number.field: value}))
             else:
-                settings = settings._replace(**{number.field: value})  # type: ignore[arg-type]  # one of milliseconds
+                settings = settings._replace(**{number.field: value})  # type: ignore[arg-type]  # the field is a number of milliseconds
         return settings
 
     def daemon(self) -> dict[str, Any]:
@@ -287,7 +289,7 @@ class _File:
         return f"{shown(key)}{self._line_of(f'[{section}]', name)}"
 
     def _line_of(self, table: str, key: str, table_number: int = 1) -> str:
-        """Return ` (line N)` for the line that sets a key in the table with this number; empty if it is written in another way."""
+        """Return ` (line N)` for the line that sets a key in the table with this number, or "" if it is written in another form."""
         section = ""
         tables = 0
         for number, line in enumerate(self._text_of_file.splitlines(), 1):

@@ -66,7 +66,7 @@ def answers(asking: Asking, images: Iterable[Image], *, builder: Platform, first
 
 
 class _Building:
-    """What buildx needs of a layout: all blobs of an image, in the directory of the layout itself, on this host."""
+    """What buildx needs from a layout: all blobs of an image, in the directory of the layout itself, on this host."""
 
     def __init__(self, reader: Reader, builder: Platform, shared: set[int], archives: set[int]) -> None:
         self._reader = reader
@@ -107,7 +107,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
         return asking.resolve(query, first=first, shadowed=shadowed)
 
     def for_all() -> Match:
-        """Return an entry that has all platforms: one that answers for its store, or else one that is shadowed."""
+        """Return an entry that has all platforms: one that answers for its store, or else a shadowed one."""
         try:
             return found_for(*platforms)
         except NotFound:

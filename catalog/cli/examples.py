@@ -65,10 +65,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "version": ("ocicat version",),
     "help": ("ocicat help resolve", "ocicat help scripts"),
 }
-"""By command; a command below another has both names, and the overview has the empty name."""
+"""Keyed by command; the key of a subcommand has both names, and the key of the overview is empty."""
 
 
 def epilog(name: str) -> str | None:
-    """Return the end of the help of a command, as click takes it; None if it has no examples."""
+    """Return the epilog of a command's help for click, or None if the command has no examples."""
     examples = EXAMPLES.get(name)
     return None if examples is None else "\b\nExamples:\n" + "\n".join(f"  {each}" for each in examples)

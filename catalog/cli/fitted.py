@@ -1,7 +1,7 @@
-"""Lines on stderr that fit the terminal, which would break them inside words. Nothing is changed in a pipe.
+"""Break lines on stderr between words so that they fit the terminal, which would break them inside words. A pipe gets them unchanged.
 
-A quoted command stays on one line if it fits, so that it can be copied. A word longer than the terminal, such as a path, is left for
-the terminal to break, which keeps it whole when it is copied.
+A quoted command stays on one line if it fits, so that it can be copied. A word longer than the terminal is wide, such as a path, is
+left for the terminal to break, because the terminal still copies it as one word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LEAST = 20
-"""A terminal that says it is narrower than this is not believed."""
+"""A width below this is ignored."""
 _PIECE = re.compile(r"'[^']*'\S*|\S+")
 _INDENT = "  "
 
@@ -37,7 +37,7 @@ def fitted(line: str) -> str:
 
 
 def fitted_row(row: str) -> str:
-    """Return a row whose cells are separated by tabs: in one line if the terminal on stderr has room, else a line for each cell."""
+    """Return a row of cells separated by tabs: on one line if it fits the terminal on stderr, else with one line per cell."""
     width = _width()
     cells = row.split("\t")
     if width is None or len(cells) == 1:
@@ -56,7 +56,7 @@ def _width() -> int | None:
 
 
 def _pieces(line: str, most: int) -> Iterator[str]:
-    """Yield what is not broken: the words, and what is between quotes if that takes at most `most` places."""
+    """Yield the pieces that must not be broken: words, and quoted text that is at most `most` columns wide."""
     for found in _PIECE.finditer(line):
         piece = found[0]
         yield from (piece,) if width_of(piece) <= most else piece.split()

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 COLUMNS = ("store", "name", "tag", "platforms", "size", "created", "digest")
 SPARE = ("store", "digest", "platforms", "created", "size")
-"""What a narrow terminal has no room for, the first one first."""
+"""The columns that a narrow terminal lacks, in the order in which they are dropped."""
 _HUB = ("docker.io/library/", "docker.io/")
 _MOST_PLATFORMS = 3
 
 
 def cells(match: Match) -> Get:
-    """Return the function that a Format asks for the columns of a match."""
+    """Return a function that gives a Format the cell of each column of a match."""
 
     def get(column: str) -> object:
         if column == "name":

@@ -35,8 +35,8 @@ def open_format(
 
     The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
     `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
-    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` says
-    that the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
+    caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` is
+    true if the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
     """
     if name is None:
         name = "table" if sys.stdout.isatty() else "tsv"
@@ -72,7 +72,7 @@ class _Tsv(Format):
         write("\t".join([cell(get(column)) for column in self._columns]) + "\n")
 
     def match(self, match: Match) -> None:
-        """Write the row of a match: as `row` does, in half the time, if all columns are shown as they are stored."""
+        """Write the row of a match as `row` does, but in half the time if all columns are shown as they are stored."""
         if self._places is None:
             from catalog.lookup.match import STORED
 
@@ -120,10 +120,10 @@ class _Csv(Format):
 
 
 class Objects(Format):
-    """A format of JSON objects, which can be given as text, too."""
+    """A format of JSON objects that also takes objects as text."""
 
     def objects(self, texts: Sequence[str]) -> None:
-        """Write objects that are JSON on one line each."""
+        """Write objects, each of which is given as one line of JSON."""
         raise NotImplementedError
 
 
@@ -202,15 +202,15 @@ class _Template(Format):
 
 
 def _go_action(text: str, position: int) -> str:
-    """Return what is between the `{{` at a position and the next `}}`, without spaces and trim markers around it.
+    """Return the text between the `{{` at a position and the next `}}`, without the spaces and trim markers around it.
 
-    Only its beginning is looked at, because the text may be full of `{{`.
+    The result has at most _LONGEST_ACTION characters, because the text may be full of `{{`.
     """
     return text[position + 2 : position + 2 + _LONGEST_ACTION].partition("}}")[0].strip(" -")
 
 
 def _is_of_go(text: str, position: int) -> bool:
-    """Return whether a Go template begins at a position, as docker and podman take them: `{{.Name}}`, `{{json .}}`."""
+    """Return whether a Go template begins at a position, as docker and podman accept them: `{{.Name}}`, `{{json .}}`."""
     action = _go_action(text, position)
     return action[:1] == "." or action.endswith(" .") or " ." in action
 

@@ -1,4 +1,4 @@
-"""`find`, whichever way its options were read: by `start` without click, or by click."""
+"""`ocicat find`. Used both by `start`, without click, and by the click command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 _REPOSITORIES = 20_000
-"""How many repositories are looked at for a suggestion."""
+"""How many repositories are searched for a suggestion."""
 
 
 def run_find(options: Options) -> int:

@@ -1,4 +1,4 @@
-"""Writes what click knows of commands and options to `catalog/cli/words.py`: `python -m catalog.cli.freeze [--check]`.
+"""Write what click knows about commands and options to `catalog/cli/words.py`: `python -m catalog.cli.freeze [--check]`.
 
 Each argument, and each option that takes a value, has a kind, which says what a shell completes there.
 """
@@ -40,7 +40,7 @@ OPTIONS: dict[str, object] = {
     "--sort": (*_SORTABLE, *(f"-{field}" for field in _SORTABLE)),
     "--format": formats.NAMES,
 }
-"""The kinds of the values of options, if click itself does not know the choices."""
+"""The kinds of the values of options for which click itself has no choices."""
 
 ARGUMENTS: dict[str, object] = {
     "REF": "references",

@@ -1,4 +1,4 @@
-"""How `--help` is laid out: like click does, but words are never broken, and a narrow terminal gets narrow columns."""
+"""The layout of `--help`: like click's, but words are never broken, and a narrow terminal gets narrow columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 _LEAST = 24
-"""The least width of the texts beside the options; in a narrower terminal they stand below them."""
+"""The least width of the texts beside the options. If the terminal has less room, the texts stand below the options."""
 _WIDEST, _NARROWEST = 80, 30
 _NEVER_WRAPPED = "\b"
 
@@ -55,7 +55,7 @@ class HelpFormatter(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """A context of click whose help has that layout."""
+    """A click context whose help has this layout."""
 
     formatter_class = HelpFormatter
     latest: click.Context | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _STORE = "SELECT archive, elements FROM store WHERE id = :store_id"
 _MOST = 1_000
-"""How many entries with one ref.name are looked at for the one that skopeo takes."""
+"""How many entries with the same ref.name are searched for the one that skopeo takes."""
 
 
 def place_of(reader: Reader, match: Match, format_: str) -> str:

@@ -1,15 +1,16 @@
 """The shortest way to the commonest answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
 
-Starting Python is most of the cost of an answer, and importing modules most of the rest. So this module imports none of ours,
-uses `_sqlite3` without the package around it and without `functools` behind it, and asks one statement. It answers only what it is certain of. Everything else
-(any other option or variable, no answer or several, a note, an error, a slow catalog) it leaves to `catalog.cli.start`, which does
-not know that this was tried. Nothing has been printed by then. A resident process (catalog.cli.answerer) asks in the same way, on the
-connection that it keeps open.
+Most of the cost of an answer is starting Python, and most of the rest is importing modules. So this module imports no other module
+of ocicat, uses `_sqlite3` without the package around it and without `functools`, and runs one statement. It answers only if it is
+certain of the answer. It leaves everything else (any other option or variable, no answer or several, a note, an error, a slow
+catalog) to `catalog.cli.start`, which does not know that this was tried, because nothing has been printed by then. A resident
+process (catalog.cli.answerer) runs the same statements on a connection that it keeps open.
 
-A tag and a digest are only asked for if they have a form that can be nothing else, and a digest is only answered if the entries
-with it are all that can be found by it. A name needs no more grammar than that of its tag, because repositories in the catalog are
-canonical: `text` means NAME if completing `text`, as normalize.go does, gives a key that is there. What is not a name but could be completed to one (a digest, the id of an image, a
-scheme) is left to `start`. tests/cli/test_lean.py and tests/answerer/test_three_ways.py compare both ways.
+A tag or digest is looked up only if its form can mean nothing else, and a digest is answered only if nothing but these entries can
+match it. Of a name, only the tag is checked against the grammar, because repositories in the catalog are canonical: if completing
+the name as normalize.go does gives a key in the catalog, the name means that key. A text that is not a name but could be completed
+to one (a digest, the ID of an image, a scheme) is left to `start`. tests/cli/test_lean.py and tests/answerer/test_three_ways.py
+compare both ways.
 """
 
 import os
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 SCHEMA = "1.3"
-"""The version of the catalogs that are read here, as `frozen` has it (tests/cli/test_lean.py)."""
+"""The version of the catalogs that are read here, as in `frozen` (tests/cli/test_lean.py)."""
 _IGNORED = ("OCICAT_DB", "OCICAT_PAGER", "OCICAT_HOST", "OCICAT_SOCKET")
-"""Variables that do not change what is asked here; `start` reads the others."""
+"""The variables with which this module may answer. If any other OCICAT_ variable is set, `start` answers."""
 _MOST_ROWS = 64
 _MOST_STEPS = 100_000  # of SQLite's machine: a thousand times what an answer takes
-_MOST_BYTES = 4096  # a pipe takes so many at once or none (PIPE_BUF)
+_MOST_BYTES = 4096  # a pipe takes this many at once or none (PIPE_BUF)
 _SECONDS = {"resolve": 60.0, "query": 600.0}
 """As ASK_SECONDS and LIST_SECONDS in catalog.cli.limits."""
 
@@ -43,16 +44,16 @@ _SHOWN = (
 )
 _KEY = "(SELECT id FROM name AS f WHERE f.entry_id=entry.id ORDER BY f.source,f.id LIMIT 1)"
 _FIRST = f"{_TYPE} LEFT JOIN name ON name.id={_KEY}"
-"""The key with which an entry is shown that was not found by one."""
+"""The key that is shown for an entry that was not found by a key."""
 _IS_THERE = " AND store.state!='missing'"
 _FEW = f" AND (SELECT count(*) FROM (SELECT 1 FROM %s LIMIT {_MOST_ROWS}))<{_MOST_ROWS}"  # noqa: S608 - constants
-"""Leaves long lists to `start`, which need not be sorted here first. Each part of a UNION has this condition, so that no part answers alone."""
+"""Leaves long lists to `start`, so that they are not sorted here first. Each part of a UNION has this condition, so that no part answers alone."""
 RESOLVE = f"{_STATE}content.digest{_NAME} WHERE name.name=?1 AND name.shadowed=0{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY = (
     f"{_STATE}{_SHOWN}{_NAME}{_TYPE} WHERE name.name=?1{_IS_THERE}{_FEW % 'name AS c WHERE c.name=?1'}"
     f" ORDER BY store.priority,store.name,name.source,name.sort,name.id LIMIT {_MOST_ROWS}"
 )
-# A tag is that of a key, or either of the two annotations as it stands.
+# A tag is the tag of a key, or the unchanged value of one of the two annotations.
 _RAW = ("entry.ref_name=?1 AND entry.long_ref_name=0", "entry.image_name=?1 AND entry.long_image_name=0")
 RESOLVE_TAG = (
     f"{_STATE}content.digest{_NAME} WHERE name.tag=?1{_IS_THERE}"
@@ -77,15 +78,15 @@ _ALONE = (
     " AND NOT EXISTS (SELECT 1 FROM store_blob AS b WHERE b.content_id=content.id AND coalesce(b.reach,3)<3)"
     " AND NOT EXISTS (SELECT 1 FROM store AS s WHERE s.content_pending=1)"
 )
-"""The entries with a digest, or the beginning of one, if nothing else can have it: no other content begins alike, no index has it
-below, no store has it unlisted, and no manifest is still to be read."""
+"""The entries with a digest, or with one that has this prefix, if nothing else can match: no other content has the prefix, no index
+contains it, no store has it unlisted, and no manifest is still unread."""
 RESOLVE_DIGEST = f"{_STATE}content.digest{_BY_CONTENT}{_ALONE}{_IS_THERE} LIMIT {_MOST_ROWS}"
 QUERY_DIGEST = (
     f"{_STATE}{_SHOWN}{_BY_CONTENT}{_FIRST}{_ALONE}{_IS_THERE}{_FEW % 'entry AS c WHERE c.content_id=content.id'}"
     f" ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
 )
 _COLUMNS = 10
-"""How many columns of a row count; those behind are for its place."""
+"""How many columns of a row are used; the others only sort it."""
 STATEMENTS = {
     ("resolve", "name"): RESOLVE,
     ("resolve", "tag"): RESOLVE_TAG,
@@ -94,7 +95,7 @@ STATEMENTS = {
     ("query", "tag"): QUERY_TAG,
     ("query", "digest"): QUERY_DIGEST,
 }
-"""By command and kind of reference. The parameters are those of `asked`."""
+"""Keyed by command and kind of reference. `asked` returns the parameters."""
 _PREFIX_DIGITS, _DIGITS = 6, 64  # of a sha256 digest
 _MOST_TAG = 128  # characters
 _IN_TAGS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-")
@@ -107,7 +108,7 @@ def answer() -> None:
         if text is None:
             return
         written = os.write(1, text)
-    except Exception:  # noqa: BLE001 - whatever it is, `start` meets it again and reports it
+    except Exception:  # noqa: BLE001 - whatever it is, `start` gets it again and reports it
         return
     except KeyboardInterrupt:
         from catalog.cli import messages
@@ -121,7 +122,7 @@ def answer() -> None:
 
 
 def answered(words: list[str]) -> bytes | None:
-    """Return what to print for a command line; None if `start` has to answer. Raises Exception if the catalog cannot be asked like this."""
+    """Return the output for a command line, or None if `start` has to answer. Raises Exception if the catalog cannot be read in this way."""
     found = question(words, os.environ)
     if found is None:
         return None
@@ -133,9 +134,9 @@ def answered(words: list[str]) -> bytes | None:
 
 
 def question(words: list[str], variables: "Iterable[str]") -> tuple[str, str, tuple[str, ...], str | None] | None:
-    """Return the command, its statement with the parameters, and the value of --db, None without one.
+    """Return the command, its statement, the parameters, and the value of --db, or None without one.
 
-    Returns None if this is not a question for this module: `variables` are the names of those in the environment.
+    Returns None if this is not a question for this module. `variables` are the names of the environment variables.
     """
     command = text = given = None
     rest = iter(words)
@@ -162,7 +163,7 @@ def question(words: list[str], variables: "Iterable[str]") -> tuple[str, str, tu
 
 
 def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the kind of a reference, and what is searched for: a key, a tag, or the bounds of digests. None for any other."""
+    """Return the kind of a reference and its parameters (a key, a tag, or the bounds of digests), or None for other references."""
     if text[:1] == ":":
         return ("tag", (text[1:],)) if is_tag(text[1:]) else None
     bare = text[1:] if text[:1] == "@" else text
@@ -175,7 +176,7 @@ def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def canonical(text: str) -> str | None:
-    """Return the key that a name means (docs/resolution.md); None for a text that may be something else than a name.
+    """Return the key that a name means (docs/resolution.md), or None if the text may be something other than a name.
 
     If `text` is not a reference, the result is not a key of any entry, because a key is a reference that completing does not change.
     """
@@ -199,12 +200,12 @@ def canonical(text: str) -> str | None:
 
 
 def is_tag(text: str) -> bool:
-    """Return whether this is a tag, as the grammar of references has it: a naming policy makes keys of other texts, too."""
+    """Return whether this is a tag in the grammar of references. A naming policy makes keys of other texts, too."""
     return 0 < len(text) <= _MOST_TAG and text[0] not in ".-" and _IN_TAGS.issuperset(text)
 
 
 def _catalog(given: str | None) -> str | None:
-    """Return the path of the catalog as catalog.engine.location does; None if that takes more than a look."""
+    """Return the path of the catalog as catalog.engine.location does, or None if that takes more checks than these."""
     environ = os.environ
     if given is None:
         given = environ.get("OCICAT_DB")
@@ -222,7 +223,7 @@ def _catalog(given: str | None) -> str | None:
 
 
 def _ask(path: str, command: str, statement: str, parameters: tuple[str, ...]) -> bytes | None:
-    """Return what to print; None if `start` has to answer. Raises Exception if the catalog cannot be used like this."""
+    """Return the output, or None if `start` has to answer. Raises Exception if the catalog cannot be read in this way."""
     found = os.lstat(path)
     if found.st_mode & 0o170000 != 0o100000 or not _are_plain(path, found) or "%" in path or "?" in path or "#" in path:
         return None
@@ -243,13 +244,13 @@ def _ask(path: str, command: str, statement: str, parameters: tuple[str, ...]) -
 
 
 def printed(command: str, rows: "list[tuple[Any, ...]]") -> bytes | None:
-    """Return what a command prints for the rows of its statement; None if `start` has to answer."""
+    """Return the output of a command for the rows of its statement, or None if `start` has to answer."""
     if not 0 < len(rows) < _MOST_ROWS or rows[0][0] != SCHEMA:
         return None
     lines: dict[object, str] = {}
     for row in rows:
         if row[1] not in ("ok", "empty"):
-            return None  # with a note
+            return None  # the answer needs a note
         if row[2] not in lines:
             cells = row[3:_COLUMNS] or row[2:]
             lines[row[2]] = "\t".join(["" if cell is None else str(cell) for cell in cells])
@@ -265,8 +266,8 @@ def printed(command: str, rows: "list[tuple[Any, ...]]") -> bytes | None:
 def sqlite() -> "ModuleType":
     """Return `_sqlite3`, loaded without the module `functools`.
 
-    It takes `lru_cache` from there, for the statements of a connection, and nothing else. To load `functools`, and what that
-    loads, is a sixth of the time of an answer. So `_sqlite3` gets what `functools.lru_cache` makes, from the module that has it.
+    `_sqlite3` uses only `lru_cache` of that module, for the statements of a connection. Loading `functools` and the modules that
+    it imports takes a sixth of the time of an answer. So `_sqlite3` gets a stand-in, whose `lru_cache` makes the same wrapper.
     """
     if "functools" in sys.modules:
         import _sqlite3
@@ -285,9 +286,9 @@ def sqlite() -> "ModuleType":
 
 
 def _are_plain(path: str, catalog: os.stat_result) -> bool:
-    """Return whether the files beside the catalog are its own, and SQLite can open it as one that may change.
+    """Return whether the files beside the catalog belong to it, and SQLite can open it as a file that may change.
 
-    That is less than catalog.engine.neighbours and `reading_uri` allow.
+    This is stricter than catalog.engine.neighbours and `reading_uri`.
     """
     is_shared = False
     for end in ("-journal", "-shm", "-wal"):

@@ -1,6 +1,7 @@
-"""The list of all entries as TSV, written in blocks of lines that the database has made most of.
+"""Print the list of all entries as TSV, in blocks of lines for which the database does most of the work.
 
-It prints what `catalog.cli.queried` prints row by row, in a third of the time: that is what a script reads when it reads everything.
+The output is the same as that of `catalog.cli.queried`, which prints row by row, but takes a third of the time. It is what a script
+reads when it reads everything.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _BLOCK = 2_000
 
 
 def write_all(asking: Asking, limit: int | None) -> int:
-    """Print a line for each entry, and at most `limit`; return how many."""
+    """Print one line per entry, at most `limit` lines; return how many."""
     from catalog.lookup.listing import note_stale
 
     count = 0
@@ -43,7 +44,7 @@ def write_all(asking: Asking, limit: int | None) -> int:
 
 
 def _lines(store: str, block: list[tuple[str, ...]]) -> str:
-    """Return the lines of some entries of a store, whose cell is `store`. Only a block that needs it is escaped cell by cell."""
+    """Return the lines of a block of entries. `store` is their first cell and a tab. Only a block that needs it is escaped by cell."""
     text = "\t".join(map("".join, block))
     if text.count("\t") == len(block) - 1 and "\\" not in text and text.replace("\t", "").isprintable():
         cells: Iterable[str] = map("\t".join, block)

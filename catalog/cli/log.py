@@ -17,7 +17,8 @@ from catalog.watch.configuration import JSON, Configuration
 class Log:
     """Writes lines and notices; it is a `Report`.
 
-    `given_format` and `given_level` are those of the command line, which the configuration does not change; None without one.
+    `given_format` and `given_level` are the options of the command line, or None. The level overrides that of the configuration;
+    the caller of `follow` puts the format into the configuration.
     """
 
     def __init__(self, given_format: str | None = None, given_level: str | None = None) -> None:
@@ -33,7 +34,7 @@ class Log:
         self._write(line.level if isinstance(line, Notice) else WARNING, event, line, fields)
 
     def follow(self, configuration: Configuration) -> None:
-        """Take the format and the level of a newly read configuration."""
+        """Use the format and the level of a newly read configuration."""
         self._json = configuration.log_format == JSON
         self._least = LEVELS.index(self._given_level or configuration.log_level)
 
@@ -47,7 +48,7 @@ class Log:
         return self._line(notice.level, notice.event, notice, notice.fields)
 
     def fail(self, error: Exception) -> int:
-        """Log why the daemon ends, or that it cannot start, which text says as every command does; return the exit status."""
+        """Log why the daemon ends or cannot start; return the exit status. As text, a failed start is reported like the error of any command."""
         if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error
         if not self._json and not self._has_started:

@@ -1,7 +1,7 @@
-"""Writes log lines to stderr without blocking the daemon when nothing reads them and the pipe is full.
+"""Write log lines to stderr without blocking the daemon when nothing reads them and the pipe is full.
 
-A separate thread writes the lines, so only that thread blocks. The lines that wait have a size limit. Lines beyond it are
-dropped, and a line says how many as soon as there is room again.
+A separate thread writes the lines, so only that thread blocks. The total size of the waiting lines is limited. Lines beyond the
+limit are dropped, and a line says how many as soon as there is room again.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ COMMANDS = {
 
 
 ALIASES = {"ls": "stores", "rm": "remove"}
-"""Other names of commands. Help and completion list them by the first."""
+"""Other names of commands. Help and completion list only the main names, which are the values."""
 _ANYWHERE = ("db", "config", "quiet", "verbose", "debug", "color", "no_pager")
 _JSON = "ocicat.json"
 _SHORT = {"--format": ("-f", "-o"), "--store": ("-s",)}
@@ -85,9 +85,9 @@ class LazyGroup(click.Group):
 
 
 def _load(name: str) -> ModuleType:
-    """Import the module of a command. What it loads stays until the end of the process, so the collector need never go through it.
+    """Import the module of a command. What this loads stays until the process ends, so the garbage collector never scans it.
 
-    That is a sixth of the time of importing SQLAlchemy, which the commands that write need.
+    This saves a sixth of the time of importing SQLAlchemy, which the commands that write need.
     """
     with CollectorPaused():
         module = importlib.import_module(name)
@@ -229,7 +229,7 @@ def _show_help(ctx: click.Context, _parameter: click.Parameter, value: bool) -> 
 
 
 def _json(variable: str) -> click.Option:
-    """Return the option --json. It stands for --format json, and like that is overridden by a --format that follows it."""
+    """Return the option --json. It stands for --format json, and like it is overridden by a later --format."""
     return click.Option(
         ["--json", "json_"],
         is_flag=True,

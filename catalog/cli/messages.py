@@ -42,7 +42,7 @@ def note(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Print a note to a person: not unless stderr is a terminal."""
+    """Print a note, but only if stderr is a terminal."""
     if sys.stderr.isatty():
         note(text)
 
@@ -67,12 +67,12 @@ def _fitted(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` with its line ends and control characters as spaces."""
+    """Return `text` with line ends and control characters replaced by spaces."""
     return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
 
 
 def _error() -> str:
-    if not sys.stderr.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
+    if not sys.stderr.isatty() and "catalog.cli.colour" not in sys.modules:  # `--color` would have loaded it
         return "error:"
     from catalog.cli.colour import BAD, is_coloured, paint
 
@@ -96,7 +96,7 @@ def fail(error: OcicatError) -> int:
 
 
 def fail_without_memory() -> int:
-    """Print that memory has run out, which takes none; return the exit status."""
+    """Report that memory has run out, without allocating any; return the exit status."""
     try:
         os.write(2, _NO_MEMORY)
     except OSError:
@@ -115,7 +115,7 @@ def defect(error: Exception) -> int:
 
 
 def unraisable(found: sys.UnraisableHookArgs) -> None:
-    """Print an unexpected error that Python cannot raise, such as one in a generator that it ends, where it would print a traceback.
+    """Print a line for an unexpected error that Python cannot raise (for example in a generator that it closes), not a traceback.
 
     Nothing is printed if memory has run out: the command reports that itself.
     """
@@ -127,7 +127,7 @@ def unraisable(found: sys.UnraisableHookArgs) -> None:
 
 
 def bug(error: Exception) -> str:
-    """Return what to say of an unexpected error."""
+    """Return the message for an unexpected error."""
     return f"this is a bug in ocicat ({type(error).__name__}: {error}): run it again with --debug, and report it"
 
 

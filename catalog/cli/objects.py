@@ -1,8 +1,7 @@
-"""The list of all entries as JSON, written in blocks: what `catalog.cli.queried` prints object by object, in a fifth of the time.
+"""Print the list of all entries as JSON, in blocks. This takes a fifth of the time that `catalog.cli.queried` takes object by object.
 
-The names and annotations of a block are read with one statement each, and what is known of its images with a few
-(catalog.lookup.blocks). If nothing was read of what an entry consists of, as in a
-layout of descriptors alone, its object needs nothing more.
+One statement reads the names of a block, another one its annotations, and a few the facts about its images
+(catalog.lookup.blocks). If the content of an entry was not read, as in a layout that has only descriptors, its object needs no further statement.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _BLOCK = 1_000
 _CONTENT_ID, _KIND = 12, 13
 _IMAGE_NAME = '"io.containerd.image.name":'
 _REF_NAME = '"org.opencontainers.image.ref.name":'
-"""As JSON; in this order."""
+"""These two keys as JSON, in the order in which they sort."""
 _UNKNOWN = ',"total_size":null,"created":null,"labels":{}}'
 
 
 def write_all(asking: Asking, limit: int | None, show: Objects) -> int:
-    """Print an object for each entry, and at most `limit`; return how many."""
+    """Print one object per entry, at most `limit` objects; return how many."""
     from catalog.lookup.listing import note_stale
     from catalog.names.moment import rfc3339
 
@@ -60,7 +59,7 @@ def write_all(asking: Asking, limit: int | None, show: Objects) -> int:
 
 
 class _Texts:
-    """Makes the objects of the entries of a store. They begin with `head`, and have `indexed` behind what the entry says."""
+    """Makes the objects of a store's entries. Each begins with `head`, and has `indexed` after the fields of the entry itself."""
 
     def __init__(self, reader: Reader, store_id: int, head: str, indexed: str) -> None:
         self._reader = reader
@@ -111,7 +110,7 @@ class _Texts:
         return self._blocks.learned(block)
 
     def _facts(self, content_id: int, kind: int) -> str:
-        """Return the end of the object of an entry of which something was read."""
+        """Return the end of the object of an entry whose content may have been read."""
         from catalog.lookup import facts
         from catalog.names.moment import rfc3339
 

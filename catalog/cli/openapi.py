@@ -1,4 +1,4 @@
-"""The OpenAPI document of the JSON that `ocicat serve` answers, at /api/openapi.json."""
+"""The OpenAPI document, at /api/openapi.json, of the JSON that `ocicat serve` returns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from catalog.cli.schemas import OBJECTS, schema_of
 from catalog.serve.programs import FLAG, MOST_LIMIT, NUMBER, PARAMETERS, REQUIRED, SEVERAL, USUAL_LIMIT
 
 _TEXTS = {
-    "resolve": "The one answer for a reference, as of 'ocicat resolve'.",
-    "query": "The entries that match a reference or filters, as of 'ocicat query'.",
-    "history": "What a name pointed to, and when, as of 'ocicat history'.",
-    "status": "The state of the catalog and its daemon, as of 'ocicat status'.",
+    "resolve": "The one answer for a reference, like 'ocicat resolve'.",
+    "query": "The entries that match a reference or filters, like 'ocicat query'.",
+    "history": "What a name pointed to, and when, like 'ocicat history'.",
+    "status": "The state of the catalog and its daemon, like 'ocicat status'.",
 }
 _LISTS = ("query", "history")
 _REFUSED = {

@@ -1,4 +1,4 @@
-"""Output to stdout that a slow reader does not hold up, values as text, and the base class of the formats.
+"""Output to stdout that a slow reader does not hold up, the text form of values, and the base class of the formats.
 
 Every answer imports this module. Text from a layout is escaped here, once, for every format; JSON has its own escapes.
 """
@@ -37,7 +37,7 @@ def write(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to stdout. Raises as `write` does, and NotInTime if stdout is not read for as long as `limit_pauses` allows."""
+    """Write to stdout. Raises as `write` does, and NotInTime if nobody reads stdout for longer than `limit_pauses` allows."""
     try:
         _stdout.write(data)
     except OSError as error:
@@ -56,12 +56,12 @@ def flush() -> None:
 
 
 def page() -> None:
-    """Have a pager show what is written, if stdin and stdout are a terminal and it is longer than the screen."""
+    """Let a pager show the output if stdin and stdout are a terminal and the output is longer than the screen."""
     _stdout.may_page = sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 def unpaged() -> None:
-    """Write to the terminal itself: `--no-pager`, and commands that print as things happen or read references from stdin."""
+    """Write without a pager: for `--no-pager`, and for commands that print as things happen or read references from stdin."""
     _stdout.may_page = False
 
 
@@ -93,7 +93,7 @@ class _Waits:
 
 
 waits = _Waits()
-"""Entered while the command waits for a reader of stdout or for lines on stdin: a default time limit does not count that."""
+"""Entered while the command waits for a reader of stdout or for lines on stdin. A default time limit does not count that time."""
 
 
 def limit_pauses(seconds: float) -> None:
@@ -102,13 +102,13 @@ def limit_pauses(seconds: float) -> None:
 
 
 def begin_again() -> None:
-    """Forget what an earlier command of this process left: output that was not written, and a clock that it stopped."""
+    """Discard what an earlier command of this process left: output that was not written, and the time limit that it paused."""
     _stdout.drop()
     waits.on = None
 
 
 class _Stdout:
-    """Output that was written and that stdout has not yet accepted.
+    """Output that the command has written and stdout has not yet accepted.
 
     A command that reads rows holds a read transaction, and the WAL grows meanwhile. So the command does not wait for a reader
     that has stopped reading a pipe (`| less`): up to KEPT_BYTES of output are kept here, and only then does it wait, for a
@@ -145,7 +145,7 @@ class _Stdout:
         self._kept, self._next_drain = bytearray(), _PIECE_BYTES
 
     def _page(self) -> bool:
-        """Start the pager if what is kept is longer than the screen; return whether it is, so that it can be written."""
+        """Start the pager if the kept output is longer than the screen; return whether it is, so that it can be written."""
         from catalog.cli import pager
 
         if not pager.is_longer_than_the_screen(self._kept):
@@ -155,7 +155,7 @@ class _Stdout:
         return True
 
     def _drain(self) -> None:
-        """Write as much of what is kept as is possible without blocking."""
+        """Write as much of the kept output as is possible without blocking."""
         if self.may_page and not self._page():
             self._next_drain = len(self._kept) + _PIECE_BYTES
             return
@@ -205,7 +205,7 @@ def _may_block() -> bool:
 
 
 def drop() -> None:
-    """Discard all output that is kept or still comes."""
+    """Discard all output that is kept, and all later output."""
     _stdout.drop()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing Python's own buffer does not fail again
 

@@ -1,7 +1,8 @@
-"""The pager that shows long output on a terminal, with git's habits. Loaded only if the output does not fit on one screen.
+"""The pager that shows long output on a terminal, as git does. This module is loaded only if the output does not fit on one screen.
 
-OCICAT_PAGER, else PAGER, is the command, for the shell; if both are unset it is `less`, else `more`. Empty or `cat` means
-none. Unless LESS is set it is FRX: less ends if the output fits, shows colours, and leaves the output on the screen.
+The shell runs the command in OCICAT_PAGER, or else in PAGER. If both are unset, it is `less`, or else `more`. If the variable is
+empty or `cat`, there is no pager. Unless LESS is set, it becomes FRX: less ends if the output fits, shows colours, and leaves the
+output on the screen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _SPECIAL = set("|&;<>()$`\\\"'*?[#~=%{} \t")
 
 
 def start() -> int | None:
-    """Start the pager and connect stdout to it, and stderr if that is a terminal; return its process id, or None without one."""
+    """Start the pager and connect stdout to it, and stderr if that is a terminal; return its process id, or None if there is no pager."""
     command = _command()
     if command is None:
         return None
@@ -35,7 +36,7 @@ def start() -> int | None:
 
 
 def wait(pid: int) -> None:
-    """Wait until the pager ends, after telling it that nothing follows. Ctrl-C is for the pager meanwhile."""
+    """Close the pager's input and wait until the pager ends. Meanwhile, only the pager reacts to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -67,6 +68,6 @@ def _command() -> str | None:
             program = command.split(" ")[0]
             if command in ("", "cat"):
                 return None
-            # A missing pager would lose the output. Whether a script for the shell works, nobody can tell.
+            # A missing pager would lose the output, so the program is looked up. A script for the shell cannot be checked.
             return command if _SPECIAL & set(program) or shutil.which(program) else None
     return next((program for program in ("less", "more") if shutil.which(program)), None)

@@ -52,7 +52,7 @@ class _Bars:
         self._shows_bytes = False
 
     def draw(self, what: str, done: int, total: int) -> None:
-        if not total and (done == 1 or done % _STEPS == 0):  # the end is not known
+        if not total and (done == 1 or done % _STEPS == 0):  # the total is not known
             self._counting = True
             messages.write(f"\r{what}: {done:,}")
         if not total:

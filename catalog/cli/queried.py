@@ -1,4 +1,4 @@
-"""`query`, whichever way its options were read: by `start` without click, or by click."""
+"""`ocicat query`. Used both by `start`, without click, and by the click command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPARE = ("media_type", "ref_name", "size")
 
 
 _OF_CONTENT = ("total_size", "created", "labels", "platforms")
-"""The fields that are asked of the content of an entry."""
+"""The fields that come from the content of an entry."""
 
 
 def run_query(options: Options) -> int:
@@ -110,7 +110,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
 
 
 def _is_long(options: Options) -> bool:
-    """Return whether there may be many matches, and none is waited for: '-' reads a reference when the last one is answered."""
+    """Return whether there may be many matches, and nobody waits for the first. With '-', a caller may wait for each answer."""
     refs = options.refs
     return options.sort is not None or not refs or ("-" not in refs and any(_may_list(ref) for ref in refs))
 
@@ -120,18 +120,18 @@ def _may_list(ref: str) -> bool:
 
 
 def _asks_content(options: Options, *, is_shown: bool) -> bool:
-    """Return whether the list shows what has to be asked of the images of the entries; `is_shown` says that it is for a person."""
+    """Return whether the list shows fields that come from content. `is_shown` is true if the list is a table for a person."""
     format_ = options.format or ""
     return is_shown or format_ in ("json", "jsonl") or any(f"{{{field}}}" in format_ for field in _OF_CONTENT)
 
 
 def _is_all(options: Options, narrowing: Narrowing | None, asking: Asking) -> bool:
-    """Return whether all entries are listed as they are."""
+    """Return whether all entries of the present are listed, without a filter or an order."""
     return options.sort is None and (narrowing is None or narrowing.is_empty) and asking.reader.past is None
 
 
 def _all_at_once(options: Options, asking: Asking, show: output.Format | None) -> int | None:
-    """Print all entries in a format that is written in blocks, and return how many; None if the format is another one."""
+    """Print all entries and return how many, if the format is one that is written in blocks; else return None."""
     if options.format == "tsv" or (options.format is None and not sys.stdout.isatty()):
         from catalog.cli import lines
 
@@ -145,7 +145,7 @@ def _all_at_once(options: Options, asking: Asking, show: output.Format | None) -
 
 
 def for_people(reader: Reader) -> Callable[[Match], Callable[[str], object]] | None:
-    """Return what makes the cells of a row for a person, if the listing goes to a terminal and is not of the past; else None."""
+    """Return the function that makes the cells of a row for a person, or None if stdout is not a terminal or the list is of the past."""
     if not sys.stdout.isatty() or reader.past is not None:
         return None
     from catalog.cli.for_people import cells
@@ -154,7 +154,7 @@ def for_people(reader: Reader) -> Callable[[Match], Callable[[str], object]] | N
 
 
 def query_format(options: Options, also: tuple[str, ...], fields: tuple[str, ...], *, is_shown: bool) -> output.Format:
-    """Return the format of a list of entries; `is_shown` says that it is a table for a person."""
+    """Return the format of a list of entries. `is_shown` is true if the list is a table for a person."""
     from catalog.cli import formats
 
     if not is_shown:

@@ -19,9 +19,9 @@ class ReportCommand(click.Command):
     context_class = HelpContext
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Remember which report is asked for, because --help is done before the arguments are read.
+        """Remember which report the command line names, because click handles --help before it reads the arguments.
 
-        Raises UsageError for the help of a report that does not exist.
+        Raises UsageError if --help is given for a report that does not exist.
         """
         named = next((text for text in args if text in _NAMES), None)
         if named is not None:
@@ -32,17 +32,17 @@ class ReportCommand(click.Command):
 
     @staticmethod
     def choose(ctx: click.Context, name: str) -> bool:
-        """Have the help of `ctx` be about the report `name`; return whether there is one."""
+        """Make the help of `ctx` describe the report `name`; return whether there is such a report."""
         ctx.meta[_ASKED] = _NAMES.get(name)
         return name in _NAMES
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Return what follows the name of the command in the usage line: the report, if one is asked for."""
+        """Return the words after the name of the command in the usage line: the report, if one was named."""
         report = ctx.meta.get(_ASKED)
         return super().collect_usage_pieces(ctx) if report is None else [report.name, "[OPTIONS]"]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what the report lists, or what the command does."""
+        """Write the sentence about the report, or the text about the command if no report was named."""
         report = ctx.meta.get(_ASKED)
         if report is None:
             super().format_help_text(ctx, formatter)

@@ -1,4 +1,4 @@
-"""`resolve`, whichever way its options were read: by `start` without click, or by click."""
+"""`ocicat resolve`. Used both by `start`, without click, and by the click command."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A type is written in a short form: `string`, `integer`, `number`, `boolean`, `time`, `digest`, `strings` (an array), `texts` (an
 object of strings), `any`, or a dictionary for an object. `?` after it says that the value may also be null. tests/cli/test_schemas.py
-holds the output of every command to its schema.
+checks the output of every command against its schema.
 """
 
 from __future__ import annotations

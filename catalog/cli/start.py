@@ -1,8 +1,8 @@
 """The entry point. It answers plain forms of five commands without click, and an `index` that has nothing to read.
 
 Scripts call `query` and `resolve` thousands of times. Measured start times: `import sqlite3` 18 ms, this module 19 ms, a lazy
-click group 55 ms, click and SQLAlchemy 289 ms. A plain form has only references and the options of `_FLAGS` and `_VALUES`, and
-of the variables OCICAT_* only those that `_variables` knows. Everything else, including errors and help, goes to click.
+click group 55 ms, click and SQLAlchemy 289 ms. A plain form has only references and the options in `_FLAGS` and `_VALUES`, and
+no OCICAT_* variable is set except those that `_variables` knows. Everything else, including errors and help, goes to click.
 tests/cli/test_two_ways.py checks that both give the same output.
 """
 
@@ -63,10 +63,10 @@ def _main() -> NoReturn:
     output.page()
     try:
         status = run(sys.argv[1:])
-    except MemoryError:  # of reporting an error: by now, what held the memory is gone
+    except MemoryError:  # while reporting an error; the objects that used the memory are gone by now
         status = messages.fail_without_memory()
     if output.end_pager() and status == messages.BROKEN_PIPE:
-        status = 0  # somebody has seen enough
+        status = 0  # the user has left the pager, which is not an error
     # Nothing is left to clean up, and an orderly shutdown of the interpreter would take a tenth of the time of an answer.
     os._exit(status)
 
@@ -224,14 +224,14 @@ def plain(arguments: list[str]) -> Options | None:
 
 
 def _is_counted(command: str, references: int) -> bool:
-    """Return whether a command takes so many references."""
+    """Return whether a command takes this many references."""
     if command in ("find", "resolve"):
         return references > 0
     return command == "query" or references == (command == "inspect")
 
 
 def _are_numbers(options: Options, single: dict[str, str]) -> bool:
-    """Set the limits among the options; return whether they are numbers that need no word of click's about them."""
+    """Set the values of --timeout and --limit; return False if click must read one of them, because it is not a number in range."""
     from catalog.cli.limits import LONGEST_SECONDS
 
     if "--timeout" in single:
@@ -277,9 +277,9 @@ def plain_index(arguments: list[str]) -> str | None:
 
 
 def _variables() -> dict[str, str] | None:
-    """Return what the variables OCICAT_* say, or None if click must read one of them as an option.
+    """Return the settings in the OCICAT_* variables, or None if click must read one of them as an option.
 
-    That is the format of a command by its name, and `quiet` if little is to be printed. An empty variable says nothing, as in click.
+    The key is the name of a command, for its format, or `quiet` if OCICAT_QUIET is on. An empty variable has no effect, as in click.
     """
     found = {}
     environ = os.environ

@@ -1,4 +1,4 @@
-"""`status`, whichever way its options were read: by `start` without click, or by click."""
+"""`ocicat status`. Used both by `start`, without click, and by the click command."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def status_object(reader: Reader) -> dict[str, object]:
 
 
 def _values(reader: Reader) -> tuple[dict[str, object], dict[str, object] | None, str | None]:
-    """Return all values, what the daemon has published, and why it is late; None each if there is nothing to say."""
+    """Return all values, what the daemon has published (None if no daemon runs), and why it is late or absent (None if it is not)."""
     values = _catalog(reader)
     daemon = read_daemon(reader.path)
     late = "no daemon runs" if daemon is None else why_late(daemon)
@@ -67,7 +67,7 @@ def _values(reader: Reader) -> tuple[dict[str, object], dict[str, object] | None
 
 
 def _checked(daemon: dict[str, object] | None, late: str | None, *, check: bool) -> int:
-    """Return the exit status, and say why it is not 0."""
+    """Return the exit status, and report on stderr why it is not 0."""
     if check and late is not None:
         messages.say(f"{late}: start 'ocicat watch'" if daemon is None else late)
         return 1
@@ -143,9 +143,9 @@ def _lag(published: dict[str, object]) -> float | None:
 
 
 def _limits(values: dict[str, object], daemon: dict[str, object] | None) -> dict[str, object]:
-    """Return the kernel's limit of watches, how many are needed, and advice if that is more than the limit.
+    """Return the kernel's limit on watches, how many are needed, and advice if that is more than the limit.
 
-    A directory without a watch is only looked at by the sweeps.
+    Only sweeps look at a directory without a watch.
     """
     allowed = kernel_limit("max_user_watches")
     stores = values["stores"]

@@ -33,7 +33,7 @@ def _lines(values: Mapping[str, object], late: str | None) -> Iterator[tuple[str
     states = [f"{values[f'stores_{state}']:,} {state}" for state in STATES if values[f"stores_{state}"]]
     yield "Stores", f"{values['stores']:,}" + (f": {', '.join(states)}" if states else ": 'ocicat add PATH' adds one")
     if any(values[f"stores_{state}"] for state in STATES[2:]):
-        yield "", "'ocicat stores --state invalid --state unreadable --state missing' lists those in trouble"
+        yield "", "'ocicat stores --state invalid --state unreadable --state missing' lists the stores in trouble"
     yield "Entries", f"{values['entries']:,}"
     if values["daemon"] == "none":
         yield "Daemon", "none runs: start 'ocicat watch', or bring the catalog up to date with 'ocicat index'"

@@ -3,10 +3,10 @@
 In a pipe, a table is never shortened. On a terminal it has to fit, so it is shortened in this order: digests and times are
 abbreviated (`sha256:` and 12 digits, which is still a reference), columns that the command can spare are left out and named in
 a line on stderr, the widest cells have their middle replaced by `…`, and a last column of prose is wrapped. If that is not
-enough, each row is printed upright: a line per column, with its name before the value. A column of names that may lose its
-column of tags shows `:TAG` where an image has a tag and no name.
+enough, each row is printed upright: one line per column, with its name before the value. If the column of tags may be left out,
+the column of names shows `:TAG` for an image that has a tag and no name.
 
-Widths are counted as a terminal shows characters: an East Asian wide one takes two places, a combining one none.
+Widths are counted as a terminal shows characters: a wide East Asian character takes two places, a combining character none.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _COMFORT = 24  # columns are left out until each of the others can have this wid
 _NARROW = 20  # a digest, a time or a tag is of use only if it is complete, so columns up to this width are not cut
 _ENOUGH = 10  # unless the wider columns would have less than this
 _LEAST = 8  # no column is cut to less than this
-_TALLEST = 8  # the most lines of a value in a row that is printed upright, as far as a terminal of normal width goes
+_TALLEST = 8  # a value in a row that is printed upright is cut to as many characters as fill this many lines
 _BAD_STATES = frozenset({"invalid", "unreadable", "missing"})
 
 
 class Table(Format):
     """A table with a header.
 
-    `spare` are columns to leave out, in this order, if there is no room. `prose` says that the last column holds sentences.
+    `spare` are columns to leave out, in this order, if there is no room. `prose` is true if the last column holds sentences.
     A terminal shows the times in the columns `ages` relative to now, and those in `times` in the local zone (catalog.cli.times).
     """
 
@@ -86,7 +86,7 @@ class Table(Format):
         self._add(["" for _ in self._columns])
 
     def flush(self) -> None:
-        if self._kept:  # the caller wants them read now, so the widths are those of the rows so far
+        if self._kept:  # the caller wants the rows to be read now, so the widths are those of the rows so far
             self._begin()
         flush()
 
@@ -161,7 +161,7 @@ class Table(Format):
             write(f"{indent}{text}\n")
 
     def _upright(self, cells: list[str], room: int) -> None:
-        """Print a row as a line per column, and a blank line between two rows."""
+        """Print a row with one line per column, and a blank line between two rows."""
         labels = [cell(column.upper()) for column in self._columns]
         beside = max(map(width_of, labels)) + _GAP
         width = room - beside
@@ -196,7 +196,7 @@ class Table(Format):
 
 
 def _is_coloured() -> bool:
-    if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # --color always has loaded it
+    if not sys.stdout.isatty() and "catalog.cli.colour" not in sys.modules:  # `--color` would have loaded it
         return False
     from catalog.cli.colour import is_coloured
 

@@ -1,6 +1,6 @@
 """The option `--timeout` of the commands, for click.
 
-For the plain forms of `query` and `resolve`, start.py reads the option itself.
+For the plain forms of commands that need no click, start.py reads the option itself.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
 
 
 def writing_limit(kept: str) -> Callable[[Any], Any]:
-    """Return the option `--timeout` of a command that writes the catalog. `kept` says in its help what is kept at the limit."""
+    """Return the option `--timeout` of a command that writes the catalog. `kept` is the sentence in its help on what is kept at the limit."""
     return click.option(
         "--timeout",
         type=Seconds(),
@@ -85,4 +85,4 @@ statement_limit = click.option(
     metavar="SECONDS",
     help="Give up with status 4 after SECONDS. [default: 60]",
 )
-"""The option of the commands that run a statement over the views. Time that its rows wait to be read does not count."""
+"""The option of the commands that run a statement over the views. The time that rows wait for a reader does not count."""

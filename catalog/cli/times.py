@@ -1,4 +1,4 @@
-"""Times as a terminal shows them: relative, local, or with `--utc` as everywhere else, RFC 3339 in UTC."""
+"""Times as a terminal shows them: relative, local, or with `--utc` in RFC 3339 in UTC, as everywhere else."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ chosen = _Chosen()
 
 
 def relative(moment: object) -> object:
-    """Return an RFC 3339 time as what has passed since then (`3 weeks ago`). Anything else, and with --utc, it is unchanged."""
+    """Return an RFC 3339 time as an age (`3 weeks ago`). With --utc, or if `moment` is not a string, return it unchanged."""
     return moment if chosen.is_utc or not isinstance(moment, str) else ago(moment, time.time())
 
 
 def local(moment: object) -> object:
-    """Return an RFC 3339 time in the local zone, as `--at` takes it (`2026-01-31 12:00:00.000`); otherwise as `relative` does."""
+    """Return an RFC 3339 time in the local zone, as `--at` takes it (`2026-01-31 12:00:00.000`).
+
+    With --utc, or if `moment` is not a string, return it unchanged.
+    """
     if chosen.is_utc or not isinstance(moment, str):
         return moment
     from datetime import datetime
 
     try:
         found = datetime.fromisoformat(moment).astimezone()
-    except OverflowError:  # the first or last hours that there are
+    except OverflowError:  # within hours of the first or last time that datetime can express
         return moment
     return found.replace(tzinfo=None).isoformat(" ", "milliseconds")

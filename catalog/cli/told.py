@@ -1,4 +1,4 @@
-"""What a command that changes the catalog says to a person at a terminal: what it did, or what an interruption left."""
+"""What a command that changes the catalog reports to a person: what it did, or what it kept when it was interrupted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def done(text: str) -> None:
 
 @contextmanager
 def interruptible(kept: str) -> Iterator[None]:
-    """Say what is kept, or how to go on, if Ctrl-C ends the block."""
+    """Print what is kept, or how to go on, if Ctrl-C ends the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ def interruptible(kept: str) -> Iterator[None]:
 
 
 def of_stores(writer: Writer, belongs: Callable[[Store], bool]) -> str:
-    """Return what the stores that belong to an answer hold now: how many they are, their entries, and their problems."""
+    """Return, as text, the number of stores that pass `belongs`, of their entries, and of their problems."""
     with writer.snapshot() as connection:
         stores = [store for store in Registry(connection).stores() if belongs(store)]
         problems = _problems(connection, [store.id for store in stores])

@@ -1,4 +1,4 @@
-"""The public views as `ocicat sql --schema` describes them: on a terminal a page for a person, with --format a row per column.
+"""The public views as `ocicat sql --schema` describes them: on a terminal as a page for a person, with --format as one row per column.
 
 A pipe without --format gets the statements that create the views, with the same text as comments.
 """
@@ -29,7 +29,7 @@ def page(views: Iterable[View]) -> str:
 
 
 def print_columns(views: Iterable[View], format_: str) -> None:
-    """Print a row per column of the views. Raises UsageError for an unknown format."""
+    """Print one row per column of the views. Raises UsageError for an unknown format."""
     show = formats.open_format(format_, COLUMNS, COLUMNS, prose=True)
     for view in views:
         for name, _, documentation in view.columns:

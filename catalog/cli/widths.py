@@ -1,4 +1,4 @@
-"""How wide a text and a terminal are, and the short forms of digests and times."""
+"""The widths of texts and of the terminal, and the short forms of digests and times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def width_of(text: str) -> int:
 
 
 def terminal_width(stream: TextIO | None = None) -> int | None:
-    """Return the width of the terminal on stdout or `stream`: COLUMNS if it is set, else what the terminal reports; None without one."""
+    """Return the width of the terminal on stdout or `stream`: COLUMNS if it is set, else what the terminal reports.
+
+    Returns None if the stream is not a terminal, or if the terminal does not report a width.
+    """
     stream = stream or sys.stdout
     if not stream.isatty():
         return None

@@ -290,7 +290,7 @@ class _Lexer:
             self._raw_escapes = before
 
     def _name(self) -> str:
-        """Take the name of a variable: letters, digits and `_`; digits alone; or one of the shell's, which have no value."""
+        """Take the name of a variable: letters, digits and `_`; digits alone; or a special parameter of the shell, which has no value."""
         text, begin = self._text, self._at
         first = text[begin : begin + 1]
         end = begin

@@ -55,7 +55,7 @@ def replace(value: str, pattern: str, replacement: str, *, every: bool) -> str:
     while position <= len(value):
         begin = _find(value, wanted[0], position)
         end = None if begin is None else _match(value, wanted, begin, longest=True)
-        if begin is None or end is None:  # if the rest does not follow the first place, it follows no later one
+        if begin is None or end is None:  # if the other pieces do not follow the first place, they follow no later one
             break
         written.append(value[position:begin])
         if end > last:  # Go does not accept an empty match at the end of the previous one

@@ -82,7 +82,7 @@ class Closure:
                 wave.extend(one for one in dict.fromkeys(self._about(new)) if one not in self.blobs)
 
     def reached(self, roots: Iterable[int]) -> set[int]:
-        """Return these contents, which have to be added before, and everything that they need."""
+        """Return the contents `roots`, which must have been added, and everything that they need."""
         found: set[int] = set()
         stack = list(roots)
         while stack:
@@ -93,9 +93,9 @@ class Closure:
         return found
 
     def _append(self, root: int) -> list[int]:
-        """Append what is below a root, then the root, and return what was new. Not recursive, because indexes nest deeply."""
+        """Append everything below a root, then the root; return the new contents. Not recursive, because indexes nest deeply."""
         new: list[int] = []
-        begun: set[int] = set()  # one that comes again before it is done is within itself
+        begun: set[int] = set()  # a content that comes again before it is done contains itself
         stack: list[tuple[int, bool]] = [(root, False)]
         while stack:
             one, is_done = stack.pop()
@@ -131,7 +131,7 @@ class Closure:
             level = list(following)
 
     def _leads_on(self, digest: str, kind: int, flaws: str | None, *, is_leaf: bool) -> bool:
-        """Return whether a manifest points to others. Raises Incomplete or NotInTime if that is unknown."""
+        """Return whether a content is a manifest that refers to others. Raises Incomplete or NotInTime if that is unknown."""
         if kind in (MANIFEST, INDEX) and flaws is None:
             return True
         if flaws is not None:

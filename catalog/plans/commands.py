@@ -1,4 +1,4 @@
-"""A copy plan in the form that other programs take: a list of files for rsync, or skopeo commands."""
+"""A copy plan in a form for other programs: a list of files for rsync, or skopeo commands."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _command(entry: Listed, rows: Sequence[Copied], to: Destination, names: _Nam
         top = real_path(shared)
         if any(row.source_store == entry.store.name and not row.source.startswith(f"{top}/") for row in rows):
             raise UsageError(
-                f"{shown(entry.store.name)} has blobs in two directories, of which skopeo reads one: use --format rsync"
+                f"{shown(entry.store.name)} has blobs in two directories, and skopeo reads only one of them: use --format rsync"
             )
         words += ["--src-shared-blob-dir", shared]
     if to.shared is not None:
@@ -116,5 +116,5 @@ def _override(platform: Platform) -> list[str]:
 
 def _reference(path: str, name: str | None) -> str:
     if ":" in path:
-        raise UsageError(f"skopeo takes no path with a colon ({shown(path)}): use --format rsync")
+        raise UsageError(f"skopeo cannot use a path with a colon ({shown(path)}): use --format rsync")
     return f"oci:{path}" if name is None else f"oci:{path}:{name}"

@@ -1,4 +1,4 @@
-"""What a destination lacks of some images: the blobs in the order in which to write them, and the entries of index.json.
+"""What a destination lacks to hold some images: the blobs in the order in which to write them, and the entries of index.json.
 
 Nothing is copied here. If an image is incomplete, an error names the missing digest, because a plan that left it out would
 produce an image that looks complete.
@@ -73,7 +73,7 @@ class Listed(NamedTuple):
 
 
 class CopyPlan:
-    """The plan for some matches. A context manager. `blobs` yields what to copy, `entries` what to list, in that order."""
+    """The plan for some matches, as a context manager. `blobs` returns the blobs to copy; `entries` are to be listed after that."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class CopyPlan:
         self._open.close()
 
     def blobs(self) -> list[Copied]:
-        """Return the blobs that the destination lacks, each once. Raises Incomplete, which names one that no store has."""
+        """Return the blobs that the destination lacks, each once. Raises Incomplete, which names a blob that no store has."""
         needed = self._closure.blobs
         known = self._destination.bad_and_listed(needed)
         lacking = [
@@ -173,8 +173,8 @@ class CopyPlan:
         archives = [shown(self._stores[each].name) for each in self._sources if is_file(self._stores[each].opened)]
         if archives:
             return Incomplete(
-                f"{blob.what} is in the tar archive {', '.join(sorted(archives))}, of which no file can be copied:"
-                " 'ocicat resolve --format oci-archive' has the source for 'skopeo copy'"
+                f"{blob.what} is in the tar archive {', '.join(sorted(archives))}, from which no single file can be copied:"
+                " 'ocicat resolve --format oci-archive' prints the source for 'skopeo copy'"
             )
         is_bad = next(iter(self._reader.select(_BAD.format(stores), {"content_id": blob.content_id})), None)
         where = ", ".join(sorted(shown(self._stores[each].name) for each in self._sources))

@@ -1,4 +1,4 @@
-"""Where blobs are to be copied to: a store of this host, a store of another host, or a path that need not exist yet."""
+"""The destination of a copy: a store of this host, a store of another host, or a path that need not exist yet."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ _ENTRIES = (
 
 
 class Destination:
-    """A destination, as a context manager. `store` is its name in the catalog or None; `host` is the name of another host or None.
+    """A destination, as a context manager. `path` is its path, and `host` the name of its host if that is another host, or None.
 
-    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm.
+    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm. `shared` is the same directory if it is
+    the store's shared one, or None.
     """
 
     def __init__(self, reader: Reader, text: str, stores: dict[int, PlanStore]) -> None:
@@ -99,7 +100,7 @@ class Destination:
         return f"{self.blobs}/{digest.replace(':', '/', 1)}"
 
     def lists(self, descriptor: dict[str, Any]) -> bool:
-        """Return whether index.json has an entry with the same digest and names. For a store, the catalog answers that."""
+        """Return whether index.json has an entry with the same digest and names. For a store, this asks the catalog."""
         if self._id is not None:
             rows = self._reader.select(_ENTRIES, {"store_id": self._id, "digest": descriptor["digest"]})
             return any(tuple(row) == _key(descriptor) for row in rows)
@@ -108,7 +109,10 @@ class Destination:
         return _key(descriptor) in self._listed
 
     def _refuse_others(self) -> None:
-        """Raise UsageError if a directory to write to is something else, because a link there could lead anywhere."""
+        """Raise UsageError if a path to write below is not a directory or is a link, which could lead anywhere.
+
+        The path of the destination itself, and that of a shared directory, may be a link.
+        """
         below = () if self.shared else (self.blobs,)
         for path in (self.path, *below, *(f"{self.blobs}/{each}" for each in ALGORITHMS)):
             try:
@@ -118,7 +122,7 @@ class Destination:
             except OSError as error:
                 raise UsageError(f"{shown(path)} cannot be copied to: {error.strerror}") from error
             if not stat.S_ISDIR(found.st_mode):
-                raise UsageError(f"{shown(path)} cannot be copied to: it is not a directory, or a symbolic link")
+                raise UsageError(f"{shown(path)} cannot be copied to: it is a symbolic link, or not a directory")
 
 
 def ref_name(element: dict[str, Any], annotation: str = REF_NAME) -> str | None:

@@ -66,7 +66,7 @@ def _ingest(top: int, path: str) -> Iterator[Leftover]:
 
 
 def _flat(above: int, name: str, path: str, only: frozenset[str] | None = None) -> Iterator[Leftover]:
-    """Return the files of a directory if it contains nothing but files that a writer puts there."""
+    """Yield the files of a directory if it contains nothing but files that a writer puts there."""
     found: list[tuple[str, os.stat_result]] = []
     with contextlib.suppress(OSError):
         directory = open_below(above, name, _LIST)

@@ -51,7 +51,7 @@ class _Copy(NamedTuple):
 
 
 class _Opened:
-    """The directories of the stores asked for last, which are kept open. A context manager."""
+    """Keeps the directories of the last _MOST_OPEN stores open. A context manager."""
 
     def __init__(self) -> None:
         self._files: dict[int, BlobFiles] = {}
@@ -73,9 +73,9 @@ class _Opened:
 
 
 def links(reader: Reader, stores: Mapping[int, PlanStore], selected: Collection[int], *, hard: bool) -> Iterator[Link]:
-    """Yield which files of the stores `selected` could share their bytes, by digest.
+    """Yield pairs of files of the `selected` stores that could share their bytes, in the order of their digests.
 
-    With `hard` only files of the same owner, group and mode, since hard links share these too.
+    With `hard`, both files have the same owner, group and mode, because hard links share these too.
     """
     with _Opened() as opened:
         yield from _links(reader, stores, selected, opened, hard=hard)

@@ -34,7 +34,7 @@ _MISCALLED = (
     f"edge.role <> {SUBJECT} AND (edge.role = {CHILD} AND media_type.is_leaf"
     f" OR edge.role <> {CHILD} AND media_type.name IN ({', '.join(repr(each) for each in sorted(MANIFESTS))}))"
 )
-"""An index calls a child a layer or the like, or a manifest lists manifests as its layers."""
+"""An index gives a child the media type of a layer or the like, or a manifest lists manifests as its layers."""
 _SUSPECTS = (
     "SELECT content.digest FROM entry JOIN media_type ON media_type.id = entry.media_type_id"
     " JOIN content ON content.id = entry.content_id"
@@ -74,9 +74,9 @@ class Blob(NamedTuple):
 class PoolNeeds(NamedTuple):
     """What may be removed from each store of a pool.
 
-    `blobs` are by store. `owners` maps a content to the given-up entry that still needs it, and why that entry is given up.
-    `kept` is what is known to be needed so far; `referrers` and `graph` serve to find more of it.
-    `strangers` are contents in a shared directory that no store of the pool has, by digest.
+    `blobs` are keyed by store. `owners` maps a content to the given-up entry that still needs it, and why that entry is given up.
+    `kept` has the contents that are known to be needed so far; `referrers` and `graph` are used to find more of them.
+    `strangers` maps the digests of files in a shared directory that no store of the pool has to their content ids.
     """
 
     blobs: dict[int, list[Blob]]
@@ -99,7 +99,7 @@ class PoolNeeds(NamedTuple):
 
 
 def needs_of_one(reader: Reader, store: PlanStore) -> PoolNeeds:
-    """Return what may be removed from a store that shares nothing, according to what the catalog says is in use."""
+    """Return what may be removed from a store that shares nothing, according to the catalog."""
     blobs = [Blob(*row) for row in reader.select(_UNREACHED, {"store_id": store.id})]
     graph = Graph(reader)
     referrers: dict[int, set[int]] = {}
@@ -196,9 +196,9 @@ def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def suspects(reader: Reader, store: PlanStore) -> list[str]:
-    """Return the digests of blobs in the store that the catalog does not look into, but which may be manifests.
+    """Return the digests of blobs in the store that may be manifests, although the catalog has not read them as manifests.
 
-    An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
+    An entry or an index gives them the media type of a layer or the like, or a manifest lists manifests as its layers.
     """
     return sorted(row[0] for row in reader.select(_SUSPECTS, {"store_id": store.id}))
 
@@ -219,7 +219,7 @@ def content_ids(needs: PoolNeeds) -> dict[str, int]:
 
 
 def note_strangers(reader: Reader, needs: PoolNeeds, digests: Sequence[str]) -> None:
-    """Add to `needs.strangers` those of these digests that the catalog knows from any store."""
+    """Add to `needs.strangers` the digests that the catalog knows from any store."""
     for at in range(0, len(digests), _DIGESTS_AT_ONCE):
         some = {f"d{number}": digest for number, digest in enumerate(digests[at : at + _DIGESTS_AT_ONCE])}
         digest_marks = ", ".join(f":{mark}" for mark in some)

@@ -24,7 +24,7 @@ from catalog.plans.files import ALGORITHMS, BlobFiles, Inode
 from catalog.plans.stores import PlanStore
 
 MOST_MISSING = 500
-"""The maximum number of entries of a layout outside the catalog that are looked for in stores."""
+"""The maximum number of entries of a layout outside the catalog that are searched for in stores."""
 _KNOWN_USERS = users_of(":store_id")
 _HOLDERS = (
     "SELECT DISTINCT store_blob.store_id FROM content JOIN store_blob ON store_blob.content_id = content.id"
@@ -61,7 +61,7 @@ class Pools:
 
 
 def _directories(path: str, shared: str | None) -> Iterator[Inode]:
-    """Return the existing blob directories of a layout. Links are followed, because most other programs follow them."""
+    """Yield the existing blob directories of a layout. Links are followed, because most other programs follow them."""
     for top in (f"{path.rstrip('/')}/blobs", *([shared] if shared else [])):
         try:
             found = os.stat(top)
@@ -101,7 +101,7 @@ class Outsiders:
         self._looked: dict[str, _Outsider] = {}
 
     def user_of(self, stores: Sequence[PlanStore], directories: set[Inode]) -> str | None:
-        """Return why a layout that is not one of these stores may need their blobs, or None if none is known."""
+        """Return why a layout that is not one of these stores may need their blobs, or None if no such layout is known."""
         pool = {store.id for store in stores}
         for store in stores:
             for store_id, path in self._reader.select(_KNOWN_USERS, {"store_id": store.id}):
@@ -114,7 +114,7 @@ class Outsiders:
             if own is None:
                 own = {_inode(plain(store.opened)) for store in stores}
             if found.inode is None or found.inode in own:
-                continue  # It is gone, or a store at another path.
+                continue  # It is gone, or it is one of these stores at another path.
             if not directories.isdisjoint(found.directories):
                 return f"{shown(path)}, which is not in the catalog, has the same directory of blobs: 'ocicat add' it"
             if found.missing and any(store.id in found.holders or _has(store, found.missing) for store in stores):
@@ -155,7 +155,7 @@ class Outsiders:
             yield from self._below_roots
 
     def _layouts_in(self, place: str) -> Iterator[str]:
-        """Return the layouts directly in a directory that are not stores, as far as they can be read."""
+        """Yield the layouts directly in a directory that are not stores, as far as they can be read."""
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 path = os.path.join(place, entry.name)
@@ -194,7 +194,7 @@ def _missing(path: str) -> tuple[str, ...]:
 
 
 def _has(store: PlanStore, digests: Iterable[str]) -> bool:
-    """Return whether one of these is in the shared directory of a store, of which the catalog does not know all files."""
+    """Return whether a blob with one of these digests is in a store's shared directory. The catalog may not know all its files."""
     if store.standing.shared_blobs is None:
         return False
     with BlobFiles(store.opened, store.standing.shared_blobs) as files:

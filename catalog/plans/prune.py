@@ -136,7 +136,7 @@ class Prune:
     def _plan(
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, has_unreached: bool
     ) -> tuple[list[Planned], list[GivenUp]]:
-        """Return the rows of the asked stores of a pool and the entries given up there; none if the pool cannot be judged."""
+        """Return the rows of the `asked` stores of a pool, and the entries given up there. Both are empty if it cannot be judged."""
         if self._are_unjudged(members, asked, on_disk=False):
             return [], []
         shared = [store for store in members if store.standing.shared_blobs is not None]
@@ -165,9 +165,9 @@ class Prune:
         return sorted(rows, key=lambda row: (row.store, row.path)), given
 
     def _are_unjudged(self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, on_disk: bool = True) -> bool:
-        """Return whether a store of the pool cannot be judged, and record why. Then none of the pool can be judged.
+        """Return whether a store of the pool cannot be judged, and record why. In that case, no store of the pool can be judged.
 
-        Without `on_disk`, only what the catalog says is looked at.
+        Without `on_disk`, only the catalog is consulted.
         """
         found = {}
         for store in members:
@@ -269,7 +269,7 @@ class Prune:
         return others
 
     def _candidates(self, store: PlanStore, needs: PoolNeeds) -> Iterator[_Candidate]:
-        """Return the files of a store's blobs that may be removed according to the catalog, each once. Raises Unclear."""
+        """Yield the files of a store's blobs that may be removed according to the catalog, each once. Raises Unclear."""
         with BlobFiles(store.opened, store.standing.shared_blobs) as files:
             for blob in needs.blobs[store.id]:
                 if blob.content_id in needs.kept:
@@ -286,7 +286,7 @@ class Prune:
                         )
 
     def _strangers(self, stores: Sequence[PlanStore], needs: PoolNeeds) -> Iterator[_Candidate]:
-        """Return the files in the shared directories that no store of the pool knows. Raises Unclear."""
+        """Yield the files in the shared directories that no store of the pool knows. Raises Unclear."""
         known = content_ids(needs)
         seen: set[Inode] = set()
         for store in stores:
@@ -319,7 +319,7 @@ class Prune:
             needs.keep(manifests)
 
     def _keep_for_suspects(self, members: Sequence[PlanStore], needs: PoolNeeds) -> None:
-        """Keep what manifests need that something calls a layer or the like. Raises Unclear."""
+        """Keep what is needed by manifests to which a descriptor gives another type, such as a layer's. Raises Unclear."""
         known = content_ids(needs)
         for store in members:
             if self._suspicious is not None and store.id not in self._suspicious:

@@ -1,9 +1,9 @@
-"""Rules by which a user gives entries up: superseded names, and entries without a name.
+"""Rules for giving up entries: superseded names, and entries without a name.
 
 An entry is given up if a rule says so, its time is known and old enough, and no `--keep` protects it. Its time is the later of
 two: when the file of its manifest was last written, and when ocicat saw the name move to that digest. (The time when ocicat
-first read the store does not count, because it says nothing about the image.) A referrer (a signature, an attestation, the list behind a fallback tag) is never judged
-by itself: it goes with its subject, and stays with it.
+first read the store does not count, because it says nothing about the image.) A referrer (a signature, an attestation, the list
+behind a fallback tag) is never judged by itself: it is given up or kept with its subject.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Rules(NamedTuple):
 
     @property
     def give_up(self) -> bool:
-        """Whether any rule gives entries up."""
+        """Whether any of the rules can give up entries."""
         return self.keep_last is not None or self.unnamed or self.untagged is not None
 
 
@@ -82,10 +82,9 @@ class Entry(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What the rules decide for the entries of one store: those kept, and those given up with the reason.
+    """What the rules decide for the entries of one store: the entries kept, and the ids of those given up with the reason.
 
-    `held` are protected by `--keep` although the rules do not judge them: they may be referrers. `keeping` are the globs of
-    `--keep` that match a name or tag.
+    `held` has the ids of all entries that `--keep` protects. `keeping` has the globs of `--keep` that match a name or tag.
     """
 
     kept: list[Entry]
@@ -106,7 +105,7 @@ def entries_of(reader: Reader, store_id: int) -> list[Entry]:
 
 
 def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], rules: Rules, now: int) -> Judgement:
-    """Return which entries of a store the rules do not keep at the time `now`. Referrers are judged like all other entries."""
+    """Return what the rules decide for entries of a store at the time `now`. Referrers are judged like all other entries."""
     keeps = [_Keep(text) for text in rules.keep]
     held: set[int] = set()
     keeping: set[str] = set()
@@ -131,9 +130,9 @@ def judge_entries(reader: Reader, store: PlanStore, entries: Sequence[Entry], ru
 
 
 def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> set[int]:
-    """Return the entries all of whose names are older than the `keep` newest images of their repositories.
+    """Return the ids of entries all of whose names are older than the `keep` newest images of their repositories.
 
-    Images are counted, not names: two tags of one digest are one. Images of the same time are kept or given up together.
+    Images are counted, not names: two tags of one digest count once. Images of the same time are kept or given up together.
     """
     times: dict[int | None, dict[int, int]] = {}
     for entry in entries:
@@ -153,7 +152,10 @@ def _superseded(entries: Sequence[Entry], keep: int, first_at: int | None) -> se
 
 
 def _time(entry: Entry, key: EntryName | None, first_at: int | None) -> int | None:
-    """Return when a name came to an image, in milliseconds since 1970, or None if the manifest has no file."""
+    """Return the time of an entry, as defined above, for one of its names or for none.
+
+    It is in milliseconds since 1970, or None if the manifest has no file.
+    """
     if entry.mtime is None:
         return None
     if key is not None and first_at is not None and key.since > first_at:

@@ -1,7 +1,7 @@
 """The stores of this host for a plan, and whether each can be judged now.
 
-The catalog says what a store held when it was indexed. A plan is carried out, so the disk is checked once more: a store that has
-changed since then is unjudged until it is indexed again.
+The catalog says what a store held when it was indexed. Because a plan is meant to be carried out, the disk is checked once more: a
+store that has changed since then is unjudged until it is indexed again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PlanStore(NamedTuple):
 
     @property
     def opened(self) -> str:
-        """The path to open its directory by: see catalog.layout.beneath."""
+        """The path with which to open its directory: see catalog.layout.beneath."""
         return self.standing.opened
 
 
@@ -112,7 +112,7 @@ def _unknown_blobs(reader: Reader, store: PlanStore) -> str | None:
 def elsewhere(reader: Reader, shared_blobs: str) -> Iterator[tuple[int, Unjudged | None]]:
     """Yield each store of any host whose shared directory has this path in the catalog, and why it cannot be judged, or None.
 
-    Only the catalog is asked, because the disk of another host cannot be read.
+    Only the catalog is consulted, because the disk of another host cannot be read.
     """
     for store_id, name, state, pending, doubt, reason in reader.select(_ELSEWHERE, {"shared_blobs": shared_blobs}):
         found = None

@@ -33,9 +33,10 @@ class Unlisted(NamedTuple):
 
 
 def read_unlisted(store: PlanStore, digests: Iterable[str], *, others_matter: bool = True) -> dict[str, Unlisted]:
-    """Return those of these blobs that are manifests, by digest.
+    """Return the manifests among these blobs, keyed by digest.
 
-    Raises Unclear for one that cannot be understood; if `others_matter`, also for a blob that mentions digests but is not a manifest.
+    Raises Unclear for a manifest that cannot be understood. If `others_matter`, also raises it for a blob that mentions digests but
+    is not a manifest.
     """
     found: dict[str, Unlisted] = {}
     limit = ListLimits().descriptor_bytes
@@ -82,7 +83,7 @@ def newly_kept(
 ) -> set[str]:
     """Add to `kept` the manifests whose subject is kept or that were written after `newest`, and what they need.
 
-    `newest` is in milliseconds. Return what was added.
+    `newest` is in milliseconds since 1970. Returns the digests that were added.
     """
     added: set[str] = set()
     todo = [

@@ -14,7 +14,7 @@ from catalog.engine.interface import Reader
 AT_ONCE = 5_000
 """The number of ids in one statement."""
 _BOUND = 16
-"""Up to so many ids are parameters, because the engine has to parse each new text of a statement."""
+"""Up to this many ids are passed as parameters, because the engine has to parse each new text of a statement."""
 
 _EDGES = "SELECT parent_id, child_id, role FROM edge WHERE parent_id IN ({0})"
 _SUBJECTS = (
@@ -35,7 +35,7 @@ Referrers = Mapping[int, Collection[int]]
 
 
 def marks(ids: Collection[int]) -> tuple[str, dict[str, int]]:
-    """Return the text for these ids in a list of SQL, and the parameters that it needs."""
+    """Return the text of a SQL list of these ids, and the parameters that it needs."""
     if len(ids) > _BOUND:
         return ",".join(map(str, ids)), {}
     bound = {f"id_{number}": one for number, one in enumerate(ids)}
@@ -43,15 +43,15 @@ def marks(ids: Collection[int]) -> tuple[str, dict[str, int]]:
 
 
 def in_stores(column: str, stores: Collection[int]) -> str:
-    """Return the condition of SQL that a column is the id of one of these stores.
+    """Return the SQL condition that a column is the id of one of these stores.
 
-    For many stores the `+` keeps SQLite from looking into each of them for each content; then it looks at all holders of the content.
+    For many stores, the `+` keeps SQLite from searching each of them for each content. It then reads all holders of the content.
     """
     return f"{'+' if len(stores) > _BOUND else ''}{column} IN ({','.join(map(str, sorted(stores)))})"
 
 
 class Graph:
-    """What each content points to. The catalog is asked once for each."""
+    """The contents to which each content points. Each content is looked up once."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -61,11 +61,11 @@ class Graph:
         self._loaded: set[int] = set()
 
     def reach(self, seeds: Iterable[int], referrers: Referrers, *, subjects: bool) -> set[int]:
-        """Return the seeds and all that they lead to, also through their subjects with `subjects`."""
+        """Return the seeds and everything that they lead to. With `subjects`, subjects are followed, too."""
         found = set(seeds)
         walked = set(found)
         level = list(found)
-        new = set(found)  # whose referrers have not been looked for
+        new = set(found)  # the contents whose referrers have not been searched for
         while level:
             self.load(level)
             following: list[int] = []
@@ -94,7 +94,7 @@ class Graph:
         return self._children.get(one, [])
 
     def load(self, ids: Iterable[int]) -> None:
-        """Ask the catalog what these contents point to, unless that is known already."""
+        """Look up what these contents point to, unless that is known already."""
         new = [one for one in dict.fromkeys(ids) if one not in self._loaded]
         self._loaded.update(new)
         for at in range(0, len(new), AT_ONCE):

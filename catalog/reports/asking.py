@@ -1,4 +1,4 @@
-"""Asking for a report by name: its parameters, which stores to show, and what it leaves out. For the command line and the API."""
+"""Run a report by name, for the command line and the API: its parameters, the stores to show, and those that it leaves out."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AskedReport:
         return columns, (row for row in rows if row[place] in wanted)
 
     def _note_unjudged(self, statements: Statements) -> None:
-        """Name each store that the report leaves out because its use of blobs cannot be judged, and why."""
+        """Report each store that is left out because its use of blobs cannot be judged, and why."""
         _, rows = statements.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
         for store, subject, reason in rows:
             if self._wanted is None or store in self._wanted:

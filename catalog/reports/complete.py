@@ -1,6 +1,7 @@
-"""The report `complete`: the images whose every needed blob is in their store.
+"""The report `complete`: the images of which every needed blob is in their store.
 
-The column `complete` of the view `blobs` says it of a manifest, by the same rules as `resolve --strict` (catalog.lookup.needed).
+The column `complete` of the view `blobs` says whether this is so for a manifest, by the rules of `resolve --strict`
+(catalog.lookup.needed).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ COMPLETE = Report(
         Column(
             "name", "a name of the image, or of an image index that contains it; :TAG if there is only a tag; or null"
         ),
-        Column("platform", "os/arch[/variant], as the config says, else the image index; or null"),
+        Column("platform", "os/arch[/variant], from the config or else from the image index; or null"),
         Column("digest", "digest of the image's manifest"),
         Column("size", "bytes of all blobs that it needs; images may share blobs", is_size=True, adds_up=False),
     ),

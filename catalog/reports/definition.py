@@ -78,4 +78,4 @@ REQUESTED = """requested(digest) AS (
   )
   UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
 )"""
-"""A recursive CTE of the manifests and indexes that the parameter `image` names, with what is below the indexes; all if empty."""
+"""A recursive CTE of the manifests and indexes that `image` names and of all below these indexes; of all manifests if it is empty."""

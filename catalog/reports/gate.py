@@ -1,8 +1,8 @@
-"""Runs SQL that can only read the public views (docs/scripts.md), for the commands.
+"""Run SQL that can only read the public views (docs/scripts.md), for the commands.
 
 catalog/engine/sqlite/guard.py decides what a statement may do; on PostgreSQL the server does. A statement runs in a process of
-its own (workers.py), which is killed at the time limit, at Ctrl-C, or when the caller stops before the last row. Time that the
-caller spends on the rows does not count towards the limit.
+its own (workers.py), which is killed at the time limit, at Ctrl-C, or when the caller stops before the last row. The time that
+the caller spends on the rows does not count towards the limit.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ _DRIFT = Report(
         ),
         STORE,
         Column("digest", "the digest that the name points to in this store"),
-        Column("since", "since when it does", is_age=True),
+        Column("since", "when it began to point there", is_age=True),
     ),
     """WITH several AS (
   SELECT name FROM images WHERE name IS NOT NULL AND NOT shadowed
@@ -103,7 +103,7 @@ _SHARED = Report(
         Column("digest", "digest of the blob"),
         Column("kind", "layer, manifest, config or other"),
         Column("stores", "number of stores that hold it"),
-        Column("size", "its bytes", is_size=True),
+        Column("size", "its size", is_size=True),
         Column(
             "saves", "bytes that hard links between the stores would save, if they are not linked yet", is_size=True
         ),
@@ -131,7 +131,7 @@ _UNREFERENCED = Report(
     (
         STORE,
         Column("digest", "digest of the blob"),
-        Column("size", "its bytes", is_size=True),
+        Column("size", "its size", is_size=True),
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
         Column("media_type", "its media type: a manifest's own, else the one that a manifest gives for it, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
@@ -180,7 +180,7 @@ _LOST = Report(
         Column("media_type", "its own media type, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         Column("unnamed", "1 if an entry without a name remains, 0 if no entry reaches it"),
-        Column("size", "its bytes", is_size=True),
+        Column("size", "its size", is_size=True),
         _AGE,
     ),
     f"""WITH unreached AS ( -- manifests that no entry reaches, without those that belong to an unreached index
@@ -218,7 +218,7 @@ _MISSING = Report(
         Column("digest", "digest of the absent blob"),
         Column("role", "manifest (of an entry), config or layer"),
         Column("manifest", "the manifest that needs it; null if it is an entry"),
-        Column("size", "its bytes, as its descriptor claims", is_size=True),
+        Column("size", "its size, as its descriptor claims", is_size=True),
     ),
     """SELECT store, digest, role, manifest, max(size) AS size
 FROM missing GROUP BY store, digest, role, manifest

@@ -13,9 +13,9 @@ _COLUMN = re.compile(r'no such column: (?:"?\w+"?\.)?(\S+)|column "?(?:\w+\.)?(\
 
 
 def meant(message: str, statement: str) -> str:
-    """Return `did you mean 'WORD'? ` for the view or column that an engine's message calls unknown; empty if there is none.
+    """Return `did you mean 'WORD'? ` for the view or column that an engine's message calls unknown, or "" if none is similar.
 
-    A column is looked for in the views that occur in the statement, or in all if none does.
+    A column is searched for in the views that occur in the statement, or in all views if none does.
     """
     table, column = _TABLE.search(message), _COLUMN.search(message)
     if table is not None:
@@ -26,7 +26,7 @@ def meant(message: str, statement: str) -> str:
 
 
 def suggestion(message: str, statement: str) -> str:
-    """Return what to do about a wrong statement: the view or column that is probably meant, and what lists all of them."""
+    """Return advice on a wrong statement: the view or column that is probably meant, and the command that lists all of them."""
     hint = meant(message, statement)
     named = _named(statement)
     if len(named) == 1 and _COLUMN.search(message) is not None:

@@ -66,9 +66,9 @@ def _is_spent() -> bool:
 
 
 def _peak_kib() -> int:
-    """The most memory that this program has used.
+    """Return the most memory that this program has used, in KiB.
 
-    The kernel counts `ru_maxrss` on from the process that started this one: under a large one, every answer would be the last.
+    `ru_maxrss` includes the memory of the process that started this one. If that one is large, this one would end after every answer.
     """
     try:
         with open("/proc/self/status", "rb") as file:

@@ -70,7 +70,7 @@ def refusal(status: int, code: str, message: str, headers: Headers = (), detail:
 
 
 class Codes(NamedTuple):
-    """The codes with which an endpoint refuses what is malformed, and what is unknown; `malformed` is the status of the former."""
+    """The error codes of an endpoint: `invalid` (with the status `malformed`) if a request is malformed, `unknown` if nothing matches."""
 
     invalid: str
     unknown: str
@@ -86,7 +86,7 @@ PROGRAMS = Codes("UNSUPPORTED", "NAME_UNKNOWN")
 def of_error(error: OcicatError, codes: Codes, headers: Headers = ()) -> Response:
     """Return the response for an error of ocicat.
 
-    Ambiguous is 409 and not 404, so that no client goes to another registry in silence.
+    Ambiguous is 409 and not 404, so that no client silently turns to another registry.
     """
     message = str(error)
     if isinstance(error, Ambiguous):
@@ -112,5 +112,5 @@ def of_error(error: OcicatError, codes: Codes, headers: Headers = ()) -> Respons
 
 
 def retry_later(message: str) -> Response:
-    """Return the response when nothing more can be taken on now."""
+    """Return the response for a request that the server is too busy to answer now."""
     return refusal(503, "UNAVAILABLE", message, ((b"retry-after", _SOON_SECONDS),))

@@ -1,4 +1,4 @@
-"""The ASGI application: the checks that every request passes first, and which part of the server answers it.
+"""The ASGI application: it checks every request, and passes it to the part of the server that answers it.
 
 Nothing can be changed here, so only GET and HEAD are answered. Nothing is ever redirected. An exception that is not one of ocicat's is
 passed to `defect`, and the client gets a 500.
@@ -24,7 +24,7 @@ _PARAMETERS = 64
 _HEADERS = 100
 _HEADER_BYTES = 32 << 10
 _CLIENTS = 64
-"""For how many different heads of requests it is remembered whether they are answered: clients send the same one each time."""
+"""How many different sets of request headers are remembered with the result of their check. Clients send the same set each time."""
 _ALLOW = ((b"allow", b"GET, HEAD"), (b"connection", b"close"))
 _FIRST_PAGE = Response(
     200, TEXT, b"This is a read-only registry of ocicat: pull from /v2/, or see /api/openapi.json for programs.\n"
@@ -32,7 +32,7 @@ _FIRST_PAGE = Response(
 
 
 class Site:
-    """The application. `names` are what the Host header may say besides an address; None on a socket that no browser reaches."""
+    """The application. `names` are the Host headers that are allowed besides addresses; None for a socket that no browser reaches."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Site:
         self._defect = defect
         self._refused_for = functools.lru_cache(_CLIENTS)(self._refused_for_headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent to here
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - no request body is read
         """Answer an ASGI request."""
         if scope["type"] != "http":
             return
@@ -83,7 +83,7 @@ class Site:
             self._counts.answered(endpoint_of(scope["path"]), status)
 
     def _refused(self, scope: Scope) -> Response | None:
-        """Return the response to a request that is not answered; None for any other."""
+        """Return the refusal of a request, or None if it is to be answered."""
         if scope["method"] not in ("GET", "HEAD"):
             return refusal(405, "UNSUPPORTED", "this registry can only be read: layouts are written as files", _ALLOW)
         refused = self._refused_for(tuple(scope["headers"]))
@@ -95,14 +95,14 @@ class Site:
         return None
 
     def _refused_for_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> Response | None:
-        """Return the response to a request that is not answered because of its headers; None for any other."""
+        """Return the refusal of a request because of its headers, or None if they are allowed."""
         if len(headers) > _HEADERS or sum([len(name) + len(value) for name, value in headers]) > _HEADER_BYTES:
             return refusal(431, "UNSUPPORTED", "the request has too many headers", _ALLOW[1:])
         scope: Scope = {"headers": headers}
         if self._names is not None and not names_this_server(scope, self._names):
             return refusal(421, "DENIED", "unrecognised Host header: see --host in 'ocicat help serve'")
         if not is_of_this_site(scope):
-            return refusal(403, "DENIED", "a page of another site asked for this")
+            return refusal(403, "DENIED", "a page of another site sent this request")
         return None
 
     async def _answer(self, scope: Scope, send: Send, refused: Response | None) -> None:

@@ -1,4 +1,4 @@
-"""Open and read blobs of the stores, by the descriptor that catalog.layout opened safely; nothing is opened by its path again."""
+"""Open and read blobs of the stores through the descriptors that catalog.layout opened safely. No path is opened a second time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReadManifest(NamedTuple):
 
 
 def open_blob(digest: str, holders: Iterable[Holder], carried: Iterable[Carried]) -> Opened:
-    """Open a blob in the first store that has it and in which it is not known to be bad; else take it from a descriptor.
+    """Open a blob in the first store that has it and whose copy is not known to be bad, or else take it from a descriptor.
 
     Raises Incomplete, which says why no store can serve it, and Exhausted.
     """
@@ -116,7 +116,7 @@ def _why(digest: str, reasons: list[str]) -> str:
 
 
 def _media_type(data: bytes, claimed: str | None) -> str:
-    """Return the media type of a manifest: that in its bytes, else `claimed`, else that of its form. Raises BlobProblem."""
+    """Return the media type of a manifest: the one in its bytes, else `claimed`, else the one for its form. Raises BlobProblem."""
     try:
         manifest = parse_manifest(data)
     except AmbiguousManifest as error:

@@ -17,7 +17,7 @@ CARRIED_BYTES = ListLimits().descriptor_bytes
 
 
 def read_carried(places: Iterable[Carried]) -> bytes | None:
-    """Return the bytes of an embedded blob, which match its digest; None if no descriptor has them any more. Raises Exhausted."""
+    """Return the bytes of an embedded blob, which match its digest, or None if no descriptor has them any more. Raises Exhausted."""
     for place in places:
         try:
             found = _read(place)

@@ -17,23 +17,23 @@ class Part(NamedTuple):
 
 
 class Unsatisfiable(Exception):
-    """No byte of the representation is in the range that was asked for."""
+    """No byte of the representation is in the requested range."""
 
 
 def etag_of(digest: str) -> bytes:
-    """Return the entity tag of what has a digest: it is a strong one."""
+    """Return the strong entity tag of the content with a digest."""
     return f'"{digest}"'.encode()
 
 
 def is_held(scope: Scope, etag: bytes) -> bool:
-    """Return whether the client has the representation already (If-None-Match)."""
+    """Return whether the client already has the representation (If-None-Match)."""
     asked = values(scope, b"if-none-match")
     tags = [each.strip().removeprefix(b"W/") for value in asked for each in value.split(b",")]
     return etag in tags or b"*" in tags
 
 
 def part_of(scope: Scope, size: int, etag: bytes) -> Part | None:
-    """Return the part that a GET asks for; None for the whole.
+    """Return the part that a GET asks for, or None for the whole representation.
 
     Several ranges, other units and malformed ranges are ignored, as RFC 9110 allows, and so is a range whose If-Range is not
     this representation. Raises Unsatisfiable.

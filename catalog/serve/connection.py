@@ -8,9 +8,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CONNECTIONS = 1024
-"""How many connections there may be. More are closed at once."""
+"""How many connections may be open. Further ones are closed at once."""
 HEAD_SECONDS = 10.0
-"""How long a client may take for the head of a request, from the connection or the end of the response before."""
+"""How long a client may take to send the head of a request, counted from the connection or from the end of the last response."""
 _HEAD_BYTES = 64 << 10
 _PIPELINED = 16
 """How many requests may wait on one connection."""
@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def _wait(self) -> None:
-        """Begin to wait for the head of a request, unless that has begun."""
+        """Begin to wait for the head of a request, unless the connection is waiting already."""
         if self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 

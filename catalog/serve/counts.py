@@ -11,7 +11,7 @@ _KINDS = ("manifests", "blobs", "referrers", "tags")
 
 
 class Counts:
-    """Counts responses by endpoint and status. `gauges` are further metrics: name, help, type and what returns the value."""
+    """Counts responses by endpoint and status. `gauges` are more metrics: name, help, type and a function that returns the value."""
 
     def __init__(self) -> None:
         self._responses: Counter[tuple[str, int]] = Counter()
@@ -40,7 +40,7 @@ class Counts:
 
 
 def endpoint_of(path: str) -> str:
-    """Return the endpoint of a path: one of a few words, so that no client can make more metrics."""
+    """Return the endpoint of a path: one of a few words, so that a client cannot add metrics."""
     parts = path.split("/")
     if path.startswith("/v2/"):
         return next((kind for kind in _KINDS if kind in parts[-2:-1]), "catalog" if path == "/v2/_catalog" else "v2")

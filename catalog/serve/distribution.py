@@ -43,7 +43,7 @@ from catalog.web.asgi import Message, Scope, Send
 MOST_LISTED = 1000
 """How many tags, repositories or referrers are in one response; `Link` leads to the next ones."""
 _FILE_SECONDS = 30.0
-"""How long opening a file, or reading a manifest, may take: a network file system may hang."""
+"""How long opening a file, or reading a manifest, may take. A network file system may hang."""
 _PATH = re.compile(
     r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs|referrers)/(?P<reference>[^/]+)|(?P<tags>tags)/list)/?"
 )
@@ -55,7 +55,7 @@ Parameters = dict[str, list[str]]
 
 
 class Distribution:
-    """Answers requests below /v2/. `freshen` is awaited before a tag is looked up, if it is given."""
+    """Answers requests below /v2/. If `freshen` is given, it is called before a tag is looked up."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Distribution:
         self._freshen = freshen
 
     def recent(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Return the messages of the response to a request without a query, if it was given a moment ago; else None."""
+        """Return the messages of a recent response to the same request, which must have no query, or None if there is none."""
         found = None if self._freshen is not None else self._recent.find((scope["path"], None))
         return None if found is None or is_held(scope, found.etag) else found.messages
 
@@ -123,7 +123,7 @@ class Distribution:
         return _unless_held(scope, response, etag)
 
     async def _manifest(self, asked: Asked, reference: str, headers: Headers) -> tuple[Response, bytes]:
-        """Return the response for a manifest and its entity tag; without one, b"" and an error."""
+        """Return the response for a manifest and its entity tag, or an error and b"" if the reference is malformed."""
         try:
             is_by_digest = is_manifest_digest(reference)
         except InvalidReference as error:
@@ -234,7 +234,7 @@ class Distribution:
         return json_answer(index, (*headers, *applied, *link), content_type=OCI_INDEX.encode())
 
     async def _in_file_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        """Return what `work` returns in one of the threads for files. Raises NotInTime if that takes too long."""
+        """Run `work` in one of the threads for files, and return its result. Raises NotInTime if that takes too long."""
         working = asyncio.get_running_loop().run_in_executor(self._files, work, *arguments)
         done, _ = await asyncio.wait((working,), timeout=_FILE_SECONDS)
         if not done:
@@ -244,13 +244,13 @@ class Distribution:
 
 
 def _close_late(working: asyncio.Future[Any]) -> None:
-    """Close a file that was opened after nobody waited for it any more."""
+    """Close a file that was opened too late, when the request no longer waited for it."""
     if not working.cancelled() and working.exception() is None and isinstance(working.result(), Opened):
         os.close(working.result().descriptor)
 
 
 def _unless_held(scope: Scope, response: Response, etag: bytes) -> Response:
-    """Return the response, or 304 if the client has what it would get."""
+    """Return the response, or 304 if the client already has its content."""
     if response.status == 200 and is_held(scope, etag):
         return response._replace(status=304, body=b"")
     return response
@@ -262,12 +262,12 @@ def _check_digest(text: str) -> None:
 
 
 def _unless_unsure(error: Incomplete, *, is_unsure: bool) -> OcicatError:
-    """Return the error for a blob that no store has; the catalog may not know all stores yet."""
+    """Return the error for a blob that no store has: NotInTime if `is_unsure`, because a store may have it all the same."""
     return NotInTime("it is not known yet: manifests are still being read; ask again") if is_unsure else error
 
 
 def _page(parameters: Parameters) -> tuple[int, str]:
-    """Return how many items are asked for, at most MOST_LISTED, and the item after which they begin. Raises UsageError."""
+    """Return how many items are requested, at most MOST_LISTED, and the item after which they begin. Raises UsageError."""
     text = parameters.get("n", [str(MOST_LISTED)])[-1]
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise InvalidReference(f"n={shown(text)} is not a number of items")
@@ -282,7 +282,7 @@ def _link(path: str, parameters: Parameters, count: int, last: str) -> Headers:
 
 
 def _header(text: str) -> bytes:
-    """Return a media type as the value of a header. It comes from a manifest, which may call itself a page for a browser."""
+    """Return a media type as the value of a header. It comes from a manifest, so it becomes JSON if a browser might show it as a page."""
     is_safe = text.isascii() and text.isprintable() and text.startswith("application/") and len(text) < 256
     is_shown = any(word in text for word in ("xml", "html", "script", "pdf"))
     return text.encode() if is_safe and not is_shown else JSON

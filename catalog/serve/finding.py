@@ -24,14 +24,14 @@ from catalog.serve.naming import STORES, Asked
 
 REFUSE, SKIP, FIRST = "refuse", "skip", "first"
 AMBIGUOUS = (REFUSE, SKIP, FIRST)
-"""What --ambiguous may say."""
+"""The values of --ambiguous."""
 _STALE = ("invalid", "unreadable")
 _GUESSES = 64
-"""In how many stores whose manifests are not read yet a digest is looked for on the disk."""
+"""The largest number of stores with unread manifests in which a digest is searched for on the disk."""
 _PAGE = 500
 _FIRST_PAGE = 8  # often one tag is enough
 _BY_SUBJECT = ("subject", "fallback", "cut")
-"""How a referrer of the distribution-spec is known (catalog.db.schema, table `referrer`)."""
+"""How a referrer as the distribution-spec defines it may name its subject (catalog.db.schema, table `referrer`)."""
 
 
 class Serving(NamedTuple):
@@ -42,14 +42,15 @@ class Serving(NamedTuple):
     ambiguous: str = REFUSE
 
     def scope(self, reader: Reader) -> frozenset[int] | None:
-        """Return the ids of the stores that may answer, None for all. Raises UnknownStore."""
+        """Return the ids of the stores that may answer, or None for all stores. Raises UnknownStore."""
         return store_ids(reader, self.stores) if self.stores else None
 
 
 class FoundManifest(NamedTuple):
-    """A manifest: its digest, the media type in its descriptor, and where it may lie, the store that answers first.
+    """A manifest: its digest, the media type in its descriptor, and the stores that may hold it, the one that answers first.
 
-    `carried` says which descriptors have it embedded. `is_unsure` says that a store may have it although the catalog does not know it yet. `notes` are for people.
+    `carried` has the descriptors that embed it. `is_unsure` is true if a store may have it although the catalog does not know that
+    yet. `notes` are for people.
     """
 
     digest: str
@@ -61,7 +62,7 @@ class FoundManifest(NamedTuple):
 
 
 class FoundBlob(NamedTuple):
-    """Where a blob may lie; `carried` and `is_unsure` are those of FoundManifest."""
+    """The stores that may hold a blob; `carried` and `is_unsure` are as in FoundManifest."""
 
     holders: list[Holder]
     carried: list[Carried]
@@ -101,7 +102,7 @@ def _refuse_elsewhere(match: Match) -> None:
 
 
 def by_digest(reader: Reader, asked: Asked, digest: str, rules: Serving) -> FoundManifest:
-    """Return the manifest with a digest in any store, whatever repository was asked for. Raises NotFound and UnknownStore."""
+    """Return the manifest with a digest in any store, not only in those of the repository. Raises NotFound and UnknownStore."""
     reader.known.clear()
     scope = rules.scope(reader)
     held = _held(reader, digest, scope, rules)
@@ -127,7 +128,7 @@ def by_digest(reader: Reader, asked: Asked, digest: str, rules: Serving) -> Foun
 
 
 def blob(reader: Reader, asked: Asked, digest: str, rules: Serving) -> FoundBlob:
-    """Return where a blob lies, in any store, whatever repository was asked for. Raises NotFound and UnknownStore."""
+    """Return which stores hold a blob, not only those of the repository. Raises NotFound and UnknownStore."""
     reader.known.clear()
     scope = rules.scope(reader)
     held = _held(reader, digest, scope, rules)
@@ -148,7 +149,7 @@ def _held(reader: Reader, digest: str, scope: frozenset[int] | None, rules: Serv
 
 
 def _guesses(reader: Reader, asked: Asked, scope: frozenset[int] | None, known: frozenset[int]) -> list[StorePlace]:
-    """Return stores of a repository whose blobs are not all listed yet: a client may ask for what was just written."""
+    """Return the stores of a repository whose blobs are not all known yet. A client may ask for a blob that was just written."""
     pending = {row[0] for row in reader.rows("PENDING", {}) if scope is None or row[0] in scope} - known
     if not pending:
         return []
@@ -167,7 +168,7 @@ def _pending(digest: str) -> NotInTime:
 
 
 def tags(reader: Reader, asked: Asked, last: str, count: int, rules: Serving) -> list[str]:
-    """Return the tags of a repository behind `last`, in order, at most `count`. Raises NotFound for an unknown repository."""
+    """Return at most `count` tags of a repository, in order, that come after `last`. Raises NotFound for an unknown repository."""
     scope = rules.scope(reader)
     if asked.store is not None:
         return _tags_of_store(reader, asked.store, last, count, scope)
@@ -181,7 +182,7 @@ def tags(reader: Reader, asked: Asked, last: str, count: int, rules: Serving) ->
 
 
 def _tags(reader: Reader, repository: str, last: str, scope: frozenset[int] | None) -> Iterator[str]:
-    """Yield the tags of a repository behind `last` that a client can ask for, in order."""
+    """Yield the tags of a repository after `last` that a client can ask for, in order."""
     low, low_store = last, 1 << 62
     yielded = last
     count = _FIRST_PAGE
@@ -200,7 +201,7 @@ def _tags(reader: Reader, repository: str, last: str, scope: frozenset[int] | No
 
 
 def _tags_of_store(reader: Reader, name: str, last: str, count: int, scope: frozenset[int] | None) -> list[str]:
-    """Return bare tags of a store. They have no index, so all entries of the store are read."""
+    """Return at most `count` bare tags of a store after `last`. They have no index, so all entries of the store are read."""
     found = store_id(reader, name)
     is_served = found is not None and (scope is None or found in scope) and reader.host_of(found) is None
     served = set(_bare_tags(reader, found)) if found is not None and is_served else set()
@@ -217,9 +218,9 @@ def _bare_tags(reader: Reader, store: int) -> Iterator[str]:
 
 
 def repositories(reader: Reader, last: str, count: int, rules: Serving, registry: str | None = None) -> list[str]:
-    """Return the repositories behind `last`, in order, at most `count`: canonical names, and stores with bare tags.
+    """Return at most `count` repositories, in order, that come after `last`: canonical names, and stores with bare tags.
 
-    With `registry`, only those of this registry, with its name in front.
+    With `registry`, only the repositories of this registry are returned. Their names still begin with its name.
     """
     scope = rules.scope(reader)
     before = "" if registry is None else f"{registry}/"
@@ -229,7 +230,7 @@ def repositories(reader: Reader, last: str, count: int, rules: Serving, registry
 
 
 def _repositories_and_stores(reader: Reader, last: str, scope: frozenset[int] | None) -> Iterator[str]:
-    """Yield both in order. No store is looked at before its place, because all its entries may have to be read."""
+    """Yield repositories and stores in order. A store is read only when its turn comes, because that may read all its entries."""
     names = _repositories(reader, last, scope)
     behind: list[str] = []
     for name in names:
@@ -275,10 +276,10 @@ def _stores(reader: Reader, last: str, scope: frozenset[int] | None) -> Iterator
 def referrers(
     reader: Reader, digest: str, last: str, count: int, kinds: frozenset[str], rules: Serving
 ) -> list[dict[str, object]]:
-    """Return descriptors of the referrers of a digest behind the digest `last`, in order, at most `count`.
+    """Return at most `count` descriptors of referrers of a digest, in the order of their digests, that come after `last`.
 
     These are manifests with that subject, and those in the index of a fallback tag (distribution-spec, "Referrers Tag Schema").
-    With `kinds`, only those of these artifact types. Raises NotInTime if manifests are still being read.
+    With `kinds`, only referrers of these artifact types are returned. Raises NotInTime if manifests are still being read.
     """
     reader.known.clear()
     scope = rules.scope(reader)
@@ -299,7 +300,7 @@ def referrers(
 
 
 def _descriptor(reader: Reader, digest: str, content_id: int, holder: Holder) -> dict[str, object]:
-    """Return the descriptor of a referrer, as the distribution-spec wants it ("Listing Referrers")."""
+    """Return the descriptor of a referrer, as the distribution-spec requires it ("Listing Referrers")."""
     about = reader.row("ABOUT", {"digest": digest})
     media_type, size = (None, None) if about is None else (about[3], about[2])
     is_index = about is not None and about[1] == INDEX

@@ -20,13 +20,13 @@ LONGEST_NAME = 1024
 
 
 class Asked(NamedTuple):
-    """A repository that was asked for: a canonical `repository`, or a `store`; the other one is None."""
+    """The repository in a request: a canonical `repository`, or a `store`; the other one is None."""
 
     repository: str | None
     store: str | None
 
     def tagged(self, tag: str) -> Query:
-        """Return the question for a tag of the repository."""
+        """Return the query for a tag of the repository."""
         if self.store is not None:
             return Query(f"oci-layout://{self.store}:{tag}", kinds.OCI_LAYOUT, place=self.store, tag=tag)
         return Query(f"{self.repository}:{tag}", kinds.NAME, repository=self.repository, tag=tag)
@@ -69,7 +69,7 @@ def _canonical(text: str, name: str) -> Asked:
 
 
 def _store(name: str) -> Asked:
-    # What begins like a path would be looked for on the disk.
+    # A name that begins like a path would be looked up on the disk.
     if not name or name[0] in "/." or "\0" in name:
         raise InvalidReference(f"{shown(name)} is not the name of a store: 'ocicat stores' lists them")
     return Asked(None, name)
@@ -87,7 +87,7 @@ def is_manifest_digest(reference: str) -> bool:
 
 
 def registry_of(namespace: str | None) -> str | None:
-    """Return the registry that a parameter `ns` means, as the catalog writes it; None without one. Raises InvalidReference."""
+    """Return the registry that a parameter `ns` means, as the catalog writes it, or None without `ns`. Raises InvalidReference."""
     if namespace is not None and not is_domain(namespace):
         raise InvalidReference(f"ns={shown(namespace)} is not a registry: write HOST or HOST:PORT")
     return DEFAULT_DOMAIN if namespace in _HUB else namespace

@@ -27,7 +27,7 @@ from catalog.web.asgi import Scope, Send
 USUAL_LIMIT = 100
 MOST_LIMIT = 1000
 _ANSWER_BYTES = 8 << 20
-"""How many bytes of objects one response has at most; at least one object is in it."""
+"""A response with more bytes of objects than this gets no further object."""
 
 ONE, SEVERAL, FLAG, NUMBER = "one", "several", "flag", "number"
 PARAMETERS: dict[str, dict[str, str]] = {
@@ -150,7 +150,7 @@ def _items(found: Iterable[dict[str, object]], limit: int, notes: list[str]) -> 
 
 
 def _counted(found: Iterable[dict[str, object]], limit: int, notes: list[str]) -> tuple[Response, int]:
-    """Return the response with the first objects, at most `limit`, and how many there are in it."""
+    """Return the response with the first objects, at most `limit`, and the number of objects in it."""
     texts: list[str] = []
     size = 0
     more = False
@@ -165,7 +165,7 @@ def _counted(found: Iterable[dict[str, object]], limit: int, notes: list[str]) -
 
 
 class _Asked:
-    """The parameters of a request. Raises UsageError for an unknown one, and for a value that it cannot have."""
+    """The parameters of a request. Raises UsageError for an unknown, repeated or missing parameter, and for an invalid value."""
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         self.name = name
@@ -182,7 +182,7 @@ class _Asked:
             raise UsageError(f"{required} is missing: write /api/{name}?{required}=REFERENCE")
 
     def one(self, key: str) -> str | None:
-        """Return the value of a parameter, None without one."""
+        """Return the value of a parameter, or None if it is not given."""
         return self._given[key][0] if key in self._given else None
 
     def several(self, key: str) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ class _Asked:
         raise UsageError(f"{key}={shown(text)} is neither true nor false")
 
     def limit(self) -> int:
-        """Return how many objects are asked for."""
+        """Return how many objects are requested."""
         text = self.one("limit")
         if text is None:
             return USUAL_LIMIT
@@ -210,7 +210,7 @@ class _Asked:
         return int(text)
 
     def filters(self) -> EntryFilters | None:
-        """Return the filters of a query, None without any."""
+        """Return the filters of a query, or None if there are none."""
         same = (
             "tag",
             "digest",

@@ -1,7 +1,7 @@
 """Manifests that were served a moment ago, so that a popular tag costs neither a question nor a hash each time.
 
-An answer is used again only while nobody has committed to the catalog, so a tag is never staler than the catalog. After a second the
-file is read again, so a store that has vanished is noticed. Catalogs on a server have no such answers.
+A response is reused only until somebody commits to the catalog, so a tag is never staler than the catalog. After a second, the file
+is read again, so that a store that has vanished is noticed. Nothing is kept for a catalog on a server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Served(NamedTuple):
 
 
 class RecentManifests:
-    """Responses by what was asked for. Only the thread of the connections may use it."""
+    """The recent responses, keyed by request. Only the thread of the connections may use it."""
 
     def __init__(self, path: str) -> None:
         self._commits = open_commits(path)
@@ -44,9 +44,9 @@ class RecentManifests:
         self._bytes = 0
 
     def state(self) -> State | None:
-        """Return the state of the catalog before a question, for `keep`; None if nothing can be kept.
+        """Return the state of the catalog before a question, for `keep`, or None if nothing can be kept.
 
-        It is found out once for all requests that have come in together: none of them came after that.
+        The state is read once for all requests that arrived together, because none of them arrived after that.
         """
         if self._is_known:
             return self._state
@@ -59,14 +59,14 @@ class RecentManifests:
         return state
 
     def find(self, asked: Key) -> Served | None:
-        """Return the response that was given a moment ago, if it is that of the present state of the catalog."""
+        """Return the response that was given a moment ago, if the catalog has not changed since; else None."""
         found = self._served.get(asked)
         if found is None or time.monotonic() - found.at > _SECONDS or self.state() is None:
             return None
         return self._served.get(asked)
 
     def keep(self, asked: Key, response: Response, etag: bytes, state: State | None) -> None:
-        """Keep a response to a question that was asked in that state."""
+        """Keep the response to a question that was asked in this state of the catalog."""
         size = len(response.body)
         if state is None or state != self._state or size > _LARGEST:
             return

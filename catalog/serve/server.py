@@ -43,10 +43,10 @@ _FIRST_PASSED = 3
 
 
 class Given(NamedTuple):
-    """What the options say, and what the command line gives to the server.
+    """The options, and the functions that the command line passes to the server.
 
-    `names` are what the Host header may say besides addresses. `status` returns the object of `ocicat status`, `document` is the
-    OpenAPI document, and `defect` reports an exception that is a bug. `freshen` brings the catalog up to date for a tag.
+    `names` are the Host headers that are allowed besides addresses. `status` returns the object of `ocicat status`, `document` is
+    the OpenAPI document, and `defect` reports an exception that is a bug. `freshen` brings the catalog up to date for a tag.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Given(NamedTuple):
 
 
 def passed_sockets(environ: Mapping[str, str] = os.environ) -> list[socket.socket]:
-    """Return the sockets that systemd has opened for this process, which listen; none without socket activation."""
+    """Return the listening sockets that systemd has opened for this process; none without socket activation."""
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not (count.isascii() and count.isdecimal()):
         return []
@@ -69,9 +69,9 @@ def passed_sockets(environ: Mapping[str, str] = os.environ) -> list[socket.socke
 
 
 def listen_at(path: str) -> socket.socket:
-    """Return a socket that listens at a path; what a server that has ended left there is replaced.
+    """Return a socket that listens at a path. It replaces a socket that a server left there when it ended.
 
-    Raises CatalogUnavailable if it cannot listen there.
+    Raises CatalogUnavailable if this process cannot listen there.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -102,7 +102,7 @@ def _answers(path: str) -> bool:
 
 
 def serve(given: Given, listening: Sequence[socket.socket], lines: Sequence[str]) -> None:
-    """Print `lines`, where the server can be reached, and answer until SIGINT or SIGTERM. Raises UsageError for a bad certificate."""
+    """Print `lines`, the addresses of the server, and answer until SIGINT or SIGTERM. Raises UsageError for a bad certificate."""
     Connection.most = _allowed_connections()
     questions = CatalogThreads(given.path, given.seconds)
     files = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="file")
@@ -173,7 +173,7 @@ def _config(given: Given, questions: CatalogThreads, files: ThreadPoolExecutor, 
 
 
 def _allowed_connections() -> int:
-    """Raise the limit of open files as far as allowed; return how many connections fit in it, each with a blob."""
+    """Raise the limit on open files, to _FILES if that is allowed; return how many connections fit in it, each with a blob."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,7 @@
-"""Questions to the catalog, asked in a few threads with a reader each, because a reader belongs to the thread that opened it.
+"""Ask the catalog questions in a few threads with a reader each, because a reader belongs to the thread that opened it.
 
-A question has a time limit. Then the statement that runs is interrupted, again and again until the question ends, because a question
-may consist of many statements. A reader is opened anew if the catalog's file is another one, or if its server went away.
+A question has a time limit. After that, the statement that runs is interrupted, again and again until the question ends, because a
+question may consist of many statements. A reader is opened anew if the catalog's file was replaced, or if its server went away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WAITING = 512
 """How many questions may wait for a thread. More are refused at once."""
 _AGAIN_SECONDS = 0.1
 _GRACE_SECONDS = 1.0
-"""How much longer than the time limit a server may take for one statement, before it ends that itself."""
+"""How much longer than the time limit a statement may take before the database server itself ends it."""
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class CatalogThreads:
 
     @property
     def in_progress(self) -> int:
-        """How many questions are being answered or wait."""
+        """How many questions are being answered or are waiting."""
         return len(self._asked)
 
     async def ask(self, question: Callable[[Reader], T]) -> T:
@@ -85,7 +85,7 @@ class CatalogThreads:
         self._interrupting.shutdown(wait=False, cancel_futures=True)
 
     def _interrupt(self, loop: asyncio.AbstractEventLoop, asked: _Asked) -> None:
-        """Interrupt the statement of a late question, and come again until the question has ended."""
+        """Interrupt the statement of a late question, and repeat that until the question has ended."""
         if asked not in self._asked:
             return
         if asked.reader is not None:
@@ -99,7 +99,7 @@ class CatalogThreads:
         return NotInTime(f"this took longer than {in_seconds(self._seconds)}: ask again later, or for less")
 
     def _answer(self, asked: _Asked, question: Callable[[Reader], T]) -> T:
-        """Answer a question in one of the threads. A reader that was open before is tried once more, opened anew."""
+        """Answer a question in one of the threads. If a reader that was already open fails, try once more with a new one."""
         was_open = self._slot.reader is not None
         while True:
             if asked.is_late:
@@ -122,7 +122,10 @@ class CatalogThreads:
                 asked.reader = None
 
     def _reader(self) -> Reader:
-        """Return the reader of this thread, opened now if it was not open or if the file is another one."""
+        """Return the reader of this thread, which is opened if it is not open.
+
+        Raises CatalogUnavailable if the catalog's file was deleted or replaced since then; `_answer` then tries a new reader.
+        """
         reader = self._slot.reader
         if reader is not None:
             reader.check_current()

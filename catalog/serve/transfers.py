@@ -2,7 +2,7 @@
 
 A client that reads slowly holds a place, one open file and two pieces, and no thread. So there is a limited number of places, and
 pieces are smaller the more transfers there are: 256 clients that do not read hold about 50 MiB. A transfer in which the client takes
-no piece for a minute is cut off. If a file ends before its size when it was opened, the connection is cut, so that the client
+no piece for a minute is cut off. If a file has become shorter since it was opened, the connection is cut, so that the client
 notices; nothing is ever padded.
 """
 
@@ -20,16 +20,16 @@ from catalog.web.asgi import Scope, Send
 PLACES = 256
 """How many blobs are sent at once."""
 _PIECES = ((4, 1 << 20), (16, 256 << 10), (PLACES, 64 << 10))
-"""The bytes of a piece, by how many transfers there are."""
+"""Pairs: while there are at most this many transfers, a piece has this many bytes."""
 _PLACE_BYTES = 256 << 10
-"""An embedded blob, which is in memory, takes a place for each of these bytes."""
+"""An embedded blob, which is in memory, takes one more place for every _PLACE_BYTES."""
 PIECE_SECONDS = 60.0
 """How long a client may take for a piece."""
 _READ_SECONDS = 30.0
 
 
 class Transfers:
-    """Sends blobs; `files` are the threads in which they are read. `count` is how many are being sent, `sent` how many bytes were."""
+    """Sends blobs. `files` are the threads that read them; `count` blobs are being sent, and `sent` bytes have been sent."""
 
     def __init__(self, files: ThreadPoolExecutor, piece_seconds: float = PIECE_SECONDS) -> None:
         self._files = files

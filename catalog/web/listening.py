@@ -1,4 +1,4 @@
-"""The socket on which a server listens. It listens before its address is printed, so that whoever reads that can connect."""
+"""The socket on which a server listens. It listens before its address is printed, so that a reader of the address can connect."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_loopback(listening: socket.socket) -> bool:
 
 
 def url_of(listening: socket.socket, host: str, scheme: str = "http") -> str:
-    """Return the address of the first page. If the socket listens on all addresses, it is that of the loopback interface."""
+    """Return the URL of the first page. If the socket listens on all addresses, it has the address of the loopback interface."""
     bound, port = listening.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound) if is_address(host) or not host else host  # noqa: S104
     return f"{scheme}://[{name}]:{port}/" if ":" in name else f"{scheme}://{name}:{port}/"

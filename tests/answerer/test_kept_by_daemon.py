@@ -96,7 +96,7 @@ def test_why_it_cannot_run_is_logged_once_a_try(quick: Followed) -> None:
     Path(f"{quick.db}.answer").write_text("somebody's file", encoding="utf-8")
     quick.start("--answer")
     wait_for(lambda: any("answerer has ended (status 2)" in line for line in quick.log()), what=quick.log)
-    assert any("is there and not a socket" in line for line in quick.log())
+    assert any("exists and is not a socket" in line for line in quick.log())
     assert Path(f"{quick.db}.answer").read_text(encoding="utf-8") == "somebody's file"
     assert quick.stop() == 0
 

@@ -173,7 +173,7 @@ def test_what_is_no_request_gets_a_page_too(shown: Place) -> None:
         f"/catalog/images?a={'b' * 70_000}": (414, "The address is too long"),
         f"/{'b' * 1_000_000}": (414, "The address is too long"),
         f"/ HTTP/1.1\r\nX: {'b' * 200_000}\r\nY:": (431, "The headers of the request are too long"),
-        "/ NOSUCH/9\r\nno header": (400, "not a request that a browser sends"),
+        "/ NOSUCH/9\r\nno header": (400, "not a valid HTTP request"),
     }
     with browsing(shown.db) as site:
         for path, (status, text) in refused.items():

@@ -93,7 +93,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("settle_ms = 5", "settle_ms is outside of a section"),
         (
             "[watch]\nsettel_ms = 5",
-            "there is no setting watch.settel_ms (line 2): did you mean 'watch.settle_ms'? 'ocicat help settings' has them all",
+            "there is no setting watch.settel_ms (line 2): did you mean 'watch.settle_ms'? 'ocicat help settings' lists them all",
         ),
         ("[watch]\nsettle_ms = -1", "watch.settle_ms (line 2) must be a number from 0 to "),
         ("[watch]\nsettle_ms = true", "watch.settle_ms (line 2) must be a number from 0 to "),

@@ -1,4 +1,4 @@
-// Sorts tables by a click on a column, and copies digests. Pages are complete without it.
+// Sort tables when a column is clicked, and copy digests. Pages work without this script.
 "use strict";
 
 function valueOf(cell) {

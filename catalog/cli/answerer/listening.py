@@ -1,4 +1,4 @@
-"""The process of `ocicat answer`: it owns the socket, and starts the processes that answer and minds them."""
+"""The main process of `ocicat answer`: it owns the socket, and starts and supervises the processes that answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from catalog.names.escape import shown
 from catalog.watch.notify import Notifier
 
 ANSWER = ".answer"
-"""The end of the name of the socket beside a catalog."""
+"""The suffix of the name of the socket beside a catalog."""
 LONGEST_PATH = 107
-"""Bytes in the path of a UNIX socket (sun_path, without its NUL)."""
+"""The largest number of bytes in the path of a UNIX socket (sun_path, without its NUL)."""
 _BACKLOG = 128
 _TICK_SECONDS = 2.0
 _SHORT_LIFE_SECONDS = 1.0
@@ -42,7 +42,7 @@ _MODULES = (
 
 
 class Listening:
-    """Answers about the catalog at `catalog` on the socket at `path`, or on the one that systemd has opened if it is None."""
+    """Answers questions about the catalog at `catalog` on the socket at `path`, or on systemd's socket if `path` is None."""
 
     def __init__(self, catalog: str, path: str | None, *, processes: int, parent: int | None) -> None:
         self._catalog = catalog
@@ -55,9 +55,10 @@ class Listening:
         self._running: dict[int, float] = {}
 
     def run(self) -> int:
-        """Answer until SIGTERM, SIGINT or SIGHUP, until the socket is taken by another answerer, or until the parent ends.
+        """Answer until SIGTERM, SIGINT or SIGHUP, until the socket is replaced or removed, or until the parent ends.
 
-        Returns the exit status. Raises UsageError, and CatalogUnavailable if there can be no socket at the path.
+        Returns the exit status. Raises UsageError if the path is too long or in use, or if systemd's socket has the wrong type,
+        and CatalogUnavailable if this process cannot listen at the path.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
         listening = self._listen()
@@ -82,7 +83,7 @@ class Listening:
         return 0
 
     def _mind(self, listening: socket.socket, lifeline: int, ours: int) -> None:
-        """Start a process for each that has ended, until this one is to end."""
+        """Replace each process that has ended, until this process has to end."""
         while True:
             found = signal.sigtimedwait(_WAITED, _TICK_SECONDS)
             if found is not None and found.si_signo in _ENDS:
@@ -95,7 +96,7 @@ class Listening:
             self._follow_mode()
             lives = self._reap()
             if lives and min(lives) < _SHORT_LIFE_SECONDS:
-                time.sleep(_SHORT_LIFE_SECONDS / 10)  # so that what kills each at once does not keep the machine busy
+                time.sleep(_SHORT_LIFE_SECONDS / 10)  # so that processes that die at once do not keep the machine busy
             self._fill(listening, lifeline, ours)
 
     def _fill(self, listening: socket.socket, lifeline: int, ours: int) -> None:
@@ -105,7 +106,7 @@ class Listening:
             sys.stderr.flush()
             try:
                 process = os.fork()
-            except OSError:  # no room for another one: those that run go on, and the next tick tries again
+            except OSError:  # no resources for another process: the others go on, and the next tick tries again
                 return
             if process == 0:
                 status = 1
@@ -118,7 +119,7 @@ class Listening:
             self._running[process] = time.monotonic()
 
     def _reap(self) -> list[float]:
-        """Forget the processes that have ended; return how many seconds each has lived."""
+        """Reap the processes that have ended; return how many seconds each has lived."""
         lives = []
         while self._running:
             process, _ = os.waitpid(-1, os.WNOHANG)
@@ -136,8 +137,8 @@ class Listening:
             return _of_systemd()
         if len(os.fsencode(self._path)) > LONGEST_PATH:
             raise UsageError(
-                f"{shown(self._path)} is too long for a socket (more than {LONGEST_PATH} bytes): give a shorter one with "
-                "--socket, and to those who ask in OCICAT_SOCKET"
+                f"{shown(self._path)} is too long for a socket (more than {LONGEST_PATH} bytes): give a shorter path with "
+                "--socket, and set OCICAT_SOCKET to it for the commands that ask"
             )
         self._check_free()
         new = f"{self._path}.{os.urandom(4).hex()}"[-LONGEST_PATH:]
@@ -162,14 +163,14 @@ class Listening:
         return found
 
     def _check_free(self) -> None:
-        """Raise UsageError if something is at the path that is not the socket of an answerer that has ended."""
+        """Raise UsageError if anything is at the path except the socket of an answerer that has ended."""
         path = self._path or ""
         try:
             found = os.lstat(path)
         except OSError:
             return
         if not stat.S_ISSOCK(found.st_mode):
-            raise UsageError(f"{shown(path)} is there and not a socket: remove it, or give another path with --socket")
+            raise UsageError(f"{shown(path)} exists and is not a socket: remove it, or give another path with --socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
             try:
                 asking.connect(path)
@@ -177,12 +178,10 @@ class Listening:
                 return
             except OSError:
                 pass
-        raise UsageError(
-            f"an answerer runs at {shown(path)} already: end that one first, or give another path with --socket"
-        )
+        raise UsageError(f"an answerer already runs at {shown(path)}: end it first, or give another path with --socket")
 
     def _share(self, path: str) -> None:
-        """Let those connect who may read the catalog's file, as far as this process may give its socket to their group."""
+        """Let the users who may read the catalog's file connect, as far as this process may change the socket's owner and group."""
         os.chmod(path, self._mode)
         if self._guarded is not None:
             with contextlib.suppress(OSError):
@@ -191,7 +190,7 @@ class Listening:
                 os.chmod(path, self._mode)  # chown may have cleared bits
 
     def _follow_mode(self) -> None:
-        """Change the socket's mode as that of the catalog's file has changed. Each question is checked in any case."""
+        """Update the socket's mode if the mode of the catalog's file has changed. Each question is checked in any case."""
         mode = socket_mode(self._guarded)
         if self._file is not None and mode != self._mode:
             self._mode = mode
@@ -199,19 +198,22 @@ class Listening:
                 self._share(self._path or "")
 
     def _remove(self) -> None:
-        """Remove the socket, unless it is another one by now."""
+        """Remove the socket, unless another one has replaced it."""
         if self._file is not None and self._file == _identity(self._path or ""):
             with contextlib.suppress(OSError):
                 os.unlink(self._path or "")
 
 
 def default_socket(catalog: str) -> str:
-    """Return where the launcher looks for the answerer of a catalog. Raises UsageError for one on a server without OCICAT_SOCKET."""
+    """Return the path of the socket on which the launcher asks about a catalog.
+
+    Raises UsageError if the catalog is on a server and OCICAT_SOCKET is not set.
+    """
     if given := os.environ.get("OCICAT_SOCKET"):
         return os.path.abspath(given)
     if keep_open(catalog).file is None:
         raise UsageError(
-            "a catalog on a server has no place for a socket beside it: set OCICAT_SOCKET to a path, for the answerer and for those who ask"
+            "a catalog on a server has no place for a socket beside it: set OCICAT_SOCKET to the same path for the answerer and for the commands that ask"
         )
     return beside(catalog) + ANSWER
 
@@ -241,7 +243,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _load() -> None:
-    """Load every module that an answer may need, once for all processes; an upgrade then changes nothing under them."""
+    """Load every module that an answer may need, once for all processes. An upgrade on disk then does not affect them."""
     rooms = [importlib.import_module(name) for name in _ROOMS]
     names = [each.name for room in rooms for each in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
     commands = [f"catalog.cli.commands.{name}" for name in SERVED if not name.startswith("_")]

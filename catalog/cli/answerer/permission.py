@@ -1,4 +1,4 @@
-"""Who may ask an answerer: those who may read the file of its catalog, by the permissions of the file and its directories."""
+"""Check who may ask an answerer: the users who may read the catalog's file, by its permissions and those of its directories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ACLS = ("system.posix_acl_access", "system.nfs4_acl")
 
 
 class Peer(NamedTuple):
-    """Who has connected, according to the kernel: user, group and supplementary groups at that moment."""
+    """The user, group and supplementary groups of a client when it connected, according to the kernel."""
 
     user: int
     group: int
@@ -25,17 +25,17 @@ class Peer(NamedTuple):
 
     @property
     def is_us(self) -> bool:
-        """Whether it is the user of this process."""
+        """Whether the client is the user of this process."""
         return self.user == os.geteuid()
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Return who is at the other end of a UNIX socket. Raises OSError."""
+    """Return the client at the other end of a UNIX socket. Raises OSError."""
     _, user, group = _CREDENTIALS.unpack(
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
     if user == os.geteuid():
-        return Peer(user, group, frozenset())  # nothing else will be asked about it
+        return Peer(user, group, frozenset())  # `may_read` does not look at the groups of this user
     size = 64 * 4
     try:
         found = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, size)
@@ -45,15 +45,15 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def may_read(peer: Peer, file: str | None) -> bool:
-    """Return whether a peer may read the catalog whose file is at a path; None means that it is on a server.
+    """Return whether a peer may read the catalog whose file is `file`; None means that the catalog is on a server.
 
-    That is the user of this process, and root; and for a file those whom its mode and that of each directory above it let
-    read it. Where an access control list says more than the mode, only its owner is let in.
+    The user of this process and root may always read it. Others may if the mode of the file and of each directory above it
+    lets them. If a file or directory has an access control list, only its owner may.
     """
     if peer.is_us or peer.user == 0:
         return True
     if file is None:
-        return False  # the server knows who may read it, and this process logs in as its own user
+        return False  # only the server knows who may read it, and this process logs in as its own user
     path = real_path(file)
     try:
         if not _lets(path, peer, stat.S_IROTH):
@@ -68,7 +68,7 @@ def may_read(peer: Peer, file: str | None) -> bool:
 
 
 def _lets(path: str, peer: Peer, bit: int) -> bool:
-    """Return whether the mode of a file grants `bit`, given as that of others, to a peer. Raises OSError."""
+    """Return whether the mode of a file grants a permission to a peer. `bit` is the bit for others. Raises OSError."""
     found = os.stat(path)
     if found.st_uid == peer.user:
         return bool(found.st_mode & bit << 6)
@@ -80,7 +80,7 @@ def _lets(path: str, peer: Peer, bit: int) -> bool:
 
 
 def socket_mode(file: str | None) -> int:
-    """Return the mode for the socket of a catalog: whoever may read its file may connect; if there is no file, the owner alone."""
+    """Return the mode of a catalog's socket: users who may read the catalog's file may connect, and if there is none, only the owner."""
     try:
         readable = 0 if file is None else stat.S_IMODE(os.stat(file).st_mode) & 0o444
     except OSError:

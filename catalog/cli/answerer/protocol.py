@@ -1,8 +1,8 @@
-"""What the launcher and the answerer send each other over their socket. The other half is contrib/launcher/ocicat.c.
+"""The protocol between the launcher and the answerer. The other half of it is in contrib/launcher/ocicat.c.
 
-One connection is one question. The launcher sends a length of four bytes and then fields that each end with a NUL; the answerer
-sends a length, whether it has answered, the exit status, and pieces of stdout and stderr in the order in which they are printed.
-Numbers have the byte order of the machine.
+Each connection carries one question. The launcher sends a length of four bytes and then fields that each end with a NUL. The
+answerer sends a length, whether it has answered, the exit status, and pieces of stdout and stderr in the order in which they are
+printed. Numbers have the byte order of the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from catalog._version import __version__
 PROTOCOL = "ocicat-answer 1"
 LARGEST_REQUEST = 64 << 10
 LARGEST_REPLY = 1 << 20
-"""In bytes. A larger answer stays with the program itself, which prints it as it comes."""
+"""In bytes. A larger answer is left to the program itself, which prints it as it comes."""
 
 _LENGTH = struct.Struct("=I")
 _HEAD = struct.Struct("=IBB")
@@ -24,21 +24,22 @@ _FIELDS = 10
 
 
 class NoRequest(Exception):
-    """The bytes are no request of this protocol and version."""
+    """The bytes are not a request of this protocol and version."""
 
 
 class Request:
-    """A question: `words` is the command line without `--db`, whose catalog is `catalog`.
+    """A question: `words` is the command line without `--db`, and `catalog` the path or URL of the catalog.
 
-    `terminals` has a digit for each of stdout and stderr that is a terminal. `width` is that of the first of them, 0 without
-    one. `file` is the device and inode of the catalog as the launcher sees it, and `here` those of its working directory `cwd`.
-    `mounts` is the launcher's mount namespace. `variables` are those of its environment that can change an answer.
+    `terminals` contains the digit 1 if stdout is a terminal, and 2 if stderr is one. `width` is the width of the first of these
+    terminals, or 0. `file` is the device and inode of the catalog as the launcher sees it, and `here` those of its working
+    directory `cwd`. `mounts` is the launcher's mount namespace. `variables` has the environment variables that can change an
+    answer.
     """
 
     __slots__ = ("catalog", "cwd", "file", "here", "mounts", "terminals", "variables", "width", "words")
 
     def __init__(self, data: bytes) -> None:
-        """Parse the bytes behind the length. Raises NoRequest."""
+        """Parse the bytes after the length. Raises NoRequest."""
         fields = data.split(b"\0")
         if len(fields) <= _FIELDS or fields.pop():
             raise NoRequest("not a list of fields that end with a NUL")
@@ -67,7 +68,10 @@ class Request:
 
 
 def length_of(data: bytes | bytearray) -> int | None:
-    """Return the length of the request that begins with `data`; None while that has fewer than four bytes. Raises NoRequest."""
+    """Return how many bytes the request has that begins with `data`, or None if `data` is shorter than its length field.
+
+    Raises NoRequest if it is longer than LARGEST_REQUEST.
+    """
     if len(data) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack_from(data)
@@ -77,7 +81,7 @@ def length_of(data: bytes | bytearray) -> int | None:
 
 
 def answered(status: int, pieces: list[tuple[int, bytes]]) -> bytes:
-    """Return a reply: the exit status, and what is printed as pairs of a descriptor (1 or 2) and bytes."""
+    """Return the bytes of a reply with this exit status. `pieces` is the output as pairs of a descriptor (1 or 2) and bytes."""
     body = b"".join([each for number, data in pieces for each in (_PIECE.pack(number, len(data)), data)])
     return _HEAD.pack(len(body) + _HEAD.size - _LENGTH.size, _ANSWERED, status) + body
 

@@ -1,9 +1,9 @@
 """Answer one question of a launcher in this process, exactly as the program itself would, or decline it.
 
-As the program does, it first tries the shortest way (catalog.cli.lean), which takes a third of the time, and then all of it.
+Like the program, this first tries the shortest way (catalog.cli.lean), which takes a third of the time, and then the whole command.
 
-What a command line does here must not show in the next one: the environment, the streams and the few settings of a process are set
-for each question. Whatever could make the answer another one than the program's own is declined, and then the program runs.
+A question must not affect the next one, so the environment, the streams and the few settings of a process are set for each
+question. If anything could make the answer differ from the program's own, the question is declined, and the program itself runs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SERVED = ("resolve", "query", "history", "status", "find", "inspect", "__complet
 _BEFORE = ("-q", "--quiet", "-v", "--verbose")
 """Options without a value that may stand before the command. The launcher takes out --db."""
 _REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
-"""Words with which the program itself answers: it reads stdin or other files, writes the catalog, or shows what only it knows."""
+"""Words that are left to the program itself, because it reads stdin or other files, writes the catalog, or shows what only it knows."""
 _KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_PAGER", "OCICAT_QUIET", "OCICAT_SOCKET"))
 _SHORTEST_TIMEOUT = 1.0
-"""In seconds. A shorter `--timeout` may be over within the time of an answer, which only the program itself watches."""
+"""In seconds. A shorter `--timeout` may end during an answer, and only the program itself watches for that."""
 _TIMES = ("--at", "--since")
 """Options whose value may be a local time."""
 _PATHS = ("/", ".")
@@ -38,7 +38,7 @@ _SHORT = 2
 _NO_LOCALE = ("", "C", "POSIX")
 _FAILED = 4
 _MOST_DIGITS = 9
-"""Of COLUMNS, as catalog.cli.widths believes it."""
+"""The largest number of digits in COLUMNS, as in catalog.cli.widths."""
 
 
 class Answers:
@@ -61,9 +61,9 @@ class Answers:
             raise Declined
 
     def shortly(self, request: Request) -> bytes | None:
-        """Return what is printed on 1, with exit status 0, if one statement tells; else None. Raises Declined.
+        """Return the output on stdout, with exit status 0, if a single statement gives the answer; else None. Raises Declined.
 
-        It needs neither the environment nor the directory of the request, because no such answer depends on them.
+        This needs neither the environment nor the directory of the request, because no such answer depends on them.
         """
         found = lean.question(request.words, request.variables)
         if found is None:
@@ -77,13 +77,13 @@ class Answers:
             if rows and kept.identity() != request.file:
                 raise Declined  # the launcher sees another file there
         except (OcicatError, UnicodeEncodeError):  # words that are not UTF-8
-            return None  # `answer` meets it again
+            return None  # `answer` gets the same error
         finally:
             kept.settle()
         return lean.printed(command, rows)
 
     def answer(self, request: Request, peer: Peer) -> tuple[int, list[tuple[int, bytes]]]:
-        """Return the exit status and what was printed on 1 and 2, in order. Raises Declined."""
+        """Return the exit status, and the output on descriptors 1 and 2 in order. Raises Declined."""
         kept = self._kept
         _check_words(request.words)
         self._enter(request, peer)
@@ -102,7 +102,7 @@ class Answers:
             output.begin_again()
             kept.settle()
             os.chdir("/")  # so that no directory is kept busy
-        # What fails may fail here alone: another user, other limits, a session that has ended. The program tries it again.
+        # A failure may concern only this process (another user, other limits, a session that has ended). The program tries again.
         if status >= _FAILED:
             raise Declined
         return status, printed.pieces
@@ -126,7 +126,7 @@ class Answers:
         if begin:
             ours, theirs = ({k: v for k, v in each.items() if k.startswith(begin)} for each in (self._own, variables))
             if ours != theirs:
-                raise Declined  # libpq would find another server, or log in as somebody else
+                raise Declined  # libpq would find another server, or log in as another user
         locale = next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "")
         if locale not in _NO_LOCALE and locale.partition(".")[2].lower().replace("-", "") != "utf8":
             raise Declined  # Python would decode the words in another way
@@ -134,10 +134,10 @@ class Answers:
     def _enter(self, request: Request, peer: Peer) -> None:
         """Enter the working directory of the launcher if a path in its words may need it. Raises Declined if that is impossible.
 
-        A path is looked at with the rights of this process and in its mounts, so it is only looked at for the same user.
+        This process looks at a path with its own permissions and in its own mounts, so it does so only for the same user.
         """
         if not peer.is_us and "status" in request.words:
-            raise Declined  # it looks at the daemon's files, which other users may have to distrust
+            raise Declined  # status looks at the daemon's files, which another user may have to distrust
         if not any(map(_may_be_path, request.words)):
             return
         if not peer.is_us or request.mounts != self._mounts or request.words[0] == "__complete":
@@ -150,7 +150,7 @@ class Answers:
             raise Declined
 
     def _set(self, request: Request) -> None:
-        """Make this process one with the environment of the request, unless the last request had the same."""
+        """Give this process the environment of the request, unless the last request had the same, and reset its settings."""
         if self._environment != (request.variables, request.width):
             self._environment = None
             environ = os.environ
@@ -170,7 +170,7 @@ class Answers:
 
 
 class _Printed:
-    """What a command has printed so far, and on which stream."""
+    """The output of a command so far, and the stream of each piece."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, bytes]] = []
@@ -186,7 +186,7 @@ class _Printed:
 
 
 class _Stream:
-    """Stands for sys.stdout or sys.stderr, of which commands use only this."""
+    """Replaces sys.stdout or sys.stderr. It has only the methods that commands use."""
 
     def __init__(self, number: int, printed: _Printed, is_terminal: bool) -> None:
         self._number = number
@@ -200,14 +200,14 @@ class _Stream:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: what was written is in order already."""
+        """Do nothing: the pieces are already in order."""
 
     def isatty(self) -> bool:
         """Return whether the stream of the launcher is a terminal."""
         return self._is_terminal
 
     def fileno(self) -> int:
-        """Raise OSError, because this is no file."""
+        """Raise OSError, because this is not a file."""
         raise OSError("a stream of the launcher")
 
 
@@ -222,9 +222,9 @@ def _check_words(words: list[str]) -> None:
         return
     for number, word in enumerate(words):
         if word.strip().startswith("oci:") and ":@" in word:
-            raise Declined  # the number of an entry, which is counted in a layout's own file
+            raise Declined  # the number of an entry in the layout's own file, which the program reads
         if word.partition("=")[0] in _REFUSED or (word[:1] == "-" and word[:2] != "--" and len(word) > _SHORT):
-            raise Declined  # -sVALUE: a value that is not seen here may be a path
+            raise Declined  # -sVALUE: the value may be a path, and is not examined here
         if word.startswith("--timeout"):
             value = word.partition("=")[2] if "=" in word else "".join(words[number + 1 : number + 2])
             try:
@@ -235,7 +235,7 @@ def _check_words(words: list[str]) -> None:
 
 
 def _may_be_path(word: str) -> bool:
-    """Return whether a word may name a file: a path, or a reference or option with one in it."""
+    """Return whether a word may name a file: a path, or a reference or option that contains one."""
     text = word.strip()
     value = text.partition("=")[2].strip()
     if text.startswith(_PATHS) or value.startswith(_PATHS) or text.startswith(("oci:", "ocidir:")):
@@ -257,7 +257,7 @@ def _mounts() -> str:
 
 
 def _read_zone_again() -> None:
-    """Make the C library read the time zone again: it does so only if TZ changes, and its files may have changed meanwhile."""
+    """Make the C library read the time zone again. It does so only if TZ changes, but the files of the zone may have changed."""
     given = os.environ.get("TZ")
     os.environ["TZ"] = "UTC0"
     time.tzset()

@@ -1,7 +1,7 @@
 """One of the processes that answer: it takes a connection, answers the question on it, and waits for the next.
 
-It never waits for a launcher for long, and it ends if a question takes long, or if the launcher goes away meanwhile: the kernel
-kills it by a signal, also in the middle of a statement, and the minder (listening.py) starts another one.
+It never waits long for a launcher. If a question takes too long, or if the launcher goes away meanwhile, a signal kills the
+process, even in the middle of a statement, and the minder (listening.py) starts another one.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _RECEIVE = struct.pack("@ll", 0, 50_000)
 _SEND = struct.pack("@ll", 0, 100_000)
 """In seconds and microseconds: how long to wait for a question, and for a launcher that does not read its answer."""
 _MOST_SECONDS = 1.0
-"""A launcher gives up after a tenth of that."""
+"""How long a question may take. A launcher gives up after a tenth of this."""
 _LOOK_SECONDS = 10.0
-"""How often an idle process looks whether the file that it keeps open was deleted."""
+"""How often an idle process checks whether the file that it keeps open was deleted."""
 _MOST_QUESTIONS = 20_000
 _MOST_GROWTH_KB = 64 << 10
-"""After so many questions, or if it has grown by so much, a process ends and another one starts."""
+"""After this many questions, or if it has grown by this much, a process ends and another one starts."""
 _ANY_MEMORY = resource.RLIM_INFINITY
 
 
 def work(listening: socket.socket, minder: int, catalog: str) -> None:
-    """Answer questions about `catalog` until the pipe `minder` is closed, or enough are answered."""
+    """Answer questions about `catalog` until the pipe `minder` is closed, or the process has answered or grown enough."""
     messages.process.is_ours = False
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number in (signal.SIGALRM, signal.SIGIO, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -95,7 +95,7 @@ def _serve(connection: socket.socket, answers: Answers) -> None:
 def _while_wanted(connection: socket.socket, answers: Answers, request: Request, peer: Peer) -> bytes:
     """Return the reply. If the launcher closes the connection meanwhile, SIGIO ends this process.
 
-    What `Answers.shortly` asks needs no such end: it is one statement that searches indexes.
+    `Answers.shortly` does not need this, because it runs one statement that searches indexes.
     """
     descriptor = connection.fileno()
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
@@ -108,7 +108,7 @@ def _while_wanted(connection: socket.socket, answers: Answers, request: Request,
 
 
 def _received(connection: socket.socket) -> bytes:
-    """Return a request without its length. Raises NoRequest, and OSError if it does not come in time."""
+    """Return a request without its length. Raises NoRequest, and OSError if the request does not arrive in time."""
     data = bytearray()
     while (length := length_of(data)) is None or len(data) < length:
         piece = connection.recv(LARGEST_REQUEST + 4 - len(data))
@@ -121,7 +121,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def _limit_memory() -> None:
-    """Limit this process as a command is limited."""
+    """Limit the memory of this process like that of a command."""
     with open("/proc/self/statm", "rb") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -101,7 +101,7 @@ def command(
     given = StoreSettings(name, policy, prefix, priority, shared, known_as, sparse)
     given_paths = [_place(path, settings.limits) for path in paths]
     if archives is not None and all(os.path.isfile(path) for path in given_paths):
-        raise UsageError("--archives is about the archives below a directory: leave it out for a file")
+        raise UsageError("--archives applies to the archives below a directory: leave it out for a file")
 
     def register(connection: Connection) -> tuple[list[Root], list[Store], list[str]]:
         registry = Registry(connection)

@@ -18,14 +18,16 @@ _PROCESSES = 4
 @click.option(
     "--socket", "socket_", metavar="PATH", help="Where to listen. [default: OCICAT_SOCKET, or CATALOG.answer]"
 )
-@click.option("--processes", type=Whole(min=1, max=64), metavar="N", help="How many answer at once. [default: 4]")
+@click.option(
+    "--processes", type=Whole(min=1, max=64), metavar="N", help="Number of processes that answer. [default: 4]"
+)
 @click.option("--parent", type=int, hidden=True)
 @click.pass_obj
 def command(globals_: Globals, socket_: str | None, processes: int | None, parent: int | None) -> int:
     """Answer 'resolve', 'query', 'history', 'find', 'inspect', 'status' and completion for other processes, in the foreground.
 
-    Where the native launcher is installed ('ocicat help operations'), these commands ask the answerer of their catalog and print
-    what it answers; whatever it cannot answer at once, they do themselves. Those who may read the catalog may ask. SIGTERM ends it.
+    If the native launcher is installed ('ocicat help operations'), these commands ask the answerer of their catalog and print its
+    answer. If it cannot answer at once, they find the answer themselves. Users who may read the catalog may ask. SIGTERM ends it.
     """
     catalog = catalog_path(globals_.db)
     path = None

@@ -110,7 +110,7 @@ def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, fo
 
 
 class _Printing:
-    """Prints the changes of some or all stores; `count` is how many."""
+    """Prints the changes of some or all stores; `count` is the number printed."""
 
     def __init__(self, format_: str | None, stores: tuple[str, ...]) -> None:
         self.show = formats.open_format(format_, COLUMNS, FIELDS, spare=_SPARE, times=("at",))
@@ -119,7 +119,7 @@ class _Printing:
         self._is_asked: Callable[[Change], bool] | None = None
 
     def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Print the changes that the catalog has now; `is_over` is called after each. Raises UnknownStore."""
+        """Print the changes that the catalog has now, until `is_over` returns true. Raises UnknownStore."""
         if self._stores and self._is_asked is None:
             self._is_asked = in_stores(reader, self._stores)
         for change in followed.changes(reader):
@@ -131,9 +131,9 @@ class _Printing:
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal came, and what runs did not end in time: nobody reads the output, or the catalog does not answer.
+    """After a signal, the command did not end in time: nobody reads the output, or the catalog does not answer.
 
-    It is raised between any two instructions, like Ctrl-C, and passes through every layer as that does (engine.postgres.connect.explain).
+    Like KeyboardInterrupt, this is raised between any two instructions and passes through every layer (engine.postgres.connect.explain).
     """
 
 
@@ -147,7 +147,7 @@ class _Following:
         self._is_over = False
 
     def run(self, begin: Callable[[Reader], Followed]) -> int:
-        """Return 0 after SIGINT or SIGTERM; raises Unread when nobody reads stdout, CatalogUnavailable, UsageError."""
+        """Print changes until SIGINT or SIGTERM, then return 0. Raises Unread if nobody reads stdout, CatalogUnavailable, UsageError."""
         if messages.process.is_ours:
             signal.signal(signal.SIGALRM, _give_up)
             for each in (signal.SIGINT, signal.SIGTERM):

@@ -90,7 +90,7 @@ def command(
 
 
 def _report(found: list[contexts.Context], *, strict: bool) -> int:
-    """Name each image without an answer once, on stderr; return the highest exit status."""
+    """Report each image without an answer once, on stderr; return the highest exit status."""
     worst = 0
     named: set[str] = set()
     for image, _, _, error in found:

@@ -111,7 +111,7 @@ def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
     """
     old, new = (side(then, text, note) for then, text in zip(readers, stores, strict=True))
     if old is None and (new is None or stores[0] != stores[1]):
-        store_ids(readers[0], stores[:1])  # raises the error that says so
+        store_ids(readers[0], stores[:1])  # raises UnknownStore
     if new is None and stores[0] != stores[1]:
         store_ids(readers[1], stores[1:])
     return old or _nothing(readers[0], stores[0]), new or _nothing(readers[1], stores[1])
@@ -135,7 +135,7 @@ def _nothing(reader: Reader, text: str) -> Side:
 
 
 def _for_people(row: Difference) -> Callable[[str], object]:
-    """Return what gives the cells of a difference, with sizes in units and no empty lists."""
+    """Return a function that gives the cell of each field, with sizes in units and None for an empty list."""
 
     def cell(field: str) -> object:
         value = row.value(field)

@@ -35,10 +35,10 @@ def command(
 ) -> int:
     """Show all that the catalog knows about one image, from every store.
 
-    That is: its names, the stores that have it, its platforms, its layers and what shares them, labels, annotations, the
+    That is: its names, the stores that have it, its platforms, its layers and the images that share them, labels, annotations, the
     images that it is built on and that are built on it, referrers, history and problems.
 
-    REF is what 'ocicat resolve' takes. Each section shows how many items there are in total.
+    REF is written as for 'ocicat resolve'. Each section shows how many items there are in total.
     """
     options = Options("inspect", (ref,))
     options.db = globals_.db

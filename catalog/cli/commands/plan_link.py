@@ -44,7 +44,7 @@ PAIRS = "pairs0"
 )
 @click.pass_obj
 def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | None, format_: str | None) -> int:
-    """Print which identical blobs could share their bytes, in all stores or these ('ocicat help cleaning').
+    """Print which identical blobs could share their bytes, in all stores or in the given ones ('ocicat help cleaning').
 
     Both files of a row are on one file system, are not hard links to one file, and were found good by 'ocicat verify' since
     they last changed. The exit status is 1 if there is nothing to share.
@@ -74,7 +74,7 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
 
 
 class _Saved:
-    """The totals of a plan. `bytes` are those of files all of whose names are replaced."""
+    """The totals of a plan. `bytes` counts a file only once all of its names are replaced."""
 
     def __init__(self) -> None:
         self.rows = self.bytes = 0

@@ -71,7 +71,7 @@ def prune(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """Print the files that could be removed from all stores, or from these ('ocicat help cleaning').
+    """Print the files that could be removed from all stores, or from the given ones ('ocicat help cleaning').
 
     These are blobs that nothing in use needs, and files that killed writers left. With --keep-last, --unnamed or
     --untagged-since they also include the blobs that only the given-up entries need: remove these entries from index.json
@@ -131,7 +131,7 @@ def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
 
 
 class _Totals:
-    """The totals of a plan. `freed` are the bytes of files all of whose names are removed."""
+    """The totals of a plan. A file counts once if all of its names are removed; other hard links keep the `_kept` bytes in use."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -160,7 +160,7 @@ class _Totals:
     def __str__(self) -> str:
         leftovers = self.rows - self._blobs
         parts = [counted(self._blobs, "blob")] + ([counted(leftovers, "leftover")] if leftovers else [])
-        linked = f"; {human(self._kept, 'bytes')} of it stay in use by other hard links" if self._kept else ""
+        linked = f"; {human(self._kept, 'bytes')} of it stay in use through other hard links" if self._kept else ""
         return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {counted(len(self._stores), 'store')}{linked}"
 
 

@@ -114,7 +114,7 @@ def _for_people(report: Report, cells: dict[str, object]) -> dict[str, object]:
 
 
 class Totals:
-    """The number of rows, and the sum of each column of sizes that adds up."""
+    """The number of rows, and the sum of each size column that can be added up."""
 
     def __init__(self, report: Report) -> None:
         self._rows = 0

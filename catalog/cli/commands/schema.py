@@ -15,7 +15,9 @@ from catalog.names.nearest import did_you_mean
 
 @click.command(name="schema")
 @click.argument("name", required=False, metavar="[OBJECT]")
-@click.option("--format", "format_", metavar="F", help="Of the list: table, tsv, csv, json, jsonl or a TEMPLATE.")
+@click.option(
+    "--format", "format_", metavar="F", help="Format of the list: table, tsv, csv, json, jsonl or a TEMPLATE."
+)
 def command(name: str | None, format_: str | None) -> int:
     """Print the JSON Schema of an object that a command prints with --json. Without OBJECT, list the objects.
 

@@ -98,7 +98,7 @@ def command(
     rules = Serving(stores, strict, ambiguous)
     reader = open_reader(path)
     try:
-        rules.scope(reader)  # an unknown store is a mistake now, and not at the first request
+        rules.scope(reader)  # reports an unknown store now, and not at the first request
     finally:
         reader.close()
     listening = server.passed_sockets()
@@ -135,7 +135,7 @@ def _host_name(text: str) -> str:
 
 
 def _freshen(config: str | None, stores: tuple[str, ...]) -> Callable[[Reader, Asked, str], None]:
-    """Return what brings the catalog up to date for a tag. Raises UsageError for a mistake in the configuration."""
+    """Return a function that brings the catalog up to date for a tag. Raises UsageError if the configuration is wrong."""
     from catalog.cli.config import load_followed
     from catalog.ingest.fresh import make_fresh
 

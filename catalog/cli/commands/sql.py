@@ -37,7 +37,7 @@ def command(
     """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin.
 
     '--schema' describes all views, and 'sql --schema NAME' only one: on a terminal as text, in a pipe as SQL, or with
-    --format as a row per column.
+    --format as one row per column.
     """
     output.limit_pauses(timeout)
     if not schema:
@@ -67,7 +67,7 @@ def command(
 
 
 def _print_views(views: list[str], name: str | None, format_: str | None) -> None:
-    """Print the views, or only the one of this name. Raises UsageError if there is none.
+    """Print all views, or only the view `name`. Raises UsageError if there is no such view.
 
     `views` are the statements that create them.
     """
@@ -90,7 +90,7 @@ def _print_views(views: list[str], name: str | None, format_: str | None) -> Non
 
 
 def parameters_of(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of several `-p NAME=VALUE` by their names. Raises UsageError."""
+    """Return the values of `-p NAME=VALUE` options by name. Raises UsageError."""
     values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

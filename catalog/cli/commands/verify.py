@@ -85,7 +85,7 @@ def _verify(
 
 
 def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
-    """Return the ids of the stores that `names` name; None for all stores."""
+    """Return the ids of the stores called `names`, or None for all stores."""
     if not names:
         return None
     reader = open_reader(path)
@@ -96,7 +96,7 @@ def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
 
 
 def _summarize(run: Verification) -> None:
-    """Say how many blobs were read: with `--verbose`, or if some were not."""
+    """Report how many blobs were read. If some were not, this is a note; else a line for `--verbose` or for a terminal."""
     counts = [f"{run.verified} read"]
     if run.skipped:
         counts.append(f"{run.skipped} skipped, which were good and have not changed since (--full reads them too)")

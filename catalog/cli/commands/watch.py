@@ -45,12 +45,12 @@ _SECONDS = Interval()
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
-    help="Log only what is as important as this. -v is short for debug, -q for warning. [default: info]",
+    help="Log only messages of this level or above. -v is short for debug, -q for warning. [default: info]",
 )
 @click.option(
     "--take-over",
     is_flag=True,
-    help="On a shared catalog, this machine replaces the one that was this host until now. Needed once.",
+    help="On a shared catalog, this machine replaces the one that was this host until now. Needed only once.",
 )
 @click.pass_obj
 def command(
@@ -83,7 +83,7 @@ def command(
             catalog = catalog_path(globals_.db)
             configured = Configured(read, log)
             if configured.now.answer:
-                default_socket(catalog)  # raises UsageError if there is no place for it
+                default_socket(catalog)  # raises UsageError if there is no place for the socket
             answering = Answering(catalog, own_program(["answer", "--parent", str(os.getpid())]), log)
             return Daemon(catalog, configured, log, answering, take_over=take_over).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged in the requested format
