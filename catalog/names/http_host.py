@@ -1,4 +1,4 @@
-"""Parse the Host header of an HTTP request, by which a server is safe from DNS rebinding, and an address to listen at."""
+"""Parse the Host header of an HTTP request, which a server checks against DNS rebinding, and the address to listen at."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_what_is_torn_or_over_a_limit_keeps_its_last_answers(cli: Own, tmp_path:
         cli,
         [
             (whole[:-4], "cut off"),
-            (whole + b"more", "something else behind"),
+            (whole + b"more", "other data after the end"),
             (whole[:200] + b"\xff" + whole[201:], "damaged"),
             (gzip.compress(b"x" * 5000), "not a tar archive"),
         ],

@@ -277,7 +277,7 @@ def extended(kind: bytes, data: bytes) -> bytes:
         (header(b"index.json", b"0", 5000) + END, "is cut off"),
         (INDEX[:100] + b"x" + INDEX[101:] + END, "not a tar archive"),
         (INDEX + INDEX[:100] + b"x" + INDEX[101:] + END, "wrong checksum"),
-        (INDEX + bytes(512) + INDEX + END, "more behind it"),
+        (INDEX + bytes(512) + INDEX + END, "more after it"),
         (extended(b"x", pax(path="a")) + extended(b"x", pax(path="b")) + INDEX + END, "say the same"),
         (extended(b"L", b"a\0") + extended(b"x", pax(path="b")) + INDEX + END, "say the same"),
         (extended(b"g", pax(path="a")) + INDEX + END, "global header"),
