@@ -364,7 +364,7 @@ class ContentStage:
         return left
 
     def _find(self, reading: ContentReading) -> Generator[int, None, None]:
-        """Find the findings about a store. Write those that are too many for one transaction, and keep the rest in `reading`."""
+        """Collect the findings about a store. Write those that are too many for one transaction, and keep the rest in `reading`."""
         pages = yield from self._pages([reading])
         ranges = [(page.low, page.high) for page in pages]
         ask = findings.asking_anew(self._writer)

@@ -110,7 +110,7 @@ class Diff:
         return keys
 
     def _between(self, place: int, count: int) -> list[int] | None:
-        """Return sort keys for `count` new entries between the last entry and the old entry at `place`; None if there is no room.
+        """Return sort keys for `count` new entries between the last entry and the old entry at `place`, or None if there is no room.
 
         `count` is at least 1. The keys of unmatched old entries are not used, because those entries may come later in the list.
         """

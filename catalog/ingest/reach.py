@@ -219,7 +219,7 @@ class _Walk:
         return new
 
     def referrers(self) -> Generator[None, None, None]:
-        """Record the manifests whose subject is in use and everything that they point to, then the manifests that refer to those, and so on."""
+        """Record the manifests whose subject is in use, with everything that they point to, then those that refer to them, and so on."""
         by_subject: dict[int, list[int]] = {}
         yield
         for referrer, subject in self._ask(_SUBJECTS, (self._store_id,)):

@@ -80,7 +80,7 @@ def write_places(rows: Rows, found: Sequence[FoundBlobs]) -> None:
 
 
 def keep_removed(connection: Connection, removed: Sequence[Store]) -> None:
-    """Remember the places that these stores, which are about to be removed, share with others.
+    """Remember the blob places of these stores, which are about to be removed, that are not their own or that other stores use.
 
     Their layouts may stay on the disk, and other programs may still use them.
     """

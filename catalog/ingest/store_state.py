@@ -1,4 +1,4 @@
-"""The state of each store in the catalog, and checks by stats alone whether that is up to date.
+"""The state of each store in the catalog, and checks, mostly by stats alone, whether that state is up to date.
 
 Passes use this module (intake.py, sweep.py), and so does the first check of `ocicat index` (unchanged.py), which has to be over before
 SQLAlchemy would be loaded. So nothing heavy is imported here.

@@ -58,7 +58,7 @@ class Sweep:
 
         With `full`, read each index.json even if it looks unchanged, and list the blobs of each store. Waits for files that keep changing,
         at most for the patience in the settings. Content is read completely, or for `content_seconds`, or until the monotonic clock
-        reaches `deadline`; the rest stays pending. Returns the numbers of stores.
+        reaches `deadline`; the rest stays pending.
         """
         with self._writer.snapshot() as connection:
             registry = Registry(connection)

@@ -294,7 +294,7 @@ class Verification:
         return verdicts
 
     def _hash_small(self, blobs: BlobDirectories, file: BlobFile) -> _Verdict | None:
-        """Return the verdict on a small file that is good and does not change, as most files; None if `_hash` has to check it."""
+        """Return the verdict on a small file if it is good and does not change, like most files, or None if `_hash` has to check it."""
         if file.size > _SMALL_BYTES:
             return None
         algorithm, _, encoded = file.digest.partition(":")

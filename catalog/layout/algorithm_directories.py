@@ -81,7 +81,7 @@ class AlgorithmDirectories:
         return names[:_MAX_ALGORITHMS], sorted(others)[:_MAX_ALGORITHMS]
 
     def of_layout(self, algorithm: str) -> int:
-        """Return a descriptor (O_PATH) of the layout's own directory for an algorithm; -1 if there is none."""
+        """Return a descriptor (O_PATH) of the layout's own directory for an algorithm, or -1 if there is none."""
         known = self._open.get((self.own, algorithm))
         return self._directory(self.own, algorithm) if known is None else known
 

@@ -77,7 +77,7 @@ def _check_regular(found: os.stat_result) -> None:
 def is_archive(opened: str) -> bool:
     """Return whether there is a tar archive with a layout at a path from `opened_path`. Never raises OSError.
 
-    Most of a file with other contents is not read, because one of its first members has to look like part of a layout. Only those
+    Most of a file with other contents is not read, because one of its first members has to look like part of a layout. Only the first
     members of a compressed file are read. Returns False for a file that cannot be inflated.
     """
     try:
@@ -112,7 +112,7 @@ def is_archive(opened: str) -> bool:
 
 
 def compression_at(opened: str) -> str | None:
-    """Return the compression of the file at a path from `opened_path`; None if there is none or it cannot be read. Raises Exhausted."""
+    """Return the compression of the file at a path from `opened_path`, or None if there is none or it cannot be read. Raises Exhausted."""
     try:
         _check_regular(stat_file(opened))
         descriptor = open_file(opened)
@@ -162,7 +162,7 @@ def _has_member_of_layout(inflating: Inflating) -> bool:
 
 
 def why_no_archive(opened: str, limits: ListLimits) -> str | None:
-    """Return why the file at a path from `opened_path` is not a tar archive with a layout; None if it is one. Raises Exhausted."""
+    """Return why the file at a path from `opened_path` is not a tar archive with a layout, or None if it is one. Raises Exhausted."""
     try:
         archive = Archive(opened, limits)
     except (Torn, NotInstalled) as error:

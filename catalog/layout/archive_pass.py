@@ -190,7 +190,7 @@ class _Begun:
         self._passes: dict[_Identity, tuple[float, ArchivePass]] = {}
 
     def take(self, found: os.stat_result, limits: ListLimits | None) -> ArchivePass | None:
-        """Remove and return the pass over an archive; None if there is none."""
+        """Remove and return the pass over an archive, or None if there is none."""
         with self._lock:
             known = self._passes.pop(identity_of(found, limits), None)
         return None if known is None else known[1]

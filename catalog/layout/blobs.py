@@ -31,7 +31,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 TICK_NS = 20_000_000
 """The kernel's clock for the times of files ticks every 1 to 10 ms. A later write within the same tick does not change the times."""
 _MOST_ODD = 100
-"""The most blobs that are not regular files that are reported individually. The rest are counted."""
+"""At most this many blobs that are not regular files are reported individually. The rest are counted."""
 _ODD_LINK = "is a symbolic link, which is not followed: put a copy of the file in its place"
 
 
@@ -249,7 +249,7 @@ class BlobDirectories:
         return (data, after) if is_same else None
 
     def beginning(self, digest: str, size: int) -> bytes:
-        """Return the first `size` bytes of a blob, or all of it if it is shorter; b"" if it is absent.
+        """Return the first `size` bytes of a blob, or all of it if it is shorter, or b"" if it is absent.
 
         Raises BlobProblem and Exhausted.
         """

@@ -249,7 +249,7 @@ def bad_digest(digest: str) -> str:
 
 
 def string_map(raw: bytes) -> dict[str, str]:
-    """Return the string members of a JSON object, clean. Other members are ignored; {} if `raw` is not an object."""
+    """Return the string members of a JSON object, clean, or {} if `raw` is not an object. Other members are ignored."""
     try:
         fields = loads(raw)
     except ValueError:

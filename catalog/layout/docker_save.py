@@ -210,7 +210,7 @@ def _attach(
 
 
 def _config_of(blobs: BlobDirectories, descriptor: Descriptor, most: int) -> str | None:
-    """Return the digest of the config that a manifest refers to; None if it cannot be read or has no config."""
+    """Return the digest of the config that a manifest refers to, or None if it cannot be read or has no config."""
     try:
         data = descriptor.embedded(most) or blobs.read(descriptor.digest, most)
         manifest = None if data is None else parse_manifest(data)

@@ -59,7 +59,7 @@ def told_spans(raw: bytes) -> tuple[list[Told], list[Problem]]:
 
 
 def _entry(found: Any) -> tuple[int, str | None] | None:
-    """Return the time and the digest of a history entry, with digest None if the tag was removed; None if unusable."""
+    """Return the time and the digest of a history entry, with the digest None if the tag was removed, or None if the entry is unusable."""
     if not isinstance(found, dict) or not isinstance(found.get("time"), str):
         return None
     at = milliseconds(clean(found["time"]))

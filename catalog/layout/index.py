@@ -322,7 +322,7 @@ class _Reader:
 
 
 def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
-    """Return the index as Go reads it, and what is odd in it; None if Go reads it like everyone else (gojson.py)."""
+    """Return the index as Go reads it, and what is odd in it, or None if Go reads it like everyone else (gojson.py)."""
     if index is not None:
         found = index.manifests if isinstance(index.manifests, list) else []
         if gojson.is_plain(data, found, index.other_quotes()):

@@ -178,5 +178,5 @@ class MemberBlobs:
         return (None, None) if place is None or place.reason else (place, small)
 
     def _place(self, digest: str) -> MemberPlace | None:
-        """Return the place of a blob in the archive; None if the blob is absent or no archive is open."""
+        """Return the place of a blob in the archive, or None if the blob is absent or no archive is open."""
         return None if self._archive is None or not is_digest(digest) else self._archive.contents.blob(digest)

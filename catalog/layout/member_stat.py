@@ -6,7 +6,7 @@ import os
 
 
 def member_stat(found: os.stat_result, size: int) -> os.stat_result:
-    """Return the stat of an archive with the size of a member. It has no blocks if the archive has holes, as the member may."""
+    """Return the stat of an archive with the size of a member. If the archive has holes, the stat shows no blocks."""
     blocks = -(-size // 512) if found.st_blocks * 512 >= found.st_size else 0
     times = {"st_mtime_ns": found.st_mtime_ns, "st_ctime_ns": found.st_ctime_ns, "st_blocks": blocks}
     return os.stat_result((*found[:6], size, *found[7:10]), times)

@@ -242,7 +242,7 @@ class Parser:
         return None
 
     def _decode(self, text: bytes) -> list[Descriptor] | None:
-        """Return the usable descriptors of an array; None if `text` is not an array or is empty."""
+        """Return the usable descriptors of an array, or None if `text` is not an array or is empty."""
         if b"\\" not in text or b"\\u0000" not in text:
             ensure_room(_ROOM * len(text))
             try:

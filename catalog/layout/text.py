@@ -82,7 +82,7 @@ def loads(raw: bytes) -> Any:
 
 
 def kind_of(first: int) -> str:
-    """Return the kind of a JSON value that begins with the byte `first`, such as "an array"; "" if no value begins with it."""
+    """Return the kind of a JSON value that begins with the byte `first`, such as "an array", or "" if no value begins with it."""
     return _KINDS.get(chr(first), "a number" if chr(first) in "-0123456789" else "") if first >= 0 else ""
 
 
@@ -115,7 +115,7 @@ def text_or_none(found: object) -> str | None:
 
 
 def strings_in(found: object) -> dict[str, str]:
-    """Return the members of a JSON object that are strings, with clean keys and values; {} if it is not an object."""
+    """Return the members of a JSON object that are strings, with clean keys and values, or {} if it is not an object."""
     if not isinstance(found, dict):
         return {}
     return {clean(key): clean(value) for key, value in found.items() if isinstance(value, str)}

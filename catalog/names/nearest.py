@@ -14,7 +14,7 @@ _LONGEST = 100
 
 
 def nearest(text: str, known: Iterable[str]) -> str | None:
-    """Return the known word most similar to `text`, ignoring case; None if no word is similar or `text` is too long."""
+    """Return the known word most similar to `text`, ignoring case, or None if no word is similar or `text` is too long."""
     import difflib  # Here, because the configuration imports this module but hardly ever needs the message.
 
     if len(text) > _LONGEST:
@@ -32,6 +32,6 @@ def nearest_option(text: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end; empty if there is none."""
+    """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end, or "" if there is none."""
     word = nearest(text, known)
     return "" if word is None else f"did you mean '{shown(word)}'? "

@@ -45,7 +45,7 @@ class Glob:
         self.prefix = "".join(piece for piece, _ in self._pieces[:literal])
 
     def bounds(self) -> dict[str, str] | None:
-        """Return the half-open range `low` to `high` that contains every match; None if the prefix is empty."""
+        """Return the half-open range `low` to `high` that contains every match, or None if the prefix is empty."""
         high = upper_bound(self.prefix)
         return None if high is None else {"low": self.prefix, "high": high}
 
@@ -76,7 +76,7 @@ class Glob:
 
 
 def upper_bound(prefix: str) -> str | None:
-    """Return the least text above all texts that begin with `prefix`, for a half-open index range; None if there is none."""
+    """Return the least text above all texts that begin with `prefix`, for a half-open index range, or None if there is none."""
     prefix = prefix.rstrip("\U0010ffff")
     if not prefix:
         return None

@@ -232,7 +232,7 @@ def _percent(text: str) -> str:
 
 
 def _decoded(written: str) -> list[str] | None:
-    """Return the version, which may be empty, and the features in `osversion+feature…`; None if it is malformed."""
+    """Return the version, which may be empty, and the features in `osversion+feature…`, or None if it is malformed."""
     if len(written) > MAX_OPTIONS:
         return None
     found = []

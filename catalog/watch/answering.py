@@ -120,7 +120,7 @@ class Answering:
 
 
 def _piece(descriptor: int) -> bytes:
-    """Return the bytes that can be read without waiting; b"" if there are none yet, or at the end."""
+    """Return the bytes that can be read without waiting, or b"" if there are none yet, or at the end."""
     try:
         return os.read(descriptor, _PIECE)
     except BlockingIOError:

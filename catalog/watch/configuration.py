@@ -18,7 +18,7 @@ TEXT, JSON = FORMATS = ("text", "json")
 
 
 class Configuration(NamedTuple):
-    """Times are in seconds.
+    """The configuration of a daemon. Times are in seconds.
 
     - `rescan`: the time between two sweeps.
     - `poll`: the time between two sweeps without events; None means that events are used.

@@ -69,14 +69,14 @@ class Notifier:
 
 
 def _address(given: str) -> str:
-    """Return the address of the socket, which is a path or an abstract name; "" if `given` is neither."""
+    """Return the address of the socket, which is a path or an abstract name, or "" if `given` is neither."""
     if given.startswith("@") and len(given) > 1:
         return "\0" + given[1:]
     return given if given.startswith("/") else ""
 
 
 def _interval(environ: Mapping[str, str]) -> float | None:
-    """Return half of WATCHDOG_USEC in seconds; None if it is invalid or not meant for this process."""
+    """Return half of WATCHDOG_USEC in seconds, or None if it is invalid or not meant for this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     given = environ.get("WATCHDOG_USEC", "")

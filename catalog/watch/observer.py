@@ -453,7 +453,7 @@ class TreeObserver(BaseThread):
         return True
 
     def _note(self, bases: tuple[bytes, ...], mask: int) -> None:
-        """Record whether the index.json in these directories, or these archives, are being written or were renamed."""
+        """Record whether the files index.json in these directories, or these archives, are being written or were moved into place."""
         for base in bases:
             if mask & InotifyConstants.IN_MOVED_TO:
                 self._renamed.add(base)

@@ -42,7 +42,7 @@ class Renamed:
         self._open_files = OpenFiles()
 
     def wait(self, trees: TreeObserver, store: Store, file: FileState, age: float) -> float | None:
-        """Return after how many seconds to check the store again; 0 if `file` may be read now, None if it has to settle like others.
+        """Return after how many seconds to check the store again, 0 if `file` may be read now, or None if it has to settle like others.
 
         `file` was just found, and last changed `age` seconds ago.
         """
