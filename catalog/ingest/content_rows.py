@@ -83,10 +83,10 @@ def write_end(
     something to read.
     """
     keep_edges(connection, still=True)
-    more = unread_of(connection, [each.store.id for each in readings], max_bytes)  # because of manifests that others read
+    more = unread_of(connection, [each.store.id for each in readings], max_bytes)  # found by other processes
     left = [each for each in readings if any(not each.left_out(one.digest) for one in more.get(each.store.id, ()))]
     ids = [each.store.id for each in readings if each not in left]
-    paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # without stores that were removed meanwhile
+    paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # without stores removed meanwhile
     done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
     rows = Rows(connection)
     rows.pause = pause

@@ -222,7 +222,8 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: S
 
     def add(connection: Connection) -> None:
         rows = Rows(connection)
-        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}  # Another process may have written some rows.
+        # Another process may have written some rows meanwhile.
+        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}
         _write(rows, found, {digest: file for digest, file in there.items() if digest not in held})
         rows.flush()
 

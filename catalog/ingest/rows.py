@@ -341,7 +341,7 @@ class Rows:
         text = platform_text(found.os, found.architecture, found.variant, found.os_version, found.os_features)
         long_words = self.long_words
         known = None if text is None else self.platform(text)
-        if self.long_words == long_words:  # A platform that is too long is not cached, because it has to be counted each time.
+        if self.long_words == long_words:  # A platform that is too long has to be counted each time.
             self._platforms[parts] = known
         return known
 

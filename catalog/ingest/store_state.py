@@ -199,7 +199,7 @@ def differs(store: Store | Standing, file: FileState) -> bool:
         store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or keys_are_old(store)
-        or (not isinstance(file, ArchiveState) and _marker_changed(store))  # in an archive, the marker cannot change alone
+        or (not isinstance(file, ArchiveState) and _marker_changed(store))  # an archive's marker cannot change alone
     )
 
 

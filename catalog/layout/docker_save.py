@@ -192,7 +192,8 @@ def _attach(
             left -= 0 if found is None else min(found.st_size, manifest_bytes)
             if left < 0:
                 _note(
-                    content.troubles, f"is read in part: finding its images takes more than {READ_BYTES} bytes of manifests"
+                    content.troubles,
+                    f"is read in part: finding its images takes more than {READ_BYTES} bytes of manifests",
                 )
                 return
             names = wanted.pop(_config_of(blobs, descriptor, manifest_bytes) or "", None)

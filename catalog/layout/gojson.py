@@ -284,4 +284,4 @@ def _folded(fields: Mapping[str, Field]) -> dict[str, str]:
 
 def _number(digits: str) -> float:
     value = float(digits)
-    return value if math.isfinite(value) else 0.5  # JSON has no infinity; the only thing that matters is that this is not an integer
+    return value if math.isfinite(value) else 0.5  # JSON has no infinity, so return some number that is not an integer

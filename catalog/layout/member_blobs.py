@@ -169,7 +169,9 @@ class MemberBlobs:
         if data is None and small.is_left_out(place.offset):
             raise BlobProblem("unreadable-blob", f"has {place.size} bytes, {ROOM}")
         if data is None:
-            raise BlobProblem("unreadable-blob", "does not begin like JSON, and only JSON is kept of a compressed archive")
+            raise BlobProblem(
+                "unreadable-blob", "does not begin like JSON, so it was not kept when the archive was inflated"
+            )
         return data
 
     def _place_in_compressed(self, digest: str) -> tuple[MemberPlace | None, SmallMembers | None]:

@@ -70,7 +70,7 @@ class Answering:
 
     def _start(self, now: float) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
-        environment["OCICAT_DB"] = self._path  # not an argument, because it may contain a password, and arguments are public
+        environment["OCICAT_DB"] = self._path  # It may contain a password, which must not be a public argument.
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 self._command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

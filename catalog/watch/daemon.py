@@ -333,7 +333,7 @@ class Daemon:
         self._offers.begin()
         self._offers.catch_up(writer, intake)
         intake.look_again(LOOK_SECONDS)
-        stores, trees = self._hints.collect()  # The sweep checks these places anyway, but would come to known stores too late.
+        stores, trees = self._hints.collect()  # The sweep itself would come to known stores too late.
         self._offers.offer(writer, intake, {path for path in stores if path in self._registered.stores})
         lost = self._hints.recovered()
         if lost:
