@@ -174,5 +174,5 @@ def why_no_archive(opened: str, limits: ListLimits) -> str | None:
     if is_layout(archive.contents):
         return None
     if archive.contents.get("manifest.json") is not None:
-        return "has no index.json: written by docker save before 25, or by podman save without --format oci-archive"
+        return "has no index.json: docker save before 25 and podman save without --format oci-archive write none"
     return "has neither oci-layout nor index.json and blobs"
