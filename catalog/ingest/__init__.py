@@ -1,1 +1,1 @@
-"""From stores to rows: finding stores, detecting changes, and writing only what changed."""
+"""From stores to rows: find stores, detect changes, and write only the rows that changed."""

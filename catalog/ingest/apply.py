@@ -1,4 +1,4 @@
-"""Writing what was found at a store: its state, its entries and names, and a snapshot of the change."""
+"""Write the results of reading a store: its state, its entries and names, and a snapshot of the change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from catalog.names.limits import LAYOUT_VERSION
 
 
 class Outcome(NamedTuple):
-    """The result of writing one store: its state, the error if it is not ok, and what changed, or None if nothing did."""
+    """The result of writing one store: its state, the error or None, and the changes or None if nothing changed."""
 
     state: str
     error: str | None
@@ -32,14 +32,14 @@ class Outcome(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The result of writing a batch: what has to be read again because it changed meanwhile, and the outcome of the others."""
+    """The result of writing a batch: the stores to read again because they changed meanwhile, and the outcomes of the others."""
 
     later: list[IndexReading]
     outcomes: list[tuple[Store, IndexReading, Outcome]]
 
 
 class NotFirst(Exception):
-    """A store that seemed to have no entries has some: another process has read it meanwhile."""
+    """A store that was supposed to have no entries has some, because another process has read it meanwhile."""
 
 
 def write_readings(
@@ -50,11 +50,11 @@ def write_readings(
     first: bool = False,
     is_bulk: bool = False,
 ) -> Written:
-    """Write what was read of several stores, except those that look different by now. `pause` is called often.
+    """Write the readings of several stores, except those that have changed meanwhile. `pause` is called often.
 
-    With `first`, none of them may have entries, and foreign keys need not be checked: raises NotFirst if one has some. With `is_bulk`, the
-    indexes by keys are missing.
-    Raises what reading a streamed file raises, and MemoryError; then the transaction must be undone.
+    With `first`, no store may have entries, so that foreign keys need not be checked; raises NotFirst if a store has some. With
+    `is_bulk`, the indexes by keys are missing. Raises anything that reading a streamed file raises, and MemoryError; then the
+    transaction must be rolled back.
     """
     written = Written([], [])
     try:
@@ -92,9 +92,9 @@ def write_content(
     *,
     full: bool = False,
 ) -> Outcome:
-    """Update the catalog to `content`. Raises what iterating over it raises; then the transaction must be undone.
+    """Update the catalog to `content`. Raises what iterating over it raises; then the transaction must be rolled back.
 
-    `marker` is the layout's `oci-layout`. `took_ms` is how long reading took, in milliseconds. With `full`, compare the
+    `marker` is the layout's `oci-layout`. `took_ms` is the time that reading took, in milliseconds. With `full`, compare the
     entries even if the bytes are the same as last time.
     """
     now = max(rows.moment.at, (found.changed_at or 0) + 1)  # Clocks may go backwards, but the spans of a name must not.
@@ -136,7 +136,7 @@ def write_content(
         if marker.problem is not None or found.layout_version != LAYOUT_VERSION:
             _one_problem(rows, found.id, marker.problem, subject="oci-layout")
     changed = applied is not None and (any(applied) or content.sha256 != found.sha256)
-    rewritten = is_archive and content.file.identity != found.file_identity  # its blobs are others, too
+    rewritten = is_archive and content.file.identity != found.file_identity  # so its blobs may have changed, too
     generation, changed_at = found.generation, found.changed_at
     if applied is not None and changed:
         generation, changed_at = generation + 1, now
@@ -163,7 +163,7 @@ def write_content(
             generation=generation,
             indexed_at=now,
             changed_at=changed_at,
-            content_pending=(applied is not None and changed) or rewritten,  # the statement keeps it set if it was
+            content_pending=(applied is not None and changed) or rewritten,  # the statement never resets it
             first_at=first_at,
             archive=is_archive,
         ),
@@ -172,7 +172,7 @@ def write_content(
 
 
 def write_state(connection: Connection, rows: Rows, found: Store, problem: IndexProblem) -> Outcome:
-    """Record that a store cannot be read. Its last entries stay (docs/resolution.md), named by the current naming policy.
+    """Record that a store cannot be read. Its last entries stay (docs/resolution.md), with names by the current naming policy.
 
     The identity of an unusable file is recorded too, so that it is not read again until it changes.
     """
@@ -206,7 +206,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
 
 
 def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str, str]]) -> None:
-    """Set the problems of a store that belong to none of its entries; write nothing if they are the same."""
+    """Set the problems of a store that do not belong to an entry. Write nothing if they are the same."""
     wanted = [tuple(problem) for problem in problems]
     stored = rows.cursor.execute(
         "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 ORDER BY id",
@@ -227,7 +227,7 @@ def _one_problem(
     kind: str | None = None,
     subject: str | None = None,
 ) -> None:
-    """Set the only problem of this kind, or about this subject, that a store has; None removes it."""
+    """Replace the problem of this kind, or about this subject, of a store. None removes it."""
     rows.cursor.execute(
         "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND (kind = ? OR subject = ?)",
         (store_id, kind, subject),

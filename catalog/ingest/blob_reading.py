@@ -1,6 +1,6 @@
-"""Reading manifests and configs from a store: the bytes are checked against the digest, then parsed.
+"""Read manifests and configs from a store: check the bytes against the digest, then parse them.
 
-A blob that is missing, unreadable or does not match its digest becomes a problem of the store and is not believed.
+A blob that is missing or unreadable, or does not match its digest, is recorded as a problem of the store and not used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from catalog.names.paths import encode_path
 BATCH = 500
 BATCH_BYTES = 16 << 20
 BATCH_DESCRIPTORS = 5_000
-"""The most blobs, bytes of blobs, or descriptors in them, that are written in one transaction."""
+"""One transaction writes a batch of about this many blobs, bytes of blobs, or descriptors in them."""
 
 
 class BlobRead(NamedTuple):
@@ -45,19 +45,22 @@ class BlobRead(NamedTuple):
 
     @property
     def descriptors(self) -> int:
-        """How many layers and child manifests it lists."""
+        """The number of layers and child manifests that the blob lists."""
         return 0 if self.manifest is None else len(self.manifest.layers) + len(self.manifest.manifests)
 
 
 class ContentReading:
     """A store whose content is being read.
 
-    `problems` maps the digest of a bad blob to what is wrong with it. `skipped` maps the digest of an unread blob that nothing
-    calls a manifest to the reason; that is not a problem. `mislabelled` does the same for manifests that are called something
-    else; unlike the others, they are read once something calls them manifests. `identity` becomes the store's `blobs_identity`
-    when all is read. `is_large` is whether the store has more blobs than one question is about. `findings` are those that
-    are still to be written, if they were found before the last transaction: of the store as `standing` says it was. `pause` is
-    called while an archive is read.
+    - `problems` maps the digest of each bad blob to its problem.
+    - `skipped` maps the digest of each unread blob that no descriptor calls a manifest to the reason. That is not a problem.
+    - `mislabelled` does the same for manifests that descriptors call something else. Unlike the others, they are read once a
+      descriptor calls them manifests.
+    - `identity` becomes the store's `blobs_identity` when everything is read.
+    - `is_large` is True if the blobs of the store do not fit in one page.
+    - `findings` are still to be written, if they were found before the last transaction. They are about the store in the state
+      `standing`.
+    - `pause` is called while an archive is read.
     """
 
     def __init__(self, store: Store, blobs: BlobDirectories, pause: Callable[[], None] = lambda: None) -> None:
@@ -74,11 +77,11 @@ class ContentReading:
         self._embedded: dict[str, bytes] | None = None
 
     def left_out(self, digest: str) -> bool:
-        """Return whether a blob was tried in this reading and is not to be tried again."""
+        """Return whether a blob was tried in this reading without success, so that it is not tried again."""
         return digest in self.problems or digest in self.skipped
 
     def embedded(self, digest: str, limits: ListLimits) -> bytes | None:
-        """Return the bytes that a descriptor of index.json carries in its field `data`; None if there is none."""
+        """Return the bytes of a blob that a descriptor in index.json embeds in its field `data`, or None if there are none."""
         if self._embedded is None:
             self._embedded = {}
             pause = self._pause
@@ -94,27 +97,27 @@ class ContentReading:
         return self._embedded.get(digest)
 
     def reasons(self) -> dict[str, str]:
-        """Return why blobs of the store could not be read, by digest, and what else leaves its use in doubt, by path."""
+        """Return why blobs of the store could not be read, by digest, and other reasons that leave its use in doubt, by path."""
         reasons = (
             self.mislabelled
             | self.skipped
             | {digest: problem.reason for digest, problem in self.all_problems().items()}
         )
-        if self.blobs.archive is not None:  # Then it is in doubt for good, so that nothing in it is ever called unused.
-            reasons[encode_path(self.blobs.archive)[0]] = "is an archive, of which nothing is called unused"
+        if self.blobs.archive is not None:  # An archive stays in doubt, so that its blobs are never reported as unused.
+            reasons[encode_path(self.blobs.archive)[0]] = "is an archive, whose blobs are never called unused"
         return reasons
 
     def all_problems(self) -> dict[str, BlobProblem]:
-        """Return what is wrong with the store's blobs, by digest, including what listing its directories found."""
+        """Return the problems of the store's blobs, by digest, including problems from listing its directories, by path."""
         return self.problems | self.blobs.problems()
 
 
 def read_blob(
     reading: ContentReading, blob: UnreadBlob, limits: ListLimits, on_large: Callable[[], object]
 ) -> BlobRead | None:
-    """Read and parse one blob; None if that is not possible, and `reading` then has the reason.
+    """Read and parse one blob. Returns None if that is not possible, and records the reason in `reading`.
 
-    `on_large` is called for a blob that is too large for a manifest and does not begin like JSON: it never is one.
+    If the blob is too large for a manifest and does not begin like JSON, it is certainly not a manifest, and `on_large` is called.
     """
     digest = blob.digest
     try:
@@ -135,9 +138,9 @@ def read_blob(
 
 
 def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -> None:
-    """Note in `reading.mislabelled` a blob that its media type calls a layer or the like, but that is a manifest with parts.
+    """Record in `reading.mislabelled` a blob whose media type is that of a layer or the like, but that is a manifest with parts.
 
-    Such a blob is not read into the catalog, because BuildKit's caches and other artifacts have any bytes under such types.
+    Such a blob is not read into the catalog, because BuildKit's caches and other artifacts have arbitrary bytes under such types.
     """
     if not begins_like_json(reading.blobs, digest):
         return
@@ -145,7 +148,7 @@ def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -
         data = reading.blobs.read(digest, limits.descriptor_bytes)
         manifest = None if data is None else parse_manifest(data)
     except (BlobProblem, MemoryError, ValueError):
-        return  # bytes of some other kind, or gone
+        return  # The blob is not a manifest, or it is gone.
     except AmbiguousManifest:
         reading.mislabelled[digest] = "is a manifest that contradicts itself"
         return
@@ -153,18 +156,18 @@ def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -
         manifest.manifests or manifest.layers or manifest.config is not None or manifest.flaws
     ):
         reading.mislabelled[digest] = (
-            "is a manifest, although its media type says otherwise, so what it needs is not known"
+            "is a manifest, although its media type says otherwise, so the blobs that it needs are unknown"
         )
 
 
 def parse_blob(content_id: int, digest: str, data: bytes) -> BlobRead:
-    """Return what a blob is, from its bytes, which must match the digest."""
+    """Parse the bytes of a blob, which must match the digest. Returns its kind and contents."""
     try:
         manifest, config = parse_both(data)
     except AmbiguousManifest:
         return BlobRead(content_id, digest, len(data), AMBIGUOUS, None, None)
     except ValueError:
-        # A manifest behind a byte order mark or before garbage, or in another format than JSON.
+        # This may be a manifest after a byte order mark or before garbage, or in a format other than JSON.
         return BlobRead(content_id, digest, len(data), OPAQUE if mentions_digest(data) else UNUSABLE, None, None)
     if manifest is not None:
         kind = INDEX if manifest.is_index else MANIFEST
@@ -185,10 +188,10 @@ def batches(
     unread: Iterable[tuple[ContentReading, list[UnreadBlob]]],
     read: Callable[[ContentReading, UnreadBlob], BlobRead | None],
 ) -> Iterator[list[BlobRead]]:
-    """Yield what these blobs are, as many at a time as one transaction takes; those that cannot be read are left out.
+    """Read these blobs and yield them in batches for one transaction each. Blobs that cannot be read are left out.
 
-    A blob that is in several stores is read from the first one that has a good copy. A batch may be empty, because one is
-    yielded after each slice of time.
+    A blob that is in several stores is read from the first one that has a good copy. A batch may be empty, because a batch
+    is also yielded after each slice of time.
     """
     batch: list[BlobRead] = []
     size = descriptors = 0

@@ -1,7 +1,7 @@
-"""Blobs whose size differs from what every descriptor claims, for example because copying them was interrupted.
+"""Find blobs whose size differs from the size in every descriptor, for example because copying them was interrupted.
 
 Only descriptors in the same store count. So the blobs are found when a store has been read, starting from its own manifests. Starting
-from each blob and looking for all manifests that point to it would be quadratic in the number of stores.
+from each blob and searching for all manifests that point to it would be quadratic in the number of stores.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ _WRITTEN = "SELECT id, subject, detail FROM problem WHERE store_id = ? AND stage
 
 
 class Claims(NamedTuple):
-    """How the problems `truncated-blob` of a store differ from its blobs: missing ones (digest, detail), and ids of obsolete ones."""
+    """Changes to the problems `truncated-blob` of a store: new problems (digest, detail), and ids of obsolete problems."""
 
     new: list[tuple[str, str]]
     gone: list[int]
 
 
 def find_claims(ask: Ask, store_id: int, pages: Sequence[tuple[int, int]] = ()) -> Generator[None, None, Claims]:
-    """Return how the problems of a store differ from its blobs whose size differs from every claimed one.
+    """Return the changes that bring the problems of a store up to date with the sizes of its blobs.
 
-    `pages` are ranges of content ids, each above a number and up to another. If there is more than one, the manifests are read in
-    as many pieces. Yields between statements.
+    `pages` are ranges of content ids: each is a pair of the number below the first id and the last id. If there is more than one, the
+    manifests are read in as many pieces. Yields between statements.
     """
     asked: list[tuple[str, str, str, tuple[int, ...]]] = []
-    for each in _SOURCES:  # The claim of an entry comes first.
+    for each in _SOURCES:  # The sizes in entries come first.
         is_paged = len(pages) > 1 and each["claims"] == "edge"
         from_ = each["from_"].format(page=_IN_PAGE if is_paged else "")
         asked += [(each["claims"], _ANY, from_, (store_id, *page)) for page in (pages if is_paged else [()])]
@@ -84,7 +84,7 @@ def find_claims(ask: Ask, store_id: int, pages: Sequence[tuple[int, int]] = ()) 
 
 
 def write_claims(rows: Rows, store_id: int, found: Claims) -> None:
-    """Write these differences."""
+    """Write the changes from `find_claims`."""
     rows.cursor.executemany("DELETE FROM problem WHERE id = ?", [(id_,) for id_ in found.gone])
     for digest, detail in found.new:
         rows.pause()

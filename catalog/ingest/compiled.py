@@ -1,6 +1,6 @@
-"""The statements that write rows: SQLAlchemy compiles each from its table once per process.
+"""The statements that write rows. SQLAlchemy compiles each from its table, once per process.
 
-Compiling one costs as much as writing 50 rows.
+Compiling a statement costs as much as writing 50 rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _compiled: dict[tuple[str, str], str] = {}  # by dialect and statement
 
 
 class CompiledStatements:
-    """Statements as one driver takes them, with positional parameters."""
+    """Statements for one driver, with positional parameters."""
 
     def __init__(self, driver: Driver, dialect: Dialect) -> None:
         self._driver = driver
@@ -35,7 +35,7 @@ class CompiledStatements:
         return self._text(f"lookup {table.name}", make)
 
     def insert(self, table: Table) -> str:
-        """Return the statement that inserts a row, given its columns in order; into `content`, a digest if it is new."""
+        """Return the statement that inserts a row, given its columns in order. For `content`, it inserts a digest if it is new."""
 
         def make() -> tuple[Any, Sequence[str]]:
             insert = self._driver.insert
@@ -51,11 +51,11 @@ class CompiledStatements:
         return self._text(f"insert {table.name}", make)
 
     def update_store(self) -> str:
-        """Return the statement that sets the columns of StoreRow; after them it takes the id of the store."""
+        """Return the statement that sets the columns of StoreRow. Its last parameter is the id of the store."""
 
         def make() -> tuple[Any, Sequence[str]]:
             values: dict[str, Any] = {column: bindparam(f"v_{column}") for column in StoreRow._fields}
-            # Since the row was read, another host may have noted that there is something to read.
+            # Another host may have set it after the row was read.
             values["content_pending"] = store.c.content_pending | values["content_pending"]
             ordered: list[tuple[Any, Any]] = [(store.c[column], value) for column, value in values.items()]
             return (
@@ -66,7 +66,7 @@ class CompiledStatements:
         return self._text("update store", make)
 
     def _text(self, key: str, make: Callable[[], tuple[Any, Sequence[str]]]) -> str:
-        """Return the text of a statement; `make` returns the statement and the names of its parameters in order."""
+        """Return the text of a statement. `make` returns the statement and the names of its parameters in order."""
         known = (self._dialect.name, key)
         text = _compiled.get(known)
         if text is None:

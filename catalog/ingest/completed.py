@@ -1,8 +1,8 @@
-"""Blobs that were bad when they were last looked at, and have changed in place since.
+"""Find blobs that were bad when they were last read, and have changed in place since.
 
 A writer that completes a file in place (`cp`, `rsync --inplace`) changes no directory, so the file itself has to be checked. That
-is done only for few files: blobs that could not be read or do not match their digest, and blobs whose size differs from what a
-descriptor claims.
+is done only for a few files: blobs that could not be read or do not match their digest, and blobs whose size differs from the size
+in a descriptor.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from catalog.layout.blobs import BlobDirectories, BlobProblem
 MOST = 1_000
 """The most blobs that are checked at once."""
 MOST_COMPARED = 20_000
-"""The most blobs whose sizes are compared with claims at once."""
+"""The most blobs whose sizes are compared with descriptors at once."""
 
 _DENIED = os.strerror(errno.EACCES)
 _MANY = 100
 """For more stores than this, all stores are queried together."""
 
 Ask = Callable[[str, Mapping[str, object]], Iterable[Any]]
-"""Returns the rows of a statement, which has `:name` for parameters."""
+"""A function that returns the rows of a statement with `:name` parameters."""
 
 _BAD = (
     "SELECT store_blob.store_id, content.digest, store_blob.size, store_blob.mtime, problem.detail, problem.id FROM problem"
@@ -57,16 +57,16 @@ class _Suspect(NamedTuple):
 
 
 class Completed:
-    """Finds such blobs, continuing where the last call ended, so that all of many have their turn."""
+    """Finds such blobs, continuing where the last call ended, so that every blob has its turn even if there are many."""
 
     def __init__(self) -> None:
         self._problem = 0
         self._blob = 0, 0
 
     def stores(self, ask: Ask, stores: Mapping[int, Store | Standing], *, sizes: bool = True) -> set[int]:
-        """Return the ids of those of `stores` in which such a blob has changed. With `sizes`, check layers and the like too.
+        """Return the ids of the stores in `stores` in which such a blob has changed.
 
-        Costs a stat for each blob. Never raises OSError.
+        With `sizes`, also check blobs whose size differs, such as layers. Costs one stat per blob. Never raises OSError.
         """
         bad = list(ask(_BAD.format("problem.id > :last"), {"last": self._problem}))
         self._problem = int(bad[-1][5]) if len(bad) == MOST else 0
@@ -87,10 +87,10 @@ def completed_of(
     sizes: bool,
     look: Callable[[], None] = lambda: None,
 ) -> set[int]:
-    """Return the ids of those of `stores` in which such a blob has changed. With `sizes`, check layers and the like too.
+    """Return the ids of the stores in `stores` in which such a blob has changed.
 
-    All blobs are checked, however many there are, at the cost of a stat for each. `look` is called between two pieces of that,
-    and what it raises passes through. Never raises OSError.
+    With `sizes`, also check blobs whose size differs, such as layers. All blobs are checked, however many there are, at the cost of one
+    stat per blob. `look` is called before each piece of work; exceptions from it are passed on. Never raises OSError.
     """
     found: set[int] = set()
     if len(stores) > _MANY:
@@ -135,7 +135,7 @@ def _has_changed(store: Store | Standing, suspects: Iterable[_Suspect]) -> bool:
 
 
 def _may_open(blobs: BlobDirectories, digest: str) -> bool:
-    """Return whether a blob that could not be opened before can be opened now. A change of permissions leaves its mtime alone."""
+    """Return whether a blob that could not be opened before can be opened now. A change of permissions does not change its mtime."""
     try:
         opened = blobs.open(digest)
     except BlobProblem:

@@ -1,4 +1,4 @@
-"""Which stores a question is about, for `--fresh`: registered stores, and layouts below roots that are not registered yet."""
+"""Find the stores that a query is about, for `--fresh`: registered stores, and layouts below roots that are not registered yet."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def _any_root(_name: str) -> bool:
 
 
 class Search(NamedTuple):
-    """Where to search for unregistered layouts: below each root whose name `is_searched` accepts, or only below `directory`.
+    """A search for unregistered layouts, below each root whose name `is_searched` accepts, or only below `directory`.
 
-    `accepts` says which layouts are meant, given the path of one and the name that it would get.
+    `accepts` returns whether a layout is meant, given its path and the name that it would get.
     """
 
     directory: str | None = None
@@ -40,7 +40,7 @@ class Search(NamedTuple):
 
 
 class Concerned(NamedTuple):
-    """The ids of the stores, or None for all, and where to search for unregistered ones."""
+    """The ids of the registered stores, or None for all, and the searches for unregistered ones."""
 
     ids: frozenset[int] | None
     searches: tuple[Search, ...]
@@ -54,7 +54,7 @@ EVERYTHING = Concerned(None, (Search(),))
 
 
 def concerned(reader: Reader, queries: Sequence[Query], scope: Sequence[str]) -> Concerned:
-    """Return what `queries` are about, or what `scope` selects: names, paths and globs, as for `--store`."""
+    """Return the stores that `queries` are about, or the stores that `scope` selects: names, paths and globs, as for `--store`."""
     if scope:
         return _in_scope(reader, scope)
     ids: set[int] = set()
@@ -65,15 +65,15 @@ def concerned(reader: Reader, queries: Sequence[Query], scope: Sequence[str]) ->
         try:
             place = place_of(reader, query)
         except UnknownStore:
-            # Perhaps it has only just been created below a root.
+            # The store may have just been created below a root.
             is_name = query.kind == OCI_LAYOUT and query.place[0] not in "/."
             searches.append(_named(query.place) if is_name else _at(query.place))
         except InvalidReference:
-            continue  # It is reported when the query is answered.
+            continue  # The error is reported when the query is answered.
         else:
             ids.add(place.store_id)
             if place.image is not None:
-                # Perhaps that is not an image but a new store inside the store.
+                # The image may in fact be a new store inside the store.
                 searches.append(Search(directory=place.path))
     return Concerned(frozenset(ids), tuple(searches)) if queries else EVERYTHING
 
@@ -105,7 +105,7 @@ def _matching(glob: Glob) -> Search:
 
 
 def _named(text: str) -> Search:
-    """Return the search for a store called `text`, or a prefix of it if an image follows."""
+    """Return the search for a store named `text`, or named by a prefix of it if an image follows."""
     texts = {text, _NUMBER.sub("", text)}
 
     def is_above(name: str) -> bool:
@@ -115,7 +115,7 @@ def _named(text: str) -> Search:
 
 
 def _at(text: str) -> Search:
-    """Return the search for a store at the path `text`, or a prefix of it if an image follows."""
+    """Return the search for a store at the path `text`, or at a prefix of it if an image follows."""
     paths = registered_as(text)
 
     def accepts(path: str, _name: str) -> bool:
@@ -132,7 +132,7 @@ def known_paths(reader: Reader) -> frozenset[str]:
 
 
 def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str]) -> list[str]:
-    """Return the paths of the layouts below roots that one of `searches` means and that are not `known`."""
+    """Return the paths of the layouts below roots that one of `searches` accepts and that are not `known`."""
     rows = list(reader.rows("ROOTS", {}))
     archives = {decode_path(row[0], row[1]): bool(row[ROOT_ARCHIVES]) for row in rows}
     roots = [(decode_path(path, path_bytes), name) for path, path_bytes, name, *_ in rows]
@@ -149,7 +149,7 @@ def new_layouts(reader: Reader, searches: Iterable[Search], known: frozenset[str
         opened = opened_below(directory, paths)
         if opened is None:
             continue
-        # `known` saves a look at archives only: with them, every directory is listed.
+        # With archives, every directory is listed, so `known` only saves reading archives.
         for path in discover(opened, _ignore, known=known if has_any else (), archives=has_any):
             root = _root_above(path, roots)
             if (
@@ -171,5 +171,5 @@ def _searched(roots: Iterable[tuple[str, str]], search: Search) -> list[str]:
 
 
 def _root_above(path: str, roots: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """Return path and name of the deepest root at or above `path`; `roots` must be sorted with the deepest first."""
+    """Return path and name of the deepest root at or above `path`, or None. `roots` must be sorted by length, the longest first."""
     return next((root for root in roots if path == root[0] or path.startswith(root[0].rstrip("/") + "/")), None)

@@ -1,20 +1,22 @@
-"""The content stage: what the digests are. It runs after the names of a change are committed (docs/architecture.md).
+"""The content stage reads the blobs behind the digests. It runs after the names of a change are committed (docs/architecture.md).
 
-Blobs are content-addressed, so a manifest is read once for the whole catalog, from whichever store has a good copy, and its
+Blobs are content-addressed, so a manifest is read once for the whole catalog, from any store that has a good copy, and its
 rows never change. For each store the stage
 
 1. lists the directories and brings `store_blob` up to date (listing.py, embedded.py),
 2. reads every unread blob that is an entry, or a child or config of a manifest that was read (unread.py, blob_reading.py), then
-   what those point to, and so on. A cycle ends because no blob is read twice. What its media type calls a layer is not read.
-3. looks at small blobs that nothing points to. One that begins like JSON is read too, and if it is a manifest, so are its children.
+   the blobs that those point to, and so on. A cycle ends because no blob is read twice. A blob with the media type of a layer is
+   not read.
+3. checks small blobs that nothing points to. A blob that begins like JSON is read too, and if it is a manifest, so are its children.
 4. records problems, and which blobs are in use (content_rows.py, reach.py).
 
-A child may lie only in other stores, or have its only good copy there. Those stores are woken to be read again, so the result
+A child may exist only in other stores, or have its only good copy there. Those stores are woken to be read again, so the result
 does not depend on the order of stores. Small stores go through these steps together, because the number of commits
-determines how long it takes.
+determines how long the stage takes.
 
-Each step asks the database what is left to do, so after a kill the stage continues where it was: a store is `content_pending`
-from the commit of its names until a pass over it is complete. Children that are in no store are normal (sparse layouts).
+Each step asks the database for the remaining work, so after a kill the stage continues where it was: a store is
+`content_pending` from the commit of its names until a pass over it is complete. Children that are in no store are normal (sparse
+layouts).
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ from catalog.names.paths import encode_path
 
 GROUP = 32
 GROUP_ENTRIES = 2_000
-"""The most stores, or entries of stores, that are read together: five commits for all of them instead of five for each."""
+"""The most stores, or entries of stores, that are read together. That takes five commits for all of them instead of five for each."""
 
 _Unread = list[tuple[ContentReading, list[UnreadBlob]]]
 _T = TypeVar("_T")
@@ -70,11 +72,11 @@ _T = TypeVar("_T")
 class ContentStage:
     """Reads the content of stores through `writer`.
 
-    `known` is how many blobs are known to be left to read when the current group of stores began; more may be found while reading.
+    `known` is the number of blobs found so far that had to be read; more may be found while reading.
     `woken` collects the ids of stores that turned out to have more to read, even if they were already read to the end.
-    `pause` is called now and then during a transaction. If it raises TurnEnded, the transaction is undone, and made again
-    when the caller continues to iterate over `run`. Any other exception passes through. So does TurnEnded while an archive is read:
-    then `run` has ended, and is called again later. `pause_in_archive` is called there instead, if it is given.
+    `pause` is called now and then during a transaction. If it raises TurnEnded, the transaction is rolled back, and repeated
+    when the caller continues to iterate over `run`. Any other exception is passed on. So is TurnEnded while an archive is read:
+    then `run` has ended, and must be called again later. `pause_in_archive`, if given, is called instead while an archive is read.
     """
 
     def __init__(
@@ -96,22 +98,22 @@ class ContentStage:
     def pending(self, *, look: bool = False, even_read: bool = False) -> list[int]:
         """Return the ids of the stores whose content is not completely read.
 
-        With `look`, also of stores whose directories changed since. With `even_read`, of all that were ever indexed.
+        With `look`, include stores whose directories changed since. With `even_read`, include all stores that were ever indexed.
         """
         with self._writer.snapshot() as connection:
             stores = Registry(connection).stores()
         return [s.id for s in stores if has_unread_content(s, look=look, even_read=even_read)]
 
     def run(self, store_ids: Sequence[int]) -> Iterator[int]:
-        """Read the content of these stores; yield, after each piece of work, how many blobs were read so far.
+        """Read the content of these stores. Yields the number of blobs read so far after each piece of work.
 
-        No piece takes long, and nothing is locked between two pieces. The caller may stop at any of them and call this again
+        No piece takes long, and nothing is locked between two pieces. The caller may stop after any piece and call this again
         later for the rest.
         """
         steps = self._steps(store_ids)
         with contextlib.closing(steps):
             while True:
-                # The collector would look at all rows of a group again and again, and find nothing.
+                # The garbage collector would traverse all rows of a group again and again, and find nothing.
                 with CollectorPaused():
                     done = next(steps, None)
                 if done is None:
@@ -127,7 +129,7 @@ class ContentStage:
             yield from self._run_group(group)
 
     def _run_group(self, group: list[Store]) -> Iterator[int]:
-        """Read stores together; one by one if that takes more memory than there is."""
+        """Read stores together, or one by one if that takes more memory than there is."""
         self.woken.difference_update(store.id for store in group)
         reserve()
         try:
@@ -150,7 +152,7 @@ class ContentStage:
     def _give_up(self, store: Store) -> None:
         """Record that reading a store takes more memory than there is. It is not read again until something in it changes.
 
-        Its entries may be newer than what was found to reach each blob, so nothing in it may be called unused, or missing.
+        Its entries may be newer than the recorded use of its blobs, so no blob may be reported as unused or missing.
         """
         identity = blobs_identity(store.opened, store.shared_blobs)
 
@@ -189,7 +191,7 @@ class ContentStage:
         yield self._done
 
     def _read_all(self, readings: list[ContentReading], unread: _Unread) -> Iterator[int]:
-        """Read these blobs of the stores, then what they point to, level by level."""
+        """Read these blobs of the stores, then the blobs that they point to, level by level."""
         while unread:
             self.known += sum(len(blobs) for _, blobs in unread)
             parents: list[int] = []
@@ -204,14 +206,14 @@ class ContentStage:
             unread = self._unread_below(readings, parents)
 
     def _in_turns(self, work: Callable[[Connection], _T]) -> Generator[int, None, _T]:
-        """Return what `work` returns for a transaction; if its turn is ended, make the transaction again in the next one."""
+        """Run `work` in a transaction and return its result. If the turn is ended, repeat the transaction in the next turn."""
         while True:
             try:
                 return self._writer.write(work)
             except TurnEnded:
                 yield self._done
 
-    # --- what is to be read -------------------------------------------------------------------------------------
+    # --- finding blobs to read ----------------------------------------------------------------------------------
 
     def _all_unread(self, readings: list[ContentReading]) -> Generator[int, None, _Unread]:
         """Return the unread blobs of each store that has any."""
@@ -225,7 +227,7 @@ class ContentStage:
         return _to_read(readings, found)
 
     def _unread_below(self, readings: list[ContentReading], parents: Sequence[int]) -> _Unread:
-        """Return the unread blobs of each store that these manifests point to."""
+        """Return, for each store, the unread blobs that these manifests point to."""
         with self._writer.snapshot() as connection:
             found = unread_below(connection, [each.store.id for each in readings], parents, self._max_bytes)
         return _to_read(readings, found)
@@ -249,7 +251,7 @@ class ContentStage:
         return pages
 
     def _unlisted(self, readings: list[ContentReading]) -> Generator[int, None, _Unread]:
-        """Return the blobs of each store that nothing points to and that begin like JSON; note the others as looked at."""
+        """Return, for each store, the blobs that nothing points to and that begin like JSON. Record that the others were checked."""
         by_id = {each.store.id: each for each in readings}
         found: dict[int, list[UnreadBlob]] = {}
         looked: list[tuple[int, int]] = []
@@ -280,7 +282,7 @@ class ContentStage:
         return [(each, found[each.store.id]) for each in readings if each.store.id in found]
 
     def _look_at_suspects(self, readings: Sequence[ContentReading]) -> Iterator[int]:
-        """Note manifests that something calls a layer or the like: what they need is in use, and is not known."""
+        """Record manifests with the media type of a layer or the like. The blobs that they need are in use, but unknown."""
         by_id = {each.store.id: each for each in readings}
         until = time.monotonic() + SLICE_SECONDS
         for page in (yield from self._pages(readings)):
@@ -319,7 +321,7 @@ class ContentStage:
     # --- reading and writing ------------------------------------------------------------------------------------
 
     def _read_in_doubt(self, readings: Iterable[ContentReading]) -> Iterator[int]:
-        """Look again at bad blobs that need not be read any more, because another store has a good copy."""
+        """Check bad blobs again that need not be read any more because another store has a good copy."""
         by_id = {each.store.id: each for each in readings}
         with self._writer.snapshot() as connection:
             found = blobs_in_doubt(connection, tuple(by_id))
@@ -337,7 +339,7 @@ class ContentStage:
         return read_blob(reading, blob, self._limits, note_looked)
 
     def _write(self, store_ids: list[int], batch: list[BlobRead]) -> Generator[int, None, list[int]]:
-        """Write a batch; return the ids of the manifests and indexes in it."""
+        """Write a batch. Return the ids of the manifests and indexes in it."""
         woken, parents = yield from self._in_turns(
             lambda connection: write_batch(connection, store_ids, batch, self._max_bytes, self._pause)
         )
@@ -345,7 +347,7 @@ class ContentStage:
         return parents
 
     def _finish(self, readings: list[ContentReading]) -> Generator[int, None, list[ContentReading]]:
-        """Write that these stores are read; return those that have more to read."""
+        """Record that these stores are read. Return those that have more to read."""
         in_pieces = [each for each in readings if each.is_large or each.store.entries > LARGE_ENTRIES]
         while True:
             for each in in_pieces:
@@ -362,7 +364,7 @@ class ContentStage:
         return left
 
     def _find(self, reading: ContentReading) -> Generator[int, None, None]:
-        """Find what the entries and manifests of a store say about each other; write it if it is too much for one transaction."""
+        """Collect the findings about a store. Write those that are too many for one transaction, and keep the rest in `reading`."""
         pages = yield from self._pages([reading])
         ranges = [(page.low, page.high) for page in pages]
         ask = findings.asking_anew(self._writer)
@@ -389,7 +391,7 @@ class ContentStage:
 
 
 def _to_read(readings: Iterable[ContentReading], found: Mapping[int, Iterable[UnreadBlob]]) -> _Unread:
-    """Return, for each store that has any, those of the unread blobs that were not tried yet."""
+    """Return the unread blobs that were not tried yet, for each store that has any."""
     unread = [
         (each, [one for one in found.get(each.store.id, ()) if not each.left_out(one.digest)]) for each in readings
     ]

@@ -1,4 +1,4 @@
-"""Writing what manifests and configs say into the tables of content."""
+"""Write the contents of manifests and configs into the tables of content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_batch(
 ) -> tuple[set[int], list[int]]:
     """Write blobs that were read from these stores.
 
-    Returns the ids of other stores that now have something to read, and of the manifests and indexes that were written,
+    Returns the ids of other stores that now have something to read, and the ids of the manifests and indexes that were written,
     including those that they embed. `max_bytes` is the largest size of an embedded manifest.
     """
     keep_edges(connection, still=False)
@@ -51,7 +51,7 @@ def write_batch(
             (read.kind, read.size, _odd(read), content_id, read.digest),
         )
         if not rows.cursor.rowcount:
-            continue  # another process has read or deleted it meanwhile
+            continue  # Another process has read or deleted it meanwhile.
         long_words = rows.long_words
         if read.config is not None:
             write_config(rows, content_id, read.config)
@@ -65,7 +65,7 @@ def write_batch(
     rows.cursor.executemany("UPDATE content SET long_words = TRUE WHERE id = ?", with_long_words)
     woken = unread_elsewhere(rows, list(store_ids), parents)
     _set_pending(rows, woken)
-    if embedded:  # Now their ids are known. The recursion ends, because each is smaller than the manifest around it.
+    if embedded:  # Their ids are known now. The recursion ends, because each is smaller than the manifest around it.
         unique = {read.digest: read for read in embedded}.values()
         again = [read._replace(content_id=rows.content(read.digest)) for read in unique]
         more_woken, more_parents = write_batch(connection, store_ids, again, max_bytes, pause)
@@ -77,16 +77,16 @@ def write_batch(
 def write_end(
     connection: Connection, readings: Sequence[ContentReading], max_bytes: int, pause: Callable[[], None]
 ) -> tuple[list[ContentReading], set[int]]:
-    """Write the problems of stores and that their content is read.
+    """Write the problems of stores, and record that their content is read.
 
-    Returns the readings of stores with more to read, of which nothing is written, and the ids of other stores that now have
+    Returns the readings of stores with more to read, for which nothing is written, and the ids of other stores that now have
     something to read.
     """
     keep_edges(connection, still=True)
-    more = unread_of(connection, [each.store.id for each in readings], max_bytes)  # by what another process has read
+    more = unread_of(connection, [each.store.id for each in readings], max_bytes)  # found by other processes
     left = [each for each in readings if any(not each.left_out(one.digest) for one in more.get(each.store.id, ()))]
     ids = [each.store.id for each in readings if each not in left]
-    paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # others were removed meanwhile
+    paths = {store.id: store.path for store in Registry(connection).stores(ids)}  # without stores removed meanwhile
     done = [each for each in readings if each not in left and paths.get(each.store.id) == each.store.path]
     rows = Rows(connection)
     rows.pause = pause
@@ -101,7 +101,7 @@ def write_end(
     bad = [(digest, each.store.id) for each in done for digest in each.problems]
     woken = other_copies(rows, bad, max_bytes) - {each.store.id for each in readings}
     if woken:
-        # The stores that are done are among them only for the order of locks: the next statement sets them back.
+        # The stores that are done are included only for the order of locks. The next statement resets them.
         _set_pending(rows, woken | {each.store.id for each in done})
     rows.cursor.executemany(
         "UPDATE store SET content_pending = FALSE, blobs_identity = ? WHERE id = ? AND generation = ?",
@@ -111,7 +111,7 @@ def write_end(
 
 
 def _write_findings(rows: Rows, reading: ContentReading) -> None:
-    """Write what the entries and manifests of a store say about each other. Find it now if it was not, or the store has changed since."""
+    """Write the findings about a store. Find them now if that was not done yet or the store has changed since."""
     ask = findings.asking(rows)
     found = reading.findings
     if found is None or reading.standing != standing(ask, reading.store.id):
@@ -128,20 +128,20 @@ def _write_findings(rows: Rows, reading: ContentReading) -> None:
 
 
 def _set_pending(rows: Rows, store_ids: Collection[int]) -> None:
-    """Note that these stores have something to read, in the order of their ids, because other hosts write them too."""
+    """Record that these stores have something to read, in the order of their ids, because other hosts write them too."""
     rows.cursor.executemany(
         "UPDATE store SET content_pending = TRUE WHERE id = ?", [(one,) for one in sorted(store_ids)]
     )
 
 
 def _odd(read: BlobRead) -> str | None:
-    """Return which fields of a manifest or config only a Go program reads as this catalog does; None if there are none."""
+    """Return the fields of a manifest or config whose value depends on the reader (gojson.py), or None if there are none."""
     lines = read.manifest.odd if read.manifest is not None else read.config.odd if read.config is not None else ()
     return shorten("; ".join(lines)) if lines else None
 
 
 def write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest, max_bytes: int) -> list[BlobRead]:
-    """Write what a manifest or index says; return the manifests and configs that it embeds, whose ids are not known yet."""
+    """Write the contents of a manifest or index. Return the manifests and configs that it embeds, whose ids are not known yet."""
     embedded: list[BlobRead] = []
     chain: str | None = None
     subjects: dict[tuple[str, str, str], None] = {}
@@ -162,7 +162,7 @@ def write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest,
                 subjects[annotations[key], child.digest, how] = None
     if _CONTAINERD_SUBJECT in manifest.annotations:
         subjects[manifest.annotations[_CONTAINERD_SUBJECT], digest, "containerd"] = None
-    for subject in subjects:  # each once, even if an index lists a manifest twice
+    for subject in subjects:  # a dict, so that each is written once even if an index lists a manifest twice
         rows.referrer(*subject, content_id=content_id)
     rows.manifest(
         content_id,
@@ -180,7 +180,7 @@ def write_manifest(rows: Rows, content_id: int, digest: str, manifest: Manifest,
 def _write_edge(
     rows: Rows, parent_id: int, role: int, position: int, child: Descriptor, max_bytes: int, chain: str | None = None
 ) -> list[BlobRead]:
-    """Write that a manifest points to a blob; return the blob if its descriptor embeds it in at most `max_bytes`."""
+    """Record that a manifest points to a blob. Return the blob if its descriptor embeds it in at most `max_bytes`."""
     if child.annotations and role in (CHILD, LAYER):
         rows.descriptor_annotations(parent_id, role, position, child.annotations)
     data = child.embedded(max_bytes)
@@ -200,12 +200,12 @@ def _write_edge(
 
 
 def write_config(rows: Rows, content_id: int, config: Config) -> None:
-    """Write what the config of an image says."""
+    """Write the contents of the config of an image."""
     created = None if config.created is None else milliseconds(config.created)
     rows.config(content_id, rows.platform_of(config), created)
     rows.content_annotations(content_id, config.labels, is_label=True)
 
 
 def _chain(before: str | None, digest: str) -> str:
-    """Return the hash of a list of layers, given the hash of all but the last one: equal hashes mean equal lists."""
+    """Return the hash of a list of layers, given the hash of all but the last layer. Equal hashes mean equal lists."""
     return hashlib.blake2b(f"{before or ''} {digest}".encode(), digest_size=16).hexdigest()

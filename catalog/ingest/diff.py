@@ -1,13 +1,13 @@
-"""The difference between the entries of a store in the catalog and those of its `index.json`. Without side effects.
+"""Compare the entries of a store in the catalog with those of its `index.json`. Has no side effects.
 
 `index.json` is a multiset of descriptors (oras writes it in random order each time). Each descriptor has a fingerprint of 128
 bits, so the old side is three arrays, and rows are not read whole. Most writers keep the order and change the end. So
 entries are matched by walking both sides together, and with a table only from the first difference on. The new side is
-read once, in order, so a file with a million entries is never completely in memory. Where one tag of many has moved, nearly
-all of it is alike, so it is compared in runs of many entries first.
+read once, in order, so a file with a million entries is never completely in memory. If one tag of many has moved, nearly all
+entries are the same, so they are first compared in runs of many entries.
 
-Sort keys are different and have gaps of GAP, so an entry between two others gets a key between theirs. If old entries come in
-another order than their sort keys, or there is no gap left, `unordered` is set, and order.py corrects what matters.
+Sort keys are distinct and have gaps of GAP, so an entry between two others gets a key between theirs. If old entries come in
+an order that differs from their sort keys, or there is no gap left, `unordered` is set, and order.py corrects the keys that matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE = bytes(FINGERPRINT)
 class Old:
     """The entries of a store in the catalog, in the order of their sort keys: ids, sort keys and fingerprints.
 
-    A row without a fingerprint, from an older ocicat, equals no descriptor, so the entry is written again.
+    A row without a fingerprint, from an older ocicat, does not equal any descriptor, so the entry is written again.
     """
 
     def __init__(self, rows: Sequence[tuple[int, int, bytes | None]] = ()) -> None:
@@ -48,9 +48,9 @@ class Old:
 
 
 class Diff:
-    """Takes the fingerprints of the new descriptors in order; tells which are in the catalog and which sort keys the others get.
+    """Takes the fingerprints of the new descriptors in order. Matches them with old entries and assigns sort keys to the others.
 
-    `unordered` is set when the old order and the new one differ.
+    `unordered` is set if sort keys no longer show the order of the entries.
     """
 
     def __init__(self, old: Old) -> None:
@@ -64,9 +64,10 @@ class Diff:
         self.unordered = False
 
     def run(self, fingerprints: Sequence[bytes]) -> int | None:
-        """Match all of these with the next old entries, which are the same in the same order.
+        """Match all of these fingerprints with the next old entries, if those are the same in the same order.
 
-        Returns the place of the first one, or None, with nothing matched, if they are not: then `match` and `before` tell for each.
+        Returns the place of the first old entry. If they differ, matches nothing and returns None; call `match` and `before` for each
+        fingerprint then.
         """
         place, count = self._cursor, len(fingerprints)
         end = place + count
@@ -80,7 +81,7 @@ class Diff:
         return place
 
     def match(self, fingerprint: bytes) -> int | None:
-        """Return the place in `old` of an unmatched entry with this fingerprint, which is then matched; None for a new entry."""
+        """Match an old entry with this fingerprint and return its place in `old`, or return None if there is none left."""
         used = self._used
         place = self._cursor
         if place >= len(used) or used[place] or self._old.fingerprint(place) != fingerprint:
@@ -92,7 +93,7 @@ class Diff:
         return place
 
     def before(self, place: int, pending: int) -> list[int]:
-        """Return the sort keys of `pending` new entries that come before the old entry at `place`."""
+        """Return sort keys for `pending` new entries that come before the old entry at `place`."""
         sort = self._old.sorts[place]
         last = self._last
         if not pending:
@@ -109,9 +110,9 @@ class Diff:
         return keys
 
     def _between(self, place: int, count: int) -> list[int] | None:
-        """Return sort keys for `count` new entries, at least one, before the old one at `place` and after the last; None if there is no room.
+        """Return sort keys for `count` new entries between the last entry and the old entry at `place`, or None if there is no room.
 
-        The keys of unmatched old entries are not used, because those may come later in the list.
+        `count` is at least 1. The keys of unmatched old entries are not used, because those entries may come later in the list.
         """
         sorts = self._old.sorts
         high = sorts[place]
@@ -130,18 +131,18 @@ class Diff:
         return keys
 
     def end(self, pending: int) -> list[int]:
-        """Return sort keys after all others, for `pending` new entries at the end of the list, or without a gap."""
+        """Return sort keys after all others, for `pending` new entries that are at the end of the list or find no gap."""
         first = self._top + GAP
         self._top += GAP * pending
         return list(range(first, self._top + 1, GAP))
 
     @property
     def exhausted(self) -> bool:
-        """Whether all old entries are passed, so that what follows is at the end of the list."""
+        """Whether all old entries are passed, so that new entries from now on are at the end of the list."""
         return self._cursor >= len(self._used)
 
     def flush(self, pending: int) -> list[int]:
-        """Return sort keys for new entries that are too many to wait for the next old one."""
+        """Return sort keys for `pending` new entries now, because there are too many to wait for the next old entry."""
         if not self.exhausted:
             self.unordered = True
         keys = self.end(pending)

@@ -1,4 +1,4 @@
-"""Blobs that a descriptor carries in its field `data`: they belong to the store although no file holds them."""
+"""Blobs that a descriptor embeds in its field `data`. They belong to the store although they are in no file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ROWS = (
 
 
 class _Difference(NamedTuple):
-    """Embedded blobs without a row, as store and digest, and rows whose blob is no longer embedded, as store and content id."""
+    """Embedded blobs without a row (store id and digest), and rows whose blob is no longer embedded (store id and content id)."""
 
     new: set[tuple[int, str]]
     gone: set[tuple[int, int]]
@@ -48,9 +48,9 @@ class _Difference(NamedTuple):
 
 
 def list_embedded(writer: Writer, store_ids: Sequence[int], parents: Sequence[int] | None = None) -> None:
-    """Add to `store_blob` the embedded blobs of some stores that no file holds, and remove those that are gone.
+    """Add embedded blobs of some stores that are in no file to `store_blob`, and remove those that are gone.
 
-    With `parents`, only add what these manifests embed, and what is embedded in that in turn.
+    With `parents`, only add the blobs that these manifests embed, directly or through another embedded manifest.
     """
     while store_ids:
         with writer.snapshot() as connection:
@@ -62,7 +62,7 @@ def list_embedded(writer: Writer, store_ids: Sequence[int], parents: Sequence[in
 
 
 def embedding(connection: Connection, parents: Sequence[int]) -> list[int]:
-    """Return those of these manifests that embed something, which hardly any does."""
+    """Return the manifests among `parents` that embed something. Hardly any manifest does."""
     cursor = cursor_of(connection)
     return [
         row[0] for some in chunks(parents) for row in cursor.execute(_EMBEDDING % marks(some), tuple(some)).fetchall()

@@ -1,4 +1,4 @@
-"""The files that `verify` checks, as the directories of their stores showed them."""
+"""The files that `verify` checks, as they were when the directories of their stores were listed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from catalog.ingest.store_state import Store
 from catalog.layout.blobs import BlobDirectories
 
 Seen = tuple[int, int, int, int, int]
-"""What a blob was when its directory was listed: its device, inode, size in bytes, and times of modification and change in nanoseconds."""
+"""The stat of a blob: device, inode, size in bytes, and times of modification and change in nanoseconds."""
 
 CLAIMED_BYTES = 1 << 30
-"""A larger file is not read if it is also larger than every descriptor in the store claims."""
+"""A file larger than this is not read if it is also larger than the size in every descriptor in the store."""
 
 
 class BlobFile:
-    """A file to check against one digest: the stores that have it, and when one of them has already verified it."""
+    """A file to check against one digest, with the stores that have it, and the time if one of them has already verified it."""
 
     __slots__ = ("content_id", "dev", "digest", "ino", "most", "size", "stores", "verified_as", "verified_at")
 
@@ -32,12 +32,12 @@ class BlobFile:
 
 
 class Directories(BlobDirectories):
-    """The directories of a store, which remember what they saw when they were listed, so that no file is looked at twice."""
+    """The directories of a store. They remember the stats from the listing, so that no file needs another stat."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.opened, store.shared_blobs)
         self.listed: dict[str, Seen] = {}
-        """What each blob of the layout's own directory was when that was listed, by digest."""
+        """The stat of each blob in the layout's own directory when that was listed, by digest."""
 
     def list(self) -> Iterator[tuple[str, int, int]]:
         listed = self.listed
@@ -47,7 +47,7 @@ class Directories(BlobDirectories):
             yield digest, size, mtime_ns // 1_000_000
 
     def look(self, digest: str) -> Seen | None:
-        """Return what a blob that was not listed is now, if it is in a shared directory; None if it is gone."""
+        """Return the current stat of a blob that was not listed, such as one in a shared directory, or None if it is gone."""
         found = self.stat(digest)
         if found is None:
             return None

@@ -1,9 +1,9 @@
-"""What the entries and manifests of a store say about each other: referrers, truncated blobs, and what reaches each blob.
+"""Findings about a store: its referrers, its truncated blobs, and how its entries and manifests use its blobs.
 
-It is found when a store has been read, and the differences from the catalog are written in the transaction that ends the
-reading. For a large store that would take long, and all others would wait for it. So it is found in steps that lock nothing
-before that transaction, and many rows are written in transactions of WRITTEN_AT_ONCE before it. If the store has changed since
-the steps began, everything is found again in the last transaction.
+They are found when a store has been read, and the differences from the catalog are written in the transaction that ends the
+reading. For a large store that would take long, and all others would wait for it. So its findings are found before that
+transaction, in steps that lock nothing, and if there are many rows, they are written before it in transactions of
+WRITTEN_AT_ONCE rows. If the store has changed since the steps began, everything is found again in the last transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from catalog.ingest.rows import Row, Rows
 from catalog.ingest.store_state import Store
 
 WRITTEN_AT_ONCE = 2_000
-"""How many rows of one store are written in one transaction."""
+"""The most rows of one store that are written in one transaction."""
 
 _T = TypeVar("_T")
 
@@ -30,7 +30,7 @@ _STILL = "SELECT 1 FROM store WHERE id = ? AND generation = ?"
 
 
 class Findings(NamedTuple):
-    """What is to be written about a store."""
+    """The changes to write about a store."""
 
     referrals: Referrals
     claims: Claims
@@ -44,10 +44,10 @@ def find(
     unlisted: Mapping[str, str],
     pages: Sequence[tuple[int, int]] = (),
 ) -> Generator[None, None, Findings]:
-    """Return what is to be written about a store; yields between statements.
+    """Return the changes to write about a store. Yields between statements.
 
-    `reasons` says why blobs could not be read, by digest, and `unlisted` why directories could not be listed, by path. `pages` are
-    those of `find_claims`.
+    `reasons` are the reasons why blobs could not be read, by digest; `unlisted` why directories could not be listed, by path. `pages`
+    is passed to `find_claims`.
     """
     referrals = yield from find_referrals(ask, store.id)
     claims = yield from find_claims(ask, store.id, pages)
@@ -56,12 +56,12 @@ def find(
 
 
 def asking(rows: Rows) -> Ask:
-    """Return a function that asks within a transaction."""
+    """Return a function that runs queries within the transaction of `rows`."""
     return lambda question, values: list(rows.cursor.execute(question, tuple(values)).fetchall())
 
 
 def asking_anew(writer: Writer) -> Ask:
-    """Return a function that asks each question in a snapshot of its own."""
+    """Return a function that runs each query in its own snapshot."""
 
     def ask(question: str, values: Sequence[object]) -> list[Row]:
         with writer.snapshot() as connection:
@@ -71,14 +71,14 @@ def asking_anew(writer: Writer) -> Ask:
 
 
 def write(rows: Rows, store: Store, found: Findings) -> None:
-    """Write all of it."""
+    """Write all findings about a store."""
     write_referrals(rows, found.referrals)
     write_claims(rows, store.id, found.claims)
     write_reach(rows, found.reach)
 
 
 def write_most(writer: Writer, store: Store, found: Findings) -> Generator[None, None, Findings]:
-    """Write what is too much for one transaction in several; return the rest. Yields after each of them.
+    """Write findings that are too many for one transaction in several. Return the rest. Yields after each transaction.
 
     Nothing more is written once the entries of the store have changed.
     """

@@ -1,10 +1,10 @@
-"""`--fresh`: bring the catalog up to date before a question is answered (docs/scripts.md).
+"""`--fresh`: bring the catalog up to date before a query is answered (docs/scripts.md).
 
-First the places of the configuration are registered, as by `ocicat index`. Then the `index.json` of each store that the question is
-about is checked with a stat and compared with what the catalog has read, and so are the directories of its blobs if
-content matters. If a daemon runs, it has seen the change too, so this waits until it has taken it. Otherwise the change is
-read and written here, under the writer's lock, and likewise if the daemon takes too long. A file that has not settled is never read, and it never takes longer than the time
-limit.
+First the places of the configuration are registered, as by `ocicat index`. Then the `index.json` of each store that the query is
+about is checked with a stat and compared with the catalog. If content matters, so are the directories of its blobs. If a daemon
+runs, it has seen the change too, so this module waits until the daemon has taken it. Otherwise, or if the daemon takes too long,
+this module reads the change and writes it under the writer's lock. A file that has not settled is never read. The time limit is never
+exceeded.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from catalog.names.query import Query
 
 FRESH_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_CONTENT_SECONDS = 0.25  # for manifests that the question does not need
+_CONTENT_SECONDS = 0.25  # the time for manifests that the query does not need
 _PATIENCE_SECONDS = 1.0
-"""How long after the settling time to wait for a daemon before the change is read here anyway. The daemon may look only now and
+"""The time after the settling time to wait for a daemon before the change is read here anyway. The daemon may check only now and
 then (`--poll`, directories that cannot be watched), or hang."""
 
 
 class _Named(NamedTuple):
-    """A store."""
+    """The id and name of a store."""
 
     id: int
     name: str
@@ -70,11 +70,11 @@ def make_fresh(
     """Wait until the catalog is up to date with the layouts that `queries` are about, but at most for `seconds`.
 
     `stores` are names, paths and globs as for `--store`. If there are any, the queries are about these stores, and about layouts
-    that would get such a name when they are registered. With `content`, also wait for their manifests; so does a query with a
-    digest, which may be below an entry. With `whole`, also check layers again that were incomplete. `places` are those of the
+    that would get such a name when they are registered. With `content`, or if a query has a digest, which may be below an entry,
+    also wait for their manifests. With `whole`, also check layers again that were incomplete. `places` are the places in the
     configuration.
 
-    With 0 seconds, only look. Raises NotInTime when the time is over, CatalogUnavailable, and UsageError for places that cannot
+    With 0 seconds, only check. Raises NotInTime when the time is over, CatalogUnavailable, and UsageError for places that cannot
     be registered.
     """
     began = time.monotonic()
@@ -86,7 +86,7 @@ def make_fresh(
     wanted = concerned(reader, queries, stores or ())
     new: list[str] = []
     if wanted.searches:
-        # The order matters: a layout that a daemon registers in between is either found as new, or is among `wanted` and behind.
+        # The order matters: a layout that a daemon registers in between is either found as new, or is in `wanted` and behind.
         known = known_paths(reader)
         wanted = concerned(reader, queries, stores or ())
         new = new_layouts(reader, wanted.searches, known)
@@ -115,7 +115,7 @@ def make_fresh(
             unnoticed = []
         else:
             time.sleep(min(_POLL_SECONDS, left))
-        # It is enough that each store was up to date once since the question was asked, however much is written meanwhile.
+        # It is enough that each store was up to date once since the query began, however much is written meanwhile.
         by_path = {row[2]: row[0] for row in reader.rows("STORE_FILES", {})} if new else {}
         ids = {each.id for each in behind} | {by_path[path] for path in map(_stored, new) if path in by_path}
         new = [path for path in new if _stored(path) not in by_path and _is_layout(reader, path)]
@@ -123,32 +123,32 @@ def make_fresh(
 
 
 class _Loading:
-    """Loads in a thread what writing needs, which takes seconds where the processors are busy. The daemon may be done before that."""
+    """Loads the modules for writing in a thread, which takes seconds if the processors are busy. The daemon may be done before that."""
 
     def __init__(self) -> None:
         self.is_done = False
         try:
             _thread.start_new_thread(self._load, ())
-        except RuntimeError:  # no thread can be started, so it is loaded when it is needed
+        except RuntimeError:  # no thread can be started, so the modules are loaded when they are needed
             self.is_done = True
 
     def _load(self) -> None:
         try:
             import catalog.ingest.sweep  # noqa: F401
-        except Exception:  # noqa: BLE001 - such as no memory: it fails again where writing begins, and is reported
+        except Exception:  # noqa: BLE001 - such as no memory: the import fails again when writing begins, and is reported then
             return
         finally:
             self.is_done = True
 
 
 def _standings(reader: Reader, concerned: frozenset[int] | None) -> Iterable[tuple[_Named, Standing]]:
-    """Return what the catalog knows about each of these stores, or of all stores."""
+    """Return the standing in the catalog of each of these stores, or of all stores if `concerned` is None."""
     rows = list(reader.rows("STORE_FILES", {}))
     return ((_Named(row[0], row[1]), standing(*row[2:])) for row in rows if concerned is None or row[0] in concerned)
 
 
 def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) -> list[_Named]:
-    """Return the stores whose catalog entry is out of date; with `content`, also stores with unread manifests."""
+    """Return the stores that are out of date in the catalog. With `content`, also return stores with unread manifests."""
     return [
         named
         for named, store in _standings(reader, concerned)
@@ -157,9 +157,9 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
 
 
 def _unnoticed(reader: Reader, concerned: frozenset[int] | None, *, content: bool, sure: bool = False) -> list[_Named]:
-    """Return the stores with changes that make no event, so that a daemon does not notice them soon.
+    """Return the stores with changes that a daemon does not notice soon.
 
-    Their rules changed or, with `content`, blobs were added or removed since they were listed. This is asked only once, because
+    Their naming rules changed or, with `content`, blobs were added or removed since they were listed. Call this only once, because
     blobs may be added all the time. With `sure`, leave out stores whose blobs were so new when they were listed that more may
     have been added within the same tick of the clock.
     """
@@ -174,15 +174,15 @@ def _unnoticed(reader: Reader, concerned: frozenset[int] | None, *, content: boo
 def _completed(
     reader: Reader, concerned: frozenset[int] | None, until: float, seconds: float, *, whole: bool
 ) -> list[_Named]:
-    """Return the stores in which a bad blob has changed in place, which no directory shows.
+    """Return the stores in which a bad blob has changed in place, which does not change a directory.
 
-    Raises NotInTime if they cannot all be checked before the monotonic clock reaches `until`.
+    Raises NotInTime if not all blobs can be checked before the monotonic clock reaches `until`.
     """
 
     def look() -> None:
         if time.monotonic() > until:
             raise NotInTime(
-                f"there are too many blobs to check within {in_seconds(seconds)} whether some were completed:"
+                f"there are too many incomplete blobs to check again within {in_seconds(seconds)}:"
                 " ask about fewer stores (--store), or without --fresh"
             )
 
@@ -201,7 +201,7 @@ def _is_current(store: Standing) -> bool:
     try:
         file = stat_index(store.opened)
         if store.state in ("unreadable", "missing"):
-            # Only opening it shows whether it is still as the catalog says. Reading loads msgspec.
+            # Only opening the file shows whether the state is still the same. The import is here because it loads msgspec.
             from catalog.layout.index import read_index
 
             read_index(store.opened).close()
@@ -246,10 +246,10 @@ def _take(
     content: bool,
     completed: Sequence[_Named] = (),
 ) -> None:
-    """Read and write what changed in this process, and read the content of `completed` again.
+    """Read and write the changes in this process, and read the content of `completed` again.
 
     With `content`, read as many manifests as there is time for. Otherwise spend little time on them: enough for the few that a
-    writer adds, while nobody waits for thousands.
+    writer adds at a time, but not for thousands.
     """
     from catalog.engine.open import open_writer
     from catalog.ingest.registry import Registry
@@ -276,7 +276,7 @@ def _take(
 
 
 def _late(behind: Sequence[_Named], new: Sequence[str], seconds: float) -> NotInTime:
-    seconds = seconds or FRESH_SECONDS  # 0 means that they were spent before, for all references together.
+    seconds = seconds or FRESH_SECONDS  # 0 means that the time was spent before, for all references together.
     names = [*(each.name for each in behind), *new]
     what = shown(names[0]) if len(names) == 1 else f"{len(names)} stores, among them {shown(names[0])}"
     return NotInTime(

@@ -1,4 +1,4 @@
-"""Whether small files come from a disk, for which several threads wait better than one, or from memory."""
+"""Find out whether small files come from a disk, where several threads help, or from memory, where they do not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _TOGETHER = 32
-"""After files that came from a disk, so many groups of files are expected to come from there, too."""
+"""After a group of files that came from a disk, this many groups are expected to come from there, too."""
 
 T = TypeVar("T")
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 class FromDisk:
     """Finds out whether groups of small files have to be read from a disk or a server.
 
-    Two threads that both run Python take a third more time of the processor than one, and more by the clock. If they wait for a disk,
-    two are faster. What the kernel has to read for a thread, it counts (getrusage(2), `ru_inblock`), whatever else the machine does.
+    Two threads that both run Python take a third more processor time than one, and more wall time. If they wait for a disk, two are
+    faster. The kernel counts the blocks that it reads for each thread (getrusage(2), `ru_inblock`), whatever else the machine does.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class FromDisk:
         return True
 
     def counted(self, read: Callable[[], T], files: int) -> T:
-        """Call `read`, which reads a group of so many files in this thread, and return what it returns."""
+        """Call `read`, which reads a group of `files` files in this thread, and return its result."""
         before = _blocks_read()
         result = read()
         if _blocks_read() - before >= files:

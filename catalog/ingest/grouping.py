@@ -1,4 +1,4 @@
-"""Divide work into groups that are neither too many things nor too heavy."""
+"""Divide work into groups that are limited in number of items and in weight."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def grouped(items: Iterable[T], most: int, weight: Callable[[T], int], heaviest: int) -> Iterator[list[T]]:
-    """Yield the items, in order, in groups of at most `most` that weigh at most `heaviest`. A heavier item is a group of its own."""
+    """Yield the items, in order, in groups of at most `most` items that weigh at most `heaviest`. A heavier item is a separate group."""
     group: list[T] = []
     total = 0
     for item in items:

@@ -1,8 +1,8 @@
-"""The history that a layout records about itself (catalog.layout.history), as opposed to what ocicat saw.
+"""The history that a layout records about itself (catalog.layout.history), as opposed to the history that ocicat saw.
 
-Spans of both kinds are in `name_span`, and `origin` says which is which. They never overlap: from the time at which a store was
-first read, what ocicat saw counts, and what the layout records about that time is left out. What it records about the time
-before is updated when its `index.json` changes, row by row.
+Spans of both kinds are in `name_span`, and `origin` distinguishes them. They never overlap: from the time at which a store was
+first read, only the spans that ocicat saw count, and the layout's spans are cut off there. The layout's spans before that time are
+updated row by row when its `index.json` changes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class _Span(NamedTuple):
 
 
 def tell(rows: Rows, store_id: int, repository: str | None, spans: list[Told], first_at: int) -> None:
-    """Set the spans that a store's layout records to `spans`, as far as they are before `first_at` (milliseconds).
+    """Replace the spans recorded by a store's layout by `spans`, cut off at `first_at` (milliseconds since 1970).
 
-    `repository` is what the store's naming policy gives a bare tag, because that is what a layout's history contains.
+    `repository` is the one that the store's naming policy gives to a bare tag, because a layout's history contains bare tags.
     """
     wanted: dict[_Span, None] = {}
     for told in spans:
@@ -54,7 +54,7 @@ def tell(rows: Rows, store_id: int, repository: str | None, spans: list[Told], f
 
 
 def retell(rows: Rows, store_id: int, repository: str | None) -> None:
-    """Derive the names of these spans again, after the naming policy or the rules changed."""
+    """Derive the names of the layout's spans again, after the naming policy or the rules changed."""
     stored = [_Span(*columns) for _, *columns in rows.cursor.execute(_STORED, (store_id,)).fetchall()]
     spans = [Told(span.tag, span.digest, span.since, span.until) for span in stored]
     tell(rows, store_id, repository, spans, max((span.until for span in stored), default=0))

@@ -2,19 +2,19 @@
 
 A change counts when its file has not changed for the settling time (docs/resolution.md). A state that never settled is never
 taken, because writers rewrite files in place, and each half-written state of a retag of the same length is valid JSON. A store
-that is offered is looked at once, and then
-- read at once, if the times of its file say that it has settled.
-- put off and looked at again later, if they say that it has not, or if it changed while it was read.
-- watched for the settling time, if they are in the future, or if there is no file.
+that is offered is checked once, and then
+- read at once, if the times of its file show that it has settled.
+- put off and checked again later, if they show that it has not, or if it changed while it was read.
+- observed for the settling time, if they are in the future, or if there is no file.
 - put off while somebody has the file open for writing, but at most for a minute after its last change.
 
 Files are read without the catalog's lock and written under it, several stores in one transaction, because the number of commits
-determines how long it takes. A store is never split over two transactions. Just before writing, each file is checked once more:
+determines how long this takes. A store is never split over two transactions. Just before writing, each file is checked once more:
 if another process has taken a later change meanwhile, an older reading must not win. A store with much to read has its turn
 after the others (turns.py).
 
-This module is longer than others because the four outcomes above share one record of what is put off, and the order in which a
-store is looked at, read, checked and written is what makes it correct.
+This module is longer than others because the four outcomes above share one record of the stores that are put off, and the order in
+which a store is checked, read, checked again and written is what makes it correct.
 """
 
 from __future__ import annotations
@@ -54,24 +54,24 @@ from catalog.names.sizes import counted
 BATCH_STORES = 500
 BATCH_ENTRIES = 50_000
 BULK_ENTRIES = 20_000
-"""From how many entries in one transaction on it pays to make indexes at the end."""
+"""The least number of entries in one transaction for which it pays to create the indexes at the end."""
 BATCH_BYTES = 16 << 20
-"""How much of `index.json` files is kept for one transaction, in bytes. An entry may have a long text."""
+"""The bytes of `index.json` files that are kept for one transaction, because an entry may have long texts."""
 
-_RETRY_SECONDS = 0.02  # until the next look at a file that was just changing
-_HELD_SECONDS = 0.1  # until the next look at a file that somebody has open for writing
-_PAUSES = 32  # An archive that takes more pauses, a tenth of a second, is read in a turn.
-_HELD_SHARE = 10  # wait at least this many times as long as it took to find out who has it open
+_RETRY_SECONDS = 0.02  # until the next check of a file that was changing
+_HELD_SECONDS = 0.1  # until the next check of a file that somebody has open for writing
+_PAUSES = 32  # An archive that takes more pauses than this, a tenth of a second, is read in a turn.
+_HELD_SHARE = 10  # wait at least this many times as long as it took to find out whether somebody has the file open
 
 
 class Intake:
-    """Takes changes of stores through `writer`. `report` gets a line for everything that a person should know.
+    """Takes changes of stores through `writer`. `report` receives a line for everything that a person should know.
 
     `others_wait` is called during the turn of a large store, with its path and the size of its index.json in bytes. It returns
-    whether a smaller store waits that the intake does not know of, or time is up. One transaction writes at most
-    `entries_at_once` entries, unless one store has more. From `bulk_from` entries in one transaction on, an empty catalog is written
-    without its indexes, until the caller has the writer `end_bulk`.
-    `changed` counts the stores whose entries changed, `done` those that were dealt with, `ended` the turns that were ended.
+    whether a smaller store waits that the intake does not know of, or time is up. One transaction writes about `entries_at_once`
+    entries, unless one store has more. If a transaction has at least `bulk_from` entries, an empty catalog is written without its
+    indexes, until the caller calls `end_bulk` of the writer. `changed` counts the stores whose entries changed, `done` the stores that
+    were dealt with, and `ended` the turns that were ended.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Intake:
         self._entries_at_once = entries_at_once
         self._bulk_from = bulk_from
         self._rules = rules or TurnRules()
-        self._last_turns: dict[int, float] = {}  # when stores last had a turn or were read, by id
+        self._last_turns: dict[int, float] = {}  # the time when each store last had a turn or was read, by id
         self._last_turn = time.monotonic()
         self.use(settings)
         self._report = report
@@ -100,7 +100,7 @@ class Intake:
         self._others_wait = others_wait
         self._turn: Turn | None = None
         self._in_turn: WaitingStore | None = None
-        self._kept: tuple[int, IndexContent] | None = None  # what was read of the store whose turn was last ended
+        self._kept: tuple[int, IndexContent] | None = None  # the id and content of the store whose turn was last ended
         self.ended = 0
         self._waiting: dict[int, WaitingStore] = {}
         self._open_files = OpenFiles()
@@ -115,10 +115,10 @@ class Intake:
     # --- offering -----------------------------------------------------------------------------------------------
 
     def offer(self, store: Store, *, full: bool = False, at: Found | None = None) -> bool:
-        """Look at `store` now. What has settled is written by the next `commit`.
+        """Check `store` now. If it has changed and settled, the next `commit` writes it.
 
         With `full`, read it even if it looks unchanged. `at` is its directory if it was just found. Returns whether the catalog
-        is already up to date with it.
+        is already up to date with the store.
         """
         now = time.monotonic()
         waiting = self._waiting.pop(store.id, None)
@@ -129,10 +129,10 @@ class Intake:
         return self._look(waiting, now, at)
 
     def look_again(self, seconds: float = math.inf, *, first_only: bool = False) -> None:
-        """Look at the stores that are due, small ones first, and commit. Stop when the turn of a large store is ended.
+        """Check the stores that are due, small stores first, and commit. Stop when the turn of a large store is ended.
 
-        After about `seconds` the rest is left for another call. A large store has a turn now and then in any case, first the one
-        that had none for longest. With `first_only`, look only at the stores that come before all others (turns.py).
+        After about `seconds` the rest is left for another call. Large stores have a turn now and then in any case, beginning with the one
+        that has waited longest for a turn. With `first_only`, check only the stores that come before all others (turns.py).
         """
         now = time.monotonic()
         due = [w for w in self._waiting.values() if w.due <= now and (not first_only or self._comes_first(w))]
@@ -154,7 +154,7 @@ class Intake:
                     and self._batch
                     and not self._listener.shares(next(reversed(self._batch.values())).store)
                 ):
-                    self.commit()  # The others do not wait for the many stores that have one file.
+                    self.commit()  # The others do not wait for the many stores that share one file.
                     is_overdue = False
                 del self._waiting[waiting.store.id]
                 self._look(waiting, time.monotonic())
@@ -165,7 +165,7 @@ class Intake:
             self._turn = self._in_turn = None
 
     def _precedence(self, waiting: WaitingStore) -> tuple[bool, bool, bool, float, int]:
-        """Return a sort key: small stores come before large ones, and of each kind first the one that had no turn for longest."""
+        """Return a sort key: small stores come before large ones. In each group, the store that has waited longest for a turn is first."""
         last = self._last_turns.get(waiting.store.id, 0.0)
         if waiting.is_large:
             return True, False, False, last, waiting.size
@@ -183,14 +183,14 @@ class Intake:
     def _is_over(self, waiting: WaitingStore) -> bool:
         """Return whether the turn of a large store is over."""
         others = any(w.due <= time.monotonic() and w.size < waiting.size for w in list(self._waiting.values()))
-        # `_others_wait` is called in any case, because the daemon shows in it that it is alive.
+        # `_others_wait` is called in any case, because the daemon gives signs of life in it.
         if not (self._others_wait(waiting.store.path, waiting.size) or others):
             return False
         took = time.monotonic() - waiting.turn_began
         return not self._is_longer(waiting) or took > self._rules.longest(waiting.long_turns)
 
     def _is_longer(self, waiting: WaitingStore) -> bool:
-        """Return whether the file of a large store had not changed for long when its turn began."""
+        """Return whether the file of a large store had been unchanged for its patience when its turn began."""
         return waiting.turn_began - waiting.since >= self._rules.patience(waiting.size)
 
     def _end_turn(self, waiting: WaitingStore) -> None:
@@ -205,10 +205,10 @@ class Intake:
             pause = max(pause, self._rules.pause_share * (now - waiting.turn_began))
         self._put_off(waiting, now + pause)
 
-    # --- who waits ----------------------------------------------------------------------------------------------
+    # --- waiting stores -----------------------------------------------------------------------------------------
 
     def put_off(self, patience: float) -> list[PutOff]:
-        """Return the stores whose turn was ended, or that have waited for more than `patience` seconds; the oldest first."""
+        """Return the stores whose turn was ended, or that have waited for more than `patience` seconds, the oldest first."""
         now = time.monotonic()
         in_turn = [] if self._in_turn is None else [self._in_turn]
         every = {w.store.id: w for w in (*self._waiting.values(), *in_turn)}.values()
@@ -216,7 +216,7 @@ class Intake:
         return [PutOff(w.store, w.first, w.why) for w in sorted(found, key=lambda w: w.first)]
 
     def next_due(self) -> float | None:
-        """Return when to call `look_again`, by the monotonic clock; None if no store waits."""
+        """Return the time to call `look_again`, by the monotonic clock, or None if no store waits."""
         return min((w.due for w in self._waiting.values()), default=None)
 
     def due_before(self, then: float) -> set[int]:
@@ -224,12 +224,12 @@ class Intake:
         return {store_id for store_id, waiting in self._waiting.items() if waiting.due < then}
 
     def oldest(self) -> float | None:
-        """Return since when, by the monotonic clock, the store that has waited longest waits; None if none waits."""
+        """Return the time since when the store that has waited longest waits (monotonic clock), or None if no store waits."""
         return min((w.first for w in self._waiting.values()), default=None)
 
     @property
     def waiting(self) -> list[Store]:
-        """The stores that have not settled."""
+        """The stores that have not settled yet, or wait for their turn."""
         return [w.store for w in self._waiting.values()]
 
     def late(self, patience: float) -> list[PutOff]:
@@ -278,10 +278,10 @@ class Intake:
         return False
 
     def _has_settled(self, waiting: WaitingStore, now: float, file: FileState) -> bool:
-        """Return whether the file may be read now; put the store off if not."""
+        """Return whether the file may be read now. If not, put the store off."""
         waiting.seen(now, (file,))
         age = _age(file)
-        # If its times are in the future they say nothing, so the time since it was first seen like this counts.
+        # Times in the future are useless, so the time since the file was first seen in this state counts instead.
         remaining = self._settle - age if age >= 0 else waiting.since + self._settle - now
         if remaining > 0:
             sooner = None
@@ -293,7 +293,7 @@ class Intake:
             return False
         if waiting.is_large and self._turn is None:
             waiting.is_queued = True
-            self._put_off(waiting, now, "it is large, and smaller ones are read first")
+            self._put_off(waiting, now, "it is large, and smaller stores are read first")
             return False
         waiting.is_queued = False
         if self._is_held(waiting, now, file):
@@ -303,13 +303,13 @@ class Intake:
         return True
 
     def _is_held(self, waiting: WaitingStore, now: float, file: FileState) -> bool:
-        """Return whether somebody has the file open for writing, so that it only looks settled while its writer pauses.
+        """Return whether somebody has the file open for writing. Such a file may look settled only because its writer pauses.
 
-        That is ignored when its last change is more than `held_ms` ago.
+        An open file is ignored if its last change is more than `held_ms` ago.
         """
         changed = max(file.mtime_ns, file.ctime_ns)
         since = (time.time_ns() - changed) / 1e9
-        if since < 0:  # As above: its times say nothing.
+        if since < 0:  # As above, times in the future are useless.
             since, changed = now - waiting.since, time.time_ns()
         if since >= self._settings.held_ms / 1000:
             return False
@@ -317,7 +317,7 @@ class Intake:
         return self._open_files.has(waiting.store.opened, file, changed, self._pause) if held is None else held
 
     def _read(self, waiting: WaitingStore, now: float, file: FileState) -> bool:
-        """Read the file, and take what it holds. Return whether there is nothing to do."""
+        """Read the file, and take its content or its problem. Return whether there is nothing to do."""
         store = waiting.store
         reserve()
         began = self._last_turns[store.id] = time.monotonic()
@@ -333,17 +333,17 @@ class Intake:
         except _TakesLong:
             waiting.is_long = waiting.is_queued = True
             waiting.take_size(file)
-            self._put_off(waiting, now, "it takes long to read, and others are read first")
+            self._put_off(waiting, now, "reading it takes long, and other stores are read first")
         except MemoryError:
             self._take(IndexReading(waiting, None, no_memory(file)))
         except IndexChanged:
-            # The time that reading took is lost, so as much is left to other stores first.
+            # The time that reading took is lost, so other stores get the same time first.
             took = time.monotonic() - began
             self._put_off(waiting, time.monotonic() + max(_RETRY_SECONDS, took), "it changes while it is read")
         except IndexProblem as found:
             problem = _of_archive(found, file) if store.archive and isinstance(found, NoArchive) else found
             if problem.file is None and has_problem(store, problem):
-                self.done += 1  # As before, it may not be opened, or its directory is a link.
+                self.done += 1  # As before, the file may not be opened, or its directory is a link.
                 return True
             if problem.file in (file, None):
                 self._take(IndexReading(waiting, None, problem))
@@ -352,7 +352,7 @@ class Intake:
         else:
             if (
                 content.file != file
-            ):  # It was replaced between the look and the reading, by a file that has not settled.
+            ):  # The file was replaced between the stat and the reading, and the new file has not settled.
                 content.close()
                 self._put_off(waiting, now + _RETRY_SECONDS)
                 return False
@@ -362,11 +362,11 @@ class Intake:
 
     @property
     def _pause(self) -> Callable[[], None]:
-        """A function to call often while reading and writing. It ends the turn of a large store when its time is up."""
+        """A function to call often while reading and writing. It ends the turn of a large store when the time is up."""
         return _no_pause if self._turn is None else self._turn.pause
 
     def _pause_in(self, waiting: WaitingStore, file: FileState) -> Callable[[], None]:
-        """Return a function to call while a store is read, outside of a turn. It stops reading an archive that takes long."""
+        """Return a function to call often while a store is read. Outside a turn, it stops reading an archive that takes long."""
         if waiting.is_large or not isinstance(file, ArchiveState):
             return self._pause
         left = iter(range(_PAUSES))
@@ -378,12 +378,12 @@ class Intake:
         return pause
 
     def _kept_of(self, store: Store, file: FileState) -> IndexContent | None:
-        """Return what was read of that file in a turn that was ended, and forget it; None if it was another file."""
+        """Remove and return the content of `file` that was read in a turn that was ended, or None if another file was read."""
         kept, self._kept = self._kept, None
         return kept[1] if kept is not None and kept[0] == store.id and kept[1].file == file else None
 
     def _look_at_problem(self, waiting: WaitingStore, now: float, problem: IndexProblem) -> bool:
-        """Take the problem of a store without a readable file: that is a change too, once it has lasted for the settling time."""
+        """Take the problem of a store without a readable file. It counts as a change once it has lasted for the settling time."""
         if has_problem(waiting.store, problem):
             self.done += 1
             return True
@@ -399,9 +399,9 @@ class Intake:
     def _take(self, reading: IndexReading) -> None:
         is_alone = reading.content is not None and (reading.content.streamed or reading.waiting.is_large)
         if is_alone:
-            self.commit()  # It gets a transaction of its own, because what it holds is only known at its end, or it may be undone.
+            self.commit()  # It gets a separate transaction: an error may only show at its end, or its turn may be ended.
         elif reading.store.id in self._batch:
-            self.commit()  # The row of a store is read once for a transaction, so it cannot be written twice in one.
+            self.commit()  # The row of a store is read once per transaction, so it cannot be written twice in one transaction.
         self._batch[reading.store.id] = reading
         if reading.content is not None:
             self._batch_entries += reading.content.elements
@@ -411,7 +411,7 @@ class Intake:
             self.commit()
 
     def commit(self) -> None:
-        """Write what was taken, in one transaction."""
+        """Write all readings that were taken, in one transaction."""
         batch, self._batch, self._batch_entries, self._batch_bytes = list(self._batch.values()), {}, 0, 0
         if not batch:
             return
@@ -446,7 +446,7 @@ class Intake:
                     reading.content.close()
 
     def _blame(self, reading: IndexReading) -> None:
-        """Record that writing a store takes more memory than there is, so that it does not keep others from being written."""
+        """Record that writing a store takes more memory than there is, so that it does not block other stores."""
         if reading.content is None:
             raise out_of_memory()
         self._batch = {reading.store.id: reading._replace(content=None, problem=no_memory(reading.content.file))}
@@ -485,7 +485,7 @@ class Intake:
         )
 
     def _look_at_bulk(self, batch: list[IndexReading], *, first: bool) -> None:
-        """Do without indexes from the first large batch on, until one has a store with entries, which are looked for by these indexes."""
+        """Do without indexes from the first large batch on, until a batch has a store with entries, because finding those needs indexes."""
         if self._writer.is_bulk and not first:
             self._writer.end_bulk()
         elif first and not self._writer.is_bulk:
@@ -520,11 +520,11 @@ class Intake:
 
 
 class _TakesLong(Exception):
-    """An archive is read that takes long: it needs a turn, and goes on in that."""
+    """Reading an archive takes long. It needs a turn, and reading continues in that turn."""
 
 
 def _of_archive(problem: NoArchive, file: FileState) -> IndexProblem:
-    """Return the problem of an archive that is overwritten with something else: it is still there, so its last entries answer."""
+    """Return the problem of an archive that was overwritten with something else. The file is still there, so its last entries stay."""
     invalid = IndexProblem("invalid", problem.reason.replace("directory", "archive"))
     invalid.file = file
     return invalid
@@ -535,5 +535,5 @@ def _no_pause() -> None:
 
 
 def _age(file: FileState) -> float:
-    """Return how many seconds ago the file changed, by its own times; negative if they are in the future."""
+    """Return the seconds since the file changed, by its own times; negative if they are in the future."""
     return (time.time_ns() - max(file.mtime_ns, file.ctime_ns)) / 1e9

@@ -1,9 +1,9 @@
-"""Which blobs are in a store: bringing `store_blob` up to date with its directories.
+"""Bring `store_blob`, the blobs that are in each store, up to date with the store's directories.
 
 The layout's own directory is listed, and everything in it belongs to the store. A shared directory (skopeo's
-`--shared-blob-dir`) belongs to many stores, and a store has only the blobs there that its entries reach. So it is not listed.
-Instead each of those blobs is looked up, which costs as much as the store points to, however many stores share the directory.
-Blobs there that no store reaches belong to no store.
+`--shared-blob-dir`) is used by many stores, and a store has only the blobs there that its entries reach. So it is not listed.
+Instead each of those blobs is looked up. The cost depends on the number of blobs that the store reaches, not on the number of stores
+that share the directory. Blobs there that no store reaches belong to no store.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from catalog.ingest.turns import SLICE_SECONDS
 from catalog.layout.blobs import BlobDirectories
 
 LISTED = 10_000
-"""How many blobs of small stores are written in one transaction."""
+"""The most blobs of small stores that are written in one transaction."""
 _AT_ONCE = 2_000
-"""How many blobs of a larger store are, so that others do not wait for longer than that takes."""
+"""The most blobs of a larger store that are written in one transaction, so that other stores do not wait long."""
 
 _REACHED = (
     "WITH RECURSIVE reached (id) AS ("
@@ -50,7 +50,7 @@ _HELD = (
 HELD_AND_VERIFIED = _HELD.replace(
     " FROM", ", store_blob.is_good, store_blob.verified_as, store_blob.verified_at FROM", 1
 )
-"""The rows of a store's blobs, each with what `verify` last found."""
+"""Selects the rows of a store's blobs, each with the last result of `verify`."""
 _HELD_OF = (
     "SELECT content.digest FROM content WHERE content.digest IN (%s)"
     " AND EXISTS (SELECT 1 FROM store_blob WHERE store_blob.store_id = ? AND store_blob.content_id = content.id)"
@@ -58,12 +58,15 @@ _HELD_OF = (
 
 
 File = tuple[int, int]
-"""Size in bytes and modification time in milliseconds of the file of a blob."""
+"""Size in bytes and modification time in milliseconds of a blob's file."""
 Keep = Callable[[Sequence[tuple[Any, ...]]], None]
 
 
 class _Difference(NamedTuple):
-    """Blobs without a row, by digest; rows that are obsolete (store and content id); rows with another time (time, store, content id)."""
+    """The differences between the directories and the rows of a store.
+
+    They are blobs without a row, by digest; obsolete rows (store id, content id); and rows whose time differs (time, store id, content id).
+    """
 
     new: dict[str, File]
     gone: list[tuple[int, int]]
@@ -82,11 +85,11 @@ class _Listed(NamedTuple):
 def list_blobs(
     writer: Writer, stores: Iterable[tuple[Store, BlobDirectories]], keep: Keep | None = None
 ) -> Iterator[None]:
-    """Update `store_blob` to what is in the directories of these stores. Up to LISTED blobs are written in one transaction.
+    """Update `store_blob` to the contents of the directories of these stores. About LISTED blobs are written in one transaction.
 
     If a directory could not be listed, no row is removed. Yields between two pieces of work, so that the caller can do
-    something else. A store with more than LISTED blobs is written in several transactions. `keep` is given the rows of a store, as
-    HELD_AND_VERIFIED has them, if they are those of its directories already, so that the caller need not ask for them again.
+    something else. A store with more than LISTED blobs is written in several transactions. If the rows of a store already match its
+    directories, `keep` is called with the rows from HELD_AND_VERIFIED, so that the caller need not query them again.
     """
     listed: list[_Listed] = []
     count = 0
@@ -137,7 +140,7 @@ def _write_places(rows: Rows, listed: Sequence[_Listed]) -> None:
 
 
 def _follow_large(writer: Writer, listed: _Listed, keep: Keep | None) -> Iterator[None]:
-    """The same for one store with many blobs, in pieces. Nobody relies on the rows until the store's content is completely read."""
+    """Update one store with many blobs, in pieces. Nothing relies on the rows until the store's content is completely read."""
     found = listed.store
     writer.write(lambda connection: _write_places(Rows(connection), [listed]))
     with writer.snapshot() as connection:
@@ -145,7 +148,7 @@ def _follow_large(writer: Writer, listed: _Listed, keep: Keep | None) -> Iterato
 
     def write(connection: Connection, part: _Difference) -> None:
         rows = Rows(connection)
-        held = held_of(rows.cursor, found.id, part.new)  # Another process may have written some meanwhile.
+        held = held_of(rows.cursor, found.id, part.new)  # Another process may have written some rows meanwhile.
         new = {digest: file for digest, file in part.new.items() if digest not in held}
         _write_difference(rows, found, part._replace(new=new))
         rows.flush()
@@ -187,7 +190,7 @@ def _difference(rows: Rows, listed: _Listed, keep: Keep | None) -> _Difference:
 def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None:
     rows.moment.keep_blobs(difference.gone)
     rows.cursor.executemany("DELETE FROM store_blob WHERE store_id = ? AND content_id = ?", difference.gone)
-    # Its content may have changed, so it has to be looked at again.
+    # A touched blob may have other bytes, so it has to be checked again.
     rows.cursor.executemany(
         "UPDATE store_blob SET mtime = ?, looked = FALSE WHERE store_id = ? AND content_id = ?", difference.touched
     )
@@ -195,7 +198,7 @@ def _write_difference(rows: Rows, found: Store, difference: _Difference) -> None
 
 
 def held_of(cursor: Cursor, store_id: int, digests: Iterable[str]) -> set[str]:
-    """Return those of the digests that the store has a row for."""
+    """Return the digests for which the store has a row."""
     return {
         row[0]
         for some in chunks(sorted(digests))
@@ -204,9 +207,9 @@ def held_of(cursor: Cursor, store_id: int, digests: Iterable[str]) -> set[str]:
 
 
 def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: Sequence[int] | None = None) -> None:
-    """Add the blobs in the shared directory to `store_blob` that are reached now that more manifests were read.
+    """Add blobs in the shared directory to `store_blob` that the store reaches now that more manifests have been read.
 
-    With `parents`, only those that these manifests point to, if they are in the store.
+    With `parents`, only add blobs that these manifests point to, if the manifests are in the store.
     """
     if found.shared_blobs is None:
         return
@@ -219,7 +222,8 @@ def list_shared(writer: Writer, found: Store, blobs: BlobDirectories, parents: S
 
     def add(connection: Connection) -> None:
         rows = Rows(connection)
-        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}  # Another process may have written some.
+        # Another process may have written some rows meanwhile.
+        held = {row[1] for row in rows.cursor.execute(_HELD, (found.id,))}
         _write(rows, found, {digest: file for digest, file in there.items() if digest not in held})
         rows.flush()
 
@@ -249,13 +253,13 @@ def _list_below(writer: Writer, found: Store, blobs: BlobDirectories, parents: S
 
 
 def _stats(blobs: BlobDirectories, digests: Iterable[str]) -> dict[str, File]:
-    """Return those of the digests that are in the shared directory, with size and time."""
+    """Return the size and time of each blob in `digests` that is a file, by digest."""
     stats = ((digest, blobs.stat(digest)) for digest in digests)
     return {digest: (stat.st_size, stat.st_mtime_ns // 1_000_000) for digest, stat in stats if stat is not None}
 
 
 def _shared(writer: Writer, found: Store, blobs: BlobDirectories, known: Container[str]) -> dict[str, File]:
-    """Return the blobs that a store reaches, that are not `known` and are in the shared directory, with size and time."""
+    """Return the blobs in the shared directory that a store reaches and that are not `known`, with size and time."""
     if found.shared_blobs is None:
         return {}
     with writer.snapshot() as connection:
@@ -271,5 +275,5 @@ def _write(rows: Rows, found: Store, there: dict[str, File]) -> None:
 
 
 def _is_registered(rows: Rows, found: Store) -> bool:
-    """Return whether no other process has removed the store meanwhile."""
+    """Return whether the store is still registered. Another process may have removed it meanwhile."""
     return rows.cursor.execute("SELECT 1 FROM store WHERE id = ?", (found.id,)).fetchone() is not None

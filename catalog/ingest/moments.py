@@ -1,8 +1,8 @@
-"""Keeping the past: each transaction that changes an answer is a moment, and rows that change or are deleted are copied to the past.
+"""Keep the past: each transaction that changes an answer is a moment, and rows that change or are deleted are copied to the past.
 
-A moment has an id, which gives the order, and a time, which is only a label (docs/decisions/0011-the-past.md): clocks are set,
-and past answers must not depend on that. `past_store`, `past_entry`, `past_name` and `past_blob` contain rows of the live
-tables that were valid from the moment `born` until before the moment `gone`. Call `keep_...` before rows change or are deleted.
+A moment has an id, which determines the order, and a time, which is only a label (docs/decisions/0011-the-past.md): clocks may be
+set, and past answers must not depend on that. `past_store`, `past_entry`, `past_name` and `past_blob` contain rows of the live
+tables that were valid from the moment `born` until just before the moment `gone`. Call `keep_...` before rows change or are deleted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _WAIT_MS = 5
-"""Two moments must not have the same time, so the second one waits for the next millisecond, at most this long."""
+"""Two moments must not have the same time, so the second one waits for the next millisecond, but at most this long."""
 _TIE_MS = 1000
-"""A clock that is behind the last moment by no more than this counts as standing still."""
+"""A clock that is behind the last moment by at most this is treated as if it stood still, not as set back."""
 
 _STORE = "host_id, name, path, path_bytes, priority, state, state_since, elements, entries, shared_as"
 _ENTRY = (
@@ -35,7 +35,7 @@ _NAME = "entry_id, store_id, repository_id, tag, name, source, sort, shadowed, s
 
 
 def _copied(table: str, key: str, columns: str) -> str:
-    """Return the statement that copies rows of a live table into the past; a condition has to follow."""
+    """Return the statement that copies rows of a live table into the past. The caller appends a condition."""
     return (
         f"INSERT INTO past_{table} ({key}, {columns}, born, gone) SELECT id, {columns}, born, CAST(? AS BIGINT)"
         f" FROM {table} WHERE born < ? AND "
@@ -64,10 +64,10 @@ _MANY = 500
 
 
 class Moment:
-    """The moment of one transaction, from `of`. Nothing is written until something changes."""
+    """The moment of one transaction. Get it with `of`. Nothing is written until something changes."""
 
     def __init__(self, connection: Connection) -> None:
-        # Not the connection itself, which ends the moment with it: `_moments` would keep both for good.
+        # This object must not refer to the connection, or `_moments`, whose keys are weak, would keep both forever.
         self._driver = driver_of(connection)
         self._cursor = self._driver.cursor(connection)
         self._host: int | None = None
@@ -79,7 +79,7 @@ class Moment:
 
     @staticmethod
     def of(connection: Connection) -> Moment:
-        """Return the moment of the current transaction of `connection`, always the same one."""
+        """Return the moment of the current transaction of `connection`. Each call returns the same object."""
         found = _moments.get(connection)
         if found is None:
             found = _moments[connection] = Moment(connection)
@@ -87,7 +87,7 @@ class Moment:
 
     @property
     def at(self) -> int:
-        """Its time by the clock, in milliseconds since 1970, but later than the moment before."""
+        """The time of the moment, in milliseconds since 1970. It is later than the previous one, unless the clock was set back."""
         if self._at is None:
             self._last = last = self._cursor.execute(
                 "SELECT id, at, boot, ran FROM moment WHERE host_id = ? ORDER BY id DESC LIMIT 1", (self._host_id(),)
@@ -104,7 +104,7 @@ class Moment:
 
     @property
     def id(self) -> int:
-        """Its id, greater than that of every earlier moment of this host. Reading it writes the moment."""
+        """The id of the moment, greater than the ids of all earlier moments of this host. Reading it writes the moment."""
         if self._id is None:
             at = self.at
             self._id = next(self._driver.new_ids(self._cursor, "moment"))
@@ -117,7 +117,7 @@ class Moment:
         return self._id
 
     def keep_stores(self, ids: Iterable[int]) -> None:
-        """Keep these stores as they are, before they change."""
+        """Copy the rows of these stores to the past, before they change."""
         for one in ids:
             self._cursor.execute(f"{_KEEP_STORE} id = ?", (self.id, self.id, one))
             self._cursor.execute("UPDATE store SET born = ? WHERE id = ?", (self.id, one))
@@ -132,15 +132,15 @@ class Moment:
         self.keep_emptied(store_ids)
 
     def keep_emptied(self, store_ids: Sequence[int]) -> None:
-        """Keep these stores and their blobs, before their rows are dropped."""
+        """Copy these stores and their blobs to the past, before their rows are dropped."""
         for one in store_ids:
             self._cursor.execute(f"{_KEEP_BLOB} store_id = ?", (self.id, self.id, one))
         self.keep_stores(store_ids)
 
     def note_store(self, store_id: int, *, is_back: bool = False) -> None:
-        """Update the spans of a store, which say when it was there and under which name. Call this after its row changed.
+        """Update the spans of a store, which record when it existed and under which name. Call this after its row changed.
 
-        `is_back` means that it is there, whatever its row still says.
+        With `is_back`, the store exists, even if its state is still "missing" in its row.
         """
         row = self._cursor.execute(
             "SELECT host_id, name, path, path_bytes, priority, state FROM store WHERE id = ?", (store_id,)
@@ -161,7 +161,7 @@ class Moment:
             self.begin_spans([(store_id, *row[:5])])
 
     def begin_spans(self, stores: Sequence[tuple[object, ...]]) -> None:
-        """Begin spans of new stores, given as id, host id, name, path, bytes of the path, and priority."""
+        """Begin spans of new stores. Each is given as id, host id, name, path, bytes of the path, and priority."""
         self._cursor.executemany(_BEGIN_SPAN, [(*row, self.at, self.id) for row in stores])
 
     def _end_span(self, store_id: int) -> None:
@@ -170,9 +170,9 @@ class Moment:
         self._cursor.execute(f"UPDATE store_span SET until = ?, gone = ? WHERE {mine}", (self.at, self.id, store_id))
 
     def _is_doubtful(self, new: int) -> bool:
-        """Return whether the labels must be corrected: the clock was set, or more is known since it was set back.
+        """Return whether the labels must be corrected: because the clock was set, or because more is known since it was set back.
 
-        After that, they are corrected again whenever the number of moments has doubled, so the total cost stays small.
+        In the second case, they are corrected whenever the number of moments since then has doubled, so the total cost stays small.
         """
         if self._last is None:
             return False
@@ -189,7 +189,7 @@ class Moment:
         )
 
     def keep_entries(self, ids: Sequence[int]) -> None:
-        """Keep these entries with their names, before they are deleted."""
+        """Copy these entries and their names to the past, before they are deleted."""
         for start in range(0, len(ids), _MANY):
             some = tuple(ids[start : start + _MANY])
             marks = ",".join("?" * len(some))
@@ -197,20 +197,20 @@ class Moment:
             self._cursor.execute(f"{_KEEP_NAME} entry_id IN ({marks})", (self.id, self.id, *some))
 
     def keep_entry(self, entry_id: int) -> None:
-        """Keep an entry and its names, before they move to another place in the list, or before it gets other names."""
+        """Copy an entry and its names to the past, before it moves to another place in the list or gets other names."""
         self.keep_entries([entry_id])
         self._cursor.execute("UPDATE entry SET born = ? WHERE id = ?", (self.id, entry_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE entry_id = ?", (self.id, entry_id))
 
     def keep_name(self, name_id: int) -> None:
-        """Keep a name, before it becomes shadowed or stops being shadowed."""
+        """Copy a name to the past, before it becomes shadowed or stops being shadowed."""
         self._cursor.execute(f"{_KEEP_NAME} id = ?", (self.id, self.id, name_id))
         self._cursor.execute("UPDATE name SET born = ? WHERE id = ?", (self.id, name_id))
 
     def keep_blobs(self, rows: Sequence[tuple[int, int]]) -> None:
-        """Keep those of these blobs that are manifests, before they are removed from their store or their reach changes.
+        """Copy the blobs among `rows` that are manifests to the past, before they are removed or their reach changes.
 
-        Each is given as store id and content id. Whoever changes a row sets `store_blob.born` to `id`.
+        Each row is given as store id and content id. A caller that changes a row has to set `store_blob.born` to `id`.
         """
         if rows:
             each = " store_id = ? AND content_id = ?"
@@ -225,7 +225,10 @@ class Moment:
 
 
 def mend_labels(cursor: Cursor, host_id: int, now: int, boot: str | None, ran: int) -> None:
-    """Correct the labels of a host's moments by a clock that says `now` (milliseconds) in the current boot."""
+    """Correct the labels of a host's moments, given that the clock shows `now` (milliseconds since 1970).
+
+    `boot` is the id of the current boot, and `ran` the time since it began, in milliseconds.
+    """
     rows = cursor.execute(
         "SELECT id, at, boot, ran, label FROM moment WHERE host_id = ? ORDER BY id", (host_id,)
     ).fetchall()

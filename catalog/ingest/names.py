@@ -1,7 +1,7 @@
 """The names stage (docs/architecture.md): the change of one store, from descriptors to rows.
 
-All of this happens in one transaction of the caller. The number of rows written is in proportion to what changed, not to the size
-of `index.json`.
+All of this happens in one transaction of the caller. The number of rows written is in proportion to the change, not to the size of
+`index.json`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
 PENDING = 10_000
-"""How many new entries are collected before they get sort keys although no old entry has followed yet."""
+"""The number of new entries that are collected before they get sort keys although no old entry has followed yet."""
 
 RUN = 128
-"""How many entries are compared with those in the catalog in one step, if nothing differs."""
+"""The number of entries that are compared with those in the catalog in one step, if nothing differs."""
 
 EMBEDDED_BYTES = 4 << 20
-"""The largest manifest that is read from the field `data` of a descriptor."""
+"""The largest manifest that is read from the field `data` of a descriptor, in bytes."""
 
 _SUBJECT = "io.containerd.manifest.subject"
 _NONE: Mapping[str, str] = {}
@@ -46,7 +46,7 @@ _ANNOTATION = (
 
 
 class Applied(NamedTuple):
-    """How many entries a change added, removed, and moved (if their order matters)."""
+    """The number of entries that a change added, removed, and moved (if their order matters)."""
 
     added: int
     removed: int
@@ -56,8 +56,8 @@ class Applied(NamedTuple):
 class StoreNames:
     """Writes the entries and names of one store.
 
-    `repository` is what its naming policy gives a bare tag, and `unnamed` what it gives an entry without a name. `now` is the
-    time of the change in milliseconds. `first` means that the store has no entries yet.
+    Its naming policy provides `repository`, for a bare tag, and `unnamed`, for an entry without a name. `now` is the time of the
+    change in milliseconds since 1970. `first` means that the store has no entries yet.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class StoreNames:
         self._types: dict[str, int] = {}
         self._seen: set[int] = (
             set()
-        )  # the hashes of keys when a store is first read, to notice the second key of a name
+        )  # the hashes of the keys so far when a store is first read, to notice the second key of a name
 
     def apply(self, descriptors: Iterable[Descriptor]) -> Applied:
-        """Update the store's rows to `descriptors`. If iterating over them raises, the transaction must be undone."""
+        """Update the store's rows to `descriptors`. If iterating over them raises, the transaction must be rolled back."""
         rows = self._rows
         old = Old() if self._first else self._stored()
         diff = Diff(old)
@@ -124,7 +124,7 @@ class StoreNames:
         moved = 0
         if (
             not self._first or self._answers.touched
-        ):  # Otherwise nothing was here before, and the rows can be written later with those of other stores.
+        ):  # Otherwise the store was empty before, and the rows can be written later with those of other stores.
             rows.flush()
             moved = self._mend(order) if diff.unordered else 0
             self._answers.settle()
@@ -133,7 +133,7 @@ class StoreNames:
     def rekey(self) -> int:
         """Derive the keys of every stored entry again, after the naming policy or the rules changed.
 
-        Returns how many entries changed. Call `apply` or `settle` afterwards; until then the new keys answer nothing.
+        Returns the number of entries that changed. Call `apply` or `settle` afterwards; until then no query finds the new keys.
         """
         cursor = self._rows.cursor
         entries = cursor.execute(
@@ -180,7 +180,7 @@ class StoreNames:
         return changed
 
     def settle(self) -> None:
-        """Make the keys from `rekey` answer, if `apply` is not called."""
+        """Make the keys from `rekey` effective if `apply` is not called."""
         self._answers.settle()
 
     # --- one entry ----------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class StoreNames:
 
     def _touch(self, repository_id: int | None, tag: str, name: str | None) -> None:
         if self._first:
-            # Nothing was here before, so only the second key of a name has to be settled. Two names with the same hash only
+            # The store was empty before, so only the second key of a name has to be settled. Two names with the same hash only
             # cost some needless work.
             mark = hash((repository_id, tag))
             if mark not in self._seen:
@@ -258,7 +258,7 @@ class StoreNames:
     def _write_keys(
         self, entry_id: int, sort: int, keys: list[Key], problems: list[NameProblem], rank: int, *, touch: bool = False
     ) -> None:
-        """Write the keys of an entry; with `touch`, also touch them first (Shadowing)."""
+        """Write the keys of an entry. With `touch`, touch each key first (Shadowing)."""
         rows = self._rows
         for key in keys:
             repository, tag, source = key
@@ -284,7 +284,7 @@ class StoreNames:
                 tuple(some),
             ).fetchall():
                 self._answers.touch(NameKey(*row))
-        # Only after all keys were touched, so that each sees the rows from before the change.
+        # Delete only after all keys were touched, so that touching each key sees the rows from before the change.
         self._rows.moment.keep_entries(entry_ids)
         for some in chunks(entry_ids):
             self._rows.pause()
@@ -300,7 +300,7 @@ class StoreNames:
         )
 
     def _mend(self, order: array[int]) -> int:
-        """Update sort keys to the order of the list if it matters; return how many entries moved."""
+        """Update sort keys to the order of the list where it matters. Return the number of entries that moved."""
         cursor = self._rows.cursor
         sorts: dict[int, int] = {}
         shares: dict[int, list[Hashable]] = {}
@@ -330,7 +330,7 @@ class StoreNames:
 
 
 def source_rank(media_type: str) -> int:
-    """Return what is added to the source of an entry's keys, by which they are sorted: images answer before other entries.
+    """Return the number to add to the source of an entry's keys. Keys are sorted by it, so images answer before other entries.
 
     The media type of an image is that of an OCI or Docker manifest or index, or is missing (docs/resolution.md).
     """
@@ -338,7 +338,7 @@ def source_rank(media_type: str) -> int:
 
 
 def long_words_of(descriptor: Descriptor) -> Iterator[str]:
-    """Yield a line for each word of a descriptor that is too long to be kept whole: the indexes of both engines have limits."""
+    """Yield a line for each word of a descriptor that is too long to be kept whole, because the indexes of both engines have limits."""
     words = {
         "mediaType": descriptor.media_type,
         "artifactType": descriptor.artifact_type,
@@ -359,17 +359,17 @@ def may_refer(keys: Sequence[Key], annotations: Mapping[str, str]) -> bool:
     """Return whether `referrals` may yield anything. This is a quick check, because hardly any entry has referrals."""
     if _SUBJECT in annotations:
         return True
-    for key in keys:  # noqa: SIM110 - `any` takes longer, and this runs for each entry
+    for key in keys:  # noqa: SIM110 - `any` takes longer, and this runs for every entry
         if key.tag is not None and key.tag.startswith("sha256-"):
             return True
     return False
 
 
 def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the subjects that an entry refers to, and how: by its tag, or by containerd's annotation.
+    """Yield each subject that an entry refers to, and by which convention: its tag, or containerd's annotation.
 
-    `sha256-HEX` is the fallback tag of the distribution-spec, whose children are the referrers. With `.sig`, `.att` or `.sbom`
-    after it, it is a tag of cosign.
+    `sha256-HEX` is the fallback tag of the distribution-spec; the children of such an index are the referrers. With the suffix
+    `.sig`, `.att` or `.sbom`, it is a tag of cosign.
     """
     for key in keys:
         if key.tag is not None and key.tag.startswith("sha256-"):
@@ -381,9 +381,9 @@ def referrals(keys: Sequence[Key], annotations: Mapping[str, str]) -> Iterator[t
 
 
 def ref_tail(ref_name: str | None) -> str | None:
-    """Return the tag after the last colon of `ref_name`, by which `ocidir://PATH:TAG` finds it; None if there is none.
+    """Return the tag after the last colon of `ref_name`, which `ocidir://PATH:TAG` looks up, or None if there is none.
 
-    regctl takes the first ref.name that ends in `:TAG`, whatever comes before it (docs/resolution.md).
+    regctl takes the first ref.name that ends in `:TAG`, whatever precedes it (docs/resolution.md).
     """
     if ref_name is None or ":" not in ref_name:
         return None

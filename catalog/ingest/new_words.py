@@ -1,4 +1,4 @@
-"""Words and digests that a transaction on a shared catalog needs and nobody has committed yet (catalog.engine.shared_rows)."""
+"""Words and digests that a transaction on a shared catalog needs and that are not committed yet (catalog.engine.shared_rows)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from catalog.ingest.compiled import CompiledStatements
 NO_ID = 0
 """The id of a word or digest until it is committed. No row with it is ever written."""
 MOST_DIGESTS = 500_000
-"""How many new digests are collected before they are committed, about 100 MB."""
+"""The number of new digests that are collected before they are committed. They take about 100 MB."""
 _AT_ONCE = 2_000
-"""So many digests are inserted by one transaction, so that no other host waits for long."""
+"""The number of digests that one transaction inserts, so that no other host waits long."""
 _DICTIONARIES = (media_type, platform, annotation_key, repository)
 _NEW_DIGESTS = (
-    # Existing digests are left out. Inserting them would wait for whoever is updating their rows, only to find the conflict.
+    # Existing digests are left out. Inserting them would wait for transactions that update their rows, only to find the conflict.
     "INSERT INTO content (digest) SELECT asked.digest FROM unnest(CAST(? AS text[])) AS asked(digest)"
     " WHERE NOT EXISTS (SELECT 1 FROM content WHERE content.digest = asked.digest)"
     " ORDER BY asked.digest ON CONFLICT DO NOTHING"  # All hosts insert in the same order, so there is no deadlock.
@@ -29,7 +29,7 @@ _NEW_DIGESTS = (
 
 
 class NewWords:
-    """What a transaction lacks. It is true if there is anything; then the transaction cannot be committed."""
+    """The words and digests that a transaction lacks. True if there are any; then the transaction cannot be committed."""
 
     def __init__(self) -> None:
         self._digests: set[str] = set()
@@ -40,7 +40,7 @@ class NewWords:
 
     @property
     def are_many(self) -> bool:
-        """Whether there are so many that they are to be committed before more are collected."""
+        """Whether there are so many that they have to be committed before more are collected."""
         return len(self._digests) >= MOST_DIGESTS
 
     def digest(self, digest: str) -> int:
@@ -54,7 +54,7 @@ class NewWords:
         return NO_ID
 
     def commit_first(self) -> CommitFirst:
-        """Return the exception that has them committed, in an order that is the same for all hosts."""
+        """Return the exception whose handler commits them first, in an order that is the same for all hosts."""
         words = [(table, sorted(self._words.get(table.name, {}).items())) for table in _DICTIONARIES]
         digests = sorted(self._digests)
         starts = range(0, len(digests), _AT_ONCE)

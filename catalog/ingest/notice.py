@@ -1,6 +1,6 @@
-"""What a pass or a daemon reports: a line for people, with an event and fields for programs.
+"""Reports of a pass or a daemon: a line for people, with an event and fields for programs.
 
-A `Notice` is a str, so everything that takes lines (`Report`) takes it too; a structured log uses the rest.
+A `Notice` is a str, so every function that takes lines (`Report`) takes it too. A structured log uses its event and fields.
 docs/operations.md has a row for each of EVENTS, with the same level.
 """
 
@@ -12,7 +12,7 @@ from catalog.names.paths import encode_path
 
 DEBUG, INFO, WARNING, ERROR = "debug", "info", "warning", "error"
 LEVELS = (DEBUG, INFO, WARNING, ERROR)
-"""The levels, the least first."""
+"""The levels, the lowest first."""
 
 EVENTS = {
     "started": INFO,
@@ -45,9 +45,9 @@ EVENTS = {
 
 
 class Notice(str):
-    """The line `text` of an event of EVENTS, with `fields` that are strings, numbers or None.
+    """The line `text` about an event in EVENTS, with `fields` that are strings, numbers or None.
 
-    Give `path` as the operating system has it; the field contains it as ocicat prints it.
+    Pass `path` as the operating system has it; the field contains it as ocicat prints it.
     """
 
     __slots__ = ("event", "fields")
@@ -63,5 +63,5 @@ class Notice(str):
 
     @property
     def level(self) -> str:
-        """Its level: "debug", "info", "warning" or "error"."""
+        """The level of the event: "debug", "info", "warning" or "error"."""
         return EVENTS[self.event]

@@ -1,7 +1,7 @@
-"""Correcting the stored order where it matters (docs/resolution.md): among entries that share a key, a tag or a raw annotation.
+"""Correct the stored order where it matters (docs/resolution.md): among entries that share a key, a tag or a raw annotation.
 
-oras writes its whole list in another order each time. Following that order everywhere would rewrite every row. It is not
-needed, because an entry that shares nothing with another is the first of its kind wherever it is. Without side effects.
+oras writes its whole list in a different order each time. Following that order everywhere would rewrite every row. That is
+unnecessary, because the place of an entry that shares nothing with another does not matter. Has no side effects.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Hashable, Iterable
 def mend(sorts: list[int], shares: Iterable[Iterable[Hashable]]) -> dict[int, int]:
     """Return new sort keys, by place, for entries whose stored order differs from that of the list.
 
-    `sorts` are the sort keys of the entries in the order of `index.json`. `shares`, in the same order, is what each entry could
-    have in common with others. Entries that share something, directly or through others, form a group. A group that is out of
-    order gets its own sort keys in the right order.
+    `sorts` are the sort keys of the entries in the order of `index.json`. `shares`, in the same order, are the values that each
+    entry could have in common with others. Entries that share a value, directly or through others, form a group. A group that is
+    out of order gets its own sort keys in the right order.
     """
     group = list(range(len(sorts)))
 

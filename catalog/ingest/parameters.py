@@ -1,4 +1,4 @@
-"""Statements about many values: pieces of few enough parameters, and the conditions that take them."""
+"""Build statements about many values: split the values for the limit of parameters, and write the conditions for them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 _CLOSE = 4
-"""Ids are close together if they are at least every fourth one of a range."""
+"""Ids are close together if they are more than a fourth of their range."""
 
 
 def chunks(items: Sequence[_T], size: int = 500) -> Iterable[Sequence[_T]]:
-    """Return `items` in pieces that are small enough for the parameters of one statement."""
+    """Return `items` in pieces that are small enough for the parameters of one statement, in order."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def marks(values: Collection[object]) -> str:
-    """Return as many `?` as there are values, for the IN of a statement."""
+    """Return one `?` per value, with commas between them, for the IN of a statement."""
     return ",".join("?" * len(values))
 
 
 def of_stores(column: str, store_ids: Sequence[int]) -> tuple[str, tuple[int, ...]]:
-    """Return a condition that `column` is one of these ids, of which there is at least one, and the values of its parameters.
+    """Return a condition that `column` is one of these ids, and the values of its parameters. There must be at least one id.
 
-    Stores that are read together were mostly registered together. Their ids are searched for as one range: after the id of a
-    blob, that takes an index one search instead of one for each of 32 stores.
+    Stores that are read together were mostly registered together, so their ids are searched as one range. In an index that begins
+    with the id of a blob, that takes one search instead of one for each of 32 stores.
     """
     ids = tuple(store_ids)
     if len(ids) == 1:

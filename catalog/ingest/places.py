@@ -1,4 +1,4 @@
-"""Registering the roots and stores of a configuration (docs/settings.md), like `ocicat add`."""
+"""Register the roots and stores of a configuration (docs/settings.md), as `ocicat add` does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from catalog.names.paths import kept_path, real_path
 
 
 def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
-    """Register these, or change their settings, in one transaction; return those that do not exist now.
+    """Register these places, or change their settings, in one transaction. Return the places that do not exist now.
 
-    Those may be on a file system that is mounted later. Places that were removed from the configuration stay registered;
-    `ocicat remove` removes them. Raises UsageError, and registers nothing then.
+    A missing place may be on a file system that is mounted later. Places that were removed from the configuration stay registered;
+    `ocicat remove` removes them. If this raises UsageError, nothing is registered.
     """
     present = [place for place in places if is_there(place)]
     if present:
@@ -36,16 +36,16 @@ def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
 
 
 def not_there(place: Place) -> Notice:
-    """Return the notice about a place that is not a directory."""
+    """Return the notice about a place that does not exist now."""
     return Notice(
-        "not-there", f"{shown(place.path)} is not a directory now: it is registered when it is one", path=place.path
+        "not-there", f"{shown(place.path)} is not a directory now: it will be registered when it is", path=place.path
     )
 
 
 def _register(registry: Registry, place: Place) -> None:
     path, real, name = kept_path(place.path), real_path(place.path), place.settings.name
     if path != real and name is not None and registry.is_called(real, name):
-        path = real  # ocicat up to 0.3 registered the target of the link. That stays.
+        path = real  # ocicat up to 0.3 registered the target of the link. That registration stays.
     shared = place.settings.shared_blobs
     settings = place.settings._replace(shared_blobs=kept_path(shared) if shared else shared)
     try:
@@ -58,5 +58,5 @@ def _register(registry: Registry, place: Place) -> None:
 
 
 def now_there(places: Iterable[Place]) -> bool:
-    """Return whether one of these is a directory now. Costs a stat each."""
+    """Return whether one of these places exists now. Costs one stat per place."""
     return any(is_there(place) for place in places)

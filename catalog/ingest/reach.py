@@ -1,14 +1,14 @@
-"""Which blobs of a store are in use, and whether that can be known: the columns `store_blob.reach` and `store.doubt`.
+"""Find the blobs of a store that are in use, and whether that is certain: the columns `store_blob.reach` and `store.doubt`.
 
 People delete blobs that nothing reaches, so an unread manifest must never make a blob look unused. The walk starts at the entries of
 the store and follows the manifests and indexes in it. Manifests that no entry lists but whose subject is in use count too
-(cosign 3 saves signatures like that), with everything that they point to. Every manifest on the way must be in the store, match
+(cosign 3 saves signatures in this way), with everything that they point to. Every manifest on the way must be in the store, match
 its digest as far as is known, and be understood. The first one that does not is the doubt of the store, and no blob
 of a store in doubt is called unused. Any blob that could not be read is a doubt as well, because it may be a manifest whose
-subject is in use. A blob that its media type calls a layer, a config or the like is not a manifest, so the walk ends there
+subject is in use. A blob with the media type of a layer, a config or the like is not a manifest, so the walk ends there
 without a doubt.
 
-In a sparse store, absent manifests are expected, and no doubt.
+In a sparse store, absent manifests are expected and are not a doubt.
 
 The walk is linear in the number of edges below the store's entries. Rows are written only for blobs whose reach changes.
 """
@@ -40,14 +40,14 @@ from catalog.ingest.rows import Row, Rows
 from catalog.names.sizes import in_bytes
 
 AT_ONCE = 10_000
-"""How many ids one statement takes, so that a store of usual size needs as few statements as a small one."""
+"""The most ids in one statement, so that a store of usual size needs as few statements as a small one."""
 _LAYERS_AT_ONCE = 50_000
-"""One statement reads the edges of manifests with up to so many layers, unless one manifest has more."""
+"""One statement reads the edges of manifests with about this many layers in all."""
 _INDEX_LAYERS = 10
-"""An index counts like a manifest with this many layers, because the number of its children is not kept."""
+"""An index counts as a manifest with this many layers, because the number of its children is not stored."""
 
 Ask = Callable[[str, Sequence[object]], list[Row]]
-"""Returns the rows of a statement."""
+"""A function that returns the rows of a statement, given its parameters."""
 
 _ENTRIES = (
     "SELECT DISTINCT entry.content_id, media_type.is_leaf FROM entry"
@@ -91,18 +91,18 @@ _STANDING = (
 
 
 class Doubt(NamedTuple):
-    """Why it is not known what is unused in a store: a digest, directory or file, and the reason."""
+    """The reason why the unused blobs of a store are not known, and the digest, directory or file that it is about."""
 
     subject: str
     reason: str
 
 
 class Reach(NamedTuple):
-    """What reaches the blobs of a store.
+    """How the blobs of a store are reached.
 
-    `changed` are rows to change: the new value, the store and the blob. `before` has, by blob, the old value and whether it is
-    a manifest or index. `doubt` is the store's doubt, if any, and `is_unlisted` whether there are directories whose blobs are not
-    known.
+    `changed` are rows to change: the new value, the store id and the content id. `before` has, by content id, the old value and whether
+    the blob is a manifest or index. `doubt` is the store's doubt, if any. `is_unlisted` is True if there are directories whose blobs
+    are unknown.
     """
 
     store_id: int
@@ -115,9 +115,10 @@ class Reach(NamedTuple):
 def find_reach(
     ask: Ask, store_id: int, problems: Mapping[str, str], unlisted: Mapping[str, str], *, sparse: bool
 ) -> Generator[None, None, Reach]:
-    """Return what reaches each blob of a store, and the store's doubt. Yields between statements.
+    """Return how each blob of a store is reached, and the store's doubt. Yields between statements.
 
-    `problems` maps digests of blobs that could not be read to the reasons, and `unlisted` directories that could not be listed.
+    `problems` maps digests of blobs that could not be read to the reasons, and `unlisted` does so for directories that could not be
+    listed.
     """
     walk = _Walk(ask, store_id, problems, sparse=sparse)
     yield from walk.down([row[0] for row in walk.entries if not row[1]], LISTED)
@@ -144,7 +145,7 @@ def find_reach(
 
 
 def write_reach(rows: Rows, found: Reach) -> None:
-    """Set `store_blob.reach` and `store.doubt` to what was found."""
+    """Set `store_blob.reach` and `store.doubt` to the values in `found`."""
     write_changes(rows, found, found.changed)
     wanted = (*(found.doubt or (None, None)), rows.flags[found.is_unlisted])
     store_id = found.store_id
@@ -156,7 +157,7 @@ def write_reach(rows: Rows, found: Reach) -> None:
 
 
 def write_changes(rows: Rows, found: Reach, changed: Sequence[tuple[int, int, int]]) -> None:
-    """Write some of the rows of `found` that are to change."""
+    """Write `changed`, which are some of the rows in `found.changed`."""
     same: list[tuple[int, int, int]] = []
     anew: list[tuple[int, int, int]] = []
     for each in changed:
@@ -172,17 +173,17 @@ def write_changes(rows: Rows, found: Reach, changed: Sequence[tuple[int, int, in
 
 
 def standing(ask: Ask, store_id: int) -> Row:
-    """Return what shows whether the entries or blobs of a store have changed: one search of its rows, without a walk."""
+    """Return values that differ if the entries or blobs of a store have changed. Costs one search of its rows, without a walk."""
     return tuple(ask(_STANDING, (store_id,))[0])
 
 
 def _answers(reach: int | None) -> bool:
-    """Return whether a manifest with this reach is found by its digest although no entry leads to it."""
+    """Return whether a query finds a manifest with this reach by its digest although no entry leads to it."""
     return reach is not None and reach < LISTED
 
 
 class _Walk:
-    """The walk from the entries of one store. `reach` is what was found to be in use, by content id."""
+    """The walk from the entries of one store. `reach` has the blobs found to be in use, by content id."""
 
     def __init__(self, ask: Ask, store_id: int, problems: Mapping[str, str], *, sparse: bool) -> None:
         self._ask = ask
@@ -195,7 +196,7 @@ class _Walk:
         self.doubt: Doubt | None = None
 
     def down(self, ids: Iterable[int], reach: int) -> Generator[None, None, list[int]]:
-        """Record everything below these manifests; return the ids that were not known to be in use before."""
+        """Record everything below these manifests. Return the ids that were not known to be in use before."""
         new: list[int] = []
         todo = list(ids)
         while todo:
@@ -218,7 +219,7 @@ class _Walk:
         return new
 
     def referrers(self) -> Generator[None, None, None]:
-        """Record the manifests of the store whose subject is in use, then those that refer to them, and so on, and what they point to."""
+        """Record the manifests whose subject is in use, with everything that they point to, then those that refer to them, and so on."""
         by_subject: dict[int, list[int]] = {}
         yield
         for referrer, subject in self._ask(_SUBJECTS, (self._store_id,)):
@@ -241,7 +242,7 @@ class _Walk:
         is_good: bool | None,
         looked: bool | None,
     ) -> bool:
-        """Return whether to follow a manifest on the way; record a doubt if it may have children that are not known."""
+        """Return whether to follow a manifest. Record a doubt if it may have children that are not known."""
         reason = self._problems.get(digest)
         if held is None and reason is None:
             if self._sparse:
@@ -259,7 +260,7 @@ class _Walk:
 
 
 def _unclear(kind: int, *, flaws: str | None, looked: bool) -> str | None:
-    """Return why the children of a good blob are not known; None if they are."""
+    """Return why the children of a good blob are not known, or None if they are known."""
     if kind == UNREAD:
         return None if looked else "was not read"
     if kind == OPAQUE:
@@ -273,7 +274,7 @@ def _unclear(kind: int, *, flaws: str | None, looked: bool) -> str | None:
 
 
 def _of_few_layers(manifests: Iterable[tuple[int, int | None]]) -> Iterable[list[int]]:
-    """Yield the ids of manifests in groups whose edges one statement reads. `manifests` are ids, each with its number of layers."""
+    """Yield the ids of manifests in groups. One statement reads the edges of a group. `manifests` are ids with numbers of layers."""
     some: list[int] = []
     count = 0
     for content_id, layers in manifests:

@@ -1,7 +1,6 @@
-"""Rows that are written rarely enough to have names for their columns.
+"""Records for rows that are written rarely.
 
-Rows of `entry` and `name`, of which there is one or more for each entry, stay plain tuples: building records would add to the cost
-of each.
+Rows of `entry` and `name` are written for every entry. They stay plain tuples, because building records would make each more expensive.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 
 class StoreRow(NamedTuple):
-    """What reading a store sets in its row. Times are milliseconds since 1970."""
+    """The columns of a store's row that reading the store sets. Times are milliseconds since 1970."""
 
     state: str
     error: str | None
@@ -30,7 +29,7 @@ class StoreRow(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """One change of a store's index.json. `size` is in bytes, `took_ms` how long it took to read."""
+    """One change of a store's index.json. `size` is in bytes; `took_ms` is the time that reading took, in milliseconds."""
 
     store_id: int
     generation: int
@@ -45,7 +44,7 @@ class SnapshotRow(NamedTuple):
 
 
 class NameSpanRow(NamedTuple):
-    """What a name was from `since` until `until`, and who says so."""
+    """The content of a name from `since` until `until`. `origin` is the source, or None if ocicat itself saw it."""
 
     store_id: int
     repository_id: int | None
@@ -58,7 +57,7 @@ class NameSpanRow(NamedTuple):
 
 
 class AnswerSpanRow(NamedTuple):
-    """What a name answered from `since` until `until`, and from the moment `born` until before the moment `gone`."""
+    """The content that a name answered from `since` until `until`, that is, from the moment `born` until just before `gone`."""
 
     store_id: int
     repository_id: int | None

@@ -1,9 +1,9 @@
-"""Which entries of a store refer to others in it. Written after the content of the store was read.
+"""Find entries of a store that refer to others in it. Their rows are written after the content of the store was read.
 
 Three conventions need more than one entry at a time, or have to be found in catalogs of older releases:
 
-- BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself. (That of a child is written with its index.)
-- `cosign save`: an entry with an annotation `kind` that calls it signatures or the like, beside an image of the same name.
+- BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself. (For a child, it is written with its index.)
+- `cosign save`: an entry whose annotation `kind` says that it has signatures or the like, beside an image of the same name.
 - The fallback tag of a digest with more than 64 digits. The distribution-spec truncates it (`sha512-` and the first 64 digits), so
   the digest is looked up among those of the store. A tag cannot be long enough for the whole digest, so such a tag is not the
   name of a copy: if it names an index, a child without a subject counts too, unless that index is the subject or contains it.
@@ -64,7 +64,7 @@ _WRITTEN = (
 
 
 class _Referral(NamedTuple):
-    """The entry says that `digest` refers to `subject`."""
+    """The digest `digest` refers to `subject`, according to the entry."""
 
     subject: str
     digest: str
@@ -73,14 +73,14 @@ class _Referral(NamedTuple):
 
 
 class Referrals(NamedTuple):
-    """How the rows of `referrer` differ from what a store's entries say: what is missing, and the ids of obsolete rows."""
+    """Changes to the rows of `referrer` for a store: new rows, and the ids of obsolete rows."""
 
     new: list[_Referral]
     gone: list[int]
 
 
 def find_referrals(ask: Ask, store_id: int) -> Generator[None, None, Referrals]:
-    """Return how the rows of `referrer` differ from what the entries of the store say. Yields between statements."""
+    """Return the changes that bring the rows of `referrer` up to date with the store's entries. Yields between statements."""
     wanted: set[_Referral] = set()
     for found in (_attestations, _of_kind, _truncated):
         yield
@@ -96,7 +96,7 @@ def find_referrals(ask: Ask, store_id: int) -> Generator[None, None, Referrals]:
 
 
 def write_referrals(rows: Rows, found: Referrals) -> None:
-    """Write these differences."""
+    """Write the changes from `find_referrals`."""
     rows.cursor.executemany("DELETE FROM referrer WHERE id = ?", [(id_,) for id_ in found.gone])
     for each in found.new:
         rows.pause()
@@ -105,7 +105,7 @@ def write_referrals(rows: Rows, found: Referrals) -> None:
 
 
 def write_some_referrals(rows: Rows, store_id: int, part: Referrals) -> None:
-    """Write some of the differences, except those that another process has written meanwhile."""
+    """Write some of the changes, except new rows that another process has written meanwhile."""
     written: set[_Referral] = set()
     for some in chunks([each.entry_id for each in part.new]):
         statement = f"{_WRITTEN} AND entry.id IN ({marks(some)})"
@@ -120,10 +120,10 @@ def _attestations(ask: Ask, store_id: int) -> Iterator[_Referral]:
 
 
 def _of_kind(ask: Ask, store_id: int) -> Iterator[_Referral | None]:
-    """Yield what refers to an image of the same name: the last one before it, as cosign writes them, or else the first after it.
+    """Yield the referrals from signatures and the like to an image of the same name.
 
-    Among entries without a name there must be only one image, because the order of such entries is not kept. Yields None between
-    two statements.
+    The subject is the last image before the entry, as cosign writes them, or else the first image after it. Among entries without a
+    name there must be only one image, because the order of such entries is not kept. Yields None between two statements.
     """
     keys = ask(_HAS_KEY, (KIND,))
     if not keys:
@@ -154,7 +154,7 @@ def _truncated(ask: Ask, store_id: int) -> Iterator[_Referral | None]:
     seen: set[tuple[str, str]] = set()
     for entry_id, tag, digest in ask(_TRUNCATED_TAGS, (store_id,)):
         parts = _TRUNCATED_TAG.fullmatch(tag)
-        # One entry stands for all with this tag and index. There may be any number of them, and of children of the index.
+        # One entry stands for all entries with this tag and index. There may be any number of them, and of children of the index.
         if parts is not None and (tag, digest) not in seen:
             seen.add((tag, digest))
             yield None

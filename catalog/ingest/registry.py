@@ -1,6 +1,6 @@
-"""The registry of roots and stores: adding, discovering and removing them (docs/scripts.md), in the caller's transaction.
+"""The registry of roots and stores: add, discover and remove them (docs/scripts.md), in the caller's transaction.
 
-A store belongs to the deepest root above it and has the settings of that root, until an `add` of its path gives it its own.
+A store belongs to the deepest root above it and has the settings of that root, until an `add` of its path gives it its own settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Root(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """A newly registered store. `new_name` is its name if the usual one was taken."""
+    """A newly registered store. `new_name` is its name if the usual name was taken, else None."""
 
     id: int
     path: str
@@ -65,7 +65,7 @@ class Registry:
 
     @property
     def host_id(self) -> int:
-        """The id of this host; 0, which no host has, before its first write."""
+        """The id of this host, or 0, which no host has, before its first write."""
         if self._host_id is None:
             self._host_id = own_host_id(self.connection)
         return self._host_id or 0
@@ -83,7 +83,7 @@ class Registry:
         return sorted((_root(row) for row in rows), key=lambda r: -len(r.path))
 
     def stores(self, ids: Sequence[int] | None = None) -> list[Store]:
-        """Return all stores in the order in which they answer, or those with these ids."""
+        """Return all stores, or the stores with these ids, in the order in which they answer."""
         statement = _STORES
         parameters: dict[str, object] = {"host": self.host_id}
         wanted = None if ids is None else set(ids)
@@ -115,7 +115,7 @@ class Registry:
         return [], stores
 
     def signature(self) -> tuple[object, ...]:
-        """Return something cheap that changes when a store or root is added or removed.
+        """Return a value that changes when a store or root is added or removed. It costs three cheap queries.
 
         Ids are reused after a deletion, so counts and ids alone are not enough.
         """
@@ -132,7 +132,7 @@ class Registry:
         return self._row_at(root, encode_path(path)[0]) is not None
 
     def is_called(self, path: str, name: str) -> bool:
-        """Return whether a root or store at `path` has that name."""
+        """Return whether a root or store at `path` has the name `name`."""
         rows = (self._row_at(table, encode_path(path)[0]) for table in (root, store))
         return any(row is not None and row["name"] == name for row in rows)
 
@@ -141,16 +141,16 @@ class Registry:
         return set(self.connection.execute(select(left_out.c.path).where(left_out.c.host_id == self.host_id)).scalars())
 
     def left_out_below(self, roots: Iterable[Root]) -> list[str]:
-        """Return those of them that are below one of `roots`, sorted."""
+        """Return the paths from `left_out` that are below one of `roots`, sorted."""
         above = [encode_path(each.path)[0] for each in roots]
         return sorted(path for path in self.left_out() if any(_is_below(path, each) for each in above))
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     def add_root(self, path: str, settings: StoreSettings, archives: bool | None = None) -> int:
-        """Register the directory `path` as a root, or change its settings; return its id.
+        """Register the directory `path` as a root, or change its settings. Return its id.
 
-        `archives` is whether layouts in archives below it are stores; None changes nothing.
+        `archives` determines whether layouts in archives below it are stores; None changes nothing.
         """
         text, raw = encode_path(path)
         row = self._row_at(root, text)
@@ -172,14 +172,14 @@ class Registry:
         return root_id
 
     def add_store(self, path: str, settings: StoreSettings, now: int) -> int:
-        """Register the layout at `path` by itself, or change its settings; return its id."""
+        """Register the layout at `path` by itself, or change its settings. Return its id."""
         text, raw = encode_path(path)
         self.connection.execute(delete(left_out).where(left_out.c.host_id == self.host_id, left_out.c.path == text))
         row = self._row_at(store, text)
         values = _values(settings)
         if settings.given or os.path.islink(
             path
-        ):  # A link below a root gets own settings too, which marks it as one that is followed.
+        ):  # A link below a root gets its own settings too, which marks it as a link that is followed.
             values["own_settings"] = True
         if row is not None:
             if settings.name is not None and settings.name != row["name"]:
@@ -203,7 +203,7 @@ class Registry:
         return new_id
 
     def discovered(self, paths: Iterable[str], now: int) -> list[Discovered]:
-        """Register layouts that were found below a root, except those that are known or were removed; return the new stores."""
+        """Register layouts that were found below a root, except those that are known or were removed. Return the new stores."""
         roots = self.roots()
         left_out = self.left_out()
         known, names = self._taken()
@@ -280,7 +280,7 @@ class Registry:
             **_shared_blobs(above.shared_blobs if above else None),
             "shared_as": _shared_as(above, text) if above else None,
             "sparse": above.sparse if above else False,
-            "archive": os.path.isfile(decode_path(text, raw)),  # until it is read
+            "archive": os.path.isfile(decode_path(text, raw)),  # reading the store replaces this value
             "state": "invalid",
             "error": NOT_INDEXED,
             "state_since": now,
@@ -291,7 +291,7 @@ class Registry:
         }
 
     def _hand_over(self, root_id: int) -> None:
-        """Move the stores below a root to it from roots further up, and give its settings to those without their own."""
+        """Move the stores below a root to it from roots further up. Stores without their own settings get those of the root."""
         roots = self.roots()
         mine = next(r for r in roots if r.id == root_id)
         for found in self.stores():
@@ -330,7 +330,7 @@ class Registry:
     def _is_taken(self, name: str, root_of: Root | None = None) -> bool:
         for table in (store, root):
             if table is root and root_of is not None and name == root_of.name:
-                continue  # a root that is itself a layout lends its name to that
+                continue  # A root that is itself a layout shares its name with that store.
             question = select(table.c.id).where(table.c.host_id == self.host_id, table.c.name == name)
             if self.connection.execute(question).first() is not None:
                 return True
@@ -351,7 +351,7 @@ def _new_id(result: CursorResult[Any]) -> int:
 
 
 def _root_above(path: str, roots: Iterable[Root]) -> Root | None:
-    """Return the deepest root at or above `path`; `roots` must be sorted with the deepest first."""
+    """Return the deepest root at or above `path`, or None. `roots` must be sorted with the deepest first."""
     return next((r for r in roots if _is_below(path, r.path)), None)
 
 
@@ -377,14 +377,14 @@ def _values(settings: StoreSettings) -> dict[str, object]:
 
 
 def _shared_as(above: Root, path: str) -> str | None:
-    """Return what the store at `path` (as stored in the catalog) is shared as below its root, wherever that is mounted."""
+    """Return the `shared_as` of the store at `path` (as stored in the catalog), which its root determines wherever it is mounted."""
     if above.shared_as is None:
         return None
     return above.shared_as + path[len(encode_path(above.path)[0].rstrip("/")) :]
 
 
 def _shared_blobs(path: str | None) -> dict[str, object]:
-    """Return the two columns with the path of a shared blob directory; None or an empty text means none."""
+    """Return the two columns with the path of a shared blob directory. None or an empty `path` means that there is none."""
     text, raw = encode_path(path) if path else (None, None)
     return {"shared_blobs": text, "shared_blobs_bytes": raw}
 

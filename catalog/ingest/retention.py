@@ -49,11 +49,11 @@ _BELIEVED_MS = 86_400_000
 
 
 def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
-    """Run `drop_missing`, and `prune` if a day has passed since the last time; return the names of the stores whose rows were dropped.
+    """Run `drop_missing`, and `prune` if a day has passed since the last time. Return the names of the stores whose rows were dropped.
 
-    Nothing is done if the clock was set within the last day, or since the last change, of the current boot: a clock that is a
-    year ahead for a while would delete the past. Pruning excludes all hosts; if one of them writes for long, it is left
-    for the next time.
+    Nothing is done if the clock was set within the last day or since the last change, because a clock that is a year ahead for a while
+    would delete the past. Only changes in the current boot are compared. Pruning locks out all hosts; if one of them writes for long,
+    pruning is left for the next time.
     """
     with writer.snapshot() as connection:
         if not _is_believed(connection, now):
@@ -63,14 +63,14 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
         due = is_retention_due(_last(connection), now)
     if due:
         with contextlib.suppress(CatalogLocked):
-            # One millisecond later, so that what has just been dropped is in the past.
+            # One millisecond later, so that the rows that have just been dropped are in the past.
             writer.write(lambda connection: prune(connection, settings, now + 1), alone=True)
             writer.write(forget_words, alone=True, unchecked=True)
     return dropped
 
 
 def _is_believed(connection: Connection, now: int) -> bool:
-    """Return whether the clock, which says `now`, was not set since the recent changes of this boot were recorded."""
+    """Return whether the clock, which shows `now`, was not set since the recent changes of this boot were recorded."""
     mine = moment.c.boot == boot_id(), moment.c.host_id == Registry(connection).host_id
     offset = moment.c.at - moment.c.ran
     last = select(func.max(moment.c.id)).where(*mine).scalar_subquery()
@@ -81,7 +81,10 @@ def _is_believed(connection: Connection, now: int) -> bool:
 
 
 def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -> list[str]:
-    """Drop the rows of stores that have been missing for longer than the grace time; return their names."""
+    """Drop the rows of stores that have been missing for longer than the grace time. Return their names.
+
+    A store below a root that has no rows any more is removed after the history time.
+    """
     dropped: list[str] = []
     for found in registry.stores():
         if found.state != "missing":
@@ -123,10 +126,10 @@ def drop_missing(registry: Registry, rows: Rows, settings: Settings, now: int) -
 
 
 def prune(connection: Connection, settings: Settings, now: int) -> bool:
-    """Prune history and unreferenced rows if a day has passed since the last time; return whether it was done."""
+    """Prune history and unreferenced rows if a day has passed since the last time. Return whether that was done."""
     if not is_retention_due(_last(connection), now):
         return False
-    # The history that a layout itself records is kept as long as the layout has it.
+    # The history that a layout itself records is kept for as long as the layout has it.
     told = select(store.c.id).where(store.c.id == name_span.c.store_id, store.c.sha256.is_not(None)).exists()
     connection.execute(
         delete(name_span).where(name_span.c.until < now - settings.history_ms, or_(name_span.c.origin.is_(None), ~told))
@@ -148,14 +151,14 @@ def prune(connection: Connection, settings: Settings, now: int) -> bool:
 
 
 def _last(connection: Connection) -> str | None:
-    """Return when retention last ran, as stored in the catalog."""
+    """Return the time when `prune` last ran, as stored in the catalog."""
     return connection.execute(select(meta.c.value).where(meta.c.key == "pruned_ms")).scalar()
 
 
 def _prune_past(connection: Connection, before: int) -> None:
     """Delete rows that were valid only before a time (milliseconds), that is, before the moment that was current then.
 
-    The first moment stays, because the history that layouts record counts only before it. The order of moments decides and
+    The first moment stays, because the history that layouts record counts only before it. The order of moments decides,
     not their times, because one change while the clock was a year behind must not delete the whole past.
     """
     for host_id in connection.execute(select(host.c.id)).scalars().all():
@@ -175,7 +178,7 @@ def _prune_past(connection: Connection, before: int) -> None:
 
 
 def _sweep_content(connection: Connection) -> None:
-    """Delete the content of digests that are in no store any more, and the digests that nothing refers to."""
+    """Delete the content of digests that are no longer in any store, and the digests that nothing refers to."""
     is_held = select(store_blob.c.content_id).where(store_blob.c.content_id == content.c.id).exists()
     was_held = select(past_blob.c.content_id).where(past_blob.c.content_id == content.c.id).exists()
     forgotten = (
@@ -186,7 +189,7 @@ def _sweep_content(connection: Connection) -> None:
             connection.execute(delete(table).where(table.c.content_id.in_(some)))
         connection.execute(delete(edge).where(edge.c.parent_id.in_(some)))
         connection.execute(update(content).where(content.c.id.in_(some)).values(kind=UNREAD, size=None))
-    # Digests that are in no store point to nothing now, so one statement finds them all.
+    # Digests that are in no store do not point to anything now, so one statement finds them all.
     connection.execute(
         delete(content).where(*(~select(column).where(column == content.c.id).exists() for column in _HOLDERS))
     )

@@ -1,12 +1,12 @@
-"""Writing rows in bulk, with ids that are assigned here, and digests and words that are replaced by ids.
+"""Write rows in bulk. Ids are assigned here, and digests and words are replaced by their ids.
 
-Rows are collected until `flush` and then written table by table, parents first, by the driver's executemany. Measured, that
+Rows are collected until `flush` and then written table by table, parents first, by the driver's executemany. By measurement, that
 costs as much as plain sqlite3; the ORM costs two to seven times as much.
 
-Digests and the words of the dictionaries belong to all hosts of a shared catalog. There, those that are new are committed before the
-transaction that needs them (catalog.engine.shared_rows). They are collected in a first try, which `flush` ends by CommitFirst.
+Digests and the words of the dictionaries belong to all hosts of a shared catalog. There, new ones are committed before the
+transaction that needs them (catalog.engine.shared_rows). They are collected in a first try, which `flush` ends with CommitFirst.
 Otherwise one host would wait for another's transaction to end, and two could wait for each other. A digest that nothing refers to
-in the end is deleted later, like any other (retention.py).
+any more is deleted later (retention.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ from catalog.names.reference import repository_familiar, split_repository
 
 Row = tuple[Any, ...]
 FLUSH_ROWS = 100_000
-"""About 40 MiB. Digests are sorted before they are written: the more at once, the fewer pages of their index are visited."""
+"""The number of rows, about 40 MiB, that are collected before they are written. Digests are sorted before they are written: the more at
+once, the fewer pages of their index are visited."""
 
 _AT_ONCE = 2_000  # rows between two pauses
 
@@ -68,14 +69,14 @@ _TABLES = (
     entry, name, entry_annotation, problem, name_span, answer_span, snapshot,
     manifest, config, edge, content_annotation, descriptor_annotation, store_blob, referrer,
 )  # fmt: skip
-"""In the order in which they are written."""
+"""The tables, in the order in which they are written."""
 
 _DIGESTS = {"entry": (3,), "edge": (3,), "store_blob": (1,), "referrer": (1, 2)}
-"""The positions of columns that get a digest here and are written as the id of its content."""
+"""The positions of columns that hold a digest in the collected rows. `flush` replaces it by the id of its content."""
 
 
 class Rows:
-    """The rows to write in one transaction. Make a new one for each transaction, because ids are read at its beginning."""
+    """The rows to write in one transaction. Create a new object for each transaction, because ids are read when it begins."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -83,7 +84,7 @@ class Rows:
         self._statements = CompiledStatements(self._driver, self._driver.dialect(connection))
         self.cursor = self._driver.cursor(connection)
         self.flags = self._driver.flags
-        """False and True, as rows hold them."""
+        """The values of False and True in rows."""
         self.moment = Moment.of(connection)
         self._ids: dict[str, Iterator[int]] = {}
         self._interned: dict[str, dict[str, int]] = {"media_type": {}}
@@ -94,15 +95,15 @@ class Rows:
         self._lacking = NewWords()  # always empty if the catalog is not shared
         self._count = 0
         self.pause: Callable[[], None] = _no_pause
-        """Called now and then while there is much to write. If it raises, the transaction must be undone."""
+        """Called now and then while there is much to write. If it raises, the transaction must be rolled back."""
         self.is_bulk = False
         """Whether the indexes by keys are missing (Writer.begin_bulk)."""
         self.long_words = 0
-        """How many words were too long. They are truncated, except annotation keys and label keys, which are left out."""
+        """The number of words that were too long. They are truncated, except annotation keys and label keys, which are left out."""
 
     @functools.cached_property
     def born(self) -> int:
-        """The moment of the transaction, which is the beginning of its new rows."""
+        """The id of the transaction's moment, for the column `born` of its new rows."""
         return self.moment.id
 
     # --- rows of each table -------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class Rows:
         image_name, ref_tail, long_ref_name, long_image_name, embedded, fingerprint, born, saved_names]. The digest is replaced by
         its id.
         """
-        # This is called for each entry, so it does without the calls of `_digest` and `_add`, which would add a hundredth.
+        # This runs for every entry, so it does not call `_digest` and `_add`, which would make it one percent slower.
         self._digests.add(row[3])
         self._pending["entry"].append(row)
         self._count += 1
@@ -130,15 +131,15 @@ class Rows:
     def problem(
         self, store_id: int, entry_id: int | None, kind: str, subject: str, detail: str, *, stage: int = 0
     ) -> None:
-        """Add a problem of a store, or of one of its entries. `stage` says which stage found it (catalog.db.schema)."""
+        """Add a problem of a store, or of one of its entries. `stage` is the number of the stage that found it (catalog.db.schema)."""
         self._add("problem", (self.id_of("problem"), store_id, entry_id, stage, kind, subject, detail))
 
     def span(self, row: NameSpanRow) -> None:
-        """Add what a layout says a name was."""
+        """Add a span of a name that a layout records."""
         self._add("name_span", (self.id_of("name_span"), *row))
 
     def answer_span(self, row: AnswerSpanRow) -> None:
-        """Add what a name answered and no longer does."""
+        """Add a span in which a name had an answer that it no longer has."""
         self._add("answer_span", (self.id_of("answer_span"), *row))
 
     def snapshot(self, row: SnapshotRow) -> None:
@@ -146,13 +147,13 @@ class Rows:
         self._add("snapshot", (self.id_of("snapshot"), *row))
 
     def store(self, store_id: int, row: StoreRow) -> None:
-        """Set what was read of a store."""
+        """Set the columns of a store that was read."""
         self._stores.append((*row, store_id))
 
     # --- rows of content ----------------------------------------------------------------------------------------
 
     def blob(self, store_id: int, digest: str, size: int, mtime: int | None) -> None:
-        """Add a blob of `size` bytes to a store. `mtime` is that of its file in milliseconds, None if it is embedded."""
+        """Add a blob of `size` bytes to a store. `mtime` is the mtime of its file in milliseconds, or None if it is embedded."""
         self._digest(digest)
         no, yes = self.flags
         embedded = yes if mtime is None else no
@@ -169,15 +170,15 @@ class Rows:
         *,
         flaws: str | None = None,
     ) -> None:
-        """Add what a manifest or index says about itself. `size` is that of its layers in bytes.
+        """Add the row of a manifest or index. `size` is the total size of its layers, in bytes.
 
-        `flaws` says which of its descriptors cannot be used.
+        `flaws` describes the descriptors in it that cannot be used.
         """
         artifact_type_id = self.media_type(artifact_type) if artifact_type else None
         self._add("manifest", (content_id, self.media_type(media_type), artifact_type_id, layers, size, chain, flaws))
 
     def config(self, content_id: int, platform_id: int | None, created: int | None) -> None:
-        """Add what a config says. `created` is in milliseconds since 1970, UTC."""
+        """Add the row of a config. `created` is in milliseconds since 1970, UTC."""
         self._add("config", (content_id, platform_id, created))
 
     def edge(
@@ -194,7 +195,7 @@ class Rows:
         is_foreign: bool = False,
         embedded: bool = False,
     ) -> None:
-        """Add that a manifest or index points to the digest `child`."""
+        """Add an edge from a manifest or index to the digest `child`."""
         self._digest(child)
         flags = self.flags[is_foreign], self.flags[embedded]
         media_type_id = self.media_type(media_type)
@@ -207,7 +208,7 @@ class Rows:
                 self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
     def descriptor_annotations(self, content_id: int, role: int, position: int, annotations: dict[str, str]) -> None:
-        """Add the annotations of a descriptor: of a layer in a manifest, or of a child in an index."""
+        """Add the annotations of the descriptor of a layer in a manifest, or of a child in an index."""
         for key, value in annotations.items():
             if self._fits(key):
                 self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
@@ -215,9 +216,9 @@ class Rows:
     def referrer(
         self, subject: str, digest: str, how: str, *, entry_id: int | None = None, content_id: int | None = None
     ) -> None:
-        """Add that the content `digest` refers to `subject`. A subject that is not a digest is ignored.
+        """Record that the content `digest` refers to `subject`. A subject that is not a digest is ignored.
 
-        Give the entry, or else the manifest or index, that says so.
+        Pass the id of the entry that contains the reference, or else that of the manifest or index.
         """
         if is_digest(subject):
             self._digest(subject)
@@ -225,7 +226,7 @@ class Rows:
             self._add("referrer", [self.id_of("referrer"), subject, digest, how, entry_id, content_id])
 
     def content(self, digest: str) -> int:
-        """Return the id of a digest, which is inserted if it is new."""
+        """Return the id of a digest. Inserts the digest if it is new."""
         row = self.cursor.execute("SELECT id FROM content WHERE digest = ?", (digest,)).fetchone()
         if row is None and self._driver.is_shared:
             return self._lacking.digest(digest)
@@ -238,14 +239,14 @@ class Rows:
         self._digests.add(digest)
 
     def flush_if_full(self) -> None:
-        """Write the collected rows if there are many. More have to come, and then a `flush`."""
+        """Write the collected rows if there are many. Call `flush` after the last row."""
         if self._count < FLUSH_ROWS:
             return
         self._put_ids()
         if not self._lacking:
             self._write()
             return
-        # The transaction will be made again, so only what is new is of use.
+        # The transaction will be repeated, so only the new words and digests are of use.
         self._pending = {table.name: [] for table in _TABLES}
         self._stores = []
         self._count = 0
@@ -274,11 +275,11 @@ class Rows:
         self._count = 0
 
     def _put_ids(self) -> None:
-        """Insert the collected digests, and replace them in the collected rows by their ids. On a shared catalog, note those that are
-        lacking instead.
+        """Insert the collected digests, and replace them in the collected rows by their ids. On a shared catalog, record the missing
+        digests instead of inserting them.
 
-        All at once and in the order of the index, so that each of its pages is visited once. A search in each insert would visit
-        them at random.
+        All digests are inserted at once and in the order of the index, so that each of its pages is visited once. A search in each insert
+        would visit them at random.
         """
         digests = sorted(self._digests)
         self._digests = set()
@@ -316,7 +317,7 @@ class Rows:
         return ids
 
     def media_type(self, text: str) -> int:
-        """Return the id of a media type, which is inserted if it is new, and truncated if it is too long."""
+        """Return the id of a media type. Inserts it if it is new, and truncates it if it is too long."""
         known = self._interned["media_type"].get(text)
         if known is not None:
             return known
@@ -324,13 +325,13 @@ class Rows:
         return self._intern(media_type, text, (self.flags[is_leaf(text)],))
 
     def platform(self, text: str) -> int:
-        """Return the id of a platform, which is inserted if it is new, and truncated if it is too long."""
+        """Return the id of a platform. Inserts it if it is new, and truncates it if it is too long."""
         return self._intern(platform, self._word(text), ())
 
     def platform_of(self, found: Platform | Config | None) -> int | None:
-        """Return the id of the platform that a descriptor or config says; None without an operating system or architecture.
+        """Return the id of the platform of a descriptor or config, or None if the operating system or architecture is missing.
 
-        Platforms repeat, so the text of each is made once.
+        Platforms repeat, so the text of each is made only once.
         """
         if found is None:
             return None
@@ -340,16 +341,16 @@ class Rows:
         text = platform_text(found.os, found.architecture, found.variant, found.os_version, found.os_features)
         long_words = self.long_words
         known = None if text is None else self.platform(text)
-        if self.long_words == long_words:  # One that is too long has to be counted again.
+        if self.long_words == long_words:  # A platform that is too long has to be counted each time.
             self._platforms[parts] = known
         return known
 
     def annotation_key(self, text: str) -> int:
-        """Return the id of an annotation key, which is inserted if it is new."""
+        """Return the id of an annotation key. Inserts it if it is new."""
         return self._intern(annotation_key, text, ())
 
     def repository(self, canonical: str) -> int:
-        """Return the id of a canonical repository, which is inserted if it is new."""
+        """Return the id of a canonical repository. Inserts it if it is new."""
         found = self._interned.get("repository", {}).get(canonical)
         if found is not None:
             return found
@@ -390,6 +391,6 @@ class Rows:
 
 
 def mark_completed(connection: Connection, store_ids: Sequence[int]) -> None:
-    """Have the content of these stores read again, because a blob in them was changed in place."""
+    """Mark the content of these stores as pending, because a blob in them was changed in place."""
     for some in chunks(store_ids):
         connection.execute(update(store).where(store.c.id.in_(some)).values(content_pending=True))

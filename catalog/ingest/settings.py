@@ -1,4 +1,4 @@
-"""What an operator can set (docs/settings.md): limits, settling, grace, retention and places. The defaults are those of docs/resolution.md."""
+"""The settings of an operator (docs/settings.md): limits, settling, grace, retention and places. docs/resolution.md has the defaults."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ _MS_A_DAY = 86_400_000
 
 
 class Settings(NamedTuple):
-    """`limits` limit what is read of an index.json. Times are in milliseconds.
+    """The settings of passes and of the daemon. Times are in milliseconds.
 
+    - `limits`: the limits for reading an index.json.
     - `settle_ms`: a change counts when the file has not changed for this long (docs/resolution.md).
     - `patience_ms`: how long a pass waits for files that keep changing.
-    - `held_ms`: how long after its last change a file is not read because somebody has it open for writing.
-    - `grace_ms`: how long the rows of a missing store are kept; a file system may be mounted again.
-    - `history_ms`: how long spans that ended and snapshots are kept.
+    - `held_ms`: how long after its last change a file is not read if somebody has it open for writing.
+    - `grace_ms`: how long the rows of a missing store are kept, because a file system may be mounted again.
+    - `history_ms`: how long ended spans and snapshots are kept.
     """
 
     limits: ListLimits = ListLimits()
@@ -29,7 +30,7 @@ class Settings(NamedTuple):
 
 
 class StoreSettings(NamedTuple):
-    """The options given to `add`; None for those that were not given. An empty text removes a setting that may be empty."""
+    """The options given to `add`. An option that was not given is None. An empty text removes a setting that may be empty."""
 
     name: str | None = None
     naming: Naming | None = None
@@ -41,14 +42,14 @@ class StoreSettings(NamedTuple):
 
     @property
     def given(self) -> bool:
-        """Whether anything but the name is given."""
+        """Whether any option except the name was given."""
         return any(value is not None for value in self[1:])
 
 
 class Place(NamedTuple):
     """A root or store in a configuration: its absolute path, and its settings, like the options of `add`.
 
-    `archives` is whether layouts in archives below a root are stores; None if that is not set.
+    `archives` determines whether layouts in archives below a root are stores; None if it is not set.
     """
 
     path: str

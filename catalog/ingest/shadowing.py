@@ -1,8 +1,8 @@
-"""Which key of a store answers for a name, and what answered before: `shadowed`, `since`, and the spans that ended.
+"""Determine which key of a store answers for a name, and record earlier answers: `shadowed`, `since`, and the spans that ended.
 
-docs/resolution.md: among the keys of a store with the same repository and tag, those of entries with the media type of an image
-come first, then one from `io.containerd.image.name`, then the order of `index.json`. The others are shadowed. A span of
-history records what the first one answered. A span continues if the answer moves to another entry with the same content.
+docs/resolution.md: among the keys of a store with the same repository and tag, keys of entries with the media type of an image
+come first, then keys from `io.containerd.image.name`, then the order of `index.json` decides. All keys but the first are shadowed. A
+span of history records the answer of the first key. A span continues if the answer moves to another entry with the same content.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from catalog.ingest.rows import Rows
 
 
 class NameKey(NamedTuple):
-    """A name inside a store: the id of a repository, or None for a bare tag, and a tag. `name` is the whole name."""
+    """A name inside a store: the id of a repository, or None for a bare tag, and a tag. `name` is the full name, or None."""
 
     repository_id: int | None
     tag: str
@@ -23,7 +23,7 @@ class NameKey(NamedTuple):
 
 
 class HeldBy(NamedTuple):
-    """The content that a key answered, and since when: in milliseconds, and the moment."""
+    """The content that a key answered, and since when: as a time in milliseconds, and as the id of a moment."""
 
     content_id: int
     since: int
@@ -37,7 +37,7 @@ _BY_TAG = "name.tag = ? AND name.store_id = ? AND name.repository_id IS NULL"
 
 
 class Shadowing:
-    """The keys of one store that a change affects. Call `touch` for each before its rows change, and `settle` once afterwards."""
+    """The keys of one store that a change affects. Call `touch` for each key before its rows change, and `settle` once afterwards."""
 
     def __init__(self, rows: Rows, store_id: int, now: int) -> None:
         self._rows = rows
@@ -46,7 +46,7 @@ class Shadowing:
         self._before: dict[NameKey, HeldBy | None] = {}
 
     def touch(self, key: NameKey, *, is_new: bool = False) -> None:
-        """Remember what `key` answers now. `is_new` means that nothing in the store had this key before."""
+        """Remember the current answer of `key`. `is_new` means that no entry of the store had this key before."""
         if key in self._before:
             return
         self._before[key] = None if is_new else self._current(key)
@@ -88,7 +88,7 @@ class Shadowing:
                     )
 
     def _standing(self) -> Iterator[tuple[NameKey, list[tuple[Any, ...]]]]:
-        """Yield the touched keys, each with the rows that have it, the one that answers first."""
+        """Yield the touched keys, each with its rows. The row that answers comes first."""
         cursor = self._rows.cursor
         if not self._rows.is_bulk:
             for key in self._before:
@@ -99,7 +99,7 @@ class Shadowing:
                 )
                 yield key, found.fetchall()
             return
-        # There is no index by names, but by stores and entries. So all names of the store are read once.
+        # There is no index by names now, only by stores and entries. So all names of the store are read once.
         rows: dict[NameKey, list[tuple[Any, ...]]] = {key: [] for key in self._before}
         for *row, repository_id, tag, name in cursor.execute(
             f"{_ROWS}, name.repository_id, name.tag, name.name FROM entry CROSS JOIN name ON name.entry_id = entry.id"
@@ -122,6 +122,6 @@ class Shadowing:
     @staticmethod
     def _where(key: NameKey) -> tuple[str, str]:
         if key.name is not None:
-            # With both values of `shadowed` given, SQLite uses all columns of the index.
+            # Because both values of `shadowed` are given, SQLite uses all columns of the index.
             return f"{_BY_NAME} AND name.shadowed IN (FALSE, TRUE)", key.name
         return _BY_TAG, key.tag

@@ -1,8 +1,8 @@
-"""Which layouts find blobs in the directories of others: the tables blob_place and removed_place, and the flag `store.shares`.
+"""Find the layouts that use blobs in the directories of others: the tables blob_place and removed_place, and the flag `store.shares`.
 
-A blob that nothing in its own store needs may be needed by another layout that finds it there: by `--shared-blob-dir`, by a
-`blobs` directory or a blob that is a link, or by a bind mount. The view `unjudged` names such stores. So that it costs other
-stores nothing, it looks only at those with the flag, which is set in good time, and may stay set for too long.
+A blob that nothing in its own store needs may be needed by another layout that finds it there: through `--shared-blob-dir`, a
+`blobs` directory or a blob that is a link, or a bind mount. The view `unjudged` lists such stores. It only checks stores with the
+flag, so other stores cost nothing. The flag is set before it is needed, and may stay set for too long.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ Places = Mapping[bytes, bool]
 
 
 def hashed(places: Mapping[str, bool]) -> Places:
-    """Return the hashes of places. A path may be longer than an index of PostgreSQL takes."""
+    """Return the places with hashes as keys, because a path may be too long for an index of PostgreSQL."""
     return {hashlib.blake2b(os.fsencode(place), digest_size=16).digest(): own for place, own in places.items()}
 
 
 class FoundBlobs(NamedTuple):
-    """Where a store finds its blobs. If not `is_complete`, some directories could not be looked at."""
+    """The places in which a store finds its blobs. If not `is_complete`, some directories could not be read."""
 
     store: Store
     places: Places
@@ -54,7 +54,7 @@ class FoundBlobs(NamedTuple):
 
 
 def write_places(rows: Rows, found: Sequence[FoundBlobs]) -> None:
-    """Record where stores find their blobs, and which stores share a directory. Places stay if not all could be looked at."""
+    """Record the places of stores' blobs, and the stores that share a directory. Old places stay if not all directories were read."""
     by_place: dict[bytes, set[int]] = {}
     for store, places, is_complete in found:
         before = {bytes(place): bool(own) for place, own in rows.cursor.execute(_KNOWN, (store.id,)).fetchall()}
@@ -80,9 +80,9 @@ def write_places(rows: Rows, found: Sequence[FoundBlobs]) -> None:
 
 
 def keep_removed(connection: Connection, removed: Sequence[Store]) -> None:
-    """Remember where these stores, which are about to be removed, find blobs outside of their own directories.
+    """Remember the blob places of these stores, which are about to be removed, that are not their own or that other stores use.
 
-    Their layouts may stay on the disk, and other programs still use them.
+    Their layouts may stay on the disk, and other programs may still use them.
     """
     cursor = cursor_of(connection)
     host_id = own_host_id(connection)
@@ -102,18 +102,18 @@ def keep_removed(connection: Connection, removed: Sequence[Store]) -> None:
 
 
 def is_there(path: str) -> bool:
-    """Return whether there is a layout at a path that was once registered."""
+    """Return whether there is still a layout at a path that was once registered."""
     return os.path.lexists(f"{path}/index.json")
 
 
 def removed_layouts(connection: Connection) -> dict[str, str]:
-    """Return the layouts of this host that were removed and are remembered: the path to open, by the path as it is stored."""
+    """Return the layouts of this host that were removed and are remembered: the path to open, by the path as stored."""
     found = cursor_of(connection).execute(_REMOVED, (own_host_id(connection),)).fetchall()
     return {path: decode_path(path, raw) for path, raw in found}
 
 
 def forget_gone(writer: Writer, removed: Mapping[str, str]) -> None:
-    """Forget those of the removed layouts that do not exist any more."""
+    """Forget removed layouts that do not exist any more."""
     gone = [path for path, opened in removed.items() if not is_there(opened)]
     if gone:
         writer.write(lambda connection: _forget(connection, gone))

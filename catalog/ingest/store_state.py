@@ -1,7 +1,7 @@
-"""What the catalog knows about each store, and whether a look at the disk without reading files shows that it is up to date.
+"""The state of each store in the catalog, and checks, mostly by stats alone, whether that state is up to date.
 
-Passes use this (intake.py, sweep.py), and so does the first look of `ocicat index` (unchanged.py), which must be done before
-SQLAlchemy would be loaded, so nothing heavy is imported here.
+Passes use this module (intake.py, sweep.py), and so does the first check of `ocicat index` (unchanged.py), which has to be over before
+SQLAlchemy would be loaded. So nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from catalog.names.paths import decode_path, is_too_long
 from catalog.names.sizes import counted
 
 ROOT_ARCHIVES = 8
-"""The place of `archives` in a row of ROOTS (catalog.db.registered)."""
+"""The position of `archives` in a row of ROOTS (catalog.db.registered)."""
 RETENTION_MS = 86_400_000
 """Retention scans whole tables, so it runs once a day."""
 
 _USUAL = (None, None, None)
-"""The bytes of the paths in a row, which a path has only if it is not UTF-8."""
+"""The bytes of the three paths in a usual row. Only a path that is not UTF-8 has bytes."""
 
 _S = TypeVar("_S", "Store", "Standing")
 
 
 class Summary(NamedTuple):
-    """How many stores a pass looked at, how many of them were new, changed, or never settled."""
+    """The number of stores that a pass checked, and how many of them were new, changed, or never settled."""
 
     stores: int
     found: int
@@ -45,7 +45,7 @@ class Summary(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A registered store, as a pass needs it. `path` is the path to open, times are in milliseconds since 1970."""
+    """A registered store, with the columns that a pass needs. `path` is the path to open. Times are in milliseconds since 1970."""
 
     id: int
     root_id: int | None
@@ -84,11 +84,11 @@ class Store(NamedTuple):
         return self.keyed_by is not None
 
     def repository(self) -> tuple[str | None, NameProblem | None]:
-        """Return the repository that its naming policy gives a bare tag, or None and the problem."""
+        """Return the repository that its naming policy gives to a bare tag, and a problem; either may be None."""
         return _repository_of(self)
 
     def unnamed(self) -> Unnamed:
-        """Return what its naming policy gives an entry without a name."""
+        """Return the source of a name that its naming policy gives to an entry without one."""
         return _unnamed(self.naming, _relative(self), self.prefix)
 
     def keys_should_be(self) -> str:
@@ -97,12 +97,12 @@ class Store(NamedTuple):
 
     @property
     def keys_are_old(self) -> bool:
-        """Return whether the store has keys that were derived with other rules or settings than the current ones."""
+        """Whether the store has keys that were derived with rules or settings other than the current ones."""
         return keys_are_old(self)
 
 
 class Standing(NamedTuple):
-    """The part of a Store that the disk is compared with."""
+    """The part of a Store that is compared with the disk."""
 
     path: str
     naming: str
@@ -135,13 +135,16 @@ def _relative(store: Store | Standing) -> str | None:
 
 
 def keys_are_old(store: Store | Standing) -> bool:
-    """Return whether the store has keys that were derived with other rules or settings than the current ones."""
+    """Return whether the store has keys that were derived with rules or settings other than the current ones."""
     return store.keyed_by is not None and store.keyed_by != keyed_by(store.naming, _relative(store), store.prefix)
 
 
 @functools.lru_cache(maxsize=256)
 def keyed_by(naming: str, relative: str | None, prefix: str | None) -> str:
-    """Return what the keys of a store with this naming policy are derived from. `relative` is its path below its root, if that counts."""
+    """Return a text that changes if the keys of a store with this naming policy have to be derived again.
+
+    `relative` is the path of the store below its root, if the policy uses it.
+    """
     repository, problem = _repository(naming, relative, prefix)
     text = f"{RULES_VERSION} {repository or (problem.detail if problem is not None else '')}"
     if naming in ("annotations", "path") or naming.startswith("fixed="):
@@ -183,12 +186,12 @@ def _decoded(found: _S, row: tuple[Any, ...]) -> _S:
 
 
 def decoded(path: str | None, path_bytes: bytes | None) -> str | None:
-    """Return the path to open; None if there is none."""
+    """Return the path to open, or None if `path` is None."""
     return None if path is None else decode_path(path, path_bytes)
 
 
 def differs(store: Store | Standing, file: FileState) -> bool:
-    """Return whether the store has to be read, given the stat of its file: the file or the rules for its keys have changed.
+    """Return whether the store has to be read, given the stat of its file, because the file or the rules for its keys have changed.
 
     A store that was unreadable or missing is read even if its file is the same as before.
     """
@@ -196,7 +199,7 @@ def differs(store: Store | Standing, file: FileState) -> bool:
         store.file_identity != file.identity
         or store.state in ("unreadable", "missing")
         or keys_are_old(store)
-        or (not isinstance(file, ArchiveState) and _marker_changed(store))  # in an archive it cannot change alone
+        or (not isinstance(file, ArchiveState) and _marker_changed(store))  # an archive's marker cannot change alone
     )
 
 
@@ -204,13 +207,13 @@ def _marker_changed(store: Store | Standing) -> bool:
     """Return whether a missing or unusual `oci-layout` has changed. No file is opened for a usual store."""
     if store.layout_version == LAYOUT_VERSION or store.state not in ("ok", "empty"):
         return False
-    from catalog.layout.index import read_marker  # This loads msgspec, which takes longer than looking at 300 stores.
+    from catalog.layout.index import read_marker  # This loads msgspec, which takes longer than checking 300 stores.
 
     return read_marker(store.opened).version != store.layout_version
 
 
 def has_problem(store: Store | Standing, problem: IndexProblem) -> bool:
-    """Return whether the catalog already records that problem, and the store's keys come from the current rules."""
+    """Return whether the catalog already records `problem`, and the store's keys come from the current rules."""
     return (store.state, store.error) == (problem.state, problem.reason) and not keys_are_old(store)
 
 
@@ -219,8 +222,8 @@ def has_unread_content(
 ) -> bool:
     """Return whether content of the store has to be read.
 
-    With `look`, also if its directories changed since it was read. With `even_read`, also if it was ever indexed. `at` is its
-    directory if it was just found.
+    With `look`, return True also if its directories changed since it was read; with `even_read`, also if it was ever indexed. `at` is
+    its directory if it was just found.
     """
     return store.state != "missing" and (
         store.content_pending or (store.keyed_by is not None and (even_read or (look and _blobs_changed(store, at))))
@@ -242,8 +245,8 @@ def unknown_layouts(
 ) -> Iterator[str]:
     """Yield the paths of layouts below `roots` that are not `known`. For the other parameters see `discover`.
 
-    `leaves` are known layouts without directories but `blobs`, if somebody has just looked. The value of a root is whether archives below
-    it count. A layout whose path is too long for the catalog is passed to `on_error`.
+    `leaves` are known layouts without directories other than `blobs`, if the caller has just checked that. The value of a root is True
+    if archives below it count. A layout whose path is too long for the catalog is passed to `on_error`.
     """
     for root, archives in roots.items():
         passed_over = () if archives else leaves  # An archive may lie in them.
@@ -257,7 +260,7 @@ def unknown_layouts(
 
 
 def has_archives(path: str, roots: Mapping[str, bool]) -> bool:
-    """Return whether archives count below the deepest of `roots` that is above `path`."""
+    """Return whether archives count below the deepest root above `path`; False if there is none."""
     above = path
     while (parent := os.path.dirname(above)) != above:
         above = parent
@@ -267,5 +270,5 @@ def has_archives(path: str, roots: Mapping[str, bool]) -> bool:
 
 
 def is_retention_due(last: str | None, now: int) -> bool:
-    """Return whether a day has passed since retention last ran, as stored in the catalog; `now` is in milliseconds."""
+    """Return whether a day has passed since retention last ran. `last` is as stored in the catalog, `now` in milliseconds."""
     return last is None or not 0 <= now - int(last) < RETENTION_MS

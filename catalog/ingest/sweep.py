@@ -1,4 +1,4 @@
-"""One pass over roots and stores: stores that changed are read, for the others it takes a stat (docs/scripts.md)."""
+"""One pass over roots and stores: stores that changed are read; the others cost a few stats (docs/scripts.md)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from catalog.names.paths import is_too_long
 __all__ = ["INDEXING", "READING", "Progress", "Summary", "Sweep", "find_new", "register"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done (a word or two), how much of it is done, and how much there is."""
+"""A function that is called with the name of the current work (a word or two), the amount done, and the total."""
 
 INDEXING = "indexing"
 READING = "reading content"
 SEARCHING = "searching directories"
 UNKNOWN = 0
-"""The total of a progress whose end is not known."""
+"""The total if it is not known."""
 _PARTS = 1000  # progress units per store while content is read, because the number of blobs is not known in advance
 
 
 class Sweep:
-    """A pass with `writer`. `report` gets a line for everything that a person should know."""
+    """A pass with `writer`. `report` receives a line for everything that a person should know."""
 
     def __init__(self, writer: Writer, settings: Settings, report: Report, progress: Progress | None = None) -> None:
         self._writer = writer
@@ -54,11 +54,11 @@ class Sweep:
         content_seconds: float = math.inf,
         deadline: float = math.inf,
     ) -> Summary:
-        """Search `roots` for new layouts, then look at `stores` (None: all, including those just found).
+        """Search `roots` for new layouts, then check `stores` and those just found. None means all stores.
 
-        `full` reads each index.json even if it looks unchanged, and lists the blobs of each store. Files that keep changing are
-        waited for, up to the patience in the settings. Content is read completely, or for `content_seconds`, or until the
-        monotonic clock reaches `deadline`; the rest stays pending.
+        With `full`, read each index.json even if it looks unchanged, and list the blobs of each store. Waits for files that keep changing,
+        at most for the patience in the settings. Content is read completely, or for `content_seconds`, or until the monotonic clock
+        reaches `deadline`; the rest stays pending.
         """
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
@@ -76,7 +76,7 @@ class Sweep:
         if stores is not None:
             wanted = {s.id for s in stores} | set(found)
             registered = [s for s in registered if s.id in wanted]
-        # With little time left, a large store is left for later, because writing it would keep the lock from others.
+        # With little time left, a large store is left for later, because writing it would block other writers.
         intake = Intake(
             self._writer,
             self._settings,
@@ -99,7 +99,7 @@ class Sweep:
         return Summary(len(registered), len(found), intake.changed, late)
 
     def _wait(self, intake: Intake, total: int, deadline: float) -> int:
-        """Wait for the stores that have not settled; return how many of them never did."""
+        """Wait for the stores that have not settled. Return the number of stores that never did."""
         patience = self._settings.patience_ms / 1000
         intake.look_again()
         late = 0
@@ -133,7 +133,7 @@ class Sweep:
                     if done and time.monotonic() >= until:
                         return  # Each pass makes some progress, however little time it has.
             except TurnEnded:
-                return  # in the middle of an archive
+                return  # The time ended in the middle of an archive.
             number += len(some)
             self._progress(READING, number * _PARTS, len(to_read) * _PARTS)
             to_read += stage.woken - set(to_read[number:])
@@ -148,9 +148,9 @@ def find_new(
     on_directory: Callable[[], None] = lambda: None,
     listings: Listings | None = None,
 ) -> list[int]:
-    """Register the layouts below `roots` that are not known yet; return their ids. For the last two parameters see `discover`.
+    """Register the layouts below `roots` that are not known yet. Return their ids. For the last two parameters see `discover`.
 
-    `known` are the paths of stores and of layouts that were removed, as they were some time ago. Only other paths are looked up.
+    `known` are the paths of stores and of removed layouts, which may be slightly out of date. Only other paths are looked up.
     """
 
     def unreadable(path: str, error: OSError) -> None:
@@ -163,8 +163,8 @@ def find_new(
 
 
 def register(writer: Writer, paths: Sequence[str], report: Report) -> list[int]:
-    """Register layouts that were found below a root, unless they are known, were removed, or have too long a path; return their ids."""
-    paths = [path for path in paths if not is_too_long(path)]  # The search has reported those.
+    """Register layouts that were found below a root, unless they are known, were removed, or have too long a path. Return their ids."""
+    paths = [path for path in paths if not is_too_long(path)]  # The search has reported paths that are too long.
     if not paths:
         return []
     registered = writer.write(lambda connection: Registry(connection).discovered(paths, now_ms()))

@@ -1,10 +1,10 @@
-"""Whether a pass of `ocicat index` over everything would find nothing to do, found out by one reader and stats alone.
+"""Find out whether a pass of `ocicat index` over everything would have nothing to do, with one reader and stats alone.
 
-That is the usual result of a pass from cron. Loading SQLAlchemy, alembic and click for it takes longer than looking at 10,000 stores
+That is the usual result of a pass from cron. Loading SQLAlchemy, alembic and click for it takes longer than checking 10,000 stores
 (docs/performance.md), so none of them is imported here. The rules are those of the pass itself (store_state.py). Nearly all stores are
-plain (catalog.db.registered), so that a few stats tell, which are compared without more ado. This never
-predicts the result of a pass, only that a pass would report and write nothing; in every other case the pass is run. Nothing is
-written here. tests/ingest/test_unchanged.py compares this with real passes.
+plain (catalog.db.registered), so comparing a few stats is enough for them. This never predicts the result of a pass, only that a pass
+would report and write nothing; in every other case the pass is run. Nothing is written here. tests/ingest/test_unchanged.py compares
+this with real passes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def nothing_to_do(path: str) -> Summary | None:
-    """Return the summary of a pass over the catalog at `path` if it would do nothing; None if it has to be run.
+    """Return the summary of a pass over the catalog at `path` if it would do nothing, or None if it has to be run.
 
     Never raises OcicatError or OSError: the pass finds the same problem and reports it.
     """
@@ -60,9 +60,9 @@ def nothing_to_do(path: str) -> Summary | None:
 
 
 def _is_at_rest(path: str) -> bool:
-    """Return whether a writer could start at once: no lock to wait for, all permissions, and no WAL to checkpoint.
+    """Return whether a writer could start at once: there is no lock to wait for, no permission is missing, and the WAL is empty.
 
-    The URL of a catalog on a server is never at rest in this sense.
+    Returns False, or raises OSError, for the URL of a catalog on a server.
     """
     if not os.access(path, os.W_OK) or os.stat(f"{path}-wal").st_size:
         return False
@@ -93,11 +93,11 @@ def _look(reader: Reader) -> Summary | None:
             at = parents.find(opened)
             if at is None or index != _index_identity(at) or (blobs or "") != blobs_identity(opened, None, at):
                 return None
-            if holds_blobs_alone(at, blobs=bool(blobs)):  # If they have an identity, there is such a directory.
+            if holds_blobs_alone(at, blobs=bool(blobs)):  # If the blobs have an identity, there is a directory `blobs`.
                 leaves.add(path)
         for store in stores:
             if store.state == "missing":
-                return None  # Its rows may be due to be dropped.
+                return None  # It may be time to drop its rows.
             at = parents.find(store.opened)
             if not _is_as_known(store, at):
                 return None
@@ -111,7 +111,7 @@ def _look(reader: Reader) -> Summary | None:
 
 
 def _index_identity(at: Found) -> str | None:
-    """Return what `FileState.identity` of the directory's `index.json` is; None if there is no such file, or no directory."""
+    """Return the `FileState.identity` of the directory's `index.json`, or None if there is no such regular file."""
     try:
         found = at.look("index.json")
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Which blobs of a store still have to be read, asked of the database.
+"""Query the database for the blobs of a store that still have to be read.
 
-Nothing here is remembered between two questions, so reading can be interrupted at any point and continued later. A question is
-about a page of blobs: all of several small stores, or some of a large one, because a store may hold any number of blobs.
+Nothing is remembered between two queries, so reading can be interrupted at any point and continued later. A query is about a page
+of blobs: all blobs of several small stores, or some of a large store, because a store may have any number of blobs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from catalog.ingest.rows import Row, Rows
 from catalog.names.media_types import CONFIGS, MANIFESTS
 
 PAGE = 5_000
-"""How many blobs one question is about."""
+"""The number of blobs in one page."""
 
 _MAX_BYTES = ":max_bytes"
-"""In the statements below this stands for the largest size of a manifest in bytes, which is a setting."""
+"""In the statements below, this stands for the largest size of a manifest in bytes, which is a setting."""
 
 _CONFIG_TYPES = ", ".join(f"'{name}'" for name in sorted(CONFIGS))
 _MANIFEST_TYPES = ", ".join(f"'{name}'" for name in sorted({*MANIFESTS, ""}))
@@ -49,9 +49,9 @@ _UNREAD = (
     f" AND content.kind = {UNREAD} AND NOT store_blob.looked"
     f" AND ({_IS_CHILD} OR {_ENTRY_CLAIM.format(of='NOT media_type.is_leaf')})"
 )
-"""The unread blobs of some rows of store_blob."""
+"""Selects the unread blobs among some rows of store_blob."""
 # Searching whole stores for each level of a chain of indexes would be quadratic. CROSS JOIN keeps SQLite from starting with the
-# blobs of the stores. A child of many manifests is looked at once.
+# blobs of the stores. A child of many manifests is checked once.
 _BELOW = (
     "(SELECT DISTINCT store_blob.store_id, store_blob.content_id, store_blob.size, store_blob.embedded, store_blob.looked"
     " FROM edge CROSS JOIN content CROSS JOIN store_blob"
@@ -73,7 +73,7 @@ _SMALL = (
     " WHERE entry.content_id = content.id AND entry.store_id = store_blob.store_id)"
 )
 # How other stores use a blob does not count, because the result must not depend on the order in which stores are read. So this
-# question is asked once per store and not once per blob: any number of manifests in other stores may point to one blob.
+# query is run once per store and not once per blob: any number of manifests in other stores may point to one blob.
 _POINTED_TO = (
     "SELECT DISTINCT store_blob.store_id, edge.child_id FROM store_blob CROSS JOIN edge"
     f" WHERE %s AND edge.parent_id = store_blob.content_id AND edge.role <> {SUBJECT}"
@@ -120,7 +120,7 @@ _OTHER_COPIES = (
 class UnreadBlob(NamedTuple):
     """A blob that has to be read.
 
-    `claimed` is whether some descriptor calls it a manifest or the config of an image by its media type.
+    `claimed` is True if the media type in some descriptor calls it a manifest or the config of an image.
     """
 
     content_id: int
@@ -130,9 +130,9 @@ class UnreadBlob(NamedTuple):
 
 
 class BlobPage(NamedTuple):
-    """Blobs of some stores: those with ids greater than `low`, up to and including `high`.
+    """The blobs of some stores with ids greater than `low`, up to and including `high`.
 
-    `is_one_of_many` is whether it has only some of the blobs of a store. Then there is no other store in it.
+    `is_one_of_many` is True if the page has only some of the blobs of a store. Then no other store is in it.
     """
 
     store_ids: tuple[int, ...]
@@ -146,7 +146,7 @@ class BlobPage(NamedTuple):
 
 
 def first_pages(connection: Connection, store_ids: Iterable[int]) -> list[BlobPage]:
-    """Return pages with all blobs of those stores that have less than a page, and the first page of each of the others."""
+    """Return pages with all blobs of the stores that have less than a page, and the first page of each other store."""
     pages: list[BlobPage] = []
     together: list[int] = []
     total = 0
@@ -171,7 +171,7 @@ def page_after(connection: Connection, page: BlobPage) -> BlobPage:
 
 
 def _page(connection: Connection, store_id: int, low: int) -> tuple[BlobPage, int]:
-    """Return the page that begins after the id `low`, and how many blobs it has."""
+    """Return the page that begins after the id `low`, and the number of blobs in it."""
     count, high = cursor_of(connection).execute(_PAGE_END, (store_id, low)).fetchall()[0]
     if count < PAGE:
         return BlobPage((store_id,), low, is_one_of_many=low > 0), count
@@ -179,12 +179,12 @@ def _page(connection: Connection, store_id: int, low: int) -> tuple[BlobPage, in
 
 
 def unread_in(connection: Connection, page: BlobPage, max_bytes: int) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs of a page that should be read and were not, by store."""
+    """Return the blobs of a page that should be read but were not, by store."""
     return _by_store(_of_page(connection, f"{_UNREAD % 'store_blob'} AND %s", page, max_bytes))
 
 
 def unread_of(connection: Connection, store_ids: Sequence[int], max_bytes: int) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs of these stores that should be read and were not, by store."""
+    """Return the blobs of these stores that should be read but were not, by store."""
     where, ids = of_stores("store_blob.store_id", store_ids)
     return _by_store(_asked(connection, f"{_UNREAD % 'store_blob'} AND {where}", ids, max_bytes))
 
@@ -192,7 +192,7 @@ def unread_of(connection: Connection, store_ids: Sequence[int], max_bytes: int) 
 def unread_below(
     connection: Connection, store_ids: Sequence[int], parents: Sequence[int], max_bytes: int
 ) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs that these manifests point to and that should be read and were not, by store, of these stores."""
+    """Return the blobs of these stores that the manifests `parents` point to and that should be read but were not, by store."""
     where, ids = of_stores("store_blob.store_id", store_ids)
     rows: dict[Row, None] = {}
     for some in chunks(parents):
@@ -202,19 +202,20 @@ def unread_below(
 
 
 def small_blobs(connection: Connection, page: BlobPage, max_bytes: int) -> list[tuple[int, int, str]]:
-    """Return store, id and digest of the unread blobs of a page that are no entry of the store and small enough for a manifest."""
+    """Return store, id and digest of the unread blobs of a page that are not entries of the store and small enough for a manifest."""
     return _of_page(connection, _SMALL, page, max_bytes)
 
 
 def pointed_to(connection: Connection, page: BlobPage) -> list[tuple[int, int]]:
-    """Return the store and the id of all content that the manifests of a page point to, except as their subject."""
+    """Return the store and the content id of everything that the manifests of a page point to, except as their subject."""
     return _of_page(connection, _POINTED_TO, page)
 
 
 def suspects(connection: Connection, page: BlobPage, max_bytes: int) -> list[tuple[int, str]]:
-    """Return the store and digest of blobs of a page, or that its manifests point to, which may be manifests although they are not read.
+    """Return the store and digest of blobs that may be manifests although they are not read.
 
-    An entry or an index calls them layers or the like, or a manifest lists manifests as its layers.
+    They are blobs of a page, or its manifests point to them. An entry or an index gives them the media type of a layer or the like, or a
+    manifest lists manifests as its layers.
     """
     found: set[tuple[int, str]] = set()
     for statement in (_SUSPECT_ENTRIES, _SUSPECT_CHILDREN):
@@ -242,18 +243,18 @@ def _by_store(rows: Iterable[Row]) -> dict[int, list[UnreadBlob]]:
 
 
 def set_looked(connection: Connection, blobs: Iterable[tuple[int, int]]) -> None:
-    """Note of blobs, given as store id and content id, that they were looked at and are no manifests."""
+    """Record that blobs, given as store id and content id, were checked and are not manifests."""
     cursor_of(connection).executemany(_SET_LOOKED, blobs)
 
 
 def blobs_in_doubt(connection: Connection, store_ids: Sequence[int]) -> list[tuple[int, str]]:
-    """Return store and digest of bad blobs in these stores that need not be read any more, because another store has a good copy."""
+    """Return store and digest of bad blobs in these stores that need not be read again, because another store has a good copy."""
     where, ids = of_stores("problem.store_id", store_ids)
     return _asked(connection, _IN_DOUBT % where, ids, 0)
 
 
 def unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int]) -> set[int]:
-    """Return the ids of stores that hold an unread child of `parents` which is in none of `store_ids`."""
+    """Return the ids of stores that have an unread child of `parents` that is not in any of `store_ids`."""
     where, ids = of_stores("here.store_id", store_ids)
     found: set[int] = set()
     for some in chunks(parents):
@@ -263,6 +264,6 @@ def unread_elsewhere(rows: Rows, store_ids: Sequence[int], parents: Sequence[int
 
 
 def other_copies(rows: Rows, blobs: Collection[tuple[str, int]], max_bytes: int) -> set[int]:
-    """Return the ids of stores with another copy of an unread blob; `blobs` are digests and the store of the bad copy."""
+    """Return the ids of stores with another copy of an unread blob. `blobs` are digests, each with the store of the bad copy."""
     statement = _OTHER_COPIES.replace(_MAX_BYTES, str(max_bytes))
     return {row[0] for one in blobs for row in rows.cursor.execute(statement, one)}

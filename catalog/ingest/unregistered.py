@@ -1,6 +1,6 @@
-"""Which places of a configuration are not registered as configured, for `--fresh`. Needs only a reader.
+"""Find the places of a configuration that are not registered as configured, for `--fresh`. Needs only a reader.
 
-The rules are those of `catalog.ingest.places.register_places`, which registers them.
+The rules are the same as in `catalog.ingest.places.register_places`, which registers them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from catalog.ingest.settings import Place
 from catalog.names.paths import encode_path, kept_path, real_path
 
 _SETTINGS = ("naming", "prefix", "priority", "shared_blobs", "sparse", "archives")
-"""The settings of roots and stores in the order of the frozen statements. `shared_as` is left out, because no answer depends on it."""
+"""The settings of roots and stores, in the order of the frozen statements. `shared_as` is left out, because no answer depends on it."""
 
 
 def unregistered(reader: Reader, places: Iterable[Place]) -> list[Place]:
-    """Return those of `places` that exist now, and are missing in the catalog or have other settings there."""
+    """Return the places that exist now, and are missing in the catalog or have other settings there."""
     places = [place for place in places if is_there(place)]
     if not places:
         return []
@@ -43,13 +43,13 @@ def _is_registered(reader: Reader, place: Place, roots: dict[str, tuple[object, 
     if found is None or name not in (None, found[0]):
         return False
     if not place.is_root and place.settings.given and not found[-1]:
-        return False  # It still has the settings of its root.
+        return False  # The store still has the settings of its root.
     pairs = zip(_given(place), found[1:], strict=False)
     return all(given is None or given == has or (given == "" and has is None) for given, has in pairs)
 
 
 def _given(place: Place) -> tuple[object, ...]:
-    """Return the given settings as the catalog stores them, in the order of _SETTINGS; None for those that are not given."""
+    """Return the settings of a place as the catalog stores them, in the order of _SETTINGS. A setting that is not given is None."""
     settings = place.settings
     shared = settings.shared_blobs
     return (

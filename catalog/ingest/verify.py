@@ -1,15 +1,14 @@
-"""Checking whether blobs match their digests, and recording the verdicts (docs/scripts.md).
+"""Check whether blobs match their digests, and record the verdicts (docs/scripts.md).
 
-The directories are listed first, so that exactly the present blobs are checked. A file is read once per run, whichever stores have
-it, by hard links or in a shared directory. The file's stat is recorded with the verdict, and a good file is not read again
+The directories are listed first, so that exactly the present blobs are checked. A file is read once per run, even if several stores
+have it, by hard links or in a shared directory. The file's stat is recorded with the verdict, and a good file is not read again
 until its stat changes.
 
-Threads read and hash, which works without Python's lock; small files in memory are read by the main thread, because handing them over
-takes longer. Only the main thread uses the catalog, in transactions of a few hundred
-verdicts, so that a run of hours that is interrupted loses seconds. Files may change at any time, so each is
-opened as in catalog.layout.blobs, and its stat must be the same after the last byte as before the first. No store can keep the
-run busy with bytes that do not exist: no more of a large file is read than its descriptors claim, and the bytes of holes per
-store are limited.
+Threads read and hash, because hashing releases Python's lock. The main thread reads small files that are in memory, because handing
+them over takes longer. Only the main thread uses the catalog. It commits every few seconds, so that a run of hours that is interrupted
+loses only seconds. Files may change at any time, so each is opened as in catalog.layout.blobs, and its stat must be the same after the
+last byte as before the first. No store can keep the run busy with bytes that do not exist: a large file with more bytes than its
+descriptors claim is not read, and the bytes of holes per store are limited.
 """
 
 from __future__ import annotations
@@ -50,19 +49,19 @@ from catalog.names.sizes import in_bytes
 Progress = Callable[[str, int, int], None]
 
 BATCH = 2_000
-"""How many verdicts are recorded in one transaction, or fewer after BATCH_SECONDS."""
+"""The number of verdicts that are recorded in one transaction, or fewer after BATCH_SECONDS."""
 BATCH_SECONDS = 5.0
 
 HOLE_BYTES = 64 << 30
-"""How many bytes of holes are hashed in the files of one store, which takes a minute or two. A file with more is not read."""
+"""The most bytes of holes that are hashed in the files of one store, which takes a minute or two. A file with more is not read."""
 
 _TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
-"""The most files, or bytes of files, that a thread reads in one go: to hand a file over takes longer than to hash a small one."""
+"""The most files, or bytes of files, that a thread reads in one go, because handing over a file takes longer than hashing a small one."""
 _SMALL_BYTES = 1 << 20
 _ALONE_BYTES = 32 << 10
-"""Of files that are smaller on average, hashing, which works without Python's lock, is little of the work."""
+"""If files are smaller than this on average, hashing, which releases Python's lock, is only a small part of the work."""
 _WAIT_SECONDS = 0.2  # between two updates of the progress
-_BETWEEN_LOOKS = 256  # so many listed blobs are planned between two looks at the clock
+_BETWEEN_LOOKS = 256  # the number of listed blobs between two checks of the time
 _TRIES = 3  # for a file that changes while it is read
 
 _RECORD = (  # The digest is compared, because a row that was deleted meanwhile may have left its id to another digest.
@@ -84,7 +83,7 @@ _PROVED = tuple(f"{each}:" for each in _HASHES)
 
 
 class Trouble(NamedTuple):
-    """A bad blob or directory of a store. `kind` is one of those in docs/problems.md."""
+    """A bad blob or directory of a store. `kind` is a problem of docs/problems.md."""
 
     store: str
     kind: str
@@ -106,7 +105,8 @@ class _Verdict(NamedTuple):
 _Looked = tuple[list[Store], BlobFile, _Verdict]
 _Running = set[Future[list[_Looked]]]
 _Record = tuple[bool | None, str | None, int | None, int, int, str]
-"""What _RECORD takes: whether the blob is good, the file that was hashed and when, or None; ids of store and content; the digest."""
+"""The parameters of _RECORD: whether the blob is good, the identity of the hashed file, and the time, each or None; the ids of store and
+content; and the digest."""
 
 
 class _Stopped(Exception):
@@ -114,12 +114,16 @@ class _Stopped(Exception):
 
 
 class Verification:
-    """One run with `writer`. `report` gets a line for everything that a person should know.
+    """One run with `writer`. `report` receives a line for everything that a person should know.
 
-    `jobs` files are read at a time; with `full`, also files that were verified and have not changed. Afterwards, also after an
-    interruption, `troubles` are the bad blobs, and these are counts: `verified` of files that were read, `skipped` of unchanged
-    files, `unproved` of blobs whose digest algorithm is not supported, `gone` of blobs that vanished, `odd` of blobs and
-    directories of blobs that are symbolic links or not regular files.
+    `jobs` groups of files are read at a time. With `full`, files that were verified and have not changed are read, too. Afterwards, even
+    after an interruption, `troubles` are the bad blobs, and these attributes are counts:
+
+    - `verified`: files with a verdict, good or bad, including those that could not be read
+    - `skipped`: unchanged files
+    - `unproved`: blobs whose digest algorithm is not supported
+    - `gone`: blobs that vanished
+    - `odd`: blobs that are not regular files, and blob directories that are not directories
     """
 
     def __init__(
@@ -145,7 +149,7 @@ class Verification:
     def run(self, stores: Iterable[Store], progress: Progress) -> None:
         """Verify the blobs of these stores. `progress` is called with the number of bytes read and the total.
 
-        Raises NotInTime after `seconds`. Before that or KeyboardInterrupt is raised, the verdicts so far are recorded.
+        Raises NotInTime after `seconds`. Before NotInTime or KeyboardInterrupt is raised, the verdicts so far are recorded.
         """
         files: dict[tuple[int, int, str], BlobFile] = {}
         with CollectorPaused():
@@ -160,7 +164,7 @@ class Verification:
             self.skipped += 1
             for each in file.stores:  # Another store has verified the same file.
                 self._waiting.append((True, file.verified_as, file.verified_at, each.id, file.content_id, file.digest))
-        gc.freeze()  # The files stay until the end, and none is in a cycle.
+        gc.freeze()  # The objects of the files live until the end, and none is in a cycle.
         try:
             self._read_all(to_read, progress)
         finally:
@@ -174,7 +178,7 @@ class Verification:
                 " or allow more time with --timeout"
             )
 
-    # --- what there is ------------------------------------------------------------------------------------------
+    # --- planning -----------------------------------------------------------------------------------------------
 
     def _plan(self, store: Store, files: dict[tuple[int, int, str], BlobFile]) -> None:
         """Collect the files of a store that have to be read."""
@@ -184,7 +188,7 @@ class Verification:
             return
         how = compression_at(store.opened)
         if how is not None:
-            text = f"compressed with {how}, so its blobs are not read, and not verified"
+            text = f"compressed with {how}, so its blobs are neither read nor verified"
             self._report(f"{shown(store.name)}: {text} ({shown(store.path)})")
             return
         with Directories(store) as blobs:
@@ -204,7 +208,7 @@ class Verification:
                 seen = blobs.listed.get(digest)
                 if seen is None or not number % _BETWEEN_LOOKS:
                     self._check_time()
-                # A name that was listed is a digest of its algorithm, so only the algorithm is looked at.
+                # A listed name is already known to be a valid digest, so only its algorithm is checked.
                 if not (digest.startswith(_PROVED) if seen else is_docker_digest(digest)):
                     self.unproved += 1
                     continue
@@ -241,7 +245,7 @@ class Verification:
             self._check_time()
             progress("verifying", min(self._read, total), total)
             if len(self._waiting) >= BATCH or time.monotonic() - self._recorded >= BATCH_SECONDS:
-                # If somebody writes for long, or the server is away, the verdicts are recorded later.
+                # If another process writes for a long time, or the server is away, the verdicts are recorded later.
                 with contextlib.suppress(CatalogLocked, CatalogUnreachable):
                     self._record()
 
@@ -270,7 +274,7 @@ class Verification:
         progress("verifying", total, total)
 
     def _look(self, files: list[BlobFile]) -> list[_Looked]:
-        """Return the verdicts on files: one for all stores of a file, unless they have different files by now. Runs in any thread."""
+        """Return the verdicts on files, each for all stores of a file, unless they have different files by now. Runs in any thread."""
         verdicts: list[_Looked] = []
         with contextlib.ExitStack() as stack:
             of, blobs = -1, None
@@ -290,7 +294,7 @@ class Verification:
         return verdicts
 
     def _hash_small(self, blobs: BlobDirectories, file: BlobFile) -> _Verdict | None:
-        """Return the verdict on a small file that is good and stands still, as most do; None if `_hash` has to look closer."""
+        """Return the verdict on a small file if it is good and does not change, like most files, or None if `_hash` has to check it."""
         if file.size > _SMALL_BYTES:
             return None
         algorithm, _, encoded = file.digest.partition(":")
@@ -322,7 +326,7 @@ class Verification:
                         "truncated-blob", f"has {in_bytes(before.st_size)} instead of {most}: it is not read"
                     )
                 if self._is_empty(store, descriptor, before, begin):
-                    why = f"has {in_bytes(before.st_size)}, of which most are holes: it is not read, write it again"
+                    why = f"has {in_bytes(before.st_size)}, most of them in holes, and is not read: write it again"
                     return _Verdict("unreadable-blob", why)
                 found = hash_blob(descriptor, algorithm, before, self._on_piece, begin)
                 after = opened.look()
@@ -339,7 +343,7 @@ class Verification:
         return _Verdict("unreadable-blob", "changes while it is read: verify it again")
 
     def _is_empty(self, store: Store, descriptor: int, found: os.stat_result, begin: int) -> bool:
-        """Return whether the blob, at `begin` of the file, has more holes than are allowed for its store. Raises OSError."""
+        """Return whether the blob, at offset `begin` of the file, exceeds the bytes of holes allowed for its store. Raises OSError."""
         holes = hole_bytes(descriptor, found, HOLE_BYTES, begin)
         if not holes:
             return False
@@ -372,7 +376,7 @@ class Verification:
                     self.troubles.append(Trouble(store.name, verdict.kind, file.digest, verdict.detail))
 
     def _record(self) -> None:
-        """Write the collected verdicts. A blob that could not be read gets none, because it is neither good nor bad."""
+        """Write the collected verdicts. A blob that could not be read is recorded as neither good nor bad."""
         self._recorded = time.monotonic()
         if not self._waiting:
             return
@@ -382,7 +386,7 @@ class Verification:
     def _write(self, connection: Connection) -> None:
         cursor = Rows(connection).cursor
         cursor.executemany(_RECORD, self._waiting)
-        # A manifest that was bad and is good now has to be read, so the next pass has to look at its store.
+        # A manifest that was bad and is good now has to be read, so the next pass has to check its store.
         if self._doubted:
             good = {(store_id, digest) for is_good, _, _, store_id, _, digest in self._waiting if is_good}
             cursor.executemany(_LOOK_AGAIN, sorted((store_id,) for store_id, _ in good & self._doubted))

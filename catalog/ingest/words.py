@@ -1,6 +1,6 @@
-"""Deleting unused words: media types, platforms and annotation keys, which are stored once for the whole catalog.
+"""Delete unused words: media types, platforms and annotation keys, which are stored once for the whole catalog.
 
-A store may bring tens of thousands of them and be removed. Words that no row refers to are deleted, a limited number at a time.
+A store may add tens of thousands of words and then be removed. Words that no row refers to are deleted, a limited number at a time.
 Most columns that refer to words have no index, so whole tables are scanned. That is done only if there are enough words to make it
 worthwhile.
 """
@@ -26,8 +26,8 @@ from catalog.db.schema import (
 )
 
 STEP_ROWS = 20_000
-"""How many words of each kind are deleted at a time."""
-_ROWS_A_WORD = 1000  # how many rows may be scanned for each existing word
+"""The most words of each kind that are deleted at a time."""
+_ROWS_A_WORD = 1000  # the most rows that may be scanned per existing word
 _Columns = tuple["Column[int]", ...]
 
 _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
@@ -46,13 +46,13 @@ _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
     (platform, (config.c.platform_id,), (entry.c.platform_id, past_entry.c.platform_id, edge.c.platform_id)),
     (annotation_key, (entry_annotation.c.key_id, content_annotation.c.key_id, descriptor_annotation.c.key_id), ()),
 )
-"""For each dictionary the columns that refer to it: those with an index, and those without."""
+"""For each dictionary, the columns that refer to it: first those with an index, then those without."""
 
 
 def forget_words(connection: Connection) -> bool:
-    """Delete words that nothing refers to; return whether there may be more, in which case retention is due again.
+    """Delete words that nothing refers to. Return whether there may be more. If so, retention is made due again.
 
-    Needs a transaction that is `alone`, and on SQLite `unchecked`, which would otherwise search every row for each deleted word.
+    Needs a transaction that is `alone`, and on SQLite `unchecked`: otherwise SQLite would search every row for each deleted word.
     """
     may_be_more = False
     for table, indexed, others in _USES:

@@ -1,7 +1,7 @@
-"""The directories `blobs/ALGORITHM` of a layout, and those of a shared directory of blobs: open, without following links.
+"""Open the directories `blobs/ALGORITHM` of a layout, and those of a shared blob directory, without following links.
 
-A layout's own directory may be anything, also a link that leads out of it. What stands in place of a directory is a problem, so that
-its blobs are not reported as absent. A shared directory was chosen by an operator, so a link at its path is followed.
+A layout may have anything in place of such a directory, even a link that leads out of the layout. That is reported as a problem, so
+that its blobs are not reported as absent. A shared directory was chosen by an operator, so a link at its path is followed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: a link, which 
 class AlgorithmDirectories:
     """Opens each directory when it is first asked for, and keeps it open, so that replacing it with a link has no effect.
 
-    `store_path` is a path from `catalog.layout.beneath.opened_path`. `is_archive` returns whether the error of opening the layout's own
-    directory of blobs means that the store is an archive, which has none.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`. `is_archive` is called with the error from opening the layout's own
+    blob directory, and returns whether the store is an archive, which has no such directory.
     """
 
     def __init__(self, store_path: str, shared: str | None, is_archive: Callable[[OSError], bool]) -> None:
@@ -45,7 +45,7 @@ class AlgorithmDirectories:
         self.unlisted: dict[str, str] = {}
         """Directories that could not be read, each with the reason."""
         self.odd: dict[str, BlobProblem] = {}
-        """What stands in place of a directory, by its path."""
+        """The problem with anything that stands in place of a directory, by path."""
 
     def close(self) -> None:
         """Close all directories."""
@@ -55,7 +55,7 @@ class AlgorithmDirectories:
         self._open.clear()
 
     def names(self) -> tuple[list[str], list[str]]:
-        """Return the names of the layout's own directories, registered algorithms first, and of other files in place of one.
+        """Return the names of the layout's own directories, registered algorithms first, and of other files in their place.
 
         Raises OSError.
         """
@@ -81,16 +81,16 @@ class AlgorithmDirectories:
         return names[:_MAX_ALGORITHMS], sorted(others)[:_MAX_ALGORITHMS]
 
     def of_layout(self, algorithm: str) -> int:
-        """Return a descriptor (O_PATH) of the layout's own directory for an algorithm; -1 if there is none."""
+        """Return a descriptor (O_PATH) of the layout's own directory for an algorithm, or -1 if there is none."""
         known = self._open.get((self.own, algorithm))
         return self._directory(self.own, algorithm) if known is None else known
 
     def is_open(self, algorithm: str) -> bool:
-        """Return whether the layout's own directory for an algorithm was opened, or could not be."""
+        """Return whether opening the layout's own directory for an algorithm was tried, successfully or not."""
         return (self.own, algorithm) in self._open
 
     def with_blob(self, digest: str) -> Iterator[tuple[int, str]]:
-        """Yield a descriptor (O_PATH) of each directory in which a blob may lie, and its name there."""
+        """Yield a descriptor (O_PATH) of each directory that may contain the blob, and the blob's file name there."""
         if is_digest(digest):
             algorithm, _, encoded = digest.partition(":")
             for top in self._tops:
@@ -99,16 +99,16 @@ class AlgorithmDirectories:
                     yield directory, encoded
 
     def note(self, path: str, error: OSError) -> None:
-        """Record that a directory could not be opened or listed; nothing, if it is absent and the layout's own."""
+        """Record that a directory could not be opened or listed. An absent directory of the layout itself is not recorded."""
         refuse_exhausted(error)
-        # An operator chose the shared directory, so it is reported if it is absent.
+        # An operator chose the shared directory, so it is reported if absent.
         if error.errno not in _NOT_THERE or path == self.shared:
             self.unlisted[path] = error.strerror or str(error)
         elif error.errno != errno.ENOENT:
             self.note_odd(path)
 
     def note_odd(self, path: str) -> None:
-        """Record that a directory is something else, unless it is a link to the shared directory."""
+        """Record that something else stands in place of a directory, unless that is a link to the shared directory."""
         found = self._look(path)
         if found is None or stat.S_ISDIR(found.st_mode):
             return
@@ -122,10 +122,10 @@ class AlgorithmDirectories:
             self.odd[path] = BlobProblem("linked", link_advice(path, target))
 
     def places(self, linked_blobs: Iterable[str], most: int) -> dict[str, bool]:
-        """Return where the blobs are, also behind links, as texts of `blob_places`; True for the layout's own directories.
+        """Return the places of the blobs, including those behind links, in the format of `blob_places`.
 
-        In a shared directory and behind links, only ALGORITHMS count. `linked_blobs` are the digests of blobs that are links; the targets
-        of the first `most` count. Never raises OSError.
+        The value is True for the layout's own directories. In a shared directory and behind links, only ALGORITHMS count. `linked_blobs`
+        are the digests of blobs that are links; they are followed until there are `most` targets. Never raises OSError.
         """
         places: dict[str, bool] = {}
         for algorithm in ALGORITHMS if self.shared is not None else ():
@@ -148,7 +148,7 @@ class AlgorithmDirectories:
         return places
 
     def _targets_of(self, linked_blobs: Iterable[str], most: int) -> set[tuple[str, str]]:
-        """Return the directories to which blobs that are links lead, each with the directory in which the link is."""
+        """Return the target directories of blobs that are links, each with the directory that contains the link."""
         targets: set[tuple[str, str]] = set()
         for digest in linked_blobs:
             for directory, encoded in self.with_blob(digest):
@@ -161,7 +161,7 @@ class AlgorithmDirectories:
         return targets
 
     def _directory(self, top: str, algorithm: str) -> int:
-        """Return a descriptor of the directory of an algorithm in `top`, without following links; -1 if there is none."""
+        """Return a descriptor of the directory of an algorithm in `top`, or -1 if there is none. Does not follow links."""
         known = self._open.get((top, algorithm))
         if known is None:
             known, path = -1, top
@@ -179,7 +179,7 @@ class AlgorithmDirectories:
         return known
 
     def _top(self, top: str) -> int:
-        """Return a descriptor of the layout's own directory of blobs, or of the shared one. Raises OSError."""
+        """Return a descriptor of the layout's own blob directory, or of the shared one. Raises OSError."""
         if top == self.shared:
             return open_directory(f"{top}/.")
         return self._open_own()
@@ -195,7 +195,7 @@ class AlgorithmDirectories:
         return path == self.own or path.startswith(f"{self.own}/")
 
     def _look(self, path: str) -> os.stat_result | None:
-        """Return the stat of a directory, given its plain path, without following links; None if there is none."""
+        """Return the stat of a directory, given its plain path, or None if it does not exist. Does not follow links."""
         if not self._is_in_layout(path):
             return lstat(path)
         try:
@@ -209,13 +209,13 @@ class AlgorithmDirectories:
             return None
 
     def _above(self, path: str) -> int:
-        """Return a descriptor of the directory above one of the layout's own. Raises OSError."""
+        """Return a descriptor of the parent of one of the layout's own directories. Raises OSError."""
         return open_directory(self._store) if path == self.own else self._open_own()
 
     def _is_shared(self, path: str) -> bool:
         """Return whether a link in the layout leads to the shared directory or to a directory in it.
 
-        The blobs behind such a link are known anyway.
+        The blobs behind such a link are found anyway.
         """
         if self.shared is None or not self._is_in_layout(path):
             return False
@@ -224,11 +224,11 @@ class AlgorithmDirectories:
         except OSError as error:
             refuse_exhausted(error)
             return False
-        # The link is read, not followed, so one that leads there through another link is not recognised.
+        # The link is read, not followed, so a link that leads there through another link is not recognised.
         return target in {f"{top}{path[len(self.own) :]}" for top in (self.shared, real_path(self.shared))}
 
     def _target(self, path: str) -> tuple[str, str]:
-        """Return where a link is that stands in place of a directory of the layout, and its target. Raises OSError.
+        """Return the location and the target of a link that stands in place of a directory of the layout. Raises OSError.
 
         The link is read, not followed.
         """

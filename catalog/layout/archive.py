@@ -1,6 +1,6 @@
-"""A layout inside a tar archive: which members it has, as an extraction would leave them, and reading them where they are.
+"""A layout inside a tar archive: list its members, as an extraction would leave them, and read them in place.
 
-Nothing is extracted. The headers are read once (tar_headers.py, archive_pass.py), and what is kept of a member is where its bytes are
+Nothing is extracted. The headers are read once (tar_headers.py, archive_pass.py), and only the location of each member's bytes is kept
 (archive_contents.py). A compressed archive is inflated once, and then its small members are kept as well (small_members.py).
 """
 
@@ -22,20 +22,20 @@ from catalog.layout.open_blob import read_at
 from catalog.layout.tar_headers import FILE, Torn, members, steps
 
 _FIRST = 16
-"""One of so many first members has to look like part of a layout, or the rest is not looked at when archives are searched for."""
+"""If none of this many first members looks like part of a layout, a search for archives does not read the rest of the file."""
 _MANY = 4_000
-"""So many headers are looked at then. An archive that has more, and a blob among them, counts."""
+"""A search for archives reads this many headers. An archive that has more counts as a layout if a blob is among them."""
 _LEAST = 1024  # bytes of an uncompressed archive: its end
 _LOOK = ListLimits(archive_bytes=1 << 20)
-"""What is inflated of a compressed file to find out whether it looks like a layout."""
+"""How much of a compressed file is inflated to find out whether it looks like a layout."""
 _MOST_OTHERS = 10_000
 
 
 class Archive:
     """A tar archive, open for reading. `found` is its stat when it was opened, `contents` are its members.
 
-    A compressed one is only read with `limits`. Opening raises OSError if there is no regular file at the path, Torn, NotInstalled,
-    Compressed, Exhausted, and what `pause` raises, which is called now and then. Another try then goes on from there.
+    A compressed archive is only read with `limits`. Opening raises OSError if there is no regular file at the path, Torn, NotInstalled,
+    Compressed, Exhausted, and anything that `pause` raises, which is called now and then. The next attempt continues from there.
     """
 
     def __init__(self, opened: str, limits: ListLimits | None = None, pause: Callable[[], None] = lambda: None) -> None:
@@ -55,7 +55,7 @@ class Archive:
         return identity_of(found, None) == identity_of(self.found, None)
 
     def take(self) -> int:
-        """Return the descriptor, which the caller closes from now on."""
+        """Return the descriptor. From now on, the caller must close it."""
         descriptor, self.descriptor = self.descriptor, -1
         return descriptor
 
@@ -77,8 +77,8 @@ def _check_regular(found: os.stat_result) -> None:
 def is_archive(opened: str) -> bool:
     """Return whether there is a tar archive with a layout at a path from `opened_path`. Never raises OSError.
 
-    Most of a file that holds something else is not read: one of its first members has to look like part of a layout. Of a compressed
-    file no more than that is read. One that cannot be inflated is not an archive.
+    Most of a file with other contents is not read, because one of its first members has to look like part of a layout. Only the first
+    members of a compressed file are read. Returns False for a file that cannot be inflated.
     """
     try:
         found = stat_file(opened)
@@ -112,7 +112,7 @@ def is_archive(opened: str) -> bool:
 
 
 def compression_at(opened: str) -> str | None:
-    """Return how the file at a path from `opened_path` is compressed; None if it is not, or cannot be read. Raises Exhausted."""
+    """Return the compression of the file at a path from `opened_path`, or None if there is none or it cannot be read. Raises Exhausted."""
     try:
         _check_regular(stat_file(opened))
         descriptor = open_file(opened)
@@ -129,7 +129,7 @@ def compression_at(opened: str) -> str | None:
 
 
 _OTHERS: dict[tuple[int, ...], bool] = {}
-"""Compressed files that were looked at, and whether they look like a layout. Below a root each sweep asks again."""
+"""Whether each compressed file that was read looks like a layout. Each sweep of a root asks again."""
 
 
 def _begins_like_layout(descriptor: int, found: os.stat_result, how: str) -> bool:
@@ -162,7 +162,7 @@ def _has_member_of_layout(inflating: Inflating) -> bool:
 
 
 def why_no_archive(opened: str, limits: ListLimits) -> str | None:
-    """Return why the file at a path from `opened_path` is not a tar archive with a layout; None if it is one. Raises Exhausted."""
+    """Return why the file at a path from `opened_path` is not a tar archive with a layout, or None if it is one. Raises Exhausted."""
     try:
         archive = Archive(opened, limits)
     except (Torn, NotInstalled) as error:
@@ -174,5 +174,5 @@ def why_no_archive(opened: str, limits: ListLimits) -> str | None:
     if is_layout(archive.contents):
         return None
     if archive.contents.get("manifest.json") is not None:
-        return "has no index.json: it is of docker save before 25, or of podman save without --format oci-archive"
+        return "has no index.json: docker save before 25 and podman save without --format oci-archive write none"
     return "has neither oci-layout nor index.json and blobs"

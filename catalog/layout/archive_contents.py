@@ -1,6 +1,6 @@
-"""What an extraction of a tar archive would leave: the last member of a name, with links inside of the archive followed.
+"""The files that an extraction of a tar archive would leave: the last member of each name, with hard links resolved.
 
-Symbolic links, devices, sparse files and names that lead out of the archive are problems and never followed.
+Symbolic links, devices, sparse files and names that lead out of the archive are reported as problems and never followed or read.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from catalog.layout.small_members import SmallMembers
 from catalog.layout.tar_headers import DIRECTORY, FILE, HARD_LINK, SYMBOLIC_LINK, Member
 
 MOST_PROBLEMS = 100
-"""How many odd members are reported individually. The rest are counted."""
+"""The most unusable members that are reported individually. The rest are counted."""
 _SHORT_NAME = 200
 _FILES_OF_LAYOUT = (b"index.json", b"oci-layout")
 
 
 class MemberPlace(NamedTuple):
-    """Where the bytes of a member are, or why it has none that count."""
+    """The offset and size of a member's bytes, or the reason why the member is not used."""
 
     offset: int
     size: int
@@ -29,16 +29,16 @@ class MemberPlace(NamedTuple):
 
 
 class OddMember(NamedTuple):
-    """A member that does not count: its name, with escapes for what is not UTF-8, and the reason."""
+    """A member that is not used: its name, with surrogate escapes for bytes that are not UTF-8, and the reason."""
 
     name: str
     reason: str
 
 
 class ArchiveContents:
-    """What an extraction of the archive would leave. `odd` are members that do not count; at most MOST_PROBLEMS are kept.
+    """The files that an extraction of the archive would leave. `odd` are members that are not used, at most MOST_PROBLEMS.
 
-    Of a compressed archive, `compression` says with what, and `small` are the bytes of small members.
+    For a compressed archive, `compression` is the name of the format, and `small` has the bytes of small members.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class ArchiveContents:
         self.small: SmallMembers | None = None
 
     def add(self, member: Member) -> None:
-        """Add a member after those before it."""
+        """Add the next member, in the order of the archive."""
         name = normal_name(member.name)
         if name is None:
             self._note(member.name, "leads out of the archive")
@@ -79,7 +79,7 @@ class ArchiveContents:
         return place
 
     def _note(self, name: bytes, reason: str) -> None:
-        """Note an odd member, unless it is a file of the layout, of which the reason is reported in another way."""
+        """Record an unusable member, unless it is a file of the layout: its reason is reported in another way."""
         normal = normal_name(name)
         if normal is not None and (normal in _FILES_OF_LAYOUT or digest_of(normal) is not None):
             return
@@ -92,17 +92,17 @@ class ArchiveContents:
         return len(self._places)
 
     def get(self, name: str) -> MemberPlace | None:
-        """Return where the member of that name is; None if there is none."""
+        """Return the place of the member of that name, or None if there is none."""
         return self._places.get(name.encode())
 
     def blob(self, digest: str) -> MemberPlace | None:
-        """Return where a blob is; None if it is absent, also if its directory is something else."""
+        """Return the place of a blob, or None if it is absent or if its directory is not a directory."""
         algorithm, _, encoded = digest.partition(":")
         place = self._places.get(f"blobs/{algorithm}/{encoded}".encode())
         return place if place is not None and self._is_directory(algorithm) else None
 
     def blobs(self) -> Iterator[tuple[str, MemberPlace]]:
-        """Yield the digest of each blob and where it is."""
+        """Yield the digest and the place of each blob."""
         fine: dict[str, bool] = {}
         for key, place in self._places.items():
             digest = digest_of(key)
@@ -114,14 +114,14 @@ class ArchiveContents:
                     yield digest, place
 
     def not_directories(self) -> Iterator[tuple[str, str]]:
-        """Yield each of `blobs` and the directories in it that is something else, and what it is."""
+        """Yield the name of each blob directory (`blobs` or one in it) that is not a directory, and what it is instead."""
         for name in ("blobs", *(f"blobs/{algorithm}" for algorithm in ALGORITHMS)):
             place = self._places.get(name.encode())
             if place is not None and place.reason != f"is {DIRECTORY}":
                 yield name, place.reason or f"is {FILE}"
 
     def _is_directory(self, algorithm: str) -> bool:
-        """Return whether nothing else than a directory is in the place of `blobs` and of the directory of an algorithm."""
+        """Return whether `blobs` and the directory of an algorithm are directories or have no member of their own."""
         above = (self._places.get(name.encode()) for name in ("blobs", f"blobs/{algorithm}"))
         return all(place is None or place.reason == f"is {DIRECTORY}" for place in above)
 
@@ -140,5 +140,5 @@ def begins_layout(contents: ArchiveContents) -> bool:
 
 
 def _key(name: bytes) -> bytes:
-    """Return the key of a name: long names, of which no layout has any, are kept as a hash."""
+    """Return the key of a name. A long name, which no layout has, is replaced by a hash."""
     return name if len(name) <= _SHORT_NAME else b"\0" + hashlib.blake2b(name, digest_size=16).digest()

@@ -1,8 +1,8 @@
-"""Read the members of an archive once: its headers, and of a compressed one also the small members, in a pass that may be interrupted.
+"""Read an archive once: its headers and, if it is compressed, its small members. The pass can be interrupted and continued.
 
-Inflating 2 GB takes twenty seconds, and 100,000 headers take one. So `pause` is called now and then, and may raise. Then the pass is
-kept, and the next one for the same file continues where it was. The result is kept for some seconds, too, because several parts of
-the program look at an archive one after the other.
+Inflating 2 GB takes twenty seconds, and reading 100,000 headers takes one. So `pause` is called now and then, and may raise. Then the
+pass is kept, and the next one for the same file continues it. The result is kept for some seconds, too, because several parts of the
+program read an archive one after the other.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from catalog.layout.small_members import SmallMembers
 from catalog.layout.tar_headers import BLOCK, Torn, steps
 
 _KEPT_SECONDS = 10.0
-_KEPT_TIMES = 10  # or so many times as long as the pass took
-_KEPT_BYTES = 32 << 20  # of all that is kept, except for the last one
-_MEMBER_BYTES = 350  # what a member takes, about
-_PASS_BYTES = 16 << 20  # what a decompressor takes
+_KEPT_TIMES = 10  # or this many times the duration of the pass, if that is longer
+_KEPT_BYTES = 32 << 20  # limit for all that is kept; the last archive is kept in any case
+_MEMBER_BYTES = 350  # memory for one member, about
+_PASS_BYTES = 16 << 20  # memory for a decompressor
 _TICK_NS = 20_000_000  # The kernel's clock for the times of files ticks every 1 to 10 ms.
 _WORK = 128  # steps between two pauses: a millisecond or two
 _WORK_OF_PIECE = 16
@@ -33,15 +33,15 @@ _Identity = tuple[int, ...]
 
 
 class Compressed(Exception):
-    """The archive is compressed, and nobody asked for inflating it. The message says with what."""
+    """The archive is compressed, and the caller gave no limits for inflating it. The message is the name of the compression."""
 
 
 def contents_of(
     descriptor: int, found: os.stat_result, limits: ListLimits | None, pause: Callable[[], None]
 ) -> ArchiveContents:
-    """Return what is in an open archive with the stat `found`. A compressed one is only read with `limits`.
+    """Return the contents of an open archive with the stat `found`. A compressed archive is only read with `limits`.
 
-    Raises Torn, OSError, NotInstalled, Compressed, and what `pause` raises.
+    Raises Torn, OSError, NotInstalled, Compressed, and anything that `pause` raises.
     """
     how = compression(os.pread(descriptor, MAGIC_BYTES, 0))
     if how is not None and limits is None:
@@ -62,14 +62,14 @@ def contents_of(
 
 
 class ArchivePass:
-    """The pass over an archive with the stat `found`, compressed with `how` or not. Raises Torn and NotInstalled."""
+    """A pass over an archive with the stat `found`. `how` is its compression, or None. Raises Torn and NotInstalled."""
 
     def __init__(self, found: os.stat_result, how: str | None, limits: ListLimits | None) -> None:
         if how is not None and how not in INFLATED:
             raise Torn(f"is compressed with {how}, which is not read: decompress it, or use gzip or zstd")
         self.identity = identity_of(found, limits)
         self.seconds = 0.0
-        """How long it took so far."""
+        """The time that the pass has taken so far."""
         self._found = found
         self._descriptor = -1
         self._contents = ArchiveContents()
@@ -79,22 +79,22 @@ class ArchivePass:
             self._contents.compression, self._contents.small = how, SmallMembers()
         read, size = (self._read, found.st_size) if self._inflating is None else (self._inflating.read, None)
         self._steps = steps(read, size)
-        self._next = 0  # where the next header is
+        self._next = 0  # the offset of the next header
         self._has_ended = self._is_lost = False
         self._work = 0
 
     @property
     def memory(self) -> int:
-        """How many bytes of memory it takes, about."""
+        """The memory that the pass takes, in bytes, about."""
         return _memory_of(self._contents) + (_PASS_BYTES if self._inflating is not None else 0)
 
     @property
     def is_lost(self) -> bool:
-        """Whether it cannot be continued, because it was interrupted by something else than `pause`."""
+        """Whether the pass cannot be continued, because something other than `pause` interrupted it."""
         return self._is_lost
 
     def go_on(self, descriptor: int, pause: Callable[[], None]) -> ArchiveContents:
-        """Read on, to the end, from an open descriptor of the same file. Raises Torn, OSError, and what `pause` raises."""
+        """Read on to the end, from an open descriptor of the same file. Raises Torn, OSError, and anything that `pause` raises."""
         self._descriptor = descriptor
         began = time.monotonic()
         try:
@@ -102,7 +102,7 @@ class ArchivePass:
                 self._inflate_to_next(pause)
                 self._step()
                 self._did(1, pause)
-            while self._inflating is not None and self._inflating.step():  # a checksum comes at the end
+            while self._inflating is not None and self._inflating.step():  # the checksum is at the end
                 self._inflating.is_at(1 << 63)
                 self._did(_WORK_OF_PIECE, pause)
         finally:
@@ -141,24 +141,24 @@ class ArchivePass:
 
 
 def identity_of(found: os.stat_result, limits: ListLimits | None) -> _Identity:
-    """Return what tells whether a file, and how it is read, is the same as before."""
+    """Return a value that changes if the file changes, or if it is read with other limits."""
     file = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     return file if limits is None else (*file, limits.archive_bytes, limits.archive_ratio)
 
 
 def is_racy(found: os.stat_result) -> bool:
-    """Return whether a file may still change without another time (git's racy rule)."""
+    """Return whether a file may still change without a change of its times (git's racy rule)."""
     changed = max(found.st_mtime_ns, found.st_ctime_ns)
     return not time.time_ns() - changed > _TICK_NS
 
 
 def _memory_of(contents: ArchiveContents) -> int:
-    """Return how much memory the contents take, about."""
+    """Return the memory that the contents take, in bytes, about."""
     return len(contents) * _MEMBER_BYTES + (0 if contents.small is None else contents.small.bytes)
 
 
 class _Kept:
-    """The members of archives that were read lately, by what their stat shows."""
+    """A cache of the members of archives that were read recently. The key is the identity of the file."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -170,7 +170,7 @@ class _Kept:
         return kept[1] if kept is not None and time.monotonic() < kept[0] else None
 
     def put(self, found: os.stat_result, contents: ArchiveContents, seconds: float) -> None:
-        """Keep the members of an archive, which took so many seconds, unless it may still change without another time."""
+        """Keep the members of an archive, which took `seconds` to read, unless the file is still racy (see `is_racy`)."""
         if is_racy(found):
             return
         until = time.monotonic() + max(_KEPT_SECONDS, _KEPT_TIMES * seconds)
@@ -183,14 +183,14 @@ class _Kept:
 
 
 class _Begun:
-    """Passes that were interrupted. The first ones stay, so that they come to an end however many others begin."""
+    """Passes that were interrupted. Earlier passes are never dropped for later ones, so that they can finish."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._passes: dict[_Identity, tuple[float, ArchivePass]] = {}
 
     def take(self, found: os.stat_result, limits: ListLimits | None) -> ArchivePass | None:
-        """Return the pass of an archive, and forget it; None if there is none."""
+        """Remove and return the pass over an archive, or None if there is none."""
         with self._lock:
             known = self._passes.pop(identity_of(found, limits), None)
         return None if known is None else known[1]
@@ -202,7 +202,7 @@ class _Begun:
         now = time.monotonic()
         with self._lock:
             for identity, (until, _) in list(self._passes.items()):
-                if now > until:  # The file has changed, or is gone.
+                if now > until:  # The file has changed or is gone.
                     del self._passes[identity]
             if (
                 not self._passes

@@ -1,12 +1,12 @@
 """Open directories below a registered one without following symbolic links on the way.
 
-Whoever may write below a root can replace any directory there with a link at any moment. Only the registered path itself
-(a root, or a store that was added by its path) may be a link, because an operator chose it. So a path has two parts,
-`TOP/./REST`. TOP is opened like any path. Each component of REST is opened relative to the one before, without following
-links. `/.` at the end means that the last component is a registered path too, so a link there is followed.
+Anyone who may write below a root can replace any directory there with a link at any moment. Only the registered path
+itself (a root, or a store that was added by its path) may be a link, because an operator chose it. So a path has two
+parts, `TOP/./REST`. TOP is opened like any path. Each component of REST is opened relative to the one before, without
+following links. `/.` at the end means that the last component is a registered path too, so a link there is followed.
 
-A few components are opened one by one. Many are opened with one openat2(2) if the kernel has it, so that the cost of a
-look at a store does not grow with its depth. The caller trusts a path without `/./`, except for its last component.
+A few components are opened one by one. Many are opened with one openat2(2) if the kernel has it, so that the cost of
+opening a store does not grow with its depth. The caller trusts a path without `/./`, except for its last component.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # works on a directory that
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 MARK = "/./"
 ARCHIVE_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
-"""How the name of a file ends that may be an archive below a root that has them."""
+"""The suffixes of files that may be archives. Only roots that are registered for archives are searched for them."""
 _FEW = 4
 """Up to this many components are opened one by one, which takes less time than loading ctypes."""
 
@@ -35,9 +35,9 @@ _OPENAT2 = 437
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 
 
-@functools.lru_cache(maxsize=8)  # A pass asks several times for one store.
+@functools.lru_cache(maxsize=8)  # A pass calls this several times for one store.
 def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
-    """Return the path with which to open the directory `path`, which is at or below the registered `root`, if given.
+    """Return the path for opening the directory `path`, which is at or below the registered `root`, if given.
 
     With `follow`, a symbolic link at `path` itself is followed.
     """
@@ -48,7 +48,7 @@ def opened_path(path: str, root: str | None = None, *, follow: bool) -> str:
 
 
 def plain(opened: str) -> str:
-    """Return the path as it is registered and shown: without the marks of `opened_path`."""
+    """Return the path as it is registered and shown, without the marks of `opened_path`."""
     return opened.removesuffix("/.").replace(MARK, "/", 1) or "/"
 
 
@@ -81,7 +81,7 @@ def open_on_mount(directory: int, path: str) -> int:
 
 
 def stat_directory(opened: str) -> os.stat_result:
-    """Return the stat of what `open_directory` would open, which may not be a directory. Raises OSError."""
+    """Return the stat of the file at a path that `open_directory` takes. It need not be a directory. Raises OSError."""
     top, names, name, follow = _parts(opened)
     if name is None:
         return os.stat(top, follow_symlinks=follow)
@@ -93,7 +93,7 @@ def stat_directory(opened: str) -> os.stat_result:
 
 
 def stat_file(opened: str) -> os.stat_result:
-    """Return the stat of what is at a path from `opened_path`, whether it is a directory or a file. Raises OSError."""
+    """Return the stat of the directory or file at a path from `opened_path`. Raises OSError."""
     top, names, name, follow = _parts(opened)
     if name is None:
         return os.stat(top.removesuffix("/.") or "/", follow_symlinks=follow)
@@ -140,9 +140,9 @@ def leads_out(opened: str) -> bool:
 
 
 def opened_below(path: str, roots: Container[str]) -> str | None:
-    """Return the path with which to open a directory at or below one of `roots`; None if it is below none of them.
+    """Return the path for opening a directory at or below one of `roots`, or None if it is not below any of them.
 
-    The deepest root counts, and no link below it is followed.
+    The deepest root counts, and links below it are not followed.
     """
     root = path
     while root not in roots:
@@ -154,7 +154,7 @@ def opened_below(path: str, roots: Container[str]) -> str | None:
 
 
 class Found(NamedTuple):
-    """A directory that is open for searching, and its stat; or the stat of a regular file, perhaps an archive, which is not opened."""
+    """A directory that is open for searching, and its stat; or only the stat of a regular file, which may be an archive."""
 
     directory: int
     stat: os.stat_result
@@ -165,7 +165,7 @@ class Found(NamedTuple):
         return self.directory < 0
 
     def look(self, name: str) -> os.stat_result:
-        """Return the stat of `name` in the directory, which is not followed if it is a link. Raises OSError."""
+        """Return the stat of `name` in the directory, without following a link. Raises OSError."""
         return os.stat(name, dir_fd=self.directory, follow_symlinks=False)
 
 
@@ -188,7 +188,7 @@ class Parents:
         self._close_found()
 
     def open(self, opened: str, flags: int = _SEARCH) -> int:
-        """Do the same as `open_directory`."""
+        """Do what `open_directory` does."""
         above, _, name = opened.rpartition("/")
         if name == "." or MARK not in opened:
             return open_directory(opened, flags)
@@ -196,14 +196,14 @@ class Parents:
         return open_below(self.directory(above), name, flags)
 
     def stat(self, opened: str) -> os.stat_result:
-        """Do the same as `stat_directory`."""
+        """Do what `stat_directory` does."""
         above, _, name = opened.rpartition("/")
         if name == "." or MARK not in opened:
             return stat_directory(opened)
         return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
 
     def find(self, opened: str) -> Found | None:
-        """Return the directory for stats of its files, valid until the next call, or a regular file; None if there is neither.
+        """Return the directory or regular file at a path, or None if there is neither. It is valid until the next call.
 
         Raises Exhausted.
         """
@@ -255,13 +255,13 @@ class Parents:
 
 
 def _check_length(opened: str) -> None:
-    """Raise OSError for a path longer than the kernel accepts: no other program could open a layout there."""
+    """Raise OSError for a path that is longer than the kernel accepts: no other program could open a layout there."""
     if len(opened) > _PATH_MAX // 4 and len(os.fsencode(plain(opened))) > _PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), plain(opened))
 
 
 def _parts(opened: str) -> tuple[str, list[str], str | None, bool]:
-    """Split a path into what to open first, the names below it, the last name if any, and whether to follow a link there.
+    """Split a path into the path to open first, the names below it, the last name or None, and whether to follow a link there.
 
     Raises OSError if the path is too long.
     """

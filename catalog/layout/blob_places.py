@@ -1,8 +1,8 @@
-"""Where blob directories are, links included: texts that are equal if two stores find blobs in the same one.
+"""Identify blob directories, also behind links, by texts: two stores use the same directory if they have a text in common.
 
-A directory has two: its path without links, which stays the same after a reboot, and its file system and inode, which are the
-same below every bind mount. A link in a store is untrusted, so its target is read and compared, and opened only if that needs
-no other mount, which might hang.
+A directory has two texts: its path without links, which stays the same after a reboot, and its file system and inode, which are
+the same below every bind mount. A link in a store is untrusted, so its target is read and compared, and opened only if it is on
+the same mount, because another mount might hang.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 def directory_places(descriptor: int) -> set[str]:
     """Return the texts of an open directory. Raises OSError."""
     found = os.fstat(descriptor)
-    # The number of a device can change at each boot. Some file systems have no id of their own.
+    # The number of a device can change at each boot, but some file systems have no id of their own.
     file_system = os.fstatvfs(descriptor).f_fsid or f"device {found.st_dev}"
     places = {f"{file_system} {found.st_ino}"}
     path = path_of(descriptor)
@@ -27,7 +27,7 @@ def directory_places(descriptor: int) -> set[str]:
 
 
 def path_of(descriptor: int) -> str | None:
-    """Return the path of an open directory, without links; None if it is not known."""
+    """Return the path of an open directory, without links, or None if it is unknown."""
     try:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
@@ -63,7 +63,7 @@ def link_places(near: str, target: str) -> set[str]:
 
 
 def link_advice(path: str, target: str) -> str:
-    """Return what to do about a blob directory that is a link to `target`, which is "" if unknown."""
+    """Return advice for a blob directory that is a link to `target`, which is "" if unknown."""
     above, name = os.path.split(path)
     if name != "blobs":
         above, target = os.path.split(above)[0], os.path.dirname(target) if os.path.basename(target) == name else ""

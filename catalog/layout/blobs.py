@@ -4,7 +4,7 @@ Nothing in a store is trusted. Names that are not digests are ignored. Symbolic 
 are not opened; both are recorded as problems, so that such a blob is not reported as absent. A shared blob directory
 (skopeo's `--shared-blob-dir`) lies outside the layout and has the same structure, `ALGORITHM/ENCODED`.
 
-The directories are opened in algorithm_directories.py. The blobs of an archive are found by the same methods (member_blobs.py).
+algorithm_directories.py opens the directories. The same methods also find the blobs of an archive (member_blobs.py).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 TICK_NS = 20_000_000
 """The kernel's clock for the times of files ticks every 1 to 10 ms. A later write within the same tick does not change the times."""
 _MOST_ODD = 100
-"""How many blobs that are not regular files are reported individually. The rest are counted."""
+"""At most this many blobs that are not regular files are reported individually. The rest are counted."""
 _ODD_LINK = "is a symbolic link, which is not followed: put a copy of the file in its place"
 
 
 class BlobDirectories:
-    """The directories that contain the blobs of a store: that of the layout, and a shared one if any.
+    """The directories that contain the blobs of a store: the layout's own and a shared one, if any.
 
-    The blobs of an archive are found by the same methods. This is a context manager. It keeps the directories, or the archive, open,
-    so that replacing one with a link has no effect on it.
+    The same methods find the blobs of an archive. This is a context manager. It keeps the directories, or the archive, open, so that
+    replacing one with a link has no effect.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class BlobDirectories:
     ) -> None:
         """Prepare without opening anything. `store_path` is a path from `catalog.layout.beneath.opened_path`.
 
-        A compressed archive is inflated only with `limits`; otherwise it is unlisted, and opening a blob of it is a problem. What
-        `pause` raises while an archive is read is passed on.
+        A compressed archive is inflated only with `limits`; otherwise it is unlisted, and opening one of its blobs is a problem.
+        Exceptions from `pause`, which is called while an archive is read, are passed on.
         """
         self._shared = shared
         self._members = MemberBlobs(store_path, limits, pause)
         self._directories = AlgorithmDirectories(store_path, shared, self._members.are_meant)
-        self._odd: dict[str, str] = {}  # digest: what the file is instead of a regular file
+        self._odd: dict[str, str] = {}  # by digest: what there is instead of a regular file
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class BlobDirectories:
 
     @property
     def unlisted(self) -> dict[str, str]:
-        """Directories that could not be read, each with the reason. Which blobs they contain is not known."""
+        """Directories that could not be read, so that their blobs are unknown, each with the reason."""
         return self._directories.unlisted | self._members.unlisted
 
     @property
@@ -80,14 +80,14 @@ class BlobDirectories:
     def list(self) -> Iterator[tuple[str, int, int]]:
         """Yield digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
 
-        A shared directory is not listed, because only the blobs that a store refers to belong to it; use `stat` for
-        these. Never raises OSError; see `problems`.
+        A shared directory is not listed, because only blobs there that a store refers to belong to that store; use `stat`
+        for them. Never raises OSError; see `problems`.
         """
         for digest, found in self.stats():
             yield digest, found.st_size, found.st_mtime_ns // 1_000_000
 
     def stats(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the digest and the stat of each blob that `list` does."""
+        """Yield the digest and the stat of each blob that `list` yields."""
         directories = self._directories
         self._odd = {}
         try:
@@ -130,11 +130,11 @@ class BlobDirectories:
 
     @property
     def archive(self) -> str | None:
-        """The path of the archive that the store is, once that is known; None if it is a directory."""
+        """The path of the store if it is known to be an archive, else None."""
         return self._members.path
 
     def problems(self) -> dict[str, BlobProblem]:
-        """Return the problems found so far, by the path of a directory, as the catalog stores it, or the digest of a blob.
+        """Return the problems found so far. A key is the path of a directory, as the catalog stores it, or the digest of a blob.
 
         A blob that is a regular file in another directory of the store is not a problem.
         """
@@ -162,9 +162,10 @@ class BlobDirectories:
         )
 
     def places(self) -> dict[str, bool]:
-        """Return where the blobs are, also behind links, as texts of `blob_places`; True for the layout's own directories.
+        """Return the places of the blobs, including those behind links, in the format of `blob_places`.
 
-        Call it after `list`. Of the targets of blobs that are links, the first _MOST_ODD count. Never raises OSError.
+        The value is True for the layout's own directories. Call this after `list`. Of the targets of blobs that are links, about
+        _MOST_ODD are followed. Never raises OSError.
         """
         linked = sorted(each for each, reason in self._odd.items() if reason == _ODD_LINK)
         return self._directories.places(linked, _MOST_ODD)
@@ -182,7 +183,7 @@ class BlobDirectories:
         return ((path, f"the directory cannot be listed: {reason}") for path, reason in self.unlisted.items())
 
     def open(self, digest: str) -> OpenBlob | None:
-        """Return the blob, open for reading; None if it is absent. The caller closes its descriptor.
+        """Return the blob, open for reading, or None if it is absent. The caller closes its descriptor.
 
         Raises BlobProblem if the blob cannot be opened or is not a regular file, and Exhausted.
         """
@@ -212,11 +213,11 @@ class BlobDirectories:
     def read_still(
         self, algorithm: str, encoded: str, limit: int, each: Callable[[int], None]
     ) -> tuple[bytes, os.stat_result] | None:
-        """Return all bytes of a blob of at most `limit` bytes in the layout's own directory, and its stat, which did not change meanwhile.
+        """Return all bytes of a blob of at most `limit` bytes in the layout's own directory, and its stat.
 
-        This takes fewer system calls than `open`. Returns None for everything that is not as simple: no such file or a larger one,
-        one with holes, one that changed just now or while it was read, an archive. `open` tells what it is. `each` is called with the
-        number of bytes that were read; what it raises is passed on.
+        This takes fewer system calls than `open`. Returns None in all other cases: if the file is absent, larger or sparse, if it
+        changed just before or while it was read, or if the store is an archive. Call `open` then. `each` is called with the number of
+        bytes that were read; exceptions from it are passed on.
         """
         directory = self._directories.of_layout(algorithm)
         if directory < 0 or HEX_LENGTHS.get(algorithm) != len(encoded) or "/" in encoded:
@@ -248,7 +249,7 @@ class BlobDirectories:
         return (data, after) if is_same else None
 
     def beginning(self, digest: str, size: int) -> bytes:
-        """Return the first `size` bytes of a blob, or all if it has fewer; b"" if it is absent.
+        """Return the first `size` bytes of a blob, or all of it if it is shorter, or b"" if it is absent.
 
         Raises BlobProblem and Exhausted.
         """
@@ -280,7 +281,7 @@ class BlobDirectories:
         return self._members.stat(digest)
 
     def _find(self, digest: str) -> None:
-        """Open what the blob may be in, if that was not done yet."""
+        """Open the directories that may contain the blob, or find out that the store is an archive, if not yet done."""
         if not self._directories.is_open(digest.partition(":")[0]):
             next(self._directories.with_blob(digest), None)
 
@@ -288,7 +289,7 @@ class BlobDirectories:
         self._odd[digest] = _ODD_LINK if stat.S_ISLNK(found.st_mode) else f"is {file_type(found)}"
 
     def read(self, digest: str, limit: int) -> bytes | None:
-        """Return the bytes of a blob of at most `limit` bytes after checking its digest; None if it is absent.
+        """Return the bytes of a blob of at most `limit` bytes after checking its digest, or None if it is absent.
 
         Raises BlobProblem if the blob is too large, does not match its digest, cannot be checked, or cannot be read, and
         Exhausted.
@@ -306,7 +307,7 @@ class BlobDirectories:
             data = self._read(digest, limit)
         if data is None:
             return None
-        import hashlib  # loaded only here: that takes as long as checking 300 stores for new blobs
+        import hashlib  # loaded only here, because loading it takes as long as checking 300 stores for new blobs
 
         algorithm, _, encoded = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != encoded:
@@ -314,7 +315,7 @@ class BlobDirectories:
         return data
 
     def _read(self, digest: str, limit: int) -> bytes | None:
-        """Return the bytes of a blob without a check; None if it is absent. Raises BlobProblem and Exhausted."""
+        """Return the bytes of a blob without checking its digest, or None if it is absent. Raises BlobProblem and Exhausted."""
         opened = self.open(digest)
         if opened is None:
             return None

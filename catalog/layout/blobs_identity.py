@@ -1,4 +1,4 @@
-"""Whether blobs of a store were added or removed, without listing them."""
+"""Detect whether blobs of a store were added or removed, without listing them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _TICK_NS = 2_000_000_000
 def blobs_identity(store_path: str, shared: str | None = None, at: Found | None = None) -> str:
     """Return a text that changes if a blob with one of ALGORITHMS is added or removed: inodes and mtimes of directories.
 
-    That of an archive is its own inode, size and times.
+    For an archive, the text consists of its inode, size and times.
 
-    A directory that has only just changed may change again within the same tick of its file system's clock (git's racy
-    rule; FAT has ticks of two seconds). Until that has passed, each call returns another text. Costs a stat for each
-    directory, and no more than exist if the file system counts subdirectories as links. Never raises OSError,
-    but Exhausted.
-    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is what was just found there, if anything was.
+    A directory that has just changed may change again within the same tick of its file system's clock (git's racy rule;
+    FAT has ticks of two seconds). Until that tick is over, each call returns a different text. The cost is one stat per
+    algorithm, or per existing directory if the file system counts subdirectories as links. Raises Exhausted, but no other
+    OSError. `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is the result of `Parents.find`, if known.
     """
     if at is not None:
         return _identity(at, shared)
@@ -36,7 +35,7 @@ def _identity(at: Found | None, shared: str | None) -> str:
     now = time.time_ns()
     racy = False
     if at is not None and at.is_file:
-        # An archive. Nothing is added to it without a change of its own stat, which has to settle, as index.json has.
+        # An archive. Its stat changes whenever something is added to it, and has to settle like that of index.json.
         found = at.stat
         pieces.append(f"tar:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
     elif at is not None:
@@ -58,9 +57,9 @@ def _identity(at: Found | None, shared: str | None) -> str:
 
 
 def _not_a_directory(at: Found) -> list[str]:
-    """Return the identity of what is called `blobs` and is not a directory, if anything is.
+    """Return the identity of a file named `blobs` that is not a directory; an empty list if there is none.
 
-    A link is not followed. If it is replaced, other stores may find their blobs shared.
+    A link is not followed. If it is replaced, other stores may find that their blobs are shared.
     """
     try:
         found = at.look("blobs")
@@ -71,7 +70,7 @@ def _not_a_directory(at: Found) -> list[str]:
 
 
 def _identify(pieces: list[str], directory: int, now: int) -> bool:
-    """Add the identity of an open directory of blobs to `pieces`, and close it; return whether it changed just before `now`."""
+    """Append the identity of an open blob directory to `pieces`, and close it. Return whether it changed just before `now`."""
     try:
         found = os.fstat(directory)
         changed = found.st_mtime_ns

@@ -15,7 +15,7 @@ from catalog.layout.text import clean, loads, strings_in, text_or_none
 
 
 class Config(NamedTuple):
-    """The parts of a config that are used: the platform, not normalised; `created`, as written; labels."""
+    """The parts of a config that are used: the platform, not normalised; `created`, as written; and the labels."""
 
     os: str
     architecture: str
@@ -48,16 +48,16 @@ _ONCE = (b'"os"', b'"architecture"', b'"variant"', b'"config"', b'"Labels"')
 
 
 def parse_config(data: bytes) -> Config | None:
-    """Return the config in `data`; None if it is not an image config. Raises ValueError if `data` is not JSON."""
+    """Return the config in `data`, or None if it is not an image config. Raises ValueError if `data` is not JSON."""
     return config_in(data, may_be_odd=gojson.is_odd(data))
 
 
 def config_in(data: bytes, *, may_be_odd: bool) -> Config | None:
-    """Return what `parse_config` does. `may_be_odd` is what `gojson.is_odd` says of `data`, which a caller may know already."""
+    """Do what `parse_config` does. `may_be_odd` is the result of `gojson.is_odd(data)`, which the caller may know already."""
     odd: Sequence[str] = ()
     wire = _decode_plain(data)
     if not may_be_odd and wire is not None and not (wire.os and wire.architecture):
-        return None  # whatever occurs twice: the last value of a string counts
+        return None  # even if a field occurs twice, because the last value of a string counts
     if may_be_odd or any(data.count(name) > 1 for name in _ONCE):
         plain = gojson.rewrite(data, gojson.CONFIG)
         if plain is not None:

@@ -1,8 +1,8 @@
 """Decode descriptors (image-spec, descriptor.md): the elements of `manifests` in an `index.json`.
 
-`decode` first tries msgspec, which refuses anything unusual. What it refuses goes to `decode_tolerant`, which keeps the
-usable fields and lists the others. One bad entry never makes a store invalid (docs/resolution.md). Only the digest is
-required.
+`decode` first tries msgspec, which refuses anything unusual. An element that msgspec refuses goes to `decode_tolerant`,
+which keeps the usable fields and lists the others. One bad entry never makes a store invalid (docs/resolution.md). Only
+the digest is required.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     data: str | None = None
 
     def embedded(self, limit: int) -> bytes | None:
-        """Return the bytes in `data` if they are at most `limit` and match size and digest, else None.
+        """Return the bytes in `data` if there are at most `limit` and they match the size and the digest, else None.
 
         Source: descriptor.md, "Embedded Content".
         """
@@ -117,9 +117,9 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rena
     def fingerprint(self) -> bytes:
         """Return a hash of FINGERPRINT bytes over all fields and flaws, stable across processes and versions.
 
-        White space, the order of keys, escapes and fields that the catalog does not keep make no difference. The hash is
+        White space, the order of keys, escapes, and fields that the catalog does not keep make no difference. The hash is
         BLAKE2b of the canonical JSON. Two descriptors with equal fingerprints count as equal, so 128 bits are needed: a
-        collision of 64 bits can be found in minutes, and a change between two such descriptors would go unnoticed.
+        64-bit collision can be found in minutes, and a change between two such descriptors would go unnoticed.
         """
         return fingerprints((self,))[0]
 
@@ -146,7 +146,7 @@ class FlawedDescriptor(Descriptor, frozen=True, gc=False):
 
 
 class SavedDescriptor(FlawedDescriptor, frozen=True, gc=False):
-    """A descriptor with names from outside of it, made by docker_save.py. They are part of the fingerprint."""
+    """A descriptor with names from outside the layout, made by docker_save.py. The names are part of the fingerprint."""
 
     repo_tags: tuple[str, ...] = ()
 
@@ -176,17 +176,17 @@ _decode_strict = msgspec.json.Decoder(Descriptor).decode
 
 
 def fingerprints(descriptors: Iterable[Descriptor]) -> list[bytes]:
-    """Return `Descriptor.fingerprint` of each."""
+    """Return the `Descriptor.fingerprint` of each descriptor."""
     return [_blake2b(_encode(each), digest_size=FINGERPRINT).digest() for each in descriptors]
 
 
 def decode(raw: bytes, odd: list[str] | None = None) -> Descriptor | str:
     """Decode the JSON value `raw`. Returns a descriptor, or one line that says why there is none. Never raises.
 
-    Fields that only Go programs read in this way (gojson.py) are appended to `odd`. Without `odd`, repeated fields are
-    not detected.
+    Fields whose value depends on the reader (gojson.py) are appended to `odd`, one line each. Without `odd`, repeated fields
+    are not detected.
     """
-    # Reject what is cheap to reject first, because a file may contain millions of such elements.
+    # Reject cheap cases first, because a file may contain millions of such elements.
     if raw[:1] != b"{" and raw[:1]:
         other = kind_of(raw[0])
         return f"{other}, not an object" if other else decode_tolerant(raw, odd)
@@ -207,8 +207,8 @@ def decode_tolerant(raw: bytes, odd: list[str] | None = None) -> Descriptor | st
     """Decode an element that msgspec refuses. Never raises.
 
     Returns a `FlawedDescriptor` if parts had to be dropped, or a `Descriptor` if only the bytes were unusual (NUL, invalid
-    UTF-8, half a surrogate pair, null for an absent field). If the element is not JSON, not an object, or has no usable
-    digest, returns one line that says so.
+    UTF-8, half a surrogate pair, null for an absent field). Returns one line with the reason if the element is not JSON, is
+    not an object, or has no usable digest.
     """
     try:
         plain = gojson.rewrite(raw, gojson.DESCRIPTOR)
@@ -249,7 +249,7 @@ def bad_digest(digest: str) -> str:
 
 
 def string_map(raw: bytes) -> dict[str, str]:
-    """Return the string members of a JSON object, clean. Other members are ignored; {} if `raw` is not an object."""
+    """Return the string members of a JSON object, clean, or {} if `raw` is not an object. Other members are ignored."""
     try:
         fields = loads(raw)
     except ValueError:

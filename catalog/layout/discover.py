@@ -2,8 +2,8 @@
 
 A layout is a directory with `oci-layout`, or with `index.json` and `blobs/`. (The image-spec, image-layout.md, requires
 all three, but interrupted writers leave fewer.) The file type of `index.json` does not matter here: a FIFO of that name
-is a broken layout, which should be reported, not ignored. The search also enters layouts, because `a` and `a/b` can both
-be repositories, but never `blobs`, hidden directories or symbolic links.
+makes a broken layout, which should be reported, not ignored. The search also enters layouts, because `a` and `a/b` can
+both be repositories, but never `blobs`, hidden directories or symbolic links.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Identity = tuple[int, int, int, int]
 
 
 class Listing(NamedTuple):
-    """What a directory holds: whether it is a layout, the directories in it to search, and the files named like archives."""
+    """The contents of a directory: whether it is a layout, the subdirectories to search, and the files named like archives."""
 
     is_layout: bool
     below: list[str]
@@ -35,10 +35,10 @@ class Listing(NamedTuple):
 class Listings:
     """A cache of directory listings, for searches that are repeated.
 
-    One stat of a directory shows from its times whether a file in it was added or removed, without a listing. A directory
-    that had only just changed when it was listed may have changed again within the same tick of the clock, so it is not
-    cached (git's racy rule). Some file system may not update these times, so callers list everything again from time to
-    time (`begin(anew=True)`).
+    The times in the stat of a directory show whether a file in it was added or removed, without a listing. A directory
+    that had just changed when it was listed may have changed again within the same tick of the clock, so it is not cached
+    (git's racy rule). A file system may not update these times, so callers list everything again from time to time
+    (`begin(anew=True)`).
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class Listings:
         self._now: dict[str, tuple[_Identity, Listing]] = {}
 
     def begin(self, *, anew: bool = False) -> None:
-        """Begin a search. Directories that the search before did not visit are forgotten; with `anew`, all are."""
+        """Begin a search. Directories that the previous search did not visit are forgotten; with `anew`, all are."""
         self._before, self._now = {} if anew else self._now, {}
 
     def get(self, path: str, look: Callable[[], os.stat_result]) -> Listing | None:
-        """Return what is in the directory; None if it must be listed.
+        """Return the cached listing of the directory, or None if it must be listed.
 
-        `look` returns its stat or raises OSError.
+        `look` returns the stat of the directory or raises OSError.
         """
         known = self._before.get(path)
         if known is None:
@@ -72,18 +72,18 @@ class Listings:
             self._now[path] = (_identity(found), Listing(layout, below, []))
 
     def put_archives(self, path: str, archives: list[str]) -> None:
-        """Add the files that are named like archives to the listing of a directory, if it is stored."""
+        """Add the files that are named like archives to the listing of a directory, if that is cached."""
         if archives and path in self._now:
             identity, listing = self._now[path]
             self._now[path] = (identity, listing._replace(archives=archives))
 
 
 def is_layout(path: str, *, archives: bool = False) -> bool:
-    """Return whether the directory `path` is a layout; False if it cannot be opened. Never raises OSError, but Exhausted.
+    """Return whether the directory `path` is a layout; False if it cannot be opened. Raises Exhausted, but no other OSError.
 
-    With `archives`, a tar archive with a layout is one, too.
+    With `archives`, also return True for a tar archive with a layout.
 
-    Of a path from `catalog.layout.beneath.opened_path`, only the registered part may be a link. Any other path may be a
+    In a path from `catalog.layout.beneath.opened_path`, only the registered part may be a link. Any other path may be a
     link or lead through one.
     """
     try:
@@ -118,15 +118,15 @@ def discover(
     read or that has disappeared since its parent was read, and the search continues. `root` itself may be hidden or a
     symbolic link; it may also be a path from `catalog.layout.beneath.opened_path`. `on_directory` is called before each
     directory is read, because there may be many without a layout. With `listings`, unchanged directories are not listed
-    again. Layouts in `known` are not listed either if `blobs` is the only directory in them. What is below `root` and in `passed_over` is
-    neither yielded nor looked at.
+    again. Layouts in `known` are not listed either if `blobs` is the only directory in them. Directories below `root` that are in
+    `passed_over` are neither yielded nor read.
 
-    With `archives`, also yield files whose names end like those of archives, and that are tar archives of layouts. Those in `known`
-    are yielded without a look. Raises Exhausted.
+    With `archives`, also yield tar archives of layouts whose names have one of the suffixes in ARCHIVE_NAMES. Those in `known` are
+    yielded without reading them. Raises Exhausted.
     """
     opened = root if MARK in root else f"{os.path.abspath(root)}/."
-    # For each directory on the way down: its path with a slash, the path to open it with, and the names in it that are
-    # still to be visited, in reverse order.
+    # For each directory on the way down: its path with a slash, the path for opening it, and the names in it that are still
+    # to be visited, in reverse order.
     pending = [("", "", [plain(opened)])]
     with Parents() as parents:
         while pending:
@@ -161,8 +161,8 @@ def holds_blobs_alone(found: Found, *, blobs: bool = False) -> bool:
     """Return whether `blobs` is the only directory in this directory, judging by its link count.
 
     This takes two stats instead of a listing; listings were half the cost of a pass over 10,000 unchanged stores. Returns
-    False on file systems that do not count subdirectories as links (btrfs has 1). Pass `blobs` if the directory is known
-    to contain a directory `blobs`.
+    False on file systems that do not count subdirectories as links (btrfs reports 1). Pass `blobs=True` if the directory is
+    known to contain a directory `blobs`.
     """
     if found.stat.st_nlink != 3:
         return False
@@ -180,7 +180,7 @@ def _is_leaf(parents: Parents, where: str) -> bool:
 def _look(
     path: str, where: str, parents: Parents, on_error: Callable[[str, OSError], None], listings: Listings | None
 ) -> Listing:
-    """Return what the directory holds."""
+    """List the directory. If it cannot be read, call `on_error` and return what was found until then."""
     marker = index = blobs = False
     below: list[str] = []
     archives: list[str] = []

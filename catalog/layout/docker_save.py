@@ -2,11 +2,11 @@
 
 Since version 25, `docker save` (moby, image/tarexport/save.go) and `ctr images export` (containerd, images/archive/exporter.go) write
 a layout, and beside it the list that `docker load` has always read: items with the path of a config, its layers and its RepoTags.
-Both write each RepoTag as an annotation, too. An archive whose list has more is answered by these names as well, because `docker load`
-would give them to the image.
+Both write each RepoTag as an annotation, too. If the list has more names than the annotations, these become names of the entries as
+well, because `docker load` would give them to the image.
 
 An item belongs to the first image manifest in `index.json` whose config it names, as `blobs/ALGORITHM/HEX`. So manifests are read, but
-only where a RepoTag is in no annotation. The list is read as Go reads it, and is as untrusted as the rest of an archive.
+only if a RepoTag is in no annotation. The list is read as Go reads it, and is as untrusted as the rest of an archive.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LIST = "manifest.json"
 LIST_BYTES = 4 << 20
 """The largest list that is read, in bytes: `docker save` of 2,000 images writes one of this size."""
 READ_BYTES = 64 << 20
-"""How many bytes of manifests are read to find the images of a list."""
+"""The most bytes of manifests that are read to find the images of a list."""
 
 _ROOM = 24  # bytes of memory per byte of text
 _TYPES = ("", OCI_MANIFEST, DOCKER_MANIFEST)
@@ -47,10 +47,10 @@ _NOTHING: _Item = (None, None)
 
 
 def add_saved_names(content: IndexContent, store_path: str, limits: ListLimits, pause: Callable[[], None]) -> None:
-    """Give the descriptors of an archive the names that only its `manifest.json` has, and note what is wrong with that.
+    """Give the descriptors of an archive the names that only its `manifest.json` has, and record the problems of that file.
 
-    A manifest of more than `limits.descriptor_bytes` is not read. `pause` is called before each is read; what it raises is passed on.
-    Raises IndexProblem, IndexChanged, Exhausted and MemoryError, as `read_index` does.
+    A manifest of more than `limits.descriptor_bytes` is not read. `pause` is called before each is read; exceptions from it are passed
+    on. Raises IndexProblem, IndexChanged, Exhausted and MemoryError, as `read_index` does.
     """
     if not isinstance(content.file, ArchiveState):
         return
@@ -75,13 +75,13 @@ def _note(troubles: list[Problem], detail: str) -> None:
 
 
 def _read(store_path: str, file: FileState, limits: ListLimits, pause: Callable[[], None]) -> bytes | None:
-    """Return the list of the archive that is `file`; None if it has none. Raises ValueError if it is too large."""
+    """Return the bytes of `manifest.json` in the archive `file`, or None if it has none. Raises ValueError if it is too large."""
     try:
         opened = StoreFile(store_path, LIST, limits, pause)
     except IndexProblem as problem:
         if problem.state != "invalid":
             raise
-        return None  # A link or a directory of that name is the problem `odd-member`, or is nothing that docker would load.
+        return None  # A link of that name is reported as `odd-member`; a directory is nothing that docker would load.
     try:
         if opened.state != file:
             raise IndexChanged("the archive changed while it was read")
@@ -96,7 +96,7 @@ def _read(store_path: str, file: FileState, limits: ListLimits, pause: Callable[
 
 
 def _items(data: bytes) -> list[Any]:
-    """Return Config and RepoTags of each item, as encoding/json decodes them. Raises ValueError if it is not a JSON array."""
+    """Return Config and RepoTags of each item, as encoding/json decodes them. Raises ValueError if `data` is not a JSON array."""
     try:
         found = json.loads(decode(data), object_pairs_hook=_item, parse_int=integer, parse_constant=refuse)
     except RecursionError:
@@ -120,7 +120,7 @@ def _item(pairs: list[tuple[str, Any]]) -> _Item:
 
 
 def _names_by_config(items: list[Any], troubles: list[Problem]) -> dict[str, list[str]]:
-    """Return the RepoTags of each config, by its digest. Configs that are named in another way are those of older saves."""
+    """Return the RepoTags of each config, by its digest. Ignores items whose Config is not a path of a blob, as in older saves."""
     found: dict[str, dict[str, None]] = {}
     long = other = more = 0
     for item in items:
@@ -145,7 +145,7 @@ def _names_by_config(items: list[Any], troubles: list[Problem]) -> dict[str, lis
     for count, one, several in (
         (other, "1 of its RepoTags is not a string", "{} of its RepoTags are not strings"),
         (long, f"1 of its RepoTags is longer than {KEY_BYTES} bytes", f"{{}} of its RepoTags are longer than {KEY_BYTES} bytes"),
-        (more, f"1 of its RepoTags is one more than the {MAX_NAMES} that count for an image", f"{{}} of its RepoTags are more than the {MAX_NAMES} that count for an image"),
+        (more, f"1 of its RepoTags exceeds the limit of {MAX_NAMES} per image", f"{{}} of its RepoTags exceed the limit of {MAX_NAMES} per image"),
     ):  # fmt: skip
         if count:
             _note(troubles, one if count == 1 else several.format(count))
@@ -153,7 +153,7 @@ def _names_by_config(items: list[Any], troubles: list[Problem]) -> dict[str, lis
 
 
 def _not_carried(wanted: dict[str, list[str]], content: IndexContent) -> dict[str, list[str]]:
-    """Return those names of `wanted` that no annotation in the index contains, whichever entry it belongs to."""
+    """Return the names in `wanted` that no annotation of any entry contains."""
     carried: set[tuple[str | None, str | None]] = set()
     for descriptor in content:
         if descriptor.annotations:
@@ -168,7 +168,7 @@ def _not_carried(wanted: dict[str, list[str]], content: IndexContent) -> dict[st
 
 
 def _key(name: str) -> tuple[str | None, str | None]:
-    """Return the repository and tag that a RepoTag means; a tag that no annotation has if it is no reference."""
+    """Return the repository and tag that a RepoTag means. Returns None twice if it is not a reference."""
     parts = split_reference(name)
     if parts is None:
         return None, None
@@ -179,7 +179,7 @@ def _key(name: str) -> tuple[str | None, str | None]:
 def _attach(
     wanted: dict[str, list[str]], content: IndexContent, store_path: str, limits: ListLimits, pause: Callable[[], None]
 ) -> None:
-    """Give the names to the first entry of each config. `wanted` is what is left of them."""
+    """Give the names to the first entry of each config, and remove them from `wanted`. Report the names that remain."""
     looked: set[str] = set()
     left, manifest_bytes = READ_BYTES, limits.descriptor_bytes
     with BlobDirectories(store_path, limits=limits, pause=pause) as blobs:
@@ -192,7 +192,8 @@ def _attach(
             left -= 0 if found is None else min(found.st_size, manifest_bytes)
             if left < 0:
                 _note(
-                    content.troubles, f"is read in part: its images are among manifests of more than {READ_BYTES} bytes"
+                    content.troubles,
+                    f"is read in part: finding its images takes more than {READ_BYTES} bytes of manifests",
                 )
                 return
             names = wanted.pop(_config_of(blobs, descriptor, manifest_bytes) or "", None)
@@ -202,15 +203,15 @@ def _attach(
                 return
     names = [name for each in wanted.values() for name in each]
     what = (
-        f"{shown(names[0], 100)} is"
+        f"{shown(names[0], 100)} belongs"
         if len(names) == 1
-        else f"{shown(names[0], 100)} and {counted(len(names) - 1, 'more name')} are"
+        else f"{shown(names[0], 100)} and {counted(len(names) - 1, 'more name')} belong"
     )
-    _note(content.troubles, f"{what} of an image that is no entry of index.json, and no name of an entry")
+    _note(content.troubles, f"{what} to an image without an entry in index.json, and not to any other entry")
 
 
 def _config_of(blobs: BlobDirectories, descriptor: Descriptor, most: int) -> str | None:
-    """Return the digest of the config that a manifest names; None if it is not there to read, or names none."""
+    """Return the digest of the config that a manifest refers to, or None if it cannot be read or has no config."""
     try:
         data = descriptor.embedded(most) or blobs.read(descriptor.digest, most)
         manifest = None if data is None else parse_manifest(data)

@@ -1,8 +1,8 @@
 """Open the files of an untrusted store safely, and detect whether they changed while they were read.
 
-A name in a store may be a FIFO that blocks for ever, a device, or a symbolic link to somewhere else, and may become one at
+A file in a store may be a FIFO that blocks forever, a device, or a symbolic link to somewhere else, or may become one at
 any moment. So a file is checked with stat first and opened only if it is a regular file, relative to its directory,
-without following links and without blocking; then it is checked again. catalog.layout.beneath opens the directory.
+without following links and without blocking. Then it is checked again. catalog.layout.beneath opens the directory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IN_MOTION = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EAGAIN)
 
 _HEADER_BYTES = 512
 ROOM = "more than is kept of a compressed archive: decompress it"
-"""The end of a sentence about a file of a compressed archive for which there was no room."""
+"""The end of the message about a file in a compressed archive that is too large to be kept."""
 
 _TYPES = {
     stat.S_IFLNK: "a symbolic link",
@@ -44,7 +44,7 @@ _IDENTITY = "%d:%d:%d:%d:%d"  # A third faster than an f-string, and each pass n
 
 
 class FileState(NamedTuple):
-    """The stat of a file as far as it identifies the contents. `size` is in bytes."""
+    """The fields of a file's stat that identify its contents. `size` is in bytes."""
 
     dev: int
     ino: int
@@ -54,23 +54,23 @@ class FileState(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """All fields as one text, as the catalog stores it. If it is equal, the contents have not changed."""
+        """All fields as one text, as the catalog stores it. As long as it stays equal, the contents have not changed."""
         return _IDENTITY % self
 
     @property
     def list_bytes(self) -> int:
-        """The size of `index.json` in bytes, as far as the stat shows it."""
+        """The size of `index.json` in bytes; 0 if the stat does not show it."""
         return self.size
 
 
 class ArchiveState(FileState):
-    """The stat of an archive, in which `index.json` is a member: any change of the archive may be one of its index.json."""
+    """The stat of an archive that contains `index.json`: any change of the archive may be a change of its index.json."""
 
     __slots__ = ()
 
     @property
     def list_bytes(self) -> int:
-        """As FileState has it: 0, because it is not known before the archive is read."""
+        """0, because the size of `index.json` is not known before the archive is read."""
         return 0
 
 
@@ -82,7 +82,7 @@ class IndexProblem(Exception):
         self.state = state
         self.reason = reason
         self.file: FileState | None = None
-        """The state of the file that was read and is not usable; None if no file was read."""
+        """The state of the unusable file that was read, or None if no file was read."""
 
 
 class CompressedArchive(IndexProblem):
@@ -90,19 +90,19 @@ class CompressedArchive(IndexProblem):
 
     def __init__(self, how: str) -> None:
         super().__init__(
-            "unreadable", f"is in an archive compressed with {how}, of which no blob is read: decompress it"
+            "unreadable", f"is in an archive compressed with {how}, whose blobs are not read: decompress it"
         )
 
 
 class NoArchive(IndexProblem):
-    """There is a file at the path of a store that does not even begin like a tar archive: whatever was there is missing."""
+    """The file at the path of a store does not even begin like a tar archive, so the store counts as missing."""
 
     def __init__(self) -> None:
         super().__init__("missing", "the directory has become a file, which is not a tar archive")
 
 
 class IndexChanged(Exception):
-    """The file changed while it was read, so somebody is writing it. Discard what was read, and read it again later."""
+    """The file changed while it was read, so somebody is writing it. Discard the data, and read the file again later."""
 
 
 def identity_of(found: os.stat_result) -> str:
@@ -118,7 +118,7 @@ def file_type(found: os.stat_result) -> str:
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """Return the lstat of `path`; None if it fails for any reason. Never raises OSError."""
+    """Return the lstat of `path`, or None if that fails for any reason. Never raises OSError."""
     try:
         return os.lstat(path)
     except OSError:
@@ -128,7 +128,7 @@ def lstat(path: str) -> os.stat_result | None:
 def stat_index(store_path: str, at: Found | None = None) -> FileState:
     """Return the state of the store's `index.json` without opening it. Raises IndexProblem as `read_index` does.
 
-    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is that directory, or archive, if it was just found.
+    `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is the directory or archive there, if it was just found.
     """
     own = -1
     try:
@@ -154,7 +154,7 @@ def stat_index(store_path: str, at: Found | None = None) -> FileState:
 
 
 def is_file(store_path: str) -> bool:
-    """Return whether there is a regular file at the path of a store: an archive, or nothing that can be read. Raises Exhausted."""
+    """Return whether there is a regular file at the path of a store, which is an archive or unusable. Raises Exhausted."""
     try:
         return stat.S_ISREG(stat_file(store_path).st_mode)
     except OSError as error:
@@ -163,9 +163,9 @@ def is_file(store_path: str) -> bool:
 
 
 def _archive_state(store_path: str, error: OSError) -> ArchiveState | None:
-    """Return the state of the file at the path of a store, which could not be opened as a directory; None if there is none.
+    """Return the state of the file at the path of a store, or None if no file is there that may be an archive.
 
-    Raises Exhausted.
+    `error` is the error from opening the path as a directory. Raises Exhausted.
     """
     if error.errno != errno.ENOTDIR:
         return None
@@ -178,7 +178,10 @@ def _archive_state(store_path: str, error: OSError) -> ArchiveState | None:
 
 
 def _of_archive(store_path: str, found: os.stat_result) -> ArchiveState | None:
-    """Return the state of what is at the path of a store if it may be an archive. An empty file is one only if it is called so."""
+    """Return the state of the file at the path of a store if it may be an archive, else None.
+
+    An empty file counts as an archive only if it is named like one.
+    """
     if not stat.S_ISREG(found.st_mode) or not (found.st_size or plain(store_path).endswith(ARCHIVE_NAMES)):
         return None
     return ArchiveState(*_state(found))
@@ -187,8 +190,9 @@ def _of_archive(store_path: str, found: os.stat_result) -> ArchiveState | None:
 class StoreFile:
     """A regular file in the directory of a store, or in its archive, open for reading.
 
-    `state` is that of the file, or of the archive, when it was opened, and `size` is the number of bytes of the file itself. Opening raises IndexProblem, and IndexChanged if the file is being replaced at this moment.
-    A compressed archive is only inflated with `limits`; what `pause` raises meanwhile is passed on.
+    `state` is the state of the file, or of the archive, when it was opened. `size` is the size of the file itself, in bytes. Opening
+    raises IndexProblem, and IndexChanged if the file is being replaced at this moment. A compressed archive is only inflated with
+    `limits`; exceptions from `pause`, which is called meanwhile, are passed on.
     """
 
     def __init__(
@@ -200,11 +204,11 @@ class StoreFile:
     ) -> None:
         self.name = name
         self._limits, self._pause = limits, pause
-        self._data: bytes | None = None  # in a compressed archive
+        self._data: bytes | None = None  # set for a file in a compressed archive
         self._file = self._directory = -1
         self._begin = 0
-        self._archive = ""  # the path of the archive, if it is in one
-        self._size: int | None = None  # in an archive
+        self._archive = ""  # the path of the archive, for a file in an archive
+        self._size: int | None = None  # set for a file in an archive
         try:
             self.state = self._open(store_path)
         except BaseException:
@@ -266,7 +270,7 @@ class StoreFile:
         return self.state.size if self._size is None else self._size
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return `size` bytes from `offset` on; fewer only at the end of the file. Raises IndexProblem."""
+        """Return `size` bytes from `offset` on, or fewer at the end of the file. Raises IndexProblem."""
         if self._data is not None:
             return self._data[offset : offset + size]
         if self._size is not None:
@@ -286,7 +290,7 @@ class StoreFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check(self, size: int | None = None) -> None:
-        """Raise IndexChanged if the file, or the file of that name, has changed, or is not `size` bytes long.
+        """Raise IndexChanged if the open file or its name has changed, or if the file is not `size` bytes long.
 
         Raises IndexProblem if that cannot be determined.
         """
@@ -323,11 +327,12 @@ def _state(found: os.stat_result) -> FileState:
 def open_archive(
     store_path: str, limits: ListLimits | None = None, pause: Callable[[], None] = lambda: None
 ) -> Archive:
-    """Open the archive of a store. A compressed one is only inflated with `limits`.
+    """Open the archive of a store. A compressed archive is only inflated with `limits`.
 
-    Raises IndexProblem, CompressedArchive, IndexChanged if it changed while its headers were read, Exhausted, and what `pause` raises.
+    Raises IndexProblem, CompressedArchive, IndexChanged if the archive changed while its headers were read, Exhausted, and anything
+    that `pause` raises.
     """
-    from catalog.layout.archive import Archive, compression_at  # This loads hashlib, which no directory needs.
+    from catalog.layout.archive import Archive, compression_at  # This loads hashlib, which directories do not need.
     from catalog.layout.archive_pass import Compressed
     from catalog.layout.inflating import NotInstalled
     from catalog.layout.tar_headers import NOT_TAR, Torn
@@ -355,7 +360,7 @@ def open_archive(
 
 
 def missing(store_path: str) -> str | None:
-    """Return the reason why a store's directory cannot be opened, if it is no archive either; None if it can. Raises Exhausted."""
+    """Return why a store can be opened neither as a directory nor as an archive, or None if it can. Raises Exhausted."""
     try:
         os.close(open_directory(store_path))
     except OSError as error:
@@ -367,7 +372,7 @@ def missing(store_path: str) -> str | None:
 
 
 def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
-    # The extra stat of the directory is made only here, to find out what exactly is absent.
+    # Only here is the directory checked with an extra stat, to find out what exactly is absent.
     if error.errno not in _GONE:
         return _unreadable(name, error)
     if leads_out(store_path):
@@ -385,7 +390,7 @@ def _no_file(store_path: str, name: str, error: OSError) -> IndexProblem:
 
 
 def _is_link(store_path: str) -> bool:
-    """Return whether the last component of a path from `opened_path` is a link."""
+    """Return whether the last component of a path without the final `/.` is a symbolic link."""
     try:
         return stat.S_ISLNK(stat_directory(store_path).st_mode)
     except OSError:

@@ -1,13 +1,13 @@
-"""Read documents as Go's encoding/json does, which differs from other JSON parsers in how it matches field names.
+"""Read documents as Go's encoding/json does, which matches field names differently from other JSON parsers.
 
 All other readers of a layout are Go programs. Go accepts the name of a struct field in any letter case (simple Unicode
 folding), and accepts repeated fields: a later scalar replaces an earlier one, structs and maps merge, an array is decoded
 over the elements of the earlier one, and null leaves scalars and structs unchanged but clears pointers, maps and slices.
 Keys of maps (annotations, labels) are case-sensitive, and the last of equal keys counts.
 
-`rewrite` turns such a document into one with each field once, in its proper spelling, and says what was odd. It is linear
-in the size of the document, but several times slower than msgspec. `repeats`, and msgspec's refusal of unknown fields,
-select the documents that need it.
+`rewrite` turns such a document into one that has each field once, in its proper spelling, and reports what was odd. It is
+linear in the size of the document, but several times slower than msgspec. `repeats`, and msgspec's refusal of unknown
+fields, select the documents that need it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _NAMES = (
     b"|variant|config|layers|blobs|fsLayers|blobSum|subject|created|Labels|imageLayoutVersion"
 ).split(b"|")
 _ESCAPED = re.compile(rb"\\u(?:00[4-7]|017[fF]|212[aA])")
-# What may fold to one of the names. A third letter folds to s and to k: LONG S and the KELVIN SIGN. One class of bytes takes half the time
-# of an alternation of the names.
+# Matches every key that may fold to one of the names. Besides the capital letters, LONG S folds to s and the KELVIN SIGN to k. One class
+# of bytes takes half the time of an alternation of the names.
 _LIKE_A_NAME = re.compile(rb'"([A-Za-z.\xc5\xbf\xe2\x84\xaa]{2,%d})"[ \t\n\r]*+:' % (3 * max(map(len, _NAMES))))
 _SPELT = frozenset(_NAMES)
 
@@ -86,7 +86,7 @@ MARKER: Mapping[str, Field] = {"imageLayoutVersion": _SCALAR}
 
 
 def fold(name: str) -> str:
-    """Return `name` in the form in which Go compares the names of fields."""
+    """Return `name` folded, as Go folds names of fields to compare them."""
     return name.replace("\u017f", "s").lower()
 
 
@@ -106,19 +106,19 @@ def is_escaped(data: bytes) -> bool:
 
 
 def is_plain(data: bytes, found: object, others: int = 0) -> bool:
-    """Return True if `data` certainly has each field only once: it has as many quotes as `found` encoded again.
+    """Return True if `data` certainly has each field only once, because it has as many quotes as `found` when encoded again.
 
-    `found` was decoded from `data`; `others` is how many quotes belong to parts of `data` that are not in `found`. False
-    means unknown, because null, empty strings and escapes also make a difference. This takes half the time of decoding,
-    and a quarter of that of `repeats`.
+    `found` was decoded from `data`; `others` is the number of quotes in parts of `data` that are not in `found`. False means
+    unknown, because null, empty strings and escapes also make a difference. This takes half the time of decoding, and a
+    quarter of the time of `repeats`.
     """
     return (b"\\" not in data or b"\\u" not in data) and data.count(b'"') == _encode(found).count(b'"') + others
 
 
 def repeats(data: bytes, descriptors: Sequence[Any], also: Mapping[str, int]) -> bool:
-    """Return whether some field may occur twice in one object: it is in `data` more often than in what was decoded from it.
+    """Return whether some field may occur twice in one object: its name is in `data` more often than in the decoded objects.
 
-    `also` is how often each name occurs in parts of `data` that are not in `descriptors`.
+    `also` is the number of times that each name occurs in parts of `data` that are not in `descriptors`.
     """
     platforms = [one.platform for one in descriptors if one.platform is not None]
     for name, attribute in _ATTRIBUTES:
@@ -188,7 +188,7 @@ class _Pairs:
 
 
 class _Slice:
-    """A Go slice. Elements beyond its length stay in its array, and are decoded over when it grows again."""
+    """A Go slice. Elements beyond its length stay in its array, and Go decodes over them when the slice grows again."""
 
     __slots__ = ("items", "length")
 
@@ -284,4 +284,4 @@ def _folded(fields: Mapping[str, Field]) -> dict[str, str]:
 
 def _number(digits: str) -> float:
     value = float(digits)
-    return value if math.isfinite(value) else 0.5  # JSON has no infinity; what matters is that it is not an integer
+    return value if math.isfinite(value) else 0.5  # JSON has no infinity, so return some number that is not an integer

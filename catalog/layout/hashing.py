@@ -13,24 +13,25 @@ _BLOCK = 512  # the unit of st_blocks, whatever the block size of the file syste
 
 
 def file_identity(found: os.stat_result) -> str:
-    """Return what distinguishes one content of a file from another, as far as stat shows it."""
+    """Return a text that changes when the contents of a file change, as far as its stat shows that."""
     return identity_of(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def identity_of(size: int, mtime_ns: int, ctime_ns: int, ino: int) -> str:
-    """Return the same from the numbers of a stat."""
+    """Return the same as `file_identity`, from the fields of a stat."""
     return f"{size}:{mtime_ns}:{ctime_ns}:{ino}"
 
 
 def hash_blob(
     descriptor: int, algorithm: str, found: os.stat_result, each: Callable[[int], None], begin: int = 0
 ) -> str:
-    """Return the digest, in hex, of an open file, as far as its size in the stat `found`, or of all if it has fewer bytes.
+    """Return the hex digest of the first `found.st_size` bytes of an open file, or of all bytes if there are fewer.
 
-    With `begin`, those bytes are a part of the file, which begins there. `each` is called with the number of bytes of every piece that was read; what it raises is passed on. Raises OSError.
+    With `begin`, hash that many bytes from this offset on. `each` is called with the number of bytes of every piece; exceptions from it
+    are passed on. Raises OSError.
     """
     size = found.st_size
-    if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # Most are like this, and a search for holes takes as long.
+    if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # as most files; a search for holes would take as long
         piece = os.pread(descriptor, size, begin)
         if len(piece) == size:
             each(size)
@@ -52,7 +53,7 @@ def hash_blob(
 def hole_bytes(descriptor: int, found: os.stat_result, most: int, begin: int = 0) -> int:
     """Return how many bytes of an open file, or of the part that begins at `begin`, are in holes. Raises OSError.
 
-    Counting stops above `most`. `found` is the stat of the file; if all its blocks are allocated, there are no holes to look for.
+    Counting stops above `most`. `found` is the stat of the file; if all its blocks are allocated, it has no holes.
     """
     if found.st_blocks * _BLOCK >= found.st_size:
         return 0
@@ -65,7 +66,7 @@ def hole_bytes(descriptor: int, found: os.stat_result, most: int, begin: int = 0
 
 
 def _extents(descriptor: int, at: int, size: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield the extents of a file from `at` up to `size`, in order: where each begins and ends, and whether it is a hole."""
+    """Yield the extents of a file from `at` up to `size`, in order: begin, end, and whether the extent is a hole."""
     while at < size:
         try:
             data = min(os.lseek(descriptor, at, os.SEEK_DATA), size)

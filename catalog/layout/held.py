@@ -1,9 +1,9 @@
 """Find out which files are open for writing at this moment, as far as /proc shows it to this process.
 
-A lease on the file would say so exactly, but could make another program's non-blocking open fail at that moment, and
+A lease on the file would show this exactly, but could make another program's non-blocking open fail at that moment, and
 ocicat takes no lock of any kind on a layout. /proc shows the processes of the same user and, to root, all processes in its
-pid namespace. The daemon learns more from events (catalog.watch.observer). Nothing here asks a file system other than that
-of the store, because a file system of another user might never answer.
+pid namespace. The daemon learns more from events (catalog.watch.observer). This module never accesses a file system other
+than the store's, because another user's file system might never answer.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from catalog.layout.files import ArchiveState, FileState
 
 _NAMES = ("/index.json", *ARCHIVE_NAMES)
 _MOST_FILES = 4096  # per process
-_MOST_LOOKS = 1000  # that are remembered: one for each file system, and for each archive with another name
+_MOST_LOOKS = 1000  # the most scans that are remembered: one per file system, and one per archive with an unusual name
 _LOOK_SECONDS = 0.25
-"""How much processor time a look at all processes may take, the youngest first, because a writer rarely lives long. By the clock,
-a look on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
-_TICK_NS = 20_000_000  # a file with a time this close before a look may have changed after the look
-_SHOWS_STILL_NS = 50_000_000  # how long a look that found the file open stays valid
+"""The processor time that a scan of all processes may take, the youngest first, because a writer rarely lives long. With a limit on
+wall time, a scan on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
+_TICK_NS = 20_000_000  # a file whose time is this close before a scan may have changed after the scan
+_SHOWS_STILL_NS = 50_000_000  # how long a scan that found the file open stays valid
 _WRITABLE = 0o200  # permission of the link in /proc/PID/fd of a file that is open for writing (proc_pid_fd(5))
 
 
 class OpenFiles:
-    """Tells whether an `index.json`, or an archive, is open for writing. One look at all processes serves many files."""
+    """Finds out whether an `index.json` or an archive is open for writing. One scan of all processes serves many files."""
 
     def __init__(self) -> None:
         self._looks: dict[tuple[str, tuple[str, ...]], tuple[int, frozenset[int]]] = {}
-        self._devices: dict[int, str] = {}  # by st_dev; forgotten with each look, since file systems come and go
+        self._devices: dict[int, str] = {}  # by st_dev; cleared at each scan, because file systems come and go
         self.took = 0.0
-        """How many seconds the last look took."""
+        """The duration of the last scan, in seconds."""
 
     def has(self, store_path: str, file: FileState, changed_ns: int, pause: Callable[[], None] = lambda: None) -> bool:
-        """Return whether `file`, the store's `index.json` or the archive that it is, is open for writing in a process that this one may inspect.
+        """Return whether `file` is open for writing in a process that this one may inspect.
 
-        `store_path` is a path from `catalog.layout.beneath.opened_path`; `changed_ns` is when the file last changed, in
-        nanoseconds since 1970. A look made after that is reused if it did not find the file open, because whoever has
-        opened it since then has not written yet. Returns False if it cannot be determined. `pause` is called between two processes,
-        and may raise to end the look. Raises Exhausted.
+        `file` is the state of the store's `index.json` or archive. `store_path` is a path from `catalog.layout.beneath.opened_path`;
+        `changed_ns` is the time when the file last changed, in nanoseconds since 1970. A scan made after that is reused if it did not
+        find the file open, because a process that has opened the file since then has not written yet. Returns False if it cannot be
+        determined. `pause` is called between two processes, and may raise to end the scan. Raises Exhausted.
         """
         ino, device = file.ino, self._devices.get(file.dev)
         is_archive = isinstance(file, ArchiveState)
@@ -71,7 +71,7 @@ class OpenFiles:
 
 
 def _inodes(device: str, names: tuple[str, ...], pause: Callable[[], None]) -> Iterator[int]:
-    """Yield the inodes of all files whose paths end in one of `names` on the file system `device` that are open for writing."""
+    """Yield the inodes of files on the file system `device` that are open for writing and whose paths end in one of `names`."""
     until = time.thread_time() + _LOOK_SECONDS
     try:
         processes = sorted((int(name) for name in os.listdir("/proc") if name.isdecimal()), reverse=True)
@@ -104,7 +104,7 @@ def _inodes_of(process: int, device: str, names: tuple[str, ...], until: float) 
 
 def _inode(path: str, process: int, device: str) -> int:
     """Return the inode of another process's open file. Raises ValueError if it is not on the file system `device`."""
-    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)  # does not ask the file system, and pins the file
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)  # pins the file without a request to the file system
     try:
         if _device(opened, process) != device:
             raise ValueError(path)
@@ -123,7 +123,7 @@ def _device_of_index(store_path: str) -> str:
 
 
 def _device_of(opened: int) -> str:
-    """Return the device of an open file, which is closed. Raises OSError, and ValueError if it is not known."""
+    """Return the device of an open file, and close the file. Raises OSError, and ValueError if the device is unknown."""
     try:
         return _device(opened, os.getpid())
     finally:
@@ -131,7 +131,7 @@ def _device_of(opened: int) -> str:
 
 
 def _device(opened: int, process: int) -> str:
-    """Return the device ("8:1") of the mount of our descriptor `opened`, according to the mounts of `process`.
+    """Return the device ("8:1") of the mount of this process's descriptor `opened`, according to the mounts of `process`.
 
     Raises ValueError if `process` does not have that mount.
     """

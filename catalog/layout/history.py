@@ -1,8 +1,8 @@
-"""Read the history that a layout records itself: olareg keeps at the top level of `index.json` what each tag pointed to.
+"""Read the history that a layout records itself: olareg writes it at the top level of `index.json`.
 
-`"org.olareg.history"` (olareg, types/layout.go) maps each tag to a list, the oldest entry first, with `time` (RFC 3339),
-`descriptor`, and `deleted` if the tag was removed then. This data is not trusted: unusable parts are left out and counted,
-and the order of the list counts more than the times, because clocks are sometimes set back.
+`"org.olareg.history"` (olareg, types/layout.go) maps each tag to a list, the oldest entry first. Each entry has `time`
+(RFC 3339), `descriptor`, and `deleted` if the tag was removed then. This data is not trusted: unusable parts are left out
+and counted, and the order of the list counts more than the times, because clocks are sometimes set back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from catalog.names.moment import milliseconds
 from catalog.names.reference import is_tag
 
 MAX_SPANS = 10_000
-"""The maximum number of spans that are kept per layout, the newest ones."""
+"""The maximum number of spans that are kept per layout. The newest are kept."""
 
 
 class Told(NamedTuple):
@@ -59,7 +59,7 @@ def told_spans(raw: bytes) -> tuple[list[Told], list[Problem]]:
 
 
 def _entry(found: Any) -> tuple[int, str | None] | None:
-    """Return the time and the digest of a history entry, with digest None if the tag was removed; None if unusable."""
+    """Return the time and the digest of a history entry, with the digest None if the tag was removed, or None if the entry is unusable."""
     if not isinstance(found, dict) or not isinstance(found.get("time"), str):
         return None
     at = milliseconds(clean(found["time"]))

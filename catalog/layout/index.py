@@ -1,13 +1,13 @@
-"""Read the `index.json` of a store (image-spec, image-layout.md), while others may be writing it and whatever it contains.
+"""Read the `index.json` of a store (image-spec, image-layout.md), which other programs may be writing and which is not trusted.
 
-Writers rewrite the file in place while others read it, and nothing in a store is trusted. So a read is valid only if the
-file is a regular file in the store's own directory, the stats before and after it agree in everything that a write
-changes, the number of bytes read is the size in the stat, and they are one JSON value. The caller decides whether the file
-has been unchanged for long enough (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.
+Writers rewrite the file in place while others read it. So a read is valid only if the file is a regular file in the
+store's own directory, the stats before and after it agree in everything that a write changes, the number of bytes read is
+the size in the stat, and the bytes are one JSON value. The caller decides whether the file has been unchanged for long
+enough (settling). Nothing is locked, mapped or followed, and index.json.lock is never touched.
 
-A small file is decoded at once; a larger one, or one with something odd in it, in batches (stream.py). If the file is
-larger than `ListLimits.in_memory_bytes`, or its objects would take many times as much memory as the text, it is streamed:
-the descriptors are decoded while the caller iterates, and errors in the file are raised on the way.
+A small file is decoded at once. A larger file, or one with something odd in it, is decoded in batches (stream.py). A file
+that is larger than `ListLimits.in_memory_bytes`, or whose objects would take many times as much memory as the text, is
+streamed: the descriptors are decoded while the caller iterates, and errors in the file are raised on the way.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ MARKER_BYTES = 64 << 10
 
 HELD_DESCRIPTORS = 600_000
 HELD_QUOTES = 8_000_000
-"""Above these numbers of descriptors or quotes, a file is streamed. 64 MiB of ordinary descriptors are 190,000 with 7.5
-million quotes, but a text of that size can have seven times as many of either, and 20 bytes of objects per byte of text."""
+"""Above these numbers of descriptors or quotes, a file is streamed. 64 MiB hold 190,000 ordinary descriptors with 7.5 million
+quotes, but a text of that size can have seven times as many of either, and take 20 bytes of objects per byte of text."""
 
 
 _CHECK_BYTES = 1 << 20
@@ -53,7 +53,7 @@ def _no_pause() -> None:
 
 
 class Marker(NamedTuple):
-    """The contents of `oci-layout`: the `imageLayoutVersion`, or None if it has none or readers may disagree; a problem."""
+    """The contents of `oci-layout`. `version` is None if there is none or readers may disagree about it; `problem` may be None."""
 
     version: str | None
     problem: Problem | None
@@ -63,7 +63,7 @@ _ABSENT = msgspec.Raw(b"")
 
 
 class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An ordinary index. One with fields that the image-spec does not have goes through `Parser`."""
+    """An ordinary index. An index with fields that the image-spec does not have goes through `Parser`."""
 
     manifests: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
     config: msgspec.Raw = msgspec.Raw(b"null")
@@ -76,7 +76,7 @@ class _Index(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     subject: msgspec.Raw = _ABSENT
 
     def other_quotes(self) -> int:
-        """Return how many quotes the file has outside its manifests if it has each field only once."""
+        """Return the number of quotes in the file outside its manifests, provided that each field occurs only once."""
         raws = [
             *(raw for raw in (self.config, self.layers, self.annotations) if bytes(raw) != b"null"),
             *(
@@ -101,9 +101,9 @@ def read_index(
 ) -> IndexContent:
     """Read the store's `index.json`. Close the result, or use it in a `with`, because a streamed one keeps the file open.
 
-    Raises IndexProblem, IndexChanged and Exhausted; of a streamed one, so does iterating.
-    `pause` is called between the pieces of a large file, or of an archive; what it raises is passed on. `number` is that of an element of
-    `manifests`, which is kept as `numbered`.
+    Raises IndexProblem, IndexChanged and Exhausted. So does iterating over a streamed result. `pause` is called between the pieces of a
+    large file, or of an archive; exceptions from it are passed on. The element of `manifests` with the index `number` is kept as
+    `numbered`.
     """
     opened = StoreFile(store_path, "index.json", limits, pause)
     try:
@@ -127,7 +127,7 @@ def read_marker(
     limits: ListLimits = ListLimits(),  # noqa: B008 - a constant
     pause: Callable[[], None] = _no_pause,
 ) -> Marker:
-    """Read the store's `oci-layout` (image-layout.md). A file that is changing at this moment has no problem."""
+    """Read the store's `oci-layout` (image-layout.md). No problem is reported for a file that is changing at this moment."""
     try:
         opened = StoreFile(store_path, "oci-layout", limits, pause)
         try:
@@ -152,7 +152,7 @@ def read_marker(
         return _bad_marker("has no imageLayoutVersion")
     version = clean(version)
     if version == LAYOUT_VERSION and plain is not None:
-        return Marker(None, odd_problem(plain[1], "oci-layout"))  # without a version it is read again at each look
+        return Marker(None, odd_problem(plain[1], "oci-layout"))  # without a version, each pass reads it again
     if version == LAYOUT_VERSION:
         return Marker(version, None)
     return _bad_marker(
@@ -169,7 +169,8 @@ class IndexContent:
 
     Unless it is `streamed`, it has been read and checked completely. Each iteration over a streamed one reads the same
     file again, and may raise IndexProblem and IndexChanged. `sha256`, `elements`, `skipped`, `annotations`, `history` and
-    `numbered` are complete when an iteration has ended; until then, nothing that it yielded is certain.
+    `numbered` are complete when an iteration has ended; until then, the descriptors that it yielded may still turn out to
+    be wrong.
     """
 
     def __init__(self, opened: StoreFile, limits: ListLimits, pause: Callable[[], None], number: int) -> None:
@@ -188,13 +189,13 @@ class IndexContent:
         self.skipped: list[Problem] = []
         """The problems of skipped elements and of the file itself."""
         self.troubles: list[Problem] = []
-        """The problems of the file beside it with more names (docker_save.py)."""
+        """The problems of `manifest.json`, which may add names (docker_save.py)."""
         self.annotations: dict[str, str] = {}
         """The annotations of the index itself whose values are strings."""
         self.history = b""
         """The raw history that the layout records (catalog.layout.history); b"" if it has none."""
         self.numbered: Descriptor | None = None
-        """The element with the number that was asked for; None if the list has none, or if it is not usable."""
+        """The element with the index `number`; None if there is no such element or it is not usable."""
         self.streamed = self.size > limits.in_memory_bytes
         if not self.streamed:
             if self.size <= limits.descriptor_bytes:
@@ -206,7 +207,7 @@ class IndexContent:
         return self._stream() if self.streamed else iter(self._held)
 
     def replace(self, place: int, descriptor: Descriptor) -> None:
-        """Have iterations yield another descriptor at a place among the usable ones. It must not be streamed."""
+        """Replace the usable descriptor at index `place`. The content must not be streamed."""
         self._held[place] = descriptor
 
     def __enter__(self) -> Self:
@@ -279,7 +280,7 @@ class IndexContent:
         try:
             yield from parser.batches()
         except Malformed as error:
-            self._opened.check()  # a file that is being written is not invalid
+            self._opened.check()  # raises IndexChanged: a file that is being written is not invalid
             raise IndexProblem("invalid", str(error)) from None
         self._opened.check(reader.offset)
         self.sha256 = reader.sha256.hexdigest()
@@ -321,7 +322,7 @@ class _Reader:
 
 
 def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
-    """Return the index as Go reads it, and what is odd in it; None if Go reads it like everyone else (gojson.py)."""
+    """Return the index as Go reads it, and what is odd in it, or None if Go reads it like everyone else (gojson.py)."""
     if index is not None:
         found = index.manifests if isinstance(index.manifests, list) else []
         if gojson.is_plain(data, found, index.other_quotes()):
@@ -337,7 +338,7 @@ def _odd(data: bytes, index: _Index | None) -> tuple[bytes, list[str]] | None:
 
 
 def _reason(data: bytes, reason: str) -> str:
-    """Return `reason`; or msgspec's, which has the place, if the error was only noticed at the end (a missing quote)."""
+    """Return `reason`, or msgspec's, which includes the position, if the error was only noticed at the end (a missing quote)."""
     if not reason.startswith("torn"):
         return reason
     try:

@@ -1,8 +1,8 @@
-"""Read a file that is compressed with gzip or zstd forwards, in bounded memory, whoever wrote it.
+"""Read an untrusted file that is compressed with gzip or zstd, forwards only and in bounded memory.
 
-Nothing is believed about sizes. Each piece of output has at most 128 KiB, zstd gets no larger window than every decoder has to
-accept (RFC 8878, 3.1.1.1.2), and the output may not exceed the limits. Nor may the input be much longer than the output: no archive
-is, and so the time for the next bytes of output is bounded, too.
+No size in the file is trusted. Each piece of output has at most 128 KiB, zstd gets the largest window that every decoder has to
+accept (RFC 8878, 3.1.1.1.2), and the output may not exceed the limits. The input may not be much longer than the output either. No
+real archive has such an input, and the limit bounds the time for the next bytes of output.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from catalog.layout.tar_headers import Torn
 PIECE = 128 << 10
 """The most output of one step, in bytes."""
 FREE_BYTES = 64 << 20
-"""The ratio is limited for more output than this: a small file of zeros is no attack."""
+"""The ratio is limited only after this much output: a small file of zeros is no attack."""
 MAGIC_BYTES = 6
-"""So many bytes at the beginning of a file tell how it is compressed."""
+"""The number of bytes at the beginning of a file that identify its compression."""
 _INPUT = 32 << 10
-_WASTE = 1 << 20  # so many bytes of input more than output
+_WASTE = 1 << 20  # the input may be twice as long as the output, and this many bytes more
 _WINDOW_LOG = 23  # 8 MiB; zstd --ultra and --long may want more
 _WITH_HEADER = 16 + zlib.MAX_WBITS  # gzip, and nothing else
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE = b"\x2a\x4d\x18"  # behind a byte from 0x50 to 0x5f, a frame of zstd without contents
+_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f: a zstd frame without contents
 _OTHERS = {b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x04\x22\x4d\x18": "lz4"}
 
 INFLATED = ("gzip", "zstd")
-"""What can be read."""
+"""The compressions that can be read."""
 AGAIN = "and run 'ocicat index --full'"
 
 
@@ -40,7 +40,7 @@ class NotInstalled(Exception):
 
 
 def compression(begins: bytes) -> str | None:
-    """Return how a file is compressed that begins with these MAGIC_BYTES; None if it does not look compressed."""
+    """Return the compression of a file that begins with these MAGIC_BYTES, or None if it does not look compressed."""
     if begins.startswith(_GZIP):
         return "gzip"
     if begins.startswith(_ZSTD) or (begins[1:4] == _SKIPPABLE and begins[0] >> 4 == 5):
@@ -49,7 +49,7 @@ def compression(begins: bytes) -> str | None:
 
 
 class _Engine(Protocol):
-    """What the decompressors of Python's standard library have in common."""
+    """The interface that the decompressors of Python's standard library share."""
 
     @property
     def eof(self) -> bool: ...
@@ -84,7 +84,7 @@ class _Gzip:
 
 
 def _engines(how: str) -> tuple[Callable[[], _Engine], type[Exception]]:
-    """Return what makes an engine for one part of a file, and the error of damaged input. Raises NotInstalled."""
+    """Return the factory of engines, one per part of a file, and the exception for damaged input. Raises NotInstalled."""
     if how == "gzip":
         return _Gzip, zlib.error
     try:
@@ -99,9 +99,9 @@ def _engines(how: str) -> tuple[Callable[[], _Engine], type[Exception]]:
 
 
 class Inflating:
-    """The bytes that a file inflates to, forwards. `read_file(size, offset)` reads the file itself.
+    """The bytes that a file inflates to, forwards only. `read_file(size, offset)` reads the file itself.
 
-    Raises NotInstalled. What reading raises: Torn, and what `read_file` raises.
+    Raises NotInstalled. Reading raises Torn, and anything that `read_file` raises.
     """
 
     def __init__(self, how: str, limits: ListLimits, read_file: Callable[[int, int], bytes]) -> None:
@@ -117,16 +117,16 @@ class Inflating:
         self._is_done = False
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return `size` bytes from `offset` on, which may not be less than before; fewer only at the end."""
+        """Return `size` bytes from `offset` on, or fewer at the end. `offset` must not be less than in the call before."""
         while not self.is_at(offset):
             self.step()
         while len(self._kept) < size and self.step():
             pass
-        with memoryview(self._kept) as view, view[:size] as part:  # A slice of the array would be one copy more.
+        with memoryview(self._kept) as view, view[:size] as part:  # A slice of the array would cost one more copy.
             return bytes(part)
 
     def is_at(self, offset: int) -> bool:
-        """Return whether what comes before `offset` is dropped, or `offset` is behind the end; else call `step`."""
+        """Drop the output before `offset`. Return True if `offset` or the end is reached; otherwise, call `step` and try again."""
         dropped = min(max(offset - self._begin, 0), len(self._kept))
         del self._kept[:dropped]
         self._begin += dropped
@@ -134,7 +134,7 @@ class Inflating:
         return self._is_done or self._begin >= offset
 
     def step(self) -> bool:
-        """Inflate at most PIECE bytes more, from about as much input; return False at the end."""
+        """Inflate at most PIECE more bytes. Return False at the end."""
         if self._is_done:
             return False
         if self._engine.eof and not self._next_part():
@@ -144,7 +144,7 @@ class Inflating:
         if not data and self._engine.needs_input:
             data = self._more_input()
             if not data:
-                raise Torn(f"is cut off: its {self._consumed} bytes end in the middle of what {self._how} wrote")
+                raise Torn(f"is cut off: its {self._consumed} bytes end in the middle of the {self._how} data")
         try:
             piece = self._engine.decompress(data, PIECE)
         except self._error as error:
@@ -160,7 +160,7 @@ class Inflating:
     def _why(self, error: Exception) -> str:
         if "memory" in str(error):
             return f"needs a zstd window of more than {1 << _WINDOW_LOG} bytes: compress it without --long and --ultra"
-        return f"is damaged before its byte {self._consumed}, as {self._how} sees it"
+        return f"is damaged before byte {self._consumed}, according to {self._how}"
 
     def _check(self) -> None:
         if self._made > self._limits.archive_bytes:
@@ -181,7 +181,10 @@ class Inflating:
         return found
 
     def _next_part(self) -> bool:
-        """Begin with the next part, as `cat a.gz b.gz` makes them; return False at the end, which zeros may fill up. Raises Torn."""
+        """Begin the next part of a file like that of `cat a.gz b.gz`. Return False at the end, which may be padded with zeros.
+
+        Raises Torn.
+        """
         rest = self._engine.unused_data.lstrip(b"\0")
         while len(rest) < MAGIC_BYTES and (more := self._more_input()):
             rest = (rest + more).lstrip(b"\0")
@@ -189,6 +192,6 @@ class Inflating:
         if not rest:
             return False
         if compression(rest) != self._how:
-            raise Torn(f"has something else behind what {self._how} wrote, before its byte {self._consumed}")
+            raise Torn(f"has other data after the end of the {self._how} data, before byte {self._consumed}")
         self._engine, self._input = self._new_engine(), rest
         return True

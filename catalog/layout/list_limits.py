@@ -1,4 +1,4 @@
-"""The limits for reading an `index.json`, and a compressed archive, apart from the code that reads it, which loads msgspec."""
+"""The limits for reading an `index.json` or a compressed archive. A separate module, because the reading code loads msgspec."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class ListLimits(NamedTuple):
     in_memory_bytes: int = 64 << 20
     """The maximum size of an `index.json` whose descriptors are all kept in memory."""
     problems: int = 1000
-    """How many skipped elements are reported individually. The rest are counted."""
+    """The most skipped elements that are reported individually. The rest are counted."""
     elements: int = 10_000_000
     """The maximum number of elements of `manifests`; a file with more is invalid. 512 MiB can have six million of them,
     each with nothing but a sha256 digest."""
     archive_bytes: int = 16 << 30
-    """How many bytes of a compressed archive are inflated at most; one with more is invalid."""
+    """The maximum number of bytes that a compressed archive inflates to; an archive with more is invalid."""
     archive_ratio: int = 200
-    """How many times as large as the compressed bytes what they inflate to may be, after the first 64 MiB."""
+    """The maximum ratio of inflated to compressed bytes. It applies after the first 64 MiB of output."""

@@ -4,8 +4,8 @@ The release candidates of OCI 1.1 had an artifact manifest; its `blobs` are trea
 of two kinds of manifest, or with fields that do not fit its media type, means different things to different readers
 (CVE-2021-41190), so nothing in it is used.
 
-The structure of a blob decides what it is, not the descriptor that points to it. Otherwise, someone's layout that lists
-another image's config as a manifest could change how ocicat reads that config.
+The structure of a blob determines what it is, not the descriptor that points to it. Otherwise, a layout that lists another
+image's config as a manifest could change how ocicat reads that config.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from catalog.names.media_types import (
 )
 
 MAX_CHILDREN = 100_000
-"""The maximum number of descriptors that are kept of one list of a manifest or index; 4 MiB contain some 50,000."""
+"""The maximum number of descriptors that are kept from one list of a manifest or index. 4 MiB contain some 50,000."""
 
 
 class Manifest(NamedTuple):
     """A manifest or index. `is_index` is true if it lists manifests. Absent parts are empty or None.
 
-    `flaws` lists the descriptors that are not usable, and `odd` the fields that only Go programs read in this way
+    `flaws` has one line per descriptor that is not usable, and `odd` one per field whose value depends on the reader
     (gojson.py).
     """
 
@@ -95,7 +95,7 @@ _decode_wire = msgspec.json.Decoder(_Wire).decode
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
-    """Return the manifest or index in `data`; None if the JSON is neither.
+    """Return the manifest or index in `data`, or None if the JSON is neither.
 
     Raises ValueError if `data` is not JSON, and AmbiguousManifest.
     """
@@ -103,7 +103,7 @@ def parse_manifest(data: bytes) -> Manifest | None:
 
 
 def parse_both(data: bytes) -> tuple[Manifest | None, Config | None]:
-    """Return what `parse_manifest` and `parse_config` return, and look at the names of the fields once. Raises what they raise."""
+    """Return the results of `parse_manifest` and `parse_config`, but check the names of the fields only once. Raises what they raise."""
     is_odd = gojson.is_odd(data)
     return _manifest(data, may_be_odd=is_odd), config_in(data, may_be_odd=is_odd)
 
@@ -208,7 +208,7 @@ def _repeats(data: bytes, wire: _Wire) -> bool:
 
 
 def _is_of_a_config(data: bytes) -> bool:
-    """Return whether a quick check shows that `data` is not a manifest. Without it each config would take 50 us, not 3."""
+    """Return whether a quick check shows that `data` is not a manifest. Without this check, a config would take 50 us, not 3."""
     if b"\\u0000" in data:
         return False
     try:
@@ -260,7 +260,7 @@ def _parse_tolerant(data: bytes, odd: Sequence[str]) -> Manifest | None:
 
 
 def _blob_sums(found: list[object]) -> list[object]:
-    """Return the layers of Docker's schema 1 as descriptors, the lowest one first as in all other manifests."""
+    """Return the layers of Docker's schema 1 as descriptors, the lowest layer first, as in all other manifests."""
     return [{"digest": each.get("blobSum")} if isinstance(each, dict) else each for each in reversed(found)]
 
 

@@ -1,4 +1,4 @@
-"""The blobs of a store that is a tar archive: members, which are read where they are, or as far as they were kept while it was inflated."""
+"""The blobs of a store that is a tar archive. They are read in place, or from the bytes that were kept while it was inflated."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class MemberBlobs:
-    """The blobs of the archive at a path from `opened_path`; none, if there is a directory. It is opened when `are_meant` is asked.
+    """The blobs of the archive at a path from `opened_path`; none if there is a directory. `are_meant` opens the archive.
 
-    A compressed archive is inflated only with `limits`. What `pause` raises while it is read is passed on.
+    A compressed archive is inflated only with `limits`. Exceptions from `pause`, which is called while it is read, are passed on.
     """
 
     def __init__(self, store_path: str, limits: ListLimits | None, pause: Callable[[], None]) -> None:
         self._store = store_path
         self._limits, self._pause = limits, pause
         self._archive: Archive | None = None
-        self._how_compressed = ""  # if it was not inflated
+        self._how_compressed = ""  # the reason for a BlobProblem, if the archive is compressed and was not inflated
         self.odd: dict[str, str] = {}
-        """What members are that are called like blobs and are no regular files, by digest."""
+        """For each member that has the name of a blob but is not a regular file, what it is, by digest."""
         self.not_directories: dict[str, BlobProblem] = {}
-        """Directories of blobs that are something else, by path."""
+        """The problems of blob directories that are not directories, by path."""
         self.unlisted: dict[str, str] = {}
-        """The path of the archive, and the reason why its blobs are not known; empty if they are."""
+        """The path of the archive, and the reason why its blobs are unknown; empty if they are known."""
         self.is_torn = False
-        """Whether it cannot be read until it changes."""
+        """Whether the archive cannot be read until it changes."""
 
     @property
     def path(self) -> str | None:
-        """The path of the archive, once it is open; None if there is none."""
+        """The path of the archive if it is open, else None."""
         return None if self._archive is None else plain(self._store)
 
     def close(self) -> None:
@@ -56,9 +56,9 @@ class MemberBlobs:
             archive.close()
 
     def are_meant(self, error: OSError) -> bool:
-        """Return whether the store is an archive, given the error of opening it as a directory; open the archive then.
+        """Return whether the store is an archive, given the error from opening it as a directory. If it is one, open it.
 
-        An archive that cannot be read is noted as unlisted. Raises Exhausted, and what `pause` raises.
+        An archive that cannot be read is recorded in `unlisted`. Raises Exhausted, and anything that `pause` raises.
         """
         if self._archive is not None or self.unlisted:
             return True
@@ -84,7 +84,7 @@ class MemberBlobs:
         return True
 
     def stats(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the digest and the stat of each blob. Each has the times of the archive."""
+        """Yield the digest and the stat of each blob. Every stat has the times of the archive."""
         archive = self._archive
         if archive is None:
             return
@@ -100,17 +100,17 @@ class MemberBlobs:
             )
 
     def problems(self) -> dict[str, BlobProblem]:
-        """Return what is wrong with members that are no blobs, by path."""
+        """Return the problems of members that are not blobs, by path."""
         if self._archive is None:
             return {}
         path, contents = plain(self._store), self._archive.contents
         found = {f"{path}/{name}": BlobProblem("odd-member", reason) for name, reason in contents.odd}
         if contents.more_odd:
-            found[path] = BlobProblem("odd-member", f"{contents.more_odd} more of its members do not count")
+            found[path] = BlobProblem("odd-member", f"{contents.more_odd} more of its members are not used")
         return self.not_directories | found
 
     def stat(self, digest: str) -> os.stat_result | None:
-        """Return the stat of the archive with the size of a blob; None if it is not there."""
+        """Return the stat of the archive with the size of a blob, or None if the blob is absent."""
         place = self._place(digest)
         if self._archive is None or place is None:
             return None
@@ -120,10 +120,10 @@ class MemberBlobs:
         return member_stat(self._archive.found, place.size)
 
     def open(self, digest: str) -> OpenBlob | None:
-        """Return a blob, open for reading; None if it is absent. The caller closes its descriptor.
+        """Return a blob, open for reading, or None if it is absent. The caller closes its descriptor.
 
-        Raises BlobProblem, also for all blobs of a compressed archive and if the archive has changed since its headers were read,
-        and Exhausted.
+        Raises Exhausted and BlobProblem. All blobs of a compressed archive raise BlobProblem, and so do all blobs of an archive that
+        has changed since its headers were read.
         """
         if self._how_compressed:
             raise BlobProblem("unreadable-blob", self._how_compressed)
@@ -137,16 +137,16 @@ class MemberBlobs:
         try:
             found = os.fstat(self._archive.descriptor)
             if not self._archive.is_as_read(found):
-                raise BlobProblem("unreadable-blob", "is in an archive that has changed meanwhile")
+                raise BlobProblem("unreadable-blob", "is in an archive that changed while it was read")
             return OpenBlob(os.dup(self._archive.descriptor), member_stat(found, place.size), place.offset)
         except OSError as error:
             refuse_exhausted(error)
             raise BlobProblem("unreadable-blob", error.strerror or str(error)) from error
 
     def beginning(self, digest: str, size: int) -> bytes | None:
-        """Return the first `size` bytes of a blob of an archive that was inflated; None if `open` has to tell.
+        """Return the first `size` bytes of a blob of an archive that was inflated, or None if the caller has to try `open`.
 
-        Of one that was not kept, that is what was looked at: whether it begins like JSON.
+        For a blob that was not kept, returns only `{` if it begins like JSON, or no bytes if it does not.
         """
         place, small = self._place_in_compressed(digest)
         if place is None or small is None:
@@ -157,9 +157,9 @@ class MemberBlobs:
         return b"{" if small.is_left_out(place.offset) else b""
 
     def read(self, digest: str, limit: int) -> bytes | None:
-        """Return the bytes of a blob of an archive that was inflated, without a check; None if `open` has to tell.
+        """Return the bytes of a blob of an archive that was inflated, or None if the caller has to try `open`.
 
-        Raises BlobProblem if it has more than `limit` bytes, or was not kept.
+        The digest is not checked. Raises BlobProblem if the blob has more than `limit` bytes or was not kept.
         """
         place, small = self._place_in_compressed(digest)
         if place is None or small is None:
@@ -169,7 +169,9 @@ class MemberBlobs:
         if data is None and small.is_left_out(place.offset):
             raise BlobProblem("unreadable-blob", f"has {place.size} bytes, {ROOM}")
         if data is None:
-            raise BlobProblem("unreadable-blob", "does not begin like JSON, so it is not kept of a compressed archive")
+            raise BlobProblem(
+                "unreadable-blob", "does not begin like JSON, so it was not kept when the archive was inflated"
+            )
         return data
 
     def _place_in_compressed(self, digest: str) -> tuple[MemberPlace | None, SmallMembers | None]:
@@ -178,5 +180,5 @@ class MemberBlobs:
         return (None, None) if place is None or place.reason else (place, small)
 
     def _place(self, digest: str) -> MemberPlace | None:
-        """Return where a blob is in the archive; None if it is absent, or there is no archive."""
+        """Return the place of a blob in the archive, or None if the blob is absent or no archive is open."""
         return None if self._archive is None or not is_digest(digest) else self._archive.contents.blob(digest)

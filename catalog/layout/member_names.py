@@ -1,4 +1,4 @@
-"""The names of members of an archive, as an extraction reads them."""
+"""Normalise the names of members of an archive, as an extraction does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from catalog.names.digest import is_digest
 
 
 def normal_name(name: bytes) -> bytes | None:
-    """Return the name of a member without `./` and slashes at its end; None if it leads out of the archive."""
+    """Return the name of a member without `./` and trailing slashes, or None if it leads out of the archive."""
     if name.startswith(b"/"):
         return None
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
@@ -14,7 +14,7 @@ def normal_name(name: bytes) -> bytes | None:
 
 
 def digest_of(name: bytes) -> str | None:
-    """Return the digest of the blob that has this name in a layout; None if it is the name of something else."""
+    """Return the digest of the blob that has this name in a layout, or None if it is not the name of a blob."""
     if not name.startswith(b"blobs/"):
         return None
     algorithm, slash, encoded = name[6:].decode("utf-8", "replace").partition("/")

@@ -1,4 +1,4 @@
-"""Whether a blob mentions digests, so that it may need other blobs although nobody can tell what it is."""
+"""Find out whether a blob mentions digests. A blob of an unknown type that does may need other blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A blob that is open for reading, in a directory or in an archive, and what can be wrong with one."""
+"""A blob that is open for reading, in a directory or in an archive, and the problems that a blob can have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BlobProblem(Exception):
 class OpenBlob(NamedTuple):
     """A blob that is open for reading: a descriptor, which the caller closes, and its stat.
 
-    Its bytes begin at `begin` of what is open: those of a member are a part of an archive, whose stat it has except for the size.
+    Its bytes begin at offset `begin` of the open file. A member of an archive has the stat of the archive, but its own size.
     """
 
     descriptor: int
@@ -28,12 +28,12 @@ class OpenBlob(NamedTuple):
     begin: int = 0
 
     def look(self) -> os.stat_result:
-        """Return its stat now. Raises OSError."""
+        """Return the current stat of the blob. Raises OSError."""
         found = os.fstat(self.descriptor)
         return member_stat(found, self.stat.st_size) if self.begin else found
 
     def read(self, size: int) -> bytes:
-        """Return its first `size` bytes, or all if it has fewer. Raises OSError."""
+        """Return the first `size` bytes of the blob, or all if it has fewer. Raises OSError."""
         return read_at(self.descriptor, min(size, self.stat.st_size) if self.begin else size, self.begin)
 
 
@@ -44,7 +44,7 @@ def check_size(size: int, limit: int) -> None:
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """Return `size` bytes of an open file from `offset` on; fewer only at its end. Raises OSError."""
+    """Return `size` bytes of an open file from `offset` on, or fewer at its end. Raises OSError."""
     pieces: list[bytes] = []
     while size > 0 and (piece := os.pread(descriptor, size, offset)):
         pieces.append(piece)

@@ -1,6 +1,6 @@
-"""What is kept of a compressed archive while it is inflated once: the files of the layout that are lists, manifests or configs.
+"""Keep the small members of a compressed archive while it is inflated once: index.json and similar lists, manifests and configs.
 
-What a manifest is, is not known before all of them are read. So blobs that begin like JSON are kept, as far as there is room.
+Which blobs are manifests is not known until all of them are read. So blobs that begin like JSON are kept, as far as there is room.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from catalog.layout.member_names import digest_of, normal_name
 from catalog.layout.tar_headers import FILE, Member
 
 INDEX_BYTES = 4 << 20
-"""The largest `index.json` of a compressed archive, and how much is kept of all of them if there are several."""
-_BESIDE_BYTES = 4 << 20  # the same for other files of a layout
+"""The largest `index.json` of a compressed archive that is kept. If there are several, the limit applies to their sum."""
+_BESIDE_BYTES = 4 << 20  # the same limit for `oci-layout` and for `manifest.json`
 JSON_BYTES = 8 << 20
-"""How many bytes of manifests and configs are kept."""
-_LARGE = 256 << 10  # Manifests and configs are smaller than this, but an SBOM may not be.
-_LARGE_BYTES = 4 << 20  # how much of JSON_BYTES such blobs may take
+"""The most bytes of manifests and configs that are kept."""
+_LARGE = 256 << 10  # Manifests and configs are smaller than this, but an SBOM may be larger.
+_LARGE_BYTES = 4 << 20  # the most bytes of JSON_BYTES for such large blobs
 _OTHER_BYTES = (
     2 << 20
-)  # for blobs that are not JSON, and names outside of the layout, to which its names may be hard links
+)  # for blobs that are not JSON, and for members outside the layout, which may be targets of hard links in it
 _TINY = 4 << 10
 _BEGINNING = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -28,26 +28,26 @@ _LISTS = {b"index.json": INDEX_BYTES, b"oci-layout": _BESIDE_BYTES, b"manifest.j
 
 
 class SmallMembers:
-    """The bytes of small members, by the offset of the member in what the archive inflates to."""
+    """The bytes of small members, by the offset of the member in the inflated archive."""
 
     def __init__(self) -> None:
         self._by_offset: dict[int, bytes] = {}
         self._left_out: set[int] = set()
-        self._lists = dict(_LISTS)  # how many bytes are left for each
+        self._lists = dict(_LISTS)  # how many bytes are left for each name
         self._json = self._large = self._other = 0
         self.bytes = 0
-        """How many bytes are kept."""
+        """The number of bytes that are kept."""
 
     def get(self, offset: int) -> bytes | None:
-        """Return the bytes of a member; None if they are not kept."""
+        """Return the bytes of a member, or None if they are not kept."""
         return self._by_offset.get(offset)
 
     def is_left_out(self, offset: int) -> bool:
-        """Return whether a member begins like JSON and is not kept, because there was no room for it."""
+        """Return whether a member begins like JSON but was not kept, because it was too large or there was no room."""
         return offset in self._left_out
 
     def take(self, member: Member, read: Callable[[int, int], bytes]) -> None:
-        """Keep the bytes of a member if they may be needed. `read(size, offset)` reads it. Raises what `read` raises."""
+        """Keep the bytes of a member if they may be needed. `read(size, offset)` reads the archive. Raises what `read` raises."""
         name = normal_name(member.name) if member.kind == FILE else None
         if name is None:
             return
@@ -66,7 +66,7 @@ class SmallMembers:
             self._keep(member, read)
 
     def _has_room(self, name: bytes, size: int) -> bool:
-        """Return whether a member that begins like JSON is to be kept, and count it then."""
+        """Return whether there is room for a member that begins like JSON. If so, count its bytes."""
         if digest_of(name) is None:
             if self._other + size > _OTHER_BYTES:
                 return False
@@ -81,7 +81,7 @@ class SmallMembers:
 
     def _keep(self, member: Member, read: Callable[[int, int], bytes]) -> None:
         data = read(member.size, member.offset)
-        if len(data) == member.size:  # Otherwise the archive ends here, which the next header shows.
+        if len(data) == member.size:  # Otherwise the archive ends here, and reading the next header fails.
             self._by_offset[member.offset] = data
             self.bytes += member.size
 

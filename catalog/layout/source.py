@@ -1,7 +1,7 @@
 """Read a file piece by piece, and skip or return one JSON value of any size in bounded memory.
 
-The end of a value is found by its brackets and strings alone. A value that is returned has also been checked by msgspec,
-which is as strict as Go and has no limit other than Python's recursion limit.
+The end of a value is found by its brackets and strings alone. msgspec also checks each value that is returned; it is as
+strict as Go and has no limit other than Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import msgspec
 from catalog.layout.text import mend
 
 WINDOW = 256 << 10
-"""How many bytes are read at once."""
+"""The number of bytes that are read at once."""
 
 MAX_DEPTH = 10_000
-"""The maximum nesting of brackets in a value that is skipped. msgspec's is much lower: Python's recursion limit."""
+"""The maximum nesting of brackets in a value that is skipped. The maximum of msgspec is much lower: Python's recursion limit."""
 
 _QUOTE = ord('"')
 _SPACE = re.compile(rb"[ \t\n\r]*+")
@@ -91,7 +91,7 @@ class Source:
         return self._dropped + self.at
 
     def more(self) -> bool:
-        """Discard what is before the position and read the next piece. Returns False at the end of the file."""
+        """Discard the bytes before the position and read the next piece. Returns False at the end of the file."""
         piece = b"" if self.ended else self._read(WINDOW)
         self.ended = not piece
         self._dropped += self.at
@@ -120,7 +120,7 @@ class Source:
         return byte
 
     def value(self, limit: int) -> bytes | None:
-        """Move past one value and return its bytes, which are valid JSON; None if they are more than `limit`.
+        """Move past one value and return its bytes, which are valid JSON, or None if there are more than `limit`.
 
         A value that large is checked only for matching brackets and strings. Raises Malformed if the file ends within the
         value or the value is not JSON, and TooDeep if it is nested too deep to be checked.
@@ -151,7 +151,7 @@ class Source:
 
 
 class _Walk:
-    """The state of the search for the end of a value: which brackets are open, and whether a string is."""
+    """The state of the search for the end of a value: the open brackets, and whether it is inside a string."""
 
     def __init__(self, first: int) -> None:
         self.in_scalar = first < 0 or first not in b'"[{'
@@ -162,7 +162,7 @@ class _Walk:
             self._mark(first)
 
     def over(self, buffer: bytes, at: int) -> tuple[int, bool]:
-        """Return where in `buffer` the value ends, and True; or how far the search has come, and False.
+        """Return the end of the value in `buffer` and True, or the position that the search has reached and False.
 
         If the value is not JSON or is nested too deep, `error` says so, and the returned position is just after that.
         """

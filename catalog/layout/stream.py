@@ -2,10 +2,10 @@
 
 msgspec is several times faster than an event-based parser, but needs a whole document. So the list `manifests` is read in
 batches: about 256 KiB of it, up to a comma that looks like one between two elements, are put between brackets and given
-to msgspec. If `[` text `]` is one array, then the comma after the text really separates two elements, because what a
-parser does with a text does not depend on what follows. If the comma was a wrong one (in a string, or nested), `[` text
-`]` is not JSON. So msgspec checks every cut, and every byte is parsed as strictly as in one go. If no cut is found, the
-end of the next value is found by its brackets and strings (source.py), and msgspec checks that value.
+to msgspec. If `[` text `]` is one array, then the comma after the text really separates two elements, because a parser's
+result for a text does not depend on what follows. If the comma was a wrong one (in a string, or nested), `[` text `]` is
+not JSON. So msgspec checks every cut, and every byte is parsed as strictly as in one go. If no cut is found, the end of the
+next value is found by its brackets and strings (source.py), and msgspec checks that value.
 
 ijson was tried and rejected. Its lexer is quadratic in the length of a string (16 MiB take 0.8 s, 64 MiB 12 s). It refuses
 a whole file for one byte that is not UTF-8. It reads half a surrogate pair as `?`, as another character or not at all. A
@@ -52,7 +52,7 @@ _ROOM = 24
 
 
 class Problem(NamedTuple):
-    """A problem in a store: `subject` says where, `detail` what, each in at most 200 characters."""
+    """A problem in a store. `subject` is the place and `detail` the description, each of at most 200 characters."""
 
     kind: str
     subject: str
@@ -87,8 +87,8 @@ class Parser:
     """One pass over an `index.json`. Its attributes are complete when `batches` has ended.
 
     `restart` is called if the field `manifests` is repeated. The last one counts, as in Go, so the caller has to discard
-    the descriptors of the one before, or raise Malformed if it cannot. `number` is that of an element, counted from 0, which is
-    kept as `numbered`.
+    the descriptors of the previous one, or raise Malformed if it cannot. The element with the index `number`, counted from 0,
+    is kept as `numbered`.
     """
 
     def __init__(
@@ -104,16 +104,16 @@ class Parser:
         self._others: list[str] = []
         self._seen: set[str] = set()
         self.odd: list[str] = []
-        """Fields that only Go programs read in this way (gojson.py), at most ten."""
+        """One line per field whose value depends on the reader (gojson.py), at most ten."""
         self.elements = 0
         self.skipped: list[Problem] = []
         self.annotations: dict[str, str] = {}
         self.history = b""
         self.numbered: Descriptor | None = None
-        """The element that was asked for, if the list has it and it is usable."""
+        """The element with the index `number`; None if there is no such element or it is not usable."""
 
     def batches(self) -> Iterator[list[Descriptor]]:
-        """Yield the usable descriptors in order. Raises Malformed; then nothing yielded before may be used."""
+        """Yield the usable descriptors in order. Raises Malformed. After that, the descriptors yielded before must not be used."""
         source = self._source
         self._open()
         if source.peek() == ord("}"):
@@ -175,7 +175,7 @@ class Parser:
             self._history_is_large = value is None
 
     def _name(self, spelt: str) -> str:
-        """Return the field of an index as which Go reads the name `spelt`, or `spelt` itself."""
+        """Return the name of the index field that Go takes `spelt` for, or `spelt` itself if there is none."""
         name = _FOLDED.get(gojson.fold(spelt), spelt)
         if name != spelt:
             self.odd.append(shorten(f"{spelt} is read as {name}", 80))
@@ -242,7 +242,7 @@ class Parser:
         return None
 
     def _decode(self, text: bytes) -> list[Descriptor] | None:
-        """Return the usable descriptors of an array; None if `text` is not an array, or an empty one."""
+        """Return the usable descriptors of an array, or None if `text` is not an array or is empty."""
         if b"\\" not in text or b"\\u0000" not in text:
             ensure_room(_ROOM * len(text))
             try:
@@ -288,9 +288,12 @@ class Parser:
 
 
 def _are_canonical(found: Collection[Descriptor]) -> bool:
-    """Return whether all digests are SHA-256 in lower case, which needs no further check. One search takes a third of one for each."""
+    """Return whether all digests are SHA-256 in lower case, so that they need no further check.
+
+    One search for all takes a third of the time of one search per digest.
+    """
     lines = "\n".join(map(_digest_of, found)) + "\n"
-    # With that length, no digest has a line break of its own.
+    # If the length is right, no digest contains a line break.
     return not found or (len(lines) == _CANONICAL_LENGTH * len(found) and _canonical(lines) is not None)
 
 

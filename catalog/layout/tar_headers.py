@@ -1,8 +1,8 @@
-"""Read the headers of a tar archive (POSIX ustar and pax, GNU, star, V7) that somebody else wrote, in bounded time and memory.
+"""Read the headers of an untrusted tar archive (POSIX ustar and pax, GNU, star, V7) in bounded time and memory.
 
 Python's tarfile was not used: it keeps two kilobytes for each member, reads extended headers of any size into memory, and each of
-its loops over them once ran for ever on some input (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194). This reader knows what a layout
-needs: where the bytes of each member are. Where programs that read tar disagree, the archive is refused (0023).
+its loops over them once ran forever on some input (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194). This reader finds only what a
+layout needs: the place of each member's bytes. If programs that read tar disagree about an archive, it is refused (0023).
 
 Everything is read through `read(size, offset)`, forwards, so the same code reads a file in place and a compressed stream.
 """
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 BLOCK = 512
 MOST_HEADERS = 500_000
-"""The most header blocks of an archive, those of extended headers and of sparse maps included."""
+"""The most header blocks of an archive, including those of extended headers and sparse maps."""
 MOST_MEMBERS = 100_000
 """The most members of an archive."""
 EXTENDED_BYTES = 1 << 20
-"""The largest extended header, which is Go's limit, too."""
-_WINDOW = 16 << 10  # how much is read at once: several headers, if the members are small
+"""The largest extended header. Go has the same limit."""
+_WINDOW = 16 << 10  # the bytes that are read at once: several headers if the members are small
 
 FILE, DIRECTORY, HARD_LINK, SYMBOLIC_LINK, SPARSE = (
     "a regular file",
@@ -48,7 +48,7 @@ class Torn(Exception):
 
 
 class Member(NamedTuple):
-    """A member: its name as it is written, what it is (FILE and so on), and where its bytes are. `target` is that of a link."""
+    """A member: its name as written, its kind (FILE and so on), and the offset and size of its bytes. A link has a `target`."""
 
     name: bytes
     kind: str
@@ -63,10 +63,10 @@ def members(read: Callable[[int, int], bytes], size: int | None = None) -> Itera
 
 
 def steps(read: Callable[[int, int], bytes], size: int | None = None) -> Iterator[Member | None]:
-    """Yield the members in their order, and None after other headers, of which there may be many before the next member.
+    """Yield the members in their order, and None after other headers. There may be many other headers before the next member.
 
-    `read(size, offset)` returns fewer bytes only at the end of the archive. `size` is that of the archive in bytes, if it is known:
-    no member may end behind it. The offsets that are asked for never decrease. Raises Torn, and what `read` raises.
+    `read(size, offset)` returns fewer bytes only at the end of the archive. Its offsets never decrease. `size` is the size of the
+    archive in bytes, if it is known; no member may end beyond it. Raises Torn, and anything that `read` raises.
     """
     blocks = _Blocks(read, size)
     count = itertools.count(1)
@@ -76,7 +76,7 @@ def steps(read: Callable[[int, int], bytes], size: int | None = None) -> Iterato
         block = blocks.header(at)
         if block == _ZEROS:
             if blocks.read(BLOCK, at + BLOCK) not in (_ZEROS, b""):
-                raise Torn(f"has an empty header at byte {at}, and more behind it")
+                raise Torn(f"has an empty header at byte {at}, and more after it")
             if extended:
                 raise Torn(f"ends after an extended header, at byte {at}")
             return
@@ -123,7 +123,7 @@ class _Blocks:
         return block
 
     def read(self, size: int, at: int) -> bytes:
-        """Return `size` bytes from `at` on; fewer only at the end of the archive."""
+        """Return `size` bytes from `at` on, or fewer at the end of the archive."""
         begin = at - self._begin
         if not (begin >= 0 and begin + size <= len(self._window)):
             wanted = max(size, _WINDOW)
@@ -133,7 +133,7 @@ class _Blocks:
         return self._window[begin : begin + size]
 
     def behind_map(self, block: bytes, at: int) -> Generator[None, None, int]:
-        """Return where the data of a sparse member of GNU tar begins: after the blocks that contain the rest of its map."""
+        """Return the offset of the data of a sparse member of GNU tar, after the blocks that contain the rest of its map."""
         more = block[482]
         while more:
             more = self.header(at)[504]
@@ -142,16 +142,16 @@ class _Blocks:
         return at
 
     def check(self, member: Member) -> None:
-        """Raise Torn if a member ends behind the archive."""
+        """Raise Torn if a member ends beyond the end of the archive."""
         if self._size is not None and member.offset + member.size > self._size:
             end = member.offset + member.size
             raise Torn(f"is cut off: its {self._size} bytes end in a member that ends at byte {end}")
 
 
 def _header(block: bytes, at: int) -> tuple[bytes, int]:
-    """Return the type of a header and the size of what follows it, in bytes. Raises Torn."""
-    # POSIX adds the bytes as unsigned numbers, with spaces in place of the checksum; some programs added signed ones.
-    # GNU tar reads no checksum in base 256.
+    """Return the type of a header and the size of the data after it, in bytes. Raises Torn."""
+    # POSIX adds the bytes as unsigned numbers, with spaces in place of the checksum; some programs added signed numbers.
+    # GNU tar does not accept a checksum in base 256.
     checksum = None if block[148] & 0x80 else _number(block[148:156], at)
     total = sum(block) - sum(block[148:156]) + 8 * 32
     if checksum != total and checksum != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
@@ -159,14 +159,14 @@ def _header(block: bytes, at: int) -> tuple[bytes, int]:
     kind = block[156:157]
     length = _number(block[124:136], at)
     if kind == b"1":
-        return kind, 0  # the size of the file that it links to, for some programs
+        return kind, 0  # some programs write the size of the link's target here
     if length and kind in _WITHOUT_DATA:
         raise Torn(f"has {_KINDS[kind]} with {length} bytes at byte {at}, which programs read differently")
     return kind, length
 
 
 def _number(field: bytes, at: int) -> int:
-    """Return the number in a field: octal digits, or in base 256 as GNU tar writes large ones. Raises Torn."""
+    """Return the number in a field, in octal digits, or in base 256 as GNU tar writes large numbers. Raises Torn."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
         if field[0] & 0x40 or value > _MOST_SIZE:
@@ -200,7 +200,7 @@ def _member(block: bytes, kind: bytes, at: int, length: int, extended: dict[byte
 
 def _name(block: bytes) -> bytes:
     name = _text(block[:100])
-    if block[257:263] != b"ustar\0":  # GNU tar and V7 have something else where ustar has the beginning of the name
+    if block[257:263] != b"ustar\0":  # GNU tar and V7 have other data where ustar has the beginning of the name
         return name
     prefix = _text(block[345:476] if block[508:512] == b"tar\0" else block[345:500])
     return prefix + b"/" + name if prefix else name
@@ -220,11 +220,11 @@ def _extension(blocks: _Blocks, at: int, length: int) -> bytes:
 
 
 def _extend(extended: dict[bytes, bytes], kind: bytes, data: bytes) -> None:
-    """Add what an extended header says about the next member. Raises Torn if another one has said it."""
+    """Add the records of an extended header for the next member. Raises Torn if an earlier header has one of them, too."""
     long_key = b"path" if kind == b"L" else b"linkpath"
     records = {long_key: _text(data)} if kind in b"LK" else _records(data)
     if not records.keys().isdisjoint(extended):
-        raise Torn("has two extended headers for one member that say the same")
+        raise Torn("has two extended headers for one member that set the same field")
     extended.update(records)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 REPLACEMENT = "\ufffd"
 
 OUT_OF_RANGE = 1 << 64
-"""The value that `loads` returns for an integer of more than 20 characters, because int() is quadratic in the length, and
-refuses more than 4,300 digits."""
+"""The value that `loads` returns for an integer of more than 20 characters, because int() takes quadratic time and refuses
+more than 4,300 digits."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# Matches every escape, because in `\\ud800` it is the backslash that is escaped. The first alternative is a whole
-# surrogate pair, the second is half of one.
+# Matches every escape, because in `\\ud800` the backslash is what is escaped. The first alternative is a whole surrogate
+# pair, the second is half of one.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
@@ -49,12 +49,12 @@ def clean(text: str) -> str:
 
 
 def decode(raw: bytes) -> str:
-    """Decode UTF-8, with U+FFFD for each byte that is not (Go's encoding/json). Never raises."""
+    """Decode UTF-8, with U+FFFD for each invalid byte (as Go's encoding/json does). Never raises."""
     return raw.decode("utf-8", _HANDLER)
 
 
 def mend(raw: bytes) -> bytes:
-    r"""Return JSON text with `\ufffd` for each escape that is half a surrogate pair (Go's encoding/json).
+    r"""Return JSON text with `\ufffd` for each escape that is half a surrogate pair (as Go's encoding/json does).
 
     The length does not change.
     """
@@ -82,12 +82,12 @@ def loads(raw: bytes) -> Any:
 
 
 def kind_of(first: int) -> str:
-    """Return the kind of a JSON value that begins with the byte `first`, as "an array"; "" if no value begins like that."""
+    """Return the kind of a JSON value that begins with the byte `first`, such as "an array", or "" if no value begins with it."""
     return _KINDS.get(chr(first), "a number" if chr(first) in "-0123456789" else "") if first >= 0 else ""
 
 
 def kind(value: object) -> str:
-    """Return the kind of a decoded value, as "an array", for messages."""
+    """Return the kind of a decoded value, such as "an array", for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -110,12 +110,12 @@ def refuse(constant: str) -> None:
 
 
 def text_or_none(found: object) -> str | None:
-    """Return a JSON value if it is a string, clean; else None."""
+    """Return a JSON value, cleaned, if it is a string; else None."""
     return clean(found) if isinstance(found, str) else None
 
 
 def strings_in(found: object) -> dict[str, str]:
-    """Return those members of a JSON object that are strings, keys and values clean; {} for anything else."""
+    """Return the members of a JSON object that are strings, with clean keys and values, or {} if it is not an object."""
     if not isinstance(found, dict):
         return {}
     return {clean(key): clean(value) for key, value in found.items() if isinstance(value, str)}

@@ -10,7 +10,7 @@ from catalog.names.escape import shown
 _LONG = (("year", 31_536_000), ("month", 2_592_000), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _WORDS = dict(_LONG[2:]) | {"second": 1, "month": 31 * 86_400, "year": 366 * 86_400}
-"""A month and a year are the longest that there are, because what is younger than an age is spared."""
+"""A month has 31 days and a year 366, the longest there are, because anything younger than an age is kept."""
 
 
 def milliseconds(text: str, option: str) -> int:

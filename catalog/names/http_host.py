@@ -1,4 +1,4 @@
-"""Parse the Host header of an HTTP request, by which a server is safe from DNS rebinding, and an address to listen at."""
+"""Parse the Host header of an HTTP request, which a server checks against DNS rebinding, and the address to listen at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?")
 
 
 def host_of(text: str) -> str:
-    """Return the host in a Host header, in lower case and without the port; "" if invalid (RFC 3986, section 3.2.2)."""
+    """Return the host in a Host header, in lower case and without the port, or "" if invalid (RFC 3986, section 3.2.2)."""
     found = _HOST.fullmatch(text)
     return (found[1] or found[2]).lower() if found else ""
 

@@ -1,6 +1,6 @@
 """Derive the lookup keys of a descriptor (docs/resolution.md, "From an entry to its keys"), by a store's naming policy.
 
-This happens once, when `index.json` changes. Every other tool does this work again in each lookup.
+Keys are derived once, when `index.json` changes. Every other tool repeats this work in each lookup.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCES = 3
 
 
 _REMEMBERED = 300
-"""The longest name whose parts are kept, in characters: a longer one is hardly ever a repository, and a thousand of them take memory."""
+"""The longest name whose parts are cached, in characters. A longer name is hardly ever a repository, and a thousand of them take memory."""
 
 REPO_TAGS = "RepoTags"
 """The subject of a problem with a name of DOCKER_SAVE: the field in which it is written."""
@@ -58,8 +58,8 @@ class NameProblem(NamedTuple):
 
 
 # image-spec annotations.md: the grammar of org.opencontainers.image.ref.name.
-# Possessive quantifiers match the same, because no part can match in two ways, and keep no state to return to: without them a
-# name of 4 MiB takes 600 MiB.
+# Possessive quantifiers match the same texts, because no part can match in two ways, but keep no state for backtracking. Without
+# them a name of 4 MiB takes 600 MiB.
 _ALNUM = r"[A-Za-z0-9]++"
 _COMPONENT = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*+"
 _REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*+\Z", re.ASCII)
@@ -71,7 +71,7 @@ def is_ref_name(text: str) -> bool:
 
 
 class Unnamed(NamedTuple):
-    """What gives a name to an entry without one: another annotation, or the repository and tag in the path of its store.
+    """The source of a name for an entry without one: another annotation, or the repository and tag in the path of its store.
 
     With `alone`, only the single entry of a layout gets that repository and tag.
     """
@@ -93,9 +93,9 @@ def derive_keys(
 ) -> tuple[list[Key], list[NameProblem]]:
     """Return the keys of a descriptor, in the order of their sources, and the problems of its names.
 
-    `digest` is that of the descriptor. The store's naming policy provides `repository`, for a bare tag, and `unnamed`,
-    for an entry without a name. `other` is the value of the annotation `unnamed.annotation`. `saved_names` are what
-    `docker save` wrote elsewhere; each is read as `io.containerd.image.name` is.
+    `digest` is the descriptor's digest. The store's naming policy provides `repository`, for a bare tag, and `unnamed`,
+    for an entry without a name. `other` is the value of the annotation `unnamed.annotation`. `saved_names` are the names
+    that `docker save` wrote beside the layout; each is read as `io.containerd.image.name` is.
     """
     keys = _Keys()
     problems = keys.problems
@@ -184,9 +184,9 @@ def _from_image_name(
 
 
 def split_named(text: str) -> tuple[str, str, str | None, str | None] | None:
-    """Return `split_reference(text)`, in less time if the repository of a name with a tag was seen just before, as is usual in a layout."""
+    """Return `split_reference(text)`, faster if the repository of a tagged name was seen recently, as is usual in a layout."""
     name, colon, tag = text.rpartition(":")
-    # A name of 64 characters may be the id of an image, which only counts without a tag. A name with another colon has a port or two tags.
+    # A name of 64 characters may be the id of an image, which is one only without a tag. A name with another colon has a port or two tags.
     if not colon or len(name) > _REMEMBERED or len(name) == 64 or "/" in tag or "@" in text:
         return split_reference(text)
     parts = remembered(name)
@@ -208,7 +208,7 @@ def _from_ref_name(text: str, digest: str, repository: str | None, keys: _Keys) 
     if not pinned:
         base = text
     elif not base:
-        return  # containerd writes a bare `@sha256:...` for a name without a tag, which its image name gives in full
+        return  # containerd writes a bare `@sha256:...` for a name without a tag; the image name has the full name
     if is_tag(base):
         key = Key(repository, base, REF)
     elif (parts := split_named(base)) is not None and parts[3] is None:
@@ -264,7 +264,7 @@ class Naming(NamedTuple):
         return self.kind in ("path", "path:tag")
 
     def unnamed(self, relative_path: str | None, prefix: str | None) -> Unnamed:
-        """Return what gives a name to an entry without one. The arguments are those of `repository`."""
+        """Return the source of a name for an entry without one. Takes the same arguments as `repository`."""
         if self.kind == "annotation":
             return Unnamed(annotation=self.name)
         above, _, tag = (relative_path or "").rpartition("/")
@@ -274,9 +274,9 @@ class Naming(NamedTuple):
         return Unnamed(None, repository, tag, self.kind == "path") if repository is not None else Unnamed()
 
     def repository(self, relative_path: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
-        """Return the canonical repository of a bare tag in a store, or the problem if this policy should give one but cannot.
+        """Return the canonical repository of a bare tag in a store, or the problem if this policy should provide one but cannot.
 
-        `relative_path` is the path of the store below its root, None for a store that was added by itself. `prefix` is
+        `relative_path` is the path of the store below its root, or None for a store that was added by itself. `prefix` is
         the registry to put in front of that path.
         """
         if self.kind in ("annotations", "annotation"):

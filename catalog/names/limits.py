@@ -6,7 +6,7 @@ KEY_BYTES = 1024
 """The longest lookup key, in bytes of UTF-8. PostgreSQL's B-tree accepts at most 2,704 bytes."""
 
 MAX_NAMES = 1000
-"""How many names of an annotation that lists several become keys. The rest are reported and cannot be looked up."""
+"""The maximum number of keys from an annotation that lists several names. The rest are reported and cannot be looked up."""
 
 
 def is_long(text: str) -> bool:
@@ -17,13 +17,13 @@ def is_long(text: str) -> bool:
 
 
 PATH_BYTES = 1536
-"""The longest path of a store, in bytes as stored. Paths are B-tree keys, and so are names, which may be KEY_BYTES longer."""
+"""The longest path of a store, in bytes as stored. Paths are B-tree keys. So are names, which may be KEY_BYTES longer."""
 
 _CLIPPED = 200
 
 
 def clipped(text: str) -> str:
-    """Return a dictionary word (a media type, a platform) as stored: if longer than KEY_BYTES, its beginning and `…`."""
+    """Return a dictionary word (a media type, a platform) as stored: one longer than KEY_BYTES is cut and gets a `…`."""
     return text[:_CLIPPED] + "…" if is_long(text) else text
 
 
@@ -31,5 +31,5 @@ LAYOUT_VERSION = "1.0.0"
 """The only version of the image layout so far (image-spec, image-layout.md)."""
 
 MOST_TAGS = 5_000
-"""At how many different tags a search for a part of one stops to skip from tag to tag in the index (the statement TAGS_WITH): if
-each key has a tag of its own, it costs less to read them all."""
+"""The number of different tags after which a search for part of a tag stops skipping from tag to tag in the index (the statement
+TAGS_WITH). If each key has a different tag, reading all keys costs less."""

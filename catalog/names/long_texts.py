@@ -1,10 +1,9 @@
-"""Match a glob against a long text, whose length and that of the glob do not multiply.
+"""Match a glob against a long text, in time that does not grow with the product of their lengths.
 
-An expression that tries each place of the text takes as many steps as the text and the glob have characters, multiplied: a label of
-4 MiB and a pattern of 8,000 characters are half a minute, in which no other thread of the process runs. Here a part of the glob
-without wildcards is searched by `str.find`, which is linear. One with `?` or classes is searched by Shift-And (Baeza-Yates and
-Gonnet, 1992): a number has a bit for each beginning of the part that ends at the present character, and one step of arithmetic
-follows all of them.
+A regular expression that tries each position of the text takes a number of steps in proportion to that product: a label of 4 MiB and
+a pattern of 8,000 characters take half a minute, in which no other thread of the process runs. Here a part of the glob without
+wildcards is found by `str.find`, which is linear. A part with `?` or classes is found by Shift-And (Baeza-Yates and Gonnet, 1992):
+an integer has one bit for each prefix of the part that ends at the current character, and one arithmetic step advances all of them.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
 
     Piece = tuple[str, bool]
     Ranges = Callable[[str], tuple[list[tuple[str, str]], bool]]
-    """Reads a class: the ranges of its members, and whether it means all other characters."""
+    """A function that reads a class and returns the ranges of its members, and whether the class is negated."""
 
 
 class LongMatch:
-    """A glob: its `parts` between the stars, each a list of pieces as catalog.names.pattern has them. `ranges` reads a class."""
+    """A glob. `parts` are the parts between the stars, each a list of pieces as in catalog.names.pattern; `ranges` reads a class."""
 
     def __init__(self, parts: Sequence[Sequence[Piece]], ranges: Ranges) -> None:
         self._parts = [_Part(part, ranges) for part in parts]
@@ -44,7 +43,7 @@ class LongMatch:
 
 
 class _Part:
-    """A part of a glob without `*`, which matches so many characters."""
+    """A part of a glob without `*`, which therefore matches a fixed number of characters."""
 
     def __init__(self, pieces: Sequence[Piece], ranges: Ranges) -> None:
         self.length = len(pieces)
@@ -52,9 +51,9 @@ class _Part:
         if self._literal is not None:
             return
         self._any = 0
-        """The places of the part, as bits, at which any character may be."""
+        """The positions in the part that match any character, as bits."""
         self._single: dict[str, int] = {}
-        """The places at which a character may be by itself."""
+        """For each literal character, the positions that match it, as bits."""
         bounds = {"\0"}
         classes: list[tuple[int, list[tuple[str, str]], bool]] = []
         for place, (token, wild) in enumerate(pieces):
@@ -72,13 +71,13 @@ class _Part:
         self._known: dict[int, int] = {}
 
     def is_at(self, text: str, at: int) -> bool:
-        """Return whether the text has the part at that place."""
+        """Return whether the part matches the text at position `at`."""
         if self._literal is not None:
             return text.startswith(self._literal, at)
         return all(self._places(text[at + place]) >> place & 1 for place in range(self.length))
 
     def behind(self, text: str, begin: int, end: int) -> int:
-        """Return where the first occurrence of the part between two places of a text ends; -1 if there is none."""
+        """Return the end of the first match of the part between two positions in `text`, or -1 if there is none."""
         if self._literal is not None:
             found = text.find(self._literal, begin, end)
             return found if found < 0 else found + self.length
@@ -91,7 +90,7 @@ class _Part:
         return -1
 
     def _places(self, character: str) -> int:
-        """Return the places of the part at which the character may be, as bits."""
+        """Return the positions in the part that match the character, as bits."""
         single = self._single.get(character, 0)
         if not self._classes:
             return self._any | single

@@ -1,4 +1,4 @@
-"""Media types, and what they say about a blob: whether it can be a manifest, and whether a layer may be absent.
+"""Media types and what they mean for a blob: whether it can be a manifest, and whether a layer may be absent.
 
 Sources: image-spec media-types.md and layer.md, Docker's schemas 1 and 2, and BuildKit's cache format.
 """

@@ -1,4 +1,4 @@
-"""Points in time: parse what `--at` and layouts say, and format what the catalog stores."""
+"""Points in time: parse the value of `--at` and the times in layouts, and format the times that the catalog stores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MONTHS = {"month": 1, "year": 12}
 def parse_moment(text: str, now: int) -> int:
     """Parse a time, as the help of `--at` describes it. Returns milliseconds since 1970, UTC; `now` is in the same unit.
 
-    A time is one of RFC 3339, a date, an age (`90s`, `15m`, `2h`, `3d`, `1w`, `2hours`, `1month`, `1year`), `now`, `today`,
+    A time is an RFC 3339 time, a date, an age (`90s`, `15m`, `2h`, `3d`, `1w`, `2hours`, `1month`, `1year`), `now`, `today`,
     `yesterday`, the name of a day, which means the last such day before today, or `@SECONDS`. A time without a zone is local,
     and a day means its first moment. Raises UsageError for any other `text`.
     """
@@ -40,7 +40,7 @@ def parse_moment(text: str, now: int) -> int:
 
 
 def _relative(text: str, now: int) -> int | None:
-    """Return the time that an age or a day means; None if `text` is neither. Raises ValueError, and OverflowError."""
+    """Return the time that an age or a day means, or None if `text` is neither. Raises ValueError and OverflowError."""
     number = text[: len(text) - len(text.lstrip("0123456789"))]
     unit = text[len(number) :].strip(" ")
     if number and (unit in _AGES_MS or unit.removesuffix("s") in _WORDS):
@@ -61,7 +61,7 @@ def _relative(text: str, now: int) -> int | None:
 
 
 def _months_before(moment: datetime, months: int) -> datetime:
-    """Return the same local time some months earlier, or on the last day of a month that is shorter."""
+    """Return the same local time `months` earlier, on the last day if that month is too short."""
     month = moment.year * 12 + moment.month - 1 - months
     if month < 12:  # before the year 1
         return datetime(1, 1, 1, tzinfo=UTC)
@@ -72,12 +72,12 @@ def _months_before(moment: datetime, months: int) -> datetime:
 
 def _as_milliseconds(found: datetime) -> int:
     if found.tzinfo is None:
-        found = found.astimezone()  # of the local zone
-    return (found - _EPOCH) // _MILLISECOND  # exact integers, so that the `since` of a span finds that span
+        found = found.astimezone()  # in the local zone
+    return (found - _EPOCH) // _MILLISECOND  # integer arithmetic is exact, so the `since` of a span finds that span
 
 
 def milliseconds(text: str) -> int | None:
-    """Parse an RFC 3339 time found in a layout. Returns milliseconds since 1970, UTC; None if invalid or Go's zero time."""
+    """Parse an RFC 3339 time found in a layout. Returns milliseconds since 1970, UTC, or None if invalid or Go's zero time."""
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

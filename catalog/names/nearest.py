@@ -1,4 +1,4 @@
-"""Which of some known words a mistyped one probably means. Loaded only for a message about an error."""
+"""Find the known word that a mistyped one probably means. Loaded only for an error message."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 100
-"""Characters of a word that is compared. Comparing takes up to the third power of that, and words come from layouts, too."""
+"""The longest word that is compared, in characters. Comparing takes cubic time at worst, and some words come from layouts."""
 
 
 def nearest(text: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like `text`, or None if none is like it, or it is too long. The case does not matter."""
-    import difflib  # The configuration needs this module, and hardly ever a message.
+    """Return the known word most similar to `text`, ignoring case, or None if no word is similar or `text` is too long."""
+    import difflib  # Here, because the configuration imports this module but hardly ever needs the message.
 
     if len(text) > _LONGEST:
         return None
@@ -25,13 +25,13 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
 
 
 def nearest_option(text: str, known: Iterable[str]) -> str | None:
-    """Return the known option that is most like `text`. The dashes do not count: they would make all options alike."""
+    """Return the known option most similar to `text`, or None. Dashes are ignored, because they make all options similar."""
     names = {word.lstrip("-"): word for word in known}
     found = nearest(text.lstrip("-"), names)
     return None if found is None else names[found]
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end; empty if there is none."""
+    """Return `did you mean 'WORD'? ` for the nearest known word, with a space at the end, or "" if there is none."""
     word = nearest(text, known)
     return "" if word is None else f"did you mean '{shown(word)}'? "

@@ -15,7 +15,7 @@ MAX_LINKS = 40
 
 
 def encode_path(path: str) -> tuple[str, bytes | None]:
-    """Return `path` as storable text, and None. If it is not UTF-8, return it percent-encoded, and its bytes."""
+    """Return `path` as text that can be stored, and None. If it is not UTF-8, return it percent-encoded, and its bytes."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -33,17 +33,17 @@ def is_too_long(path: str) -> bool:
     """Return whether `path` takes more than PATH_BYTES in the catalog, either as a path or as encoded in a name."""
     if len(path) <= PATH_BYTES // 12:  # at most four bytes per character, each percent-encoded as three
         return False
-    # The name of a store below a root is a part of this, behind the root's own name of at most KEY_BYTES.
+    # The name of a store below a root is the root's own name, of at most KEY_BYTES, followed by part of this path.
     return max(len(text.encode("utf-8", "replace")) for text in (encode_path(path)[0], _encoded(path))) > PATH_BYTES
 
 
 def real_path(path: str) -> str:
-    """Return the absolute form of `path` without symbolic links, of which the last part may not exist.
+    """Return the absolute form of `path` with all symbolic links resolved. The path need not exist.
 
-    If a link in it cannot be read, as `/proc/1/root` by most users, no link is resolved.
+    If a link in it cannot be read, as most users cannot read `/proc/1/root`, no link is resolved.
     """
     try:
-        return os.path.realpath(path)  # noqa: TID251 - whose errors are caught here
+        return os.path.realpath(path)  # noqa: TID251 - errors are caught here
     except OSError:
         return os.path.abspath(path)
 
@@ -66,7 +66,7 @@ def registered_as(path: str) -> list[str]:
     """Return the paths under which the directory `path` may be registered, the one with the most links first.
 
     A store or root may be registered as a link (its last component), and a store found below such a root has that link
-    in the middle of its path. A path without links has one answer. A path that is too long to be opened has none.
+    in the middle of its path. The list has one path if there are no links, and is empty if `path` is too long to be opened.
     """
     found = prefixes_registered_as(path)
     return found[-1][1] if found and found[-1][0] == len(path) else []
@@ -84,7 +84,7 @@ def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
     for number, part in enumerate(path.split("/")):
         length += len(part) + (number > 0)
         if length > MAX_PATH:
-            break  # however short it is without '..' and empty parts, the kernel takes no such path
+            break  # the kernel refuses such a path, however short it is without '..' and empty parts
         if part == "..":
             spelt = [os.path.dirname(spelt[-1])]
         elif part not in ("", "."):
@@ -114,7 +114,7 @@ def derived_name(path: str, root_path: str | None = None, root_name: str | None 
 
 
 def checked_name(name: str) -> str:
-    """Return `name` if it is valid for `--name`. Raises UsageError with the rule that it breaks."""
+    """Return `name` if it is valid for `--name`. Raises UsageError, which states the rule that `name` breaks."""
     if not name or name[0] in "/." or any(c in ":@" or c.isspace() or not c.isprintable() for c in name):
         raise UsageError(
             f"invalid name '{shown(name)}': a name must not contain ':', '@', white space or control characters, "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from catalog.names.long_texts import LongMatch
 
 _MOST_STEPS = 1 << 18
-"""How many steps an expression may take for a text: a tenth of a millisecond or so. No name takes more."""
+"""The most steps that a regular expression may take for a text, about a tenth of a millisecond. No name takes more."""
 _STAR = ("*", True)
 _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
@@ -29,7 +29,7 @@ def has_wildcard(text: str) -> bool:
 class Glob:
     """One glob, which matches whole texts. Its first `host` characters are literal, including brackets (an IPv6 address).
 
-    `prefix` is its longest literal beginning; `literal` says whether that is the whole glob.
+    `prefix` is the longest literal prefix; `literal` is True if that is the whole glob.
     """
 
     __slots__ = ("_long", "_pieces", "_regex", "_shortest", "literal", "prefix", "text")
@@ -45,12 +45,12 @@ class Glob:
         self.prefix = "".join(piece for piece, _ in self._pieces[:literal])
 
     def bounds(self) -> dict[str, str] | None:
-        """Return the half-open range `low` to `high` that contains every match; None if the prefix is empty."""
+        """Return the half-open range `low` to `high` that contains every match, or None if the prefix is empty."""
         high = upper_bound(self.prefix)
         return None if high is None else {"low": self.prefix, "high": high}
 
     def matches(self, text: str) -> bool:
-        """Return whether all of `text` matches, in time in proportion to its length."""
+        """Return whether all of `text` matches. Takes time in proportion to its length."""
         if len(text) < self._shortest:  # so an expression much longer than any text is never compiled
             return False
         if len(text) * self._shortest > _MOST_STEPS:
@@ -76,7 +76,7 @@ class Glob:
 
 
 def upper_bound(prefix: str) -> str | None:
-    """Return the least text above all texts that begin with `prefix`, for a half-open index range; None if none is."""
+    """Return the least text above all texts that begin with `prefix`, for a half-open index range, or None if there is none."""
     prefix = prefix.rstrip("\U0010ffff")
     if not prefix:
         return None
@@ -102,7 +102,7 @@ def name_globs(text: str) -> tuple[Glob, ...]:
 
 
 def repository_globs(text: str) -> tuple[Glob, ...]:
-    """Return the globs over canonical repositories that the pattern `text`, without a tag, stands for, as `name_globs`."""
+    """Return the globs over canonical repositories for the pattern `text`, which has no tag. See `name_globs`."""
     return _in_domains(text, text, _ipv6_length(text))
 
 
@@ -114,7 +114,7 @@ def _in_domains(repository: str, whole: str, host: int) -> tuple[Glob, ...]:
 
 
 class Wanted:
-    """A text that a filter asks for: itself, or if it has wildcards also every text that it matches as a glob."""
+    """The value of a filter. It matches an equal text and, if it has wildcards, every text that matches it as a glob."""
 
     __slots__ = ("glob", "text")
 
@@ -123,7 +123,7 @@ class Wanted:
         self.glob = Glob(text) if has_wildcard(text) else None
 
     def __call__(self, text: str | None) -> bool:
-        """Return whether a text is what is asked for."""
+        """Return whether `text` matches the filter."""
         return text == self.text or (self.glob is not None and text is not None and self.glob.matches(text))
 
 
@@ -134,7 +134,7 @@ def _split_tag(text: str, host: int) -> tuple[str, str]:
 
 
 def _ipv6_length(text: str) -> int:
-    """Return the length of a leading `[hex:...]`, which is an IPv6 domain and not a character class; 0 without one."""
+    """Return the length of a leading `[hex:...]`, which is an IPv6 domain and not a character class, or 0 if there is none."""
     end = text.find("]")
     if not text.startswith("[") or end < 0 or ":" not in text[1:end] or text[1:end].translate(_HEX_AND_COLON):
         return 0
@@ -152,12 +152,12 @@ def _pieces(text: str, host: int) -> list[tuple[str, bool]]:
 
 
 def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
-    """Yield each token of the pattern, a literal character or a wildcard (`*`, `?` or `[...]`), and whether it is one."""
+    """Yield each token of the pattern, a literal character or a wildcard (`*`, `?`, `[...]`), and whether it is a wildcard."""
     position, end = host, 0
     yield from ((character, False) for character in text[:host])
     while position < len(text):
         character = text[position]
-        if character == "[" and end >= 0:  # if no `]` was found ahead of an earlier `[`, there is none now
+        if character == "[" and end >= 0:  # if no `]` followed an earlier `[`, none follows this one
             end = text.find("]", position + (3 if text.startswith("[!", position) else 2))
             if end > 0:
                 yield text[position : end + 1], True
@@ -189,7 +189,7 @@ def _translate(pieces: list[tuple[str, bool]]) -> str:
 
 
 def _members(token: str) -> tuple[list[tuple[str, str]], bool]:
-    """Return the ranges of the members of a class, and whether it means all other characters."""
+    """Return the ranges of the members of a class, and whether the class is negated."""
     body = token[1:-1]
     negated = body.startswith("!")
     members = body[1:] if negated else body
@@ -199,7 +199,7 @@ def _members(token: str) -> tuple[list[tuple[str, str]], bool]:
         if position + 2 < len(members) and members[position + 1] == "-":
             low, high = members[position], members[position + 2]
             position += 3
-            if low <= high:  # one that runs backwards contains nothing
+            if low <= high:  # a reversed range contains nothing
                 ranges.append((low, high))
         else:
             ranges.append((members[position], members[position]))

@@ -2,9 +2,9 @@
 
 Three differences are deliberate:
 
-- Nothing is taken from the machine that asks. A lone architecture means linux; a lone operating system is refused.
+- Nothing depends on the machine that runs ocicat. A lone architecture means linux; a lone operating system is refused.
 - A platform matches lower variants of its own architecture only. containerd's `Only` lets amd64 match 386, and arm64
-  match arm, but a question for amd64 should not be answered with an image for 386.
+  match arm, but a query for amd64 should not return an image for 386.
 - A Windows version that is not `major.minor.build` matches only itself. containerd lets it match every version.
 """
 
@@ -50,7 +50,7 @@ _PART = f"{_OS}."
 _HEX = "0123456789abcdefABCDEF"
 
 MAX_OPTIONS = 255
-"""The maximum length of `osversion+feature…` as written, in characters. What a layout has beyond that is left out."""
+"""The maximum length of `osversion+feature…` as written, in characters. `platform_text` leaves out features that exceed it."""
 
 _STABLE = 20348
 """The first Windows build (Windows Server 2022) whose images also run on later builds."""
@@ -158,8 +158,8 @@ class Platform:
 def normalize(os: str, arch: str, variant: str = "", version: str = "", features: Iterable[str] = ()) -> Platform:
     """Return the normalised platform of values found in a layout (platforms.go, `Normalize`). Never raises.
 
-    An empty `os` stays empty; containerd would insert that of the machine. Compare the parts, not `str()`: an `arch`
-    that a layout spells `amd64/v3` has no variant.
+    An empty `os` stays empty; containerd would insert the machine's. Compare the parts, not `str()`: an `arch` that a
+    layout spells `amd64/v3` has no variant.
     """
     os, arch, variant = os.lower(), arch.lower(), variant.lower()
     arch, implied = _ARCH_ALIASES.get(arch, (arch, None))
@@ -178,15 +178,15 @@ def platform_text(
 ) -> str | None:
     """Return `os[(osversion[+feature…])]/arch[/variant]` for values found in a layout, normalised. Never raises.
 
-    Values that are absent are None or empty. Without an operating system or an architecture there is no platform, so the result is None.
-    A slash or parenthesis inside a part is percent-encoded, because it would make another platform; no question can ask
-    for such a part. `unknown/unknown`, which is not an image, has no version. If version and features together take more
-    than MAX_OPTIONS characters, the features are left out; if the version still does, so is the version.
+    Absent values are None or empty. The result is None if the operating system or the architecture is absent. A slash or
+    parenthesis inside a part is percent-encoded, because it would make another platform; no query can ask for such a part.
+    `unknown/unknown`, which is not an image, has no version. If version and features together take more than MAX_OPTIONS
+    characters, the features are left out; if the version alone does, it is left out too.
     """
     if not os or not arch:
         return None
     variant, version, features = variant or "", version or "", set(features or ())
-    # Encoding makes nothing shorter, so what is too long as it is need not be encoded.
+    # Encoding never shortens a text, so one that is already too long need not be encoded.
     if len(version) > MAX_OPTIONS:
         version, features = "", set()
     elif sum(map(len, features)) > MAX_OPTIONS:
@@ -200,7 +200,7 @@ def platform_text(
 
 
 def split(text: str) -> tuple[str, str, tuple[str, ...], str]:
-    """Return the parts of a result of `platform_text`: operating system, version, features, and `arch[/variant]`."""
+    """Split a result of `platform_text` into operating system, version, features, and `arch[/variant]`."""
     os, _, rest = text.partition("/")
     if os[-1:] != ")":
         return os, "", (), rest
@@ -232,7 +232,7 @@ def _percent(text: str) -> str:
 
 
 def _decoded(written: str) -> list[str] | None:
-    """Return the version, which may be empty, and the features in `osversion+feature…`; None if it is malformed."""
+    """Return the version, which may be empty, and the features in `osversion+feature…`, or None if it is malformed."""
     if len(written) > MAX_OPTIONS:
         return None
     found = []

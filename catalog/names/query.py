@@ -1,6 +1,6 @@
-"""Parse the text of a question into a `Query` (docs/resolution.md, "What you may ask").
+"""Parse the text of a query into a `Query` (docs/resolution.md, "What you may ask").
 
-This module looks at text alone. `catalog.lookup.stores` finds the store that an `oci-layout://` reference means.
+This module only parses text. `catalog.lookup.stores` finds the store that an `oci-layout://` reference means.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DIGEST_PREFIX = "digest prefix"
 """`digest` is an algorithm, `:` and at least PREFIX_DIGITS hex digits."""
 PATTERN = "pattern"
 OCI_LAYOUT = "oci-layout"
-"""BuildKit's form: `place` is STORE[/IMAGE]; `tag` and `digest` if the text has them."""
+"""BuildKit's form: `place` is STORE[/IMAGE]; `tag` and `digest` are set if the text has them."""
 OCI = "oci"
-"""skopeo's forms `oci:` and `oci-archive:`: `place` is the path; `tag` is the raw ref.name, None if the text has none."""
+"""skopeo's forms `oci:` and `oci-archive:`: `place` is the path; `tag` is the raw ref.name, or None if the text has none."""
 OCIDIR = "ocidir"
-"""regctl's form: `place` is the path; `tag` and `digest` if the text has them."""
+"""regctl's form: `place` is the path; `tag` and `digest` are set if the text has them."""
 
 _HEX_ANY_CASE = {ord(c): None for c in "0123456789abcdefABCDEF"}
 PREFIX_DIGITS = 6
@@ -35,7 +35,7 @@ PREFIX_DIGITS = 6
 
 
 class Query:
-    """A parsed question: its `text`, its `kind` (a constant of this module), and the parts of that kind."""
+    """A parsed query: its `text`, its `kind` (a constant of this module), and the parts of that kind."""
 
     __slots__ = ("digest", "kind", "place", "repository", "tag", "text")
 
@@ -84,8 +84,8 @@ def parse_query(text: str) -> Query:
             return Query(text, OCI, place=path, tag=clean(ref_name) if colon and ref_name else None)
     if text.startswith("docker-archive:"):
         raise InvalidReference(
-            f"{shown(text)} names an archive by Docker's own list in it: ask for the name alone, or write oci-archive:PATH, if"
-            " 'tar tf' shows an index.json there, as docker save has written it since version 25"
+            f"{shown(text)} refers to Docker's own list in an archive: ask for the name alone, or write oci-archive:PATH if"
+            " 'tar tf' shows an index.json there (docker save writes one since version 25)"
         )
     if text.startswith(":"):
         return _tag(text)
@@ -106,7 +106,7 @@ def parse_query(text: str) -> Query:
 def parse_digest(text: str) -> Query:
     """Parse a digest or a prefix of one, as `--digest` takes it. Raises InvalidReference for anything else.
 
-    Hex digits alone are those of a sha256 digest.
+    Bare hex digits are taken for a sha256 digest.
     """
     bare = text.removeprefix("@").removesuffix("…")
     if PREFIX_DIGITS <= len(bare) <= HEX_LENGTHS["sha256"] and not bare.translate(_HEX_ANY_CASE):
@@ -135,7 +135,7 @@ def _digest(text: str) -> Query | None:
     """Parse a digest or a prefix of one. Returns None if `text` may be something else."""
     bare = text.removeprefix("@")
     algorithm, colon, digits = bare.partition(":")
-    digits = digits.removesuffix("…")  # what a terminal shows of a digest that has no room
+    digits = digits.removesuffix("…")  # a table on a terminal ends a truncated digest with it
     if not colon:
         if len(text) == 64 and is_docker_digest(f"sha256:{text}"):
             return Query(text, DIGEST, digest=f"sha256:{text}")
@@ -186,8 +186,8 @@ def _split_place(text: str, rest: str) -> tuple[str, str | None, str | None]:
 def _looks_like_digest(text: str) -> bool:
     """Return whether the text after an `@` is meant as a digest: `ALGORITHM:...`, in letters of any case.
 
-    buildx's expression is not anchored, so it also takes `/sha256:HEX` for a digest and refuses it; so does ocicat. But a
-    path that contains an `@` and ends with a tag (`/srv/a@b/layout:1.3`) is refused by buildx only.
+    buildx's regular expression is not anchored, so buildx also takes `/sha256:HEX` for a digest and refuses it; so does
+    ocicat. But only buildx refuses a path that contains an `@` and ends with a tag (`/srv/a@b/layout:1.3`).
     """
     head, colon, tail = text.partition(":")
     if "/" in head:
@@ -197,7 +197,7 @@ def _looks_like_digest(text: str) -> bool:
 
 
 def _lower_digest(text: str) -> Query | None:
-    """Return a digest or a prefix of one, written in letters of any case; None if `text` is neither."""
+    """Parse a digest or a prefix of one, in letters of any case. Returns None if `text` is neither."""
     try:
         return _digest(text.lower())
     except InvalidReference:

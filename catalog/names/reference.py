@@ -22,7 +22,7 @@ DEFAULT_DOMAIN = "docker.io"
 LEGACY_DEFAULT_DOMAIN = "index.docker.io"
 """normalize.go, `legacyDefaultDomain`: an older spelling of the same registry."""
 OFFICIAL_PREFIX = "library/"
-"""normalize.go, `officialRepoPrefix`: what Docker Hub puts before a name of one component."""
+"""normalize.go, `officialRepoPrefix`: the prefix that Docker Hub puts before a name of one component."""
 DEFAULT_TAG = "latest"
 """normalize.go, `defaultTag`: the tag that `TagNameOnly` adds."""
 MAX_PATH = 255

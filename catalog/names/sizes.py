@@ -1,4 +1,4 @@
-"""Format numbers of bytes, and of things, for people."""
+"""Format sizes and counts for people."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def human(size: int, byte: str = "B") -> str:
 
 
 def in_bytes(size: int) -> str:
-    """Return a number of bytes as details of problems have it, without a thousands separator: `1 byte`, `12345 bytes`."""
+    """Return a number of bytes as the details of problems show it, without a thousands separator: `1 byte`, `12345 bytes`."""
     return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:
-    """Return a number with its word: `1 store`, `1,234 entries`."""
+    """Return a number with its noun, singular or plural: `1 store`, `1,234 entries`."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"

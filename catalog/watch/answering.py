@@ -1,7 +1,7 @@
-"""`ocicat watch --answer`: the daemon starts an answerer (`ocicat answer`), and starts it again if it ends.
+"""`ocicat watch --answer`: the daemon starts an answerer (`ocicat answer`), and restarts it if it ends.
 
-The answerer is a process of its own, because an answer must not wait for the interpreter lock of the daemon. What it prints on
-stderr goes through the daemon's log. If the daemon is killed, the answerer ends by itself within a few seconds.
+The answerer is a separate process, because an answer must not wait for the interpreter lock of the daemon. Its output on stderr goes
+to the daemon's log. If the daemon is killed, the answerer ends by itself within a few seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from catalog.ingest.notice import Notice
 
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-_WELL_SECONDS = 60.0  # one that has lived for so long is started again at once
+_WELL_SECONDS = 60.0  # an answerer that has run for this long is restarted after the shortest pause
 _END_SECONDS = 5.0
 _PIECE = 64 << 10
 _MOST_UNREAD = 1 << 20
@@ -24,9 +24,9 @@ _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "
 
 
 class Answering:
-    """Keeps an answerer of the catalog at `path`, started by `command`, running while that is wanted.
+    """Keeps an answerer for the catalog at `path` running while it is wanted. `command` starts it.
 
-    `report` gets what it prints, and why it has ended.
+    `report` receives the lines that it prints, and the reason if it ends.
     """
 
     def __init__(self, path: str, command: Sequence[str], report: Report) -> None:
@@ -41,7 +41,7 @@ class Answering:
         self._last = ""
 
     def look(self, *, wanted: bool) -> None:
-        """Start the process if it is wanted and does not run, or end it if it is not wanted. The daemon calls this every second."""
+        """Start the process if it is wanted and not running, or end it if it is not wanted. The daemon calls this every second."""
         now = time.monotonic()
         if self._process is not None:
             self._read()
@@ -70,7 +70,7 @@ class Answering:
 
     def _start(self, now: float) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
-        environment["OCICAT_DB"] = self._path  # a password in it is for nobody who lists processes
+        environment["OCICAT_DB"] = self._path  # It may contain a password, which must not be a public argument.
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 self._command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -120,7 +120,7 @@ class Answering:
 
 
 def _piece(descriptor: int) -> bytes:
-    """Return what can be read at once, nothing at the end and if there is nothing yet."""
+    """Return the bytes that can be read without waiting, or b"" if there are none yet, or at the end."""
     try:
         return os.read(descriptor, _PIECE)
     except BlockingIOError:

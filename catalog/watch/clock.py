@@ -1,8 +1,8 @@
-"""Whether the wall clock can be trusted when something would be dropped for its age.
+"""Decide whether the wall clock can be trusted before anything is dropped because of its age.
 
-A machine that boots with a wrong clock has it corrected later, perhaps by decades, and a clock may be wrong for a while. Then
-everything that was recorded before looks old at once. So after a step of the clock nothing is dropped for a day. That leaves time
-for somebody to correct the clock, and for a file system to be mounted again.
+A machine may boot with a wrong clock that is corrected later, perhaps by decades, or its clock may be wrong for a while. Then
+everything that was recorded before suddenly looks old. So nothing is dropped for a day after a step of the clock. That leaves time for
+somebody to correct the clock, and for a file system to be mounted again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _running() -> float:
 
 
 class Clock:
-    """Compares the wall clock with one that nobody can set, from now on."""
+    """Compares the wall clock with the boot clock, which nobody can set, from the creation of this object on."""
 
     def __init__(self, wall: Callable[[], float] = time.time, running: Callable[[], float] = _running) -> None:
         self._wall = wall
@@ -29,7 +29,7 @@ class Clock:
         self._hold_until = 0.0
 
     def can_be_trusted(self) -> bool:
-        """Return whether the clock has not been set by more than an hour for a day."""
+        """Return False for a day after the wall clock was set by more than an hour, else True."""
         running = self._running()
         offset = self._wall() - running
         if abs(offset - self._offset) > STEP_SECONDS:

@@ -1,4 +1,4 @@
-"""A daemon's configuration: settings, intervals, and the places to follow (docs/settings.md). It is read again on SIGHUP."""
+"""The daemon's configuration: settings, intervals, and the places to follow (docs/settings.md). SIGHUP makes it read again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TEXT, JSON = FORMATS = ("text", "json")
 
 
 class Configuration(NamedTuple):
-    """Times are in seconds.
+    """The configuration of a daemon. Times are in seconds.
 
     - `rescan`: the time between two sweeps.
     - `poll`: the time between two sweeps without events; None means that events are used.
-    - `silent`: the time between two looks at directories on file systems without events.
-    - `reread`: in this time each store is read once even if it looks unchanged.
-    - `late`: if a change waits for longer, that is reported and the daemon counts as late.
+    - `silent`: the time between two checks of directories on file systems without events.
+    - `reread`: within this time, each store is read once even if it looks unchanged.
+    - `late`: if a change waits longer than this, the daemon reports that and counts as late.
     - `places`: roots and stores to register.
-    - `metrics`: where to listen for scrapes (`HOST:PORT`), None for nowhere.
+    - `metrics`: the address to listen at for scrapes (`HOST:PORT`); None disables it.
     - `answer`: whether to keep an answerer running (`ocicat answer`).
     - `log_format`: TEXT or JSON.
-    - `log_level`: the least of LEVELS that is logged.
+    - `log_level`: the lowest of LEVELS that is logged.
     """
 
     settings: Settings = Settings()
@@ -51,11 +51,11 @@ class Configuration(NamedTuple):
 
 
 Read = Callable[[], Configuration]
-"""Reads the configuration. Raises UsageError."""
+"""A function that reads the configuration. Raises UsageError."""
 
 
 class Configured:
-    """The current configuration is `now`; `read` reads it. Raises UsageError if the first one is wrong."""
+    """Keeps the current configuration in `now`; `read` reads it. Raises UsageError if the first configuration is wrong."""
 
     def __init__(self, read: Read, report: Report) -> None:
         self._read = read
@@ -86,7 +86,7 @@ class Configured:
             self._due = self._absent
 
     def register(self, writer: Writer) -> None:
-        """Register the places that are due. Raises UsageError only the first time, when a wrong place makes the start fail."""
+        """Register the places that are due. A wrong place raises UsageError the first time, and is only reported after that."""
         if self._due is None:
             return
         before = self._absent

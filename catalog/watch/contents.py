@@ -1,11 +1,11 @@
-"""Reading content in the daemon, piece by piece (catalog.ingest.content). Names come first.
+"""Read content in the daemon, piece by piece (catalog.ingest.content). Names come first.
 
-Blobs are written before the index.json that names them, sometimes by the thousand, and a change of index.json has them listed anyway.
-So blobs that are added or removed without such a change are not urgent. They are listed when their directories look the same in
-two sweeps in a row, or after MOST_LOOKS sweeps, which limits the cost of a store whose blobs change all the time.
+Blobs are written before the index.json that names them, sometimes by the thousand, and a change of index.json makes the daemon list
+them anyway. So blobs that are added or removed without such a change are not urgent. They are listed when their directories look the
+same in two sweeps in a row, or after MOST_LOOKS sweeps, which limits the cost of a store whose blobs change all the time.
 
 No store waits for the content of another. A store that takes longer than SLICE_SECONDS is set aside until the stores that have
-not begun have had as long. Then it continues where it was, taking turns with others that were set aside.
+not begun have had the same time. Then it continues where it was, taking turns with others that were set aside.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from catalog.layout.blobs_identity import blobs_identity
 MOST_LOOKS = 10
 SLICE_SECONDS = 0.5
 """How long the content of one store is read before others have their turn."""
-_GROUP_SLICES = 4  # so many times as long for several small ones together; then they are read one by one
+_GROUP_SLICES = 4  # a group of small stores gets this many slices; after that its stores are read one by one
 MOST_ASIDE = 16
-"""How many stores may be set aside half read, with open directories. Beyond that the oldest is started again, from its rows."""
+"""The most stores that are set aside half read, with open directories. Beyond that, the oldest is started again, from its rows."""
 FIND_SECONDS = 1.0
-"""How often to look for more to read while there is much to read."""
+"""The least time between two queries for more to read, as long as there is something to read."""
 PATIENCE_SECONDS = 10.0
 """A transaction that was rolled back for others for this long gets a longer turn (catalog.ingest.turns)."""
 
 
 class _Reading:
-    """A store whose content is being read, or several small ones; `since` is a time of the monotonic clock."""
+    """A store, or several small ones, whose content is being read since `since` (monotonic clock)."""
 
     def __init__(self, store_ids: list[int], steps: Iterator[int], seconds: float) -> None:
         self.store_ids = store_ids
         self.steps = steps
         self.since = time.monotonic()
         self.slice_ends = self.since + seconds
-        self.long_turns = 0  # longer turns that were ended
+        self.long_turns = 0  # the number of longer turns that were ended
         self.undone_since = math.inf
-        """Since when its transaction has been rolled back again and again."""
+        """The time since when its transaction has been rolled back again and again."""
 
 
 class Contents:
     """Reads the content of stores through `writer`, with the settings that `settings` returns.
 
-    If `others_wait`, a transaction is rolled back and made again later, except that of a store that has waited for long.
+    If `others_wait` returns True, the current transaction is rolled back and repeated later, unless its store has waited for long.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Contents:
         self._not_pending: set[int] = set()  # stores to read, or being read, that are not pending in the catalog
         self._seen: dict[
             int, tuple[str, int]
-        ] = {}  # the identity of blob directories that change, and in how many sweeps they did
+        ] = {}  # for changing blob directories: their identity, and the number of sweeps in which they changed
         self._to_read: list[int] = []
         self._stores: dict[int, Store] = {}
         self._woken: set[int] = set()
@@ -101,27 +101,27 @@ class Contents:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is more to read, as far as is known."""
+        """Whether more to read is known, and may be read now."""
         return time.monotonic() >= self._not_before and bool(
             self._reading or self._aside or self._to_read or self._changed
         )
 
     def put_off(self, patience: float) -> list[PutOff]:
-        """Return the stores whose content has been read or has waited for more than `patience` seconds; the oldest first."""
+        """Return the stores whose content has been in progress for more than `patience` seconds, the oldest first."""
         now = time.monotonic()
         readings = [*self._aside, *([self._reading] if self._reading else [])]
         found = []
         for each in sorted(readings, key=lambda each: each.since):
             stores = [self._stores[one] for one in each.store_ids if one in self._stores]
             if now - each.since > patience:
-                why = "its content takes long to read, and others are read meanwhile"
+                why = "reading its content takes long, and other stores are read meanwhile"
                 found += [PutOff(store, each.since, why) for store in stores]
         return found
 
     def look(self, store: Store, *, at_once: bool, at: Found | None = None) -> None:
         """Check whether blobs were added or removed since they were listed, even if index.json did not change.
 
-        With `at_once`, list them without waiting until that stops. `at` is the store's directory if it was just found.
+        With `at_once`, have them listed without waiting until the changes stop. `at` is the store's directory if it was just found.
         """
         if not store.indexed_before or store.state == "missing":
             return
@@ -135,15 +135,15 @@ class Contents:
             self._seen[store.id] = identity, looks + 1
 
     def look_for_completed(self, stores: Iterable[Store]) -> None:
-        """Check whether bad blobs have changed in place, which no directory shows."""
+        """Check whether bad blobs have changed in place, which does not change their directory."""
         by_id = {store.id: store for store in stores if store.indexed_before and store.state != "missing"}
         with self._writer.snapshot() as connection:
             self._changed |= self._completed.stores(lambda sql, asked: connection.execute(text(sql), asked), by_id)
 
     def step(self, changed: int) -> bool:
-        """Read for a moment, at most one transaction; return whether there was anything to read.
+        """Read for a moment, at most one transaction. Return whether there was anything to read.
 
-        `changed` is the number of stores that have changed so far. If it is different from before, there is more to read.
+        `changed` is the number of stores that have changed so far. If it differs from the last call, there may be more to read.
         """
         if time.monotonic() < self._not_before:
             return False
@@ -184,7 +184,7 @@ class Contents:
         return True
 
     def _end(self, reading: _Reading) -> None:
-        """Finish stores whose content was completely read, as it was when reading began."""
+        """Finish stores whose content, as it was when reading began, has been read completely."""
         self._reading = None
         self._to_read += self._woken - set(self._to_read)
         self._woken.clear()
@@ -208,13 +208,13 @@ class Contents:
             self._to_read[:0] = self._aside.popleft().store_ids
 
     def _split(self, reading: _Reading) -> None:
-        """Read stores one by one because reading them together takes long: one of them may be to blame, and holds up the others."""
+        """Have the stores of a group read one by one. Reading them together takes long, perhaps because one holds up the others."""
         self._alone.update(reading.store_ids)
         self._to_read += reversed(reading.store_ids)
         self._reading = None
 
     def _next(self) -> _Reading | None:
-        """Return the smallest stores that have not begun, or else the one that was set aside first."""
+        """Return the smallest stores that have not begun. If there are none, return the one that was set aside first, or None."""
         if self._to_read:
             ids = self._together()
             return _Reading(ids, self._steps(ids), self._slice * (_GROUP_SLICES if len(ids) > 1 else 1))
@@ -225,7 +225,7 @@ class Contents:
         return found
 
     def _together(self) -> list[int]:
-        """Take the smallest store that has not begun, and others as small: the number of commits determines how long they take."""
+        """Take the smallest store that has not begun, and others as small to save commits, which take most of the time."""
         ids: list[int] = []
         entries = 0
         while self._to_read and len(ids) < GROUP:
@@ -243,7 +243,7 @@ class Contents:
         return ContentStage(self._writer, self._settings(), self._woken, self._pause).run(store_ids)
 
     def _pause(self) -> None:
-        self._turn.pause()  # `_turn` is that of the current step.
+        self._turn.pause()  # `_turn` is the turn of the current step.
 
     def _is_over(self) -> bool:
         reading = self._reading
@@ -257,12 +257,12 @@ class Contents:
         return self._began - reading.undone_since >= self._patience
 
     def heard(self, version: int) -> None:
-        """Take the catalog's `data_version`. If it has changed, another process may have found more to read."""
+        """Compare the catalog's `data_version` with the last one. If it has changed, another process may have found more to read."""
         if version != self._version:
             self._version, self._changed_before = version, -1
 
     def begin_again(self) -> None:
-        """Start again after an error: ask the catalog what is pending."""
+        """Start again after an error. The next `step` asks the catalog for pending stores."""
         self._reading, self._changed_before = None, -1
         self._aside.clear()
         self._to_read.clear()
@@ -274,9 +274,9 @@ class Contents:
         self._next_find = 0.0
 
     def _find(self, changed: int) -> None:
-        """Find out what there is to read. A store in progress that changed meanwhile is looked at again when it is finished.
+        """Find the stores to read. A store in progress that changed meanwhile is checked again when it is finished.
 
-        A store that is to be read because its blobs changed is not pending, so the catalog does not say it again.
+        A store whose blobs changed is not pending in the catalog, so this object has to remember it until it is read.
         """
         with self._writer.snapshot() as connection:
             registry = Registry(connection)
@@ -296,6 +296,6 @@ class Contents:
         sizes = {store.id: store.entries for store in found}
         self._to_read = sorted(
             due, key=lambda one: (-sizes.get(one, 0), one)
-        )  # The smallest is taken first, from the end.
+        )  # The smallest store is last, and taken first.
         if self._to_read:
             self._next_find = time.monotonic() + self._find_seconds

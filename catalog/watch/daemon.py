@@ -1,8 +1,9 @@
 """`ocicat watch`: follows every layout.
 
-Events are hints; the sweep is the truth. A hint only says where to look. What is found there goes through the intake, which
-waits until a file has settled, as every other change does. So an event that is lost, late, repeated or wrong costs time, but
-never makes an answer wrong: every `watch.rescan_seconds` the daemon stats all stores and searches the roots for layouts anyway.
+Events are hints; the sweep is the truth. A hint only names a place to check. A change that is found there goes through the
+intake like every other change, and waits until the file has settled. So an event that is lost, late, repeated or wrong costs
+time, but never makes an answer wrong: every `watch.rescan_seconds` the daemon stats all stores and searches the roots for
+layouts anyway.
 
 Watches are set before the first pass, so that no change is missed in between. Only the main thread reads layouts and writes
 the catalog; the two threads of the observer only leave hints. Between hints the main thread sleeps, except that once a second
@@ -60,22 +61,22 @@ from catalog.watch.watched_roots import WatchedRoots
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.1  # how long content is read before hints and settled files are checked again
 AT_ONCE = 500
-"""How many entries of small stores are written in one transaction. Other stores wait until it is committed."""
+"""The most entries of small stores that are written in one transaction. Other stores wait until it is committed."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
-LIST_EVERY = 20  # In every 20th sweep all directories are listed; in the others only those whose times have changed.
+LIST_EVERY = 20  # Every 20th sweep lists all directories; the others list only directories whose times have changed.
 _LOCK_SECONDS = 2.0  # how long to wait for another writer before signals and the clock are checked
 _START_SECONDS = 0.5  # how long to wait for a daemon that is about to end
 _ANY_SIZE = 1 << 63
 _TEMPORARY = (CatalogLocked, CatalogUnreachable, NoRoom, Exhausted)
-"""Errors that may be temporary, so it is tried again. Any other error ends the daemon."""
+"""Errors that may be temporary, so the daemon tries again. Any other error ends it."""
 
 
 class Daemon:
-    """Follows the layouts of the catalog at `path`, as `configured` says, until a signal ends it.
+    """Follows the layouts of the catalog at `path`, as configured by `configured`, until a signal ends it.
 
-    `report` gets a line or notice for everything that a person should know. `answering` is the answerer that it keeps running if
-    the configuration says so. With `take_over`, this machine replaces the one that followed the stores of its host
+    `report` receives a line or notice for everything that a person should know. `answering` is the answerer that the daemon keeps
+    running if the configuration asks for one. With `take_over`, this machine replaces the one that followed the stores of its host
     (catalog.watch.machine).
     """
 
@@ -108,21 +109,21 @@ class Daemon:
         self._next_beat = 0.0
         self._next_look = 0.0
         self._next_overflow = 0.0
-        self._between: set[str] = set()  # what was hinted during the sweep
+        self._between: set[str] = set()  # the paths that were hinted during the sweep
         self._turns_ended = 0
         self._next_retention = 0.0
-        self._reported: set[str] = set()  # what the last sweep could not search
+        self._reported: set[str] = set()  # the lines about directories that the last sweep could not search
         self._registered = Registered()
         self._offers = Offers(self._hints, self._registered, self._service, self._show_life)
         self._listings = Listings()
         self._clock = Clock()
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; return the exit status.
+        """Run until SIGTERM or SIGINT. Return the exit status.
 
-        Raises CatalogLocked if another daemon runs, and CatalogUnavailable if another machine is this host.
+        Raises CatalogLocked if another daemon runs, and CatalogUnavailable if another machine has this host's name.
         """
-        with contextlib.suppress(OSError):  # Taking the lock reports what is wrong.
+        with contextlib.suppress(OSError):  # Taking the lock reports the error.
             os.makedirs(os.path.dirname(beside(self._path)), exist_ok=True)
         self._lock.acquire(_START_SECONDS)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -167,7 +168,7 @@ class Daemon:
             self._observer = TreeObserver(self._hints.take)
         except OSError as error:
             text = (
-                f"cannot get events of changes ({error.strerror}), so all stores are looked at every "
+                f"cannot get file events ({error.strerror}), so all stores are checked every "
                 f"{in_seconds(self._configured.now.interval)}: raise fs.inotify.max_user_instances"
             )
             self._report(Notice("polling", text, error=error.strerror))
@@ -211,7 +212,7 @@ class Daemon:
                 self._turn(writer, intake, contents)
                 self._service.well()
             except (*_TEMPORARY, MemoryError) as error:
-                self._sweep_now = True  # The sweep finds what was hinted and not yet offered.
+                self._sweep_now = True  # The sweep finds changes that were hinted but not yet offered.
                 contents.begin_again()
                 self._back_off(error if isinstance(error, CatalogUnavailable) else out_of_memory())
             except CatalogUnavailable:
@@ -220,7 +221,7 @@ class Daemon:
             self._show_life()
 
     def _turn(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """Do one round: take hints, look at files that have settled, do what is due; then sleep until there is something to do."""
+        """Do one round: take hints, check files that have settled, do whatever is due. Then sleep until there is something to do."""
         now = time.monotonic()
         if self._read_again:
             self._configure(intake)
@@ -231,7 +232,7 @@ class Daemon:
             self._service.check()
             self._configured.look()
             self._answering.look(wanted=self._configured.now.answer)
-            if self._watched.have_changed():  # Not in one expression, because a signal may set it meanwhile.
+            if self._watched.have_changed():  # Not in one expression, because a signal may set `_sweep_now` meanwhile.
                 self._sweep_now = True
         if now >= self._next_silent:
             self._next_silent = now + self._configured.now.silent
@@ -244,10 +245,10 @@ class Daemon:
             self._take_hints(writer, intake)
         intake.look_again(LOOK_SECONDS)
         if shared := self._service.inodes.concerned():
-            self._hints.look(shared)  # An event named only one of them.
+            self._hints.look(shared)  # The event named only one of these stores.
             self._hints.wake.set()
         if self._watched.miss(self._service.recovered()):
-            # A store came back after the watches were set and before it was read. If it went again, there would be no event.
+            # A store came back after the watches were set and before it was read. Nobody watches it, so its next removal has no event.
             self._sweep_now = True
         self._read_content(intake, contents)
         if now >= self._next_retention and not self._stop:
@@ -266,7 +267,7 @@ class Daemon:
         self._hints.wake.clear()
 
     def _back_off(self, error: CatalogUnavailable) -> None:
-        """Wait after an error that may be temporary, and give signs of life meanwhile."""
+        """Wait after an error that may be temporary, and publish signs of life meanwhile."""
         until = time.monotonic() + self._service.trouble(error)
         self._beat()
         while not self._stop and (left := until - time.monotonic()) > 0:
@@ -276,12 +277,12 @@ class Daemon:
             self._hints.wake.clear()
 
     def _others_wait(self, path: str, size: int) -> bool:
-        """Return whether to end the turn of the store at `path` with `size` bytes: a smaller one has changed, or the daemon ends."""
+        """Return whether to end the turn of the store at `path` with `size` bytes: if a smaller store changed, or the daemon ends."""
         if self._intake is not None and self._intake.ended != self._turns_ended:
             self._turns_ended, self._next_beat = (
                 self._intake.ended,
                 0.0,
-            )  # `ocicat status` lists stores that are put off.
+            )  # so that `ocicat status` lists stores that are put off
         self._show_life()
         if self._intake is not None:
             self._offers.hint_late(self._intake)
@@ -291,7 +292,7 @@ class Daemon:
         )
 
     def _anybody_waits(self) -> bool:
-        """Return whether a change of names waits: those come before content."""
+        """Return whether a change of names waits, because names come before content."""
         due = None if self._intake is None else self._intake.next_due()
         return self._others_wait("", _ANY_SIZE) or (due is not None and due <= time.monotonic())
 
@@ -324,7 +325,7 @@ class Daemon:
                 return
 
     def _sweep(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """Look at everything: search the roots, and check each store with a few stats."""
+        """Check everything: search the roots, and check each store with a few stats."""
         began = time.monotonic()
         at_once, self._sweep_now = self._sweep_now, False
         self._next_look, self._between = began + LOOK_SECONDS, set()
@@ -332,13 +333,13 @@ class Daemon:
         self._offers.begin()
         self._offers.catch_up(writer, intake)
         intake.look_again(LOOK_SECONDS)
-        stores, trees = self._hints.collect()  # The sweep looks there anyway, but for known stores too late.
+        stores, trees = self._hints.collect()  # The sweep itself would come to known stores too late.
         self._offers.offer(writer, intake, {path for path in stores if path in self._registered.stores})
         lost = self._hints.recovered()
         if lost:
             self._service.figures.overflows += 1
             self._report(
-                Notice("overflow", "events were lost because the kernel's queue was full: looking at everything")
+                Notice("overflow", "events were lost because the kernel's queue was full: checking everything")
             )
             self._watch(again=True)
         reported: set[str] = set()
@@ -385,9 +386,9 @@ class Daemon:
                 contents.look(store, at_once=at_once or lost, at=at)
         contents.look_for_completed(here.stores.values())
         intake.commit()
-        writer.end_bulk()  # if a first index in another process was killed
+        writer.end_bulk()  # in case a first index in another process was killed
         if missed and not lost and self._service.figures.last_sweep is not None:
-            self._watch(again=True)  # There was no event, so something may be unwatched.
+            self._watch(again=True)  # A change had no event, so something may be unwatched.
         self._service.swept(len(here.stores), began)
         ended = time.monotonic()
         self._next_sweep = ended + self._configured.now.interval
@@ -395,10 +396,10 @@ class Daemon:
         self._next_beat = 0.0
 
     def _look_between(self, writer: Writer, intake: Intake) -> None:
-        """Now and then during a long sweep, take what was hinted meanwhile."""
+        """Take new hints now and then during a long sweep."""
         self._show_life()
         if self._stop:
-            raise _Stopped  # a search of many directories takes long
+            raise _Stopped  # because a search of many directories takes long
         if time.monotonic() < self._next_look:
             return
         intake.commit()
@@ -418,7 +419,7 @@ class Daemon:
             self._offers.take_known(self._writer, self._intake)
             self._intake.look_again(LOOK_SECONDS)
         except (*_TEMPORARY, MemoryError):
-            self._sweep_now = True  # The sweep meets the same error, at a time when no watch is being set.
+            self._sweep_now = True  # The sweep gets the same error, at a time when no watch is being set.
 
     def _take_hints(self, writer: Writer, intake: Intake) -> None:
         self._offers.take_known(writer, intake)
@@ -450,7 +451,7 @@ class Daemon:
     # --- roots and stores ------------------------------------------------------------------------------------------
 
     def _follow_registry(self, writer: Writer, intake: Intake, contents: Contents) -> None:
-        """Notice that another process has added or removed stores or roots, or found more to read in one."""
+        """Check whether another process has added or removed stores or roots, or found more to read."""
         contents.heard(writer.data_version())
         if self._registered.is_outdated(writer):
             self._offers.offer(writer, intake, self._reload(writer))
@@ -458,8 +459,8 @@ class Daemon:
     def _reload(self, writer: Writer) -> set[str]:
         """Read the roots and stores from the catalog, and watch them.
 
-        Returns the paths of stores that are new, or whose directory was replaced. They have to be looked at, because there was no
-        event for what happened before they were watched.
+        Returns the paths of stores that are new, or whose directory was replaced. They have to be checked, because changes before
+        they were watched had no events.
         """
         if not self._registered.read(writer):
             present = (
@@ -477,7 +478,7 @@ class Daemon:
         self._service.renamed.silent = frozenset(self._silent.paths)
         if new:
             every = self._configured.now.silent
-            text = f"looks every {in_seconds(every)} at {shown(', '.join(new))}, because there are no events of changes there"
+            text = f"checks {shown(', '.join(new))} every {in_seconds(every)}, because there are no file events there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a daemon counts, whether or not metrics are served (metrics.py)."""
+"""The numbers that a daemon counts, whether or not it serves metrics (metrics.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Histogram:
-    """How many values are in each bucket, and their sum. One thread may add while another reads."""
+    """The number of values in each bucket, and the sum of all values. One thread may add while another reads."""
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = bounds
@@ -26,7 +26,10 @@ class Histogram:
             self._sum += value
 
     def read(self) -> tuple[list[tuple[str, float]], float]:
-        """Return Prometheus' cumulative buckets, each its upper bound and the number of values up to it, and the sum of all values."""
+        """Return Prometheus' cumulative buckets, and the sum of all values.
+
+        Each bucket is its upper bound and the number of values up to it.
+        """
         with self._lock:
             counts, total = list(self._counts), self._sum
         buckets: list[tuple[str, float]] = []
@@ -38,19 +41,19 @@ class Histogram:
 
 
 class Figures:
-    """Counts since the daemon's start, and the current numbers of stores, roots, watches, waiting and polled directories."""
+    """Counts since the daemon's start, and the current numbers of stores, roots, watches, waiting stores and polled directories."""
 
     def __init__(self) -> None:
         self.changes = 0
-        """How many changes of stores were taken."""
+        """The number of changes of stores that were taken into the catalog."""
         self.sweeps = 0
         self.overflows = 0
         self.last_sweep: int | None = None
-        """When the last sweep ended, in milliseconds since 1970."""
+        """The time when the last sweep ended, in milliseconds since 1970."""
         self.ingest = Histogram()
-        """How many seconds reading and writing took; one value per transaction."""
+        """The time for reading and writing, in seconds; one value per transaction."""
         self.lag = Histogram()
-        """How many seconds passed from the last change of a store's index.json to its commit."""
+        """The time from the last change of a store's index.json to its commit, in seconds."""
         self.stores = 0
         self.roots = 0
         self.watches = 0

@@ -1,4 +1,4 @@
-"""Hints: paths that the observer's threads leave for the daemon to look at, each only once."""
+"""Hints: paths that the observer's threads leave for the daemon to check, without duplicates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Wake:
         self._poll.register(self._descriptor, select.POLLIN)
 
     def set(self) -> None:
-        """Wake whoever waits, or will wait next."""
+        """Wake the waiting thread, or make the next `wait` return at once."""
         with contextlib.suppress(BlockingIOError):  # the counter is full, so it is set anyway
             os.eventfd_write(self._descriptor, 1)
 
@@ -54,7 +54,7 @@ class Wake:
         return bool(self._poll.poll(0))
 
     def wait(self, seconds: float) -> None:
-        """Wait until it is set, but at most `seconds`."""
+        """Wait until `set` is called, but at most `seconds`."""
         self._poll.poll(max(0, math.ceil(seconds * 1000)))
 
     def clear(self) -> None:
@@ -64,7 +64,7 @@ class Wake:
 
 
 class Hints:
-    """The hints since the daemon last collected them. `last_event` is when the newest came, in milliseconds since 1970."""
+    """The hints since the daemon last collected them. `last_event` is the time of the newest, in milliseconds since 1970."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,7 +87,7 @@ class Hints:
         self.wake.set()
 
     def look(self, stores: set[str]) -> None:
-        """Add stores that have to be looked at although no event hinted at them."""
+        """Add stores that have to be checked although there was no event for them."""
         with self._lock:
             self._stores |= stores
 
@@ -135,7 +135,7 @@ def is_below_any(path: str, directories: set[str]) -> bool:
 
 
 def is_reached(path: str, roots: set[str]) -> bool:
-    """Return whether the search for layouts in one of `roots` comes to the directory `path`."""
+    """Return whether a search for layouts in one of `roots` reaches the directory `path`."""
     if not roots:
         return False
     while path not in roots:

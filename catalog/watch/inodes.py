@@ -1,8 +1,8 @@
-"""Which stores have the same file as their `index.json`, through hard links as `cp -al` creates them.
+"""Find the stores whose `index.json` is the same file, through hard links as `cp -al` creates them.
 
-An inotify event names only the directory through which a file was changed. If a file is in two stores, the other one gets no event
-although its answers change too. So the file that was last seen in each store is recorded. When that changes, all stores
-that have the file now, or had it before, have to be looked at.
+An inotify event names only the directory through which a file was changed. If a file is in two stores, the other store gets no event
+although its answers change too. So the file that was last seen in each store is recorded. When it changes, all stores that have the
+file now, or had it before, have to be checked.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ class Inodes:
     def __init__(self) -> None:
         self._seen: dict[str, FileState] = {}
         self._paths: dict[_Inode, set[str]] = {}
-        self._alike: Counter[FileState] = Counter()  # how many stores were seen with that state
+        self._alike: Counter[FileState] = Counter()  # the number of stores that were seen with each state
         self._changed: set[_Inode] = set()
         self._left: set[_Inode] = set()
 
     def saw(self, path: str, file: FileState | None) -> None:
-        """Record the current `index.json` of the store at `path`; None if there is none."""
+        """Record the current `index.json` of the store at `path`. `file` is None if there is none."""
         before = self._seen.get(path)
         if file == before:
             return
         if before is not None:
             if file is None or file[:2] != before[:2]:
-                self._left.add(before[:2])  # The other links see a change too, because the number of links has changed.
+                self._left.add(before[:2])  # The stat of the other links changes too, because their number has changed.
             self._leave(path, before)
         if file is None:
             del self._seen[path]
@@ -43,7 +43,7 @@ class Inodes:
         self._paths.setdefault(file[:2], set()).add(path)
 
     def concerned(self) -> set[str]:
-        """Return the stores that share a file which changed since the last call."""
+        """Return the paths of the stores that share a file that changed since the last call."""
         changed, left = self._changed, self._left
         self._changed, self._left = set(), set()
         found: set[str] = set()
@@ -56,8 +56,8 @@ class Inodes:
     def shares(self, path: str) -> bool:
         """Return whether other stores were last seen with the same file in the same state as the store at `path`.
 
-        The same inode is not enough. A file system gives that of a deleted file to the next one, so a store whose file was replaced
-        has the inode of another store's new file until it is looked at.
+        The same inode is not enough. A file system gives the inode of a deleted file to the next file, so a store whose file was
+        replaced may seem to have the inode of another store's new file until it is checked.
         """
         seen = self._seen.get(path)
         return seen is not None and self._alike[seen] > 1

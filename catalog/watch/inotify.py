@@ -1,7 +1,7 @@
 """The kernel's inotify, through watchdog's reading thread.
 
-This stands on internals of watchdog 7.1 (`InotifyFD` and its callbacks). pyproject.toml pins that series, and
-tests/watch/test_observer.py tests everything that is used of it.
+This depends on internals of watchdog 7.1 (`InotifyFD` and its callbacks). pyproject.toml pins that series, and
+tests/watch/test_observer.py tests everything that is used here.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ MASK = Mask(
 )
 """One mask for every watch, because a second mask on the same directory would replace the first. ATTRIB is included because
 permissions and modification times can change a store although nothing is written. MODIFY gives no hint; it shows that a
-writer has written and not yet closed the file."""
+writer has written to the file and not yet closed it."""
 
 _PAUSE_SECONDS = 0.005
-"""How long to wait between two reads of events, so that not every event wakes the thread. Meanwhile the kernel merges equal ones."""
+"""The pause between two reads of events, so that not every event wakes the thread. Meanwhile the kernel merges equal events."""
 
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # The daemon itself reports that events were lost.
 
@@ -51,7 +51,7 @@ class InotifyDescriptor(InotifyFD):
     """watchdog's inotify descriptor, except that a directory may be watched again and EACCES is raised like any other error."""
 
     def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
-        """Watch the directory `path` and return the watch, which is the existing one if there is one. Raises OSError."""
+        """Watch the directory `path` and return the watch, which may already exist. Raises OSError."""
         with self._lock:
             watch = self._get_or_create_watch(path, mask)
             if watch.wd == -1:
@@ -61,13 +61,13 @@ class InotifyDescriptor(InotifyFD):
             return watch.wd
 
     def read_events(self, **options: int) -> list[InotifyEvent]:
-        """Return the events that wait to be read; wait for one if there is none."""
+        """Return the unread events. If there are none, wait for one."""
         events = super().read_events(**options)
         time.sleep(_PAUSE_SECONDS)
         return events
 
     def unread(self) -> int:
-        """Return how many bytes of events wait to be read; 0 if that is not known."""
+        """Return the number of bytes of unread events, or 0 if it is unknown."""
         waiting = bytearray(4)
         try:
             fcntl.ioctl(self._inotify_fd, termios.FIONREAD, waiting)

@@ -1,7 +1,7 @@
-"""Which machine follows the stores of a host, so that two machines with the same host name do not undo each other's work.
+"""Record which machine follows the stores of a host, so that two machines with the same host name do not undo each other's work.
 
 The daemon of a shared catalog records its machine in the table `meta`. A daemon on another machine with the same name refuses to
-start. With `--take-over` it starts and replaces the recorded machine, whose daemon ends at its next look at everything.
+start. With `--take-over` it starts and replaces the recorded machine, whose daemon ends at its next sweep.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from catalog.names.escape import shown
 _VARIABLE = "OCICAT_MACHINE"
 _FILE = "/etc/machine-id"
 _CONTAINERS = "/run/.containerenv", "/.dockerenv", "/run/systemd/container"
-_IN_PODS = "KUBERNETES_SERVICE_HOST"  # Kubernetes gives it to each container; containerd leaves no file of its own.
+_IN_PODS = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in each container; containerd leaves no file of its own.
 _APPLICATION = bytes.fromhex("8d1f62b14ac0476f9b6ee3c3a4f0d917")
 _KNOWN = "SELECT value FROM meta WHERE key = ?"
 _KEEP = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
 def machine() -> str | None:
-    """Return what distinguishes this machine from others; None if nothing does.
+    """Return an identifier of this machine, or None if it has none.
 
-    That is $OCICAT_MACHINE, else /etc/machine-id, but not in a container, which gets a new one each time or that of its image.
-    The result is a hash, because machine-id(5) asks to keep the id itself to the machine.
+    The source is $OCICAT_MACHINE, else /etc/machine-id. In a container, that file is not used, because it is new each time or comes from
+    the image. The result is a hash, because machine-id(5) asks not to expose the id itself.
     """
     found = os.environ.get(_VARIABLE, "") or _machine_id()
     return hmac.new(found.encode(), _APPLICATION, hashlib.sha256).hexdigest() if found else None
@@ -50,13 +50,16 @@ def _machine_id() -> str:
 
 
 class Claim:
-    """The claim of this machine to the host's name in a shared catalog. In a file, nothing is recorded."""
+    """The claim of this machine to the host's name in a shared catalog. Nothing is recorded in a catalog that is a file."""
 
     def __init__(self) -> None:
         self._is_made = False
 
     def make(self, writer: Writer, *, take_over: bool) -> None:
-        """Record this machine as the host's, or check that it is. Raises CatalogUnavailable if another one is, except with `take_over`."""
+        """Record this machine as the one that follows the stores of the host.
+
+        Raises CatalogUnavailable if another machine is recorded, except with `take_over`.
+        """
         mine = machine()
         if mine is None:
             return
@@ -75,7 +78,7 @@ class Claim:
         self._is_made = True
 
     def check(self, writer: Writer) -> None:
-        """Raise CatalogUnavailable if another machine has taken the name over."""
+        """Raise CatalogUnavailable if another machine has taken over the name."""
         if not self._is_made:
             return
         with writer.snapshot() as connection:
@@ -95,6 +98,6 @@ def _known(connection: Connection) -> str | None:
 
 def _taken(writer: Writer) -> CatalogUnavailable:
     return CatalogUnavailable(
-        f"another machine follows the stores of the host {shown(this_host())} in {shown(displayed(writer.path))}: give this one a name"
-        " of its own with OCICAT_HOST, or, if it replaces that machine, run 'ocicat watch --take-over' once"
+        f"another machine follows the stores of the host {shown(this_host())} in {shown(displayed(writer.path))}: give this one"
+        " its own name with OCICAT_HOST, or, if it replaces that machine, run 'ocicat watch --take-over' once"
     )

@@ -1,4 +1,4 @@
-"""An event of our own, which tells that all events before it were read: the kernel queues them in order (inotify(7))."""
+"""An event that ocicat makes itself. When it comes, all earlier events have been read: the kernel queues them in order (inotify(7))."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _NAME = "ocicat-marker"
 
 
 class EventMarker:
-    """A file without a name, in memory, whose mode is changed to make an event. `path` is that to watch for IN_ATTRIB.
+    """A file without a name, in memory. Changing its mode makes an event. Watch `path` for IN_ATTRIB.
 
-    At most one event is on its way, so the next one that comes is the one that was sent. `send` and `passed` may be called from any
+    At most one event is on its way, so the next one that comes is the one that was sent. `send` and `has_passed` may be called from any
     thread.
     """
 
@@ -22,14 +22,14 @@ class EventMarker:
         self._sent = self._back = self._lost = 0
 
     def close(self) -> None:
-        """Close the file. No event is sent any more."""
+        """Close the file. After that, no event is sent."""
         with self._lock:
             file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
 
     def send(self) -> int | None:
-        """Make an event; return its number for `has_passed`. None if the one before is still on its way."""
+        """Make an event and return its number for `has_passed`. Return None if the previous event is still on its way."""
         with self._lock:
             if self._file < 0 or self._sent != self._back:
                 return None
@@ -43,9 +43,9 @@ class EventMarker:
             self._back = self._sent
 
     def lose(self) -> None:
-        """Record that events were lost: what was sent until now tells nothing. The caller has to watch `path` anew.
+        """Record that events were lost, so that `has_passed` is False for all numbers until now. The caller has to watch `path` again.
 
-        The event that was on its way may still come, or never. So the next one comes from another file, and is not taken for it.
+        The event that was on its way may still come, or never. So the next one comes from another file, to tell them apart.
         """
         with self._lock:
             self._back = self._lost = self._sent
@@ -55,7 +55,7 @@ class EventMarker:
             try:
                 self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC)
             except OSError:
-                # No descriptor or memory is left. This runs in the thread that reads events, which has to go on; renames then settle.
+                # No descriptor or memory is left. The thread that reads events runs this and has to go on. Renamed files then settle.
                 self._file = -1
             else:
                 self.path = b"/proc/self/fd/%d" % self._file

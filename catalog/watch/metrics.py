@@ -1,7 +1,7 @@
 """Metrics for Prometheus over HTTP (`ocicat watch --metrics HOST:PORT`), with prometheus_client from the extra `metrics`.
 
-Without the option, nothing listens and nothing of this is imported. Each client has a thread, which uses what the daemon counts and
-reads the catalog through a read-only connection.
+Without the option, the daemon does not listen and does not import this module. Each client has a thread, which uses the daemon's
+counters and reads the catalog through a read-only connection.
 
 A client may be slow, send without end, or open many connections. So the bytes of a request and the time of a client are limited. If
 there are too many clients, the oldest is disconnected, because an honest scrape takes milliseconds. A web page whose host
@@ -38,13 +38,13 @@ _CLIENT_SECONDS = 10.0
 _CLIENTS = 8
 _REQUEST_BYTES = 16 << 10
 _LOOK_SECONDS = 1.0  # between two checks for clients that take too long
-_BUSY_SECONDS = 1.0  # until the next try if there is no file descriptor for a client
+_BUSY_SECONDS = 1.0  # the time until the next try if there is no file descriptor for a client
 
 
 def serve(address: str, path: str, figures: Figures) -> str:
-    """Listen at `address` for scrapes of the daemon that follows the catalog at `path`; return the URL.
+    """Listen at `address` for scrapes of the daemon that follows the catalog at `path`. Return the URL.
 
-    Raises UsageError if the address is not valid or prometheus_client is not installed, CatalogUnavailable if it is in use.
+    Raises UsageError if the address is not valid or prometheus_client is not installed, and CatalogUnavailable if listening fails.
     """
     host, port = parse_address(address, 9418)
     try:
@@ -75,7 +75,7 @@ class _Server(HTTPServer):
         self.registry = registry
         self.names = {"localhost", host.lower(), socket.gethostname().lower()}
         self._lock = threading.Lock()
-        self._clients: dict[socket.socket, float] = {}  # since when each is connected, the oldest first
+        self._clients: dict[socket.socket, float] = {}  # the time when each connected, the oldest first
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -139,7 +139,7 @@ class _Server(HTTPServer):
             clients = list(self._clients.items())
         for number, (client, since) in enumerate(clients):
             if number < len(clients) - most or now - since > _CLIENT_SECONDS:
-                with contextlib.suppress(OSError):  # It has disconnected.
+                with contextlib.suppress(OSError):  # if the client has disconnected itself
                     client.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -218,7 +218,7 @@ class _Collector:
         yield build
         for name, help_, count in (
             ("changes", "Changes of stores that were taken into the catalog.", figures.changes),
-            ("rescans", "How many times all stores were looked at.", figures.sweeps),
+            ("rescans", "How many times all stores were checked.", figures.sweeps),
             ("overflows", "How many times events were lost because the kernel's queue was full.", figures.overflows),
         ):
             yield CounterMetricFamily(f"ocicat_{name}", help_, value=count)
@@ -234,14 +234,14 @@ class _Collector:
             ("unwatched", "Directories that could not be watched.", figures.unwatched),
             ("polled", "Directories on file systems without events.", figures.silent),
             ("waiting", "Stores that have not settled yet.", figures.waiting),
-            ("last_rescan_timestamp_seconds", "When all stores were last looked at.", _seconds(figures.last_sweep)),
+            ("last_rescan_timestamp_seconds", "When all stores were last checked.", _seconds(figures.last_sweep)),
         ):
             if value is not None:
                 yield GaugeMetricFamily(f"ocicat_{name}", help_, value=value)
         yield from self._of_catalog()
 
     def _of_catalog(self) -> Iterator[Metric]:
-        """Yield metrics from the catalog, or none while it cannot be read."""
+        """Yield the metrics that come from the catalog, or none if it cannot be read."""
         from prometheus_client.core import GaugeMetricFamily
 
         stores = GaugeMetricFamily("ocicat_stores", "Stores in each state.", labels=["state"])

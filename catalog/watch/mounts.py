@@ -1,7 +1,7 @@
-"""Which directories are on a file system without events (proc(5), /proc/PID/mountinfo).
+"""Find the directories that are on a file system without events (proc(5), /proc/PID/mountinfo).
 
-inotify reports only what programs on this machine do. What another host writes on a network file system, a server behind FUSE, or
-the host of a virtual machine, makes no event here. Such file systems are silent: they have to be looked at, more often than others.
+inotify reports only changes by programs on this machine. Changes by another host on a network file system, by a server behind FUSE, or
+by the host of a virtual machine cause no events here. Such file systems are called silent: they have to be checked more often.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ SILENT = frozenset({
     "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs",
     "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
-"""Types of file systems that others change without this kernel. So are all types of FUSE except `fuseblk`, which is a local disk."""
+"""Types of file systems that can change without this kernel. All types of FUSE count too, except `fuseblk`, which is a local disk."""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
-    """Where a file system is mounted, and its type (`nfs4`, `fuse.sshfs`)."""
+    """The mount point of a file system, and its type (`nfs4`, `fuse.sshfs`)."""
 
     point: str
     kind: str
 
     @property
     def silent(self) -> bool:
-        """Whether others can change it without an event."""
+        """Whether the file system can change without an event."""
         return self.kind in SILENT or self.kind.startswith("fuse.")
 
 
@@ -63,7 +63,7 @@ class Mounts:
             return cls("")
 
     def of(self, path: str) -> Mount | None:
-        """Return the mount that the absolute `path` is on; a link is followed."""
+        """Return the mount that contains the absolute `path`, or None if it is unknown. Links are followed."""
         path = real_path(path)
         while path not in self._at:
             parent = os.path.dirname(path)
@@ -73,10 +73,10 @@ class Mounts:
         return self._at[path]
 
     def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
-        """Return the directories that have to be looked at more often than others, sorted by path.
+        """Return the directories that have to be checked more often than others, sorted by path.
 
-        They are those of `roots` and `stores` (which are below none of the roots) on a silent file system, and silent mount points
-        below a root. A directory that is reached by searching another one is left out.
+        These are `roots` and `stores` on a silent file system, and silent mount points below a root. No store may be below a root.
+        A directory that is reached by searching another one is left out.
         """
         roots = set(roots)
         candidates = {path for path in roots if self._is_silent(path)}
@@ -90,14 +90,14 @@ class Mounts:
 
 
 class SilentPlaces:
-    """The directories to look at more often: `paths`, as of the last `follow`."""
+    """The directories to check more often: `paths`, as of the last `follow`."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
         self._roots: set[str] = set()
 
     def follow(self, roots: set[str], stores: Iterable[str]) -> list[str]:
-        """Find them among `roots` and `stores` by the current mounts; return those that are new."""
+        """Find these directories among `roots` and `stores` by the current mounts. Return the new ones."""
         before = set(self.paths)
         lone = [path for path in stores if not is_below_any(path, roots)]
         self._roots = roots
@@ -105,12 +105,12 @@ class SilentPlaces:
         return [path for path in self.paths if path not in before]
 
     def look(self, known: Iterable[str], on_directory: Callable[[], None]) -> set[str]:
-        """Return the stores to look at: those of `known` in these directories, and the layouts that are found there."""
+        """Return the stores to check: those in `known` that are in these directories, and layouts that are found there."""
         if not self.paths:
             return set()
         found = {path for path in known if is_below_any(path, set(self.paths))}
         for directory in self.paths:
             if is_below_any(directory, self._roots):
-                # The sweep reports what cannot be searched.
+                # The sweep reports directories that cannot be searched.
                 found.update(discover(directory, lambda _path, _error: None, on_directory))
         return found

@@ -1,6 +1,6 @@
 """systemd's notify protocol (sd_notify(3), systemd.service(5)): datagrams of `NAME=value` lines to $NOTIFY_SOCKET.
 
-Without that variable nothing is sent. Failures are ignored.
+Without that variable, nothing is sent. Failures are ignored.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 
 _MICRO = 1_000_000
 _STARTING_SECONDS = 60.0
-"""How much more time to request from systemd with each sign of life while the daemon starts or reloads."""
+"""The time that each sign of life requests from systemd while the daemon starts or reloads."""
 
 
 class Notifier:
-    """Reports the state of the daemon to the service manager that the variables in `environ` give.
+    """Reports the state of the daemon to the service manager that the variables in `environ` name.
 
-    `interval` is how often it has to get a sign of life, in seconds: half of its watchdog time. It is None without a watchdog.
+    `interval` is the time between two signs of life, in seconds: half of the manager's watchdog time. It is None without a watchdog.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -43,13 +43,13 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Report what the daemon is doing, if the line differs from the last one."""
+        """Report what the daemon is doing, if `text` differs from the last one."""
         if text != self._status:
             self._status = text
             self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
-        """Give a sign of life."""
+        """Send a sign of life."""
         lines = []
         if self.interval is not None:
             lines.append("WATCHDOG=1")
@@ -69,14 +69,14 @@ class Notifier:
 
 
 def _address(given: str) -> str:
-    """Return the address of the socket, a path or an abstract name; empty if it is neither."""
+    """Return the address of the socket, which is a path or an abstract name, or "" if `given` is neither."""
     if given.startswith("@") and len(given) > 1:
         return "\0" + given[1:]
     return given if given.startswith("/") else ""
 
 
 def _interval(environ: Mapping[str, str]) -> float | None:
-    """Return half of WATCHDOG_USEC in seconds; None if it is not meant for this process."""
+    """Return half of WATCHDOG_USEC in seconds, or None if it is invalid or not meant for this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     given = environ.get("WATCHDOG_USEC", "")

@@ -1,18 +1,19 @@
 """Hints from the kernel: one inotify descriptor that watches any number of directory trees.
 
 watchdog's stock observer uses a thread or an inotify instance for each tree, watches below `blobs`, and reports nothing to its
-handlers after a queue overflow. So this one uses only watchdog's reading thread (inotify.py). It watches roots, the directories
-between them and the stores, and the directories of the stores, but never `blobs`, hidden directories or what is behind
-symbolic links.
+handlers after a queue overflow. So this module uses only watchdog's reading thread (inotify.py). It watches roots, the
+directories between them and the stores, and the directories of the stores, but never `blobs`, hidden directories or directories
+behind symbolic links.
 
-The order is always: first set the watch, then look. The look sees whatever happened before the watch, and whatever happens
-after it makes an event. Two threads use the records of watches, under a lock: watchdog's reader, which calls `on_event`, and the
-thread of TreeObserver, which sets the watches on trees that the reader or the daemon gives it. Those two hold the lock nearly all
-the time while a large tree is watched, so what the daemon asks for each store (`is_held`, `counts`) reads a single value without it.
+The order is always: first set the watch, then list the directory. The listing shows all changes before the watch, and each change
+after it causes an event. Two threads use the records of watches, under a lock: watchdog's reader, which calls `on_event`, and the
+thread of TreeObserver, which sets the watches on trees that the reader or the daemon requests. These two hold the lock nearly all
+the time while a large tree is being watched, so the methods that the daemon calls per store (`is_held`, `counts`) read a single
+value without it.
 
-The kernel knows a directory by its inode and the records know it by its path, and the two differ whenever an event is lost. So
-setting a watch never relies on the records. It asks the kernel each time, which takes two microseconds and makes no
-event, and corrects the records. Adopting a tree `anew` forgets what is no longer in it.
+The kernel identifies a directory by its inode and the records identify it by its path, and the two differ whenever an event is
+lost. So setting a watch never relies on the records. It asks the kernel each time, which takes two microseconds and causes no
+event, and corrects the records. Adopting a tree `anew` forgets directories that are no longer in it.
 
 This module is longer than others because both threads use the same records under the same lock, which nothing else may see.
 """
@@ -39,17 +40,17 @@ from catalog.watch.marker import EventMarker
 from catalog.watch.path_tree import PathTree
 
 _DESCRIPTORS = b"/proc/self/fd"
-"""A watch is set on a directory that is already open, so that a link which replaces the directory meanwhile is not followed."""
+"""A watch is set on a directory that is already open, so that a link that replaces the directory meanwhile is not followed."""
 _MARKERS = (b"index.json", b"oci-layout", b"blobs")
 _ARCHIVES = tuple(os.fsencode(each) for each in ARCHIVE_NAMES)
 _MARKER_MASK = Mask(InotifyConstants.IN_ATTRIB)
 _WAIT_SECONDS = 0.1  # between two calls of `while_waiting`
-_BEHIND_BYTES = 1 << 16  # of events: a few thousand
+_BEHIND_BYTES = 1 << 16  # a few thousand events
 _BUSY_EVENTS = 200
-"""A directory that sends more events than this within a second is not watched for a while, and then it is listed."""
+"""A directory with more events than this within a second is not watched for a while, and is then listed."""
 _PAUSE_SECONDS = 1.0
-"""How long such a directory is not watched."""
-_PAUSE_SHARE = 10  # other work gets at least this many times as long as listing busy directories took
+"""The time for which such a directory is not watched."""
+_PAUSE_SHARE = 10  # other work gets at least this many times the time that listing busy directories took
 
 
 class _Request(NamedTuple):
@@ -62,7 +63,7 @@ class _Request(NamedTuple):
 
 
 class TreeObserver(BaseThread):
-    """Watches any number of trees and gives each hint to `take`, in whichever thread it arises.
+    """Watches any number of trees and passes each hint to `take`, in either of its threads.
 
     `adopt` and `forget` may be called from any thread. Raises OSError if the machine has no inotify instance left.
     """
@@ -77,14 +78,14 @@ class TreeObserver(BaseThread):
         self._paths_of: dict[WatchDescriptor, tuple[bytes, ...]] = {}
         self._watch_of: dict[bytes, WatchDescriptor] = {}
         self._watched = PathTree()  # the keys of `_watch_of`
-        self._events: dict[WatchDescriptor, int] = {}  # how many there were since the second began
+        self._events: dict[WatchDescriptor, int] = {}  # the number of events since the current second began
         self._second_ends = 0.0
-        self._busy: set[bytes] = set()  # directories that sent too many events, and are not watched at the moment
+        self._busy: set[bytes] = set()  # directories that had too many events, and are not watched at the moment
         self._next_busy = 0.0
         self._unwatched: dict[bytes, int | None] = {}  # with the errno of the kernel
-        # When the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
+        # The time when the index.json in a directory was closed or moved there, in nanoseconds since 1970; 0 while it is written.
         self._closed: dict[bytes, int] = {}
-        # Directories of which the last event of their index.json was that it was moved there.
+        # The directories into which the index.json was moved, with no other event for it since.
         self._renamed: set[bytes] = set()
         self._marker = EventMarker()
         self._marker_watch: WatchDescriptor | None = None
@@ -97,16 +98,16 @@ class TreeObserver(BaseThread):
         self._with_archives: frozenset[bytes] = frozenset()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self.while_waiting: Callable[[], None] = lambda: None
-        """Called about ten times a second while somebody waits for a tree to be watched: a large one takes many seconds."""
+        """Called about ten times a second while a caller waits for a tree to be watched. A large tree takes many seconds."""
         self.is_waited_for: Callable[[], bool] = lambda: True
-        """Returns whether to keep waiting."""
+        """Called to find out whether to keep waiting."""
 
     # --- for the daemon -----------------------------------------------------------------------------------------
 
     def adopt(self, path: bytes, *, deep: bool, anew: bool = False, wait: bool = False) -> None:
         """Watch the directory `path`, and with `deep` every directory below it. With `wait`, return when that is done.
 
-        `anew` forgets recorded directories below `path` that the search does not find. Use it after events were lost.
+        With `anew`, forget recorded directories below `path` that the search does not find. Use it after events were lost.
         """
         done = threading.Event() if wait else None
         self._requests.put(_Request(path, deep, anew, done))
@@ -124,10 +125,10 @@ class TreeObserver(BaseThread):
         files: Iterable[bytes] = (),
         with_archives: Iterable[bytes] = (),
     ) -> None:
-        """Follow the symbolic links `links`, and give a hint of each of `anchors` whose name is removed or taken.
+        """Follow the symbolic links `links`, and give a hint for each of `anchors` whose name is removed or reused.
 
-        In the directories `parents` only the names of anchors matter. No other link below `roots` is followed. `files` are stores
-        that are archives, and below the roots `with_archives` others may appear.
+        In the directories `parents`, only the names of anchors matter. No other link below `roots` is followed. `files` are stores
+        that are archives. More archives may appear below the roots `with_archives`.
         """
         with self._lock:
             self._roots = frozenset(roots)
@@ -143,7 +144,7 @@ class TreeObserver(BaseThread):
         self._forget(path)
 
     def _forget(self, path: bytes) -> bool:
-        """Drop the watches at and below `path`; return whether there were any."""
+        """Drop the watches at and below `path`. Return whether there were any."""
         prefix = path.rstrip(b"/") + b"/"
         with self._lock:
             gone = self._watched.at_and_below(path)
@@ -160,14 +161,14 @@ class TreeObserver(BaseThread):
             return path in self._watch_of or path in self._busy
 
     def knows(self, paths: Iterable[bytes]) -> bool:
-        """Return whether each of these directories has a watch, or could not be given one and waits for `retry`."""
+        """Return whether each of these directories has a watch, or could not get one and waits for `retry`."""
         with self._lock:
             return all(path in self._watch_of or path in self._unwatched or path in self._busy for path in paths)
 
     def retry(self) -> list[bytes]:
-        """Try again to watch what could not be watched; stop at the first refusal if the kernel has no watches left.
+        """Try again to watch the directories that could not be watched. Stop as soon as the kernel has no watches left.
 
-        Returns the directories that are watched now. Nobody saw what is in them or what happened there: adopt them.
+        Returns the directories that are watched now. Adopt them, because nobody has seen their contents and changes.
         """
         watched: list[bytes] = []
         with self._lock:
@@ -184,9 +185,10 @@ class TreeObserver(BaseThread):
         return watched
 
     def is_held(self, path: bytes, changed_ns: int) -> bool | None:
-        """Return whether a writer of the `index.json` in the directory `path` still has it open; None if the events do not show it.
+        """Return whether a writer of the `index.json` in the directory `path` still has it open, or None if no event shows it.
 
-        `changed_ns` is when the file last changed, in nanoseconds since 1970: the event of a later change may still be to come.
+        `changed_ns` is the time when the file last changed, in nanoseconds since 1970. If that is later than the last event, another
+        event may still come, so the result is None.
         """
         closed = self._closed.get(path)  # without the lock, see above
         if closed is None or 0 < closed < changed_ns:
@@ -194,12 +196,12 @@ class TreeObserver(BaseThread):
         return closed == 0
 
     def is_renamed(self, path: bytes) -> bool:
-        """Return whether the last event of the `index.json` in the directory `path` is that it was moved there."""
+        """Return whether the last event for the `index.json` in the directory `path` was a move to that name."""
         return path in self._renamed  # without the lock, see above
 
     def mark(self) -> int | None:
-        """Make an event, and return its number for `has_read`; None if that is not possible now."""
-        with self._marker_lock:  # The other lock may be held for long.
+        """Make an event and return its number for `has_read`, or None if that is not possible now."""
+        with self._marker_lock:  # The other lock may be held for a long time.
             if self._marker_watch is None:
                 try:
                     self._marker_watch = self._inotify.add_callback(self._marker.path, _MARKER_MASK, self, self._id)
@@ -208,19 +210,19 @@ class TreeObserver(BaseThread):
             return self._marker.send()
 
     def has_read(self, number: int) -> bool:
-        """Return whether all events from before that one were read, and none was lost."""
+        """Return whether all events before the event `number` were read, and none was lost."""
         return self._marker.has_passed(number)
 
     def is_behind(self) -> bool:
-        """Return whether so many events wait to be read that looking finds changes sooner."""
+        """Return whether so many events are unread that checking the stores finds changes sooner."""
         return self._inotify.unread() > _BEHIND_BYTES
 
     def counts(self) -> tuple[int, int]:
-        """Return how many directories are watched, and how many could not be."""
+        """Return the number of directories that are watched, and the number that could not be watched."""
         return len(self._watch_of) + len(self._busy), len(self._unwatched)  # without the lock, see above
 
     def over_limit(self) -> int:
-        """Return how many directories are unwatched because the kernel has no watches left, and not, say, for permissions."""
+        """Return the number of directories that are unwatched because the kernel has no watches left, not for other reasons."""
         if not self._unwatched:  # without the lock, see above
             return 0
         with self._lock:
@@ -233,7 +235,7 @@ class TreeObserver(BaseThread):
         self._inotify.start()
 
     def on_thread_stop(self) -> None:
-        """Stop reading events. The kernel drops the watches with the descriptor."""
+        """Stop reading events. The kernel drops all watches when the descriptor is closed."""
         self._requests.put(_Request(None))
         self._marker.close()
         if self._inotify.is_alive():
@@ -256,7 +258,7 @@ class TreeObserver(BaseThread):
         self._inotify.join()
 
     def _list_busy(self) -> None:
-        """Watch busy directories again, and look for what happened there meanwhile."""
+        """Watch busy directories again, and find the changes that happened there meanwhile."""
         began = time.monotonic()
         if began < self._next_busy:
             return
@@ -280,7 +282,7 @@ class TreeObserver(BaseThread):
             self._next_busy = ended + max(_PAUSE_SECONDS, _PAUSE_SHARE * (ended - began))
 
     def _look_into(self, path: bytes, directory: int) -> None:
-        """Close an open directory, after watching everything in it that is not watched yet."""
+        """List an open directory, give hints, watch directories in it that are not watched yet, and close it."""
         try:
             with _scan(directory) as entries:
                 found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -300,7 +302,7 @@ class TreeObserver(BaseThread):
                 self._adopt(below, deep=True, anew=False)
 
     def _look_at_anchor(self, path: bytes) -> None:
-        """Give a hint of an anchor if it is not the directory that is watched."""
+        """Give a hint for an anchor if it is not the directory that was watched, or if it is a file."""
         with self._lock:
             before = self._watch_of.get(path)
         directory = self._set_watch(path)
@@ -345,9 +347,9 @@ class TreeObserver(BaseThread):
                 self._drop(gone)
 
     def _set_watch(self, path: bytes) -> int:
-        """Watch a directory; return an O_PATH descriptor for looking into it, -1 if there is no such directory.
+        """Watch a directory. Return an O_PATH descriptor for listing it, or -1 if there is no such directory.
 
-        A directory that cannot be watched is left to the sweep.
+        Only the sweep checks a directory that cannot be watched.
         """
         with self._lock:
             directory = -1
@@ -373,7 +375,7 @@ class TreeObserver(BaseThread):
         return directory
 
     def _opened(self, path: bytes) -> str:
-        """Return the path by which to open a directory. Registered links are followed, other links below a root are not."""
+        """Return the path for opening a directory. Registered links are followed, other links below a root are not."""
         root = path
         while root not in self._roots:
             above = os.path.dirname(root)
@@ -383,7 +385,7 @@ class TreeObserver(BaseThread):
         return opened_path(os.fsdecode(path), os.fsdecode(root), follow=path == root or path in self._links)
 
     def _drop(self, paths: list[bytes]) -> None:
-        """Remove `paths` from the records, and the watch of a directory that has no other path."""
+        """Remove `paths` from the records. Remove the watch of a directory that has no other path."""
         unused: list[tuple[WatchDescriptor, CallbackId]] = []
         with self._lock:
             for path in paths:
@@ -439,7 +441,7 @@ class TreeObserver(BaseThread):
                 self._take(StoreHint(os.path.join(os.fsdecode(base), os.fsdecode(event.name))))
 
     def _is_archive(self, path: bytes) -> bool:
-        """Return whether a file is a store, or may become one by its name and place."""
+        """Return whether a file is a store, or may become one because of its name and directory."""
         if path in self._files:
             return True
         if not (self._with_archives and path.endswith(_ARCHIVES)):
@@ -451,7 +453,7 @@ class TreeObserver(BaseThread):
         return True
 
     def _note(self, bases: tuple[bytes, ...], mask: int) -> None:
-        """Record whether the index.json in these directories, or these archives, are being written."""
+        """Record whether the files index.json in these directories, or these archives, are being written or were moved into place."""
         for base in bases:
             if mask & InotifyConstants.IN_MOVED_TO:
                 self._renamed.add(base)
@@ -475,14 +477,14 @@ class TreeObserver(BaseThread):
             if base not in self._busy:  # Otherwise it is found when the directory is listed.
                 self.adopt(path, deep=True)
         elif mask & (InotifyConstants.IN_MOVED_FROM | InotifyConstants.IN_DELETE):
-            # If somebody holds a deleted directory open, the event about itself comes late.
+            # If somebody holds a deleted directory open, the event for the directory itself comes late.
             self._forget(path)
             self._take(TreeHint(os.fsdecode(path)))
         elif mask & InotifyConstants.IN_ATTRIB:
             self._take(TreeHint(os.fsdecode(path)))
 
     def _count(self, watch: WatchDescriptor, bases: tuple[bytes, ...]) -> None:
-        """Stop watching the directory of an event for a while if it sends too many."""
+        """Count an event, and stop watching its directory for a while if there are too many."""
         now = time.monotonic()
         if now >= self._second_ends:
             self._events.clear()
@@ -505,7 +507,7 @@ class TreeObserver(BaseThread):
                     self._renamed.discard(path)
 
     def on_queue_overflow(self) -> None:
-        """Hint that events were lost. Watches were not lost; the daemon looks at everything once."""
+        """Give a hint that events were lost. Watches were not lost. The daemon then checks everything once."""
         with self._lock:
             self._closed.clear()
             self._renamed.clear()
@@ -516,7 +518,7 @@ class TreeObserver(BaseThread):
 
 
 def _is_searched(name: bytes) -> bool:
-    """Return whether the search for layouts enters a directory of that name (docs/resolution.md)."""
+    """Return whether the search for layouts enters a directory with this name (docs/resolution.md)."""
     return name != b"blobs" and not name.startswith(b".")
 
 

@@ -1,6 +1,6 @@
-"""Which known stores are offered to the intake, and in which order: those that were hinted, or all of them if hints come late.
+"""Offer known stores to the intake in a fair order: the hinted stores, or all of them if hints come late.
 
-A change of a small store that was read before is always taken first, however busy other stores are: also one that comes while
+A change of a small store that was read before is always taken first, however busy other stores are, even if it comes while
 others are being offered. No call takes much longer than LOOK_SECONDS.
 """
 
@@ -21,17 +21,17 @@ from catalog.watch.registered import Registered
 from catalog.watch.service import Service
 
 LOOK_SECONDS = 0.1
-"""How long the daemon does one thing before it looks at new hints."""
+"""The time for which the daemon does one thing before it checks for new hints."""
 SOON_SECONDS = 0.5
-"""A store that the intake looks at within this time is not offered again."""
+"""A store that the intake will check within this time is not offered again."""
 CATCH_UP_SHARE = 4
-"""After it has looked at all known stores, the daemon does other work for at least this many times as long."""
+"""After a check of known stores, the daemon does other work for at least this many times as long."""
 
 FIRST_SECONDS = 0.02
-"""How often new hints are looked through for stores that come first, while others are being offered."""
+"""The time between two searches of new hints for stores that come first, while others are being offered."""
 
 _READ_AT_ONCE = 32  # stores whose rows are read together
-_FIRST_AT_ONCE = 4  # the same for stores that come first
+_FIRST_AT_ONCE = 4  # the same number for stores that come first
 
 
 class Offers:
@@ -53,13 +53,13 @@ class Offers:
         self._first_seconds = first_seconds
         self._next_first = 0.0
         self._next_catch_up = 0.0
-        self._last: dict[int, float] = {}  # when stores were last offered, by id
-        self._to_check: list[Store] = []  # what the current look at all stores has left
+        self._last: dict[int, float] = {}  # the time when each store was last offered, by id
+        self._to_check: list[Store] = []  # the stores that the current check of all stores has left
         self.offered: set[str] = set()
-        """The paths of stores that were offered since this was last emptied."""
+        """The paths of stores that were offered since the last `begin`."""
 
     def begin(self) -> None:
-        """Forget what was offered."""
+        """Forget which stores were offered."""
         self.offered = set()
         known = {store.id for store in self._registered.stores.values()}
         self._last = {store_id: last for store_id, last in self._last.items() if store_id in known}
@@ -79,8 +79,8 @@ class Offers:
     def hint_late(self, intake: Intake) -> None:
         """Add hints of known stores that have changed, if events were lost or are far behind.
 
-        Call this often during the turn of a large store, which ends when there is a hint of a smaller one. It takes about
-        FIRST_SECONDS. The next call, or that of `catch_up`, continues with the rest.
+        Call this often during the turn of a large store, which ends when there is a hint for a smaller one. It takes about
+        FIRST_SECONDS. The next call of this or of `catch_up` continues with the rest.
         """
         began = time.monotonic()
         if began >= self._next_catch_up and self._are_hints_late():
@@ -96,7 +96,7 @@ class Offers:
         self._next_catch_up = now + max(LOOK_SECONDS, CATCH_UP_SHARE * (now - began))
 
     def _changed(self, waiting: Container[int], until: float) -> set[str]:
-        """Return the stores whose index.json is not as the catalog has it, except those that the intake looks at anyway."""
+        """Return the paths of stores whose index.json differs from the catalog, except those that the intake checks anyway."""
         if not self._to_check:
             self._to_check = list(self._registered.stores.values())
         changed: set[str] = set()
@@ -114,10 +114,10 @@ class Offers:
             self.offer(writer, intake, known)
 
     def offer(self, writer: Writer, intake: Intake, paths: set[str]) -> None:
-        """Offer the stores at these paths, first those that were not offered for longest (catalog.ingest.turns, `had_turn`).
+        """Offer the stores at these paths, beginning with the one offered longest ago (catalog.ingest.turns, `had_turn`).
 
         Stores not reached within LOOK_SECONDS are hinted again. Stores that were never read come last, so that no number of new
-        stores delays a change of an old one. Stores that the intake looks at soon anyway are left out.
+        stores delays a change of an old one. Stores that the intake checks soon anyway are left out.
         """
         self.offered |= paths
         wanted = self._sorted(intake, paths)
@@ -128,7 +128,7 @@ class Offers:
             left = {store.path for store in some}
             for store in self._registered.read_some(writer, [store.path for store in some]):
                 if is_first and not self._comes_first(store):
-                    intake.commit()  # What comes first does not wait for the others.
+                    intake.commit()  # Stores that come first do not wait for the others.
                     is_first = False
                 left.discard(store.path)
                 self._offer(intake, store)
@@ -145,7 +145,7 @@ class Offers:
     def take_first(self, writer: Writer, intake: Intake) -> None:
         """Take the changes of stores that come before others: those that were hinted meanwhile, and those that have settled.
 
-        Call this often during long work. It looks only every FIRST_SECONDS, and takes about as long at most.
+        Call this often during long work. It does something only every FIRST_SECONDS, and takes at most about that time.
         """
         began = time.monotonic()
         if began < self._next_first:
@@ -169,7 +169,7 @@ class Offers:
         intake.offer(store)
 
     def _sorted(self, intake: Intake, paths: set[str]) -> list[Store]:
-        """Return the known stores at these paths in the order in which they are offered, without those that the intake looks at soon."""
+        """Return the known stores at these paths in the order to offer them, without those that the intake checks soon."""
         soon = intake.due_before(time.monotonic() + SOON_SECONDS)
         known = self._registered.stores
         return sorted(

@@ -1,4 +1,4 @@
-"""A tree of watched paths, so that an event about one directory does not cost a look at every other watched directory."""
+"""A tree of watched paths, so that handling an event for one directory does not require a search of all watched directories."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 
 class PathTree:
-    """A set of absolute paths that finds those at and below a path in time proportional to what it finds."""
+    """A set of absolute paths. Finding those at and below a path takes time in proportion to their number."""
 
     def __init__(self) -> None:
         self._below: dict[bytes, set[bytes]] = {}
-        """The directories directly below one, of those that are in the set or above a path in it."""
+        """By directory: its children that are in the set or have a path of the set below them."""
         self._paths: set[bytes] = set()
 
     def add(self, path: bytes) -> None:
-        """Add a path; costs its depth if nothing near it is in the set."""
+        """Add a path. If nothing near it is in the set, the cost is its depth."""
         self._paths.add(path)
         above = os.path.dirname(path)
         while above != path:
@@ -25,7 +25,7 @@ class PathTree:
             path, above = above, os.path.dirname(above)
 
     def discard(self, path: bytes) -> None:
-        """Take a path out, if it is in."""
+        """Remove a path if it is in the set."""
         self._paths.discard(path)
         above = os.path.dirname(path)
         while above != path and path not in self._paths and path not in self._below:
@@ -39,7 +39,7 @@ class PathTree:
             path, above = above, os.path.dirname(above)
 
     def at_and_below(self, path: bytes) -> list[bytes]:
-        """Return the paths of the set that are `path` or lie below it."""
+        """Return the paths in the set that are equal to `path` or below it."""
         found = []
         pending = [path]
         while pending:

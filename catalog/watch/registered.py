@@ -1,7 +1,7 @@
-"""The roots and stores that a daemon follows, as they are in the catalog.
+"""The roots and stores that a daemon follows, as the catalog has them.
 
-Reading ten thousand rows costs more than a stat of ten thousand files. So they are read again only after a commit, by this process or
-another one, which the writer's `data_version` shows.
+Reading ten thousand rows costs more than a stat of ten thousand files. So the rows are read again only after a commit, by this process
+or another, which the writer's `data_version` shows.
 
 A change reads the row of its store three times, each with one search of an index. `read_some` reads it because the daemon's own
 last commit has changed it, write_readings (catalog/ingest/apply.py) because another process may have changed it before the
@@ -21,8 +21,8 @@ from catalog.ingest.store_state import Store
 class Registered:
     """The state at the last `read`. `stores` are by path, `left_out` are paths as stored in the catalog.
 
-    `removed` are layouts that were removed and are remembered (catalog.ingest.sharing). `new` are the paths of stores that the read
-    before did not have, or whose rows `read_some` did not find since.
+    `removed` are layouts that were removed and are remembered (catalog.ingest.sharing). `new` are the paths of stores that the
+    previous read did not find, or whose rows `read_some` did not find since then.
     """
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Registered:
         return signature != self._signature
 
     def read(self, writer: Writer) -> bool:
-        """Read everything if there was a commit since; return whether stores or roots were added or removed."""
-        # Read it before the rows, so that a commit in between is noticed the next time.
+        """Read everything if there was a commit since the last read. Return whether stores or roots were added or removed."""
+        # Read the version before the rows, so that a commit in between is noticed the next time.
         version = writer.data_version()
         self.new = set()
         if version == self._read_at:
@@ -71,10 +71,10 @@ class Registered:
         return self._signature != before
 
     def read_some(self, writer: Writer, paths: Iterable[str]) -> Iterator[Store]:
-        """Yield the stores at these paths, which must be in `stores`, as they are now, in this order.
+        """Yield the current rows of the stores at these paths, in this order. The paths must be in `stores`.
 
-        One that another process has removed is left out. If it was added again, `read` finds it new: whatever hinted at it meanwhile
-        is forgotten.
+        A store that another process has removed is left out. If it is added again, `read` reports it as new, because any hint for it has
+        been forgotten meanwhile.
         """
         ids = {path: self.stores[path].id for path in paths}
         with writer.snapshot() as connection:

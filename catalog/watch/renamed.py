@@ -1,14 +1,14 @@
-"""Changes that count sooner than after the settling time: an `index.json` that was renamed into place is whole (docs/resolution.md).
+"""Take some changes before the settling time is over: an `index.json` that was renamed into place is complete (docs/resolution.md).
 
 A writer could still write to the file, or to another name of it, and a half-written list can be valid JSON. So such a file is taken
 only if
-- the last event of its name is that of the rename, and every event up to the look at the file was read: an event of our own, made
-  after the look, has come (marker.py). No event was lost, and the file system reports what is written there.
-- its times are older than a tick of the clock by which the kernel sets them. A later write changes them, and whoever reads the file
-  compares them.
+- the last event for its name is the rename, and every event up to the stat of the file was read: an event that ocicat made after the
+  stat has come (marker.py). No event was lost, and the file system reports writes.
+- its times are older than a tick of the clock by which the kernel sets them. A later write changes the times, and the reader of the
+  file compares them.
 - it has one name, is an `index.json` of moderate size, and nobody has it open for writing, as far as this process can see.
-- this store was not taken like that within the last second, and finding out who has it open takes a tenth of the time at most.
-Anything else waits for the settling time.
+- this store was not taken in this way within the last second, and finding out who has files open takes a tenth of the time at most.
+Any other change waits for the settling time.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from catalog.watch.observer import TreeObserver
 
 _TICK_SECONDS = 0.02
 _SOON_SECONDS = 0.006
-"""Until the event of our own has come: the observer reads events every five milliseconds."""
+"""The time to wait for the event that ocicat made. The observer reads events every five milliseconds."""
 _PAUSE_SECONDS = 1.0
 _HELD_SHARE = 10
 _MOST_BYTES = 1 << 20
 
 
 class Renamed:
-    """What is known of stores whose `index.json` was renamed into place. `silent` are directories where not every write is an event."""
+    """Decides when stores whose `index.json` was renamed into place may be read. `silent` are directories with writes without events."""
 
     def __init__(self) -> None:
         self.silent: frozenset[str] = frozenset()
         self._asked: dict[int, tuple[FileState, int]] = {}
-        self._next: dict[int, float] = {}  # when a store may be taken at once again, by id
+        self._next: dict[int, float] = {}  # the time when a store may be taken at once again, by id
         self._next_look = 0.0
         self._open_files = OpenFiles()
 
     def wait(self, trees: TreeObserver, store: Store, file: FileState, age: float) -> float | None:
-        """Return in how many seconds to look at the store again, 0 if `file` may be read now, None if it has to settle like others.
+        """Return after how many seconds to check the store again, 0 if `file` may be read now, or None if it has to settle like others.
 
-        `file` is what was just found, and last changed `age` seconds ago.
+        `file` was just found, and last changed `age` seconds ago.
         """
         now = time.monotonic()
         path = os.fsencode(store.path)
@@ -79,7 +79,7 @@ class Renamed:
 
 
 def _has_one_name(store: Store, file: FileState) -> bool:
-    """Return whether the `index.json` is still that file, and has no other hard link."""
+    """Return whether the `index.json` is still this file, and has no other hard link."""
     try:
         directory = open_directory(store.opened)
         try:

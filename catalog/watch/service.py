@@ -1,4 +1,4 @@
-"""What operators see of a daemon: signs of life, counts, and problems, each reported once."""
+"""The state of a daemon that operators see: signs of life, counts, and problems, each reported once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from catalog.watch.renamed import Renamed
 from catalog.watch.status import encode, kernel_limit, watches_advised
 
 PUT_OFF_SECONDS = 2.0
-"""`ocicat status` lists a store that waits for longer, with the reason."""
+"""`ocicat status` lists a store that waits longer than this, with the reason."""
 _MOST_LISTED = 20
 _SHORTEST_PAUSE = 0.5
 _LONGEST_PAUSE = 1.0  # Trying again is cheap, and a daemon should catch up within five seconds.
 
 
 class Service(Listener):
-    """The state of the daemon that follows the catalog at `path`, for operators. `report` gets lines and notices."""
+    """The state of the daemon that follows the catalog at `path`, for operators. `report` receives lines and notices."""
 
     def __init__(self, path: str, report: Report) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class Service(Listener):
         self.troubled: str | None = None
         """Why the catalog cannot be written, or layouts cannot be read, at the moment; None if all is well."""
         self.troubled_since: int | None = None
-        """Since when, in milliseconds since 1970."""
+        """The time since when that is so, in milliseconds since 1970; None if all is well."""
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
@@ -102,19 +102,19 @@ class Service(Listener):
     # --- the catalog's file -------------------------------------------------------------------------------------
 
     def opened(self) -> None:
-        """Remember the catalog's file, which was just opened; from now on `check` compares with it."""
+        """Remember the catalog's file, which was just opened, for the comparison in `check`."""
         with contextlib.suppress(OSError):
             self._file = identity(self._path)
         self.check()
 
     def check(self) -> None:
-        """Raise CatalogUnavailable if the catalog's file was deleted or replaced: what is written would be lost."""
+        """Raise CatalogUnavailable if the catalog's file was deleted or replaced, because further writes would be lost."""
         check_identity(self._path, self._file)
 
     # --- what goes wrong ----------------------------------------------------------------------------------------
 
     def trouble(self, error: CatalogUnavailable) -> float:
-        """Report once that the catalog cannot be written, or layouts cannot be read; return how many seconds to wait."""
+        """Report once that the catalog cannot be written, or layouts cannot be read. Return the time to wait, in seconds."""
         if self.troubled is None:
             self.troubled_since = now_ms()
             text = f"{error}; changes are taken when that is over"
@@ -126,7 +126,7 @@ class Service(Listener):
         return self._pause
 
     def well(self) -> None:
-        """Note that a round succeeded. After two pauses without a failure, the trouble is over."""
+        """Record that a round succeeded. After two pauses without a failure, the trouble is over."""
         if self.troubled is not None and time.monotonic() >= self._trouble_until:
             self.troubled, self.troubled_since, self._pause = None, None, 0.0
             self._report(Notice("resumed", f"{shown(displayed(self._path))} is followed again"))
@@ -134,14 +134,14 @@ class Service(Listener):
     # --- signs of life ------------------------------------------------------------------------------------------
 
     def swept(self, stores: int, began: float) -> None:
-        """Note that a sweep over all stores, which `began` at a time of the monotonic clock, has ended."""
+        """Record that a sweep over all stores has ended. `began` is its start, in seconds of the monotonic clock."""
         self.figures.sweeps += 1
         self.figures.last_sweep = now_ms()
         seconds = round(time.monotonic() - began, 3)
         self._report(
             Notice(
                 "swept",
-                f"looked at {counted(stores, 'store')} in {in_seconds(seconds)}",
+                f"checked {counted(stores, 'store')} in {in_seconds(seconds)}",
                 stores=stores,
                 seconds=seconds,
             )
@@ -149,9 +149,9 @@ class Service(Listener):
         self.notifier.ready()
 
     def beat(self, intake: Intake | None, unread: list[PutOff], last_event: int | None, late: float) -> bytes:
-        """Give a sign of life; return the state that `ocicat status` reads.
+        """Send a sign of life. Return the state that `ocicat status` reads.
 
-        Stores that wait for longer than `late` seconds are reported. `unread` are stores whose content takes long to read.
+        Stores that wait longer than `late` seconds are reported. `unread` are stores whose content takes long to read.
         """
         figures, trees = self.figures, self.trees
         figures.watches, figures.unwatched = (0, 0) if trees is None else trees.counts()
@@ -189,7 +189,7 @@ class Service(Listener):
         )
 
     def _report_late(self, late: list[PutOff]) -> None:
-        """Report stores that have waited for long and why, each once until it is taken."""
+        """Report stores that have waited for a long time, with the reason, each once until it is taken."""
         for store, _, why in late:
             if store.id not in self._late:
                 text = f"{shown(store.name)}: is put off, and its last rows stay: {why} ({shown(store.path)})"
@@ -197,10 +197,10 @@ class Service(Listener):
         self._late = {each.store.id for each in late}
 
     def _report_unwatched(self, over_limit: int) -> None:
-        """Report once that directories cannot be watched, until all are; and once more when the limit is reached."""
+        """Report once that directories cannot be watched, and once more if the limit is reached. Start over when all are watched."""
         count, watches = self.figures.unwatched, self.figures.watches
         if (count and not self._unwatched) or (over_limit and not self._over_limit):
-            text = f"{count} directories cannot be watched, so they are only looked at now and then: "
+            text = f"{count} directories cannot be watched, so they are only checked now and then: "
             if over_limit:
                 text += f"raise {watches_advised(watches + over_limit, kernel_limit('max_user_watches'))}"
             else:
@@ -210,6 +210,6 @@ class Service(Listener):
 
 
 def _published(each: PutOff) -> dict[str, object]:
-    """Return a store that is put off as it is published; `since` is in milliseconds since 1970."""
+    """Return the published form of a store that is put off. `since` is in milliseconds since 1970."""
     since = int(now_ms() - (time.monotonic() - each.since) * 1000)
     return {"store": shorten(each.store.name), "since": since, "why": each.why}

@@ -1,4 +1,4 @@
-"""The state that a daemon publishes in a file that it holds locked (`<catalog>.daemon`), and whether it keeps up.
+"""The state that a daemon publishes in a file that it keeps locked (`<catalog>.daemon`), and whether the daemon keeps up.
 
 The file of a dead daemon is ignored, because its lock is gone.
 """
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from typing import Any
 
 LATE_SECONDS = 60.0
-"""A daemon that has published nothing for this long is late (`ocicat status --check`). If a change waits or something fails, it is late
-after the time that it publishes as `late_after`, which is a setting."""
+"""A daemon that has published nothing for this long is late (`ocicat status --check`). If a change waits or something fails, the daemon
+is late after the time that it publishes as `late_after`, which is a setting."""
 _LARGEST = 64 << 10
-_SAME_MS = 100  # how much two times of one event may differ, since both are converted from the monotonic clock
+_SAME_MS = 100  # two times of one event may differ by this much, because both are converted from the monotonic clock
 _TRIES = 5
 _TRY_SECONDS = 0.005
 
 
 def encode(values: dict[str, object]) -> bytes:
-    """Return a daemon's state as the bytes that are published."""
+    """Encode a daemon's state for publishing."""
     import json
 
     return json.dumps(values).encode() + b"\n"
 
 
 def read_daemon(path: str) -> dict[str, Any] | None:
-    """Return what this machine's daemon of the catalog at `path` published; empty if nothing yet, None if no daemon runs.
+    """Return the values that this machine's daemon of the catalog at `path` has published, or None if no daemon runs.
 
-    Times are milliseconds since 1970, UTC.
+    The dict is empty if it has published nothing yet. Times are milliseconds since 1970, UTC.
     """
     values: object = None
     for _ in range(_TRIES):
@@ -48,14 +48,14 @@ def read_daemon(path: str) -> dict[str, Any] | None:
             values = json.loads(data)
             break
         except ValueError:
-            time.sleep(_TRY_SECONDS)  # It is just being written.
+            time.sleep(_TRY_SECONDS)  # The file is being written at this moment.
     return values if isinstance(values, dict) else {}
 
 
 def watches_advised(needed: int, allowed: int | None) -> str:
     """Return the sysctl setting for `needed` watches, with room for more.
 
-    If as many are `allowed` already, other programs use the rest, so the advice is twice as many.
+    If that many are `allowed` already, other programs use them, so the advice is twice that limit.
     """
     number = max(needed * 2, 65536)
     if allowed is not None and number <= allowed:
@@ -64,7 +64,7 @@ def watches_advised(needed: int, allowed: int | None) -> str:
 
 
 def kernel_limit(name: str) -> int | None:
-    """Return a limit of inotify, such as `max_user_watches`; None if the kernel does not report it."""
+    """Return a limit of inotify, such as `max_user_watches`, or None if the kernel does not report it."""
     try:
         with open(f"/proc/sys/fs/inotify/{name}", encoding="ascii") as file:
             return int(file.read())
@@ -73,7 +73,7 @@ def kernel_limit(name: str) -> int | None:
 
 
 def why_late(values: dict[str, Any]) -> str | None:
-    """Return why a daemon is late; None if it keeps up."""
+    """Return why a daemon is late, or None if it keeps up."""
     now = time.time() * 1000
     beat = values.get("beat")
     if not isinstance(beat, (int, float)) or now - beat > LATE_SECONDS * 1000:
@@ -90,7 +90,7 @@ def why_late(values: dict[str, Any]) -> str | None:
 
 
 def _why_waiting(values: dict[str, Any], oldest: float) -> str:
-    """Return which store has waited since `oldest` and why, if the daemon published that."""
+    """Return the name of the store that has waited since `oldest`, and why, or a general reason if that is unknown."""
     put_off = values.get("put_off")
     for each in put_off if isinstance(put_off, list) else []:
         since = each.get("since") if isinstance(each, dict) else None

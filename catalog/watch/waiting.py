@@ -1,4 +1,4 @@
-"""Whether a store waits for the turn of a large store to end (catalog.ingest.turns). Looks only at the disk."""
+"""Find out whether a store waits for the turn of a large store to end (catalog.ingest.turns). Does not read the catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def changed_smaller(
 ) -> bool:
     """Return whether a hint leads to something new, or to a changed store with an index.json of less than `size` bytes.
 
-    `known` are stores by path, and `roots` are paths. Hints of the store at `path` itself do not count.
+    `known` are stores by path, and `roots` are paths. Hints for the store at `path` itself do not count.
     """
     if any(not is_below_any(tree, {path}) for tree in trees):
         return True

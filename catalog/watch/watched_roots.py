@@ -1,10 +1,9 @@
-"""Which directories are watched: every root as a tree, and each store that no search of a root reaches by itself.
+"""Choose the directories to watch: every root as a tree, and each store that no search of a root reaches.
 
-Roots and such stores are the anchors: they are known by their path. A watch stays with its directory when that is renamed, so an
-anchor that is a store is watched through its parent too, which reports when another directory takes the store's name. No event
-may report what happens further up, or to a root: a root that is gone has no watch that would report its return, and a file
-system may be mounted over another. So anchors and parents are also checked by a stat now and then, and watched anew if
-another directory is found there.
+Roots and such stores are called anchors. They are identified by their path. A watch stays with its directory when that is renamed, so
+the parent of an anchor that is a store is watched too. It reports when another directory takes the store's name. Changes further up,
+or to a root, may cause no event: a root that is gone has no watch that would report its return, and a file system may be mounted over
+another. So anchors and parents are also checked by a stat now and then, and watched anew if another directory is found there.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from catalog.watch.observer import TreeObserver
 
 
 class _Identity(NamedTuple):
-    """A directory, and whether a symbolic link leads to it."""
+    """The identity of a directory, and whether a symbolic link leads to it."""
 
     device: int
     inode: int
@@ -28,7 +27,7 @@ class _Identity(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A directory to watch: `deep` with everything below it, `anew` even if it is watched already."""
+    """A directory to watch. `deep` includes everything below it; `anew` applies even if it is watched already."""
 
     path: str
     deep: bool = False
@@ -36,11 +35,11 @@ class _Wanted(NamedTuple):
 
 
 class WatchedRoots:
-    """The anchors that `trees` watches. If `trees` is None, nothing can be watched and they are only checked."""
+    """The anchors that `trees` watches. If `trees` is None, nothing can be watched and the anchors are only checked."""
 
     def __init__(self, trees: TreeObserver | None) -> None:
         self._trees = trees
-        self._identity: dict[str, _Identity | None] = {}  # of each anchor; None if there is no directory
+        self._identity: dict[str, _Identity | None] = {}  # by anchor; None if there is no directory
         self._parents: dict[str, _Identity | None] = {}
         self._unwatched_parents: set[str] = set()
         self.followed: set[str] = set()
@@ -61,20 +60,21 @@ class WatchedRoots:
         followed: Iterable[str] = (),
         again: bool = False,
     ) -> set[str]:
-        """Watch these roots and stores, and nothing else any more. Return when all watches are set.
+        """Watch only these roots and stores from now on. Return when all watches are set.
 
-        `files` are stores that are archives, which are watched through their parents. Below the roots `with_archives` others may appear.
+        `files` are stores that are archives, which are watched through their parents. More archives may appear below the roots
+        `with_archives`.
 
         A root may be a symbolic link, and so may the stores `followed`: the target is watched, and the directory of the link
         is watched too, so that a replaced link is noticed. With `again`, search every root even if it is watched; use that after
-        events were lost. Returns the anchors at which another directory, or none, is found now. The caller has to look
-        there, because the event was lost with the old watch.
+        events were lost. Returns the anchors at which another directory, or none, is found now. The caller has to check
+        them, because the event was lost with the old watch.
         """
         stores = set(stores)
         self.files = set(files)
         self.followed = by_name = roots.union(followed)
         self._roots = roots
-        # One look finds both the directory and whether it is a link. A second look might meet a link that has just appeared.
+        # One check finds both the directory and whether it is a link. A second check might find a link that has just appeared.
         found = {path: self._now(path) for path in by_name}
         self.links = {path for path, identity in found.items() if identity is not None and identity.is_link}
         self.links |= {path for path, identity in found.items() if identity is None and os.path.islink(path)}
@@ -94,7 +94,7 @@ class WatchedRoots:
         for path in before:
             if self._identity.get(path) is None:
                 self._trees.forget(os.fsencode(path))
-        # If a root inside another root was removed, its directories belong to the outer one and their watches are gone now.
+        # If a root inside another root was removed, its directories belong to the outer root, and their watches are gone now.
         self._adopt([_Wanted(p, deep=True) for p in before if p not in anchors and is_below_any(p, roots)])
         self._adopt(
             [
@@ -111,7 +111,7 @@ class WatchedRoots:
             ]
         )
         self._unwatched_parents = {path for path in self._parents if not self._knows(path)}
-        # Then the stores that the search does not reach.
+        # Finally, watch the stores that the search does not reach.
         gone = {path for path, identity in self._identity.items() if identity is None}
         self._adopt([_Wanted(path) for path in stores if not self._knows(path) and not is_below_any(path, gone)])
         return changed
@@ -124,7 +124,7 @@ class WatchedRoots:
                     self._trees.adopt(os.fsencode(path), deep=True)
 
     def have_changed(self, *, every: bool = False) -> bool:
-        """Return whether another directory is found at a root, a parent, or a store that was missing. Costs a stat for each.
+        """Return whether a root, a parent, or a store that was missing is another directory now. Costs one stat for each.
 
         Stores whose parent cannot be watched are always checked too; with `every`, all anchors are.
         """
@@ -139,9 +139,9 @@ class WatchedRoots:
         ) or any(self._now(path) != identity for path, identity in self._parents.items())
 
     def are_moved(self, trees: set[str]) -> bool:
-        """Return whether `follow` is needed after something happened to these trees: a directory was replaced or lost its watch."""
+        """Return whether `follow` is needed after changes to these trees, because a directory was replaced or lost its watch."""
         if not trees.isdisjoint(self.followed):
-            return True  # a link may have appeared, or point elsewhere now
+            return True  # A link may have appeared, or may point elsewhere now.
         return any(
             self._now(path) != identity or (identity is not None and not self._knows(path))
             for paths in (self._identity, self._parents)
@@ -152,7 +152,7 @@ class WatchedRoots:
     def is_outdated(self, stores: Iterable[str]) -> bool:
         """Return whether `follow` is needed although the same roots and stores are registered.
 
-        `stores` are those that are not missing, as far as the catalog says.
+        `stores` are the paths of stores that are not missing according to the catalog.
         """
         present = (path for path, identity in self._identity.items() if identity is not None)
         return self.have_changed(every=True) or self.miss(present) or self.miss(stores)
@@ -162,19 +162,19 @@ class WatchedRoots:
         return self._trees is not None and not self._trees.knows(map(os.fsencode, paths))
 
     def retry(self) -> None:
-        """Try again to watch what could not be watched before."""
+        """Try again to watch the directories that could not be watched before."""
         if self._trees is not None:
             watched = map(os.fsdecode, self._trees.retry())
             self._adopt([_Wanted(path, deep=is_below_any(path, self._roots)) for path in watched])
 
     def _now(self, path: str) -> _Identity | None:
-        """Return the directory that is at `path` now. A link is followed if it is registered."""
+        """Return the identity of the directory at `path` now, or None if there is none. A link is followed if it is registered."""
         root = next((each for each in _ways_up(path) if each in self._roots), None)
         is_link = path in self.followed and os.path.islink(path)
         return _identity(opened_path(path, root, follow=is_link), is_link=is_link)
 
     def _adopt(self, wanted: list[_Wanted]) -> None:
-        """Watch directories; return when that is done."""
+        """Watch directories. Return when that is done."""
         for number, each in enumerate(wanted, 1):
             if self._trees is not None:
                 is_last = number == len(wanted)
@@ -185,7 +185,7 @@ class WatchedRoots:
 
 
 def _ways_up(path: str) -> Iterator[str]:
-    """Yield the directory `path` and each one above it."""
+    """Yield the directory `path` and each directory above it."""
     yield path
     while (above := os.path.dirname(path)) != path:
         yield above
@@ -193,7 +193,7 @@ def _ways_up(path: str) -> Iterator[str]:
 
 
 def _identity(opened: str, *, is_link: bool) -> _Identity | None:
-    """Return which directory is at a path; None if there is none."""
+    """Return the identity of the directory at a path from `opened_path`, or None if there is none."""
     try:
         found = stat_directory(opened)
     except OSError:

@@ -74,7 +74,7 @@ def test_what_is_torn_or_over_a_limit_keeps_its_last_answers(cli: Own, tmp_path:
         cli,
         [
             (whole[:-4], "cut off"),
-            (whole + b"more", "something else behind"),
+            (whole + b"more", "other data after the end"),
             (whole[:200] + b"\xff" + whole[201:], "damaged"),
             (gzip.compress(b"x" * 5000), "not a tar archive"),
         ],
@@ -108,7 +108,7 @@ def test_nothing_is_said_about_blobs_that_are_not_read(cli: Own, tmp_path: Path)
     cli.done("add", path)
     said = cli("verify")
     assert (said.status, said.out) == (0, "")
-    assert "compressed with zstd, so its blobs are not read, and not verified" in said.err
+    assert "compressed with zstd, so its blobs are neither read nor verified" in said.err
     for words in (("missing",), ("unreferenced", "-p", "older_than=0s"), ("orphans",), ("integrity",)):
         said = cli("report", *words, "--format", "json")
         assert said.status == 0 or "no report" in said.err, said

@@ -191,7 +191,7 @@ def test_images_that_index_json_does_not_list_have_no_names(cli: Own, tmp_path: 
     cli.done("index")
     assert cli("resolve", "acme/app:2").status == 1
     assert lists(cli) == [
-        "acme/app:2 and 1 more name are of an image that is no entry of index.json, and no name of an entry"
+        "acme/app:2 and 1 more name belong to an image without an entry in index.json, and not to any other entry"
     ]
     old = saved.item(one, "acme/app:9") | {"Config": f"{'a' * 64}.json"}  # as docker save before 25 wrote it
     saved.write([tagged(index, "1")], [old])
@@ -218,7 +218,7 @@ def test_lists_that_cannot_be_used(cli: Own, tmp_path: Path, monkeypatch: pytest
         (b"null", None),
         (json.dumps([{"Config": config, "RepoTags": "x"}]).encode(), "1 of its RepoTags is not a string"),
         (json.dumps([{"Config": config, "RepoTags": [1, "x" * 1025, "x" * 1026, None]}]).encode(), "1 of its RepoTags is not a string"),
-        (json.dumps([{"Config": config, "RepoTags": [f"a:{n}" for n in range(1001)]}]).encode(), "1 of its RepoTags is one more than the 1000 that count for an image"),
+        (json.dumps([{"Config": config, "RepoTags": [f"a:{n}" for n in range(1001)]}]).encode(), "1 of its RepoTags exceeds the limit of 1000 per image"),
     ):  # fmt: skip
         saved.write(entries, None, raw=raw)
         assert cli("index").err == ""
@@ -252,7 +252,7 @@ def test_lists_that_cannot_be_used(cli: Own, tmp_path: Path, monkeypatch: pytest
     assert lists(cli) == []  # so no manifest was read
     saved.write(entries, [saved.item(two, "acme/app:2")])
     cli.done("index")
-    assert lists(cli) == ["is read in part: its images are among manifests of more than 100 bytes"]
+    assert lists(cli) == ["is read in part: finding its images takes more than 100 bytes of manifests"]
     monkeypatch.undo()
     cli.done("index", "--full")
     assert cli.done("resolve", "acme/app:2").out.strip() == two["digest"]

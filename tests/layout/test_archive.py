@@ -277,9 +277,9 @@ def extended(kind: bytes, data: bytes) -> bytes:
         (header(b"index.json", b"0", 5000) + END, "is cut off"),
         (INDEX[:100] + b"x" + INDEX[101:] + END, "not a tar archive"),
         (INDEX + INDEX[:100] + b"x" + INDEX[101:] + END, "wrong checksum"),
-        (INDEX + bytes(512) + INDEX + END, "more behind it"),
-        (extended(b"x", pax(path="a")) + extended(b"x", pax(path="b")) + INDEX + END, "say the same"),
-        (extended(b"L", b"a\0") + extended(b"x", pax(path="b")) + INDEX + END, "say the same"),
+        (INDEX + bytes(512) + INDEX + END, "more after it"),
+        (extended(b"x", pax(path="a")) + extended(b"x", pax(path="b")) + INDEX + END, "set the same field"),
+        (extended(b"L", b"a\0") + extended(b"x", pax(path="b")) + INDEX + END, "set the same field"),
         (extended(b"g", pax(path="a")) + INDEX + END, "global header"),
         (extended(b"x", b"99 path=a\n") + INDEX + END, "malformed extended"),
         (extended(b"x", b"path=a\n") + INDEX + END, "malformed extended"),
@@ -470,5 +470,5 @@ def test_a_blob_of_an_archive_that_changed_is_not_read_at_its_old_place(tmp_path
     with BlobDirectories(f"{path}/.") as blobs:
         list(blobs.list())
         path.write_bytes(archive(("first", b"y" * 2000), ("index.json", b"{}"), (f"blobs/sha256/{digest}", b"x")))
-        with pytest.raises(Exception, match="has changed meanwhile"):
+        with pytest.raises(Exception, match="changed while it was read"):
             blobs.read(f"sha256:{digest}", 100)

@@ -198,7 +198,7 @@ def test_index_says_what_is_not_there_and_goes_on(write: Callable[[str], str], t
     done = called("--config", config, "index", db=db)
     assert (done.status, done.err) == (
         0,
-        f"ocicat: {tmp_path}/two is not a directory now: it is registered when it is one\n",
+        f"ocicat: {tmp_path}/two is not a directory now: it will be registered when it is\n",
     )
     assert called("stores", "--format", "{name}", db=db).lines == ["one/a"]
     make_layout(f"{tmp_path}/two/b")

@@ -32,7 +32,7 @@ def test_three_hundred_stores_and_a_hundred_watches(quick: Followed) -> None:
     # It is logged after the state is written.
     wait_for(lambda: any("cannot be watched" in line for line in quick.log()))
     (line,) = [line for line in quick.log() if "cannot be watched" in line]
-    assert line.endswith(f"are only looked at now and then: raise {advice}")
+    assert line.endswith(f"are only checked now and then: raise {advice}")
     # Everything that happens, whether to one that is watched or to one that is not.
     for number, store in enumerate(rng.sample(stores, 60)):
         tag(store, "1", f"{number}", sorted(WRITE_STYLES)[number % len(WRITE_STYLES)])

@@ -115,8 +115,8 @@ def test_a_root_on_a_network_file_system_is_looked_at_by_itself(quick: Followed)
     root = quick.add_root("root")
     start(quick, root)
     wait_for(lambda: said_of(quick)["polled"] == 1)
-    (line,) = [line for line in quick.said() if "there are no events of changes there" in line]
-    assert line.startswith(f"info: looks every 0.2 seconds at {root}, because ")
+    (line,) = [line for line in quick.said() if "there are no file events there" in line]
+    assert line.startswith(f"info: checks {root} every 0.2 seconds, because ")
     for step in range(3):
         tag(a, "1", f"x{step}")
         tag(make_layout(quick.path(f"root/deep/new{step}")), f"new{step}", "y")
