@@ -37,8 +37,9 @@ def register_places(writer: Writer, places: Sequence[Place]) -> list[Place]:
 
 def not_there(place: Place) -> Notice:
     """Return the notice about a place that does not exist now."""
+    kind = "a directory" if place.is_root else "a directory or an archive"
     return Notice(
-        "not-there", f"{shown(place.path)} is not a directory now: it will be registered when it is", path=place.path
+        "not-there", f"{shown(place.path)} is not {kind} now: it will be registered when it is", path=place.path
     )
 
 

@@ -194,16 +194,22 @@ def test_index_registers_what_the_file_names(write: Callable[[str], str], tmp_pa
 def test_index_says_what_is_not_there_and_goes_on(write: Callable[[str], str], tmp_path: Path) -> None:
     db = f"{tmp_path}/catalog.db"
     make_layout(f"{tmp_path}/one/a")
-    config = write(SETTLE + '[[roots]]\npath = "DIR/one"\n[[roots]]\npath = "DIR/two"\n')
-    done = called("--config", config, "index", db=db)
-    assert (done.status, done.err) == (
-        0,
-        f"ocicat: {tmp_path}/two is not a directory now: it will be registered when it is\n",
+    config = write(
+        SETTLE + '[[roots]]\npath = "DIR/one"\n[[roots]]\npath = "DIR/two"\n[[stores]]\npath = "DIR/c.tar"\n'
     )
+    done = called("--config", config, "index", db=db)
+    assert (done.status, done.err.splitlines()) == (
+        0,
+        [
+            f"ocicat: {tmp_path}/two is not a directory now: it will be registered when it is",
+            f"ocicat: {tmp_path}/c.tar is not a directory or an archive now: it will be registered when it is",
+        ],
+    )
+    shutil.make_archive(f"{tmp_path}/c", "tar", make_layout(f"{tmp_path}/three"))
     assert called("stores", "--format", "{name}", db=db).lines == ["one/a"]
     make_layout(f"{tmp_path}/two/b")
     assert called("--config", config, "index", db=db).err == ""
-    assert called("stores", "--format", "{name}", db=db).lines == ["one/a", "two/b"]
+    assert called("stores", "--format", "{name}", db=db).lines == ["c.tar", "one/a", "two/b"]
 
 
 def test_a_name_that_is_taken_registers_nothing(write: Callable[[str], str], tmp_path: Path) -> None:
