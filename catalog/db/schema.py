@@ -4,11 +4,11 @@ Conventions
 - Joins are on integers; each digest is stored once, in `content`. Text is compared bytewise (collation "C" on PostgreSQL),
   so that a prefix is an index range on both engines.
 - Times (`..._ms`, `since`, `until`) are milliseconds since 1970, UTC. Within a store they never decrease, even if the clock
-  does.
+  is set back.
 - An entry's `sort` is a sort key with gaps. Entries that share a key, a tag or a raw annotation have the order of
   `index.json`; others may not (ingest/order.py).
 
-All tables are in one file, so that a reader can see what refers to what.
+All tables are in one file, so that a reader can see which table refers to which.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
 DROPPED_INDEXES = "dropped_indexes"
-"""The key in `meta` that is there while indexes are missing (catalog.engine.sqlite.bulk)."""
+"""The key that `meta` contains while indexes are missing (catalog.engine.sqlite.bulk)."""
 
 metadata = MetaData(
     naming_convention={
@@ -68,7 +68,7 @@ def _flag(name: str, comment: str) -> Column[bool]:
 
 
 def _born() -> Column[int]:
-    """The moment since which a row has its values; 0: since before the first moment."""
+    """The column for the moment since which a row has had its values; 0 means since before the first moment."""
     return Column(
         "born", BigInteger, nullable=False, server_default="0", comment="the moment of the last change of the row"
     )
@@ -331,7 +331,7 @@ name = Table(
     Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same as a moment"),
     comment="a lookup key of an entry",
 )
-Index("ix_name_entry", name.c.entry_id, name.c.source)  # so that the key with which an entry is shown is the first one
+Index("ix_name_entry", name.c.entry_id, name.c.source)  # so that the first key is the one with which an entry is shown
 Index("ix_name_answers_from", name.c.answers_from)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))
 _partial("ix_name_tag", name.c.tag, name.c.store_id, name.c.source, name.c.sort, where=name.c.tag.is_not(None))
@@ -538,9 +538,9 @@ _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-
 # --- the past ----------------------------------------------------------------------------------------------------
 #
 # When a row of `store`, `entry`, `name` or `store_blob` changes or is deleted, its old values are kept here with the moments
-# between which they were valid: from `born` until before `gone`. The answer at a moment is what the same statements return
+# between which they were valid: from `born` until just before `gone`. For an answer about a moment, the usual statements run
 # over the rows that were valid then (catalog.engine.moments). Ids of live rows are not foreign keys here, because the past
-# outlives them.
+# outlives the live rows.
 
 moment = Table(
     "moment",
@@ -707,9 +707,9 @@ for _constraint in [each for table in (entry, past_entry, edge, manifest) for ea
 
 
 def set_conditions_for_postgresql() -> None:
-    """Give the partial indexes the same conditions on PostgreSQL, for a program that renders the tables for it.
+    """Give the partial indexes the same conditions on PostgreSQL, for a program that renders the tables for PostgreSQL.
 
-    An argument `postgresql_where` in the tables would have SQLAlchemy load the dialect with all its drivers, and asyncio, in every process.
+    With an argument `postgresql_where` in the tables, SQLAlchemy would load the dialect with all its drivers, and asyncio, in every process.
     """
     for table in metadata.tables.values():
         for index in table.indexes:
