@@ -78,7 +78,9 @@ def recorded(report: Report, directory: str) -> dict[str, float]:
     asked = subprocess.run([*git, "log", "-1", "--format=%H", "--", FILE], capture_output=True, text=True, check=False)
     commit = asked.stdout.strip()
     if not commit:
-        raise RuntimeError(f"nothing is recorded for {BUILD}, and there is no Git history with an older commit to count")
+        raise RuntimeError(
+            f"nothing is recorded for {BUILD}, and there is no Git history with an older commit to count"
+        )
     report.note(f"nothing is recorded for this build: compared with commit {commit[:7]}, counted now")
     older = f"{directory}/older"
     os.mkdir(older)

@@ -163,7 +163,8 @@ class Asking:
         If several hosts have the same layout, only one of its copies counts.
         """
         is_near: bool | None = None
-        copies: frozenset[int] | None = None  # read once per question, because they depend on which host read the newest file
+        # Read only once per question, because the copies depend on which host has read the newest file.
+        copies: frozenset[int] | None = None
         for match in matches:
             near = self.reader.host_of(match.store_id) is None
             if not near:

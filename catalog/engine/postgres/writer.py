@@ -78,7 +78,8 @@ _MOST_FIRST = 100
 """How often a transaction is run again because it needs rows: usually once, and again if others delete these rows meanwhile."""
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0  # A failed attempt is repeated, so a short limit notices soon that a server is back.
-_PAUSE_SECONDS = 0.05  # Doubled with each try; the actual pause is a random part of it, so that two writers do not conflict again.
+# Doubled with each try. The actual pause is a random part of it, so that two writers do not conflict again.
+_PAUSE_SECONDS = 0.05
 
 
 class PostgresWriter:
@@ -260,9 +261,7 @@ class PostgresWriter:
         if not is_open:
             return
         connection.exec_driver_sql(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
-        if connection.exec_driver_sql(_OPEN).one()[
-            1
-        ]:  # It had no effect: without permission, the server only warns.
+        if connection.exec_driver_sql(_OPEN).one()[1]:  # It had no effect: without permission, the server only warns.
             raise planted(self.path, "anybody may create functions")
 
     def _refuse_planted(self, connection: Connection) -> None:
